@@ -1,0 +1,44 @@
+# The words of a developer. Each does all of its own set-up; it needs Python 3.11 or later and nothing else.
+# PYTHON=/path/to/python chooses the interpreter for a new .venv.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install run test test-lowest check format bench clean develop
+
+export PYTHON
+
+help:  ## say what the words are
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+install:  ## make .venv with the antiphon command in it
+	@sh tools/install.sh .venv
+
+run: install  ## start a server and talk to it, as one command
+	@exec .venv/bin/antiphon demo
+
+test: develop  ## run the tests
+	@exec .venv/bin/python -m pytest -q -n 2
+
+check: develop  ## hold format, lint, types and floors
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: develop  ## put the sources into their one format
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench: install  ## measure the speed beside a blind echo
+	@exec .venv/bin/python benchmarks/run.py
+
+test-lowest:  ## run the tests on the oldest dependencies that pyproject.toml allows
+	@PYTHON="$${PYTHON:-python3.11}" sh tools/install.sh .venv-lowest dev lowest
+	@exec .venv-lowest/bin/python -m pytest -q -n 2
+
+clean:  ## take away .venv and what the tools left; the data of `make run` stays
+	@rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+develop:
+	@sh tools/install.sh .venv dev

@@ -1,0 +1,133 @@
+"""Where a server is reached, as one line that a person pastes: `tls://name@host:7862#sha256:...`.
+
+Host names are left to the resolver, names to `identity.names`.
+"""
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, unquote
+
+from antiphon.errors import AddressInvalid, PortInvalid, Problem
+from antiphon.language import N_
+from antiphon.settings import DEFAULT_PORT
+
+Scheme = Literal["tls", "tcp"]
+
+_SCHEMES: dict[str, Scheme] = {"tls": "tls", "tcp": "tcp"}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_FINGERPRINT = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+"""32 bytes in base64url: the last of 43 characters holds four bits, so that each fingerprint has one spelling."""
+_BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
+_BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DELIMITERS = frozenset("/?#@")
+"""Readers of addresses differ on which of these ends the host: within a name they are refused, not guessed at."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server's address; `str(address)` is ready to paste, and `parse` gives it back equal.
+
+    `host` is a name in lower case or an IP address in its short form, without brackets; `port` is from 1 to
+    65535; `name` is whom to sign in as; `fingerprint` is the one that the server's key must have.
+    """
+
+    scheme: Scheme
+    host: str
+    port: int
+    name: str | None = None
+    fingerprint: str | None = None
+
+    def __str__(self) -> str:
+        """Return the address as people pass it on."""
+        name = f"{_quoted(self.name)}@" if self.name else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        fingerprint = f"#{self.fingerprint}" if self.fingerprint else ""
+        return f"{self.scheme}://{name}{host}:{self.port}{fingerprint}"
+
+
+def parse(text: str, default_port: int = DEFAULT_PORT) -> Address:
+    """Return the address that `text` holds: `tls://name@host:7862#sha256:...` or a part of it, down to `host`.
+
+    The scheme is `tls` when there is none; names may be percent-encoded (RFC 3986) or plain; an IPv6 address
+    with a port stands in brackets. White space around the whole does not count.
+
+    Raises:
+        AddressInvalid: with the one thing that is wrong; a password in it is never repeated.
+        PortInvalid: what stands after the host's colon is not a port from 1 to 65535.
+    """
+    text = text.strip()
+    written = _SCHEME.match(text)
+    start = written.end() if written else 0
+    user, at, place = text[start:].rpartition("@")
+    if ":" in user:
+        shown = text[: text.index(":", start)]
+        raise AddressInvalid(address=f"{shown}:…", problem=Problem(N_("a password does not belong in it")))
+    scheme = _SCHEMES.get(written[1].lower() if written else "tls")
+    if scheme is None:
+        raise AddressInvalid(address=text, problem=Problem(N_("it begins with neither tls:// nor tcp://")))
+    name = _name(user, text) if at else None
+    place, hash_sign, fingerprint = place.partition("#")
+    if hash_sign:
+        _check_fingerprint(scheme, fingerprint, text)
+    host, port = _host_and_port(place.removesuffix("/"), text)
+    return Address(scheme, host, default_port if port is None else _port(port), name, fingerprint or None)
+
+
+def _name(user: str, text: str) -> str:
+    if not user:
+        raise AddressInvalid(address=text, problem=Problem(N_("no name stands before the @")))
+    if not _DELIMITERS.isdisjoint(user) or _BROKEN_PERCENT.search(user):
+        raise AddressInvalid(address=text, problem=Problem(N_("its name is not percent-encoded as it should be")))
+    try:
+        name = unquote(user, errors="strict")
+        name.encode()
+    except UnicodeError:
+        raise AddressInvalid(address=text, problem=Problem(N_("its name is not UTF-8"))) from None
+    return name
+
+
+def _check_fingerprint(scheme: Scheme, fingerprint: str, text: str) -> None:
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        problem = Problem(N_("what follows the # is not sha256: and 43 characters"))
+        raise AddressInvalid(address=text, problem=problem)
+    if scheme == "tcp":
+        raise AddressInvalid(
+            address=text, problem=Problem(N_("plain tcp:// has no key that could have a fingerprint"))
+        )
+
+
+def _host_and_port(place: str, text: str) -> tuple[str, str | None]:
+    """Split `place`; an IP address comes back in its short form, a missing port as None."""
+    bracketed = _BRACKETED.fullmatch(place)
+    if bracketed:
+        return _ipv6(bracketed[1], text), bracketed[2]
+    if place.count(":") > 1:
+        return _ipv6(place, text), None
+    host, colon, port = place.partition(":")
+    if not host:
+        raise AddressInvalid(address=text, problem=Problem(N_("the host is missing")))
+    if not all(character in "-._" or unicodedata.category(character)[0] in "LMN" for character in host):
+        raise AddressInvalid(address=text, problem=Problem(N_("its host holds a character that no host has")))
+    return host.lower(), port if colon else None
+
+
+def _ipv6(host: str, text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(host))
+    except ValueError:
+        problem = Problem(N_("it holds no IPv6 address where there should be one (with a port: [address]:port)"))
+        raise AddressInvalid(address=text, problem=problem) from None
+
+
+def _port(text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,5}", text) and 1 <= (port := int(text)) <= 65535:
+        return port
+    raise PortInvalid(port=text, lowest=1)
+
+
+def _quoted(name: str) -> str:
+    """Percent-encode what an address, a shell or a terminal would take for something else, and nothing more."""
+    return "".join(c if not c.isascii() and c.isprintable() else quote(c, safe="") for c in name)

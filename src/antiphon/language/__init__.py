@@ -1,0 +1,5 @@
+"""The one catalogue of messages for people."""
+
+from antiphon.language.catalogue import LANGUAGES, N_, Translate, catalogue, choose
+
+__all__ = ["LANGUAGES", "N_", "Translate", "catalogue", "choose"]

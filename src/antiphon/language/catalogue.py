@@ -1,0 +1,44 @@
+"""English and Russian for everything that a person reads: prompts, greetings, refusals, the console.
+
+English is the text in the source; `ru.po` beside this file holds the Russian. Logs, codes, JSON and
+`--help` stay English and do not come through here.
+"""
+
+import gettext
+import io
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import resources
+
+LANGUAGES = ("en", "ru")
+
+Translate = Callable[[str], str]
+"""Takes a message in English and gives it in the chosen language."""
+
+
+def N_(message: str) -> str:  # noqa: N802 - gettext's own name for "translate this later"
+    """Mark `message` for the catalogue and return it as it is; it is translated where it is shown."""
+    return message
+
+
+@cache
+def catalogue(language: str) -> gettext.NullTranslations:
+    """Return the translations into `language`, one of `LANGUAGES`; any other language gets English."""
+    if language not in LANGUAGES or language == "en":
+        return gettext.NullTranslations()
+    import polib  # noqa: PLC0415 - only those who need a translation pay for reading one
+
+    text = resources.files("antiphon.language").joinpath(f"{language}.po").read_text("utf-8")
+    return gettext.GNUTranslations(io.BytesIO(polib.pofile(text).to_binary()))
+
+
+def choose(asked: str | None, environment: Mapping[str, str]) -> str:
+    """Return the language to speak: the one asked for, else the locale's, else English.
+
+    The locale is read as gettext reads it: LC_ALL, LC_MESSAGES, LANG, the first that is not empty.
+    """
+    wanted = asked or next(
+        (value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environment.get(name))), "en"
+    )
+    language = wanted.replace("-", "_").split("_")[0].split(".")[0].lower()
+    return language if language in LANGUAGES else "en"

@@ -1,0 +1,118 @@
+"""Every option of server and client, once: name, type, unit, default, help.
+
+Nothing is read here. The command line, `ANTIPHON_*`, the TOML file, `--help` and the documents all come from
+these declarations; a program of one's own fills the same classes directly.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from antiphon.errors import SettingInvalid
+from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
+
+DEFAULT_PORT = 7862
+DEFAULT_HOST = "localhost"
+PASSWORD_MINIMUM = 15
+"""Code points (promise 1)."""
+PASSWORD_MINIMUM_LEAST = 8
+"""The least that may be set (promise 1)."""
+SECONDS_MOST = 10**9
+"""The longest duration, 31 years; a WELCOME cannot carry more, and no clock can wait for infinity."""
+
+Access = Literal["authenticate"]
+Registration = Literal["open", "closed"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _option(default: Any, help: str) -> Any:  # noqa: A002 - the word under which the metadata keeps it
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """What `antiphon serve` can be told."""
+
+    host: str = _option(
+        DEFAULT_HOST, "Where to listen: localhost (both IPv4 and IPv6), an address of this machine, or * for all."
+    )
+    port: int | None = _option(
+        None,
+        f"Port, 0 for any free one [default: the last one used, else {DEFAULT_PORT}]. Taken: the next free one.",
+    )
+    strict_port: bool = _option(False, "Fail when the port is taken instead of taking the next free one.")
+    port_file: Path | None = _option(None, "Write the port that is listened on to this file.")
+    plain: bool = _option(False, "Plain TCP instead of TLS; on this machine only.")
+    plain_anywhere: bool = _option(
+        False, "Plain TCP on any address: names and messages cross the network in clear."
+    )
+    data: Path | None = _option(
+        None, "Folder for accounts, sessions, keys, certificate and log [default: this user's data folder]."
+    )
+    log: Path | None = _option(None, "Log file [default: server.log in the data folder].")
+    log_level: LogLevel = _option("info", "How much goes to the log; debug adds sizes received and sent.")
+    registration: Registration | None = _option(
+        None, "Whether new names are taken [default: open on this machine only, closed elsewhere]."
+    )
+    password_minimum: int = _option(
+        PASSWORD_MINIMUM, f"Characters that a new password must have; at least {PASSWORD_MINIMUM_LEAST}."
+    )
+    message_limit: int = _option(MESSAGE_LIMIT, f"Bytes in one message; at most {MESSAGE_LIMIT_MOST} (16 MiB).")
+    session_unheld: float = _option(1800.0, "Seconds that a session lives without a connection.")
+    session_total: float = _option(86400.0, "Seconds that a session lives in all.")
+    entry_begin: int = _option(64, "Connections not signed in from which on new ones are dropped at random.")
+    entry_rate: int = _option(30, "Percent of new connections dropped from there on, rising to all.")
+    entry_most: int = _option(256, "Connections not signed in, at the most.")
+    entry_source: int = _option(40, "Connections not signed in from one source (IPv4 address, IPv6 /64).")
+    handshake_seconds: float = _option(5.0, "Seconds for the TLS handshake.")
+    first_frame_seconds: float = _option(10.0, "Seconds from connecting to the first whole frame.")
+    entry_seconds: float = _option(20.0, "Seconds from connecting to being signed in.")
+    heartbeat_seconds: float = _option(20.0, "Seconds of sending nothing after which a heartbeat is sent.")
+    silence_seconds: float = _option(40.0, "Seconds of hearing nothing after which a connection is cut.")
+    write_seconds: float = _option(10.0, "Seconds in which a peer must take what waits for it.")
+    drain_seconds: float = _option(10.0, "Seconds that a stopping server gives to answers under way.")
+
+    def __post_init__(self) -> None:
+        """Check ranges; `SettingInvalid` names the option."""
+        _check_range("port", self.port, 0, 65535)
+        _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
+        _check_range("message-limit", self.message_limit, KIB, MESSAGE_LIMIT_MOST)
+        _check_range("entry-rate", self.entry_rate, 0, 100)
+        _check_range("entry-begin", self.entry_begin, 1, self.entry_most)
+        for name in (
+            "session_unheld", "session_total", "entry_source", "handshake_seconds", "first_frame_seconds",
+            "entry_seconds", "heartbeat_seconds", "silence_seconds", "write_seconds",
+        ):  # fmt: skip
+            _check_positive(_flag(name), getattr(self, name))
+        _check_range("drain-seconds", self.drain_seconds, 0, 25)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSettings:
+    """What `antiphon connect` can be told."""
+
+    name: str | None = _option(None, "Who you are [default: the name in the address, else asked].")
+    password_file: str | None = _option(None, "File whose first line is the password; - for standard input.")
+    register: bool = _option(False, "Become known under this name if it is new (on a terminal this is asked).")
+    known_servers: Path | None = _option(
+        None, "File of server keys that are known [default: known_servers in this user's data folder]."
+    )
+    timeout: float = _option(10.0, "Seconds to wait for a connection and for each step of the sign-in.")
+
+    def __post_init__(self) -> None:
+        """Check ranges; `SettingInvalid` names the option."""
+        _check_positive("--timeout", self.timeout)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _check_positive(flag: str, value: float) -> None:
+    if not 0 < value <= SECONDS_MOST:  # "not" refuses NaN too, which TOML can write
+        raise SettingInvalid(source=flag, problem=f"must be more than 0 and at most {SECONDS_MOST}")
+
+
+def _check_range(name: str, value: float | None, lowest: float, highest: float) -> None:
+    if value is not None and not lowest <= value <= highest:
+        raise SettingInvalid(source=_flag(name), problem=f"must be from {lowest} to {highest}, not {value}")

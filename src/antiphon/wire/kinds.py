@@ -1,0 +1,123 @@
+"""The table of frame kinds: who may send each, when, with or without a token, and how much.
+
+This table is the protocol's gate in data; `frames.FrameReader` reads it through `limits`. A kind is added
+by adding its row here and its body to `bodies.py`.
+"""
+
+from enum import IntEnum, IntFlag, StrEnum
+from typing import NamedTuple
+
+KIB = 1024
+TOKEN_SIZE = 16
+"""Bytes of a session token: 128 bits (promise 14)."""
+MESSAGE_LIMIT = 1024 * KIB
+"""Bytes in a message by default (promise 11)."""
+MESSAGE_LIMIT_MOST = 16 * 1024 * KIB
+"""The most that the option may allow (promise 11)."""
+ENTRY_LIMIT = 4 * KIB
+"""Bytes in a frame before sign-in: enough for every control body, too few to be worth an attack (promise 10)."""
+SERVER_CONTROL_LIMIT = 64 * KIB
+"""Bytes in a control body of a server; only a client's patience is at stake."""
+
+OPTIONAL_FROM = 0x80
+"""Kinds from here on may be ignored by who does not know them."""
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    HELLO = 0x01
+    IDENTIFY = 0x02
+    REGISTER = 0x03
+    AUTHENTICATE = 0x04
+    CHALLENGE = 0x05
+    RESUME = 0x06
+    WELCOME = 0x07
+    MESSAGE = 0x10
+    END = 0x11
+    CANCEL = 0x12
+    PASSWORD = 0x13
+    ACK = 0x14
+    ERROR = 0x20
+    HEARTBEAT = 0x21
+    BYE = 0x22
+
+
+class Flag(IntFlag):
+    """What is said of a MESSAGE beside its kind."""
+
+    TEXT = 0x01
+    LAST = 0x02
+
+
+class Side(StrEnum):
+    """Who sends."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Phase(StrEnum):
+    """Where a connection stands: before a WELCOME has passed, or inside a session."""
+
+    ENTRY = "entry"
+    SESSION = "session"
+
+
+class Row(NamedTuple):
+    """One line of the table, for one kind and one sender."""
+
+    kind: Kind
+    sender: Side
+    phases: tuple[Phase, ...]
+    token: bool
+    """Whether the body starts with the 16 bytes of the session's token."""
+    largest: int
+    """Bytes of payload, the token not counted."""
+
+
+_ENTRY = (Phase.ENTRY,)
+_SESSION = (Phase.SESSION,)
+_ALWAYS = (Phase.ENTRY, Phase.SESSION)
+
+TABLE = (
+    Row(Kind.IDENTIFY, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.REGISTER, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.AUTHENTICATE, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.CHALLENGE, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.RESUME, Side.CLIENT, _ENTRY, token=True, largest=256),
+    Row(Kind.MESSAGE, Side.CLIENT, _SESSION, token=True, largest=MESSAGE_LIMIT),
+    Row(Kind.HEARTBEAT, Side.CLIENT, _ALWAYS, token=False, largest=0),
+    Row(Kind.BYE, Side.CLIENT, _ALWAYS, token=False, largest=256),
+    Row(Kind.HELLO, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
+    Row(Kind.IDENTIFY, Side.SERVER, _ENTRY, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.REGISTER, Side.SERVER, _ENTRY, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.CHALLENGE, Side.SERVER, _ENTRY, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.WELCOME, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
+    Row(Kind.MESSAGE, Side.SERVER, _SESSION, token=False, largest=MESSAGE_LIMIT),
+    Row(Kind.END, Side.SERVER, _SESSION, token=False, largest=0),
+    Row(Kind.ERROR, Side.SERVER, _ALWAYS, token=False, largest=SERVER_CONTROL_LIMIT),
+    Row(Kind.HEARTBEAT, Side.SERVER, _ALWAYS, token=False, largest=0),
+    Row(Kind.BYE, Side.SERVER, _ALWAYS, token=False, largest=256),
+)
+"""Every frame that this version speaks. CANCEL, ACK and PASSWORD have numbers and come with their features."""
+
+
+class Allowed(NamedTuple):
+    """What the gate lets through of one kind, now."""
+
+    token_size: int
+    """Bytes of token before the payload: 16 or 0."""
+    largest: int
+    """Bytes of payload."""
+
+
+def limits(sender: Side, phase: Phase, message_limit: int = MESSAGE_LIMIT) -> dict[int, Allowed]:
+    """Return what `sender` may send in `phase`, by kind; a kind that is not there may not come now."""
+    return {
+        int(row.kind): Allowed(
+            TOKEN_SIZE if row.token else 0, message_limit if row.kind is Kind.MESSAGE else row.largest
+        )
+        for row in TABLE
+        if row.sender is sender and phase in row.phases
+    }

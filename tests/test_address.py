@@ -1,0 +1,147 @@
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.address import Address, Scheme, parse
+from antiphon.errors import AddressInvalid, PortInvalid, UsageError
+from antiphon.settings import DEFAULT_PORT
+
+FINGERPRINT = "sha256:" + "Zm9v_-" * 7 + "A"
+
+schemes: st.SearchStrategy[Scheme] = st.sampled_from(["tls", "tcp"])
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+hosts = st.one_of(
+    st.text(string.ascii_lowercase + string.digits + "-._", min_size=1, max_size=20),
+    st.ip_addresses().map(str),
+    st.sampled_from(["пример.рф", "fe80::1%eth0", "例え.jp"]),
+)
+
+
+@st.composite
+def addresses(draw: st.DrawFn) -> Address:
+    scheme = draw(schemes)
+    fingerprint = draw(st.sampled_from([None, FINGERPRINT])) if scheme == "tls" else None
+    return Address(scheme, draw(hosts), draw(st.integers(1, 65535)), draw(st.none() | names), fingerprint)
+
+
+@given(addresses())
+def test_an_address_that_is_printed_and_pasted_is_the_same(address: Address) -> None:
+    assert parse(str(address)) == address
+
+
+@given(addresses())
+def test_a_printed_address_can_be_pasted_into_a_shell(address: Address) -> None:
+    text = str(address)
+    assert text.isprintable()
+    assert not set(text) & set(" \t'\"`$&;|<>(){}*?!\\")
+
+
+@given(st.text(st.characters() | st.sampled_from("@:/#[]%."), max_size=40))
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    try:
+        address = parse(text)
+    except UsageError:
+        return
+    assert parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (f"tls://ann@host:1234#{FINGERPRINT}", Address("tls", "host", 1234, "ann", FINGERPRINT)),
+        ("host", Address("tls", "host", DEFAULT_PORT)),
+        ("host:80", Address("tls", "host", 80)),
+        ("  tcp://host:80/\n", Address("tcp", "host", 80)),
+        ("TLS://HOST", Address("tls", "host", DEFAULT_PORT)),
+        ("::1", Address("tls", "::1", DEFAULT_PORT)),
+        ("[::1]", Address("tls", "::1", DEFAULT_PORT)),
+        ("[0:0::1]:7862", Address("tls", "::1", 7862)),
+        ("[fe80::1%eth0]:7862", Address("tls", "fe80::1%eth0", 7862)),
+        ("tcp://ann@[2001:DB8::1]:1", Address("tcp", "2001:db8::1", 1, "ann")),
+        ("127.0.0.1:65535", Address("tls", "127.0.0.1", 65535)),
+        ("Вадим@пример.рф", Address("tls", "пример.рф", DEFAULT_PORT, "Вадим")),
+        ("%D0%90%3a%40@host", Address("tls", "host", DEFAULT_PORT, "А:@")),
+    ],
+)
+def test_each_form_is_understood(text: str, address: Address) -> None:
+    assert parse(text) == address
+
+
+def test_the_default_port_is_the_callers() -> None:
+    assert parse("host", default_port=9).port == 9
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (Address("tls", "::1", 7862, "ann"), "tls://ann@[::1]:7862"),
+        (Address("tcp", "127.0.0.1", 1), "tcp://127.0.0.1:1"),
+        (Address("tls", "host", 1, "Вадим"), "tls://Вадим@host:1"),
+        (Address("tls", "host", 1, "a b:c@d\x1b\u2028"), "tls://a%20b%3Ac%40d%1B%E2%80%A8@host:1"),
+        (Address("tls", "host", 1, None, FINGERPRINT), f"tls://host:1#{FINGERPRINT}"),
+    ],
+)
+def test_only_what_must_be_is_percent_encoded(address: Address, text: str) -> None:
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "the host is missing"),
+        ("tls://", "the host is missing"),
+        ("ann@:7862", "the host is missing"),
+        (":7862", "the host is missing"),
+        ("http://host", "neither tls:// nor tcp://"),
+        ("@host", "no name stands before"),
+        ("ann@bob@host", "not percent-encoded"),
+        ("tls://good.example#@evil.example", "not percent-encoded"),
+        ("a%2@host", "not percent-encoded"),
+        ("%ff@host", "not UTF-8"),
+        ("a\udcff@host", "not UTF-8"),
+        ("ho st", "a character that no host has"),
+        ("host/path", "a character that no host has"),
+        ("host\x1b", "a character that no host has"),
+        ("host:1:2", "no IPv6 address"),
+        ("[::1", "no IPv6 address"),
+        ("[host]:1", "no IPv6 address"),
+        ("[::1]x", "no IPv6 address"),
+        ("host#", "sha256: and 43 characters"),
+        ("host#sha256:short", "sha256: and 43 characters"),
+        ("host#" + FINGERPRINT[:-1] + "B", "sha256: and 43 characters"),
+        ("host#" + FINGERPRINT + "\n#", "sha256: and 43 characters"),
+        ("tcp://host#" + FINGERPRINT, "no key"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, problem: str) -> None:
+    with pytest.raises(AddressInvalid, match=problem):
+        parse(text)
+
+
+@pytest.mark.parametrize("port", ["", "0", "65536", "70000", "-1", "+1", "1_0", "٣", "12a", "9" * 5000])
+def test_what_is_no_port_is_refused(port: str) -> None:
+    for host in ("host", "[::1]"):
+        with pytest.raises(PortInvalid):
+            parse(f"{host}:{port}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann:secret@host",
+        "tls://ann:secret@host:7862",
+        "http://ann:secret@host",
+        "tls://ann:x@secret@host",
+        "tls://ann:x#secret@host",
+        "tls://ann:x/secret@host",
+        "tls://ann:secret@",
+        "  tls://:secret@host",
+        "ann:x://secret@host",
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(AddressInvalid, match="password does not belong") as caught:
+        parse(text)
+    assert "secret" not in repr(caught.value.fields) + str(caught.value)

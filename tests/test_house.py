@@ -1,0 +1,132 @@
+"""The words of make, the shape of the files, and the lower bounds of the dependencies."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+LINES_MOST = 420
+"""About 400: a longer file is two ideas."""
+ONE_IDEA = {"errors.py"}
+"""Longer all the same: one tree of errors, which is read as a list."""
+
+
+def said_by(*command: str) -> str:
+    """Return what a command says on standard output; a make above this one (`make test`) tells it nothing."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    result = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=30)
+    assert result.stderr == ""
+    return result.stdout
+
+
+# --- the words of make --------------------------------------------------------------------------------------
+
+
+def words() -> set[str]:
+    phony = re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)
+    assert phony
+    return set(phony[1].split()) - {"develop"}  # the set-up behind test, check and format
+
+
+def words_in(document: str) -> set[str]:
+    """Return the words that a document names in its code, `make word` or `make -s word`."""
+    code = re.findall(r"^```.*?^```|`[^`\n]+`", document, re.MULTILINE | re.DOTALL)
+    return {word for part in code for word in re.findall(r"\bmake (?:-s )?([a-z][a-z-]*)", part)}
+
+
+def test_the_words_that_a_document_names_are_found_in_its_code_only() -> None:
+    document = "make sense of `make run`, `A=b make -s test`\n```sh\nmake check\n```\nand make do.\n"
+    assert words_in(document) == {"run", "test", "check"}
+
+
+def test_help_is_the_default_word_and_lists_every_word() -> None:
+    told = said_by("make")
+    assert told == said_by("make", "help")
+    assert set(re.findall(r"^ +make ([a-z-]+) +\S", told, re.MULTILINE)) == words()
+
+
+def test_every_word_is_there() -> None:
+    assert words() == {"help", "install", "run", "test", "test-lowest", "check", "format", "bench", "clean"}
+    for word in words():
+        assert re.search(rf"^{word}:", MAKEFILE, re.MULTILINE), word
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_word_that_a_document_names_is_one_of_make(document: str) -> None:
+    assert words_in((ROOT / document).read_text("utf-8")) - words() == set()
+
+
+def test_contributing_explains_every_word() -> None:
+    assert words() - words_in((ROOT / "CONTRIBUTING.md").read_text("utf-8")) == {"help"}
+
+
+def test_ci_says_check_and_test() -> None:
+    text = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert re.findall(r"^timeout .* make ([a-z-]+)$", text, re.MULTILINE) == ["check", "test"]
+
+
+@pytest.mark.parametrize("script", [".ci/run", "tools/install.sh"])
+def test_a_script_is_one_that_can_be_run(script: str) -> None:
+    path = ROOT / script
+    assert path.stat().st_mode & 0o111
+    shell = path.read_text("utf-8").splitlines()[0].removeprefix("#!")
+    assert said_by(shell, "-n", script) == ""
+
+
+def test_a_python_that_is_too_old_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    result = subprocess.run(
+        ["sh", "tools/install.sh", str(tmp_path / "venv")],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(old)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == f"make: PYTHON={old} is not a Python of version 3.11 or later.\n"
+    assert not (tmp_path / "venv").exists()
+
+
+# --- the shape of the files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT / "src").as_posix())
+def test_no_file_holds_two_ideas(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= LINES_MOST or path.name in ONE_IDEA
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if path.name == "__init__.py"],
+    ids=lambda path: path.parent.relative_to(ROOT / "src").as_posix(),
+)
+def test_a_package_only_hands_names_on(path: Path) -> None:
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign):
+            assert [ast.unparse(target) for target in node.targets] in (["__all__"], ["__version__"])
+        else:
+            docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            assert docstring or isinstance(node, ast.Import | ast.ImportFrom), ast.unparse(node)
+
+
+# --- the lower bounds ---------------------------------------------------------------------------------------
+
+
+def test_every_dependency_has_a_lower_bound_to_be_tested_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    bounds = said_by(sys.executable, "tools/lowest.py").splitlines()
+    assert len(bounds) == len(project["dependencies"])
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+==[0-9.]+", bound) for bound in bounds)

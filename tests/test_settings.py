@@ -1,0 +1,89 @@
+"""Every option has its default, its help and its range."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.errors import SettingInvalid
+from antiphon.settings import ClientSettings, ServerSettings
+from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
+
+OPTIONS = [field for settings in (ServerSettings, ClientSettings) for field in dataclasses.fields(settings)]
+
+
+def settings_with(**options: Any) -> ServerSettings | ClientSettings:
+    """Return the settings that have these options."""
+    return (ClientSettings if "timeout" in options else ServerSettings)(**options)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_option_has_a_default_and_a_help_that_is_a_sentence(option: dataclasses.Field[object]) -> None:
+    assert option.default is not dataclasses.MISSING
+    assert option.metadata["help"].endswith(".")
+
+
+def test_the_defaults_are_those_of_the_security_bar() -> None:
+    settings = ServerSettings()
+    assert (settings.entry_begin, settings.entry_rate, settings.entry_most, settings.entry_source) == (
+        64,
+        30,
+        256,
+        40,
+    )
+    assert (settings.handshake_seconds, settings.first_frame_seconds, settings.entry_seconds) == (5, 10, 20)
+    assert (settings.heartbeat_seconds, settings.silence_seconds, settings.write_seconds) == (20, 40, 10)
+    assert (settings.session_unheld, settings.session_total) == (30 * 60, 24 * 60 * 60)
+    assert (settings.password_minimum, settings.message_limit) == (15, 2**20)
+
+
+@pytest.mark.parametrize(
+    ("option", "lowest", "highest"),
+    [
+        ("port", 0, 65535),
+        ("password_minimum", 8, 1024),
+        ("message_limit", 1024, MESSAGE_LIMIT_MOST),
+        ("entry_rate", 0, 100),
+        ("entry_begin", 1, 256),
+        ("drain_seconds", 0, 25),
+    ],
+)
+def test_the_ends_of_a_range_pass_and_one_further_is_refused(option: str, lowest: int, highest: int) -> None:
+    assert getattr(settings_with(**{option: lowest}), option) == lowest
+    assert getattr(settings_with(**{option: highest}), option) == highest
+    for value in (lowest - 1, highest + 1):
+        with pytest.raises(SettingInvalid) as caught:
+            settings_with(**{option: value})
+        flag = "--" + option.replace("_", "-")
+        assert str(caught.value) == f"{flag}: must be from {lowest} to {highest}, not {value}"
+
+
+DURATIONS = [option.name for option in OPTIONS if "Seconds" in option.metadata["help"]]
+
+
+@pytest.mark.parametrize("option", [*DURATIONS, "entry_source"])
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf])
+def test_no_duration_and_no_count_is_negative_or_not_a_number_or_without_end(option: str, value: float) -> None:
+    with pytest.raises(SettingInvalid, match="--" + option.replace("_", "-")):
+        settings_with(**{option: value})
+
+
+@pytest.mark.parametrize("option", sorted({*DURATIONS} - {"drain_seconds"}))
+def test_no_duration_is_zero(option: str) -> None:
+    with pytest.raises(SettingInvalid, match="must be more than 0"):
+        settings_with(**{option: 0})
+
+
+def test_dropping_begins_no_later_than_the_cap() -> None:
+    assert ServerSettings(entry_begin=10, entry_most=10).entry_most == 10
+    with pytest.raises(SettingInvalid, match="--entry-begin"):
+        ServerSettings(entry_begin=11, entry_most=10)
+
+
+def test_settings_do_not_change_and_hold_no_password() -> None:
+    settings = ClientSettings(name="ann", password_file="-", known_servers=Path("x"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.name = "bob"  # type: ignore[misc]
+    assert not [option.name for option in OPTIONS if option.name in {"password", "token", "secret"}]
