@@ -1,0 +1,259 @@
+"""The JSON bodies of control frames: one fixed schema each (docs/protocol.md).
+
+A server refuses fields that it does not know; a client passes over them, so that servers may say more later.
+"""
+
+import json
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from antiphon.errors import BodyInvalid
+from antiphon.wire.kinds import Kind, Side
+
+VERSION = 1
+"""The version of the wire that this package speaks."""
+SASL_LIMIT = 1024
+"""Bytes of one SASL message, as PostgreSQL has it (promise 10)."""
+SCRAM_SHA_256 = "scram-sha-256"
+"""The type of the only credential of this version."""
+
+Sasl = Annotated[bytes, Meta(max_length=SASL_LIMIT)]
+Language = Annotated[str, Meta(max_length=35)]
+"""A language tag (RFC 5646); 35 characters hold every registered one."""
+
+
+Count = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+"""A whole number that fits the header's width; JSON itself would allow thousands of digits."""
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+"""Never negative, and never more than a clock can wait."""
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a client sends."""
+
+
+class FirstRequest(Request, frozen=True, kw_only=True):
+    """What a client may send first: it names the version, and the language for what people will read."""
+
+    version: Count = VERSION
+    language: Language = "en"
+
+
+class Identify(FirstRequest, frozen=True, kw_only=True):
+    """Who I say I am; answered with `Identified`."""
+
+    name: str
+
+
+class Credential(Request, frozen=True, kw_only=True):
+    """A SCRAM verifier (RFC 5802, 3), made by the client: the server never sees the password."""
+
+    type: str = SCRAM_SHA_256
+    salt: bytes
+    iterations: Count
+    stored_key: bytes
+    server_key: bytes
+
+    def __repr__(self) -> str:
+        """Hide the keys."""
+        return f"Credential(type={self.type!r}, iterations={self.iterations})"
+
+
+class Register(FirstRequest, frozen=True, kw_only=True):
+    """Remember me; answered with `Identified`."""
+
+    name: str
+    credential: Credential
+
+
+class Authenticate(FirstRequest, frozen=True, kw_only=True):
+    """Begin a SASL exchange with the client's first message; answered with `Challenge`."""
+
+    mechanism: str
+    data: Sasl
+
+    def __repr__(self) -> str:
+        """Hide what is between the person and the server."""
+        return f"Authenticate(mechanism={self.mechanism!r})"
+
+
+class ChallengeAnswer(Request, frozen=True, kw_only=True):
+    """The client's next SASL message; answered with `Welcome`."""
+
+    data: Sasl
+
+    def __repr__(self) -> str:
+        """Hide the proof: passwords can be tried against it."""
+        return "ChallengeAnswer()"
+
+
+class Resume(FirstRequest, frozen=True, kw_only=True):
+    """Take up the session whose token stands before this body; answered with `Welcome`."""
+
+
+class Bye(Struct, frozen=True, kw_only=True):
+    """The last words of one side: `left`, `drained`, `replaced`, `revoked` or `expired`."""
+
+    reason: str = "left"
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a client must keep to."""
+
+    message: Count
+    """Bytes in one message."""
+    heartbeat: Seconds
+    """Seconds of sending nothing after which a heartbeat is due."""
+    silence: Seconds
+    """Seconds of hearing nothing after which the server cuts the connection."""
+
+
+class Scram(Struct, frozen=True, kw_only=True):
+    """The parameters with which a new credential must be made."""
+
+    salt_length: Count
+    iterations: Count
+
+
+class Hello(Struct, frozen=True, kw_only=True):
+    """The server's first frame: what it speaks and wants."""
+
+    versions: list[Count]
+    product: str
+    access: str
+    mechanisms: list[str]
+    features: list[str]
+    limits: Limits
+    registration: bool
+    scram: Scram
+    password_minimum: Count
+    imports: bool = False
+    """Whether accounts remain whose password is the MD5 of an old system's."""
+
+
+class Identified(Struct, frozen=True, kw_only=True):
+    """The answer to IDENTIFY and REGISTER."""
+
+    name: str
+    """The name as the server spells it."""
+    free: bool | None
+    """Whether it can be registered; None where registration is closed."""
+
+
+class Challenge(Struct, frozen=True, kw_only=True):
+    """The server's SASL message."""
+
+    data: bytes
+
+
+class Lifetimes(Struct, frozen=True, kw_only=True):
+    """How long a session lives, in seconds."""
+
+    unheld: Seconds
+    """without a connection"""
+    total: Seconds
+    """in all"""
+
+
+class Welcome(Struct, frozen=True, kw_only=True):
+    """The session is open."""
+
+    name: str
+    first: bool
+    """Whether this is the first visit."""
+    last_visit: str | None
+    """When the last one was: RFC 3339, UTC."""
+    last_address: str | None
+    refusals: Count
+    """Refused sign-ins since then."""
+    token: bytes | None
+    """16 bytes for every frame that needs a session; None after RESUME, which keeps its token."""
+    lifetimes: Lifetimes
+    must_change: bool
+    """Whether a new password must be chosen before anything else."""
+    greeting: str
+    """For the person, in the language asked for."""
+    data: bytes | None
+    """The mechanism's last word (SCRAM: the server's signature), which the client verifies first."""
+
+    def __repr__(self) -> str:
+        """Hide the token."""
+        return f"Welcome(name={self.name!r}, first={self.first})"
+
+
+class Error(Struct, frozen=True, kw_only=True):
+    """A refusal; with id 0 it ends the connection."""
+
+    code: str
+    text: str
+    hint: str = ""
+    wait: Seconds = 0
+    """Seconds before another try makes sense."""
+
+
+Body = (
+    Identify
+    | Register
+    | Authenticate
+    | ChallengeAnswer
+    | Resume
+    | Bye
+    | Hello
+    | Identified
+    | Challenge
+    | Welcome
+    | Error
+)
+
+SCHEMAS: dict[tuple[Side, int], type[Body]] = {
+    (Side.CLIENT, Kind.IDENTIFY): Identify,
+    (Side.CLIENT, Kind.REGISTER): Register,
+    (Side.CLIENT, Kind.AUTHENTICATE): Authenticate,
+    (Side.CLIENT, Kind.CHALLENGE): ChallengeAnswer,
+    (Side.CLIENT, Kind.RESUME): Resume,
+    (Side.CLIENT, Kind.BYE): Bye,
+    (Side.SERVER, Kind.HELLO): Hello,
+    (Side.SERVER, Kind.IDENTIFY): Identified,
+    (Side.SERVER, Kind.REGISTER): Identified,
+    (Side.SERVER, Kind.CHALLENGE): Challenge,
+    (Side.SERVER, Kind.WELCOME): Welcome,
+    (Side.SERVER, Kind.ERROR): Error,
+    (Side.SERVER, Kind.BYE): Bye,
+}
+"""Who sends which body in which kind; kinds that are not here have no body of ours."""
+
+_DECODERS = {which: msgspec.json.Decoder(schema) for which, schema in SCHEMAS.items()}
+_encoder = msgspec.json.Encoder()
+
+
+def encode(body: Body) -> bytes:
+    """Return a body as JSON."""
+    return _encoder.encode(body)
+
+
+def decode(sender: Side, kind: int, payload: bytes) -> Body:
+    """Return the body that `sender` put into a frame of `kind`; an empty payload counts as an empty object.
+
+    Raises:
+        BodyInvalid: not JSON, or not of the schema.
+    """
+    payload = payload or b"{}"
+    try:
+        body = _DECODERS[sender, kind].decode(payload)
+        # msgspec takes the last of two fields of one name, where another reader may take the first.
+        json.loads(payload.decode(), object_pairs_hook=_each_once, parse_int=str)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BodyInvalid(kind=Kind(kind).name, problem=_problem(error)) from None
+    return body
+
+
+def _each_once(fields: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in fields}) < len(fields):
+        raise msgspec.ValidationError("Object contains a field twice")
+
+
+def _problem(error: Exception) -> str:
+    """Return what did not fit; msgspec names fields and types, never a value."""
+    return str(error).rstrip(".") if isinstance(error, msgspec.ValidationError) else "not JSON in UTF-8"

@@ -1,0 +1,64 @@
+"""The table of kinds says what design and protocol say."""
+
+import pytest
+
+from antiphon.wire.bodies import SCHEMAS
+from antiphon.wire.kinds import MESSAGE_LIMIT, OPTIONAL_FROM, TABLE, TOKEN_SIZE, Kind, Phase, Side, limits
+
+LATER = {Kind.CANCEL, Kind.PASSWORD, Kind.ACK}
+"""Kinds that have a number and come with their features."""
+
+BARE = {Kind.MESSAGE, Kind.END, Kind.HEARTBEAT}
+"""Kinds without a control body."""
+
+
+def test_every_kind_of_this_version_has_a_row_and_no_other_one_has() -> None:
+    assert {row.kind for row in TABLE} == set(Kind) - LATER
+
+
+def test_no_sender_has_two_rows_for_one_kind() -> None:
+    rows = [(row.sender, row.kind) for row in TABLE]
+    assert len(rows) == len(set(rows))
+
+
+def test_every_control_kind_has_a_schema_for_each_sender_and_no_other_one_has() -> None:
+    assert set(SCHEMAS) == {(row.sender, row.kind) for row in TABLE if row.kind not in BARE}
+
+
+def test_every_kind_is_one_that_must_be_understood() -> None:
+    assert all(kind < OPTIONAL_FROM for kind in Kind)
+
+
+def test_only_a_client_sends_a_token_with_message_and_resume() -> None:
+    assert {(row.sender, row.kind) for row in TABLE if row.token} == {
+        (Side.CLIENT, Kind.MESSAGE),
+        (Side.CLIENT, Kind.RESUME),
+    }
+
+
+@pytest.mark.parametrize(
+    ("sender", "phase", "kinds"),
+    [
+        (Side.CLIENT, Phase.ENTRY, "IDENTIFY REGISTER AUTHENTICATE CHALLENGE RESUME HEARTBEAT BYE"),
+        (Side.CLIENT, Phase.SESSION, "MESSAGE HEARTBEAT BYE"),
+        (Side.SERVER, Phase.ENTRY, "HELLO IDENTIFY REGISTER CHALLENGE WELCOME ERROR HEARTBEAT BYE"),
+        (Side.SERVER, Phase.SESSION, "MESSAGE END ERROR HEARTBEAT BYE"),
+    ],
+)
+def test_only_these_kinds_may_come(sender: Side, phase: Phase, kinds: str) -> None:
+    assert {Kind(kind).name for kind in limits(sender, phase)} == set(kinds.split())
+
+
+@pytest.mark.parametrize("kind", limits(Side.CLIENT, Phase.ENTRY))
+def test_nothing_before_sign_in_is_larger_than_4_kib(kind: int) -> None:
+    assert limits(Side.CLIENT, Phase.ENTRY)[kind].largest <= 4096
+
+
+def test_the_message_limit_is_the_one_of_the_caller_and_touches_no_other_kind() -> None:
+    usual = limits(Side.CLIENT, Phase.SESSION)
+    small = limits(Side.CLIENT, Phase.SESSION, 1024)
+    assert usual[Kind.MESSAGE] == (TOKEN_SIZE, MESSAGE_LIMIT)
+    assert small[Kind.MESSAGE] == (TOKEN_SIZE, 1024)
+    assert {kind: row for kind, row in usual.items() if kind != Kind.MESSAGE} == {
+        kind: row for kind, row in small.items() if kind != Kind.MESSAGE
+    }
