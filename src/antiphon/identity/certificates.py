@@ -1,0 +1,55 @@
+"""What a certificate is known by: its key's fingerprint, which addresses carry, and the binding of a TLS channel.
+
+Certificates come in as DER; where they come from and whether they are trusted is left to server and client.
+"""
+
+import base64
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+_WEAK_HASHES = (hashes.MD5, hashes.SHA1)
+
+
+def fingerprint_of(der: bytes) -> str:
+    """Return `sha256:` and base64url without padding (43 characters) of SHA-256 over the public key.
+
+    The hash covers the DER SubjectPublicKeyInfo (as RFC 7469 pins do), so that a certificate may be renewed for
+    the same key.
+
+    Raises:
+        ValueError: `der` is not a certificate with a key of a known kind.
+    """
+    try:
+        key = x509.load_der_x509_certificate(der).public_key()
+    except UnsupportedAlgorithm as error:
+        raise ValueError("a key of an unknown kind") from error
+    digest = _digest(hashes.SHA256(), key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return "sha256:" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def binding_of(der: bytes) -> bytes:
+    """Return the `tls-server-end-point` channel binding of the certificate (RFC 5929, 4.1).
+
+    That is the hash of the whole certificate by the hash function of its signature; MD5 and SHA-1 give way to
+    SHA-256.
+
+    Raises:
+        ValueError: `der` is not a certificate, or its signature has no hash function (Ed25519), for which the
+            RFC leaves the binding undefined.
+    """
+    try:
+        algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
+    except UnsupportedAlgorithm as error:
+        raise ValueError("a signature of an unknown kind") from error
+    if algorithm is None:
+        raise ValueError("a signature without a hash function, which gives no channel binding")
+    return _digest(hashes.SHA256() if isinstance(algorithm, _WEAK_HASHES) else algorithm, der)
+
+
+def _digest(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
+    digest = hashes.Hash(algorithm)
+    digest.update(data)
+    return digest.finalize()

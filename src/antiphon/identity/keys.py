@@ -1,0 +1,94 @@
+"""The key ring: it seals credentials at rest, hashes tokens and makes up answers for names that nobody has.
+
+It is kept apart from the database (`secret.key`), so that neither of the two alone is of use to a thief.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import Meta
+
+from antiphon.errors import Problem, ServerError
+from antiphon.language import N_
+
+KEY_SIZE = 32
+"""Bytes of each key: AES-256, and the output of SHA-256."""
+NONCE_SIZE = 12
+"""Bytes of the nonce that AES-GCM wants (NIST SP 800-38D, 5.2.1.1)."""
+
+_NUMBER_SIZE = 4
+_NOT_A_RING = Problem(N_("it is not a key ring of this version"))
+
+Key = Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+KeyNumber = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRing:
+    """The keys of one data folder. The newest sealing key seals, every one opens."""
+
+    version: Literal[1] = 1
+    sealing_keys: Annotated[dict[KeyNumber, Key], Meta(min_length=1)]
+    """by number; the highest number is the newest"""
+    token_key: Key
+    """for `tokens.fingerprint`"""
+    mock_key: Key
+    """for `scram.mock_verifier`; it never changes, so that an unknown name always gets the same salt"""
+
+    @classmethod
+    def generate(cls, random: Callable[[int], bytes]) -> Self:
+        """Return a new ring with one sealing key; `random` gives as many bytes as asked, fit for keys."""
+        return cls(sealing_keys={1: random(KEY_SIZE)}, token_key=random(KEY_SIZE), mock_key=random(KEY_SIZE))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Return the ring that `dump` wrote.
+
+        Raises:
+            ValueError: it is not one; its only argument is the `Problem`, which shows nothing of `data`.
+        """
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise ValueError(_NOT_A_RING) from None
+
+    def dump(self) -> bytes:
+        """Return the ring as JSON with the keys in base64, for the eyes of the server only."""
+        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+
+    def seal(self, plain: bytes, associated: bytes, nonce: bytes) -> bytes:
+        """Return `plain` encrypted by AES-256-GCM under the newest key: its number (u32), nonce, ciphertext, tag.
+
+        `associated` binds the result to its place and must be given again to open it. `nonce` is 12 random
+        bytes, never used again; random ones are safe for 2**32 seals a key (NIST SP 800-38D, 8.3).
+        """
+        if len(nonce) != NONCE_SIZE:
+            raise ValueError(f"a nonce has {NONCE_SIZE} bytes, not {len(nonce)}")
+        number = max(self.sealing_keys)
+        sealed = AESGCM(self.sealing_keys[number]).encrypt(nonce, plain, associated)
+        return number.to_bytes(_NUMBER_SIZE, "big") + nonce + sealed
+
+    def open(self, sealed: bytes, associated: bytes) -> bytes:
+        """Return what was sealed with the same `associated`.
+
+        Raises:
+            ServerError: the ring has no such key, or the bytes are not what was sealed there. Its sentence is
+                generic, because peers see it; the field `problem` is for the log.
+        """
+        number = int.from_bytes(sealed[:_NUMBER_SIZE], "big")
+        key = self.sealing_keys.get(number)
+        if key is None:
+            raise ServerError(problem=f"sealed with key {number}, which the key ring does not hold")
+        nonce = sealed[_NUMBER_SIZE : _NUMBER_SIZE + NONCE_SIZE]
+        try:
+            return AESGCM(key).decrypt(nonce, sealed[_NUMBER_SIZE + NONCE_SIZE :], associated)
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
+            raise ServerError(problem="sealed bytes were altered or moved, or the key ring is another's") from None
+
+    def __repr__(self) -> str:
+        """Hide the keys."""
+        return f"KeyRing(sealing key {max(self.sealing_keys)}, hidden)"

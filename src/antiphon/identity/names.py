@@ -1,0 +1,113 @@
+"""Names: which ones there can be, how they are shown and by what they are compared (RFC 8265).
+
+A name that could be taken but could never sign in, because SCRAM prepares it in another way (SASLprep, RFC 4013),
+is refused here.
+"""
+
+import unicodedata
+from typing import NamedTuple
+
+from precis_i18n import get_profile
+from scramp import ScramException
+from scramp.utils import saslprep
+
+from antiphon.errors import NameInvalid, Problem
+from antiphon.language import N_
+
+LONGEST = 64
+"""Code points in a name, in every form of it."""
+
+_EMPTY = Problem(N_("it is empty"))
+_TOO_LONG = Problem(N_("it has more than {most} characters"))
+_SPACE = Problem(N_("it contains a space"))
+_CHARACTER = Problem(N_("it contains “{character}”"))
+_MARK_FIRST = Problem(N_("it begins with a mark that belongs on a letter"))
+_DIRECTIONS = Problem(N_("it is written from left to right and from right to left at once"))
+_SCRIPTS = Problem(N_("it mixes letters of more than one alphabet"))
+_NOT_FOR_SCRAM = Problem(N_("it contains a character that cannot be signed in with"))
+
+_preserved = get_profile("UsernameCasePreserved")
+_mapped = get_profile("UsernameCaseMapped")
+
+_WRITTEN_TOGETHER = (
+    frozenset({"CJK", "HIRAGANA", "KATAKANA"}),
+    frozenset({"CJK", "HANGUL"}),
+    frozenset({"CJK", "BOPOMOFO"}),
+)
+"""Scripts that one language mixes: Japanese, Korean, Chinese (UTS 39, 5.1)."""
+
+_SAME_SCRIPT = {"IDEOGRAPHIC": "CJK", "KATAKANA-HIRAGANA": "KATAKANA"}
+"""First words of Unicode names that stand for the script of another word."""
+
+_OF_ANY_SCRIPT = "MODIFIER"
+"""Letters such as U+02BC, the apostrophe that is a letter, belong to no script of their own."""
+
+
+class Name(NamedTuple):
+    """A name that somebody can have."""
+
+    display: str
+    """as typed, normalised (UsernameCasePreserved): for people"""
+    key: str
+    """case-mapped (UsernameCaseMapped): two names are the same when their keys are equal"""
+
+
+def prepare(text: str) -> Name:
+    """Return `text` as a name of 1 to 64 code points with letters of one script (RFC 8265, 3; UTS 39, 5.1).
+
+    A name prepared again, by its display or by its key, is the same name.
+
+    Raises:
+        NameInvalid: with the rule that it breaks.
+    """
+    _check_length(text, text)  # before anything is normalised: huge input costs nothing
+    display = _enforced(text)
+    try:
+        key = _mapped.enforce(display)
+    except UnicodeEncodeError as error:
+        raise _refusal(text, error) from None
+    _check_length(text, display, key)
+    if unicodedata.category(display[0]).startswith("M"):
+        raise NameInvalid(name=text, problem=_MARK_FIRST)
+    if not _is_of_one_script(display):
+        raise NameInvalid(name=text, problem=_SCRIPTS)
+    if not (_passes_saslprep(display, key) and _passes_saslprep(key, key)):
+        raise NameInvalid(name=text, problem=_NOT_FOR_SCRAM)
+    return Name(display, key)
+
+
+def _check_length(text: str, *forms: str) -> None:
+    if not text:
+        raise NameInvalid(name=text, problem=_EMPTY)
+    if any(len(form) > LONGEST for form in forms):
+        raise NameInvalid(name=text, problem=_TOO_LONG, most=LONGEST)
+
+
+def _enforced(text: str) -> str:
+    try:
+        return _preserved.enforce(text)
+    except UnicodeEncodeError as error:
+        raise _refusal(text, error) from None
+
+
+def _refusal(text: str, error: UnicodeEncodeError) -> NameInvalid:
+    """Return what PRECIS found, in words; its reasons read `DISALLOWED/spaces`."""
+    if error.reason.endswith("/bidi_rule"):
+        return NameInvalid(name=text, problem=_DIRECTIONS)
+    if error.reason.endswith("/spaces"):
+        return NameInvalid(name=text, problem=_SPACE)
+    return NameInvalid(name=text, problem=_CHARACTER, character=error.object[error.start : error.end])
+
+
+def _is_of_one_script(name: str) -> bool:
+    words = {unicodedata.name(character, "").split(" ")[0] for character in name if character.isalpha()}
+    scripts = {_SAME_SCRIPT.get(word, word) for word in words} - {_OF_ANY_SCRIPT}
+    return len(scripts) <= 1 or any(scripts <= together for together in _WRITTEN_TOGETHER)
+
+
+def _passes_saslprep(form: str, key: str) -> bool:
+    """Return whether `form`, sent through SCRAM, is still the name with this `key`."""
+    try:
+        return bool(_mapped.enforce(saslprep(form)) == key)
+    except (ScramException, UnicodeEncodeError):
+        return False

@@ -1,0 +1,88 @@
+"""Passwords: which ones may be chosen, and passphrases for those who would rather not choose.
+
+The rules are NIST SP 800-63B-4's: length alone, no composition. The server never sees a password, so clients and
+the account commands hold them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scramp import ScramException
+from scramp.utils import saslprep
+
+from antiphon.errors import PasswordInvalid, Problem
+from antiphon.language import N_
+
+LONGEST = 1024
+"""Code points; at least 64 must be allowed (promise 1), and SASLprep of a megabyte takes seconds."""
+
+_EMPTY = Problem(N_("it is empty"))
+_TOO_SHORT = Problem(N_("it has fewer than {minimum} characters"))
+_TOO_LONG = Problem(N_("it has more than {most} characters"))
+_NOT_FOR_SCRAM = Problem(N_("it contains an emoji or another character that cannot be signed in with"))
+
+_CONSONANTS = "bdfghjklmnprstvz"
+_VOWELS = "aiou"
+_WORDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A password that does not print; `text` is it, as typed."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        """Hide the password."""
+        return "Password(hidden)"
+
+
+def check(password: str, minimum: int) -> Password:
+    """Return a password that may be chosen: `minimum` to 1024 code points, usable by SCRAM (SASLprep, RFC 4013).
+
+    Raises:
+        PasswordInvalid: with the rule that it breaks, and nothing of the password.
+    """
+    prepared = saslprepared(password)
+    # Counted as typed, as NIST does, and as hashed, where soft hyphens and their like have gone.
+    if min(len(password), len(prepared)) < minimum:
+        raise PasswordInvalid(problem=_TOO_SHORT, minimum=minimum)
+    return Password(password)
+
+
+def saslprepared(password: str) -> str:
+    """Return the form of a password that SCRAM hashes (SASLprep, RFC 4013).
+
+    Raises:
+        PasswordInvalid: it has none, and so cannot be anybody's password.
+    """
+    if not password:
+        raise PasswordInvalid(problem=_EMPTY)
+    if len(password) > LONGEST:
+        raise PasswordInvalid(problem=_TOO_LONG, most=LONGEST)
+    try:
+        return str(saslprep(password))
+    except ScramException:
+        raise PasswordInvalid(problem=_NOT_FOR_SCRAM) from None
+
+
+def passphrase(random: Callable[[int], bytes]) -> Password:
+    """Return five pronounceable words of 16 bits each, 80 bits in 29 characters: `lusab-babad-gutih-tugad-mudof`.
+
+    The words are proquints (arXiv:0901.4016): easy to read aloud and type in any language that knows the alphabet.
+    `random` gives as many bytes as asked, fit for keys.
+    """
+    bits = random(2 * _WORDS)
+    words = (int.from_bytes(bits[start : start + 2], "big") for start in range(0, len(bits), 2))
+    return Password("-".join(map(_proquint, words)))
+
+
+def _proquint(word: int) -> str:
+    """Return 16 bits as consonant (4), vowel (2), consonant (4), vowel (2), consonant (4)."""
+    return (
+        _CONSONANTS[word >> 12]
+        + _VOWELS[word >> 10 & 0b11]
+        + _CONSONANTS[word >> 6 & 0b1111]
+        + _VOWELS[word >> 4 & 0b11]
+        + _CONSONANTS[word & 0b1111]
+    )
