@@ -1,0 +1,205 @@
+import os
+import resource
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.errors import FolderUnsafe, FolderUnusable
+from antiphon.observe.logfile import LogFile, LogWriter
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "server.log"
+
+
+@pytest.fixture
+def room() -> Iterator[None]:
+    """Put the room for a file back after a test that has taken it away."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def set_room(size: int) -> None:
+    """Let no file grow over `size` bytes, as on a disk that fills up; -1 for no limit."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def lost(count: int) -> str:
+    return f"lost {count}"
+
+
+def open_files() -> list[str]:
+    """Return the paths of the files that this process has open."""
+    return [str(link.readlink()) for link in list(Path("/proc/self/fd").iterdir()) if link.is_symlink()]
+
+
+def written_by(file: LogFile, *lines: bytes) -> list[int]:
+    counts = [file.write(line) for line in lines]
+    file.close()
+    return counts
+
+
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_the_file_is_private_whatever_the_umask(path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        written_by(LogFile(path), b"line\n")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_mode_that_an_operator_has_set_stays(path: Path) -> None:
+    path.touch()
+    path.chmod(0o640)
+    written_by(LogFile(path), b"line\n")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_lines_are_appended(path: Path) -> None:
+    written_by(LogFile(path), b"1\n", b"2\n3\n")
+    written_by(LogFile(path), b"4\n")
+    assert path.read_bytes() == b"1\n2\n3\n4\n"
+
+
+def test_a_symbolic_link_is_refused(path: Path, tmp_path: Path) -> None:
+    path.symlink_to(tmp_path / "target")
+    with pytest.raises(FolderUnsafe, match="is a symbolic link"):
+        LogFile(path)
+    assert not (tmp_path / "target").exists()
+
+
+def test_another_users_file_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.touch()
+    another = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: another)
+    with pytest.raises(FolderUnsafe, match="belongs to another user"):
+        LogFile(path)
+
+
+def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing" / "server.log"):
+        with pytest.raises(FolderUnusable):
+            LogFile(path)
+
+
+def test_a_pipe_without_a_reader_is_refused_and_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(FolderUnusable):
+        LogFile(path)
+
+
+def test_a_file_that_was_renamed_is_made_again(path: Path) -> None:
+    file = LogFile(path)
+    file.write(b"before\n")
+    path.rename(path.with_suffix(".1"))
+    assert file.write(b"after\n") == 0
+    assert [name for name in open_files() if "server" in name] == [str(path)]
+    file.close()
+    assert path.with_suffix(".1").read_bytes() == b"before\n"
+    assert path.read_bytes() == b"after\n"
+
+
+def test_a_link_put_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    file = LogFile(path)
+    path.unlink()
+    path.symlink_to(tmp_path / "target")
+    assert written_by(file, b"1\n2\n") == [2]
+    assert not (tmp_path / "target").exists()
+
+
+def test_what_a_full_disk_does_not_take_is_counted() -> None:
+    assert written_by(LogFile(Path("/dev/full")), b"1\n", b"2\n3\n") == [1, 2]
+
+
+def test_a_file_removed_to_make_room_is_let_go(path: Path, room: None) -> None:
+    file = LogFile(path)
+    set_room(4)
+    assert file.write(b"12345\n") == 1
+    path.unlink()
+    assert written_by(file, b"ok\n") == [0]
+    assert path.read_bytes() == b"ok\n"
+
+
+def test_a_line_cut_short_by_a_full_disk_does_not_run_into_the_next(path: Path, room: None) -> None:
+    file = LogFile(path)
+    set_room(8)
+    assert file.write(b"whole\ncut short\nlost\n") == 2
+    assert file.write(b"lost\n") == 1
+    set_room(-1)
+    assert written_by(file, b"next\n") == [0]
+    assert path.read_bytes() == b"whole\ncu\nnext\n"
+
+
+def test_closing_writes_what_waits(path: Path) -> None:
+    writer = LogWriter(LogFile(path), lost)
+    for number in range(5000):
+        writer.put(str(number))
+    writer.close()
+    assert path.read_text().split() == [str(number) for number in range(5000)]
+
+
+def test_what_comes_after_closing_is_dropped(path: Path) -> None:
+    writer = LogWriter(LogFile(path), lost)
+    writer.close()
+    writer.put("late")
+    writer.close()
+    assert writer._queue.empty()
+    assert path.read_bytes() == b""
+
+
+class StuckFile(LogFile):
+    """A file on a disk that does not answer until `answers` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked = threading.Event()
+        self.answers = threading.Event()
+
+    def write(self, lines: bytes) -> int:
+        self.asked.set()
+        self.answers.wait()
+        return super().write(lines)
+
+
+def test_a_stuck_disk_blocks_nobody_and_what_is_dropped_is_told(path: Path) -> None:
+    file = StuckFile(path)
+    writer = LogWriter(file, lost, size=10)
+    writer.put("first")
+    assert file.asked.wait(10)
+    for number in range(25):
+        writer.put(str(number))
+    file.answers.set()
+    writer.close()
+    assert path.read_text().split("\n") == ["first", "lost 15", *map(str, range(10)), ""]
+
+
+def test_a_stuck_disk_does_not_stop_the_closing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.observe.logfile.CLOSE_SECONDS", 0.2)
+    file = StuckFile(path)
+    writer = LogWriter(file, lost, size=1)
+    writer.put("first")
+    assert file.asked.wait(10)
+    writer.put("second")
+    writer.close()
+    assert path.read_bytes() == b""
+    file.answers.set()
+
+
+def test_what_a_full_disk_has_swallowed_is_told_when_there_is_room(path: Path, room: None) -> None:
+    file = StuckFile(path)
+    writer = LogWriter(file, lost)
+    set_room(0)
+    file.answers.set()
+    writer.put("swallowed")
+    while not writer._lost:  # the thread has tried
+        threading.Event().wait(0.01)
+    set_room(-1)
+    writer.put("written")
+    writer.close()
+    assert path.read_text() == "lost 1\nwritten\n"
