@@ -1,0 +1,124 @@
+"""What a server remembers: two contracts that every store fulfils, and the records that they give.
+
+A store keeps no clock: times are passed in and have a time zone, and whoever asks decides what has expired.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from antiphon.identity.names import Name
+
+STORE_SECONDS = 3.0
+"""Every method answers or raises `TryLater` within this time (promise 23)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """Somebody who has registered."""
+
+    id: int
+    """at least 1, never given again; credentials are sealed with it as their associated data"""
+    display: str
+    """the name, as typed at registration"""
+    key: str
+    """the name, case-mapped: no two accounts have the same"""
+    disabled: bool
+    epoch: int
+    """sessions opened in another epoch are over"""
+    credential_type: str
+    credential: bytes = field(repr=False)
+    """sealed"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Visit:
+    """An earlier sign-in of an account."""
+
+    at: datetime
+    address: str
+    refusals: int
+    """sign-ins refused since then"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionRecord:
+    """A session as a store keeps it."""
+
+    fingerprint: bytes = field(repr=False)
+    """keyed hash of the token, by which the session is found"""
+    account_id: int
+    name: str
+    """the account's, for display"""
+    epoch: int
+    """the account's at sign-in; the session is over once they differ"""
+    opened_at: datetime
+    expires_at: datetime
+    seen_at: datetime
+    """when a connection was last known to hold it"""
+
+
+class Accounts(Protocol):
+    """Accounts and their credentials; what a method has returned from survives a crash.
+
+    Every method raises `TryLater` when the store cannot do its work.
+    """
+
+    async def register(
+        self, name: Name, seal: Callable[[int], bytes], credential_type: str, at: datetime, address: str
+    ) -> Account:
+        """Add an account that nobody had, with one credential, in one transaction.
+
+        `seal` is called with the new account's number, once, and returns the credential as it is kept; what it
+        raises comes out, and nothing is added. `at` and `address` say when and from where.
+
+        Raises:
+            NameTaken: somebody has a name with the same key, or is getting it at this moment.
+        """
+
+    async def find(self, key: str) -> Account | None:
+        """Return the account whose name has this key."""
+
+    async def epoch(self, account_id: int) -> int | None:
+        """Return the epoch that an account is in, None when there is no such account."""
+
+    async def visited(self, account_id: int, at: datetime, address: str) -> Visit | None:
+        """Record a sign-in, and return the one before it with the refusals since; None at the first.
+
+        Reading and writing are one transaction; the refusals are counted from zero again.
+        """
+
+    async def refused(self, account_id: int) -> None:
+        """Count one refused sign-in; none is lost when many come at once."""
+
+    async def close(self) -> None:
+        """Let go of everything; every other method raises `TryLater` from here on. May be called again."""
+
+
+class Sessions(Protocol):
+    """Sessions by the fingerprint of their token; what is not there is over.
+
+    Every method raises `TryLater` when the store cannot do its work.
+    """
+
+    async def open(self, record: SessionRecord) -> None:
+        """Keep a new session, whose fingerprint no other has."""
+
+    async def find(self, fingerprint: bytes) -> SessionRecord | None:
+        """Return a session, expired or not."""
+
+    async def held(self, fingerprints: Sequence[bytes], at: datetime) -> None:
+        """Note that connections hold these sessions at the time `at`; those that are over stay so."""
+
+    async def released(self, fingerprint: bytes, at: datetime) -> None:
+        """Note that the connection that held a session let go of it at the time `at`."""
+
+    async def end(self, fingerprint: bytes) -> None:
+        """Forget a session for good; one that is over already is no error."""
+
+    async def forget(self, expired_by: datetime) -> None:
+        """Forget the sessions that had expired by then, so that a store does not grow for ever."""
+
+    async def close(self) -> None:
+        """Let go of everything; every other method raises `TryLater` from here on. May be called again."""

@@ -1,0 +1,120 @@
+"""One database and the way to it: one transaction at a time, and an answer within the time of the contracts.
+
+Whatever goes wrong below comes out as `TryLater` with its cause; nothing of SQLAlchemy leaves this folder.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from sqlalchemy import URL, Connection, Executable, NullPool, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from antiphon.errors import TryLater
+
+BUSY_SECONDS = 1.5
+"""How long SQLite waits for another process to unlock the file."""
+ANSWER_SECONDS = 2.5
+"""From asking to `TryLater`, waiting for one's turn included: below `contracts.STORE_SECONDS`, with room for
+a loop that is busy."""
+
+Result = TypeVar("Result")
+
+
+class Database:
+    """One connection that is kept open, because taking one from a pool costs more than the statements here."""
+
+    def __init__(self, engine: AsyncEngine, connection: AsyncConnection) -> None:
+        """Take over an open connection and its engine; `open` makes both."""
+        self._engine = engine
+        self._connection = connection
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, synchronous: Literal["FULL", "NORMAL"]) -> Self:
+        """Open the SQLite file at `path`, which `prepare` has made ready.
+
+        With `synchronous` FULL a transaction survives a loss of power once it is committed; with NORMAL the last
+        ones may be lost then, but none when only the process is killed.
+
+        Raises:
+            TryLater: it cannot be opened.
+        """
+        url = URL.create("sqlite+aiosqlite", database=str(path))
+        engine = create_async_engine(
+            url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
+        )
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def set_up(connection: PoolProxiedConnection, _: ConnectionPoolEntry) -> None:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA synchronous = {synchronous}")
+            cursor.execute("PRAGMA foreign_keys = ON")
+            cursor.close()
+
+        try:
+            return cls(engine, await engine.connect())
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise TryLater from error
+
+    async def run(self, work: Callable[[Connection], Result]) -> Result:
+        """Return what `work` returns; its statements are one transaction, undone if it raises.
+
+        A transaction that has begun is never cut in the middle, even if nobody waits for it any more.
+
+        Raises:
+            TryLater: the database is locked, full, damaged, frozen or closed.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._turn.acquire()
+                transaction = asyncio.create_task(self._transact(work))
+                transaction.add_done_callback(self._done)
+                return await asyncio.shield(transaction)
+        except (SQLAlchemyError, sqlite3.Error, TimeoutError) as error:
+            raise TryLater from error
+
+    async def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Execute a statement that returns nothing, once for each set of parameters, in one transaction.
+
+        Raises:
+            TryLater: as `run`.
+        """
+
+        def work(connection: Connection) -> None:
+            connection.execute(statement, parameters)
+
+        await self.run(work)
+
+    async def close(self) -> None:
+        """Let the transaction under way end, then close; a frozen one is left behind."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error, TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS), self._turn:
+                await self._connection.close()
+        await self._engine.dispose()
+
+    async def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        if self._closed:
+            raise TryLater
+
+        def transaction(connection: Connection) -> Result:
+            with connection.begin():
+                return work(connection)
+
+        return await self._connection.run_sync(transaction)
+
+    def _done(self, transaction: asyncio.Task[Any]) -> None:
+        self._turn.release()
+        if not transaction.cancelled():
+            transaction.exception()  # it has been seen: the one who asked may have gone

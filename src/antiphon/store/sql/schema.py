@@ -1,0 +1,84 @@
+"""The tables of the two databases, the same for every engine that SQLAlchemy speaks to."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+SCHEMA_VERSION = 1
+"""Raised with every change of a table; a database of a later version is refused."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, kept as whole microseconds since 1970 in UTC: SQLite has no type for it, and numbers compare."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's
+        """Return the number for a time that has a time zone."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - same
+        """Return the time, in UTC."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+ACCOUNTS_SCHEMA = MetaData()
+SESSIONS_SCHEMA = MetaData()
+
+ACCOUNTS = Table(
+    "accounts",
+    ACCOUNTS_SCHEMA,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("display", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("epoch", Integer, nullable=False, default=0),
+    Column("registered_at", UtcTime, nullable=False),
+    Column("registered_from", Text, nullable=False),
+    Column("visited_at", UtcTime),
+    Column("visited_from", Text),
+    Column("refusals", Integer, nullable=False, default=0),  # since visited_at
+    # The visit before: kept, so that one UPDATE records a visit and returns the one that it replaces.
+    Column("previous_at", UtcTime),
+    Column("previous_from", Text),
+    Column("previous_refusals", Integer),
+    sqlite_autoincrement=True,  # a number is never given again: seals and sessions speak of it
+)
+
+CREDENTIALS = Table(
+    "credentials",
+    ACCOUNTS_SCHEMA,
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+SESSIONS = Table(
+    "sessions",
+    SESSIONS_SCHEMA,
+    Column("fingerprint", LargeBinary, primary_key=True),
+    Column("account_id", Integer, nullable=False),  # of another database: no foreign key
+    Column("name", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("opened_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
