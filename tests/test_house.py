@@ -15,8 +15,6 @@ SOURCES = sorted((ROOT / "src").rglob("*.py"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 LINES_MOST = 420
 """About 400: a longer file is two ideas."""
-ONE_IDEA = {"errors.py"}
-"""Longer all the same: one tree of errors, which is read as a list."""
 
 
 def said_by(*command: str) -> str:
@@ -105,7 +103,7 @@ def test_a_python_that_is_too_old_is_refused_in_one_sentence(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT / "src").as_posix())
 def test_no_file_holds_two_ideas(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= LINES_MOST or path.name in ONE_IDEA
+    assert len(path.read_text("utf-8").splitlines()) <= LINES_MOST
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ Terminals and log lines pass every foreign text through here; nothing else is es
 
 import unicodedata
 
-_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that move a cursor, end a line, turn the direction of text or have no shape."""
+_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+"""Unicode categories that move a cursor, end a line, turn the direction of text or have no shape; what this Python
+does not know yet (a new emoji) is not among them."""
 
 _JOINERS = frozenset("\u200c\u200d")
 """Format characters that ordinary words (Persian, Hindi) and emoji are written with."""

@@ -85,6 +85,8 @@ class ServerSettings:
         ):  # fmt: skip
             _check_positive(_flag(name), getattr(self, name))
         _check_range("drain-seconds", self.drain_seconds, 0, 25)
+        if self.silence_seconds <= self.heartbeat_seconds:  # or those who keep to the heartbeat would be cut
+            raise SettingInvalid(source="--silence-seconds", problem="must be more than --heartbeat-seconds")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,10 +35,10 @@ def catalogue(language: str) -> gettext.NullTranslations:
 def choose(asked: str | None, environment: Mapping[str, str]) -> str:
     """Return the language to speak: the one asked for, else the locale's, else English.
 
-    The locale is read as gettext reads it: LC_ALL, LC_MESSAGES, LANG, the first that is not empty.
+    The locale is read as gettext reads it: LANGUAGE (the first of its list), LC_ALL, LC_MESSAGES, LANG, whichever
+    is the first that is not empty.
     """
-    wanted = asked or next(
-        (value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environment.get(name))), "en"
-    )
+    names = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+    wanted = asked or next((value for name in names if (value := environment.get(name))), "en").split(":")[0]
     language = wanted.replace("-", "_").split("_")[0].split(".")[0].lower()
     return language if language in LANGUAGES else "en"

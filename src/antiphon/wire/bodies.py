@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from antiphon.errors import BodyInvalid
-from antiphon.wire.kinds import Kind, Side
+from antiphon.wire.kinds import TOKEN_SIZE, Kind, Side
 
 VERSION = 1
 """The version of the wire that this package speaks."""
@@ -168,7 +168,7 @@ class Welcome(Struct, frozen=True, kw_only=True):
     last_address: str | None
     refusals: Count
     """Refused sign-ins since then."""
-    token: bytes | None
+    token: Annotated[bytes, Meta(min_length=TOKEN_SIZE, max_length=TOKEN_SIZE)] | None
     """16 bytes for every frame that needs a session; None after RESUME, which keeps its token."""
     lifetimes: Lifetimes
     must_change: bool

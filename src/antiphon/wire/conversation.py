@@ -6,7 +6,14 @@ server's and the client's; deadlines and heartbeats are their clocks'.
 
 from typing import NamedTuple
 
-from antiphon.errors import AntiphonError, ProtocolError, TokenRefused, TooManyRefusals, VersionUnsupported
+from antiphon.errors import (
+    AntiphonError,
+    FrameInvalid,
+    ProtocolError,
+    TokenRefused,
+    TooManyRefusals,
+    VersionUnsupported,
+)
 from antiphon.language import Translate
 from antiphon.wire import bodies
 from antiphon.wire.bodies import Body, Bye, Error, FirstRequest, Hello, Welcome
@@ -99,6 +106,8 @@ class ServerConversation(_Conversation):
             return event
         assert type(event) is Frame
         control = self._control(event)
+        if control.id == 0 and not isinstance(control.body, Bye):
+            raise FrameInvalid(problem="a request needs an id other than 0")
         if isinstance(control.body, FirstRequest) and control.body.version != bodies.VERSION:
             raise VersionUnsupported(version=control.body.version, versions=bodies.VERSION)
         return control
@@ -157,6 +166,8 @@ class ClientConversation(_Conversation):
         if isinstance(control.body, Hello):
             self._greeted(control.body)
         elif isinstance(control.body, Welcome):
+            if self.hello is None:
+                raise ProtocolError(problem="WELCOME came before HELLO")
             self._token = control.body.token or self._token
             self._enter_session()
         return control

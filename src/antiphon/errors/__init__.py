@@ -1,0 +1,151 @@
+"""One tree of errors. Each has a code for programs, a sentence for people, and says what to do next.
+
+::
+
+    AntiphonError
+    ├── UsageError                what was asked cannot be done as it was asked        exit 2
+    │   ├── SettingInvalid, InputMissing
+    │   ├── AddressInvalid, PortInvalid, NameInvalid, PasswordInvalid
+    │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
+    │       ExposureRefused, KeyRingUnusable, CertificateUnusable
+    ├── ConnectError              no connection came about, or it broke                exit 3
+    │   ├── HostUnknown, ConnectRefused, NotAntiphon
+    │   └── ConnectionLost, ServerStopping
+    ├── SignInError               the server said no                                   exit 4
+    │   ├── SignInRefused, SignInTimedOut
+    │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
+    │   └── SessionEnded, SessionReplaced, TokenRefused
+    ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
+    │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText
+    │   ├── FrameTooLarge, and MessageTooLarge below it
+    │   ├── VersionUnsupported, MechanismUnsupported, TooManyRefusals, PeerSilent, PeerTooSlow
+    │   └── TrustError            TLS, or the server's key
+    │       └── ServerKeyUnknown, ServerKeyChanged, ServerUnproven, TlsFailed
+    ├── Fault                     this program's own                                   exit 1
+    ├── TimedOut                  nothing came within the time allowed                 exit 6
+    └── ServerError               the server's own fault, or its store's               exit 1
+        └── TryLater, ServiceFailed
+
+The same classes stand on both sides: the server sends `code`, and the client raises the class that has it.
+"""
+
+from antiphon.errors.base import COPY_LIMIT, AntiphonError, Problem, every_error, from_wire
+from antiphon.errors.connection import (
+    ConnectError,
+    ConnectionLost,
+    ConnectRefused,
+    HostUnknown,
+    NotAntiphon,
+    ServerStopping,
+    TimedOut,
+)
+from antiphon.errors.protocol import (
+    BodyInvalid,
+    FrameInvalid,
+    FrameTooLarge,
+    FrameUnexpected,
+    MechanismUnsupported,
+    MessageTooLarge,
+    NotText,
+    PeerSilent,
+    PeerTooSlow,
+    ProtocolError,
+    ServerKeyChanged,
+    ServerKeyUnknown,
+    ServerUnproven,
+    TlsFailed,
+    TooManyRefusals,
+    TrustError,
+    VersionUnsupported,
+)
+from antiphon.errors.server import Fault, ServerError, ServiceFailed, TryLater
+from antiphon.errors.signin import (
+    CredentialRefused,
+    NameTaken,
+    NameUnknown,
+    RegistrationClosed,
+    SessionEnded,
+    SessionReplaced,
+    SignInError,
+    SignInRefused,
+    SignInTimedOut,
+    TokenRefused,
+)
+from antiphon.errors.usage import (
+    AddressInvalid,
+    AddressUnavailable,
+    CertificateUnusable,
+    ExposureRefused,
+    FolderUnsafe,
+    FolderUnusable,
+    InputMissing,
+    KeyRingUnusable,
+    KnownServersUnusable,
+    NameInvalid,
+    PasswordInvalid,
+    PortInvalid,
+    PortTaken,
+    SettingInvalid,
+    UsageError,
+)
+
+__all__ = [
+    "COPY_LIMIT",
+    "AddressInvalid",
+    "AddressUnavailable",
+    "AntiphonError",
+    "BodyInvalid",
+    "CertificateUnusable",
+    "ConnectError",
+    "ConnectRefused",
+    "ConnectionLost",
+    "CredentialRefused",
+    "ExposureRefused",
+    "Fault",
+    "FolderUnsafe",
+    "FolderUnusable",
+    "FrameInvalid",
+    "FrameTooLarge",
+    "FrameUnexpected",
+    "HostUnknown",
+    "InputMissing",
+    "KeyRingUnusable",
+    "KnownServersUnusable",
+    "MechanismUnsupported",
+    "MessageTooLarge",
+    "NameInvalid",
+    "NameTaken",
+    "NameUnknown",
+    "NotAntiphon",
+    "NotText",
+    "PasswordInvalid",
+    "PeerSilent",
+    "PeerTooSlow",
+    "PortInvalid",
+    "PortTaken",
+    "Problem",
+    "ProtocolError",
+    "RegistrationClosed",
+    "ServerError",
+    "ServerKeyChanged",
+    "ServerKeyUnknown",
+    "ServerStopping",
+    "ServerUnproven",
+    "ServiceFailed",
+    "SessionEnded",
+    "SessionReplaced",
+    "SettingInvalid",
+    "SignInError",
+    "SignInRefused",
+    "SignInTimedOut",
+    "TimedOut",
+    "TlsFailed",
+    "TokenRefused",
+    "TooManyRefusals",
+    "TrustError",
+    "TryLater",
+    "UsageError",
+    "VersionUnsupported",
+    "every_error",
+    "from_wire",
+]

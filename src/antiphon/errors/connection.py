@@ -1,0 +1,65 @@
+"""No connection came about, it broke, or nothing came in time; exit codes 3 and 6."""
+
+from antiphon.errors.base import AntiphonError
+from antiphon.language import N_
+
+
+class ConnectError(AntiphonError):
+    """No connection came about, or it broke."""
+
+    code = "connection"
+    blame = "network"
+    exit_code = 3
+    sentence = N_("There is no connection to {address}.")
+
+
+class HostUnknown(ConnectError):
+    """A host that does not resolve."""
+
+    code = "host-unknown"
+    blame = "user"
+    sentence = N_("There is no host “{host}”.")
+    hint = N_("Check how it is written, and that this machine has a network.")
+
+
+class ConnectRefused(ConnectError):
+    """Nothing answers at the address."""
+
+    code = "connect-refused"
+    sentence = N_("Nobody answers at {address}: {problem}.")
+    hint = N_("Check the host and the port, and that the server is running.")
+
+
+class NotAntiphon(ConnectError):
+    """Something answers that is not this protocol."""
+
+    code = "not-antiphon"
+    sentence = N_("What answers at {address} does not speak this protocol.")
+    hint = N_("Check the port, and whether the server wants tls:// or tcp://.")
+
+
+class ConnectionLost(ConnectError):
+    """The connection broke while it was in use."""
+
+    code = "connection-lost"
+    sentence = N_("The connection to {address} broke.")
+    hint = N_("Connect again; what was not answered may or may not have been handled.")
+
+
+class ServerStopping(ConnectError):
+    """The server says goodbye."""
+
+    code = "server-stopping"
+    blame = "server"
+    sentence = N_("The server is stopping.")
+    hint = N_("Connect again in a moment.")
+
+
+class TimedOut(AntiphonError):
+    """Nothing came within the time allowed."""
+
+    code = "timed-out"
+    blame = "network"
+    exit_code = 6
+    sentence = N_("{address} did not answer within {seconds} seconds.")
+    hint = N_("Check the address, or allow more time with --timeout.")

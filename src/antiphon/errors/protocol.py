@@ -1,0 +1,142 @@
+"""A peer broke the protocol, or TLS or the server's key are not as they must be; exit code 5."""
+
+from antiphon.errors.base import AntiphonError
+from antiphon.language import N_
+
+
+class ProtocolError(AntiphonError):
+    """A peer broke the protocol."""
+
+    code = "protocol"
+    blame = "client"
+    exit_code = 5
+    sentence = N_("The protocol was broken: {problem}.")
+    hint = N_("See docs/protocol.md.")
+
+
+class FrameInvalid(ProtocolError):
+    """A header that cannot be: unknown kind or flags, reserved bits, too short."""
+
+    code = "frame-invalid"
+
+
+class FrameTooLarge(ProtocolError):
+    """A frame over the limit of its kind, known from its header alone."""
+
+    code = "frame-too-large"
+    sentence = N_("{size} bytes in one {kind} are too many: {limit} are allowed.")
+
+
+class MessageTooLarge(FrameTooLarge):
+    """A message over the limit that the operator has set."""
+
+    code = "message-too-large"
+    sentence = N_("A message of {size} bytes is too large: {limit} are allowed.")
+    hint = N_("Send less at once, or ask the operator to raise --message-limit.")
+
+
+class FrameUnexpected(ProtocolError):
+    """A kind that may not come now, or not from this side."""
+
+    code = "frame-unexpected"
+    sentence = N_("{kind} may not come now.")
+    hint = N_("Sign in first, and once; then send messages.")
+
+
+class BodyInvalid(ProtocolError):
+    """A control body that does not fit its schema."""
+
+    code = "body-invalid"
+    sentence = N_("The body of {kind} does not fit: {problem}.")
+
+
+class NotText(ProtocolError):
+    """A payload flagged as text that is not UTF-8."""
+
+    code = "not-text"
+    sentence = N_("A message flagged as text is not UTF-8.")
+    hint = N_("Send UTF-8, or bytes without the flag.")
+
+
+class VersionUnsupported(ProtocolError):
+    """No version in common."""
+
+    code = "version-unsupported"
+    sentence = N_("Version {version} of the protocol is not spoken here.")
+    hint = N_("Versions spoken: {versions}.")
+
+
+class MechanismUnsupported(ProtocolError):
+    """No sign-in mechanism in common."""
+
+    code = "mechanism-unsupported"
+    sentence = N_("The sign-in mechanism {mechanism} is not offered here.")
+    hint = N_("Use one of those in HELLO: {mechanisms}.")
+
+
+class TooManyRefusals(ProtocolError):
+    """Three wrong passwords or three wrong tokens on one connection."""
+
+    code = "too-many-refusals"
+    sentence = N_("Three refusals are the most on one connection.")
+    hint = N_("Connect again.")
+
+
+class PeerSilent(ProtocolError):
+    """Not even a heartbeat came."""
+
+    code = "peer-silent"
+    sentence = N_("Nothing was heard for {seconds} seconds.")
+    hint = N_("Connect again; a client sends a heartbeat when it has nothing to say.")
+
+
+class PeerTooSlow(ProtocolError):
+    """The peer does not take what it is sent."""
+
+    code = "peer-too-slow"
+    sentence = N_("What was sent was not taken in time.")
+    hint = N_("Read the answers as they come.")
+
+
+class TrustError(ProtocolError):
+    """TLS could not be set up, or the server's key is not the one expected."""
+
+    code = "trust"
+    blame = "server"
+    sentence = N_("The connection to {address} could not be trusted.")
+    hint = ""
+
+
+class ServerKeyUnknown(TrustError):
+    """A server that this client has not met, and nobody to ask."""
+
+    code = "server-key-unknown"
+    sentence = N_("The key of {host} is not known here: {fingerprint}.")
+    hint = N_("Ask the operator for the whole address, which ends in #sha256:…, and connect to that.")
+
+
+class ServerKeyChanged(TrustError):
+    """A server whose key is not the one it had, or not the one in the address."""
+
+    code = "server-key-changed"
+    sentence = N_("The key of {host} is {fingerprint}, and {expected} was expected: this may be an impostor.")
+    hint = N_(
+        "Ask the operator. If the change is real, connect to the new address, or remove the line "
+        "of {host} from {file}."
+    )
+
+
+class ServerUnproven(TrustError):
+    """A server that let us in without proving that it knows the account."""
+
+    code = "server-unproven"
+    sentence = N_("The server at {address} could not prove that it knows your account.")
+    hint = N_("Nothing was sent after this; check the address with the operator.")
+
+
+class TlsFailed(TrustError):
+    """No TLS came about."""
+
+    code = "tls-failed"
+    sentence = N_("No TLS connection to {address} came about: {problem}.")
+    hint = N_("Check whether the server wants tls:// or tcp://.")

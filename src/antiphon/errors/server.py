@@ -1,0 +1,42 @@
+"""Faults of the program itself, of the server and of its store; exit code 1."""
+
+from antiphon.errors.base import AntiphonError
+from antiphon.language import N_
+
+
+class Fault(AntiphonError):
+    """A fault of this program; the trace is kept in a file."""
+
+    code = "fault"
+    blame = "program"
+    sentence = N_("This program has failed, and it is not your fault.")
+    hint = N_("What happened is written down in {path}; please pass it on to the authors.")
+
+
+class ServerError(AntiphonError):
+    """The server's own fault; its log knows more, the peer does not."""
+
+    code = "server-error"
+    sentence = N_("The server failed.")
+    hint = N_("Its operator finds the reason in the log.")
+
+
+class TryLater(ServerError):
+    """The store does not answer now, or too much is going on."""
+
+    code = "try-later"
+    sentence = N_("The server cannot do this now.")
+    hint = N_("Try again in {wait} seconds.")
+
+    def __init__(self, *, wait: float = 3, **fields: object) -> None:
+        """Say after how many seconds, `wait`, another try makes sense."""
+        super().__init__(wait=wait, **fields)
+        self.fields.setdefault("wait", f"{wait:g}")
+
+
+class ServiceFailed(ServerError):
+    """The service raised while it handled the message."""
+
+    code = "service-failed"
+    sentence = N_("The service failed on this message.")
+    hint = N_("The session goes on; the reason is in the server's log.")

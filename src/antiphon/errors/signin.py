@@ -1,0 +1,88 @@
+"""The server said no; exit code 4."""
+
+from antiphon.errors.base import AntiphonError
+from antiphon.language import N_
+
+
+class SignInError(AntiphonError):
+    """The server said no."""
+
+    code = "sign-in"
+    blame = "user"
+    exit_code = 4
+    sentence = N_("The server did not let you in.")
+
+
+class SignInRefused(SignInError):
+    """The one refusal for an unknown name, a wrong password and a disabled account (promise 5)."""
+
+    code = "sign-in-refused"
+    sentence = N_("Name or password is wrong.")
+    hint = N_("Try again; if you have forgotten the password, ask whoever runs the server.")
+
+
+class SignInTimedOut(SignInError):
+    """Nobody signed in while the server waited."""
+
+    code = "sign-in-timed-out"
+    blame = "client"
+    sentence = N_("The sign-in took too long.")
+    hint = N_("Connect again.")
+
+
+class RegistrationClosed(SignInError):
+    """New names are not taken here."""
+
+    code = "registration-closed"
+    sentence = N_("This server does not take new names.")
+    hint = N_("Ask whoever runs it to let you in.")
+
+
+class NameTaken(SignInError):
+    """Somebody has the name."""
+
+    code = "name-taken"
+    sentence = N_("The name “{name}” is taken.")
+    hint = N_("Sign in with its password, or choose another name.")
+
+
+class NameUnknown(SignInError):
+    """Nobody has the name, and registering was not asked for."""
+
+    code = "name-unknown"
+    sentence = N_("The server does not know “{name}” yet.")
+    hint = N_("Say --register to become known under this name.")
+
+
+class CredentialRefused(SignInError):
+    """A verifier that was not made with the server's parameters."""
+
+    code = "credential-refused"
+    blame = "client"
+    sentence = N_("The server asks for a credential made in another way.")
+    hint = N_("Make it with the parameters of the server's HELLO.")
+
+
+class SessionEnded(SignInError):
+    """The session is over: left, expired or revoked; one answer for a token that never was."""
+
+    code = "session-ended"
+    sentence = N_("This session is over.")
+    hint = N_("Sign in again.")
+
+
+class SessionReplaced(SignInError):
+    """The session was taken up on another connection."""
+
+    code = "session-replaced"
+    sentence = N_("This session went on elsewhere.")
+    hint = N_("Sign in again if that was not you, and change the password.")
+
+
+class TokenRefused(SignInError):
+    """A message whose token is not the session's."""
+
+    code = "token-refused"
+    blame = "client"
+    sentence = N_("The message did not carry this session's token and was not handled.")
+    hint = N_("Send the token of the last WELCOME with each message.")

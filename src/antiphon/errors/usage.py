@@ -1,0 +1,132 @@
+"""What was asked cannot be done as it was asked; exit code 2."""
+
+from antiphon.errors.base import AntiphonError
+from antiphon.language import N_
+
+
+class UsageError(AntiphonError):
+    """What was asked cannot be done as it was asked."""
+
+    code = "usage"
+    blame = "user"
+    exit_code = 2
+    sentence = N_("{problem}")
+
+
+class SettingInvalid(UsageError):
+    """A flag, variable or line of the configuration holds what it cannot hold."""
+
+    code = "setting-invalid"
+    sentence = N_("{source}: {problem}")
+
+
+class InputMissing(UsageError):
+    """Something is needed and nobody can be asked."""
+
+    code = "input-missing"
+    sentence = N_("{what} is missing, and there is no terminal to ask at.")
+    hint = N_("Give it by {how}.")
+
+
+class AddressInvalid(UsageError):
+    """An address that cannot be read."""
+
+    code = "address-invalid"
+    sentence = N_("“{address}” is not an address: {problem}.")
+    hint = N_("An address looks like tls://name@host:7862, or host:7862, or just host.")
+
+
+class PortInvalid(UsageError):
+    """A port that is not one."""
+
+    code = "port-invalid"
+    sentence = N_("“{port}” is not a port.")
+    hint = N_("Give a whole number from {lowest} to 65535.")
+
+
+class NameInvalid(UsageError):
+    """A name that nobody can have."""
+
+    code = "name-invalid"
+    blame = "client"
+    sentence = N_("“{name}” cannot be a name: {problem}.")
+    hint = N_("Choose up to 64 letters and digits of one alphabet, without spaces.")
+
+
+class PasswordInvalid(UsageError):
+    """A password that the rules do not allow."""
+
+    code = "password-invalid"
+    sentence = N_("This password cannot be used: {problem}.")
+    hint = N_("Choose another one, or press Enter for a passphrase made for you.")
+
+
+class FolderUnsafe(UsageError):
+    """A state file that somebody else could read or has replaced."""
+
+    code = "folder-unsafe"
+    blame = "operator"
+    sentence = N_("{path} {problem}.")
+    hint = N_("Make sure that it is yours alone (chmod go= {path}), then start again.")
+
+
+class FolderUnusable(UsageError):
+    """The data folder, or a file in it, cannot be used."""
+
+    code = "folder-unusable"
+    blame = "operator"
+    sentence = N_("{path} cannot be used: {problem}.")
+    hint = N_("Name another folder with --data, or make room for this one.")
+
+
+class KnownServersUnusable(UsageError):
+    """The client's file of server keys cannot be read or written."""
+
+    code = "known-servers-unusable"
+    sentence = N_("{path} cannot be used: {problem}.")
+    hint = N_("Mend it, or name another file with --known-servers.")
+
+
+class PortTaken(UsageError):
+    """No port is free where one was looked for."""
+
+    code = "port-taken"
+    blame = "operator"
+    sentence = N_("Port {port} is taken on {host}.")
+    hint = N_("Choose another with --port, or let the server choose with --port 0.")
+
+
+class AddressUnavailable(UsageError):
+    """A host on which nothing can listen here."""
+
+    code = "address-unavailable"
+    blame = "operator"
+    sentence = N_("Cannot listen on {host}: {problem}.")
+    hint = N_("Give --host an address of this machine, such as localhost, 0.0.0.0 or ::.")
+
+
+class ExposureRefused(UsageError):
+    """Plain TCP beyond this machine."""
+
+    code = "exposure-refused"
+    blame = "operator"
+    sentence = N_("Plain TCP on {host} would send everything unencrypted over the network.")
+    hint = N_("Leave out --plain to use TLS, or say --plain-anywhere if the network is yours alone.")
+
+
+class KeyRingUnusable(UsageError):
+    """The key ring is missing, damaged, or belongs to other data."""
+
+    code = "key-ring-unusable"
+    blame = "operator"
+    sentence = N_("The key ring {path} cannot be used: {problem}.")
+    hint = N_("Put back the backup of this file; without it nobody can sign in to the accounts beside it.")
+
+
+class CertificateUnusable(UsageError):
+    """The certificate or its key cannot be used."""
+
+    code = "certificate-unusable"
+    blame = "operator"
+    sentence = N_("The certificate {path} cannot be used: {problem}.")
+    hint = N_("Mend it, or move it and its key away: a new pair is made at the next start.")
