@@ -1,17 +1,16 @@
 """Makes an SQLite file ready before anybody uses it: this user's own, in WAL mode, with its tables."""
 
 import contextlib
-import os
 import sqlite3
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from sqlalchemy import URL, Connection, MetaData, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from antiphon.errors import FolderUnsafe, FolderUnusable, Problem
+from antiphon.errors import FolderUnusable, Problem
+from antiphon.files import check_file, make_private, reported
 from antiphon.language import N_
 from antiphon.store.sql.engine import BUSY_SECONDS
 from antiphon.store.sql.schema import SCHEMA_VERSION
@@ -58,29 +57,11 @@ def prepare(path: Path, schema: MetaData) -> None:
 def _make_private(path: Path) -> None:
     """Refuse files that others can reach; make the database, empty, before SQLite does with the umask's mode."""
     for suffix in _BESIDE:
+        beside = path.with_name(path.name + suffix)
         with contextlib.suppress(FileNotFoundError):
-            _check(path.with_name(path.name + suffix))
+            check_file(beside, beside.lstat())
     # A file that is there is never opened here: to close it would drop the locks that SQLite has on it (fcntl).
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)  # whatever the umask
-        finally:
-            os.close(descriptor)
-
-
-def _check(path: Path) -> None:
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
-        raise FolderUnsafe(path=str(path), problem=Problem(N_("is a symbolic link")))
-    if not stat.S_ISREG(found.st_mode):
-        raise FolderUnsafe(path=str(path), problem=Problem(N_("is not a plain file")))
-    if os.name != "posix":
-        return
-    if found.st_uid != os.geteuid():
-        raise FolderUnsafe(path=str(path), problem=Problem(N_("belongs to another user")))
-    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise FolderUnsafe(path=str(path), problem=Problem(N_("can be read or written by others")))
+    make_private(path)
 
 
 def _make_tables(connection: Connection, path: Path, schema: MetaData) -> None:
@@ -102,11 +83,8 @@ def _make_tables(connection: Connection, path: Path, schema: MetaData) -> None:
 def _reported(path: Path) -> Iterator[None]:
     """Turn what the system, the lock and SQLite raise into the error that says so of `path`."""
     try:
-        yield
+        with reported(path):
+            yield
     except DBAPIError as error:
         code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
         raise FolderUnusable(path=str(path), problem=_PROBLEMS.get(code, str(error.orig))) from error
-    except Timeout as error:  # before OSError, which it is
-        raise FolderUnusable(path=str(path), problem=_LOCKED) from error
-    except OSError as error:
-        raise FolderUnusable(path=str(path), problem=error.strerror or str(error)) from error

@@ -1,0 +1,144 @@
+"""Files of this user's own: checked before they are believed, replaced whole, never reached through a link.
+
+Everything that server and client keep on disk comes through here (promises 20 and 21), except what SQLite and the
+log write themselves.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from antiphon.errors import FolderUnsafe, FolderUnusable, Problem, UsageError
+from antiphon.language import N_
+
+_POSIX = os.name == "posix"
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Never through a symbolic link; a pipe in the place of a file is refused, not waited for."""
+
+_LOCKED = Problem(N_("another process keeps it locked"))
+_LINK = Problem(N_("is a symbolic link"))
+_PROBLEMS = {
+    errno.ENOSPC: Problem(N_("the disk is full")),
+    errno.EDQUOT: Problem(N_("the disk is full")),
+    errno.EACCES: Problem(N_("it is not yours to use")),
+    errno.EPERM: Problem(N_("it is not yours to use")),
+    errno.EROFS: Problem(N_("it can only be read")),
+    errno.ENOTDIR: Problem(N_("it is not a folder")),
+    errno.EEXIST: Problem(N_("it is not a folder")),
+    errno.EISDIR: Problem(N_("it is a folder")),
+}
+
+
+@contextlib.contextmanager
+def reported(path: Path, unusable: type[UsageError] = FolderUnusable) -> Iterator[None]:
+    """Turn an OSError, or a lock that does not come, into `unusable`; a symbolic link into `FolderUnsafe`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FolderUnsafe(path=str(path), problem=_LINK) from None
+        locked = isinstance(error, TimeoutError)  # as filelock says it
+        problem = _LOCKED if locked else _PROBLEMS.get(error.errno or 0, error.strerror or str(error))
+        raise unusable(path=str(path), problem=problem) from error
+
+
+def check_file(path: Path, found: os.stat_result) -> None:
+    """Refuse what is no plain file, belongs to another user, or can be read or written by others.
+
+    Raises:
+        FolderUnsafe: with which of these it is.
+    """
+    if stat.S_ISLNK(found.st_mode):
+        raise FolderUnsafe(path=str(path), problem=_LINK)
+    if not stat.S_ISREG(found.st_mode):
+        raise FolderUnsafe(path=str(path), problem=Problem(N_("is not a plain file")))
+    _check_owner(path, found)
+    if _POSIX and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise FolderUnsafe(path=str(path), problem=Problem(N_("can be read or written by others")))
+
+
+def check_folder(path: Path, found: os.stat_result) -> None:
+    """Refuse a folder that belongs to another user, or that others can write to.
+
+    Raises:
+        FolderUnsafe: with which of these it is.
+    """
+    _check_owner(path, found)
+    if _POSIX and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise FolderUnsafe(path=str(path), problem=Problem(N_("can be written to by others")))
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if _POSIX and found.st_uid != os.geteuid():
+        raise FolderUnsafe(path=str(path), problem=Problem(N_("belongs to another user")))
+
+
+def read_private(path: Path) -> bytes | None:
+    """Return what the file holds, or None when there is none.
+
+    Raises:
+        FolderUnsafe: it is a symbolic link, no plain file, another user's, or others can read or write it.
+        FolderUnusable: it cannot be read.
+    """
+    with reported(path):
+        try:
+            file = open(path, "rb", opener=_open_safely)  # noqa: SIM115 - Path has no opener
+        except FileNotFoundError:
+            return None
+        with file:
+            check_file(path, os.fstat(file.fileno()))
+            return file.read()
+
+
+def write_atomically(path: Path, data: bytes, unusable: type[UsageError] = FolderUnusable) -> None:
+    """Put `data` into the file `path` (0600): a temporary file, fsync, rename, fsync of the folder (promise 20).
+
+    Raises:
+        FolderUnsafe: a symbolic link stands at `path`.
+        FolderUnusable: it cannot be written; or the error that `unusable` names.
+    """
+    if path.is_symlink():
+        raise FolderUnsafe(path=str(path), problem=_LINK)
+    with reported(path, unusable):
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
+                if _POSIX:
+                    os.fchmod(descriptor, 0o600)  # whatever the umask
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, path)  # noqa: PTH105 - a name from mkstemp
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108 - a name from mkstemp
+            raise
+        _sync_folder(path.parent)
+
+
+def make_private(path: Path) -> None:
+    """Make the file at `path`, empty and 0600 whatever the umask, unless it is there."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+        try:
+            if _POSIX:
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+
+
+def _open_safely(path: str, flags: int) -> int:
+    return os.open(path, flags | _SAFELY)
+
+
+def _sync_folder(path: Path) -> None:
+    if _POSIX:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
