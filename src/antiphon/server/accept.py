@@ -1,0 +1,93 @@
+"""The accept loop: caps before TLS takes any memory, then a connection of its own for each client.
+
+The loop is our own because asyncio's takes 50 to 300 KiB for TLS before any of our code runs, and stops at the
+first handshake that is awaited in it.
+"""
+
+import asyncio
+import errno
+import socket
+from typing import Any
+
+from antiphon.server.certificate import Certificate
+from antiphon.server.connection import Connection
+from antiphon.server.context import ServerContext
+
+RETRY_SECONDS = 0.2
+"""Pause before the next accept when the machine has no descriptor or memory left (promise 25)."""
+SHUTDOWN_SECONDS = 5.0
+"""Time that TLS gets to say goodbye when we close."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Acceptor:
+    """Accepts on one listening socket until it is cancelled."""
+
+    def __init__(self, context: ServerContext, listener: socket.socket, certificate: Certificate | None) -> None:
+        """Accept from `listener`; with a certificate over TLS, without one plain."""
+        self._context = context
+        self._listener = listener
+        self._certificate = certificate
+        self._exhausted = False
+
+    async def run(self) -> None:
+        """Accept for ever; cancel the task to stop."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, peer = await loop.sock_accept(self._listener)
+            except OSError as error:
+                await self._wait_for_room(error)
+                continue
+            self._exhausted = False
+            self._begin(client, peer, loop.time())
+
+    async def _wait_for_room(self, error: OSError) -> None:
+        """Let those inside be served: not to accept for a moment beats spinning on what cannot be accepted."""
+        if error.errno not in _EXHAUSTED:  # a client that was gone before it was accepted
+            return
+        if not self._exhausted:
+            self._context.log.error("accept-exhausted", problem=error.strerror)
+            self._exhausted = True
+        await asyncio.sleep(RETRY_SECONDS)
+
+    def _begin(self, client: socket.socket, peer: tuple[Any, ...], accepted_at: float) -> None:
+        source = peer[0].partition("%")[0]
+        address = f"[{source}]:{peer[1]}" if ":" in source else f"{source}:{peer[1]}"
+        if not self._context.caps.admit(source):
+            client.close()
+            self._context.log.warning("dropped", address=address, why="too many connections not signed in")
+            return
+        try:
+            client.setblocking(False)  # noqa: FBT003 - the socket module's signature
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            client.close()
+            self._context.caps.release(source)
+            return
+        self._context.start(self._connect(client, address, source, accepted_at))
+
+    async def _connect(self, client: socket.socket, address: str, source: str, accepted_at: float) -> None:
+        """Put a connection on an accepted socket, after its TLS handshake where there is one."""
+        context, certificate = self._context, self._certificate
+        binding = certificate.binding if certificate else None
+        connection = Connection(context, address, source, binding, accepted_at)
+        loop = asyncio.get_running_loop()
+        try:
+            if certificate is None:
+                await loop.connect_accepted_socket(lambda: connection, client)
+            else:
+                await loop.connect_accepted_socket(
+                    lambda: connection,
+                    client,
+                    ssl=certificate.context,
+                    ssl_handshake_timeout=context.settings.handshake_seconds,
+                    ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+                )
+        except OSError as error:  # ssl.SSLError and TimeoutError are among them
+            context.log.warning("tls-failed", address=address, why=type(error).__name__)
+        finally:
+            if not connection.made:
+                client.close()
+                context.caps.release(source)

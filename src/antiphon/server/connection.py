@@ -1,0 +1,400 @@
+"""One connection: bytes to events, events to the sign-in or the service, answers to bytes.
+
+Everything that comes is handled one at a time and in order; while a step or a handler has not finished, and
+while the peer does not take its answers, nothing more is read. Deadlines are looked at in `tick`.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import cast
+
+from antiphon.errors import (
+    AntiphonError,
+    PeerTooSlow,
+    ProtocolError,
+    ServerError,
+    ServerStopping,
+    ServiceFailed,
+)
+from antiphon.language import catalogue
+from antiphon.server.context import ServerContext
+from antiphon.server.sessions import Session
+from antiphon.server.signin import Admission, SignIn
+from antiphon.server.watch import Watch
+from antiphon.services import Answer
+from antiphon.wire.bodies import Bye
+from antiphon.wire.conversation import Control, Event, ServerConversation
+from antiphon.wire.frames import HEADER_SIZE, Frame, Payload, Refused
+from antiphon.wire.kinds import KIB, Kind
+
+QUEUE_LIMIT = 256 * KIB
+"""Bytes that may wait in either direction before the connection stops taking more (promise 12)."""
+BATCH_LIMIT = 64 * KIB
+"""Bytes of answers that are joined into one write: few system calls, no pile of large answers."""
+LINGER_SECONDS = 2.0
+"""How long a connection that we end goes on reading, so that our last words are not lost to a reset."""
+
+_MESSAGE = int(Kind.MESSAGE)
+_IMMEDIATE = (str, bytes)
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection, from its first byte to its last."""
+
+    def __init__(
+        self, context: ServerContext, address: str, source: str, binding: bytes | None, accepted_at: float
+    ) -> None:
+        """Begin with a socket accepted at `accepted_at` (loop time).
+
+        `address` is the peer's as logs show it, `source` its host alone; `binding` is the TLS channel's.
+        """
+        self._context = context
+        self._handler = context.handler
+        self._debug = context.log.debug_on
+        self._largest_answer = context.settings.message_limit + HEADER_SIZE
+        self._address = address
+        self._source = source
+        self._secure = binding is not None
+        self._watch = Watch(context.settings, accepted_at)
+        self._conversation = ServerConversation(context.settings.message_limit)
+        self._feed = self._conversation.feed
+        self._next_event = self._conversation.next
+        self._sign_in: SignIn | None = SignIn(context, self, address, source, binding)
+        self._session: Session | None = None
+        self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
+        self.made = False
+        """The event loop has given us the socket: from here on `connection_lost` lets go of it."""
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._busy = False
+        """A step of the sign-in or a handler is under way."""
+        self._writing_paused = False
+        self._reading_paused = False
+        self._ended = False
+        """The peer has sent its last byte."""
+        self._closing_at = 0.0
+        """When we began to close; what comes after that is not looked at."""
+        self._draining = False
+        self._translate = catalogue(context.language).gettext
+        self._left = "broken-off"
+        """What the log says when the connection is gone."""
+
+    # --- called by the event loop ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own over TLS is no subclass
+        self.made = True
+        self._context.connections.add(self)
+        self._context.log.info("connected", address=self._address)
+        self._transport.set_write_buffer_limits(high=QUEUE_LIMIT)
+        self._transport.write(self._context.hello)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes."""
+        self._watch.heard = True
+        if self._closing_at:
+            return
+        self._feed(data)
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """Answer what came before the end of the peer's input, then close; only plain TCP can still send."""
+        self._ended = True
+        if not self._closing_at:
+            self._pump()
+        return not self._secure and not self._closing_at
+
+    def pause_writing(self) -> None:
+        """Stop handling messages: the peer does not take the answers."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._writing_paused = False
+        self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Let go of everything; the session stays for a while, unless it was left."""
+        context = self._context
+        context.connections.discard(self)
+        self._closing_at = self._closing_at or 1.0
+        if self._sign_in is not None:
+            context.caps.release(self._source)
+        session, self._session = self._session, None
+        if session is not None:
+            context.start(self._release(session))
+        name = session.name if session else None
+        context.log.info(self._left, address=self._address, name=name)
+
+    # --- bytes in -------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Handle what has come, until something has to be waited for."""
+        try:
+            while not (self._busy or self._writing_paused or self._closing_at):
+                event = self._next_event()
+                if event is None:
+                    break
+                if type(event) is Frame and event[0] == _MESSAGE:
+                    self._message(event[2], event[3])
+                else:
+                    self._other(event)
+        except ProtocolError as error:
+            self._fail(error)
+        if self._out:
+            self._flush()
+        if self._busy or self._writing_paused or self._reading_paused or self._ended:
+            self._balance()
+
+    def _balance(self) -> None:
+        """Read on or stop reading, and close where everything has been said."""
+        if self._closing_at:
+            return
+        blocked = self._busy or self._writing_paused
+        if self._ended and not blocked:
+            self.close()
+        elif self._reading_paused != (blocked and self._conversation.reader.buffered > QUEUE_LIMIT):
+            self._reading_paused = not self._reading_paused
+            if self._reading_paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _other(self, event: Event) -> None:
+        self._watch.framed = True
+        if isinstance(event, Refused):
+            self._context.log.warning(
+                "message-refused", address=self._address, name=self._name, code=event.error.code
+            )
+            if event.id:  # 0 asks for no answer, and an ERROR with it would end the connection
+                self._send_error(event.id, event.error)
+        elif isinstance(event, Control) and isinstance(event.body, Bye):
+            self._begin(self._leave(event.body.reason))
+        elif isinstance(event, Control):
+            self._begin(self._sign_in_step(event))
+
+    def _begin(self, step: Awaitable[None]) -> None:
+        """Do something that takes time; what comes meanwhile waits."""
+        self._busy = True
+        self._context.start(self._finish(step))
+
+    async def _finish(self, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except Exception:  # whatever it was, the log gets it whole and the peer a generic error
+            self._context.log.exception("fault", address=self._address)
+            self._fail(ServerError())
+        finally:
+            self._busy = False
+        self._pump()
+
+    # --- the sign-in ----------------------------------------------------------------------------------------
+
+    async def _sign_in_step(self, control: Control) -> None:
+        sign_in = self._sign_in
+        assert sign_in is not None, "the gate lets these kinds in before a session only"
+        try:
+            outcome = await sign_in.step(control)
+        except ProtocolError as error:
+            self._translate = sign_in.catalogue.gettext
+            self._fail(error)
+        except AntiphonError as error:
+            self._translate = sign_in.catalogue.gettext
+            self._send_error(control.id, error)
+        else:
+            self._translate = sign_in.catalogue.gettext
+            if isinstance(outcome, Admission):
+                self._admit(control.id, outcome)
+            else:
+                self._send(self._conversation.reply(outcome.kind, control.id, outcome.body))
+
+    def _admit(self, id: int, admission: Admission) -> None:
+        if self._closing_at:  # gone while the store was asked: the session is there to be resumed
+            self._context.start(self._release(admission.session))
+            return
+        self._session = admission.session
+        self._watch.admitted = True
+        self._context.caps.release(self._source)
+        self._sign_in = None
+        self._send(self._conversation.welcome(id, admission.welcome, bytes(admission.token)))
+
+    async def _release(self, session: Session) -> None:
+        try:
+            await self._context.sessions.release(session)
+        except AntiphonError as error:
+            self._context.log.exception("store-failed", code=error.code, name=session.name)
+
+    async def _leave(self, reason: str) -> None:
+        """Answer a BYE; a person who leaves ends the session before we say so."""
+        session = self._session
+        if session is not None and reason == "left":
+            try:
+                await self._context.sessions.end(session)
+            except AntiphonError as error:
+                self._fail(error)
+                return
+            self._session = None
+            self._left = "left"
+            self._context.log.info("session-ended", name=session.name, address=self._address)
+        if not self._draining:
+            self._send(self._conversation.bye(reason if reason in ("left", "drained") else "left"))
+        self._left = "left"
+        self.close()
+
+    # --- the service ----------------------------------------------------------------------------------------
+
+    def _message(self, id: int, message: Payload) -> None:
+        if self._debug:
+            self._log_size("received", id, message)
+        try:
+            answer = self._handler(message)
+        except Exception as error:  # noqa: BLE001 - a service's fault is its own; the session goes on
+            self._service_failed(id, error)
+            return
+        if answer is None or isinstance(answer, _IMMEDIATE):
+            self._answer(id, answer)
+        else:
+            self._begin(self._answer_later(id, answer))
+
+    async def _answer_later(self, id: int, answer: Awaitable[Answer]) -> None:
+        try:
+            result = await answer
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # we stop; otherwise it is the service's own affair
+                raise
+            self._service_failed(id, error)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._service_failed(id, error)
+        else:
+            self._answer(id, result)
+
+    def _answer(self, id: int, answer: Answer) -> None:
+        if id == 0:
+            return
+        if answer is None:
+            self._send(self._conversation.end(id))
+            return
+        try:
+            data = self._conversation.answer(id, answer)
+        except Exception as error:  # noqa: BLE001 - no answer at all, or text that UTF-8 cannot hold
+            self._service_failed(id, error)
+            return
+        if len(data) > self._largest_answer:
+            self._context.log.error("answer-too-large", name=self._name, size=len(data))
+            self._send_error(id, ServiceFailed())
+            return
+        if self._debug:
+            self._log_size("sent", id, answer)
+        self._send(data)
+
+    def _log_size(self, event: str, id: int, message: Payload) -> None:
+        size = len(message.encode() if isinstance(message, str) else message)
+        self._context.log.debug(event, name=self._name, address=self._address, id=id, size=size)
+
+    def _service_failed(self, id: int, error: BaseException) -> None:
+        self._context.log.error("service-failed", name=self._name, address=self._address, exc_info=error)
+        self._send_error(id, ServiceFailed())
+
+    # --- bytes out ------------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        if self._closing_at:
+            return
+        self._out.append(data)
+        self._out_size += len(data)
+        if self._out_size >= BATCH_LIMIT:
+            self._flush()
+
+    def _send_error(self, id: int, error: AntiphonError) -> None:
+        if id:  # 0 asked for nothing, and an ERROR with id 0 would end the connection
+            self._send(self._conversation.error(id, error, self._translate))
+
+    def _flush(self) -> None:
+        if self._out:
+            out, self._out, self._out_size = self._out, [], 0  # the transport may call us back from within `write`
+            self._watch.spoke = True
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str | None:
+        return self._session.name if self._session else None
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines; `now` is loop time. Called a few times a second."""
+        transport = self._transport
+        if self._closing_at:
+            waited = now - self._closing_at
+            unsent = transport.get_write_buffer_size()
+            if waited > (self._context.settings.write_seconds if unsent else LINGER_SECONDS):
+                transport.abort()
+            return
+        error = self._watch.overdue(
+            now,
+            reading=not self._reading_paused,
+            queued=transport.get_write_buffer_size(),
+            paused=self._writing_paused,
+        )
+        if isinstance(error, PeerTooSlow):
+            self._cut(error)
+            transport.abort()
+        elif error is not None:
+            self._fail(error)
+        elif self._watch.heartbeat_due(now):
+            self._send(self._conversation.heartbeat())
+            self._flush()
+
+    def lose(self, reason: str) -> None:
+        """Say goodbye because the session is no longer this connection's."""
+        self._session = None
+        self._left = reason
+        self._say_last(self._conversation.bye(reason))
+
+    def drain(self) -> None:
+        """Ask the client to say goodbye: what it has sent until then is answered, and nothing is lost."""
+        if self._closing_at:
+            return
+        if self._session is None:
+            self._fail(ServerStopping())
+        else:
+            self._draining = True
+            self._send(self._conversation.bye("drained"))
+            self._flush()
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        if not self._closing_at:
+            self._flush()
+            self._closing_at = asyncio.get_running_loop().time()
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def _fail(self, error: AntiphonError) -> None:
+        """End the connection with an error."""
+        if not self._closing_at:
+            self._cut(error)
+            self._say_last(self._conversation.error(0, error, self._translate))
+
+    def _cut(self, error: AntiphonError) -> None:
+        self._left = "cut"
+        self._context.log.warning("cut", address=self._address, name=self._name, code=error.code, why=str(error))
+
+    def _say_last(self, data: bytes) -> None:
+        """Send the last words and close; on plain TCP only after the peer has had time to read them."""
+        if self._closing_at:
+            return
+        self._send(data)
+        self._flush()
+        if self._secure or self._ended:
+            self.close()
+        else:
+            self._closing_at = asyncio.get_running_loop().time()
+            if self._reading_paused:
+                self._transport.resume_reading()
+            self._transport.write_eof()

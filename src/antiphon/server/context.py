@@ -1,0 +1,50 @@
+"""What the parts of one running server share; each connection gets it whole."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from antiphon.identity.keys import KeyRing
+from antiphon.observe.log import ServerLog
+from antiphon.server.caps import EntryCaps
+from antiphon.server.sessions import SessionKeeper
+from antiphon.services import Handler
+from antiphon.settings import ServerSettings
+from antiphon.store.contracts import Accounts
+
+if TYPE_CHECKING:
+    from antiphon.server.connection import Connection
+
+
+@dataclass(kw_only=True, eq=False)
+class ServerContext:
+    """Settings, stores, keys and log of a server, and what is alive in it."""
+
+    settings: ServerSettings
+    handler: Handler
+    accounts: Accounts
+    sessions: SessionKeeper
+    ring: KeyRing
+    log: ServerLog
+    caps: EntryCaps
+    registration: bool
+    language: str
+    """For those who have not said theirs."""
+    hello: bytes
+    """The HELLO frame: one for all connections."""
+    mechanism: str
+    """The SASL mechanism that is offered."""
+    clock: Callable[[], datetime]
+    """Wall time, UTC: for expiry and records, never for deadlines."""
+    random: Callable[[int], bytes]
+    connections: "set[Connection]" = field(default_factory=set)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` beside everything else; the server waits for it before it stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task

@@ -1,0 +1,128 @@
+"""The data folder: everything that a server keeps, readable by nobody else.
+
+Files are replaced whole, so that one that is there is complete; what stands in them is left to others.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import platformdirs
+from filelock import FileLock
+
+from antiphon.errors import KeyRingUnusable, Problem, UsageError
+from antiphon.files import check_folder, read_private, reported, write_atomically
+from antiphon.identity.keys import KeyRing
+from antiphon.language import N_
+
+KEY_RING_FILE = "secret.key"
+ACCOUNTS_FILE = "accounts.db"
+PORT_FILE = "port"
+LOCK_FILE = "lock"
+LOCK_SECONDS = 30.0
+"""The lock is held for milliseconds; a process that keeps it for so long is stuck."""
+
+
+def data_folder() -> Path:
+    """Return where this user's server keeps its data when no other folder is named."""
+    return platformdirs.user_data_path("antiphon", appauthor=False)
+
+
+class DataFolder:
+    """A folder of this user's own, open for a server; several servers may share one."""
+
+    def __init__(self, path: Path) -> None:
+        """Stand for the folder `path`, which exists; `open` makes sure of that."""
+        self.path = path
+        self._lock = FileLock(path / LOCK_FILE, timeout=LOCK_SECONDS, mode=0o600)
+
+    @classmethod
+    def open(cls, path: Path | None = None) -> Self:
+        """Return the folder at `path`, made (0700) if it is not there; without a path, this user's own.
+
+        Raises:
+            FolderUnsafe: it is another user's, or others may write to it.
+            FolderUnusable: it cannot be made, or is not a folder.
+        """
+        path = (path or data_folder()).absolute()
+        with reported(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+                path.chmod(0o700)  # whatever the umask
+            found = path.stat()
+            if not stat.S_ISDIR(found.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        check_folder(path, found)
+        return cls(path)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other servers of this folder from making things meanwhile; it may be taken again inside.
+
+        Raises:
+            FolderUnusable: the folder cannot be written to, or another process holds the lock for 30 s.
+        """
+        with reported(self.path / LOCK_FILE):
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def read_private(self, name: str) -> bytes | None:
+        """Return what the file `name` holds, or None when there is none.
+
+        Raises:
+            FolderUnsafe: it is a symbolic link, no plain file, another user's, or others can read or write it.
+            FolderUnusable: it cannot be read.
+        """
+        return read_private(self.path / name)
+
+    def write_private(self, name: str, data: bytes) -> None:
+        """Put `data` into the file `name` (0600), all or nothing, so that it survives a crash from here on.
+
+        Raises:
+            FolderUnsafe: a symbolic link stands in its place.
+            FolderUnusable: it cannot be written.
+        """
+        write_atomically(self.path / name, data)
+
+    def key_ring(self, random: Callable[[int], bytes]) -> KeyRing:
+        """Return the folder's key ring; make it, from `random` bytes, where there are no accounts yet.
+
+        Raises:
+            KeyRingUnusable: it is damaged, or missing while there are accounts that were sealed with it.
+            FolderUnsafe: others can read it.
+            FolderUnusable: it cannot be read or written.
+        """
+        path = self.path / KEY_RING_FILE
+        with self.lock():
+            data = self.read_private(KEY_RING_FILE)
+            if data is not None:
+                try:
+                    return KeyRing.parse(data)
+                except ValueError as error:
+                    raise KeyRingUnusable(path=str(path), problem=error.args[0]) from None
+            if os.path.lexists(self.path / ACCOUNTS_FILE):
+                raise KeyRingUnusable(path=str(path), problem=Problem(N_("it is missing")))
+            ring = KeyRing.generate(random)
+            self.write_private(KEY_RING_FILE, ring.dump())
+            return ring
+
+    @property
+    def last_port(self) -> int | None:
+        """The port that was listened on last, or None when that is not known."""
+        with contextlib.suppress(UsageError, ValueError):
+            port = int(self.read_private(PORT_FILE) or b"")
+            return port if 0 < port <= 65535 else None
+        return None
+
+    @last_port.setter
+    def last_port(self, port: int) -> None:
+        with contextlib.suppress(UsageError):  # a convenience: not worth failing a start for
+            self.write_private(PORT_FILE, b"%d\n" % port)

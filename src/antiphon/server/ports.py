@@ -1,0 +1,172 @@
+"""The port: bound and listened on in one step, on all addresses of a host with one number.
+
+A port is never looked at first and taken later: the attempt is bind *and* listen, and what succeeded is kept.
+"""
+
+import errno
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from antiphon.errors import AddressUnavailable, PortTaken, Problem
+from antiphon.language import N_
+
+BACKLOG = 4096
+"""Connections that wait to be accepted; the kernel cuts it to its own limit (net.core.somaxconn)."""
+TRIES = 100
+"""Ports tried beyond the one that is taken (design.md)."""
+_LOWEST_WRAPPED = 1024
+"""Where the search goes on after 65535: below, ports belong to known services."""
+
+_ANYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - asked for by name
+_LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+_OUTSIDE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses for documentation (RFC 5737, 3849): a route to them is a route to anywhere."""
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+Place = tuple[socket.AddressFamily, SocketAddress]
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Sockets that listen, non-blocking, all on `port`."""
+
+    sockets: tuple[socket.socket, ...]
+    port: int
+    moved_from: int | None
+    """The port that was asked for, where it was taken."""
+    hosts: tuple[str, ...]
+    """What to call this host in an address that is passed on."""
+
+    def close(self) -> None:
+        """Stop listening."""
+        for listener in self.sockets:
+            listener.close()
+
+
+def listen(host: str, port: int, *, strict: bool = False, tries: int = TRIES) -> Listening:
+    """Listen on `host`, on every one of its addresses that this machine has, with one port.
+
+    Args:
+        host: `localhost` (IPv4 and IPv6), `*` (all addresses), an address of this machine, or a name of one.
+        port: 0 to 65535; 0 takes any that is free. When it is taken, the next free one is.
+        strict: fail instead of taking the next one.
+        tries: how many further ports to try.
+
+    Raises:
+        PortTaken: it is taken, or so are all that were tried.
+        AddressUnavailable: the host is unknown, not of this machine, or its port is not for this user.
+    """
+    places = _places(host)
+    for candidate in _candidates(port, 0 if strict and port else tries):
+        try:
+            sockets = _listen_on(places, candidate)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            raise AddressUnavailable(host=host, problem=_problem(error)) from error
+        taken: int = sockets[0].getsockname()[1]
+        return Listening(sockets, taken, port if port and taken != port else None, _hosts(host, places))
+    raise PortTaken(port=port, host=host)
+
+
+def is_loopback(sockets: Iterable[socket.socket]) -> bool:
+    """Return whether nothing but this machine can reach any of `sockets`."""
+    return all(ipaddress.ip_address(each.getsockname()[0]).is_loopback for each in sockets)
+
+
+def _candidates(port: int, tries: int) -> Iterator[int]:
+    """Yield `port` and the next ones; 0 again and again, as the kernel gives another one each time."""
+    yield port
+    for step in range(1, tries + 1):
+        following = port + step
+        yield 0 if not port else following if following <= 65535 else following - 65536 + _LOWEST_WRAPPED
+
+
+def _places(host: str) -> list[Place]:
+    """Return the families and socket addresses of `host`, without a port yet."""
+    if host in ("localhost", "*"):
+        addresses = _LOOPBACK if host == "localhost" else _ANYWHERE
+        places: list[Place] = [(family, (address, 0)) for family, address in addresses.items()]
+        places = [place for place in places if _is_here(place)]
+        if not places:
+            raise AddressUnavailable(host=host, problem=Problem(N_("this machine has neither IPv4 nor IPv6")))
+        return places
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM) if host else []
+    except (OSError, UnicodeError):  # UnicodeError: a label that IDNA does not allow
+        found = []
+    if not found:
+        raise AddressUnavailable(host=host, problem=Problem(N_("there is no such host")))
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))  # type: ignore[misc]  # a Bluetooth address has another shape
+
+
+def _is_here(place: Place) -> bool:
+    """Return whether this machine has the address of `place` at all: without IPv6 there is no ::1."""
+    try:
+        with _bound(place, 0):
+            return True
+    except OSError:
+        return False
+
+
+def _listen_on(places: Iterable[Place], port: int) -> tuple[socket.socket, ...]:
+    """Bind and listen on all places with one port, or on none and raise OSError."""
+    sockets: list[socket.socket] = []
+    try:
+        for place in places:
+            sockets.append(_bound(place, port))
+            sockets[-1].listen(BACKLOG)
+            port = port or sockets[-1].getsockname()[1]
+    except OSError:
+        for listener in sockets:
+            listener.close()
+        raise
+    return tuple(sockets)
+
+
+def _bound(place: Place, port: int) -> socket.socket:
+    family, (address, _, *scope) = place
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "win32":  # there SO_REUSEADDR would let two servers share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setblocking(False)  # noqa: FBT003 - the socket module's signature
+        listener.bind((address, port, *scope))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _hosts(host: str, places: Iterable[Place]) -> tuple[str, ...]:
+    """Return what clients can call `host`; of all addresses, those that this machine is reached by."""
+    anywhere = [family for family, (address, *_) in places if address == _ANYWHERE.get(family)]
+    if not anywhere:
+        return (host,)
+    return tuple(address for family in anywhere if (address := _own_address(family))) or ("localhost",)
+
+
+def _own_address(family: socket.AddressFamily) -> str | None:
+    """Return the address that this machine goes out by, if any; connecting a UDP socket sends nothing."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((_OUTSIDE[family], 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _problem(error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return Problem(N_("it is not an address of this machine"))
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Problem(N_("this user may not take the port"))
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -1,0 +1,265 @@
+"""A running server: everything opened in order, served, drained, and closed in the reverse order."""
+
+import asyncio
+import contextlib
+import os
+import random
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from antiphon import __version__
+from antiphon.address import Address, Scheme
+from antiphon.errors import AntiphonError, ExposureRefused
+from antiphon.files import write_atomically
+from antiphon.identity.scram import ITERATIONS, SALT_SIZE, mechanism_for
+from antiphon.observe.log import ServerLog, open_log
+from antiphon.server.accept import Acceptor
+from antiphon.server.caps import EntryCaps
+from antiphon.server.certificate import Certificate, load_or_make
+from antiphon.server.context import ServerContext
+from antiphon.server.folder import DataFolder
+from antiphon.server.ports import Listening, is_loopback, listen
+from antiphon.server.sessions import HELD_EVERY, SessionKeeper
+from antiphon.services import Handler, echo
+from antiphon.settings import DEFAULT_PORT, ServerSettings
+from antiphon.store.sql import open_sqlite
+from antiphon.wire.bodies import VERSION, Hello, Limits, Scram
+from antiphon.wire.conversation import ServerConversation
+
+TICK_SECONDS = 0.25
+"""Pause between two looks at the deadlines: short beside each of them, long beside the cost of a look."""
+ABORT_SECONDS = 2.0
+"""Time for aborted connections to be gone; with `drain_seconds` well within promise 24's 30 s."""
+
+
+class Server:
+    """An Antiphon server in this event loop: `async with Server(handler, settings) as server`.
+
+    Leaving the block drains: no new connections, what was asked is answered, then goodbye.
+    """
+
+    def __init__(
+        self, handler: Handler = echo, settings: ServerSettings | None = None, *, language: str = "en"
+    ) -> None:
+        """Prepare to serve `handler`; nothing is opened yet."""
+        self._handler = handler
+        self.settings = settings or ServerSettings()
+        self._language = language
+        self._closing = AsyncExitStack()
+        self._running: list[asyncio.Task[None]] = []
+        self._context: ServerContext
+        self._listening: Listening
+        self._certificate: Certificate | None = None
+        self.log_path: Path
+        self.data_path: Path
+        self.registration: bool
+        self.loopback: bool
+
+    async def __aenter__(self) -> Self:
+        """Open everything and listen.
+
+        Raises:
+            UsageError: the settings ask for what cannot be had here.
+            ServerError: the store cannot be opened.
+        """
+        try:
+            await self._open()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drain and close."""
+        await self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, the same for all addresses."""
+        return self._listening.port
+
+    @property
+    def moved_from(self) -> int | None:
+        """The port that was asked for, where it was taken."""
+        return self._listening.moved_from
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where clients reach this server, ready to paste."""
+        scheme: Scheme = "tls" if self._certificate else "tcp"
+        fingerprint = self._certificate.fingerprint if self._certificate else None
+        return [Address(scheme, host, self.port, None, fingerprint) for host in self._listening.hosts]
+
+    async def _open(self) -> None:
+        settings = self.settings
+        folder = DataFolder.open(settings.data)
+        self.data_path = folder.path
+        self.log_path = settings.log or folder.path / "server.log"
+        log = open_log(self.log_path, settings.log_level)
+        self._closing.callback(log.close)
+        log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path))
+        self._closing.callback(log.info, "stopped", pid=os.getpid())
+        try:
+            await self._open_below(folder, log)
+        except AntiphonError as error:
+            log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
+            raise
+
+    async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
+        settings = self.settings
+        ring = folder.key_ring(os.urandom)
+        self._certificate = None if settings.plain else load_or_make(folder, [settings.host])
+        store = await open_sqlite(folder.path)
+        self._closing.push_async_callback(store.close)
+        self._listen(folder, log)
+        sessions = SessionKeeper(
+            store.sessions,
+            store.accounts,
+            ring.token_key,
+            unheld=timedelta(seconds=settings.session_unheld),
+            total=timedelta(seconds=settings.session_total),
+            clock=_utc_now,
+            random=os.urandom,
+        )
+        mechanism = mechanism_for(self._certificate.binding if self._certificate else None)
+        self._context = ServerContext(
+            settings=settings,
+            handler=self._handler,
+            accounts=store.accounts,
+            sessions=sessions,
+            ring=ring,
+            log=log,
+            caps=EntryCaps(
+                settings.entry_begin,
+                settings.entry_rate,
+                settings.entry_most,
+                settings.entry_source,
+                random.random,
+            ),
+            registration=self.registration,
+            language=self._language,
+            hello=ServerConversation().hello(self._hello(mechanism)),
+            mechanism=mechanism,
+            clock=_utc_now,
+            random=os.urandom,
+        )
+        loop = asyncio.get_running_loop()
+        self._running = [
+            loop.create_task(Acceptor(self._context, listener, self._certificate).run())
+            for listener in self._listening.sockets
+        ]
+        self._running.append(loop.create_task(self._tick()))
+
+    def _listen(self, folder: DataFolder, log: ServerLog) -> None:
+        settings = self.settings
+        port = settings.port if settings.port is not None else folder.last_port or DEFAULT_PORT
+        listening = self._listening = listen(settings.host, port, strict=settings.strict_port)
+        for listener in listening.sockets:
+            self._closing.callback(listener.close)
+        self.loopback = loopback = is_loopback(listening.sockets)
+        if settings.plain and not (loopback or settings.plain_anywhere):
+            raise ExposureRefused(host=settings.host)
+        self.registration = settings.registration == "open" or (settings.registration is None and loopback)
+        folder.last_port = listening.port
+        if settings.port_file is not None:
+            write_atomically(settings.port_file, f"{listening.port}\n".encode())
+        log.info(
+            "listening",
+            port=listening.port,
+            moved_from=listening.moved_from,
+            addresses=[str(address) for address in self.addresses],
+            registration="open" if self.registration else "closed",
+        )
+
+    def _hello(self, mechanism: str) -> Hello:
+        settings = self.settings
+        return Hello(
+            versions=[VERSION],
+            product=f"antiphon/{__version__}",
+            access="authenticate",
+            mechanisms=[mechanism],
+            features=[],
+            limits=Limits(
+                message=settings.message_limit,
+                heartbeat=settings.heartbeat_seconds,
+                silence=settings.silence_seconds,
+            ),
+            registration=self.registration,
+            scram=Scram(salt_length=SALT_SIZE, iterations=ITERATIONS),
+            password_minimum=settings.password_minimum,
+        )
+
+    async def _tick(self) -> None:
+        """Look at every deadline, again and again."""
+        context, loop = self._context, asyncio.get_running_loop()
+        noted_at = loop.time()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = loop.time()
+            for connection in list(context.connections):
+                try:
+                    connection.tick(now)
+                except Exception:  # one connection's fault is not the others'
+                    context.log.exception("fault")
+                    connection.abort()
+            context.sessions.expire()
+            if now - noted_at >= HELD_EVERY:
+                noted_at = now
+                context.start(self._note_held())
+
+    async def _note_held(self) -> None:
+        try:
+            await self._context.sessions.note_held()
+        except AntiphonError as error:
+            self._context.log.exception("store-failed", code=error.code)
+
+    async def stop(self) -> None:
+        """Stop accepting, answer what was asked, say goodbye, close; within the drain time and a little more."""
+        await self._drain()
+        await self._closing.aclose()
+
+    async def _drain(self) -> None:
+        context = self._context
+        context.log.info("stopping", connections=len(context.connections))
+        *acceptors, ticker = self._running
+        await _cancel(acceptors)
+        for listener in self._listening.sockets:
+            listener.close()
+        for connection in list(context.connections):
+            connection.drain()
+        try:
+            async with asyncio.timeout(self.settings.drain_seconds):
+                while context.connections or context.tasks:
+                    await self._gone()
+        except TimeoutError:
+            context.log.warning("drain-cut", connections=len(context.connections))
+        for connection in list(context.connections):
+            connection.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ABORT_SECONDS):
+                while context.connections:
+                    await self._gone()
+        await _cancel([ticker, *context.tasks])
+
+    async def _gone(self) -> None:
+        """Wait until something that is alive has ended."""
+        context = self._context
+        if context.tasks:
+            await asyncio.wait(context.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_SECONDS)
+        else:
+            await asyncio.sleep(TICK_SECONDS / 10)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

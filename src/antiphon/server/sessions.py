@@ -1,0 +1,132 @@
+"""The sessions of this server: opened by a sign-in, held by at most one connection, ended for good.
+
+The store keeps them; this keeps who holds which. Tokens pass through and are kept nowhere: the store gets a
+keyed hash, the connection compares each message with the token that it was given.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from antiphon.errors import SessionEnded
+from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
+from antiphon.store.contracts import Account, Accounts, SessionRecord, Sessions
+
+HELD_EVERY = 60.0
+"""Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
+
+
+class Holder(Protocol):
+    """The connection that holds a session."""
+
+    def lose(self, reason: str) -> None:
+        """Say goodbye for `reason` and close: the session is no longer yours."""
+
+
+@dataclass(eq=False)
+class Session:
+    """A session that a connection of this server holds."""
+
+    fingerprint: bytes
+    account_id: int
+    name: str
+    expires_at: datetime
+    holder: Holder
+
+
+class SessionKeeper:
+    """Opens, resumes, releases and ends sessions; each method is whole, whatever else goes on meanwhile."""
+
+    def __init__(
+        self,
+        store: Sessions,
+        accounts: Accounts,
+        token_key: bytes,
+        *,
+        unheld: timedelta,
+        total: timedelta,
+        clock: Callable[[], datetime],
+        random: Callable[[int], bytes],
+    ) -> None:
+        """Keep sessions in `store`; they live `unheld` without a connection and `total` in all."""
+        self._store = store
+        self._accounts = accounts
+        self._token_key = token_key
+        self._unheld = unheld
+        self._total = total
+        self._clock = clock
+        self._random = random
+        self._held: dict[bytes, Session] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def open(self, account: Account, holder: Holder) -> tuple[Session, Token]:
+        """Open a session for an account that has just signed in, with a fresh token of 128 bits."""
+        token = Token(self._random(TOKEN_SIZE))
+        now = self._clock()
+        record = SessionRecord(
+            fingerprint=fingerprint(token, self._token_key),
+            account_id=account.id,
+            name=account.display,
+            epoch=account.epoch,
+            opened_at=now,
+            expires_at=now + self._total,
+            seen_at=now,
+        )
+        await self._store.open(record)
+        return self._hold(record, holder), token
+
+    async def resume(self, token: Token, holder: Holder) -> Session:
+        """Take the session of `token` up on another connection; one that holds it still loses it.
+
+        Raises:
+            SessionEnded: it was left, revoked or expired, or never was.
+        """
+        mark = fingerprint(token, self._token_key)
+        async with self._one_at_a_time:
+            now = self._clock()
+            record = await self._store.find(mark)
+            held = self._held.get(mark)
+            if record is None or now >= record.expires_at:
+                raise SessionEnded
+            if held is None and now >= record.seen_at + self._unheld:
+                raise SessionEnded
+            if await self._accounts.epoch(record.account_id) != record.epoch:
+                raise SessionEnded
+            await self._store.held([mark], now)
+            if held is not None:
+                held.holder.lose("replaced")
+            return self._hold(record, holder)
+
+    async def release(self, session: Session) -> None:
+        """Note that the link of a session is gone; it can be resumed for a while."""
+        if self._held.get(session.fingerprint) is session:
+            del self._held[session.fingerprint]
+            await self._store.released(session.fingerprint, self._clock())
+
+    async def end(self, session: Session) -> None:
+        """End a session for good: its token is refused from here on."""
+        async with self._one_at_a_time:
+            if self._held.get(session.fingerprint) is session:
+                await self._store.end(session.fingerprint)
+                self._held.pop(session.fingerprint, None)
+
+    async def note_held(self) -> None:
+        """Note in the store that the sessions held here are in use, and have it forget those that are over."""
+        now = self._clock()
+        if self._held:
+            await self._store.held(list(self._held), now)
+        await self._store.forget(now)
+
+    def expire(self) -> None:
+        """Let go of the sessions whose time is over; their rows are refused by their date."""
+        now = self._clock()
+        for session in [session for session in self._held.values() if now >= session.expires_at]:
+            del self._held[session.fingerprint]
+            session.holder.lose("expired")
+
+    def _hold(self, record: SessionRecord, holder: Holder) -> Session:
+        session = Session(record.fingerprint, record.account_id, record.name, record.expires_at, holder)
+        self._held[record.fingerprint] = session
+        return session

@@ -1,0 +1,234 @@
+"""The way in: what the server does with each control frame before a session is open.
+
+Steps are coroutines because they ask the store; the connection runs one at a time. Whatever goes wrong in a
+proof is one refusal, the same for a name that nobody has (promise 5).
+"""
+
+from base64 import b64encode
+from gettext import NullTranslations
+from typing import NamedTuple
+
+from antiphon.errors import (
+    CredentialRefused,
+    FrameUnexpected,
+    MechanismUnsupported,
+    NameInvalid,
+    RegistrationClosed,
+    SessionEnded,
+    SignInRefused,
+    TooManyRefusals,
+)
+from antiphon.identity.keys import NONCE_SIZE as SEAL_NONCE_SIZE
+from antiphon.identity.names import Name, prepare
+from antiphon.identity.scram import ServerExchange, Verifier, check_parameters, mock_verifier
+from antiphon.identity.tokens import Token
+from antiphon.language import catalogue
+from antiphon.server.context import ServerContext
+from antiphon.server.greeting import greeting
+from antiphon.server.sessions import Holder, Session
+from antiphon.store.contracts import Account, Visit
+from antiphon.wire import bodies
+from antiphon.wire.bodies import (
+    SCRAM_SHA_256,
+    Authenticate,
+    Challenge,
+    ChallengeAnswer,
+    FirstRequest,
+    Identified,
+    Identify,
+    Lifetimes,
+    Register,
+    Resume,
+    Welcome,
+)
+from antiphon.wire.conversation import REFUSAL_LIMIT, Control
+from antiphon.wire.kinds import Kind
+
+NONCE_SIZE = 24
+"""Bytes of the server's nonce: 192 bits, 32 characters."""
+
+
+class Reply(NamedTuple):
+    """A control frame that answers."""
+
+    kind: Kind
+    body: bodies.Body
+
+
+class Admission(NamedTuple):
+    """The way in has been found: the session, its token and the WELCOME that tells of it."""
+
+    session: Session
+    token: Token
+    welcome: Welcome
+
+
+class _Proof(NamedTuple):
+    """A SASL exchange under way; `account` is None for a name that nobody has."""
+
+    exchange: ServerExchange
+    account: Account | None
+
+
+class SignIn:
+    """The way in of one connection."""
+
+    def __init__(
+        self, context: ServerContext, holder: Holder, address: str, host: str, binding: bytes | None
+    ) -> None:
+        """Sign in the one who connected from `address`, a port of `host`; `binding` is TLS's, if any."""
+        self._context = context
+        self._holder = holder
+        self._address = address
+        self._host = host
+        self._binding = binding
+        self._proof: _Proof | None = None
+        self._refusals = 0
+        self.catalogue: NullTranslations = catalogue(context.language)
+
+    async def step(self, control: Control) -> Reply | Admission:
+        """Do what a control frame asks for.
+
+        Raises:
+            AntiphonError: the refusal to send. A `ProtocolError` ends the connection.
+        """
+        body = control.body
+        if isinstance(body, FirstRequest):
+            self.catalogue = catalogue(body.language)
+        match body:
+            case Identify():
+                return await self._identify(body)
+            case Register():
+                return await self._register(body)
+            case Authenticate():
+                return await self._authenticate(body)
+            case ChallengeAnswer():
+                return await self._prove(body)
+            case Resume():
+                return await self._resume(Token(control.token))
+            case _:
+                raise FrameUnexpected(kind=Kind(control.kind).name)
+
+    async def _identify(self, request: Identify) -> Reply:
+        name = prepare(request.name)
+        free = None
+        if self._context.registration:
+            free = await self._context.accounts.find(name.key) is None
+        return Reply(Kind.IDENTIFY, Identified(name=name.display, free=free))
+
+    async def _register(self, request: Register) -> Reply:
+        context = self._context
+        if not context.registration:
+            raise RegistrationClosed
+        name = prepare(request.name)
+        credential = request.credential
+        if credential.type != SCRAM_SHA_256:
+            raise CredentialRefused
+        verifier = Verifier(credential.salt, credential.iterations, credential.stored_key, credential.server_key)
+        check_parameters(verifier)
+        account = await context.accounts.register(
+            name, lambda number: self._seal(verifier, number), credential.type, context.clock(), self._host
+        )
+        context.log.info("registered", name=account.display, address=self._address)
+        return Reply(Kind.REGISTER, Identified(name=account.display, free=False))
+
+    async def _authenticate(self, request: Authenticate) -> Reply:
+        context = self._context
+        if request.mechanism != context.mechanism:
+            raise MechanismUnsupported(mechanism=request.mechanism, mechanisms=context.mechanism)
+        nonce = b64encode(context.random(NONCE_SIZE)).decode()
+        exchange = ServerExchange(request.mechanism, self._binding, nonce)
+        account = None
+        try:
+            claimed = exchange.name_in(request.data)
+            name = _prepared(claimed)
+            account = await context.accounts.find(name.key) if name else None
+            if account is None:
+                verifier = mock_verifier(name.key if name else claimed, context.ring.mock_key)
+            else:
+                verifier = Verifier.decode(context.ring.open(account.credential, _bound_to(account.id)))
+            challenge = exchange.challenge(verifier)
+        except SignInRefused:
+            await self._refuse(account)
+            raise
+        self._proof = _Proof(exchange, account)
+        return Reply(Kind.CHALLENGE, Challenge(data=challenge))
+
+    async def _prove(self, answer: ChallengeAnswer) -> Admission:
+        proof, self._proof = self._proof, None
+        if proof is None:
+            raise FrameUnexpected(kind=Kind.CHALLENGE.name)
+        try:
+            signature = proof.exchange.verify(answer.data)
+            account = _allowed_in(proof.account)
+        except SignInRefused:
+            await self._refuse(proof.account)
+            raise
+        return await self._admit(account, signature)
+
+    async def _refuse(self, account: Account | None, code: str = SignInRefused.code) -> None:
+        self._refusals += 1
+        name = account.display if account else None
+        self._context.log.warning("refused", name=name, address=self._address, code=code)
+        if account is not None:
+            await self._context.accounts.refused(account.id)
+        if self._refusals == REFUSAL_LIMIT:
+            raise TooManyRefusals
+
+    async def _admit(self, account: Account, signature: bytes) -> Admission:
+        context = self._context
+        visit = await context.accounts.visited(account.id, context.clock(), self._host)
+        session, token = await context.sessions.open(account, self._holder)
+        context.log.info("signed-in", name=account.display, address=self._address, first=visit is None)
+        welcome = self._welcome(account.display, visit, first=visit is None, token=bytes(token), data=signature)
+        return Admission(session, token, welcome)
+
+    async def _resume(self, token: Token) -> Admission:
+        try:
+            session = await self._context.sessions.resume(token, self._holder)
+        except SessionEnded as error:
+            await self._refuse(None, error.code)
+            raise
+        self._context.log.info("resumed", name=session.name, address=self._address)
+        return Admission(session, token, self._welcome(session.name, None, first=False, token=None, data=None))
+
+    def _welcome(
+        self, name: str, visit: Visit | None, *, first: bool, token: bytes | None, data: bytes | None
+    ) -> Welcome:
+        settings = self._context.settings
+        return Welcome(
+            name=name,
+            first=first,
+            last_visit=visit.at.isoformat() if visit else None,
+            last_address=visit.address if visit else None,
+            refusals=visit.refusals if visit else 0,
+            token=token,
+            lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
+            must_change=False,
+            greeting=greeting(self.catalogue, name, visit) if first or visit else "",
+            data=data,
+        )
+
+    def _seal(self, verifier: Verifier, number: int) -> bytes:
+        ring = self._context.ring
+        return ring.seal(verifier.encode(), _bound_to(number), self._context.random(SEAL_NONCE_SIZE))
+
+
+def _allowed_in(account: Account | None) -> Account:
+    """Return the account, now that its password is proved; a disabled one looks like a wrong password."""
+    if account is None or account.disabled:
+        raise SignInRefused
+    return account
+
+
+def _prepared(claimed: str) -> Name | None:
+    """Return the name that a SCRAM message claims; one that cannot be a name is one that nobody has."""
+    try:
+        return prepare(claimed)
+    except NameInvalid:
+        return None
+
+
+def _bound_to(account_id: int) -> bytes:
+    """Return what binds a sealed credential to its account, so that rows cannot be exchanged."""
+    return account_id.to_bytes(8, "big")
