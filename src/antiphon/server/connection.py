@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
         self._draining = False
         self._translate = catalogue(context.language).gettext
         self._left = "broken-off"
-        """What the log says when the connection is gone."""
+        """What the log says when the connection is gone; nothing where it has said so already."""
 
     # --- called by the event loop ---------------------------------------------------------------------------
 
@@ -124,8 +124,8 @@ class Connection(asyncio.Protocol):
         session, self._session = self._session, None
         if session is not None:
             context.start(self._release(session))
-        name = session.name if session else None
-        context.log.info(self._left, address=self._address, name=name)
+        if self._left:
+            context.log.info(self._left, address=self._address, name=session.name if session else None)
 
     # --- bytes in -------------------------------------------------------------------------------------------
 
@@ -382,7 +382,7 @@ class Connection(asyncio.Protocol):
             self._say_last(self._conversation.error(0, error, self._translate))
 
     def _cut(self, error: AntiphonError) -> None:
-        self._left = "cut"
+        self._left = ""
         self._context.log.warning("cut", address=self._address, name=self._name, code=error.code, why=str(error))
 
     def _say_last(self, data: bytes) -> None:

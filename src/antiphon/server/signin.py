@@ -9,6 +9,7 @@ from gettext import NullTranslations
 from typing import NamedTuple
 
 from antiphon.errors import (
+    AntiphonError,
     CredentialRefused,
     FrameUnexpected,
     MechanismUnsupported,
@@ -22,7 +23,7 @@ from antiphon.identity.keys import NONCE_SIZE as SEAL_NONCE_SIZE
 from antiphon.identity.names import Name, prepare
 from antiphon.identity.scram import ServerExchange, Verifier, check_parameters, mock_verifier
 from antiphon.identity.tokens import Token
-from antiphon.language import catalogue
+from antiphon.language import catalogue, choose
 from antiphon.server.context import ServerContext
 from antiphon.server.greeting import greeting
 from antiphon.server.sessions import Holder, Session
@@ -64,10 +65,13 @@ class Admission(NamedTuple):
 
 
 class _Proof(NamedTuple):
-    """A SASL exchange under way; `account` is None for a name that nobody has."""
+    """A SASL exchange under way."""
 
     exchange: ServerExchange
+    claimed: str
+    """The name, as it came."""
     account: Account | None
+    """None for a name that nobody has."""
 
 
 class SignIn:
@@ -94,7 +98,7 @@ class SignIn:
         """
         body = control.body
         if isinstance(body, FirstRequest):
-            self.catalogue = catalogue(body.language)
+            self.catalogue = catalogue(choose(body.language, {}))
         match body:
             case Identify():
                 return await self._identify(body)
@@ -138,7 +142,7 @@ class SignIn:
             raise MechanismUnsupported(mechanism=request.mechanism, mechanisms=context.mechanism)
         nonce = b64encode(context.random(NONCE_SIZE)).decode()
         exchange = ServerExchange(request.mechanism, self._binding, nonce)
-        account = None
+        claimed, account = "", None
         try:
             claimed = exchange.name_in(request.data)
             name = _prepared(claimed)
@@ -149,9 +153,9 @@ class SignIn:
                 verifier = Verifier.decode(context.ring.open(account.credential, _bound_to(account.id)))
             challenge = exchange.challenge(verifier)
         except SignInRefused:
-            await self._refuse(account)
+            self._refuse(claimed, account)
             raise
-        self._proof = _Proof(exchange, account)
+        self._proof = _Proof(exchange, claimed, account)
         return Reply(Kind.CHALLENGE, Challenge(data=challenge))
 
     async def _prove(self, answer: ChallengeAnswer) -> Admission:
@@ -162,18 +166,25 @@ class SignIn:
             signature = proof.exchange.verify(answer.data)
             account = _allowed_in(proof.account)
         except SignInRefused:
-            await self._refuse(proof.account)
+            self._refuse(proof.claimed, proof.account)
             raise
         return await self._admit(account, signature)
 
-    async def _refuse(self, account: Account | None, code: str = SignInRefused.code) -> None:
-        self._refusals += 1
-        name = account.display if account else None
-        self._context.log.warning("refused", name=name, address=self._address, code=code)
+    def _refuse(self, claimed: str, account: Account | None, code: str = SignInRefused.code) -> None:
+        """Count a refusal; nobody waits for the store, so that a known name takes no longer (promise 5)."""
+        context = self._context
+        context.log.warning("refused", name=claimed or None, address=self._address, code=code)
         if account is not None:
-            await self._context.accounts.refused(account.id)
-        if self._refusals == REFUSAL_LIMIT:
+            context.start(self._count_refusal(account))
+        self._refusals += 1
+        if self._refusals >= REFUSAL_LIMIT:
             raise TooManyRefusals
+
+    async def _count_refusal(self, account: Account) -> None:
+        try:
+            await self._context.accounts.refused(account.id)
+        except AntiphonError as error:
+            self._context.log.exception("store-failed", code=error.code, name=account.display)
 
     async def _admit(self, account: Account, signature: bytes) -> Admission:
         context = self._context
@@ -187,7 +198,7 @@ class SignIn:
         try:
             session = await self._context.sessions.resume(token, self._holder)
         except SessionEnded as error:
-            await self._refuse(None, error.code)
+            self._refuse("", None, error.code)
             raise
         self._context.log.info("resumed", name=session.name, address=self._address)
         return Admission(session, token, self._welcome(session.name, None, first=False, token=None, data=None))
