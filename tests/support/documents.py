@@ -1,0 +1,58 @@
+"""The documents as tests read them: tables, fenced blocks, sections."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+"""What a reader meets."""
+
+_FENCE = re.compile(r"^```(\S*) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, what else stands behind the fence, its text."""
+
+    language: str
+    about: str
+    text: str
+
+
+def read(name: str) -> str:
+    """Return the text of a document, named from the root of the project."""
+    return (ROOT / name).read_text("utf-8")
+
+
+def blocks(text: str) -> list[Block]:
+    """Return the fenced blocks of a document."""
+    return [Block(*match.groups()) for match in _FENCE.finditer(text)]
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands under a heading, up to the next one of the same level or a higher one."""
+    level = heading.partition(" ")[0]
+    _, found, rest = text.partition(f"\n{heading}\n")
+    assert found, f"there is no heading “{heading}”"
+    return re.split(rf"^#{{1,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def table(text: str, *head: str) -> list[tuple[str, ...]]:
+    """Return the rows of the table with this head, without the marks of code in their cells."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if _cells(line) == head:
+            break
+    else:
+        raise AssertionError(f"there is no table of {head}")
+    next(lines)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append(_cells(line))
+    return rows
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip().replace("`", "") for cell in line.strip().strip("|").split(" |"))
