@@ -69,7 +69,7 @@ class ServerSettings:
     entry_seconds: float = _option(20.0, "Seconds from connecting to being signed in.")
     heartbeat_seconds: float = _option(20.0, "Seconds of sending nothing after which a heartbeat is sent.")
     silence_seconds: float = _option(40.0, "Seconds of hearing nothing after which a connection is cut.")
-    write_seconds: float = _option(10.0, "Seconds in which a peer must take what waits for it.")
+    write_seconds: float = _option(10.0, "Seconds in which a peer must take what waits for it, or 64 KiB of it.")
     drain_seconds: float = _option(10.0, "Seconds that a stopping server gives to answers under way.")
 
     def __post_init__(self) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import FolderUnsafe, FolderUnusable, KeyRingUnusable
-from antiphon.server import folder as folder_module
 from antiphon.files import write_atomically
+from antiphon.server import folder as folder_module
 from antiphon.server.folder import DataFolder, data_folder
 
 RING_MAKER = """

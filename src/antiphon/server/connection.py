@@ -66,6 +66,8 @@ class Connection(asyncio.Protocol):
         """The event loop has given us the socket: from here on `connection_lost` lets go of it."""
         self._out: list[bytes] = []
         self._out_size = 0
+        self._written = 0
+        """Bytes given to the transport, which knows how many of them wait."""
         self._busy = False
         """A step of the sign-in or a handler is under way."""
         self._writing_paused = False
@@ -167,8 +169,7 @@ class Connection(asyncio.Protocol):
             self._context.log.warning(
                 "message-refused", address=self._address, name=self._name, code=event.error.code
             )
-            if event.id:  # 0 asks for no answer, and an ERROR with it would end the connection
-                self._send_error(event.id, event.error)
+            self._send_error(event.id, event.error)
         elif isinstance(event, Control) and isinstance(event.body, Bye):
             self._begin(self._leave(event.body.reason))
         elif isinstance(event, Control):
@@ -313,9 +314,11 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._out:
-            out, self._out, self._out_size = self._out, [], 0  # the transport may call us back from within `write`
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out, self._out_size = [], 0  # first: the transport may call us back from within `write`
+            self._written += len(data)
             self._watch.spoke = True
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._transport.write(data)
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -332,11 +335,12 @@ class Connection(asyncio.Protocol):
             if waited > (self._context.settings.write_seconds if unsent else LINGER_SECONDS):
                 transport.abort()
             return
+        queued = transport.get_write_buffer_size()
         error = self._watch.overdue(
             now,
             reading=not self._reading_paused,
-            queued=transport.get_write_buffer_size(),
-            paused=self._writing_paused,
+            queued=queued,
+            taken=self._written - queued,
         )
         if isinstance(error, PeerTooSlow):
             self._cut(error)

@@ -6,13 +6,18 @@ Bytes alone never extend a deadline of the entry (promise 9); inside a session s
 
 from antiphon.errors import AntiphonError, PeerSilent, PeerTooSlow, SignInTimedOut
 from antiphon.settings import ServerSettings
+from antiphon.wire.kinds import KIB
+
+PROGRESS = 64 * KIB
+"""Bytes that a peer must take in `write_seconds`, if it does not take all that waits: slow links pass, a trickle
+does not hold our memory."""
 
 
 class Watch:
     """What the connection notes, and what is due because of it. Times are seconds of one monotonic clock."""
 
     __slots__ = (
-        "_accepted_at", "_heard_at", "_queued", "_settings", "_spoke_at", "_taken_at",
+        "_accepted_at", "_heard_at", "_settings", "_spoke_at", "_taken", "_taken_at",
         "admitted", "framed", "heard", "spoke",
     )  # fmt: skip
 
@@ -23,7 +28,7 @@ class Watch:
         self._heard_at = accepted_at
         self._spoke_at = accepted_at
         self._taken_at = accepted_at
-        self._queued = 0
+        self._taken = 0
         self.framed = False
         """A whole frame has come."""
         self.admitted = False
@@ -33,11 +38,11 @@ class Watch:
         self.spoke = False
         """Something was sent since the last look."""
 
-    def overdue(self, now: float, *, reading: bool, queued: int, paused: bool) -> AntiphonError | None:
+    def overdue(self, now: float, *, reading: bool, queued: int, taken: int) -> AntiphonError | None:
         """Return why to cut the connection now, or None.
 
-        `reading` says whether we take what the peer sends, `queued` how many bytes the peer has not taken, and
-        `paused` whether so many of them that we have stopped answering.
+        `reading` says whether we take what the peer sends, `queued` how many bytes wait for the peer to take them,
+        and `taken` how many it has taken in all.
         """
         settings = self._settings
         if self.heard or not reading:
@@ -46,9 +51,9 @@ class Watch:
         if self.spoke:
             self.spoke = False
             self._spoke_at = now
-        if not queued or (queued < self._queued and not paused):
+        if not queued or taken - self._taken >= PROGRESS:
+            self._taken = taken
             self._taken_at = now
-        self._queued = queued
         if not self.framed and now - self._accepted_at > settings.first_frame_seconds:
             return SignInTimedOut()
         if not self.admitted and now - self._accepted_at > settings.entry_seconds:

@@ -1,0 +1,236 @@
+"""Servers in a thread of this process, data folders with accounts and sessions in them, and an honest client.
+
+For tests that need a handler or a store of their own; `processes.py` has real server processes.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import uvloop
+
+from antiphon.address import Address
+from antiphon.identity.keys import KeyRing
+from antiphon.identity.names import prepare
+from antiphon.identity.passwords import Password
+from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
+from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
+from antiphon.server.folder import DataFolder
+from antiphon.server.server import Server
+from antiphon.services import Handler, echo
+from antiphon.settings import ServerSettings
+from antiphon.store.contracts import Account, SessionRecord
+from antiphon.store.sql import open_sqlite
+from antiphon.wire.bodies import SCRAM_SHA_256, Credential, Welcome
+from support.processes import PASSWORD
+from support.raw import RawClient
+
+ATTACKER = "127.0.0.2"
+"""Another source than the honest client's, as the caps see it."""
+PACE_SECONDS = 0.005
+"""Between two questions of the honest client, so that it takes no processor from anybody."""
+PATIENCE_SECONDS = 8.0
+"""The longest that an honest client waits for one answer, on a machine that has much else to do."""
+
+Result = TypeVar("Result")
+
+
+@cache
+def verifier() -> Verifier:
+    """Return what is kept of `PASSWORD`: hashed once, because that takes a fifth of a second."""
+    return make_verifier(Password(PASSWORD), bytes(SALT_SIZE), ITERATIONS)
+
+
+def credential() -> Credential:
+    """Return what a client sends to have `PASSWORD` kept: to register with it costs no hashing."""
+    kept = verifier()
+    return Credential(
+        salt=kept.salt, iterations=kept.iterations, stored_key=kept.stored_key, server_key=kept.server_key
+    )
+
+
+def seed(folder: Path, name: str = "ann", sessions: int = 1, *, age: float = 0) -> list[bytes]:
+    """Put an account with the password `PASSWORD` into a data folder, and return the tokens of its sessions.
+
+    They were opened and last held `age` seconds ago.
+    """
+    return asyncio.run(_seed(folder, name, sessions, timedelta(seconds=age)))
+
+
+async def _seed(folder: Path, name: str, sessions: int, age: timedelta) -> list[bytes]:
+    data = DataFolder.open(folder)
+    ring = data.key_ring(secrets.token_bytes)
+    store = await open_sqlite(data.path)
+    now = datetime.now(UTC) - age
+    tokens = [secrets.token_bytes(TOKEN_SIZE) for _ in range(sessions)]
+    try:
+        account = await store.accounts.register(
+            prepare(name), lambda number: _sealed(ring, number), SCRAM_SHA_256, now, "test"
+        )
+        for token in tokens:
+            await store.sessions.open(_record(token, ring, account, now))
+    finally:
+        await store.close()
+    return tokens
+
+
+def _sealed(ring: KeyRing, number: int) -> bytes:
+    return ring.seal(verifier().encode(), number.to_bytes(8, "big"), secrets.token_bytes(12))
+
+
+def _record(token: bytes, ring: KeyRing, account: Account, at: datetime) -> SessionRecord:
+    return SessionRecord(
+        fingerprint=fingerprint(Token(token), ring.token_key),
+        account_id=account.id,
+        name=account.display,
+        epoch=account.epoch,
+        opened_at=at,
+        expires_at=at + timedelta(days=1),
+        seen_at=at,
+    )
+
+
+class Serving:
+    """A server that runs in a thread of its own."""
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+        """Stand for `server`, which runs in `loop`."""
+        self.server = server
+        self._loop = loop
+        self._stopped: asyncio.Event
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return self.server.addresses[0]
+
+    def call(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what `work` returns in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+    def read(self, look: Callable[[Server], Result]) -> Result:
+        """Return what `look` sees between two steps of the server."""
+
+        async def work() -> Result:
+            return look(self.server)
+
+        return self.call(work())
+
+    def client(self, source: str = "") -> RawClient:
+        """Return a connection to it."""
+        return RawClient(self.address, source=source)
+
+    def session(self, token: bytes, source: str = "") -> RawClient:
+        """Return a connection that has resumed the session of `token`."""
+        return in_session(self.address, token, source)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, handler: Handler = echo, **options: Any) -> Iterator[Serving]:
+    """Serve `handler` from `folder` on any free port of 127.0.0.1; the end of the block drains the server.
+
+    `options` are those of `ServerSettings`.
+    """
+    defaults: dict[str, Any] = {"data": folder, "port": 0, "host": "127.0.0.1", "drain_seconds": 2}
+    settings = ServerSettings(**defaults | options)
+    started: list[Serving] = []
+    failed: list[BaseException] = []
+    ready = threading.Event()
+
+    async def main() -> None:
+        async with Server(handler, settings) as server:
+            serving = Serving(server, asyncio.get_running_loop())
+            serving._stopped = asyncio.Event()
+            started.append(serving)
+            ready.set()
+            await serving._stopped.wait()
+
+    def run() -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main())
+        except BaseException as error:  # noqa: BLE001 - the test's thread raises it
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    ready.wait()
+    try:
+        if started:
+            yield started[0]
+    finally:
+        if started:
+            started[0]._loop.call_soon_threadsafe(started[0]._stopped.set)
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def in_session(address: Address, token: bytes, source: str = "") -> RawClient:
+    """Return a connection to `address` that has resumed the session of `token`."""
+    client = RawClient(address, source=source)
+    client.hello()
+    welcome = client.resume(token)
+    assert isinstance(welcome, Welcome), welcome
+    return client
+
+
+class Honest:
+    """A client in session that asks and is answered, again and again, while an attack goes on around it.
+
+    Leaving the block shows that it was undisturbed: every question was answered as it should be, in time, on one
+    connection, and still is.
+    """
+
+    def __init__(self, address: Address, token: bytes) -> None:
+        """Resume the session of `token`."""
+        self._client = in_session(address, token)
+        self._client.sock.settimeout(PATIENCE_SECONDS)
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self.asked = 0
+        self.longest = 0.0
+        """Seconds that the slowest answer took."""
+
+    def __enter__(self) -> Self:
+        self._ask()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            if error is None:
+                assert self._error is None, f"the honest client was disturbed: {self._error!r}"
+                self._ask()
+                self._client.leave()
+        finally:
+            self._client.sock.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(PACE_SECONDS):
+                self._ask()
+        except BaseException as error:  # noqa: BLE001 - shown in the test's thread
+            self._error = error
+
+    def _ask(self) -> None:
+        question = f"question {self.asked}"
+        asked_at = time.monotonic()
+        assert self._client.ask(question) == question
+        self.longest = max(self.longest, time.monotonic() - asked_at)
+        self.asked += 1

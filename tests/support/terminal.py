@@ -1,0 +1,116 @@
+"""A person at a terminal: commands on a real pseudo-terminal, what they show and what is typed."""
+
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pexpect
+
+from support.processes import ANTIPHON, clean_environment
+
+ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
+"""What moves a cursor or sets a colour."""
+BEGUN = re.compile(r"\x1b(?:\[[0-9;?]*|\][^\x07]*)?$")
+"""The beginning of an escape sequence whose end has not come yet."""
+UP = "\x1b[A"
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+TIMEOUT = 30
+
+
+class _Spawn(pexpect.spawn):  # type: ignore[misc]  # pexpect has no types
+    """Gives what is on the screen without escape sequences, and keeps it with them in `raw`."""
+
+    raw = ""
+    held = ""
+
+    def read_nonblocking(self, size: int = 1, timeout: Any = -1) -> str:
+        text = super().read_nonblocking(size, timeout)
+        self.raw += text
+        text = self.held + text
+        begun = BEGUN.search(text)
+        self.held = begun[0] if begun else ""
+        return ESCAPE.sub("", text.removesuffix(self.held))
+
+
+class Terminal:
+    """A command on a terminal of 50 lines of 200 characters; `antiphon` unless told otherwise."""
+
+    def __init__(
+        self, *arguments: str | Path, home: Path, command: str | Path = ANTIPHON, **environment: str
+    ) -> None:
+        """Start `command` with an environment in which only `environment` counts."""
+        settings = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "PS1": "$ "} | environment
+        self.process = _Spawn(
+            str(command),
+            [str(argument) for argument in arguments],
+            env=clean_environment(home, **settings),
+            encoding="utf-8",
+            dimensions=(50, 200),
+            timeout=TIMEOUT,
+        )
+        self.process.delaybeforesend = None
+
+    def shows(self, *texts: str) -> str:
+        """Wait for each text, one after the other; return what came before the last."""
+        for text in texts:
+            self.process.expect_exact(text)
+        return str(self.process.before)
+
+    def matches(self, pattern: str) -> re.Match[str]:
+        """Wait for what matches; return the match."""
+        self.process.expect(pattern)
+        found = self.process.match
+        assert isinstance(found, re.Match)
+        return found
+
+    def asks(self, question: str) -> None:
+        """Wait until a question is asked and the terminal is ready for the answer."""
+        self.shows(question)
+
+    def enter(self, text: str = "") -> None:
+        """Type a line and press Enter."""
+        self.process.send(text + "\r")
+
+    def press(self, keys: str) -> None:
+        """Press keys."""
+        self.process.send(keys)
+
+    def answer(self, question: str, text: str = "") -> None:
+        """Wait for a question and type the answer."""
+        self.asks(question)
+        self.enter(text)
+
+    def says(self, prompt: str, line: str, answer: str | None = None) -> None:
+        """Type a line at a prompt and wait for the answer, which is the line itself unless told otherwise."""
+        self.answer(prompt, line)
+        self.shows("\n" + (line if answer is None else answer) + "\r\n")
+
+    def ends(self) -> int:
+        """Wait for the end; return the exit code."""
+        self.process.expect(pexpect.EOF)
+        self.process.close()
+        assert self.process.signalstatus is None, self.raw
+        assert "Traceback" not in self.raw
+        return int(self.process.exitstatus)
+
+    @property
+    def raw(self) -> str:
+        """All that was put on the screen so far, escape sequences included."""
+        return self.process.raw
+
+    @property
+    def screen(self) -> str:
+        """All that was put on the screen so far, without escape sequences."""
+        return ESCAPE.sub("", self.raw)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            print(f"--- the screen ---\n{self.raw!r}")
+        self.process.close(force=True)
