@@ -57,8 +57,8 @@ class Connection(asyncio.Protocol):
         self._secure = binding is not None
         self._watch = Watch(context.settings, accepted_at)
         self._conversation = ServerConversation(context.settings.message_limit)
-        self._feed = self._conversation.feed
-        self._next_event = self._conversation.next
+        self._feed = self._conversation.reader.feed
+        self._next = self._conversation.reader.next
         self._sign_in: SignIn | None = SignIn(context, self, address, source, binding)
         self._session: Session | None = None
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
@@ -135,13 +135,13 @@ class Connection(asyncio.Protocol):
         """Handle what has come, until something has to be waited for."""
         try:
             while not (self._busy or self._writing_paused or self._closing_at):
-                event = self._next_event()
-                if event is None:
+                item = self._next()
+                if item is None:
                     break
-                if type(event) is Frame and event[0] == _MESSAGE:
-                    self._message(event[2], event[3])
+                if type(item) is Frame and item[0] == _MESSAGE:
+                    self._message(item[2], item[3])
                 else:
-                    self._other(event)
+                    self._other(self._conversation.event(item))
         except ProtocolError as error:
             self._fail(error)
         if self._out:

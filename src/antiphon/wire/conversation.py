@@ -95,17 +95,24 @@ class ServerConversation(_Conversation):
         Raises:
             ProtocolError: the client broke the protocol; send `error` with id 0 and close.
         """
-        event = self.reader.next()
-        if event is None or (type(event) is Frame and event[0] in _BARE):
-            return event
-        if type(event) is Refused:
-            if isinstance(event.error, TokenRefused):
+        item = self.reader.next()
+        return None if item is None else self.event(item)
+
+    def event(self, item: Frame | Refused) -> Event:
+        """Return what an item of `reader` means. Whoever handles MESSAGEs itself need not ask about them.
+
+        Raises:
+            ProtocolError: as `next`.
+        """
+        if isinstance(item, Refused):
+            if isinstance(item.error, TokenRefused):
                 self._refusals += 1
                 if self._refusals >= REFUSAL_LIMIT:
                     raise TooManyRefusals
-            return event
-        assert type(event) is Frame
-        control = self._control(event)
+            return item
+        if item.kind in _BARE:
+            return item
+        control = self._control(item)
         if control.id == 0 and not isinstance(control.body, Bye):
             raise FrameInvalid(problem="a request needs an id other than 0")
         if isinstance(control.body, FirstRequest) and control.body.version != bodies.VERSION:
