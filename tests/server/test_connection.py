@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -100,28 +99,14 @@ def test_a_message_split_anywhere_is_one_message(client: RawClient) -> None:
 
 def test_ten_thousand_messages_in_one_write_are_all_answered_in_order(client: RawClient) -> None:
     questions = [f"message {number}" for number in range(10_000)]
-    sending = send_beside(client, b"".join(client.conversation.message(question)[1] for question in questions))
+    client.post(b"".join(client.conversation.message(question)[1] for question in questions))
     assert payloads(client, len(questions)) == questions
-    sending.join()
-
-
-def send_beside(client: RawClient, data: bytes) -> threading.Thread:
-    """Send on a thread of its own, so that answers can be read meanwhile."""
-
-    def send() -> None:
-        with contextlib.suppress(OSError):
-            client.send(data)
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    return thread
 
 
 def test_a_message_of_the_limit_passes(client: RawClient) -> None:
     message = bytes(MESSAGE_LIMIT)
-    sending = send_beside(client, client.conversation.message(message)[1])
+    client.post(client.conversation.message(message)[1])
     assert payloads(client, 1) == [message]
-    sending.join()
 
 
 def test_one_byte_more_is_refused_from_the_header_with_the_options_name(client: RawClient) -> None:
@@ -134,9 +119,8 @@ def test_one_byte_more_is_refused_from_the_header_with_the_options_name(client: 
 
 
 def test_the_refusal_arrives_although_the_rest_of_the_message_is_on_its_way(client: RawClient) -> None:
-    sending = send_beside(client, client.conversation.message(bytes(MESSAGE_LIMIT + 1))[1])
+    client.post(client.conversation.message(bytes(MESSAGE_LIMIT + 1))[1])
     assert client.ended_with() == "message-too-large"
-    sending.join()
 
 
 def test_the_limit_is_the_operators(tmp_path: Path) -> None:
@@ -249,9 +233,8 @@ def test_while_a_handler_is_slow_reading_pauses_and_order_stays(tmp_path: Path, 
         assert QUEUE_LIMIT < waiting < 4 * QUEUE_LIMIT
         client.sock.settimeout(20)
         server.call(gate.open())
-        sending = send_beside(client, bytes(data[sent:]))
+        client.post(bytes(data[sent:]))
         assert payloads(client, len(messages)) == messages
-        sending.join()
 
 
 def test_a_slow_answer_of_one_session_keeps_no_other_waiting(tmp_path: Path) -> None:

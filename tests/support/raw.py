@@ -4,6 +4,7 @@ For attacks and for what no honest client would send. `RawClient.sign_in` is the
 """
 
 import secrets
+import select
 import socket
 import ssl
 from base64 import b64encode
@@ -46,6 +47,9 @@ def dial(address: Address, timeout: float = 10, source: str = "") -> socket.sock
     return socket.create_connection((host, address.port), timeout, (source, 0) if source else None)
 
 
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
 class Closed(Exception):
     """The server has closed the connection."""
 
@@ -62,10 +66,15 @@ class RawClient:
             self.binding = binding_of(tls.getpeercert(binary_form=True) or b"")
             self.sock = tls
         self.conversation = ClientConversation()
+        self._outbox = memoryview(b"")
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self.sock.sendall(data)
+
+    def post(self, data: bytes) -> None:
+        """Have bytes sent while `next` waits: one thread does both, as TLS wants it."""
+        self._outbox = memoryview(bytes(self._outbox) + data)
 
     def next(self) -> Event:
         """Return the next event.
@@ -75,13 +84,35 @@ class RawClient:
         """
         while (event := self.conversation.next()) is None:
             try:
-                data = self.sock.recv(65536)
+                data = self._exchange() if self._outbox else self.sock.recv(65536)
             except (ConnectionError, ssl.SSLError) as error:
                 raise Closed from error
             if not data:
                 raise Closed
             self.conversation.feed(data)
         return event
+
+    def _exchange(self) -> bytes:
+        """Send what is posted until something comes; what cannot be sent any more is dropped, to read why."""
+        timeout = self.sock.gettimeout()
+        self.sock.setblocking(False)
+        try:
+            while self._outbox:
+                try:
+                    self._outbox = self._outbox[self.sock.send(self._outbox) :]
+                except _NOT_NOW:
+                    pass
+                except OSError:
+                    self._outbox = memoryview(b"")
+                try:
+                    return self.sock.recv(65536)
+                except _NOT_NOW:
+                    ready = select.select([self.sock], [self.sock] if self._outbox else [], [], timeout)
+                    if not any(ready):
+                        raise TimeoutError from None
+        finally:
+            self.sock.settimeout(timeout)
+        return self.sock.recv(65536)
 
     def body(self) -> Body:
         """Return the body of the next control frame; heartbeats are passed over."""
