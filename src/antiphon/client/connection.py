@@ -1,0 +1,240 @@
+"""The client's end of a connection, in asyncio: bytes, answers to what was asked, heartbeats, the goodbye.
+
+How it comes about is `dial.py`'s, who we are is `signin.py`'s. Every wait ends: with an answer, with the
+error that the server told, or with the loss of the connection.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from antiphon.errors import (
+    AntiphonError,
+    ConnectionLost,
+    MessageTooLarge,
+    PeerSilent,
+    ServerStopping,
+    SessionEnded,
+    SessionReplaced,
+    from_wire,
+)
+from antiphon.wire.bodies import Body, Bye, Error, Hello
+from antiphon.wire.conversation import ClientConversation, Control, Event
+from antiphon.wire.frames import Frame, Payload
+from antiphon.wire.kinds import Kind
+
+FAREWELLS: dict[str, type[AntiphonError]] = {
+    "drained": ServerStopping,
+    "replaced": SessionReplaced,
+    "revoked": SessionEnded,
+    "expired": SessionEnded,
+}
+"""What the server's last words mean for whoever is still waiting."""
+LEAST_BEAT = 0.05
+"""Seconds between two looks at the clock, at the least: a server may say that its heartbeat is 0."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection to a server. `closed` is done when it is gone, with the reason as its result."""
+
+    def __init__(self, address: str) -> None:
+        """Begin; `address` is how errors name the server."""
+        self._loop = asyncio.get_running_loop()
+        self._address = address
+        self._conversation = ClientConversation()
+        self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
+        self._hello: asyncio.Future[Hello] = self._loop.create_future()
+        self._replies: dict[int, asyncio.Future[Body]] = {}
+        self._answers: dict[int, asyncio.Future[Payload | None]] = {}
+        self._can_write = asyncio.Event()
+        self._can_write.set()
+        self._reason: AntiphonError | None = None
+        self._said_bye = False
+        self._heard = self._spoke = True
+        self._silent = self._pause = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.closed: asyncio.Future[AntiphonError | None] = self._loop.create_future()
+        """Done when the connection is gone: None after our own goodbye, else why."""
+        self.binding: bytes | None = None
+        """The TLS channel's binding (tls-server-end-point), None on plain TCP."""
+
+    # --- called by the event loop ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for HELLO."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own over TLS is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes and give each event to the one who waits for it."""
+        self._heard = True
+        self._conversation.feed(data)
+        try:
+            while (event := self._conversation.next()) is not None:
+                self._take(event)
+        except AntiphonError as error:
+            self._fail(error)
+
+    def eof_received(self) -> bool:
+        """Close: a server that has said everything has nothing to read either."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Make `ready` wait."""
+        self._can_write.clear()
+
+    def resume_writing(self) -> None:
+        """Let `ready` go on."""
+        self._can_write.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody who still waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._can_write.set()
+        reason = self._reason
+        if reason is None and not self._said_bye:
+            reason = ConnectionLost(address=self._address)
+        waiting: list[asyncio.Future[Any]] = [self._hello, *self._replies.values(), *self._answers.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(reason or ConnectionLost(address=self._address))
+                future.exception()  # somebody may have stopped waiting; that is no news for the event loop
+        if not self.closed.done():
+            self.closed.set_result(reason)
+        del exc  # what the transport says is in its own words; ours are in the error
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Frame):
+            answer = self._answers.pop(event.id, None)
+            if answer is not None and not answer.done():
+                answer.set_result(event.payload if event.kind == Kind.MESSAGE else None)
+        elif isinstance(event, Control):
+            self._take_control(event)
+        else:
+            self._fail(event.error)
+
+    def _take_control(self, control: Control) -> None:
+        body = control.body
+        if isinstance(body, Hello):
+            self._hello.set_result(body)
+            self._pause = max(body.limits.heartbeat / 2, LEAST_BEAT)
+            self._timer = self._loop.call_later(self._pause, self._beat)
+        elif isinstance(body, Error):
+            self._refused(control.id, from_wire(body.code, body.text, body.hint, body.wait))
+        elif isinstance(body, Bye):
+            self._take_bye(body.reason)
+        elif (reply := self._replies.pop(control.id, None)) is not None and not reply.done():
+            reply.set_result(body)
+
+    def _refused(self, id: int, error: AntiphonError) -> None:
+        if id == 0:
+            self._fail(error)
+            return
+        waiting = self._replies.pop(id, None) or self._answers.pop(id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)
+
+    def _take_bye(self, reason: str) -> None:
+        if reason in FAREWELLS:
+            self._reason = FAREWELLS[reason]()
+        if reason == "drained":  # we have said our last; what we asked before is still answered
+            self._say_bye("drained")
+        elif not self._answers:
+            self._transport.close()
+
+    def _fail(self, error: AntiphonError) -> None:
+        self._reason = self._reason or error
+        self._transport.abort()
+
+    # --- heartbeats -----------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Twice in a heartbeat's time: say that we are there, and listen for the server."""
+        silence = self._hello.result().limits.silence
+        self._silent = 0.0 if self._heard else self._silent + self._pause
+        if self._silent >= silence:
+            self._fail(PeerSilent(seconds=f"{silence:g}"))
+            return
+        if not self._spoke:
+            self._transport.write(self._conversation.heartbeat())
+        self._heard = self._spoke = False
+        self._timer = self._loop.call_later(self._pause, self._beat)
+
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """The server's address, for messages."""
+        return self._address
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What carries the bytes."""
+        return self._transport
+
+    @property
+    def token(self) -> bytes:
+        """The session's token, to resume it on another connection."""
+        return self._conversation.token
+
+    async def hello(self) -> Hello:
+        """Return what the server speaks and wants, as soon as it has said it."""
+        return await asyncio.shield(self._hello)
+
+    async def request(self, kind: Kind, body: Body, *, token: bytes = b"") -> Body:
+        """Send a control frame of the entry and return the body of its answer; RESUME takes a token.
+
+        Raises:
+            AntiphonError: as the server refused it, or as the connection was lost.
+        """
+        self._check_open()
+        id, data = self._conversation.resume(token, body) if token else self._conversation.request(kind, body)
+        reply: asyncio.Future[Body] = self._loop.create_future()
+        self._replies[id] = reply
+        self._write(data)
+        return await reply
+
+    def ask(self, message: Payload) -> asyncio.Future[Payload | None]:
+        """Send a message; the future gets its answer, None where the service gives none.
+
+        Raises:
+            MessageTooLarge: it was not sent: the server would have ended the connection.
+            AntiphonError: there is no connection any more.
+        """
+        self._check_open()
+        size = len(message.encode()) if isinstance(message, str) else len(message)
+        limit = self._hello.result().limits.message
+        if size > limit:
+            raise MessageTooLarge(size=size, limit=limit)
+        id, data = self._conversation.message(message)
+        answer: asyncio.Future[Payload | None] = self._loop.create_future()
+        self._answers[id] = answer
+        self._write(data)
+        return answer
+
+    async def ready(self) -> None:
+        """Wait until the server has taken enough for more to be sent."""
+        await self._can_write.wait()
+
+    async def leave(self, reason: str = "left") -> None:
+        """Say goodbye, wait for the answers that are still due and for the server's goodbye, and close."""
+        if not self.closed.done():
+            self._say_bye(reason)
+            await asyncio.shield(self.closed)
+
+    def abort(self) -> None:
+        """Close at once, saying nothing: the session stays for a while."""
+        self._reason = self._reason or ConnectionLost(address=self._address)
+        self._transport.abort()
+
+    def _say_bye(self, reason: str) -> None:
+        if not self._said_bye:
+            self._said_bye = True
+            self._write(self._conversation.bye(reason))
+
+    def _check_open(self) -> None:
+        if self.closed.done() or self._said_bye or self._reason is not None:
+            raise self._reason or ConnectionLost(address=self._address)
+
+    def _write(self, data: bytes) -> None:
+        self._spoke = True
+        self._transport.write(data)

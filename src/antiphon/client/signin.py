@@ -1,0 +1,116 @@
+"""The client's way in: identify, register, prove, resume. The password stays on this side.
+
+What costs time (PBKDF2, a fifth of a second) runs on a thread, so that the event loop goes on.
+"""
+
+import asyncio
+import secrets
+from base64 import b64encode
+from typing import TypeVar
+
+from antiphon.client.connection import ClientConnection
+from antiphon.errors import MechanismUnsupported, ProtocolError, TimedOut
+from antiphon.identity.passwords import Password
+from antiphon.identity.scram import ClientExchange, make_verifier, mechanism_for
+from antiphon.wire.bodies import (
+    Authenticate,
+    Body,
+    Challenge,
+    ChallengeAnswer,
+    Credential,
+    Identified,
+    Identify,
+    Register,
+    Resume,
+    Welcome,
+)
+from antiphon.wire.kinds import Kind
+
+NONCE_SIZE = 24
+"""Bytes of the client's nonce: 192 bits."""
+LEAST_SALT, MOST_SALT = 16, 64
+"""Bytes of salt that an honest server may ask for."""
+
+Expected = TypeVar("Expected", bound=Body)
+
+
+class SignIn:
+    """The way in on one connection, whose key is trusted by now."""
+
+    def __init__(self, connection: ClientConnection, language: str = "en", timeout: float = 10.0) -> None:
+        """Speak on `connection`; the server answers people in `language`, each step within `timeout` seconds."""
+        self._connection = connection
+        self._language = language
+        self._timeout = timeout
+
+    async def identify(self, name: str) -> Identified:
+        """Return how the server spells `name` and whether it is free.
+
+        Raises:
+            NameInvalid: nobody can have this name.
+        """
+        body = await self._ask(Kind.IDENTIFY, Identify(name=name, language=self._language))
+        return _expect(body, Identified)
+
+    async def register(self, name: str, password: Password) -> Identified:
+        """Become known as `name`: make the verifier with the server's parameters and have it kept.
+
+        Raises:
+            NameTaken, RegistrationClosed: as the server says.
+            ProtocolError: the server asks for a salt that no honest one asks for.
+        """
+        scram = (await self._connection.hello()).scram
+        if not LEAST_SALT <= scram.salt_length <= MOST_SALT:
+            raise ProtocolError(problem=f"a salt of {scram.salt_length} bytes")
+        salt = secrets.token_bytes(scram.salt_length)
+        verifier = await asyncio.to_thread(make_verifier, password, salt, scram.iterations)
+        credential = Credential(
+            salt=verifier.salt,
+            iterations=verifier.iterations,
+            stored_key=verifier.stored_key,
+            server_key=verifier.server_key,
+        )
+        body = await self._ask(Kind.REGISTER, Register(name=name, credential=credential, language=self._language))
+        return _expect(body, Identified)
+
+    async def authenticate(self, name: str, password: Password) -> Welcome:
+        """Prove to know the password of `name`, and have the server prove that it knows the account.
+
+        Raises:
+            SignInRefused: the name or the password is wrong.
+            ServerUnproven: the server's signature is wrong; nothing it said counts.
+            MechanismUnsupported: it offers nothing that we accept on this connection.
+        """
+        mechanism = mechanism_for(self._connection.binding)
+        offered = (await self._connection.hello()).mechanisms
+        if mechanism not in offered:
+            raise MechanismUnsupported(mechanism=mechanism, mechanisms=", ".join(offered))
+        nonce = b64encode(secrets.token_bytes(NONCE_SIZE)).decode()
+        exchange = ClientExchange(mechanism, name, password, self._connection.binding, nonce)
+        first = Authenticate(mechanism=mechanism, data=exchange.first(), language=self._language)
+        challenge = _expect(await self._ask(Kind.AUTHENTICATE, first), Challenge)
+        answer = await asyncio.to_thread(exchange.answer, challenge.data)
+        welcome = _expect(await self._ask(Kind.CHALLENGE, ChallengeAnswer(data=answer)), Welcome)
+        exchange.verify(welcome.data or b"", self._connection.address)
+        return welcome
+
+    async def resume(self, token: bytes) -> Welcome:
+        """Take up the session of `token` on this connection.
+
+        Raises:
+            SessionEnded: it is over.
+        """
+        return _expect(await self._ask(Kind.RESUME, Resume(language=self._language), token=token), Welcome)
+
+    async def _ask(self, kind: Kind, body: Body, *, token: bytes = b"") -> Body:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._connection.request(kind, body, token=token)
+        except TimeoutError:
+            raise TimedOut(address=self._connection.address, seconds=f"{self._timeout:g}") from None
+
+
+def _expect(body: Body, kind: type[Expected]) -> Expected:
+    if not isinstance(body, kind):
+        raise ProtocolError(problem=f"{type(body).__name__} came where {kind.__name__} was due")
+    return body

@@ -1,0 +1,316 @@
+"""The client's end of a connection against servers that are honest, tired, or hostile."""
+
+import asyncio
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from antiphon.client.connection import ClientConnection
+from antiphon.client.dial import dial
+from antiphon.client.signin import SignIn
+from antiphon.client.trust import KnownServers
+from antiphon.errors import (
+    AntiphonError,
+    ConnectionLost,
+    FrameUnexpected,
+    MechanismUnsupported,
+    MessageTooLarge,
+    NotAntiphon,
+    PeerSilent,
+    ProtocolError,
+    ServerStopping,
+    ServerUnproven,
+    SessionReplaced,
+)
+from antiphon.identity.passwords import Password
+from antiphon.wire.bodies import Identified, Limits, Scram
+from antiphon.wire.conversation import Control
+from antiphon.wire.frames import Frame, encode, encode_message
+from antiphon.wire.kinds import Flag, Kind
+from support.fakes import Fake, Peer, faked, welcome
+
+SECRET = Password("correct horse battery")
+
+
+async def connected(there: Fake, tmp_path: Path) -> ClientConnection:
+    """Return a connection to a fake, whose HELLO has come."""
+    return (await dial(there.address, KnownServers(tmp_path / "known"), 10)).connection
+
+
+async def resumed(there: Fake, tmp_path: Path) -> ClientConnection:
+    """Return a connection with an open session."""
+    connection = await connected(there, tmp_path)
+    await SignIn(connection).resume(bytes(16))
+    return connection
+
+
+def open_session(peer: Peer, **fields: object) -> None:
+    """Greet, and take up whatever session is asked for."""
+    peer.hello(**fields)
+    control = peer.control()
+    peer.send(peer.conversation.welcome(control.id, welcome(None, ""), bytes(16)))
+
+
+# --- an honest conversation ---------------------------------------------------------------------------------
+
+
+async def test_answers_come_to_those_who_asked_in_any_order(tmp_path: Path) -> None:
+    def turn_around(peer: Peer) -> None:
+        open_session(peer)
+        first, second = peer.next(), peer.next()
+        assert isinstance(first, Frame)
+        assert isinstance(second, Frame)
+        peer.send(peer.conversation.end(second.id) + peer.conversation.answer(first.id, "one"))
+        peer.rest()
+
+    async with faked(turn_around) as there:
+        connection = await resumed(there, tmp_path)
+        first, second = connection.ask("1"), connection.ask(b"2")
+        assert (await first, await second) == ("one", None)
+        connection.abort()
+
+
+async def test_heartbeats_are_sent_while_nothing_else_is(tmp_path: Path) -> None:
+    def count(peer: Peer) -> None:
+        peer.hello(limits=Limits(message=1024, heartbeat=0.1, silence=40.0))
+        for _ in range(3):
+            event = peer.next()
+            assert isinstance(event, Frame)
+            assert event.kind == Kind.HEARTBEAT
+        peer.send(encode(Kind.BYE, 0))
+
+    async with faked(count) as there:
+        connection = await connected(there, tmp_path)
+        assert isinstance(await connection.closed, ConnectionLost)
+
+
+async def test_a_heartbeat_of_zero_does_not_spin(tmp_path: Path) -> None:
+    def wait(peer: Peer) -> None:
+        peer.hello(limits=Limits(message=1024, heartbeat=0.0, silence=0.5))
+        assert len(peer.rest()) <= 12 * 12
+
+    async with faked(wait) as there:
+        connection = await connected(there, tmp_path)
+        assert isinstance(await connection.closed, PeerSilent)
+
+
+async def test_a_server_that_is_silent_is_given_up(tmp_path: Path) -> None:
+    def fall_silent(peer: Peer) -> None:
+        open_session(peer, limits=Limits(message=1024, heartbeat=0.1, silence=0.3))
+        peer.rest()
+
+    async with faked(fall_silent) as there:
+        connection = await resumed(there, tmp_path)
+        with pytest.raises(PeerSilent, match=r"Nothing was heard for 0\.3 seconds"):
+            await connection.ask("hello")
+        assert isinstance(await connection.closed, PeerSilent)
+
+
+async def test_a_server_that_sends_heartbeats_is_not_silent(tmp_path: Path) -> None:
+    def beat(peer: Peer) -> None:
+        open_session(peer, limits=Limits(message=1024, heartbeat=0.1, silence=0.3))
+        event, beats = peer.next(), 0
+        while isinstance(event, Frame) and event.kind == Kind.HEARTBEAT and beats < 10:
+            peer.send(peer.conversation.heartbeat())  # one for each: ten last for a second
+            event, beats = peer.next(), beats + 1
+        assert beats == 10
+        peer.sock.close()
+
+    async with faked(beat) as there:
+        connection = await resumed(there, tmp_path)
+        assert isinstance(await connection.closed, ConnectionLost)
+
+
+async def test_a_server_that_stops_still_answers_what_was_asked(tmp_path: Path) -> None:
+    def drain(peer: Peer) -> None:
+        open_session(peer)
+        asked = peer.next()
+        assert isinstance(asked, Frame)
+        peer.send(peer.conversation.bye("drained"))
+        assert isinstance(peer.next(), Control), "the client's own goodbye"
+        peer.send(peer.conversation.answer(asked.id, "last"))
+
+    async with faked(drain) as there:
+        connection = await resumed(there, tmp_path)
+        assert await connection.ask("hello") == "last"
+        assert isinstance(await connection.closed, ServerStopping)
+        with pytest.raises(ServerStopping):
+            connection.ask("more")
+
+
+async def test_a_session_that_went_on_elsewhere_is_told_of(tmp_path: Path) -> None:
+    def replace(peer: Peer) -> None:
+        open_session(peer)
+        peer.next()
+        peer.send(peer.conversation.bye("replaced"))
+
+    async with faked(replace) as there:
+        connection = await resumed(there, tmp_path)
+        with pytest.raises(SessionReplaced):
+            await connection.ask("hello")
+
+
+async def test_a_message_over_the_servers_limit_is_not_sent(tmp_path: Path) -> None:
+    def listen(peer: Peer) -> None:
+        open_session(peer)
+        seen = len(peer.received)
+        peer.rest()
+        assert len(peer.received) == seen
+
+    async with faked(listen) as there:
+        connection = await resumed(there, tmp_path)
+        with pytest.raises(MessageTooLarge):
+            connection.ask("й" * 513)
+        connection.abort()
+
+
+async def test_leaving_waits_for_the_answers_that_are_due(tmp_path: Path) -> None:
+    def answer_late(peer: Peer) -> None:
+        open_session(peer)
+        asked, goodbye = peer.next(), peer.next()
+        assert isinstance(asked, Frame)
+        assert isinstance(goodbye, Control)
+        peer.send(peer.conversation.answer(asked.id, "late") + peer.conversation.bye("left"))
+
+    async with faked(answer_late) as there:
+        connection = await resumed(there, tmp_path)
+        answer = connection.ask("hello")
+        await connection.leave()
+        assert answer.result() == "late"
+        assert await connection.closed is None
+
+
+# --- before the sign-in -------------------------------------------------------------------------------------
+
+
+HUGE = struct.pack(">IBBHI", 0xFFFFFFFF, Kind.HELLO, 0, 0, 0)
+EARLY = encode_message(1, "hello", int(Flag.LAST))
+
+
+@pytest.mark.parametrize("first", [HUGE, EARLY, b"SSH-2.0-OpenSSH_9.9\r\n", encode(Kind.HELLO, 0, b"{}")])
+async def test_what_is_no_hello_is_refused_at_once_and_nothing_is_sent(tmp_path: Path, first: bytes) -> None:
+    def play(peer: Peer) -> None:
+        peer.send(first)
+        assert peer.rest() == b""
+
+    async with faked(play) as there:
+        with pytest.raises(NotAntiphon):
+            await connected(there, tmp_path)
+        assert len(there.peers) == 1
+
+
+# --- hostile servers ----------------------------------------------------------------------------------------
+
+
+def ask_too_much(peer: Peer) -> None:
+    peer.hello()
+    peer.challenge(iterations=10_000_000)
+
+
+def ask_too_little(peer: Peer) -> None:
+    peer.hello()
+    peer.challenge(iterations=1)
+
+
+def say_hello_twice(peer: Peer) -> None:
+    peer.hello()
+    peer.control()
+    peer.hello()
+
+
+def send_a_huge_frame(peer: Peer) -> None:
+    peer.hello()
+    peer.control()
+    peer.send(struct.pack(">IBBHI", 0xFFFFFFFF, Kind.CHALLENGE, 0, 0, 1))
+
+
+def answer_before_the_welcome(peer: Peer) -> None:
+    peer.hello()
+    peer.control()
+    peer.send(EARLY)
+
+
+def welcome_without_a_challenge(peer: Peer) -> None:
+    peer.hello()
+    peer.welcome()
+
+
+def sign_wrongly(peer: Peer) -> None:
+    peer.hello()
+    peer.challenge()
+    peer.welcome()
+
+
+def sign_nothing(peer: Peer) -> None:
+    peer.hello()
+    peer.challenge()
+    peer.welcome(data=None)
+
+
+def offer_nothing(peer: Peer) -> None:
+    peer.hello(mechanisms=["PLAIN"])
+
+
+@pytest.mark.parametrize(
+    ("play", "error"),
+    [
+        (ask_too_much, ProtocolError),
+        (ask_too_little, ProtocolError),
+        (say_hello_twice, ProtocolError),
+        (send_a_huge_frame, ProtocolError),
+        (answer_before_the_welcome, FrameUnexpected),
+        (welcome_without_a_challenge, ProtocolError),
+        (sign_wrongly, ServerUnproven),
+        (sign_nothing, ServerUnproven),
+        (offer_nothing, MechanismUnsupported),
+    ],
+)
+async def test_a_hostile_server_is_refused_and_gets_nothing_more(
+    tmp_path: Path, play: Callable[[Peer], None], error: type[AntiphonError]
+) -> None:
+    def play_and_listen(peer: Peer) -> None:
+        play(peer)
+        assert peer.rest() == b""
+
+    async with faked(play_and_listen) as there:
+        connection = await connected(there, tmp_path)
+        with pytest.raises(error):
+            await SignIn(connection).authenticate("ann", SECRET)
+        connection.abort()
+
+
+@pytest.mark.parametrize(
+    "scram",
+    [
+        Scram(salt_length=2**31, iterations=600_000),
+        Scram(salt_length=0, iterations=600_000),
+        Scram(salt_length=32, iterations=10_000_000),
+        Scram(salt_length=32, iterations=1),
+    ],
+)
+async def test_no_verifier_is_made_with_absurd_parameters(tmp_path: Path, scram: Scram) -> None:
+    def ask(peer: Peer) -> None:
+        peer.hello(scram=scram)
+        assert peer.rest() == b""
+
+    async with faked(ask) as there:
+        connection = await connected(there, tmp_path)
+        with pytest.raises(ProtocolError):
+            await SignIn(connection).register("ann", SECRET)
+        connection.abort()
+
+
+async def test_a_server_that_vanishes_ends_every_wait(tmp_path: Path) -> None:
+    def vanish(peer: Peer) -> None:
+        peer.hello()
+        peer.control()
+
+    async with faked(vanish) as there:
+        connection = await connected(there, tmp_path)
+        with pytest.raises(ConnectionLost):
+            await SignIn(connection).identify("ann")
+        with pytest.raises(ConnectionLost):
+            await connection.request(Kind.IDENTIFY, Identified(name="ann", free=None))
+        await asyncio.wait_for(connection.leave(), 10)

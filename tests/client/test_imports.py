@@ -1,0 +1,22 @@
+"""What the client library brings with it: nothing of the server, of SQL, or of the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import antiphon.client
+
+UNWANTED = {
+    *("antiphon.server", "antiphon.store", "antiphon.cli", "antiphon.terminal", "antiphon.observe"),
+    *("sqlalchemy", "aiosqlite", "structlog", "cyclopts", "prompt_toolkit", "rich", "uvloop", "polib"),
+}
+CLIENT = Path(antiphon.client.__file__ or "").parent
+
+
+def test_the_client_imports_only_what_it_needs() -> None:
+    modules = [f"antiphon.client.{path.stem}" for path in CLIENT.glob("[a-z]*.py")]
+    assert len(modules) >= 4
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8", timeout=60).split()
+    assert set(modules) <= set(loaded)
+    assert [name for name in loaded if name in UNWANTED] == []
