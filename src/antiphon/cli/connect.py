@@ -1,0 +1,112 @@
+"""`antiphon connect`: sign in, and talk."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from antiphon.address import Address, parse
+from antiphon.cli.common import Common, run_loop
+from antiphon.errors import Problem, SettingInvalid, UsageError
+from antiphon.identity.passwords import LONGEST, Password
+from antiphon.language import N_
+from antiphon.settings import ClientSettings
+from antiphon.terminal.console import Console
+from antiphon.terminal.entry import Entry, read_password
+from antiphon.terminal.talk import Talk, piped_lines
+
+FAREWELL_SECONDS = 1.0
+"""How long Ctrl-C waits for the server's goodbye."""
+LINE_MOST = 4 * LONGEST
+"""Bytes of a password's line: more in UTF-8 than any password has."""
+
+
+def connect(
+    address: Annotated[
+        str | None, Parameter(help="Such as tls://ann@host:7862, host:7862 or host [default: asked].")
+    ] = None,
+    *,
+    settings: Annotated[ClientSettings, Parameter(name="*", allow_leading_hyphen=True)] = ClientSettings(),
+    common: Common = Common(),
+) -> int:
+    """Sign in to a server and talk: a line in, its answer out.
+
+    "exit" alone on a line, Ctrl-D or the end of the input leaves; "//exit" says
+    the word itself. The password is asked for, or comes from --password-file or
+    the variable ANTIPHON_PASSWORD; it is never an argument.
+
+    Exit codes: 0 left politely, 1 other failure, 2 usage, 3 cannot connect,
+    4 sign-in refused, 5 protocol or TLS, 6 timed out, 130 Ctrl-C.
+
+    For example:
+        antiphon connect
+        antiphon connect ann@localhost
+        antiphon connect 'tls://ann@localhost:7862#sha256:...'
+        seq 1 1000 | antiphon connect ann@localhost --password-file secret.txt
+    """
+    place = parse(address) if address else None
+    return run_loop(converse(common.console(), settings, place, given_password(settings)))
+
+
+def given_password(settings: ClientSettings) -> Password | None:
+    """Return the password of `--password-file`, else of the environment, else None.
+
+    Raises:
+        UsageError: the file cannot be read, or is empty.
+    """
+    path = settings.password_file
+    if path is None:
+        given = os.environ.get("ANTIPHON_PASSWORD")
+        return None if given is None else read_password(given)
+    if path == "-" and sys.stdin.isatty():
+        return None  # what is typed is asked for, where it can be hidden
+    try:
+        line = _first_line(sys.stdin.fileno()) if path == "-" else _first_line_of(Path(path))
+    except OSError as error:
+        raise SettingInvalid(source=f"--password-file {path}", problem=error.strerror) from None
+    try:
+        return read_password(line.decode().rstrip("\r\n"))
+    except UnicodeDecodeError:
+        raise UsageError(problem=Problem(N_("The password given is not UTF-8."))) from None
+
+
+def _first_line_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return _first_line(file.fileno())
+
+
+def _first_line(source: int) -> bytes:
+    """Return the first line and read not a byte more: what follows are messages."""
+    line = b""
+    while len(line) <= LINE_MOST and not line.endswith(b"\n") and (byte := os.read(source, 1)):
+        line += byte
+    return line
+
+
+async def converse(
+    console: Console, settings: ClientSettings, address: Address | None, password: Password | None
+) -> int:
+    """Sign in, talk until the end, and return the exit code."""
+    _ = console.translations.gettext
+    entered = await Entry(console, settings, address, password).enter()
+    connection, welcome = entered.connection, entered.welcome
+    console.tell(_("Connected to {address}.").format(address=connection.address))
+    console.tell(welcome.greeting)
+    talk = Talk(console, connection)
+    try:
+        if console.can_ask and console.answers_to_terminal:
+            console.tell(_("Type a line and press Enter; exit leaves."))
+            code = await talk.run(talk.typed_lines(f"{welcome.name}> "))
+        else:
+            code = await talk.run(piped_lines())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await connection.leave()
+        raise
+    console.tell(_("You have left."))
+    return code

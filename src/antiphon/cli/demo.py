@@ -1,0 +1,60 @@
+"""`antiphon demo`: a server and a client on it, as one command, to see what it is like."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from antiphon.cli.common import Common, run_loop
+from antiphon.cli.connect import converse, given_password
+from antiphon.identity.passwords import Password
+from antiphon.server.folder import data_folder
+from antiphon.server.server import Server
+from antiphon.services import echo
+from antiphon.settings import PASSWORD_MINIMUM_LEAST, ClientSettings, ServerSettings
+from antiphon.terminal.console import Console
+
+
+def demo(
+    *,
+    data: Annotated[
+        Path | None,
+        Parameter(help="Folder that is kept for the next time [default: demo in this user's data folder]."),
+    ] = None,
+    name: Annotated[str | None, Parameter(help="Who you are [default: asked].")] = None,
+    password_file: Annotated[
+        str | None,
+        Parameter(help="File whose first line is the password; - for standard input.", allow_leading_hyphen=True),
+    ] = None,
+    common: Common = Common(),
+) -> int:
+    r"""Start a server on this machine and talk to it; when you leave, it stops.
+
+    It remembers you in its folder: the second time, it greets you by name.
+
+    For example:
+        antiphon demo
+        printf 'hello\n' | ANTIPHON_NAME=ann ANTIPHON_PASSWORD=... antiphon demo
+    """
+    folder = data or data_folder() / "demo"
+    console = common.console()
+    client = ClientSettings(
+        name=name,
+        password_file=password_file,
+        register=not console.can_ask,
+        known_servers=folder / "known_servers",
+    )
+    return run_loop(_demo(console, folder, client, given_password(client)), fast=True)
+
+
+async def _demo(console: Console, folder: Path, client: ClientSettings, password: Password | None) -> int:
+    _ = console.translations.gettext
+    settings = ServerSettings(data=folder, log_level="debug", password_minimum=PASSWORD_MINIMUM_LEAST)
+    async with Server(echo, settings, language=console.language) as server:
+        address = server.addresses[0]
+        console.tell(_("A server has started at {address}").format(address=address))
+        console.tell(_("It keeps its files in {path}").format(path=server.data_path))
+        console.tell(_("and tells what it does in {path}").format(path=server.log_path))
+        code = await converse(console, client, address, password)
+    console.tell(_("The server has stopped."))
+    return code

@@ -1,0 +1,79 @@
+"""The command line: what it consists of, and the only place that exits."""
+
+import logging
+import os
+import sys
+import tempfile
+import traceback
+
+from cyclopts import App, CycloptsError
+
+from antiphon import __version__
+from antiphon.cli.sources import early, sources
+from antiphon.errors import AntiphonError, Fault
+from antiphon.language import choose
+from antiphon.terminal.console import Console
+
+CANCELLED = 130
+"""The exit code after Ctrl-C: 128 and SIGINT's number, as shells have it."""
+
+app = App(
+    name="antiphon",
+    version=__version__,
+    help_format="plaintext",
+    help="Sign-in and sessions in front of any conversation over TCP: one command to serve, one to connect.\n\n"
+    "serve      a server, until it is told to stop\n"
+    "connect    sign in to a server and talk\n"
+    "demo       a server and a client on it, as one command\n\n"
+    "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
+    "(port = 7862 under [serve]): --config names it. Flags win over variables, variables over the file.",
+)
+app.command("antiphon.cli.serve:serve")
+app.command("antiphon.cli.connect:connect")
+app.command("antiphon.cli.demo:demo")
+
+
+def run() -> None:
+    """Run the command of the process's arguments and exit."""
+    _mend_streams()
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries tell is not for the console
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit code; whatever goes wrong is one sentence on standard error."""
+    console = Console(choose(early("lang", arguments), os.environ))
+    try:
+        app.config = sources(arguments, set(app))
+        return int(app(arguments, exit_on_error=False, print_error=False) or 0)
+    except AntiphonError as error:
+        console.tell_error(error)
+        return error.exit_code
+    except CycloptsError as error:
+        console.tell(f"antiphon: {error} Try --help.")
+        return 2
+    except KeyboardInterrupt:
+        return CANCELLED
+    except BrokenPipeError:  # whoever read our answers has gone; nothing more can be said on this pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:  # noqa: BLE001 - a fault of ours: the person gets a sentence, the trace goes to a file
+        console.tell_error(Fault(path=_keep_trace()))
+        return Fault.exit_code
+
+
+def _mend_streams() -> None:
+    """Speak UTF-8 whatever the locale; a stream that was closed is nothing, not the next file that is opened."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - it stays open
+        getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _keep_trace() -> str:
+    """Write what is being handled to a file of its own and return its path."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="antiphon-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exc(file=file)
+    return file.name

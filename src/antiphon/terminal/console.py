@@ -1,0 +1,102 @@
+"""The console of a person: what is told on standard error, what is answered on standard output, what is asked.
+
+Questions are asked on a terminal only, by prompt-toolkit, which is imported at the first one.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from antiphon.errors import AntiphonError, Problem, UsageError
+from antiphon.language import N_, catalogue
+from antiphon.printable import printable
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+
+Value = TypeVar("Value")
+
+_UNANSWERED = Problem(N_("The input ended before an answer came."))
+
+
+class Console:
+    """One person's terminal, or the pipes that stand for it."""
+
+    def __init__(self, language: str, *, may_ask: bool = True, verbose: bool = False) -> None:
+        """Speak `language`; ask only if `may_ask` and both ends are a terminal in the foreground."""
+        self.language = language
+        self.verbose = verbose
+        self.translations = catalogue(language)
+        self.can_ask = may_ask and _at_terminal()
+        self.answers_to_terminal = sys.stdout.isatty()
+
+    def _(self, message: str) -> str:
+        return self.translations.gettext(message)
+
+    def tell(self, text: str) -> None:
+        """Say something about what goes on, on standard error; a server's words move no cursor."""
+        print(printable(text, keep="\n"), file=sys.stderr, flush=True)
+
+    def tell_error(self, error: AntiphonError) -> None:
+        """Say what went wrong and what to do."""
+        text = printable(error.full(self.translations.gettext))
+        if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+            text = f"\x1b[31m{text}\x1b[0m"
+        print(text, file=sys.stderr, flush=True)
+
+    def answer(self, message: str | bytes) -> None:
+        """Put out an answer: as it is into a pipe, without what a terminal would obey onto a terminal."""
+        if self.answers_to_terminal:
+            text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
+            print(printable(text, keep="\n\t"), flush=True)
+        else:
+            sys.stdout.buffer.write((message.encode() if isinstance(message, str) else message) + b"\n")
+            sys.stdout.buffer.flush()
+
+    async def ask(self, question: str, check: Callable[[str], Value], default: str = "") -> Value:
+        """Ask until `check` takes the answer; Enter gives the default, which stands in brackets.
+
+        Raises:
+            UsageError: the input ended before there was an answer.
+        """
+        shown = f"{question} [{default}]: " if default else f"{question}: "
+        while True:
+            answer = await self._read(shown, hidden=False)
+            try:
+                return check(answer.strip() or default)
+            except UsageError as error:
+                self.tell_error(error)
+
+    async def ask_secret(self, question: str) -> str:
+        """Ask for something that is not shown and not kept; may be empty."""
+        return await self._read(f"{question}: ", hidden=True)
+
+    async def confirm(self, question: str) -> bool:
+        """Ask for a yes; anything else is a no."""
+        answer = await self._read(f"{question} [{self._('y/N')}]: ", hidden=False)
+        return answer.strip().casefold() in ("y", "yes", self._("y").casefold(), self._("yes").casefold())
+
+    async def _read(self, shown: str, *, hidden: bool) -> str:
+        try:
+            return await _question_session().prompt_async(shown, is_password=hidden, set_exception_handler=False)
+        except EOFError:
+            raise UsageError(problem=_UNANSWERED) from None
+
+
+def _question_session() -> "PromptSession[str]":
+    """Return a prompt of its own, without history, on standard error: standard output is for answers."""
+    from prompt_toolkit import PromptSession  # noqa: PLC0415 - 0.1 s that a pipe need not pay
+    from prompt_toolkit.output import create_output  # noqa: PLC0415
+
+    return PromptSession(output=create_output(stdout=sys.stderr))
+
+
+def _at_terminal() -> bool:
+    """Return whether there is a terminal and we are in its foreground: elsewhere a question would stop us."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (AttributeError, OSError):  # no process groups on this system: whoever has the terminal is in front
+        return sys.platform == "win32"

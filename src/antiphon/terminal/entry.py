@@ -1,0 +1,271 @@
+"""From what a person gave on the command line to an open session: asks what is missing, and only that.
+
+No connection is held while a person is typing: what the server wants is learnt first, the connection closed,
+the question asked, and the server dialled again.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+from dataclasses import dataclass, replace
+
+from antiphon.address import Address, parse
+from antiphon.client.connection import ClientConnection
+from antiphon.client.dial import Dialled, dial
+from antiphon.client.signin import SignIn
+from antiphon.client.trust import KnownServers, Standing
+from antiphon.errors import (
+    HostUnknown,
+    InputMissing,
+    KnownServersUnusable,
+    NameUnknown,
+    PasswordInvalid,
+    PortInvalid,
+    Problem,
+    RegistrationClosed,
+    ServerKeyUnknown,
+    SignInRefused,
+    UsageError,
+)
+from antiphon.identity.names import prepare
+from antiphon.identity.passwords import Password, check, passphrase
+from antiphon.language import N_
+from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
+from antiphon.terminal.console import Console
+from antiphon.wire.bodies import Hello, Welcome
+
+TRIES = 3
+"""How often a person may mistype the password before the program gives up."""
+
+
+@dataclass(frozen=True)
+class Entered:
+    """An open session: the connection that holds it, and what the server said at the door."""
+
+    connection: ClientConnection
+    welcome: Welcome
+
+
+class Entry:
+    """One person's way in."""
+
+    def __init__(
+        self, console: Console, settings: ClientSettings, address: Address | None, password: Password | None
+    ) -> None:
+        """Go to `address` with what is known already; the console is asked for the rest."""
+        self._console = console
+        self._settings = settings
+        self._known = KnownServers(settings.known_servers)
+        self._address = address
+        self._name = settings.name or (address.name if address else None)
+        self._password = password
+        self._dialled: Dialled | None = None
+        self._new = False
+
+    async def enter(self) -> Entered:
+        """Return the open session.
+
+        Raises:
+            AntiphonError: whatever stands in the way, said by its class.
+        """
+        try:
+            await self._find_server()
+            await self._find_name()
+            await self._find_out_whether_new()
+            return await self._prove()
+        except BaseException:
+            if self._dialled is not None:
+                self._dialled.connection.abort()
+            raise
+
+    # --- where ----------------------------------------------------------------------------------------------
+
+    async def _find_server(self) -> None:
+        if self._address is None:
+            self._address = await self._ask_address()
+            self._name = self._name or self._address.name
+        dialled = await self._reach()
+        if dialled.standing is Standing.UNKNOWN:
+            await self._settle_trust(dialled)
+
+    async def _ask_address(self) -> Address:
+        console, _ = self._console, self._console.translations.gettext
+        if not console.can_ask:
+            raise InputMissing(what=_("The address"), how=_("an argument or ANTIPHON_ADDRESS"))
+        loop = asyncio.get_running_loop()
+        address = await console.ask(_("Host"), parse, DEFAULT_HOST)
+        while True:
+            try:
+                await loop.getaddrinfo(address.host, None)
+                break
+            except (socket.gaierror, UnicodeError):
+                console.tell_error(HostUnknown(host=address.host))
+                address = await console.ask(_("Host"), parse, DEFAULT_HOST)
+        if address.fingerprint is None and address.port == DEFAULT_PORT:
+            address = replace(address, port=await console.ask(_("Port"), read_port, str(DEFAULT_PORT)))
+        return address
+
+    async def _settle_trust(self, dialled: Dialled) -> None:
+        """Decide about a key that nothing speaks for: a person is asked, a pipe has to wait for the proof."""
+        assert self._address is not None
+        assert dialled.fingerprint is not None
+        console, _ = self._console, self._console.translations.gettext
+        unknown = ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
+        if not console.can_ask:
+            if self._settings.register:
+                raise unknown
+            return
+        await self._hang_up()
+        console.tell(_("The server {host} is new here. Its key is").format(host=self._address.host))
+        console.tell(f"    {dialled.fingerprint}")
+        console.tell(_("The operator's console shows the same, if it is the right one."))
+        if not await console.confirm(_("Is it the right one?")):
+            raise unknown
+        self._remember(dialled.fingerprint)
+        self._address = replace(self._address, fingerprint=dialled.fingerprint)
+
+    def _remember(self, fingerprint: str) -> None:
+        """Remember the key of a server that we trust; where that fails, only the next visit will notice."""
+        assert self._address is not None
+        try:
+            self._known.remember(self._address.host, fingerprint)
+        except KnownServersUnusable as error:
+            self._console.tell_error(error)
+
+    async def _reach(self) -> Dialled:
+        """Return the connection; dial if there is none."""
+        assert self._address is not None
+        if self._dialled is None or self._dialled.connection.closed.done():
+            self._dialled = await dial(self._address, self._known, self._settings.timeout)
+        return self._dialled
+
+    async def _hang_up(self) -> None:
+        """Let the connection go while a person thinks."""
+        if self._dialled is not None:
+            await self._dialled.connection.leave()
+            self._dialled = None
+
+    # --- who ------------------------------------------------------------------------------------------------
+
+    async def _find_name(self) -> None:
+        console, _ = self._console, self._console.translations.gettext
+        if self._name is None:
+            if not console.can_ask:
+                raise InputMissing(what=_("The name"), how=_("--name, ANTIPHON_NAME or name@host"))
+            await self._hang_up()
+            self._name = await console.ask(_("Name"), lambda text: prepare(text).display, _login_name())
+        self._name = prepare(self._name).display
+
+    async def _find_out_whether_new(self) -> None:
+        """Ask the server whether the name is free, where new names are taken."""
+        assert self._name is not None
+        console, settings = self._console, self._settings
+        dialled = await self._reach()
+        if not dialled.hello.registration:
+            if settings.register:
+                raise RegistrationClosed
+            return
+        if settings.register or console.can_ask:
+            sign_in = SignIn(dialled.connection, console.language, settings.timeout)
+            self._new = bool((await sign_in.identify(self._name)).free)
+        if self._new and not settings.register and not console.can_ask:
+            raise NameUnknown(name=self._name)
+
+    async def _ask_password(self) -> Password:
+        console, _ = self._console, self._console.translations.gettext
+        if not console.can_ask:
+            raise InputMissing(what=_("The password"), how=_("--password-file or ANTIPHON_PASSWORD"))
+        hello = (await self._reach()).hello
+        await self._hang_up()
+        if self._new:
+            return await self._think_up_password(hello)
+        return Password(await console.ask_secret(_("Password")))
+
+    async def _think_up_password(self, hello: Hello) -> Password:
+        console, _ = self._console, self._console.translations.gettext
+        console.tell(
+            _(
+                "“{name}” is new here. Think up a password of {minimum} characters or more, "
+                "or press Enter for a passphrase made for you."
+            ).format(name=self._name, minimum=hello.password_minimum)
+        )
+        while True:
+            text = await console.ask_secret(_("New password"))
+            if not text:
+                made = passphrase(secrets.token_bytes)
+                console.tell(_("Your passphrase, shown only this once:"))
+                console.tell(f"    {made.text}")
+                return made
+            try:
+                password = check(text, hello.password_minimum)
+            except PasswordInvalid as error:
+                console.tell_error(error)
+                continue
+            if await console.ask_secret(_("Once more")) == text:
+                return password
+            console.tell(_("The two are not the same. Once again:"))
+
+    # --- in -------------------------------------------------------------------------------------------------
+
+    async def _prove(self) -> Entered:
+        """Sign in; a person who mistypes the password is asked again."""
+        tries = 1
+        while True:
+            asked = self._password is None
+            password = self._password or await self._ask_password()
+            try:
+                return await self._sign_in(password)
+            except SignInRefused as error:
+                if not asked or tries == TRIES:
+                    raise
+                tries += 1
+                self._console.tell_error(error)
+                await self._hang_up()
+
+    async def _sign_in(self, password: Password) -> Entered:
+        assert self._address is not None
+        assert self._name is not None
+        console, _ = self._console, self._console.translations.gettext
+        dialled = await self._reach()
+        sign_in = SignIn(dialled.connection, console.language, self._settings.timeout)
+        if self._new:
+            check(password.text, dialled.hello.password_minimum)
+            await sign_in.register(self._name, password)
+            self._new = False
+            console.tell(_("The password is kept. Now you sign in with it."))
+            self._password = password
+        welcome = await sign_in.authenticate(self._name, password)
+        if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
+            self._remember(dialled.fingerprint)
+        return Entered(dialled.connection, welcome)
+
+
+def read_port(text: str, lowest: int = 1) -> int:
+    """Return the port that `text` names, from `lowest` to 65535.
+
+    Raises:
+        PortInvalid: it names none.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and lowest <= int(text) <= 65535):
+        raise PortInvalid(port=text, lowest=lowest)
+    return int(text)
+
+
+def read_password(text: str) -> Password:
+    """Return a password that a file or a variable holds.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if not text:
+        raise UsageError(problem=Problem(N_("The password given is empty.")))
+    return Password(text)
+
+
+def _login_name() -> str:
+    """Return the person's name on this machine as a suggestion, if it can be one."""
+    try:
+        return prepare(os.environ.get("USER") or os.environ.get("USERNAME") or "").display
+    except UsageError:
+        return ""

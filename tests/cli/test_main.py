@@ -1,0 +1,150 @@
+"""The command as a whole: help, version, wrong commands, locales, and that no traceback is ever seen."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from antiphon import __version__
+from antiphon.settings import ClientSettings, ServerSettings
+from support.processes import ANTIPHON, ServerProcess, clean_environment, run_antiphon
+
+COMMANDS = ["serve", "connect", "demo"]
+COMMON = {"lang", "config", "no-input", "verbose"}
+
+
+def options_of(settings: type) -> set[str]:
+    return {field.name.replace("_", "-") for field in dataclasses.fields(settings)}
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("serve", options_of(ServerSettings) | {"json"}),
+        ("connect", options_of(ClientSettings)),
+        ("demo", {"data", "name", "password-file"}),
+    ],
+)
+def test_help_names_every_option_and_has_examples_in_english(
+    tmp_path: Path, command: str, options: set[str]
+) -> None:
+    done = run_antiphon(command, "--help", home=tmp_path, LANG="ru_RU.UTF-8")
+    assert done.returncode == 0, done.stderr
+    for option in options | COMMON:
+        assert re.search(rf"--{option}\b", done.stdout), option
+    assert re.search(rf"For example:\n    antiphon {command}\n", done.stdout)
+    assert not re.search("[А-я]", done.stdout)
+
+
+def test_help_of_the_whole_names_the_commands(tmp_path: Path) -> None:
+    for arguments in ([], ["--help"]):
+        done = run_antiphon(*arguments, home=tmp_path)
+        assert done.returncode == 0
+        assert all(re.search(rf"^{command}  +[a-z]", done.stdout, re.MULTILINE) for command in COMMANDS)
+
+
+def test_the_version_is_told_by_the_command_and_by_the_module(tmp_path: Path) -> None:
+    assert run_antiphon("--version", home=tmp_path).stdout == f"{__version__}\n"
+    told = subprocess.check_output([sys.executable, "-m", "antiphon", "--version"], encoding="utf-8", timeout=60)
+    assert told == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["serv"], 'antiphon: Unknown command "serv". Did you mean "serve"?'),
+        (["serve", "--prot", "1"], "antiphon: Unknown option: --prot. Did you mean --port?"),
+        (["connect", "--lang", "tlh"], 'antiphon: Invalid value "tlh" for --lang.'),
+        (["connect", "ann:secret@host"], "“ann:…” is not an address: a password does not belong in it."),
+        (["connect", "host:letters"], "“letters” is not a port."),
+        (["connect", "host", "--timeout", "0"], "--timeout: must be more than 0"),
+        (["connect", "host", "--timeout", "nan"], "--timeout: must be more than 0"),
+        (["connect", "host", "name"], "antiphon: "),
+        (["serve", "\x1b[2J"], "antiphon: "),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    done = run_antiphon(*arguments, home=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(sentence)
+    assert len(done.stderr.splitlines()) == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_a_fault_of_the_program_is_one_sentence_and_its_trace_a_file(tmp_path: Path) -> None:
+    broken = "import antiphon.cli.main as m; m.app = 1; m.sys.argv = ['antiphon', 'serve']; m.run()"
+    done = subprocess.run(
+        [sys.executable, "-c", broken],
+        env=clean_environment(tmp_path, TMPDIR=str(tmp_path)),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    kept = re.fullmatch(
+        r"This program has failed, and it is not your fault\. What happened is written down in (\S+); "
+        r"please pass it on to the authors\.\n",
+        done.stderr,
+    )
+    assert kept, done.stderr
+    assert Path(kept[1]).parent == tmp_path
+    assert "Traceback" in Path(kept[1]).read_text()
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LANG": "C"},
+        {"LC_ALL": "POSIX"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+    ids=["C", "POSIX", "ASCII", "latin-1"],
+)
+def test_cyrillic_survives_every_locale(tmp_path: Path, locale: dict[str, str]) -> None:
+    with ServerProcess(tmp_path / "d", **locale) as server:
+        done = subprocess.run(
+            [
+                ANTIPHON,
+                "connect",
+                str(server.address).replace("://", "://%D0%90%D0%BD%D1%8F@"),
+                "--register",
+                "--lang=ru",
+            ],
+            input="привет\n".encode(),
+            env=clean_environment(tmp_path, ANTIPHON_PASSWORD="correct horse battery", **locale),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout.decode()) == (0, "привет\n"), done.stderr
+    assert "Добро пожаловать, Аня!" in done.stderr.decode()
+
+
+def test_the_language_is_asked_for_or_the_locales(tmp_path: Path) -> None:
+    russian = "По адресу tls://localhost:1 никто не отвечает: "
+    english = "Nobody answers at tls://localhost:1: "
+    for arguments, language, expected in (
+        ([], "ru_RU.UTF-8", russian),
+        (["--lang", "ru"], "en_US.UTF-8", russian),
+        (["--lang=en"], "ru_RU.UTF-8", english),
+        ([], "de_DE.UTF-8", english),
+    ):
+        done = run_antiphon("connect", "ann@localhost:1", *arguments, home=tmp_path, LANG=language)
+        assert done.returncode == 3
+        assert done.stderr.startswith(expected)
+
+
+def test_the_greeting_is_in_the_clients_language(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "d", LANG="ru_RU.UTF-8") as server:
+        for language, greeting in (("ru", "Добро пожаловать, ann!"), ("en", "Welcome back, ann!")):
+            done = run_antiphon(
+                "connect", str(server.address), "--register", "--lang", language,
+                home=tmp_path, ANTIPHON_NAME="ann", ANTIPHON_PASSWORD="correct horse battery",
+            )  # fmt: skip
+            assert greeting in done.stderr
+        assert not re.search("[А-я]", server.log)

@@ -1,0 +1,17 @@
+"""One server for the tests of this folder that do not change it; it knows ann."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.processes import ServerProcess
+from support.serving import seed
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Give a server at debug level whose only account at its start is ann's."""
+    folder = tmp_path_factory.mktemp("server") / "data"
+    seed(folder)
+    with ServerProcess(folder, "--log-level", "debug") as server:
+        yield server
