@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from antiphon.errors import SettingInvalid
+from antiphon.errors import Problem, SettingInvalid
+from antiphon.language import N_
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
 
 DEFAULT_PORT = 7862
@@ -23,6 +24,11 @@ SECONDS_MOST = 10**9
 Access = Literal["authenticate"]
 Registration = Literal["open", "closed"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+_NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
+_OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
+_SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
 
 def _option(default: Any, help: str) -> Any:  # noqa: A002 - the word under which the metadata keeps it
@@ -86,7 +92,7 @@ class ServerSettings:
             _check_positive(_flag(name), getattr(self, name))
         _check_range("drain-seconds", self.drain_seconds, 0, 25)
         if self.silence_seconds <= self.heartbeat_seconds:  # or those who keep to the heartbeat would be cut
-            raise SettingInvalid(source="--silence-seconds", problem="must be more than --heartbeat-seconds")
+            raise SettingInvalid(source="--silence-seconds", problem=_SILENCE_TOO_SHORT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +118,11 @@ def _flag(name: str) -> str:
 
 def _check_positive(flag: str, value: float) -> None:
     if not 0 < value <= SECONDS_MOST:  # "not" refuses NaN too, which TOML can write
-        raise SettingInvalid(source=flag, problem=f"must be more than 0 and at most {SECONDS_MOST}")
+        raise SettingInvalid(source=flag, problem=_NOT_POSITIVE, highest=SECONDS_MOST)
 
 
 def _check_range(name: str, value: float | None, lowest: float, highest: float) -> None:
     if value is not None and not lowest <= value <= highest:
-        raise SettingInvalid(source=_flag(name), problem=f"must be from {lowest} to {highest}, not {value}")
+        raise SettingInvalid(
+            source=_flag(name), problem=_OUT_OF_RANGE, lowest=lowest, highest=highest, value=value
+        )
