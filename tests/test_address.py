@@ -105,6 +105,8 @@ def test_only_what_must_be_is_percent_encoded(address: Address, text: str) -> No
         ("host/path", "a character that no host has"),
         ("host\x1b", "a character that no host has"),
         ("host:1:2", "no IPv6 address"),
+        ("[fe80::1%a\nb]:1", "no IPv6 address"),
+        ("[fe80::1%]:1", "no IPv6 address"),
         ("[::1", "no IPv6 address"),
         ("[host]:1", "no IPv6 address"),
         ("[::1]x", "no IPv6 address"),

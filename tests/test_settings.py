@@ -47,7 +47,7 @@ def test_the_defaults_are_those_of_the_security_bar() -> None:
         ("message_limit", 1024, MESSAGE_LIMIT_MOST),
         ("entry_rate", 0, 100),
         ("entry_begin", 1, 256),
-        ("drain_seconds", 0, 25),
+        ("drain_seconds", 0, 15),
     ],
 )
 def test_the_ends_of_a_range_pass_and_one_further_is_refused(option: str, lowest: int, highest: int) -> None:

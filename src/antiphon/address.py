@@ -3,6 +3,7 @@
 Host names are left to the resolver, names to `identity.names`.
 """
 
+import contextlib
 import ipaddress
 import re
 import unicodedata
@@ -21,6 +22,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FINGERPRINT = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 """32 bytes in base64url: the last of 43 characters holds four bits, so that each fingerprint has one spelling."""
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
+_ZONE = re.compile(r"[A-Za-z0-9_.-]+")
+"""Which link a link-local address is on (RFC 4007); Python's own reader would take anything."""
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DELIMITERS = frozenset("/?#@")
 """Readers of addresses differ on which of these ends the host: within a name they are refused, not guessed at."""
@@ -115,11 +118,12 @@ def _host_and_port(place: str, text: str) -> tuple[str, str | None]:
 
 
 def _ipv6(host: str, text: str) -> str:
-    try:
-        return str(ipaddress.IPv6Address(host))
-    except ValueError:
-        problem = Problem(N_("it holds no IPv6 address where there should be one (with a port: [address]:port)"))
-        raise AddressInvalid(address=text, problem=problem) from None
+    with contextlib.suppress(ValueError):
+        address = ipaddress.IPv6Address(host)
+        if address.scope_id is None or _ZONE.fullmatch(address.scope_id):
+            return str(address)
+    problem = Problem(N_("it holds no IPv6 address where there should be one (with a port: [address]:port)"))
+    raise AddressInvalid(address=text, problem=problem)
 
 
 def _port(text: str) -> int:

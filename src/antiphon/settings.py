@@ -21,6 +21,9 @@ PASSWORD_MINIMUM_LEAST = 8
 SECONDS_MOST = 10**9
 """The longest duration, 31 years; a WELCOME cannot carry more, and no clock can wait for infinity."""
 
+DRAIN_MOST = 15
+"""Seconds; with what closing takes in the worst case, within the 30 of promise 24."""
+
 Access = Literal["authenticate"]
 Registration = Literal["open", "closed"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -90,7 +93,7 @@ class ServerSettings:
             "entry_seconds", "heartbeat_seconds", "silence_seconds", "write_seconds",
         ):  # fmt: skip
             _check_positive(_flag(name), getattr(self, name))
-        _check_range("drain-seconds", self.drain_seconds, 0, 25)
+        _check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)
         if self.silence_seconds <= self.heartbeat_seconds:  # or those who keep to the heartbeat would be cut
             raise SettingInvalid(source="--silence-seconds", problem=_SILENCE_TOO_SHORT)
 

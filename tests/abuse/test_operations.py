@@ -108,7 +108,7 @@ def message(token: bytes) -> bytes:
 def stopping(data: Path) -> Iterator[tuple[ServerProcess, RawClient]]:
     """A server that has been told to stop, and a client that does not say goodbye."""
     token = seed(data)[0]
-    with ServerProcess(data, "--plain", "--drain-seconds", "25") as process:
+    with ServerProcess(data, "--plain", "--drain-seconds", "15") as process:
         with in_session(process.address, token) as client:
             client.send(message(client.token)[:20])
             process.signal(signal.SIGTERM)

@@ -12,17 +12,17 @@ import pytest
 
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
-from antiphon.wire.kinds import KIB
+from antiphon.wire.kinds import KIB, MESSAGE_LIMIT_MOST
 from support.processes import ServerProcess
 from support.raw import RawClient
-from support.serving import ATTACKER, Honest, in_session, seed
+from support.serving import ATTACKER, Honest, in_session, seed, serving
 
 WRITE = 1.0
 LATE = 4.0
 """Seconds after a deadline in which a busy machine must have acted on it."""
 ATTACKERS = 10
 MESSAGE = 256 * KIB
-A_SESSION = 3 * 1024 * KIB
+A_SESSION = 4 * 1024 * KIB
 """Bytes that one attacker may cost: what waits in either direction, and what a system's allocator adds."""
 
 
@@ -113,3 +113,19 @@ def test_one_who_reads_slowly_and_steadily_is_served_to_the_end(
             event = client.next()
             assert not (isinstance(event, Control) and isinstance(event.body, Error)), event
             assert event.id == id
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["tcp", "tls"])
+def test_one_who_asks_once_for_much_and_reads_nothing_is_cut(tmp_path: Path, plain: bool) -> None:
+    honest, token = seed(tmp_path / "data", sessions=2)
+    with (
+        serving(tmp_path / "data", plain=plain, message_limit=MESSAGE_LIMIT_MOST, write_seconds=WRITE) as server,
+        Honest(server.address, honest),
+    ):
+        client = server.session(token)
+        client.send(client.conversation.message(bytes(MESSAGE_LIMIT_MOST))[1])
+        until = time.monotonic() + WRITE + LATE
+        while server.read(lambda server: len(server._context.connections)) > 1:
+            assert time.monotonic() < until, "it holds its connection, and our memory with it"
+        client.sock.close()
+    assert "peer-too-slow" in server.server.log_path.read_text("utf-8")

@@ -95,7 +95,7 @@ def test_the_port_is_not_asked_for_when_it_is_given(tmp_path: Path, way: str) ->
 
 def test_in_the_background_it_neither_asks_nor_is_stopped(tmp_path: Path) -> None:
     with Terminal("--norc", "--noprofile", "-i", home=tmp_path, command="/bin/bash") as shell:
-        shell.enter(f"{ANTIPHON} serve --data {tmp_path}/d &")
+        shell.enter(f"'{ANTIPHON}' serve --data {tmp_path}/d &")
         shell.shows("listens on port ", "  Log: ")
         shell.enter("jobs; kill %1; wait %1; echo code=$?")
         jobs = shell.shows("code=0\r\n")
@@ -111,7 +111,7 @@ def test_the_start_block_is_all_that_the_console_ever_shows(tmp_path: Path) -> N
     data = tmp_path / "d"
     with Terminal("serve", "--data", data, "--port", "0", home=tmp_path) as terminal:
         block = terminal.matches(pattern_of_block(data, ""))
-        pasted = block["command"].replace("antiphon", str(ANTIPHON), 1)
+        pasted = block["command"].replace("antiphon", f"'{ANTIPHON}'", 1)
         for options, code in (("--register", 0), ("", 0), ("--name nobody", 4)):
             done = subprocess.run(
                 f"echo hello | {pasted} {options}",

@@ -2,11 +2,13 @@
 
 import asyncio
 import struct
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from antiphon.client import connection as connection_module
 from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import dial
 from antiphon.client.signin import SignIn
@@ -25,7 +27,8 @@ from antiphon.errors import (
     SessionReplaced,
 )
 from antiphon.identity.passwords import Password
-from antiphon.wire.bodies import Identified, Limits, Scram
+from antiphon.identity.scram import ITERATIONS
+from antiphon.wire.bodies import Authenticate, Challenge, Identified, Limits, Scram
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame, encode, encode_message
 from antiphon.wire.kinds import Flag, Kind
@@ -314,3 +317,36 @@ async def test_a_server_that_vanishes_ends_every_wait(tmp_path: Path) -> None:
         with pytest.raises(ConnectionLost):
             await connection.request(Kind.IDENTIFY, Identified(name="ann", free=None))
         await asyncio.wait_for(connection.leave(), 10)
+
+
+async def test_a_server_that_lets_our_goodbye_wait_is_left_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "FAREWELL_SECONDS", 0.1)
+
+    def ignore(peer: Peer) -> None:
+        open_session(peer)
+        assert isinstance(peer.next(), Control)
+        peer.rest()
+
+    async with faked(ignore) as there:
+        connection = await resumed(there, tmp_path)
+        await connection.leave()
+        assert isinstance(await connection.closed, ConnectionLost)
+
+
+async def test_no_proof_is_given_of_a_password_that_was_hashed_too_little(tmp_path: Path) -> None:
+    def ask_for_little(peer: Peer) -> None:
+        peer.hello()
+        first = peer.control().body
+        assert isinstance(first, Authenticate)
+        nonce = first.data.decode().rpartition("r=")[2]
+        challenge = f"r={nonce}more,s={b64encode(bytes(32)).decode()},i={ITERATIONS - 1}"
+        peer.send(peer.conversation.reply(Kind.CHALLENGE, 1, Challenge(data=challenge.encode())))
+        assert peer.next() is None
+
+    async with faked(ask_for_little) as there:
+        connection = await connected(there, tmp_path)
+        with pytest.raises(ProtocolError):
+            await SignIn(connection).authenticate("ann", SECRET)
+        connection.abort()

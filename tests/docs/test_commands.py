@@ -112,7 +112,8 @@ def work(line: str, place: Place) -> None:
 
 def planned(word: str) -> list[str]:
     """Return the lines that `make` would run."""
-    plan = subprocess.run(["make", "-n", word], cwd=ROOT, capture_output=True, text=True, check=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
+    plan = subprocess.run(["make", "-n", word], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     return plan.stdout.splitlines()
 
 

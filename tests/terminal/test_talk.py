@@ -49,7 +49,7 @@ def test_two_slashes_say_the_word_that_leaves(ann: Terminal) -> None:
 
 def test_the_terminal_is_as_it_was_after_an_interrupt(server: ServerProcess, tmp_path: Path) -> None:
     with Terminal("--norc", "--noprofile", "-i", home=tmp_path, command="/bin/bash", **ANN) as shell:
-        shell.enter(f"stty -g >{tmp_path}/before; {ANTIPHON} connect '{server.address}'; echo code=$?")
+        shell.enter(f"stty -g >{tmp_path}/before; '{ANTIPHON}' connect '{server.address}'; echo code=$?")
         shell.says("ann>", "hello")
         shell.asks("ann>")
         shell.press("half a line" + CTRL_C)
@@ -156,7 +156,7 @@ def test_a_message_over_the_limit_is_refused_and_the_conversation_goes_on(tmp_pa
 
 def test_answers_go_into_a_file_when_standard_output_is_one(server: ServerProcess, tmp_path: Path) -> None:
     with Terminal("--norc", "--noprofile", "-i", home=tmp_path, command="/bin/bash", **ANN) as shell:
-        shell.enter(f"{ANTIPHON} connect '{server.address}' >{tmp_path}/answers; echo code=$?")
+        shell.enter(f"'{ANTIPHON}' connect '{server.address}' >{tmp_path}/answers; echo code=$?")
         shell.shows("Welcome")
         shell.enter("hello")
         shell.enter("exit")
@@ -188,5 +188,5 @@ def test_the_terminal_of_a_russian_speaks_russian(server: ServerProcess, tmp_pat
 
 def test_a_background_client_is_not_stopped_by_its_questions(server: ServerProcess, tmp_path: Path) -> None:
     with Terminal("--norc", "--noprofile", "-i", home=tmp_path, command="/bin/bash") as shell:
-        shell.enter(f"{ANTIPHON} connect '{server.address}' & wait $!; echo code=$?")
+        shell.enter(f"'{ANTIPHON}' connect '{server.address}' & wait $!; echo code=$?")
         shell.shows("The name is missing, and there is no terminal to ask at.", "code=2")

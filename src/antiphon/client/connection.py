@@ -29,6 +29,10 @@ FAREWELLS: dict[str, type[AntiphonError]] = {
     "expired": SessionEnded,
 }
 """What the server's last words mean for whoever is still waiting."""
+FAREWELL_SECONDS = 5.0
+"""How long a goodbye waits for the server's, once everything is answered."""
+HANG_UP_SECONDS = 1.0
+"""How long TLS may take to say goodbye on a connection that nobody needs."""
 LEAST_BEAT = 0.05
 """Seconds between two looks at the clock, at the least: a server may say that its heartbeat is 0."""
 
@@ -49,6 +53,8 @@ class ClientConnection(asyncio.Protocol):
         self._can_write.set()
         self._reason: AntiphonError | None = None
         self._said_bye = False
+        self._failed = False
+        """Nothing that still comes is believed."""
         self._heard = self._spoke = True
         self._silent = self._pause = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -68,7 +74,7 @@ class ClientConnection(asyncio.Protocol):
         self._heard = True
         self._conversation.feed(data)
         try:
-            while (event := self._conversation.next()) is not None:
+            while not self._failed and (event := self._conversation.next()) is not None:
                 self._take(event)
         except AntiphonError as error:
             self._fail(error)
@@ -142,6 +148,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def _fail(self, error: AntiphonError) -> None:
+        self._failed = True
         self._reason = self._reason or error
         self._transport.abort()
 
@@ -216,15 +223,31 @@ class ClientConnection(asyncio.Protocol):
         await self._can_write.wait()
 
     async def leave(self, reason: str = "left") -> None:
-        """Say goodbye, wait for the answers that are still due and for the server's goodbye, and close."""
+        """Say goodbye, wait for the answers that are still due and for the server's goodbye, and close.
+
+        A server that lets its goodbye wait is left without one after `FAREWELL_SECONDS`.
+        """
+        if self.closed.done():
+            return
+        self._say_bye(reason)
+        if self._answers:
+            await asyncio.wait(self._answers.values())
+        await asyncio.wait({self.closed}, timeout=FAREWELL_SECONDS)
+        self.abort()
+        await asyncio.shield(self.closed)
+
+    async def hang_up(self) -> None:
+        """Say goodbye and close, whatever the server does; for a connection on which nothing is due."""
         if not self.closed.done():
-            self._say_bye(reason)
-            await asyncio.shield(self.closed)
+            self._say_bye("left")
+            self._transport.close()
+            await asyncio.wait({self.closed}, timeout=HANG_UP_SECONDS)
+            self.abort()
 
     def abort(self) -> None:
         """Close at once, saying nothing: the session stays for a while."""
-        self._reason = self._reason or ConnectionLost(address=self._address)
-        self._transport.abort()
+        if not self.closed.done():
+            self._fail(ConnectionLost(address=self._address))
 
     def _say_bye(self, reason: str) -> None:
         if not self._said_bye:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from antiphon.client.connection import ClientConnection
 from antiphon.errors import MechanismUnsupported, ProtocolError, TimedOut
 from antiphon.identity.passwords import Password
-from antiphon.identity.scram import ClientExchange, make_verifier, mechanism_for
+from antiphon.identity.scram import ITERATIONS, ClientExchange, make_verifier, mechanism_for
 from antiphon.wire.bodies import (
     Authenticate,
     Body,
@@ -60,8 +60,9 @@ class SignIn:
             ProtocolError: the server asks for a salt that no honest one asks for.
         """
         scram = (await self._connection.hello()).scram
-        if not LEAST_SALT <= scram.salt_length <= MOST_SALT:
-            raise ProtocolError(problem=f"a salt of {scram.salt_length} bytes")
+        if not (LEAST_SALT <= scram.salt_length <= MOST_SALT and scram.iterations >= ITERATIONS):
+            problem = f"a salt of {scram.salt_length} bytes and {scram.iterations} rounds of hashing"
+            raise ProtocolError(problem=problem)
         salt = secrets.token_bytes(scram.salt_length)
         verifier = await asyncio.to_thread(make_verifier, password, salt, scram.iterations)
         credential = Credential(
@@ -89,7 +90,7 @@ class SignIn:
         exchange = ClientExchange(mechanism, name, password, self._connection.binding, nonce)
         first = Authenticate(mechanism=mechanism, data=exchange.first(), language=self._language)
         challenge = _expect(await self._ask(Kind.AUTHENTICATE, first), Challenge)
-        answer = await asyncio.to_thread(exchange.answer, challenge.data)
+        answer = await asyncio.to_thread(exchange.answer, challenge.data, ITERATIONS)
         welcome = _expect(await self._ask(Kind.CHALLENGE, ChallengeAnswer(data=answer)), Welcome)
         exchange.verify(welcome.data or b"", self._connection.address)
         return welcome

@@ -242,8 +242,11 @@ class ClientExchange:
         """Return the client's first message: the name and how the exchange is bound to the channel."""
         return str(self._client.get_client_first()).encode()
 
-    def answer(self, challenge: bytes) -> bytes:
+    def answer(self, challenge: bytes, least: int = LEAST_ITERATIONS) -> bytes:
         """Return the client's final message, the proof; 0.2 s of PBKDF2, so keep it out of an event loop.
+
+        Below `least` iterations no proof is given: it would be cheap to guess from, and a server that is not
+        trusted yet may ask for one.
 
         Raises:
             ProtocolError: the challenge breaks RFC 5802, or asks for too few or too many iterations.
@@ -252,7 +255,7 @@ class ClientExchange:
             self._client.set_server_first(_text(challenge))
         except Exception:  # noqa: BLE001 - hostile input makes scramp raise what it does not document
             raise ProtocolError(problem=_CHALLENGE_UNREADABLE) from None
-        _check_iterations(int(self._client.iterations))
+        _check_iterations(int(self._client.iterations), least)
         return str(self._client.get_client_final()).encode()
 
     def verify(self, server_final: bytes, address: str) -> None:
@@ -276,9 +279,9 @@ def _check_mechanism(mechanism: str, binding: bytes | None) -> None:
         raise MechanismUnsupported(mechanism=mechanism, mechanisms=mechanism_for(binding))
 
 
-def _check_iterations(iterations: int) -> None:
-    if iterations < LEAST_ITERATIONS:
-        raise ProtocolError(problem=_TOO_FEW_ITERATIONS, iterations=iterations, least=LEAST_ITERATIONS)
+def _check_iterations(iterations: int, least: int = LEAST_ITERATIONS) -> None:
+    if iterations < least:
+        raise ProtocolError(problem=_TOO_FEW_ITERATIONS, iterations=iterations, least=least)
     if iterations > MOST_ITERATIONS:
         raise ProtocolError(problem=_TOO_MANY_ITERATIONS, iterations=iterations, most=MOST_ITERATIONS)
 

@@ -35,13 +35,15 @@ class Acceptor:
         """Accept for ever; cancel the task to stop."""
         loop = asyncio.get_running_loop()
         while True:
+            await asyncio.sleep(0)  # on asyncio's own loop `sock_accept` gives nobody a turn while many come
             try:
                 client, peer = await loop.sock_accept(self._listener)
+                self._exhausted = False
+                self._begin(client, peer, loop.time())
             except OSError as error:
                 await self._wait_for_room(error)
-                continue
-            self._exhausted = False
-            self._begin(client, peer, loop.time())
+            except Exception:  # whatever it was, others want to come in
+                self._context.log.exception("fault")
 
     async def _wait_for_room(self, error: OSError) -> None:
         """Let those inside be served: not to accept for a moment beats spinning on what cannot be accepted."""
@@ -57,7 +59,7 @@ class Acceptor:
         address = f"[{source}]:{peer[1]}" if ":" in source else f"{source}:{peer[1]}"
         if not self._context.caps.admit(source):
             client.close()
-            self._context.log.warning("dropped", address=address, why="too many connections not signed in")
+            self._context.dropped += 1  # the log is told how many, not of each: a flood must not fill the disk
             return
         try:
             client.setblocking(False)  # noqa: FBT003 - the socket module's signature

@@ -5,6 +5,7 @@ while the peer does not take its answers, nothing more is read. Deadlines are lo
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from typing import cast
 
@@ -18,6 +19,7 @@ from antiphon.errors import (
 )
 from antiphon.language import catalogue
 from antiphon.server.context import ServerContext
+from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
 from antiphon.server.signin import Admission, SignIn
 from antiphon.server.watch import Watch
@@ -29,8 +31,8 @@ from antiphon.wire.kinds import KIB, Kind
 
 QUEUE_LIMIT = 256 * KIB
 """Bytes that may wait in either direction before the connection stops taking more (promise 12)."""
-BATCH_LIMIT = 64 * KIB
-"""Bytes of answers that are joined into one write: few system calls, no pile of large answers."""
+ENTRY_QUEUE_LIMIT = 16 * KIB
+"""The same of what comes before sign-in: more than any honest client sends ahead."""
 LINGER_SECONDS = 2.0
 """How long a connection that we end goes on reading, so that our last words are not lost to a reset."""
 
@@ -61,21 +63,19 @@ class Connection(asyncio.Protocol):
         self._next = self._conversation.reader.next
         self._sign_in: SignIn | None = SignIn(context, self, address, source, binding)
         self._session: Session | None = None
+        self._name: str | None = None
+        """Whose the session is or was, for the log."""
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
         self.made = False
         """The event loop has given us the socket: from here on `connection_lost` lets go of it."""
-        self._out: list[bytes] = []
-        self._out_size = 0
-        self._written = 0
-        """Bytes given to the transport, which knows how many of them wait."""
+        self._outbox: Outbox = None  # type: ignore[assignment] # likewise
         self._busy = False
         """A step of the sign-in or a handler is under way."""
-        self._writing_paused = False
         self._reading_paused = False
         self._ended = False
         """The peer has sent its last byte."""
         self._closing_at = 0.0
-        """When we began to close; what comes after that is not looked at."""
+        """When we began to close, in loop time; what comes after that is not looked at."""
         self._draining = False
         self._translate = catalogue(context.language).gettext
         self._left = "broken-off"
@@ -89,8 +89,11 @@ class Connection(asyncio.Protocol):
         self.made = True
         self._context.connections.add(self)
         self._context.log.info("connected", address=self._address)
+        self._outbox = Outbox(self._transport)
         self._transport.set_write_buffer_limits(high=QUEUE_LIMIT)
         self._transport.write(self._context.hello)
+        if self._context.stopping:  # it came out of its handshake after the others had been told
+            self.drain()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
@@ -109,32 +112,33 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop handling messages: the peer does not take the answers."""
-        self._writing_paused = True
+        self._outbox.paused = True
 
     def resume_writing(self) -> None:
-        """Go on."""
-        self._writing_paused = False
-        self._pump()
+        """Go on, but not from within a write."""
+        self._outbox.paused = False
+        asyncio.get_running_loop().call_soon(self._pump)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Let go of everything; the session stays for a while, unless it was left."""
         context = self._context
         context.connections.discard(self)
-        self._closing_at = self._closing_at or 1.0
+        self._closing_at = self._closing_at or math.inf
         if self._sign_in is not None:
             context.caps.release(self._source)
         session, self._session = self._session, None
         if session is not None:
             context.start(self._release(session))
         if self._left:
-            context.log.info(self._left, address=self._address, name=session.name if session else None)
+            context.log.info(self._left, address=self._address, name=self._name)
 
     # --- bytes in -------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
         """Handle what has come, until something has to be waited for."""
+        outbox = self._outbox
         try:
-            while not (self._busy or self._writing_paused or self._closing_at):
+            while not (self._busy or outbox.paused or self._closing_at):
                 item = self._next()
                 if item is None:
                     break
@@ -144,19 +148,18 @@ class Connection(asyncio.Protocol):
                     self._other(self._conversation.event(item))
         except ProtocolError as error:
             self._fail(error)
-        if self._out:
-            self._flush()
-        if self._busy or self._writing_paused or self._reading_paused or self._ended:
-            self._balance()
+        if not self._closing_at:
+            outbox.flush()
+            if self._busy or outbox.paused or self._reading_paused or self._ended:
+                self._balance()
 
     def _balance(self) -> None:
         """Read on or stop reading, and close where everything has been said."""
-        if self._closing_at:
-            return
-        blocked = self._busy or self._writing_paused
+        blocked = self._busy or self._outbox.paused
+        limit = ENTRY_QUEUE_LIMIT if self._sign_in else QUEUE_LIMIT
         if self._ended and not blocked:
             self.close()
-        elif self._reading_paused != (blocked and self._conversation.reader.buffered > QUEUE_LIMIT):
+        elif self._reading_paused != (blocked and self._conversation.reader.buffered > limit):
             self._reading_paused = not self._reading_paused
             if self._reading_paused:
                 self._transport.pause_reading()
@@ -201,6 +204,11 @@ class Connection(asyncio.Protocol):
             self._translate = sign_in.catalogue.gettext
             self._fail(error)
         except AntiphonError as error:
+            if isinstance(error, ServerError):  # the peer is told no more than that it was our fault
+                problem = error.fields.get("problem")
+                self._context.log.exception(
+                    "sign-in-failed", address=self._address, code=error.code, problem=problem
+                )
             self._translate = sign_in.catalogue.gettext
             self._send_error(control.id, error)
         else:
@@ -215,6 +223,7 @@ class Connection(asyncio.Protocol):
             self._context.start(self._release(admission.session))
             return
         self._session = admission.session
+        self._name = admission.session.name
         self._watch.admitted = True
         self._context.caps.release(self._source)
         self._sign_in = None
@@ -231,15 +240,16 @@ class Connection(asyncio.Protocol):
         session = self._session
         if session is not None and reason == "left":
             try:
-                await self._context.sessions.end(session)
+                ended = await self._context.sessions.end(session)
             except AntiphonError as error:
+                self._context.log.exception("store-failed", code=error.code, name=session.name)
                 self._fail(error)
                 return
             self._session = None
-            self._left = "left"
-            self._context.log.info("session-ended", name=session.name, address=self._address)
+            if ended:
+                self._context.log.info("session-ended", name=session.name, address=self._address)
         if not self._draining:
-            self._send(self._conversation.bye(reason if reason in ("left", "drained") else "left"))
+            self._send(self._conversation.bye("left" if reason == "left" else "drained"))
         self._left = "left"
         self.close()
 
@@ -272,7 +282,7 @@ class Connection(asyncio.Protocol):
             self._answer(id, result)
 
     def _answer(self, id: int, answer: Answer) -> None:
-        if id == 0:
+        if id == 0 or self._closing_at:
             return
         if answer is None:
             self._send(self._conversation.end(id))
@@ -301,46 +311,29 @@ class Connection(asyncio.Protocol):
     # --- bytes out ------------------------------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
-        if self._closing_at:
-            return
-        self._out.append(data)
-        self._out_size += len(data)
-        if self._out_size >= BATCH_LIMIT:
-            self._flush()
+        if not self._closing_at:
+            self._outbox.add(data)
 
     def _send_error(self, id: int, error: AntiphonError) -> None:
         if id:  # 0 asked for nothing, and an ERROR with id 0 would end the connection
             self._send(self._conversation.error(id, error, self._translate))
 
-    def _flush(self) -> None:
-        if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out, self._out_size = [], 0  # first: the transport may call us back from within `write`
-            self._written += len(data)
-            self._watch.spoke = True
-            self._transport.write(data)
-
     # --- the end --------------------------------------------------------------------------------------------
-
-    @property
-    def _name(self) -> str | None:
-        return self._session.name if self._session else None
 
     def tick(self, now: float) -> None:
         """Look at the deadlines; `now` is loop time. Called a few times a second."""
         transport = self._transport
+        outbox = self._outbox
         if self._closing_at:
-            waited = now - self._closing_at
-            unsent = transport.get_write_buffer_size()
-            if waited > (self._context.settings.write_seconds if unsent else LINGER_SECONDS):
+            unsent = self._secure or outbox.waiting  # what waits below TLS nobody can tell
+            if now - self._closing_at > (self._context.settings.write_seconds if unsent else LINGER_SECONDS):
                 transport.abort()
             return
-        queued = transport.get_write_buffer_size()
+        if outbox.spoke:
+            outbox.spoke = False
+            self._watch.spoke = True
         error = self._watch.overdue(
-            now,
-            reading=not self._reading_paused,
-            queued=queued,
-            taken=self._written - queued,
+            now, reading=not self._reading_paused, queued=outbox.waiting, taken=outbox.taken
         )
         if isinstance(error, PeerTooSlow):
             self._cut(error)
@@ -349,7 +342,7 @@ class Connection(asyncio.Protocol):
             self._fail(error)
         elif self._watch.heartbeat_due(now):
             self._send(self._conversation.heartbeat())
-            self._flush()
+            outbox.flush()
 
     def lose(self, reason: str) -> None:
         """Say goodbye because the session is no longer this connection's."""
@@ -366,12 +359,12 @@ class Connection(asyncio.Protocol):
         else:
             self._draining = True
             self._send(self._conversation.bye("drained"))
-            self._flush()
+            self._outbox.flush()
 
     def close(self) -> None:
         """Close when everything is sent."""
         if not self._closing_at:
-            self._flush()
+            self._outbox.finish()
             self._closing_at = asyncio.get_running_loop().time()
             self._transport.close()
 
@@ -394,10 +387,10 @@ class Connection(asyncio.Protocol):
         if self._closing_at:
             return
         self._send(data)
-        self._flush()
         if self._secure or self._ended:
             self.close()
         else:
+            self._outbox.finish()
             self._closing_at = asyncio.get_running_loop().time()
             if self._reading_paused:
                 self._transport.resume_reading()

@@ -39,6 +39,10 @@ class ServerContext:
     clock: Callable[[], datetime]
     """Wall time, UTC: for expiry and records, never for deadlines."""
     random: Callable[[int], bytes]
+    stopping: bool = False
+    """Whoever comes now is told so."""
+    dropped: int = 0
+    """Connections dropped at the door since the log was last told."""
     connections: "set[Connection]" = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 

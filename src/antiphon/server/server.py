@@ -112,8 +112,10 @@ class Server:
 
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
-        ring = folder.key_ring(os.urandom)
-        self._certificate = None if settings.plain else load_or_make(folder, [settings.host])
+        ring = await asyncio.to_thread(folder.key_ring, os.urandom)  # another server may hold the folder's lock
+        self._certificate = None
+        if not settings.plain:
+            self._certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
         store = await open_sqlite(folder.path)
         self._closing.push_async_callback(store.close)
         self._listen(folder, log)
@@ -201,16 +203,26 @@ class Server:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = loop.time()
-            for connection in list(context.connections):
-                try:
-                    connection.tick(now)
-                except Exception:  # one connection's fault is not the others'
-                    context.log.exception("fault")
-                    connection.abort()
-            context.sessions.expire()
-            if now - noted_at >= HELD_EVERY:
-                noted_at = now
-                context.start(self._note_held())
+            try:
+                self._look_around(now)
+                if now - noted_at >= HELD_EVERY:
+                    noted_at = now
+                    context.start(self._note_held())
+            except Exception:  # without this task there are no deadlines
+                context.log.exception("fault")
+
+    def _look_around(self, now: float) -> None:
+        context = self._context
+        for connection in list(context.connections):
+            try:
+                connection.tick(now)
+            except Exception:  # one connection's fault is not the others'
+                context.log.exception("fault")
+                connection.abort()
+        context.sessions.expire()
+        if context.dropped:
+            context.log.warning("dropped", count=context.dropped)
+            context.dropped = 0
 
     async def _note_held(self) -> None:
         try:
@@ -220,11 +232,14 @@ class Server:
 
     async def stop(self) -> None:
         """Stop accepting, answer what was asked, say goodbye, close; within the drain time and a little more."""
-        await self._drain()
-        await self._closing.aclose()
+        try:
+            await self._drain()
+        finally:
+            await self._closing.aclose()
 
     async def _drain(self) -> None:
         context = self._context
+        context.stopping = True
         context.log.info("stopping", connections=len(context.connections))
         *acceptors, ticker = self._running
         await _cancel(acceptors)
@@ -244,7 +259,8 @@ class Server:
             async with asyncio.timeout(ABORT_SECONDS):
                 while context.connections:
                     await self._gone()
-        await _cancel([ticker, *context.tasks])
+        if left := await _cancel([ticker, *context.tasks]):
+            context.log.warning("tasks-left", count=left)
 
     async def _gone(self) -> None:
         """Wait until something that is alive has ended."""
@@ -255,10 +271,14 @@ class Server:
             await asyncio.sleep(TICK_SECONDS / 10)
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[None]]) -> int:
+    """Cancel tasks, and return how many do not end in time: a service may not let itself be cancelled."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if not tasks:
+        return 0
+    _, left = await asyncio.wait(tasks, timeout=ABORT_SECONDS)
+    return len(left)
 
 
 def _utc_now() -> datetime:

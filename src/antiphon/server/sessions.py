@@ -37,7 +37,7 @@ class Session:
 
 
 class SessionKeeper:
-    """Opens, resumes, releases and ends sessions; each method is whole, whatever else goes on meanwhile."""
+    """Opens, resumes, releases and ends sessions. Resuming and ending wait for each other."""
 
     def __init__(
         self,
@@ -105,12 +105,14 @@ class SessionKeeper:
             del self._held[session.fingerprint]
             await self._store.released(session.fingerprint, self._clock())
 
-    async def end(self, session: Session) -> None:
-        """End a session for good: its token is refused from here on."""
+    async def end(self, session: Session) -> bool:
+        """End a session for good: its token is refused from here on. False: another connection has taken it up."""
         async with self._one_at_a_time:
-            if self._held.get(session.fingerprint) is session:
-                await self._store.end(session.fingerprint)
-                self._held.pop(session.fingerprint, None)
+            if self._held.get(session.fingerprint, session) is not session:
+                return False
+            await self._store.end(session.fingerprint)
+            self._held.pop(session.fingerprint, None)
+            return True
 
     async def note_held(self) -> None:
         """Note in the store that the sessions held here are in use, and have it forget those that are over."""

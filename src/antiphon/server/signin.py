@@ -16,6 +16,7 @@ from antiphon.errors import (
     NameInvalid,
     RegistrationClosed,
     SessionEnded,
+    SignInError,
     SignInRefused,
     TooManyRefusals,
 )
@@ -122,6 +123,16 @@ class SignIn:
 
     async def _register(self, request: Register) -> Reply:
         context = self._context
+        try:
+            account = await self._keep(request)
+        except SignInError as error:
+            context.log.warning("refused", name=request.name, address=self._address, code=error.code)
+            raise
+        context.log.info("registered", name=account.display, address=self._address)
+        return Reply(Kind.REGISTER, Identified(name=account.display, free=False))
+
+    async def _keep(self, request: Register) -> Account:
+        context = self._context
         if not context.registration:
             raise RegistrationClosed
         name = prepare(request.name)
@@ -130,11 +141,9 @@ class SignIn:
             raise CredentialRefused
         verifier = Verifier(credential.salt, credential.iterations, credential.stored_key, credential.server_key)
         check_parameters(verifier)
-        account = await context.accounts.register(
+        return await context.accounts.register(
             name, lambda number: self._seal(verifier, number), credential.type, context.clock(), self._host
         )
-        context.log.info("registered", name=account.display, address=self._address)
-        return Reply(Kind.REGISTER, Identified(name=account.display, free=False))
 
     async def _authenticate(self, request: Authenticate) -> Reply:
         context = self._context

@@ -143,7 +143,7 @@ class Entry:
     async def _hang_up(self) -> None:
         """Let the connection go while a person thinks."""
         if self._dialled is not None:
-            await self._dialled.connection.leave()
+            await self._dialled.connection.hang_up()
             self._dialled = None
 
     # --- who ------------------------------------------------------------------------------------------------

@@ -99,6 +99,10 @@ class Bye(Struct, frozen=True, kw_only=True):
     reason: str = "left"
 
 
+class ClientBye(Bye, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same from a client: `left` ends the session, any other reason keeps it."""
+
+
 class Limits(Struct, frozen=True, kw_only=True):
     """What a client must keep to."""
 
@@ -213,7 +217,7 @@ SCHEMAS: dict[tuple[Side, int], type[Body]] = {
     (Side.CLIENT, Kind.AUTHENTICATE): Authenticate,
     (Side.CLIENT, Kind.CHALLENGE): ChallengeAnswer,
     (Side.CLIENT, Kind.RESUME): Resume,
-    (Side.CLIENT, Kind.BYE): Bye,
+    (Side.CLIENT, Kind.BYE): ClientBye,
     (Side.SERVER, Kind.HELLO): Hello,
     (Side.SERVER, Kind.IDENTIFY): Identified,
     (Side.SERVER, Kind.REGISTER): Identified,

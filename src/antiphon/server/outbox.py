@@ -1,0 +1,70 @@
+"""What a connection has to say: joined into few writes, and held back while the peer does not take it.
+
+Over TLS the transport knows only part of what waits, because it hands on whatever it is given at once; so it is
+given no more than a batch at a time, and asked after each whether it can take the next.
+"""
+
+import asyncio
+
+from antiphon.wire.kinds import KIB
+
+BATCH_LIMIT = 64 * KIB
+"""Bytes in one write: few system calls for small answers, and no pile of large ones below us."""
+
+
+class Outbox:
+    """Bytes on their way to `transport`, which says `paused` when it can take no more."""
+
+    __slots__ = ("_parts", "_size", "_transport", "_written", "paused", "spoke")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        """Begin with nothing to say."""
+        self._transport = transport
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._written = 0
+        self.paused = False
+        """The transport can take no more now."""
+        self.spoke = False
+        """Something was written since somebody last set this to False."""
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the peer has not taken, as far as it can be known."""
+        return self._size + self._transport.get_write_buffer_size()
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the peer has taken in all, likewise."""
+        return self._written - self._transport.get_write_buffer_size()
+
+    def add(self, data: bytes) -> None:
+        """Have `data` sent with the next flush, or at once where a batch is full."""
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size >= BATCH_LIMIT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, batch by batch, until the transport can take no more."""
+        while self._parts and not self.paused:
+            data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            # Before writing: the transport may call us back from within.
+            if len(data) <= BATCH_LIMIT:
+                self._parts, self._size = [], 0
+            else:
+                self._parts, self._size = [data[BATCH_LIMIT:]], len(data) - BATCH_LIMIT
+                data = data[:BATCH_LIMIT]
+            self._write(data)
+
+    def finish(self) -> None:
+        """Write everything, whether or not the transport can take it: nothing comes after this."""
+        data = b"".join(self._parts)
+        self._parts, self._size = [], 0
+        if data:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        self._written += len(data)
+        self.spoke = True
+        self._transport.write(data)

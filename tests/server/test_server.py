@@ -1,0 +1,167 @@
+"""A server as a whole: what keeps its deadlines, how it stops, and who comes while it does."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.errors import SessionEnded
+from antiphon.identity.tokens import Token
+from antiphon.server import server as server_module
+from antiphon.server.server import Server
+from antiphon.server.sessions import Session
+from antiphon.settings import ServerSettings
+from antiphon.wire.bodies import Error, Hello, Resume
+from antiphon.wire.conversation import ClientConversation, Control
+from support.serving import seed
+
+
+def settings(folder: Path, **more: Any) -> ServerSettings:
+    return ServerSettings(data=folder / "data", host="127.0.0.1", port=0, plain=True, drain_seconds=0.1, **more)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with Server(settings=settings(tmp_path, first_frame_seconds=0.5)) as running:
+        yield running
+
+
+def log_of(server: Server) -> str:
+    return server.log_path.read_text("utf-8")
+
+
+async def until_closed(server: Server) -> list[object]:
+    """Connect, say nothing, and return what the server says before it closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    conversation = ClientConversation()
+    conversation.feed(await reader.read())
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    bodies: list[object] = []
+    while (event := conversation.next()) is not None:
+        assert isinstance(event, Control)
+        bodies.append(event.body)
+    return bodies
+
+
+async def test_deadlines_are_kept_after_a_fault_in_what_keeps_them(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = asyncio.Event()
+
+    def fail_once() -> None:
+        monkeypatch.undo()
+        failed.set()
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(server._context.sessions, "expire", fail_once)
+    await failed.wait()
+    hello, error = await until_closed(server)
+    assert isinstance(hello, Hello)
+    assert isinstance(error, Error)
+    assert error.code == "sign-in-timed-out"
+    await server.stop()
+    assert "a fault of ours" in log_of(server)
+
+
+async def test_who_comes_while_it_stops_is_told_so(server: Server) -> None:
+    server._context.stopping = True
+    _, error = await until_closed(server)
+    assert isinstance(error, Error)
+    assert error.code == "server-stopping"
+
+
+async def test_a_crowd_at_the_door_leaves_everybody_else_their_turn(server: Server) -> None:
+    crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+    turns = 0
+    while server._context.caps.count < len(crowd):
+        await asyncio.sleep(0)
+        turns += 1
+    for client in crowd:
+        client.close()
+    assert turns >= len(crowd), "the accept loop has let nobody else run"
+
+
+async def test_a_service_that_does_not_let_itself_be_cancelled_does_not_keep_it_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "ABORT_SECONDS", 0.1)
+    (token,) = await asyncio.to_thread(seed, tmp_path / "data")
+    begun, released = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(message: str | bytes) -> str | bytes:
+        begun.set()
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+        return message
+
+    server = Server(stubborn, settings(tmp_path))
+    async with server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        conversation = ClientConversation()
+        writer.write(conversation.resume(token, Resume())[1] + conversation.message("hold")[1])
+        await begun.wait()
+    assert "tasks-left count=1" in log_of(server)
+    assert log_of(server).splitlines()[-1].split()[2] == "stopped"
+    released.set()
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_a_stop_that_is_cancelled_still_closes_everything(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def never() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    drain = server._drain
+    monkeypatch.setattr(server, "_drain", never)
+    stopping = asyncio.create_task(server.stop())
+    await begun.wait()
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    assert log_of(server).splitlines()[-1].split()[2] == "stopped"
+    monkeypatch.setattr(server, "_drain", drain)
+
+
+class Nobody:
+    """A holder that is gone."""
+
+    def lose(self, reason: str) -> None:
+        """Hear of it."""
+
+
+async def test_a_session_that_is_left_ends_although_its_connection_is_lost_meanwhile(
+    server: Server, tmp_path: Path
+) -> None:
+    keeper = server._context.sessions
+    (token,) = await asyncio.to_thread(seed, tmp_path / "data", "bob")
+    session: Session = await keeper.resume(Token(token), Nobody())
+    async with keeper._one_at_a_time:  # another session is being resumed or ended
+        ending = asyncio.create_task(keeper.end(session))
+        await asyncio.sleep(0)
+        await keeper.release(session)
+    assert await ending is True
+    with pytest.raises(SessionEnded):
+        await keeper.resume(Token(token), Nobody())
+
+
+async def test_a_session_that_another_connection_has_taken_up_is_not_ended_by_the_one_that_lost_it(
+    server: Server, tmp_path: Path
+) -> None:
+    keeper = server._context.sessions
+    (token,) = await asyncio.to_thread(seed, tmp_path / "data", "bob")
+    lost = await keeper.resume(Token(token), Nobody())
+    await keeper.resume(Token(token), Nobody())
+    assert await keeper.end(lost) is False
+    await keeper.resume(Token(token), Nobody())
