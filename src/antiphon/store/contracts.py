@@ -10,6 +10,11 @@ from typing import Protocol
 
 from antiphon.identity.names import Name
 
+COUNTED_NAMES = 65_536
+"""Names whose failures are counted at once, give or take a few; the one that failed longest ago makes way."""
+KNOWN_SOURCES = 8
+"""Addresses that are remembered of a name; the one that was used longest ago makes way."""
+
 STORE_SECONDS = 3.0
 """Every method answers or raises `TryLater` within this time (promise 23)."""
 
@@ -97,7 +102,7 @@ class Accounts(Protocol):
 
 
 class Sessions(Protocol):
-    """Sessions by the fingerprint of their token; what is not there is over.
+    """Sessions by the fingerprint of their token; what is not there is over. With them, the failed sign-ins.
 
     Every method raises `TryLater` when the store cannot do its work.
     """
@@ -119,6 +124,24 @@ class Sessions(Protocol):
 
     async def forget(self, expired_by: datetime) -> None:
         """Forget the sessions that had expired by then, so that a store does not grow for ever."""
+
+    async def attempt(self, name: bytes, source: bytes, at: datetime) -> float:
+        """Count a sign-in as failed before anybody knows whether it is, or say how long it has to wait.
+
+        `name` and `source` are marks (`identity.throttle`). Where the name has signed in from this source before,
+        the source's own count is taken, else the name's. Reading and counting are one step, for all servers: of
+        attempts that come at once each is counted, and no more pass than `throttle.wait` allows.
+
+        Returns:
+            0 when the attempt was counted and may go on; else the seconds to wait, infinity where the name is
+            locked, and nothing is counted.
+        """
+
+    async def succeeded(self, name: bytes, source: bytes, at: datetime) -> None:
+        """Forget the failures of a name, all of them, and remember that it has signed in from this source."""
+
+    async def forgive(self, name: bytes) -> None:
+        """Forget the failures of a name, all of them: the operator's way to unlock it."""
 
     async def close(self) -> None:
         """Let go of everything; every other method raises `TryLater` from here on. May be called again."""

@@ -17,7 +17,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of a table; a database of a later version is refused."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,5 +80,25 @@ SESSIONS = Table(
     Column("opened_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+FAILURES = Table(
+    "failures",
+    SESSIONS_SCHEMA,
+    Column("name", LargeBinary, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", UtcTime, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+SOURCES = Table(
+    "sources",  # from which a name has signed in, with their own failures since
+    SESSIONS_SCHEMA,
+    Column("name", LargeBinary, primary_key=True),
+    Column("source", LargeBinary, primary_key=True),
+    Column("used_at", UtcTime, nullable=False),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("failed_at", UtcTime, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from antiphon.store.contracts import SessionRecord
 from antiphon.store.sql.engine import Database
+from antiphon.store.sql.failures import Failures
 from antiphon.store.sql.schema import SESSIONS
 
 _COLUMNS = [field.name for field in fields(SessionRecord)]
@@ -28,6 +29,7 @@ class SqlSessions:
     def __init__(self, database: Database) -> None:
         """Keep sessions in a database that has the tables of `schema.SESSIONS_SCHEMA`."""
         self._database = database
+        self._failures = Failures()
 
     async def open(self, record: SessionRecord) -> None:
         """See `contracts.Sessions`."""
@@ -60,6 +62,18 @@ class SqlSessions:
     async def forget(self, expired_by: datetime) -> None:
         """See `contracts.Sessions`."""
         await self._database.execute(_FORGET, {"at": expired_by})
+
+    async def attempt(self, name: bytes, source: bytes, at: datetime) -> float:
+        """See `contracts.Sessions`."""
+        return await self._database.run(lambda connection: self._failures.attempt(connection, name, source, at))
+
+    async def succeeded(self, name: bytes, source: bytes, at: datetime) -> None:
+        """See `contracts.Sessions`."""
+        await self._database.run(lambda connection: self._failures.succeeded(connection, name, source, at))
+
+    async def forgive(self, name: bytes) -> None:
+        """See `contracts.Sessions`."""
+        await self._database.run(lambda connection: self._failures.forgive(connection, name))
 
     async def close(self) -> None:
         """See `contracts.Sessions`."""
