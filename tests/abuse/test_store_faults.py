@@ -63,7 +63,13 @@ def refused(body: Body) -> Error:
     return body
 
 
-FAULTS = [("accounts", "find"), ("accounts", "visited"), ("sessions", "open")]
+FAULTS = [
+    ("accounts", "find"),
+    ("accounts", "visited"),
+    ("sessions", "attempt"),
+    ("sessions", "succeeded"),
+    ("sessions", "open"),
+]
 
 
 @pytest.mark.parametrize(("part", "method"), FAULTS)

@@ -22,9 +22,11 @@ from antiphon.identity.keys import KeyRing
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
+from antiphon.identity.throttle import name_mark
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.folder import DataFolder
 from antiphon.server.server import Server
+from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Account, SessionRecord
@@ -80,6 +82,35 @@ async def _seed(folder: Path, name: str, sessions: int, age: timedelta) -> list[
     finally:
         await store.close()
     return tokens
+
+
+def fail(folder: Path, name: str, times: int, host: str = ATTACKER, *, ago: float = 0) -> None:
+    """Have `times` sign-ins under a name fail from `host`, the last one `ago` seconds ago."""
+    asyncio.run(_fail(folder, name, times, host, datetime.now(UTC) - timedelta(seconds=ago)))
+
+
+async def _fail(folder: Path, name: str, times: int, host: str, last: datetime) -> None:
+    data = DataFolder.open(folder)
+    store = await open_sqlite(data.path)
+    moments = (last - timedelta(hours=number) for number in reversed(range(times)))  # an hour is never too early
+    throttle = Throttle(store.sessions, data.key_ring(secrets.token_bytes).mock_key, lambda: next(moments))
+    try:
+        for _ in range(times):
+            await throttle.attempt(prepare(name).key, host)
+    finally:
+        await store.close()
+
+
+def forgive(folder: Path, name: str) -> None:
+    """Forget the failed sign-ins under a name, as an operator can."""
+    asyncio.run(_forgive(folder, name))
+
+
+async def _forgive(folder: Path, name: str) -> None:
+    data = DataFolder.open(folder)
+    store = await open_sqlite(data.path)
+    await store.sessions.forgive(name_mark(prepare(name).key, data.key_ring(secrets.token_bytes).mock_key))
+    await store.close()
 
 
 def _sealed(ring: KeyRing, number: int) -> bytes:

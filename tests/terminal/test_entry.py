@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.processes import PASSWORD, ServerProcess
-from support.serving import seed
+from support.serving import fail, forgive, seed, serving
 from support.terminal import CTRL_C, CTRL_D, Terminal
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
@@ -210,6 +210,59 @@ def test_the_password_of_a_file_that_is_standard_input_is_hidden_too(
         terminal.answer("Password:", PASSWORD)
         terminal.asks("ann>")
         assert PASSWORD not in terminal.raw
+
+
+# --- too many failures --------------------------------------------------------------------------------------
+
+
+def test_a_short_pause_that_the_server_asks_for_is_waited_out(tmp_path: Path) -> None:
+    seed(tmp_path / "data")
+    with serving(tmp_path / "data", plain=True) as server:
+        fail(tmp_path / "data", "ann", 7)
+        shown = signed_in(server.address, tmp_path, ANTIPHON_NAME="ann")
+    assert "Too many sign-ins under this name have failed; this one was not tried." in shown
+    assert re.search(r"Trying again by itself in [1-4] s\.", shown)
+
+
+def test_a_long_pause_is_told_in_the_language_of_the_person_and_costs_no_try(tmp_path: Path) -> None:
+    seed(tmp_path / "data")
+    with serving(tmp_path / "data", plain=True) as server:
+        fail(tmp_path / "data", "ann", 20)
+        address = str(server.address)
+        with Terminal("connect", address, "--lang", "ru", home=tmp_path, ANTIPHON_NAME="ann") as terminal:
+            for _ in range(4):
+                terminal.answer("Пароль:", PASSWORD)
+                terminal.matches(r"Слишком много неудачных .* Попробуйте снова через 3[56]\d\d с\.")
+            forgive(tmp_path / "data", "ann")
+            terminal.answer("Пароль:", PASSWORD)
+            terminal.answer("ann>", "exit")
+            assert terminal.ends() == 0
+
+
+@pytest.mark.parametrize(
+    ("failures", "told"),
+    [(20, "Try again in 3"), (100, "so many sign-ins under this name have failed that it is")],
+)
+def test_a_password_that_was_given_is_not_tried_for_an_hour(tmp_path: Path, failures: int, told: str) -> None:
+    seed(tmp_path / "data")
+    with serving(tmp_path / "data", plain=True) as server:
+        fail(tmp_path / "data", "ann", failures)
+        with Terminal("connect", str(server.address), home=tmp_path, **ANN) as terminal:
+            assert terminal.ends() == 4
+            assert told.lower() in terminal.screen.lower()
+            assert "Password" not in terminal.screen
+
+
+def test_a_locked_name_is_told_and_no_further_password_asked_for(tmp_path: Path) -> None:
+    seed(tmp_path / "data")
+    with serving(tmp_path / "data", plain=True) as server:
+        fail(tmp_path / "data", "ann", 100)
+        with Terminal("connect", str(server.address), home=tmp_path, ANTIPHON_NAME="ann") as terminal:
+            terminal.answer("Password:", PASSWORD)
+            terminal.shows(
+                "it is locked. Sign in from where you have signed in before, or ask whoever runs the server."
+            )
+            assert terminal.ends() == 4
 
 
 # --- trust --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@
     │   ├── HostUnknown, ConnectRefused, NotAntiphon
     │   └── ConnectionLost, ServerStopping
     ├── SignInError               the server said no                                   exit 4
-    │   ├── SignInRefused, SignInTimedOut
+    │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   └── SessionEnded, SessionReplaced, TokenRefused
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
@@ -61,6 +61,7 @@ from antiphon.errors.protocol import (
 from antiphon.errors.server import Fault, ServerError, ServiceFailed, TryLater
 from antiphon.errors.signin import (
     CredentialRefused,
+    NameLocked,
     NameTaken,
     NameUnknown,
     RegistrationClosed,
@@ -70,6 +71,7 @@ from antiphon.errors.signin import (
     SignInRefused,
     SignInTimedOut,
     TokenRefused,
+    TooManyFailures,
 )
 from antiphon.errors.usage import (
     AddressInvalid,
@@ -114,6 +116,7 @@ __all__ = [
     "MechanismUnsupported",
     "MessageTooLarge",
     "NameInvalid",
+    "NameLocked",
     "NameTaken",
     "NameUnknown",
     "NotAntiphon",
@@ -141,6 +144,7 @@ __all__ = [
     "TimedOut",
     "TlsFailed",
     "TokenRefused",
+    "TooManyFailures",
     "TooManyRefusals",
     "TrustError",
     "TryLater",

@@ -21,6 +21,30 @@ class SignInRefused(SignInError):
     hint = N_("Try again; if you have forgotten the password, ask whoever runs the server.")
 
 
+class TooManyFailures(SignInError):
+    """So many sign-ins under a name have failed in a row that the next ones must wait; this one was not tried.
+
+    It is said of every name alike, whether anybody has it or not.
+    """
+
+    code = "too-many-failures"
+    sentence = N_("Too many sign-ins under this name have failed; this one was not tried.")
+    hint = N_("Try again in {wait} seconds.")
+
+    def __init__(self, *, wait: float = 1, **fields: object) -> None:
+        """Say after how many seconds, `wait`, another try makes sense."""
+        super().__init__(wait=wait, **fields)
+        self.fields.setdefault("wait", f"{wait:g}")
+
+
+class NameLocked(SignInError):
+    """So many sign-ins under this name have failed in a row that no further one is tried from a new address."""
+
+    code = "name-locked"
+    sentence = N_("So many sign-ins under this name have failed that it is locked.")
+    hint = N_("Sign in from where you have signed in before, or ask whoever runs the server.")
+
+
 class SignInTimedOut(SignInError):
     """Nobody signed in while the server waited."""
 

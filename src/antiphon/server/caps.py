@@ -61,7 +61,7 @@ class EntryCaps:
 
         Each one admitted must be given back by `release`, once.
         """
-        source = _source(address)
+        source = source_of(address)
         held = self._sources.get(source, 0)
         if held >= self._per_source or (not held and len(self._sources) >= self._table):
             return False
@@ -73,7 +73,7 @@ class EntryCaps:
 
     def release(self, address: str) -> None:
         """Give back the place of a connection from `address` that has signed in or is gone."""
-        source = _source(address)
+        source = source_of(address)
         held = self._sources.get(source, 0)
         if not held:
             return
@@ -90,7 +90,7 @@ class EntryCaps:
         return self._random() * 100 < percent
 
 
-def _source(address: str) -> Source:
+def source_of(address: str) -> Source:
     """Return what is counted as one: an IPv4 address, the /64 of an IPv6 one, anything else as it is."""
     try:
         if ":" not in address:

@@ -10,6 +10,7 @@ from antiphon.identity.keys import KeyRing
 from antiphon.observe.log import ServerLog
 from antiphon.server.caps import EntryCaps
 from antiphon.server.sessions import SessionKeeper
+from antiphon.server.throttle import Throttle
 from antiphon.services import Handler
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Accounts
@@ -26,6 +27,7 @@ class ServerContext:
     handler: Handler
     accounts: Accounts
     sessions: SessionKeeper
+    throttle: Throttle
     ring: KeyRing
     log: ServerLog
     caps: EntryCaps

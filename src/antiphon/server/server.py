@@ -23,6 +23,7 @@ from antiphon.server.context import ServerContext
 from antiphon.server.folder import DataFolder
 from antiphon.server.ports import Listening, is_loopback, listen
 from antiphon.server.sessions import HELD_EVERY, SessionKeeper
+from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings
 from antiphon.store.sql import open_sqlite
@@ -134,6 +135,7 @@ class Server:
             handler=self._handler,
             accounts=store.accounts,
             sessions=sessions,
+            throttle=Throttle(store.sessions, ring.mock_key, _utc_now),
             ring=ring,
             log=log,
             caps=EntryCaps(

@@ -14,10 +14,12 @@ from antiphon.errors import (
     FrameUnexpected,
     MechanismUnsupported,
     NameInvalid,
+    NameLocked,
     RegistrationClosed,
     SessionEnded,
     SignInError,
     SignInRefused,
+    TooManyFailures,
     TooManyRefusals,
 )
 from antiphon.identity.keys import NONCE_SIZE as SEAL_NONCE_SIZE
@@ -71,6 +73,8 @@ class _Proof(NamedTuple):
     exchange: ServerExchange
     claimed: str
     """The name, as it came."""
+    key: str
+    """The name's key; what was claimed where it is no name."""
     account: Account | None
     """None for a name that nobody has."""
 
@@ -155,16 +159,17 @@ class SignIn:
         try:
             claimed = exchange.name_in(request.data)
             name = _prepared(claimed)
+            key = name.key if name else claimed
             account = await context.accounts.find(name.key) if name else None
             if account is None:
-                verifier = mock_verifier(name.key if name else claimed, context.ring.mock_key)
+                verifier = mock_verifier(key, context.ring.mock_key)
             else:
                 verifier = Verifier.decode(context.ring.open(account.credential, _bound_to(account.id)))
             challenge = exchange.challenge(verifier)
         except SignInRefused:
             self._refuse(claimed, account)
             raise
-        self._proof = _Proof(exchange, claimed, account)
+        self._proof = _Proof(exchange, claimed, key, account)
         return Reply(Kind.CHALLENGE, Challenge(data=challenge))
 
     async def _prove(self, answer: ChallengeAnswer) -> Admission:
@@ -172,11 +177,14 @@ class SignIn:
         if proof is None:
             raise FrameUnexpected(kind=Kind.CHALLENGE.name)
         try:
+            # Counted before it is looked at: of guesses that come at once, none is free.
+            await self._context.throttle.attempt(proof.key, self._host)
             signature = proof.exchange.verify(answer.data)
             account = _allowed_in(proof.account)
-        except SignInRefused:
-            self._refuse(proof.claimed, proof.account)
+        except (SignInRefused, TooManyFailures, NameLocked) as error:
+            self._refuse(proof.claimed, proof.account, error.code)
             raise
+        await self._context.throttle.succeeded(account.key, self._host)
         return await self._admit(account, signature)
 
     def _refuse(self, claimed: str, account: Account | None, code: str = SignInRefused.code) -> None:

@@ -26,6 +26,7 @@ from antiphon.errors import (
     RegistrationClosed,
     ServerKeyUnknown,
     SignInRefused,
+    TooManyFailures,
     UsageError,
 )
 from antiphon.identity.names import prepare
@@ -37,6 +38,10 @@ from antiphon.wire.bodies import Hello, Welcome
 
 TRIES = 3
 """How often a person may mistype the password before the program gives up."""
+LONGEST_PAUSE = 10.0
+"""Seconds that are waited out, where the server asks for a pause, with the password that was given."""
+PAUSES = 3
+"""How often that is done: others may go on guessing."""
 
 
 @dataclass(frozen=True)
@@ -215,13 +220,33 @@ class Entry:
             asked = self._password is None
             password = self._password or await self._ask_password()
             try:
-                return await self._sign_in(password)
+                return await self._sign_in_patiently(password)
+            except TooManyFailures as error:  # the password was not tried: no try is lost
+                if not asked:
+                    raise
+                self._console.tell_error(error)
+                await self._hang_up()
             except SignInRefused as error:
                 if not asked or tries == TRIES:
                     raise
                 tries += 1
                 self._console.tell_error(error)
                 await self._hang_up()
+
+    async def _sign_in_patiently(self, password: Password) -> Entered:
+        """Sign in; where the server asks for a short pause, say so, wait and try again."""
+        for _ in range(PAUSES):
+            try:
+                return await self._sign_in(password)
+            except TooManyFailures as error:
+                if error.wait > LONGEST_PAUSE:
+                    raise
+                gettext = self._console.translations.gettext
+                self._console.tell(error.text(gettext))
+                self._console.tell(gettext("Trying again by itself in {wait} s.").format(wait=f"{error.wait:g}"))
+                await self._hang_up()
+                await asyncio.sleep(error.wait)
+        return await self._sign_in(password)
 
     async def _sign_in(self, password: Password) -> Entered:
         assert self._address is not None

@@ -1,0 +1,46 @@
+"""Guessing is slow: each proof is counted as a failure before it is looked at, and forgiven when it was none.
+
+What it counts by are keyed hashes; the counts are in the store, for all servers on it together.
+"""
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+
+from antiphon.errors import NameLocked, TooManyFailures
+from antiphon.identity.throttle import name_mark, source_mark
+from antiphon.server.caps import source_of
+from antiphon.store.contracts import Sessions
+
+
+class Throttle:
+    """Says which sign-in may be tried now. Nothing here asks whether anybody has the name (promise 5)."""
+
+    def __init__(self, store: Sessions, key: bytes, clock: Callable[[], datetime]) -> None:
+        """Count in `store`, by hashes under `key`, the key ring's `mock_key`."""
+        self._store = store
+        self._key = key
+        self._clock = clock
+
+    async def attempt(self, name_key: str, host: str) -> None:
+        """Count an attempt under a name, or under what was claimed to be one, from the IP `host`.
+
+        Raises:
+            TooManyFailures: it comes too early, and must not be looked at.
+            NameLocked: it must not be looked at at all.
+            TryLater: it could not be counted, and so must not be looked at.
+        """
+        seconds = await self._store.attempt(*self._marks(name_key, host), self._clock())
+        if math.isinf(seconds):
+            raise NameLocked
+        if seconds:
+            raise TooManyFailures(wait=math.ceil(seconds))
+
+    async def succeeded(self, name_key: str, host: str) -> None:
+        """Forget the failures under the name; from now on its owner is known at this `host`."""
+        await self._store.succeeded(*self._marks(name_key, host), self._clock())
+
+    def _marks(self, name_key: str, host: str) -> tuple[bytes, bytes]:
+        name = name_mark(name_key, self._key)
+        source = source_of(host)
+        return name, source_mark(name, source if isinstance(source, bytes) else source.encode(), self._key)
