@@ -63,7 +63,7 @@ def test_the_ends_of_a_range_pass_and_one_further_is_refused(option: str, lowest
 DURATIONS = [option.name for option in OPTIONS if "Seconds" in option.metadata["help"]]
 
 
-@pytest.mark.parametrize("option", [*DURATIONS, "entry_source"])
+@pytest.mark.parametrize("option", [*DURATIONS, "entry_source", "registrations_source", "registrations_most"])
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 def test_no_duration_and_no_count_is_negative_or_not_a_number_or_without_end(option: str, value: float) -> None:
     with pytest.raises(SettingInvalid, match="--" + option.replace("_", "-")):

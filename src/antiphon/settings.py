@@ -73,6 +73,8 @@ class ServerSettings:
     entry_rate: int = _option(30, "Percent of new connections dropped from there on, rising to all.")
     entry_most: int = _option(256, "Connections not signed in, at the most.")
     entry_source: int = _option(40, "Connections not signed in from one source (IPv4 address, IPv6 /64).")
+    registrations_source: int = _option(100, "New names in an hour from one source (IPv4 address, IPv6 /64).")
+    registrations_most: int = _option(1000, "New names in an hour, in all.")
     handshake_seconds: float = _option(5.0, "Seconds for the TLS handshake.")
     first_frame_seconds: float = _option(10.0, "Seconds from connecting to the first whole frame.")
     entry_seconds: float = _option(20.0, "Seconds from connecting to being signed in.")
@@ -89,8 +91,9 @@ class ServerSettings:
         _check_range("entry-rate", self.entry_rate, 0, 100)
         _check_range("entry-begin", self.entry_begin, 1, self.entry_most)
         for name in (
-            "session_unheld", "session_total", "entry_source", "handshake_seconds", "first_frame_seconds",
-            "entry_seconds", "heartbeat_seconds", "silence_seconds", "write_seconds",
+            "session_unheld", "session_total", "entry_source", "registrations_source", "registrations_most",
+            "handshake_seconds", "first_frame_seconds", "entry_seconds", "heartbeat_seconds", "silence_seconds",
+            "write_seconds",
         ):  # fmt: skip
             _check_positive(_flag(name), getattr(self, name))
         _check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)

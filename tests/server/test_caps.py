@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.server.caps import EntryCaps
+from antiphon.server.caps import EntryCaps, RegistrationCaps
 
 
 def sources(count: int) -> list[str]:
@@ -109,3 +109,25 @@ def test_counts_stay_within_their_bounds(steps: list[tuple[bool, str]], dice: ra
         assert len(caps._sources) <= 5
         assert caps.count == sum(caps._sources.values())
         assert all(0 < held <= 3 for held in caps._sources.values())
+
+
+# --- registrations ------------------------------------------------------------------------------------------
+
+
+def test_registrations_are_counted_by_source_and_begin_again_after_an_hour() -> None:
+    caps = RegistrationCaps(2, 100)
+    assert [caps.admit("192.0.2.1", now) for now in (50, 60, 70)] == [0, 0, 3580]
+    assert caps.admit("192.0.2.2", 70) == 0
+    assert [caps.admit("192.0.2.1", now) for now in (3649, 3650, 3650, 3651)] == [1, 0, 0, 3599]
+
+
+def test_an_ipv6_64_is_one_source_of_registrations() -> None:
+    caps = RegistrationCaps(1, 100)
+    waits = [caps.admit(address, 0) for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")]
+    assert waits == [0, 3600, 0]
+
+
+def test_registrations_are_limited_in_all_whatever_their_sources() -> None:
+    caps = RegistrationCaps(2, 5)
+    waits = [caps.admit(f"192.0.2.{number}", 0) for number in range(7)]
+    assert waits == [0] * 5 + [3600] * 2

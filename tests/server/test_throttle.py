@@ -191,6 +191,31 @@ def test_the_store_gets_neither_the_names_that_were_tried_nor_the_addresses(tmp_
     assert source_of("127.0.0.1") not in kept  # type: ignore[operator] # bytes, for an address of IPv4
 
 
+# --- registrations ------------------------------------------------------------------------------------------
+
+
+def test_of_too_many_new_names_the_last_are_put_off_by_source_and_in_all(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"registrations_source": 2, "registrations_most": 3}
+    with serving(tmp_path / "data", plain=True, **options) as server:
+        answers = []
+        for number, source in enumerate((HOME, HOME, HOME, ATTACKER, OFFICE)):
+            with server.client(source) as client:
+                client.hello()
+                request = Register(name=f"new{number}", credential=credential())
+                answers.append(client.request(Kind.REGISTER, request))
+        path = server.server.log_path
+    assert [code(answer) for answer in answers] == [
+        "Identified",
+        "Identified",
+        "try-later",
+        "Identified",
+        "try-later",
+    ]
+    assert isinstance(answers[2], Error)
+    assert 3500 < answers[2].wait <= 3600
+    assert f'warning refused name="new2" address={HOME}:' in path.read_text("utf-8")
+
+
 # --- what a guesser learns (promise 5) ----------------------------------------------------------------------
 
 

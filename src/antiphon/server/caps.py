@@ -1,13 +1,17 @@
-"""How many connections may wait to be signed in: over all, and from one source (promise 8).
+"""How many connections may wait to be signed in (promise 8), and how many names may be registered (promise 4).
 
-Counts only; who accepts and who closes is left to the accept loop.
+Counts only, over all and from one source; who accepts and who refuses is left to others.
 """
 
+import math
 import socket
 from collections.abc import Callable
 
 TABLE_SIZE = 65_536
 """Sources that are counted at once (promise 8): some MiB at the worst."""
+
+HOUR_SECONDS = 3600.0
+"""In which registrations are counted together."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 """How an IPv4 address begins inside an IPv6 one (RFC 4291, 2.5.5.2)."""
@@ -88,6 +92,34 @@ class EntryCaps:
             return True
         percent = self._rate + (100 - self._rate) * (self._count - self._begin) / (self._most - self._begin)
         return self._random() * 100 < percent
+
+
+class RegistrationCaps:
+    """Counts the registrations of an hour at this server, over all and from one source."""
+
+    def __init__(self, per_source: int, most: int) -> None:
+        """Let `per_source` pass from one source and `most` in all; the first hour begins with the first one."""
+        self._per_source = per_source
+        self._most = most
+        self._began_at = -math.inf
+        self._sources: dict[Source, int] = {}  # never more than `_most`
+        self._count = 0
+
+    def admit(self, address: str, now: float) -> float:
+        """Count a registration from the IP `address` at the monotonic time `now`, if there is room for it.
+
+        Returns:
+            0 when it was counted; else the seconds to wait, and it was not.
+        """
+        if now - self._began_at >= HOUR_SECONDS:
+            self._began_at, self._sources, self._count = now, {}, 0
+        source = source_of(address)
+        held = self._sources.get(source, 0)
+        if held >= self._per_source or self._count >= self._most:
+            return self._began_at + HOUR_SECONDS - now
+        self._sources[source] = held + 1
+        self._count += 1
+        return 0.0
 
 
 def source_of(address: str) -> Source:

@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._translate = sign_in.catalogue.gettext
             self._fail(error)
         except AntiphonError as error:
-            if isinstance(error, ServerError):  # the peer is told no more than that it was our fault
+            if isinstance(error, ServerError) and error.__cause__:  # the peer is told only that it was our fault
                 problem = error.fields.get("problem")
                 self._context.log.exception(
                     "sign-in-failed", address=self._address, code=error.code, problem=problem

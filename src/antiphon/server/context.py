@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from antiphon.identity.keys import KeyRing
 from antiphon.observe.log import ServerLog
-from antiphon.server.caps import EntryCaps
+from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.sessions import SessionKeeper
 from antiphon.server.throttle import Throttle
 from antiphon.services import Handler
@@ -31,6 +31,7 @@ class ServerContext:
     ring: KeyRing
     log: ServerLog
     caps: EntryCaps
+    registrations: RegistrationCaps
     registration: bool
     language: str
     """For those who have not said theirs."""

@@ -17,7 +17,7 @@ from antiphon.files import write_atomically
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, mechanism_for
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.server.accept import Acceptor
-from antiphon.server.caps import EntryCaps
+from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.certificate import Certificate, load_or_make
 from antiphon.server.context import ServerContext
 from antiphon.server.folder import DataFolder
@@ -145,6 +145,7 @@ class Server:
                 settings.entry_source,
                 random.random,
             ),
+            registrations=RegistrationCaps(settings.registrations_source, settings.registrations_most),
             registration=self.registration,
             language=self._language,
             hello=ServerConversation().hello(self._hello(mechanism)),

@@ -4,6 +4,8 @@ Steps are coroutines because they ask the store; the connection runs one at a ti
 proof is one refusal, the same for a name that nobody has (promise 5).
 """
 
+import asyncio
+import math
 from base64 import b64encode
 from gettext import NullTranslations
 from typing import NamedTuple
@@ -21,6 +23,7 @@ from antiphon.errors import (
     SignInRefused,
     TooManyFailures,
     TooManyRefusals,
+    TryLater,
 )
 from antiphon.identity.keys import NONCE_SIZE as SEAL_NONCE_SIZE
 from antiphon.identity.names import Name, prepare
@@ -129,7 +132,7 @@ class SignIn:
         context = self._context
         try:
             account = await self._keep(request)
-        except SignInError as error:
+        except (SignInError, TryLater) as error:
             context.log.warning("refused", name=request.name, address=self._address, code=error.code)
             raise
         context.log.info("registered", name=account.display, address=self._address)
@@ -145,6 +148,9 @@ class SignIn:
             raise CredentialRefused
         verifier = Verifier(credential.salt, credential.iterations, credential.stored_key, credential.server_key)
         check_parameters(verifier)
+        wait = context.registrations.admit(self._host, asyncio.get_running_loop().time())
+        if wait:
+            raise TryLater(wait=math.ceil(wait))
         return await context.accounts.register(
             name, lambda number: self._seal(verifier, number), credential.type, context.clock(), self._host
         )

@@ -5,6 +5,8 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from antiphon.store.contracts import COUNTED_NAMES
 from antiphon.store.sql import open_sqlite
 from antiphon.store.sql.failures import MAKE_WAY_EVERY
@@ -13,8 +15,11 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANN, AWAY = b"a" * 32, b"x" * 32
 
 
-async def test_of_fifty_attempts_at_two_servers_at_once_five_pass(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [False, True])
+async def test_of_fifty_attempts_at_two_servers_at_once_five_pass(tmp_path: Path, known: bool) -> None:
     stores = [await open_sqlite(tmp_path) for _ in range(2)]
+    if known:
+        await stores[0].sessions.succeeded(ANN, AWAY, NOON)
     waits = await asyncio.gather(*(stores[n % 2].sessions.attempt(ANN, AWAY, NOON) for n in range(50)))
     for store in stores:
         await store.close()
