@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from support.processes import PASSWORD
 from support.raw import RawClient
 from support.serving import ATTACKER, Serving, credential, fail, seed, serving
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOME, OFFICE = "127.0.0.1", "127.0.0.3"
 NONCE = "bm9uY2Ugb2YgdGhlIHRlc3QncyBjbGllbnQ="
 SAME = ("known", "unknown", "disabled", "no name at all")
@@ -116,6 +118,8 @@ def test_guesses_at_an_address_of_the_owner_count_there_alone(tmp_path: Path) ->
 def test_of_fifty_guesses_at_once_on_two_servers_five_are_looked_at(tmp_path: Path, name: str) -> None:
     seed(tmp_path / "data")
     with serving(tmp_path / "data", plain=True) as one, serving(tmp_path / "data", plain=True) as two:
+        for server in (one, two):  # one moment for all: a busy machine takes seconds, in which more may pass
+            server.read(lambda server: setattr(server._context.throttle, "_clock", lambda: NOON))
         clients = [server.client(ATTACKER) for server in (one, two) for _ in range(25)]
         ready = []
         for client in clients:
@@ -134,8 +138,7 @@ def test_of_fifty_guesses_at_once_on_two_servers_five_are_looked_at(tmp_path: Pa
         for thread, client in zip(threads, clients, strict=True):
             thread.join()
             client.sock.close()
-    assert codes.count("sign-in-refused") <= 6  # the sixth may come after the first second
-    assert codes.count("sign-in-refused") + codes.count("too-many-failures") == 50
+    assert codes == ["sign-in-refused"] * 5 + ["too-many-failures"] * 45
 
 
 def test_a_sign_in_that_cannot_be_counted_is_not_looked_at(tmp_path: Path) -> None:
@@ -311,11 +314,12 @@ def test_known_and_unknown_names_are_refused_in_the_same_time(tmp_path: Path) ->
             for kind, times in took.items():
                 with server.client() as client:
                     client.hello()
+                    answer = proof(client, f"{kind}{number}")
                     began = time.perf_counter()
-                    client.request(Kind.CHALLENGE, proof(client, f"{kind}{number}"))
+                    client.request(Kind.CHALLENGE, answer)
                     times.append(time.perf_counter() - began)
     known, unknown = (statistics.median(times) for times in took.values())
-    assert 0.6 < known / unknown < 1.6, took
+    assert 0.7 < known / unknown < 1.4, took
 
 
 def test_a_prefix_of_an_ipv6_network_is_one_address_to_its_owner(tmp_path: Path) -> None:
