@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,11 @@ def sign_in(server: Serving, name: str, source: str = ATTACKER) -> Body:
         return answer
 
 
+def stop_clock(server: Serving, at: datetime = NOON) -> None:
+    """Let the server's clock stand at one moment: on a busy machine a wait of a second is soon over."""
+    server.read(lambda server: setattr(server._context.throttle, "_clock", lambda: at))
+
+
 def code(body: Body) -> str:
     return body.code if isinstance(body, Error) else type(body).__name__
 
@@ -61,13 +66,14 @@ def code(body: Body) -> str:
 def test_from_the_fifth_failure_on_even_the_right_password_has_to_wait(tmp_path: Path) -> None:
     seed(tmp_path / "data")
     with serving(tmp_path / "data", plain=True) as server:
+        stop_clock(server)
         assert isinstance(sign_in(server, "ann", OFFICE), Welcome)
         assert [guess(server, "ann").code for _ in range(5)] == ["sign-in-refused"] * 5
         refused = sign_in(server, "ann")
         assert isinstance(refused, Error)
         assert (refused.code, refused.wait) == ("too-many-failures", 1)
         assert refused.hint == "Try again in 1 seconds."
-        time.sleep(refused.wait)  # the server's clock is what is shown
+        stop_clock(server, NOON + timedelta(seconds=refused.wait))
         welcome = sign_in(server, "ann")
         assert isinstance(welcome, Welcome)
         assert welcome.refusals == 6
@@ -80,7 +86,7 @@ def test_the_wait_grows_to_an_hour_and_is_told_in_the_language_of_the_person(
 ) -> None:
     seed(tmp_path / "data")
     with serving(tmp_path / "data", plain=True) as server:
-        fail(tmp_path / "data", "ann", failures)
+        stop_clock(server, fail(tmp_path / "data", "ann", failures))
         with server.client() as client:
             client.hello()
             first = f"n,,n=ANN,r={NONCE}".encode()
@@ -89,7 +95,7 @@ def test_the_wait_grows_to_an_hour_and_is_told_in_the_language_of_the_person(
             refused = client.request(Kind.CHALLENGE, ChallengeAnswer(data=b"anything"))
     assert isinstance(refused, Error)
     assert refused.code == "too-many-failures"
-    assert wait - 1 <= refused.wait <= wait
+    assert refused.wait == wait
     assert refused.text.startswith("Слишком много")
     assert f"{refused.wait:g}" in refused.hint
 
@@ -118,8 +124,8 @@ def test_guesses_at_an_address_of_the_owner_count_there_alone(tmp_path: Path) ->
 def test_of_fifty_guesses_at_once_on_two_servers_five_are_looked_at(tmp_path: Path, name: str) -> None:
     seed(tmp_path / "data")
     with serving(tmp_path / "data", plain=True) as one, serving(tmp_path / "data", plain=True) as two:
-        for server in (one, two):  # one moment for all: a busy machine takes seconds, in which more may pass
-            server.read(lambda server: setattr(server._context.throttle, "_clock", lambda: NOON))
+        for server in (one, two):
+            stop_clock(server)
         clients = [server.client(ATTACKER) for server in (one, two) for _ in range(25)]
         ready = []
         for client in clients:
@@ -167,6 +173,7 @@ def test_an_exchange_that_is_begun_and_left_counts_nothing(tmp_path: Path) -> No
 def test_other_spellings_of_a_name_are_counted_with_it(tmp_path: Path) -> None:
     seed(tmp_path / "data")
     with serving(tmp_path / "data", plain=True) as server:
+        stop_clock(server)
         spellings = ("ann", "ANN", "Ann", "\uff41nn", "aNN", "annN"[:3])
         assert [guess(server, name).code for name in spellings] == ["sign-in-refused"] * 5 + ["too-many-failures"]
 
@@ -256,6 +263,7 @@ def test_known_unknown_and_disabled_cause_the_same_calls_and_get_the_same_frames
     disable(folder, "disabled")
     calls: list[str] = []
     with serving(folder, plain=True, registration="closed") as server:
+        stop_clock(server)
         server.read(lambda _: watched(server, calls))
         seen = {name: story(server, name, calls) for name in ("known", "unknown", "disabled")}
     assert seen["known"] == seen["unknown"] == seen["disabled"]
@@ -286,6 +294,7 @@ def test_the_right_password_of_a_disabled_account_looks_like_a_wrong_one_and_cou
     seed(tmp_path / "data")
     disable(tmp_path / "data", "ann")
     with serving(tmp_path / "data", plain=True) as server:
+        stop_clock(server)
         right = [sign_in(server, "ann") for _ in range(5)]
         assert right == [guess(server, "another")] * 5
         assert code(sign_in(server, "ann")) == "too-many-failures"

@@ -84,9 +84,11 @@ async def _seed(folder: Path, name: str, sessions: int, age: timedelta) -> list[
     return tokens
 
 
-def fail(folder: Path, name: str, times: int, host: str = ATTACKER, *, ago: float = 0) -> None:
-    """Have `times` sign-ins under a name fail from `host`, the last one `ago` seconds ago."""
-    asyncio.run(_fail(folder, name, times, host, datetime.now(UTC) - timedelta(seconds=ago)))
+def fail(folder: Path, name: str, times: int, host: str = ATTACKER, *, ago: float = 0) -> datetime:
+    """Have `times` sign-ins under a name fail from `host`, the last `ago` seconds ago; return when that was."""
+    last = datetime.now(UTC) - timedelta(seconds=ago)
+    asyncio.run(_fail(folder, name, times, host, last))
+    return last
 
 
 async def _fail(folder: Path, name: str, times: int, host: str, last: datetime) -> None:
