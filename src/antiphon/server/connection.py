@@ -16,6 +16,7 @@ from antiphon.errors import (
     ServerError,
     ServerStopping,
     ServiceFailed,
+    TryLater,
 )
 from antiphon.language import catalogue
 from antiphon.server.context import ServerContext
@@ -204,7 +205,8 @@ class Connection(asyncio.Protocol):
             self._translate = sign_in.catalogue.gettext
             self._fail(error)
         except AntiphonError as error:
-            if isinstance(error, ServerError) and error.__cause__:  # the peer is told only that it was our fault
+            limit = isinstance(error, TryLater) and error.__cause__ is None  # a limit of ours, and logged as such
+            if isinstance(error, ServerError) and not limit:  # the peer is told only that it was our fault
                 problem = error.fields.get("problem")
                 self._context.log.exception(
                     "sign-in-failed", address=self._address, code=error.code, problem=problem
