@@ -21,7 +21,8 @@ def tokens() -> list[bytes]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, tokens: list[bytes]) -> Iterator[Serving]:
     folder = tmp_path_factory.mktemp("faults") / "data"
-    tokens.extend(seed(folder, sessions=10))
+    tokens.extend(seed(folder, "inside", sessions=10))
+    seed(folder)
     with serving(folder, plain=True) as running, Honest(running.address, tokens.pop()):
         yield running
 
@@ -118,7 +119,7 @@ def test_after_a_failure_the_same_connection_may_try_again(
         client.leave()
 
 
-@pytest.mark.parametrize("method", ["find", "held"])
+@pytest.mark.parametrize("method", ["find", "claim"])
 def test_a_session_is_not_taken_up_while_the_store_cannot_answer(
     server: Serving, tokens: list[bytes], break_store: Callable[..., None], method: str
 ) -> None:

@@ -38,7 +38,15 @@ def test_every_option_of_the_server_is_described_with_its_default() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_option_that_a_document_names_exists(document: Path) -> None:
-    known = {*flags(ServerSettings), *flags(ClientSettings), *flags(Common), "--json", "--help"}
+    known = {
+        *flags(ServerSettings),
+        *flags(ClientSettings),
+        *flags(Common),
+        "--json",
+        "--help",
+        "--account",
+        "--all",
+    }
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", document.read_text("utf-8")))
     assert named <= known
 
@@ -49,17 +57,21 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         ("serve", [*flags(ServerSettings), *flags(Common), "--json"]),
         ("connect", [*flags(ClientSettings), *flags(Common)]),
         ("demo", ["--data", "--name", "--password-file", *flags(Common)]),
+        ("accounts add", ["--password-file", "--password-minimum", "--data", "--log", "--json", *flags(Common)]),
+        ("accounts list", ["--data", "--json", *flags(Common)]),
+        ("accounts password", ["--data", "--log", "--json", *flags(Common)]),
+        ("sessions revoke", ["--account", "--all", "--data", "--log", "--json", *flags(Common)]),
     ],
 )
 def test_help_tells_of_every_option_of_a_command(command: str, options: list[str], tmp_path: Path) -> None:
-    told = run_antiphon(command, "--help", home=tmp_path, COLUMNS="100")
+    told = run_antiphon(*command.split(), "--help", home=tmp_path, COLUMNS="100")
     assert told.returncode == 0
     assert set(options) <= set(re.findall(r"--[a-z]+(?:-[a-z]+)*", told.stdout))
 
 
 def test_help_tells_of_every_command_and_where_options_come_from(tmp_path: Path) -> None:
     told = run_antiphon("--help", home=tmp_path).stdout
-    assert {"serve", "connect", "demo"} <= set(told.split())
+    assert {"serve", "connect", "demo", "accounts", "sessions"} <= set(told.split())
     assert "ANTIPHON_PORT" in told
     assert "TOML" in told
 

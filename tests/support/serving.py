@@ -78,7 +78,7 @@ async def _seed(folder: Path, name: str, sessions: int, age: timedelta) -> list[
             prepare(name), lambda number: _sealed(ring, number), SCRAM_SHA_256, now, "test"
         )
         for token in tokens:
-            await store.sessions.open(_record(token, ring, account, now))
+            await store.sessions.open(_record(token, ring, account, now), sessions, now)
     finally:
         await store.close()
     return tokens
@@ -128,6 +128,8 @@ def _record(token: bytes, ring: KeyRing, account: Account, at: datetime) -> Sess
         opened_at=at,
         expires_at=at + timedelta(days=1),
         seen_at=at,
+        owner=None,
+        address="test",
     )
 
 

@@ -49,16 +49,15 @@ def connect(
         seq 1 1000 | antiphon connect ann@localhost --password-file secret.txt
     """
     place = parse(address) if address else None
-    return run_loop(converse(common.console(), settings, place, given_password(settings)))
+    return run_loop(converse(common.console(), settings, place, password_from(settings.password_file)))
 
 
-def given_password(settings: ClientSettings) -> Password | None:
-    """Return the password of `--password-file`, else of the environment, else None.
+def password_from(path: str | None) -> Password | None:
+    """Return the password of `--password-file`, which names `path`, else of the environment, else None.
 
     Raises:
         UsageError: the file cannot be read, or is empty.
     """
-    path = settings.password_file
     if path is None:
         given = os.environ.get("ANTIPHON_PASSWORD")
         return None if given is None else read_password(given)

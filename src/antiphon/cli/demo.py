@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from antiphon.cli.common import Common, run_loop
-from antiphon.cli.connect import converse, given_password
+from antiphon.cli.connect import converse, password_from
 from antiphon.identity.passwords import Password
 from antiphon.server.folder import data_folder
 from antiphon.server.server import Server
@@ -44,7 +44,7 @@ def demo(
         register=not console.can_ask,
         known_servers=folder / "known_servers",
     )
-    return run_loop(_demo(console, folder, client, given_password(client)), fast=True)
+    return run_loop(_demo(console, folder, client, password_from(password_file)), fast=True)
 
 
 async def _demo(console: Console, folder: Path, client: ClientSettings, password: Password | None) -> int:

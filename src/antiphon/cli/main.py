@@ -24,13 +24,17 @@ app = App(
     help="Sign-in and sessions in front of any conversation over TCP: one command to serve, one to connect.\n\n"
     "serve      a server, until it is told to stop\n"
     "connect    sign in to a server and talk\n"
-    "demo       a server and a client on it, as one command\n\n"
+    "demo       a server and a client on it, as one command\n"
+    "accounts   who may sign in: add, list, show, disable, enable, remove, password, rename\n"
+    "sessions   who is signed in, and an end to it: list, revoke\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]): --config names it. Flags win over variables, variables over the file.",
 )
 app.command("antiphon.cli.serve:serve")
 app.command("antiphon.cli.connect:connect")
 app.command("antiphon.cli.demo:demo")
+app.command("antiphon.cli.accounts:app", name="accounts")
+app.command("antiphon.cli.sessions:app", name="sessions")
 
 
 def run() -> None:

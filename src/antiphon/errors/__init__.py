@@ -6,6 +6,7 @@
     ├── UsageError                what was asked cannot be done as it was asked        exit 2
     │   ├── SettingInvalid, InputMissing
     │   ├── AddressInvalid, PortInvalid, NameInvalid, PasswordInvalid
+    │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
     │       ExposureRefused, KeyRingUnusable, CertificateUnusable
     ├── ConnectError              no connection came about, or it broke                exit 3
@@ -74,6 +75,8 @@ from antiphon.errors.signin import (
     TooManyFailures,
 )
 from antiphon.errors.usage import (
+    AccountExists,
+    AccountUnknown,
     AddressInvalid,
     AddressUnavailable,
     CertificateUnusable,
@@ -87,12 +90,15 @@ from antiphon.errors.usage import (
     PasswordInvalid,
     PortInvalid,
     PortTaken,
+    SessionUnknown,
     SettingInvalid,
     UsageError,
 )
 
 __all__ = [
     "COPY_LIMIT",
+    "AccountExists",
+    "AccountUnknown",
     "AddressInvalid",
     "AddressUnavailable",
     "AntiphonError",
@@ -137,6 +143,7 @@ __all__ = [
     "ServiceFailed",
     "SessionEnded",
     "SessionReplaced",
+    "SessionUnknown",
     "SettingInvalid",
     "SignInError",
     "SignInRefused",

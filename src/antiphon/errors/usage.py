@@ -53,6 +53,33 @@ class NameInvalid(UsageError):
     hint = N_("Choose up to 64 letters and digits of one alphabet, without spaces.")
 
 
+class AccountUnknown(UsageError):
+    """An operator named an account that is not there."""
+
+    code = "account-unknown"
+    blame = "operator"
+    sentence = N_("There is no account “{name}” in {path}.")
+    hint = N_("antiphon accounts list shows those there are; --data names another folder.")
+
+
+class AccountExists(UsageError):
+    """An operator wants a name that an account has."""
+
+    code = "account-exists"
+    blame = "operator"
+    sentence = N_("There is an account “{name}” already.")
+    hint = N_("Choose another name, or remove that account first.")
+
+
+class SessionUnknown(UsageError):
+    """An operator named a session that is not there."""
+
+    code = "session-unknown"
+    blame = "operator"
+    sentence = N_("There is no session “{id}”.")
+    hint = N_("antiphon sessions list shows those there are.")
+
+
 class PasswordInvalid(UsageError):
     """A password that the rules do not allow."""
 

@@ -55,7 +55,8 @@ class Connection(asyncio.Protocol):
         self._handler = context.handler
         self._debug = context.log.debug_on
         self._largest_answer = context.settings.message_limit + HEADER_SIZE
-        self._address = address
+        self.address = address
+        """The peer's, as logs show it."""
         self._source = source
         self._secure = binding is not None
         self._watch = Watch(context.settings, accepted_at)
@@ -89,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own over TLS is no subclass
         self.made = True
         self._context.connections.add(self)
-        self._context.log.info("connected", address=self._address)
+        self._context.log.info("connected", address=self.address)
         self._outbox = Outbox(self._transport)
         self._transport.set_write_buffer_limits(high=QUEUE_LIMIT)
         self._transport.write(self._context.hello)
@@ -131,7 +132,7 @@ class Connection(asyncio.Protocol):
         if session is not None:
             context.start(self._release(session))
         if self._left:
-            context.log.info(self._left, address=self._address, name=self._name)
+            context.log.info(self._left, address=self.address, name=self._name)
 
     # --- bytes in -------------------------------------------------------------------------------------------
 
@@ -171,7 +172,7 @@ class Connection(asyncio.Protocol):
         self._watch.framed = True
         if isinstance(event, Refused):
             self._context.log.warning(
-                "message-refused", address=self._address, name=self._name, code=event.error.code
+                "message-refused", address=self.address, name=self._name, code=event.error.code
             )
             self._send_error(event.id, event.error)
         elif isinstance(event, Control) and isinstance(event.body, Bye):
@@ -188,7 +189,7 @@ class Connection(asyncio.Protocol):
         try:
             await step
         except Exception:  # whatever it was, the log gets it whole and the peer a generic error
-            self._context.log.exception("fault", address=self._address)
+            self._context.log.exception("fault", address=self.address)
             self._fail(ServerError())
         finally:
             self._busy = False
@@ -209,7 +210,7 @@ class Connection(asyncio.Protocol):
             if isinstance(error, ServerError) and not limit:  # the peer is told only that it was our fault
                 problem = error.fields.get("problem")
                 self._context.log.exception(
-                    "sign-in-failed", address=self._address, code=error.code, problem=problem
+                    "sign-in-failed", address=self.address, code=error.code, problem=problem
                 )
             self._translate = sign_in.catalogue.gettext
             self._send_error(control.id, error)
@@ -249,7 +250,7 @@ class Connection(asyncio.Protocol):
                 return
             self._session = None
             if ended:
-                self._context.log.info("session-ended", name=session.name, address=self._address)
+                self._context.log.info("session-ended", name=session.name, address=self.address)
         if not self._draining:
             self._send(self._conversation.bye("left" if reason == "left" else "drained"))
         self._left = "left"
@@ -304,10 +305,10 @@ class Connection(asyncio.Protocol):
 
     def _log_size(self, event: str, id: int, message: Payload) -> None:
         size = len(message.encode() if isinstance(message, str) else message)
-        self._context.log.debug(event, name=self._name, address=self._address, id=id, size=size)
+        self._context.log.debug(event, name=self._name, address=self.address, id=id, size=size)
 
     def _service_failed(self, id: int, error: BaseException) -> None:
-        self._context.log.error("service-failed", name=self._name, address=self._address, exc_info=error)
+        self._context.log.error("service-failed", name=self._name, address=self.address, exc_info=error)
         self._send_error(id, ServiceFailed())
 
     # --- bytes out ------------------------------------------------------------------------------------------
@@ -382,7 +383,7 @@ class Connection(asyncio.Protocol):
 
     def _cut(self, error: AntiphonError) -> None:
         self._left = ""
-        self._context.log.warning("cut", address=self._address, name=self._name, code=error.code, why=str(error))
+        self._context.log.warning("cut", address=self.address, name=self._name, code=error.code, why=str(error))
 
     def _say_last(self, data: bytes) -> None:
         """Send the last words and close; on plain TCP only after the peer has had time to read them."""

@@ -21,6 +21,7 @@ from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.certificate import Certificate, load_or_make
 from antiphon.server.context import ServerContext
 from antiphon.server.folder import DataFolder
+from antiphon.server.follower import Follower
 from antiphon.server.ports import Listening, is_loopback, listen
 from antiphon.server.sessions import HELD_EVERY, SessionKeeper
 from antiphon.server.throttle import Throttle
@@ -50,7 +51,9 @@ class Server:
         self.settings = settings or ServerSettings()
         self._language = language
         self._closing = AsyncExitStack()
-        self._running: list[asyncio.Task[None]] = []
+        self._acceptors: list[asyncio.Task[None]] = []
+        self._beside: list[asyncio.Task[None]] = []
+        """What goes on until the last connection is gone."""
         self._context: ServerContext
         self._listening: Listening
         self._certificate: Certificate | None = None
@@ -129,6 +132,7 @@ class Server:
             clock=_utc_now,
             random=os.urandom,
         )
+        await sessions.begin()
         mechanism = mechanism_for(self._certificate.binding if self._certificate else None)
         self._context = ServerContext(
             settings=settings,
@@ -154,11 +158,14 @@ class Server:
             random=os.urandom,
         )
         loop = asyncio.get_running_loop()
-        self._running = [
+        self._acceptors = [
             loop.create_task(Acceptor(self._context, listener, self._certificate).run())
             for listener in self._listening.sockets
         ]
-        self._running.append(loop.create_task(self._tick()))
+        self._beside = [
+            loop.create_task(self._tick()),
+            loop.create_task(Follower(sessions, log).run()),
+        ]
 
     def _listen(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
@@ -244,8 +251,7 @@ class Server:
         context = self._context
         context.stopping = True
         context.log.info("stopping", connections=len(context.connections))
-        *acceptors, ticker = self._running
-        await _cancel(acceptors)
+        await _cancel(self._acceptors)
         for listener in self._listening.sockets:
             listener.close()
         for connection in list(context.connections):
@@ -262,7 +268,7 @@ class Server:
             async with asyncio.timeout(ABORT_SECONDS):
                 while context.connections:
                     await self._gone()
-        if left := await _cancel([ticker, *context.tasks]):
+        if left := await _cancel([*self._beside, *context.tasks]):
             context.log.warning("tasks-left", count=left)
 
     async def _gone(self) -> None:

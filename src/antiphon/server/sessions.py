@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from antiphon.errors import SessionEnded
+from antiphon.errors import SessionEnded, SignInRefused
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
-from antiphon.store.contracts import Account, Accounts, SessionRecord, Sessions
+from antiphon.store.contracts import Account, Accounts, Revocation, SessionRecord, Sessions
 
 HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
+SESSIONS_MOST = 10
+"""Sessions of one account; one more ends the oldest, so that forgotten ones do not pile up."""
 
 
 class Holder(Protocol):
     """The connection that holds a session."""
+
+    @property
+    def address(self) -> str:
+        """The peer's, as logs show it."""
 
     def lose(self, reason: str) -> None:
         """Say goodbye for `reason` and close: the session is no longer yours."""
@@ -34,6 +40,8 @@ class Session:
     name: str
     expires_at: datetime
     holder: Holder
+    position: int
+    """The newest revocation when it was taken up: only later ones concern it."""
 
 
 class SessionKeeper:
@@ -50,7 +58,10 @@ class SessionKeeper:
         clock: Callable[[], datetime],
         random: Callable[[int], bytes],
     ) -> None:
-        """Keep sessions in `store`; they live `unheld` without a connection and `total` in all."""
+        """Keep sessions in `store`; they live `unheld` without a connection and `total` in all.
+
+        Others may keep theirs in the same store: `Follower` brings what they do to `apply`.
+        """
         self._store = store
         self._accounts = accounts
         self._token_key = token_key
@@ -60,9 +71,17 @@ class SessionKeeper:
         self._random = random
         self._held: dict[bytes, Session] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._owner = random(8).hex()
+        """By this the store tells this server from others."""
+        self.applied = 0
+        """The newest revocation that has been applied here."""
 
     async def open(self, account: Account, holder: Holder) -> tuple[Session, Token]:
-        """Open a session for an account that has just signed in, with a fresh token of 128 bits."""
+        """Open a session for an account that has just signed in, with a fresh token of 128 bits.
+
+        Raises:
+            SignInRefused: the account was disabled, or given another password, while it signed in.
+        """
         token = Token(self._random(TOKEN_SIZE))
         now = self._clock()
         record = SessionRecord(
@@ -73,9 +92,22 @@ class SessionKeeper:
             opened_at=now,
             expires_at=now + self._total,
             seen_at=now,
+            owner=self._owner,
+            address=holder.address,
         )
-        await self._store.open(record)
-        return self._hold(record, holder), token
+        position = await self._store.open(record, SESSIONS_MOST, now - self._unheld)
+        session = self._hold(record, holder, position)
+        # Looked at behind the opening: who ends an account's sessions begins an epoch first, so that one of the
+        # two sees the other.
+        try:
+            current = await self._accounts.epoch(account.id) == account.epoch and await self._still_held(session)
+        except BaseException:
+            self._let_go(session)
+            raise
+        if not current:
+            self._let_go(session)
+            raise SignInRefused
+        return session, token
 
     async def resume(self, token: Token, holder: Holder) -> Session:
         """Take the session of `token` up on another connection; one that holds it still loses it.
@@ -94,23 +126,30 @@ class SessionKeeper:
                 raise SessionEnded
             if await self._accounts.epoch(record.account_id) != record.epoch:
                 raise SessionEnded
-            await self._store.held([mark], now)
+            position = await self._store.claim(mark, self._owner, holder.address, now)
+            if position is None:
+                raise SessionEnded
+            held = self._held.get(mark)
             if held is not None:
                 held.holder.lose("replaced")
-            return self._hold(record, holder)
+            session = self._hold(record, holder, position)
+            if not await self._still_held(session):
+                self._let_go(session)
+                raise SessionEnded
+            return session
 
     async def release(self, session: Session) -> None:
         """Note that the link of a session is gone; it can be resumed for a while."""
         if self._held.get(session.fingerprint) is session:
             del self._held[session.fingerprint]
-            await self._store.released(session.fingerprint, self._clock())
+            await self._store.released(session.fingerprint, self._owner, self._clock())
 
     async def end(self, session: Session) -> bool:
         """End a session for good: its token is refused from here on. False: another connection has taken it up."""
         async with self._one_at_a_time:
             if self._held.get(session.fingerprint, session) is not session:
                 return False
-            await self._store.end(session.fingerprint)
+            await self._store.end(session.fingerprint, self._owner)
             self._held.pop(session.fingerprint, None)
             return True
 
@@ -128,7 +167,50 @@ class SessionKeeper:
             del self._held[session.fingerprint]
             session.holder.lose("expired")
 
-    def _hold(self, record: SessionRecord, holder: Holder) -> Session:
-        session = Session(record.fingerprint, record.account_id, record.name, record.expires_at, holder)
+    async def follow(self) -> list[tuple[Session, str]]:
+        """Apply what the log of revocations has got since the last time; return what was revoked, and why.
+
+        A session that another server took over is lost too, and not among them.
+        """
+        revoked: list[tuple[Session, str]] = []
+        for entry in await self._store.revocations(self.applied):
+            self.applied = entry.id
+            for session in self._concerned(entry):
+                self._let_go(session)
+                if entry.owner is None:
+                    session.holder.lose("revoked")
+                    revoked.append((session, entry.reason))
+                else:
+                    session.holder.lose("replaced")
+        return revoked
+
+    async def begin(self) -> None:
+        """Begin to follow the log at its end: nothing is held yet."""
+        self.applied = await self._store.position()
+
+    def _concerned(self, entry: Revocation) -> list[Session]:
+        """Return the sessions held here that a revocation takes away."""
+        if entry.owner == self._owner:
+            return []
+        if entry.fingerprint is not None:
+            sought = [held] if (held := self._held.get(entry.fingerprint)) else []
+        else:
+            sought = [held for held in self._held.values() if held.account_id == entry.account_id]
+        return [session for session in sought if session.position < entry.id]
+
+    def _hold(self, record: SessionRecord, holder: Holder, position: int) -> Session:
+        session = Session(record.fingerprint, record.account_id, record.name, record.expires_at, holder, position)
         self._held[record.fingerprint] = session
         return session
+
+    def _let_go(self, session: Session) -> None:
+        if self._held.get(session.fingerprint) is session:
+            del self._held[session.fingerprint]
+
+    async def _still_held(self, session: Session) -> bool:
+        """Return whether a session that was just taken up is ours: a revocation may have come before `_hold`."""
+        if self.applied > session.position:
+            record = await self._store.find(session.fingerprint)
+            if record is None or record.owner != self._owner:
+                return False
+        return self._held.get(session.fingerprint) is session

@@ -25,12 +25,12 @@ from antiphon.errors import (
     TooManyRefusals,
     TryLater,
 )
-from antiphon.identity.keys import NONCE_SIZE as SEAL_NONCE_SIZE
 from antiphon.identity.names import Name, prepare
 from antiphon.identity.scram import ServerExchange, Verifier, check_parameters, mock_verifier
 from antiphon.identity.tokens import Token
 from antiphon.language import catalogue, choose
 from antiphon.server.context import ServerContext
+from antiphon.server.credentials import seal, unseal
 from antiphon.server.greeting import greeting
 from antiphon.server.sessions import Holder, Session
 from antiphon.store.contracts import Account, Visit
@@ -152,7 +152,11 @@ class SignIn:
         if wait:
             raise TryLater(wait=math.ceil(wait))
         return await context.accounts.register(
-            name, lambda number: self._seal(verifier, number), credential.type, context.clock(), self._host
+            name,
+            lambda number: seal(context.ring, verifier, number, context.random),
+            credential.type,
+            context.clock(),
+            self._host,
         )
 
     async def _authenticate(self, request: Authenticate) -> Reply:
@@ -170,7 +174,7 @@ class SignIn:
             if account is None:
                 verifier = mock_verifier(key, context.ring.mock_key)
             else:
-                verifier = Verifier.decode(context.ring.open(account.credential, _bound_to(account.id)))
+                verifier = unseal(context.ring, account)
             challenge = exchange.challenge(verifier)
         except SignInRefused:
             self._refuse(claimed, account)
@@ -187,11 +191,11 @@ class SignIn:
             await self._context.throttle.attempt(proof.key, self._host)
             signature = proof.exchange.verify(answer.data)
             account = _allowed_in(proof.account)
+            await self._context.throttle.succeeded(account.key, self._host)
+            return await self._admit(account, signature)
         except (SignInRefused, TooManyFailures, NameLocked) as error:
             self._refuse(proof.claimed, proof.account, error.code)
             raise
-        await self._context.throttle.succeeded(account.key, self._host)
-        return await self._admit(account, signature)
 
     def _refuse(self, claimed: str, account: Account | None, code: str = SignInRefused.code) -> None:
         """Count a refusal; nobody waits for the store, so that a known name takes no longer (promise 5)."""
@@ -243,10 +247,6 @@ class SignIn:
             data=data,
         )
 
-    def _seal(self, verifier: Verifier, number: int) -> bytes:
-        ring = self._context.ring
-        return ring.seal(verifier.encode(), _bound_to(number), self._context.random(SEAL_NONCE_SIZE))
-
 
 def _allowed_in(account: Account | None) -> Account:
     """Return the account, now that its password is proved; a disabled one looks like a wrong password."""
@@ -261,8 +261,3 @@ def _prepared(claimed: str) -> Name | None:
         return prepare(claimed)
     except NameInvalid:
         return None
-
-
-def _bound_to(account_id: int) -> bytes:
-    """Return what binds a sealed credential to its account, so that rows cannot be exchanged."""
-    return account_id.to_bytes(8, "big")

@@ -5,7 +5,7 @@ A store keeps no clock: times are passed in and have a time zone, and whoever as
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from antiphon.identity.names import Name
@@ -17,6 +17,8 @@ KNOWN_SOURCES = 8
 
 STORE_SECONDS = 3.0
 """Every method answers or raises `TryLater` within this time (promise 23)."""
+REVOCATIONS_KEPT = timedelta(days=1)
+"""How long the log of revocations goes back: a server that cannot read it for longer may miss one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +37,22 @@ class Account:
     credential_type: str
     credential: bytes = field(repr=False)
     """sealed"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overview:
+    """What an operator sees of an account; its credential is not among it."""
+
+    id: int
+    name: str
+    """as typed at registration, or at the last renaming"""
+    disabled: bool
+    registered_at: datetime
+    registered_from: str
+    visited_at: datetime | None
+    visited_from: str | None
+    refusals: int
+    """sign-ins refused since the last visit"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +80,24 @@ class SessionRecord:
     expires_at: datetime
     seen_at: datetime
     """when a connection was last known to hold it"""
+    owner: str | None
+    """the server with the connection that holds it, None while none does; a server that crashed stays there"""
+    address: str
+    """of the connection that held it last"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Revocation:
+    """An entry of the log of revocations: one session, or all of an account, is taken away."""
+
+    id: int
+    """grows with every entry and is never given again"""
+    fingerprint: bytes | None = field(repr=False)
+    account_id: int | None
+    owner: str | None
+    """the server that took the one session over; None when it is over for everybody"""
+    reason: str
+    """one word, for the log"""
 
 
 class Accounts(Protocol):
@@ -97,6 +133,25 @@ class Accounts(Protocol):
     async def refused(self, account_id: int) -> None:
         """Count one refused sign-in; none is lost when many come at once."""
 
+    async def overviews(self) -> list[Overview]:
+        """Return all accounts, by the keys of their names."""
+
+    async def set_disabled(self, account_id: int, *, disabled: bool) -> bool:
+        """Disable or enable an account; return whether that was a change, which begins a new epoch."""
+
+    async def rename(self, account_id: int, name: Name) -> None:
+        """Give an account another name, and begin a new epoch: sessions carry the name.
+
+        Raises:
+            NameTaken: another account has a name with the same key.
+        """
+
+    async def replace_credential(self, account_id: int, credential_type: str, credential: bytes) -> None:
+        """Replace the sealed credential of one type, and begin a new epoch, in one transaction."""
+
+    async def remove(self, account_id: int) -> None:
+        """Forget an account and its credentials for good; its number is never given again."""
+
     async def close(self) -> None:
         """Let go of everything; every other method raises `TryLater` from here on. May be called again."""
 
@@ -104,11 +159,19 @@ class Accounts(Protocol):
 class Sessions(Protocol):
     """Sessions by the fingerprint of their token; what is not there is over. With them, the failed sign-ins.
 
+    Whatever ends a session from outside also writes a `Revocation`, in the same transaction; servers follow that
+    log. Where a method returns a position, that is the newest entry at that moment: only later ones concern what
+    the method has done.
+
     Every method raises `TryLater` when the store cannot do its work.
     """
 
-    async def open(self, record: SessionRecord) -> None:
-        """Keep a new session, whose fingerprint no other has."""
+    async def open(self, record: SessionRecord, most: int, unheld_by: datetime) -> int:
+        """Keep a new session, whose fingerprint no other has, and return the position.
+
+        An account keeps `most` sessions: beyond that, those last seen before `unheld_by` are revoked, then the
+        oldest, for the reason `too-many`.
+        """
 
     async def find(self, fingerprint: bytes) -> SessionRecord | None:
         """Return a session, expired or not."""
@@ -116,14 +179,35 @@ class Sessions(Protocol):
     async def held(self, fingerprints: Sequence[bytes], at: datetime) -> None:
         """Note that connections hold these sessions at the time `at`; those that are over stay so."""
 
-    async def released(self, fingerprint: bytes, at: datetime) -> None:
-        """Note that the connection that held a session let go of it at the time `at`."""
+    async def claim(self, fingerprint: bytes, owner: str, address: str, at: datetime) -> int | None:
+        """Note that a connection of `owner` from `address` takes a session up; return the position, None if over.
 
-    async def end(self, fingerprint: bytes) -> None:
-        """Forget a session for good; one that is over already is no error."""
+        Where another server held it, that one is told by a revocation with `owner`, for the reason `replaced`.
+        """
+
+    async def released(self, fingerprint: bytes, owner: str, at: datetime) -> None:
+        """Note that the connection of `owner` let go of a session at the time `at`; not if another has it now."""
+
+    async def end(self, fingerprint: bytes, owner: str) -> None:
+        """Forget a session for good, unless another server than `owner` has it; one that is over is no error."""
+
+    async def revoke(self, fingerprint: bytes, reason: str, at: datetime) -> bool:
+        """Take a session away from whoever has it; return whether it was there."""
+
+    async def revoke_account(self, account_id: int, reason: str, at: datetime) -> int:
+        """Take all sessions of an account away; return how many there were."""
+
+    async def revocations(self, after: int) -> list[Revocation]:
+        """Return the revocations with a higher number than `after`, in order."""
+
+    async def position(self) -> int:
+        """Return the number of the newest revocation, 0 where there is none."""
+
+    async def all(self) -> list[SessionRecord]:
+        """Return all sessions, the oldest first, expired or not."""
 
     async def forget(self, expired_by: datetime) -> None:
-        """Forget the sessions that had expired by then, so that a store does not grow for ever."""
+        """Forget the sessions that had expired by then, and revocations `REVOCATIONS_KEPT` before that."""
 
     async def attempt(self, name: bytes, source: bytes, at: datetime) -> float:
         """Count a sign-in as failed before anybody knows whether it is, or say how long it has to wait.

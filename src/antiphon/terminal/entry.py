@@ -6,7 +6,6 @@ the question asked, and the server dialled again.
 
 import asyncio
 import os
-import secrets
 import socket
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,6 @@ from antiphon.errors import (
     InputMissing,
     KnownServersUnusable,
     NameUnknown,
-    PasswordInvalid,
     PortInvalid,
     Problem,
     RegistrationClosed,
@@ -30,10 +28,11 @@ from antiphon.errors import (
     UsageError,
 )
 from antiphon.identity.names import prepare
-from antiphon.identity.passwords import Password, check, passphrase
+from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
 from antiphon.terminal.console import Console
+from antiphon.terminal.newpassword import new_password
 from antiphon.wire.bodies import Hello, Welcome
 
 TRIES = 3
@@ -195,21 +194,7 @@ class Entry:
                 "or press Enter for a passphrase made for you."
             ).format(name=self._name, minimum=hello.password_minimum)
         )
-        while True:
-            text = await console.ask_secret(_("New password"))
-            if not text:
-                made = passphrase(secrets.token_bytes)
-                console.tell(_("Your passphrase, shown only this once:"))
-                console.tell(f"    {made.text}")
-                return made
-            try:
-                password = check(text, hello.password_minimum)
-            except PasswordInvalid as error:
-                console.tell_error(error)
-                continue
-            if await console.ask_secret(_("Once more")) == text:
-                return password
-            console.tell(_("The two are not the same. Once again:"))
+        return await new_password(console, hello.password_minimum)
 
     # --- in -------------------------------------------------------------------------------------------------
 

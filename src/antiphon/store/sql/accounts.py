@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from antiphon.errors import NameTaken
 from antiphon.identity.names import Name
-from antiphon.store.contracts import Account, Visit
+from antiphon.store.contracts import Account, Overview, Visit
 from antiphon.store.sql.engine import Database
 from antiphon.store.sql.schema import ACCOUNTS, CREDENTIALS
 
@@ -47,6 +47,31 @@ _VISIT = (
 )
 
 _REFUSE = update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(refusals=ACCOUNTS.c.refusals + 1)
+
+_OVERVIEWS = select(
+    ACCOUNTS.c.id,
+    ACCOUNTS.c.display.label("name"),
+    ACCOUNTS.c.disabled,
+    ACCOUNTS.c.registered_at,
+    ACCOUNTS.c.registered_from,
+    ACCOUNTS.c.visited_at,
+    ACCOUNTS.c.visited_from,
+    ACCOUNTS.c.refusals,
+).order_by(ACCOUNTS.c.key)
+
+_NEW_EPOCH = update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(epoch=ACCOUNTS.c.epoch + 1)
+
+_SET_DISABLED = _NEW_EPOCH.where(ACCOUNTS.c.disabled != bindparam("wanted")).values(disabled=bindparam("wanted"))
+
+_RENAME = _NEW_EPOCH.values(key=bindparam("new_key"), display=bindparam("new_display"))
+
+_REPLACE = (
+    update(CREDENTIALS)
+    .where(CREDENTIALS.c.account_id == bindparam("account"), CREDENTIALS.c.type == bindparam("credential_type"))
+    .values(data=bindparam("credential"))
+)
+
+_REMOVE = delete(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account"))
 
 
 class SqlAccounts:
@@ -110,6 +135,43 @@ class SqlAccounts:
     async def refused(self, account_id: int) -> None:
         """See `contracts.Accounts`."""
         await self._database.execute(_REFUSE, {"account": account_id})
+
+    async def overviews(self) -> list[Overview]:
+        """See `contracts.Accounts`."""
+        return await self._database.run(
+            lambda connection: [Overview(**row) for row in connection.execute(_OVERVIEWS).mappings()]
+        )
+
+    async def set_disabled(self, account_id: int, *, disabled: bool) -> bool:
+        """See `contracts.Accounts`."""
+        values = {"account": account_id, "wanted": disabled}
+        return await self._database.run(lambda connection: connection.execute(_SET_DISABLED, values).rowcount > 0)
+
+    async def rename(self, account_id: int, name: Name) -> None:
+        """See `contracts.Accounts`."""
+
+        def work(connection: Connection) -> None:
+            values = {"account": account_id, "new_key": name.key, "new_display": name.display}
+            try:
+                connection.execute(_RENAME, values)
+            except IntegrityError:  # the key is all that must be unique
+                raise NameTaken(name=name.display) from None
+
+        await self._database.run(work)
+
+    async def replace_credential(self, account_id: int, credential_type: str, credential: bytes) -> None:
+        """See `contracts.Accounts`."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(_NEW_EPOCH, {"account": account_id})
+            values = {"account": account_id, "credential_type": credential_type, "credential": credential}
+            connection.execute(_REPLACE, values)
+
+        await self._database.run(work)
+
+    async def remove(self, account_id: int) -> None:
+        """See `contracts.Accounts`."""
+        await self._database.execute(_REMOVE, {"account": account_id})
 
     async def close(self) -> None:
         """See `contracts.Accounts`."""

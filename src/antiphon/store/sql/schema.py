@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -80,6 +81,9 @@ SESSIONS = Table(
     Column("opened_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
+    Column("owner", Text),
+    Column("address", Text, nullable=False),
+    Index("sessions_of_account", "account_id"),  # counted at every sign-in
     sqlite_with_rowid=False,
 )
 
@@ -101,4 +105,16 @@ SOURCES = Table(
     Column("failures", Integer, nullable=False, default=0),
     Column("failed_at", UtcTime, nullable=False),
     sqlite_with_rowid=False,
+)
+
+REVOCATIONS = Table(
+    "revocations",
+    SESSIONS_SCHEMA,
+    Column("id", Integer, primary_key=True),
+    Column("fingerprint", LargeBinary),
+    Column("account_id", Integer),
+    Column("owner", Text),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    sqlite_autoincrement=True,  # followers remember the last number, also that of a row that is gone
 )
