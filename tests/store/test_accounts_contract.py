@@ -127,3 +127,75 @@ async def test_a_closed_store_says_try_later(accounts: Accounts) -> None:
         await accounts.find("ann")
     with pytest.raises(TryLater):
         await register(accounts, "bob")
+
+
+# --- what an operator does ----------------------------------------------------------------------------------
+
+
+async def test_all_accounts_are_told_of_by_name_with_their_last_visit(accounts: Accounts) -> None:
+    for name in ("bob", "Ann"):
+        await register(accounts, name)
+    bob = await accounts.find("bob")
+    assert bob is not None
+    await accounts.visited(bob.id, NOON + timedelta(hours=1), "192.0.2.1")
+    await accounts.refused(bob.id)
+    first, second = await accounts.overviews()
+    assert (first.name, first.registered_at, first.registered_from) == ("Ann", NOON, "::1")
+    assert (first.visited_at, first.visited_from, first.refusals) == (None, None, 0)
+    assert (second.name, second.visited_at) == ("bob", NOON + timedelta(hours=1))
+    assert (second.visited_from, second.refusals, second.disabled) == ("192.0.2.1", 1, False)
+
+
+async def test_an_account_is_disabled_and_enabled_and_each_change_begins_an_epoch(accounts: Accounts) -> None:
+    account, other = await register(accounts, "ann"), await register(accounts, "bob")
+    for disabled in (True, False):
+        before = await accounts.epoch(account.id)
+        assert before is not None
+        assert await accounts.set_disabled(account.id, disabled=disabled) is True
+        assert await accounts.set_disabled(account.id, disabled=disabled) is False
+        found = await accounts.find("ann")
+        assert found is not None
+        assert (found.disabled, found.epoch) == (disabled, before + 1)
+    assert await accounts.find("bob") == other
+
+
+async def test_an_account_that_is_not_there_cannot_be_disabled(accounts: Accounts) -> None:
+    assert await accounts.set_disabled(1, disabled=True) is False
+
+
+async def test_a_renamed_account_is_found_by_its_new_name_only_in_a_new_epoch(accounts: Accounts) -> None:
+    account = await register(accounts, "ann")
+    await accounts.rename(account.id, prepare("Anna"))
+    found = await accounts.find("anna")
+    assert found is not None
+    assert (found.id, found.display, found.epoch) == (account.id, "Anna", account.epoch + 1)
+    assert found.credential == account.credential
+    assert await accounts.find("ann") is None
+    await accounts.rename(account.id, prepare("ANNA"))  # the same key, shown in another way
+
+
+async def test_an_account_is_not_renamed_to_a_name_that_is_taken(accounts: Accounts) -> None:
+    ann, bob = await register(accounts, "ann"), await register(accounts, "bob")
+    with pytest.raises(NameTaken):
+        await accounts.rename(ann.id, prepare("BOB"))
+    assert await accounts.find("ann") == ann
+    assert await accounts.find("bob") == bob
+
+
+async def test_a_replaced_credential_begins_an_epoch(accounts: Accounts) -> None:
+    account, other = await register(accounts, "ann"), await register(accounts, "bob")
+    await accounts.replace_credential(account.id, TYPE, b"another")
+    found = await accounts.find("ann")
+    assert found is not None
+    assert (found.credential, found.epoch) == (b"another", account.epoch + 1)
+    assert await accounts.find("bob") == other
+
+
+async def test_nothing_is_left_of_a_removed_account_and_its_number_is_not_given_again(accounts: Accounts) -> None:
+    account = await register(accounts, "ann")
+    await accounts.remove(account.id)
+    assert await accounts.find("ann") is None
+    assert await accounts.epoch(account.id) is None
+    assert await accounts.overviews() == []
+    again = await register(accounts, "ann")
+    assert again.id > account.id

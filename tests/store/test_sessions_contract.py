@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from antiphon.errors import TryLater
-from antiphon.store.contracts import SessionRecord, Sessions
+from antiphon.store.contracts import REVOCATIONS_KEPT, SessionRecord, Sessions
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -105,3 +105,102 @@ async def test_a_closed_store_says_try_later(sessions: Sessions) -> None:
         await sessions.find(b"one")
     with pytest.raises(TryLater):
         await opened(sessions, record(b"two"))
+
+
+# --- ended from outside -------------------------------------------------------------------------------------
+
+
+async def told(sessions: Sessions, after: int = 0) -> list[tuple[bytes | None, int | None, str | None, str]]:
+    return [
+        (entry.fingerprint, entry.account_id, entry.owner, entry.reason)
+        for entry in await sessions.revocations(after)
+    ]
+
+
+async def test_a_revoked_session_is_over_and_followers_are_told(sessions: Sessions) -> None:
+    await opened(sessions, record(b"one"))
+    await opened(sessions, record(b"two"))
+    assert await sessions.revoke(b"one", "revoked", NOON) is True
+    assert await sessions.revoke(b"one", "revoked", NOON) is False
+    assert [each.fingerprint for each in await sessions.all()] == [b"two"]
+    assert (await told(sessions))[0] == (b"one", None, None, "revoked")
+
+
+async def test_all_sessions_of_an_account_are_revoked_and_no_others(sessions: Sessions) -> None:
+    await opened(sessions, record(b"one"))
+    await opened(sessions, record(b"two"))
+    await opened(sessions, record(b"other", account_id=8))
+    assert await sessions.revoke_account(7, "disabled", NOON) == 2
+    assert await sessions.revoke_account(7, "disabled", NOON) == 0
+    assert [each.fingerprint for each in await sessions.all()] == [b"other"]
+    assert await told(sessions) == [(None, 7, None, "disabled")] * 2  # twice: the first may not have been heard
+
+
+async def test_revocations_are_numbered_upwards_and_read_from_any_number_on(sessions: Sessions) -> None:
+    assert await sessions.position() == 0
+    for reason in ("first", "second", "third"):
+        await sessions.revoke(b"one", reason, NOON)
+    numbers = [entry.id for entry in await sessions.revocations(0)]
+    assert numbers == sorted(set(numbers))
+    assert [entry.reason for entry in await sessions.revocations(numbers[0])] == ["second", "third"]
+    assert await sessions.position() == numbers[-1]
+
+
+async def test_old_revocations_are_forgotten_and_their_numbers_not_given_again(sessions: Sessions) -> None:
+    await sessions.revoke(b"one", "old", NOON)
+    newest = await sessions.position()
+    await sessions.forget(NOON + REVOCATIONS_KEPT - MINUTE)
+    assert len(await sessions.revocations(0)) == 1
+    await sessions.forget(NOON + REVOCATIONS_KEPT)
+    assert await sessions.revocations(0) == []
+    await sessions.revoke(b"one", "new", NOON)
+    assert [entry.reason for entry in await sessions.revocations(newest)] == ["new"]
+
+
+async def test_a_session_that_is_taken_up_elsewhere_is_taken_from_its_server(sessions: Sessions) -> None:
+    await opened(sessions, record(b"one", owner="first"))
+    await opened(sessions, record(b"two", owner="first"))
+    position = await sessions.claim(b"one", "second", "192.0.2.1", NOON + MINUTE)
+    assert await sessions.find(b"one") == record(
+        b"one", owner="second", address="192.0.2.1", seen_at=NOON + MINUTE
+    )
+    assert await told(sessions) == [(b"one", None, "second", "replaced")]
+    assert position == await sessions.position()
+
+
+async def test_nobody_is_told_of_a_session_that_its_own_server_takes_up_or_none_held(sessions: Sessions) -> None:
+    await opened(sessions, record(b"one", owner="first"))
+    assert await sessions.claim(b"one", "first", "::1", NOON) == 0
+    await sessions.released(b"one", "first", NOON)
+    assert await sessions.claim(b"one", "second", "::1", NOON) == 0
+    assert await sessions.revocations(0) == []
+
+
+async def test_a_session_that_is_over_cannot_be_taken_up(sessions: Sessions) -> None:
+    assert await sessions.claim(b"one", "first", "::1", NOON) is None
+    assert await sessions.find(b"one") is None
+
+
+async def test_a_server_that_has_lost_a_session_neither_releases_nor_ends_it(sessions: Sessions) -> None:
+    await opened(sessions, record(b"one", owner="second"))
+    await sessions.released(b"one", "first", NOON + MINUTE)
+    await sessions.end(b"one", "first")
+    assert await sessions.find(b"one") == record(b"one", owner="second")
+
+
+async def test_one_session_too_many_ends_the_oldest_of_the_account(sessions: Sessions) -> None:
+    await opened(sessions, record(b"other", account_id=8, opened_at=NOON - DAY))
+    for number, name in enumerate((b"one", b"two", b"three")):
+        await opened(sessions, record(name, opened_at=NOON + number * MINUTE), most=3)
+    assert await sessions.revocations(0) == []
+    position = await opened(sessions, record(b"four", opened_at=NOON + 3 * MINUTE), most=3)
+    assert {each.fingerprint for each in await sessions.all()} == {b"other", b"two", b"three", b"four"}
+    assert await told(sessions) == [(b"one", None, None, "too-many")]
+    assert position == await sessions.position()
+
+
+async def test_sessions_that_nobody_holds_any_more_make_room_first(sessions: Sessions) -> None:
+    await opened(sessions, record(b"held", opened_at=NOON - MINUTE, seen_at=NOON))
+    await opened(sessions, record(b"left", opened_at=NOON, seen_at=NOON - MINUTE))
+    await opened(sessions, record(b"new"), most=2, unheld_by=NOON - MINUTE)
+    assert {each.fingerprint for each in await sessions.all()} == {b"held", b"new"}

@@ -32,11 +32,11 @@ class Follower:
         """Apply what is new; a store that is away is told of once, and its return too."""
         try:
             revoked = await self._sessions.follow()
-        except Exception as error:  # noqa: BLE001 - a fault here must not leave sessions open for ever
+        except Exception as error:  # a fault here must not leave sessions open for ever
             if not self._away:
                 self._away = True
                 code = error.code if isinstance(error, AntiphonError) else "fault"
-                self.log.error("revocations-unread", code=code, exc_info=error)
+                self.log.exception("revocations-unread", code=code)
             return
         if self._away:
             self._away = False

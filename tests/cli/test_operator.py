@@ -1,0 +1,355 @@
+"""`antiphon accounts` and `antiphon sessions` as processes, beside a server process with a client in session."""
+
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from antiphon.wire.bodies import Bye, Error
+from support.documents import read, table
+from support.processes import PASSWORD, ServerProcess, run_antiphon
+from support.raw import RawClient
+from support.serving import in_session, seed
+from support.terminal import Terminal
+
+SOON = 1.0
+"""Seconds from the end of an act to the end of the connection (promise 17)."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    seed(tmp_path / "data", "bob")
+    with ServerProcess(tmp_path / "data", "--plain") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server on which nothing is changed."""
+    folder = tmp_path_factory.mktemp("unchanged") / "data"
+    seed(folder, "bob")
+    with ServerProcess(folder, "--plain") as running:
+        yield running
+
+
+def act(server: ServerProcess, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return run_antiphon(*arguments, "--data", server.folder, home=server.folder.parent, stdin=stdin)
+
+
+def told(server: ServerProcess, *arguments: str | Path, stdin: str = "") -> Any:
+    """Return what an act tells as JSON."""
+    done = act(server, *arguments, "--json", stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def signs_in(server: ServerProcess, name: str, password: str = PASSWORD) -> bool:
+    with RawClient(server.address) as client:
+        client.hello()
+        return not isinstance(client.authenticate(name, password), Error)
+
+
+def session_id(server: ServerProcess, name: str) -> str:
+    (session,) = told(server, "sessions", "list", name)
+    return str(session["id"])
+
+
+class Watched:
+    """A client in session, and when its connection ended."""
+
+    def __init__(self, client: RawClient) -> None:
+        self.client = client
+        self.said: Any = None
+        self.ended_at = 0.0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.client.sock.settimeout(30)
+        self.said = self.client.body()
+        self.client.closed()
+        self.ended_at = monotonic()
+
+    def ended(self, since: float) -> None:
+        """See that it was cut within a second of `since`, with the reason."""
+        self._thread.join()
+        assert self.said == Bye(reason="revoked")
+        assert self.ended_at - since < SOON
+
+
+ACTS = [
+    ("accounts", "disable", "ann"),
+    ("accounts", "remove", "ann"),
+    ("accounts", "password", "ann"),
+    ("accounts", "rename", "ann", "anna"),
+    ("sessions", "revoke", "--account", "ann"),
+    ("sessions", "revoke", "--all"),
+    ("sessions", "revoke", "ID"),
+]
+REASONS = ["disabled", "removed", "password", "renamed", "revoked", "revoked", "revoked"]
+
+
+@pytest.mark.parametrize(("command", "reason"), list(zip(ACTS, REASONS, strict=True)))
+def test_an_act_cuts_the_session_within_a_second_and_for_good(
+    tmp_path: Path, command: tuple[str, ...], reason: str
+) -> None:
+    (token,) = seed(tmp_path / "data")
+    (other,) = seed(tmp_path / "data", "bob") if "--all" not in command else (b"",)
+    with ServerProcess(tmp_path / "data", "--plain") as server:
+        with in_session(server.address, token) as client:
+            assert client.ask("hello") == "hello"
+            watched = Watched(client)
+            words = [session_id(server, "ann") if word == "ID" else word for word in command]
+            assert told(server, *words)["sessions_ended"] == 1
+            watched.ended(monotonic())
+        with RawClient(server.address) as again:
+            again.hello()
+            refused = again.resume(token)
+            assert isinstance(refused, Error)
+            assert refused.code == "session-ended"
+        if other:
+            with in_session(server.address, other) as bystander:
+                assert bystander.ask("hello") == "hello"
+        assert re.search(rf'session-revoked name="ann" address=127.0.0.1:\d+ reason="{reason}"', server.log)
+        assert re.search(r" revoked address=127.0.0.1:\d+", server.log)
+
+
+def test_two_servers_of_one_folder_both_cut(tmp_path: Path) -> None:
+    first, second = seed(tmp_path / "data", sessions=2)
+    with (
+        ServerProcess(tmp_path / "data", "--plain") as one,
+        ServerProcess(tmp_path / "data", "--plain") as two,
+        in_session(one.address, first) as here,
+        in_session(two.address, second) as there,
+    ):
+        clients = [Watched(here), Watched(there)]
+        assert told(one, "accounts", "disable", "ann")["sessions_ended"] == 2
+        done = monotonic()
+        for client in clients:
+            client.ended(done)
+
+
+# --- accounts -----------------------------------------------------------------------------------------------
+
+
+def test_an_added_account_signs_in_with_its_password_and_is_listed(server: ServerProcess) -> None:
+    assert told(server, "accounts", "add", "Ann", "--password-file", "-", stdin=PASSWORD) == {"name": "Ann"}
+    assert signs_in(server, "ann")
+    ann, bob = told(server, "accounts", "list")
+    assert (ann["name"], ann["registered_from"], ann["visited_from"]) == ("Ann", "operator", "127.0.0.1")
+    assert (bob["name"], bob["visited_at"], bob["refusals"]) == ("bob", None, 0)
+    assert [line.split("\t")[0] for line in act(server, "accounts", "list").stdout.splitlines()] == ["Ann", "bob"]
+
+
+def test_an_account_can_be_added_before_the_first_start(tmp_path: Path) -> None:
+    done = run_antiphon(
+        "accounts", "add", "ann", "--data", tmp_path / "data", home=tmp_path, ANTIPHON_PASSWORD=PASSWORD
+    )
+    assert done.returncode == 0, done.stderr
+    with ServerProcess(tmp_path / "data", "--plain") as server:
+        assert signs_in(server, "ann")
+
+
+def test_a_disabled_account_signs_in_no_more_until_it_is_enabled(server: ServerProcess) -> None:
+    for changed in (True, False):
+        assert told(server, "accounts", "disable", "BOB")["changed"] is changed
+    assert not signs_in(server, "bob")
+    assert told(server, "accounts", "show", "bob")["disabled"] is True
+    for changed in (True, False):
+        assert told(server, "accounts", "enable", "bob")["changed"] is changed
+    assert signs_in(server, "bob")
+
+
+def test_a_reset_password_is_shown_once_and_the_old_one_is_refused(server: ServerProcess) -> None:
+    done = act(server, "accounts", "password", "bob")
+    assert done.returncode == 0
+    made = done.stdout.removesuffix("\n")
+    assert re.fullmatch("([a-z]{5}-){4}[a-z]{5}", made)
+    assert signs_in(server, "bob", made)
+    assert not signs_in(server, "bob")
+    assert made not in server.log
+
+
+def test_a_renamed_account_keeps_its_password(server: ServerProcess) -> None:
+    assert told(server, "accounts", "rename", "bob", "Боб")["was"] == "bob"
+    assert signs_in(server, "боб")
+    assert not signs_in(server, "bob")
+
+
+def test_a_removed_account_is_gone_and_its_name_free(server: ServerProcess) -> None:
+    assert told(server, "accounts", "remove", "bob")["name"] == "bob"
+    assert told(server, "accounts", "list") == []
+    assert not signs_in(server, "bob")
+    told(server, "accounts", "add", "bob", "--password-file", "-", stdin="another password, long")
+    assert signs_in(server, "bob", "another password, long")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["accounts", "show", "nobody"], "There is no account “nobody” in"),
+        (["accounts", "disable", "nobody"], "There is no account “nobody” in"),
+        (["accounts", "enable", "nobody"], "There is no account “nobody” in"),
+        (["accounts", "remove", "nobody"], "There is no account “nobody” in"),
+        (["accounts", "password", "nobody"], "There is no account “nobody” in"),
+        (["accounts", "rename", "nobody", "ann"], "There is no account “nobody” in"),
+        (["accounts", "add", "bob", "--password-file", "-"], "There is an account “bob” already."),
+        (["accounts", "add", "a b", "--password-file", "-"], "“a b” cannot be a name"),
+        (["accounts", "add", "ann"], "The password is missing"),
+        (["accounts", "add", "ann", "--password-minimum", "7"], "--password-minimum must be at least 8."),
+        (["sessions", "list", "nobody"], "There is no account “nobody” in"),
+        (["sessions", "revoke", "--account", "nobody"], "There is no account “nobody” in"),
+        (["sessions", "revoke", "0123456789ab"], "There is no session “0123456789ab”."),
+        (["sessions", "revoke"], "Say which sessions to revoke"),
+        (["sessions", "revoke", "--all", "--account", "bob"], "Say which sessions to revoke"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
+    unchanged: ServerProcess, arguments: list[str], sentence: str
+) -> None:
+    done = act(unchanged, *arguments, stdin=PASSWORD if "-" in arguments else "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(sentence)
+    assert len(done.stderr.splitlines()) == 1
+    assert len(told(unchanged, "accounts", "list")) == len(told(unchanged, "sessions", "list")) == 1
+
+
+def test_a_short_password_is_refused_by_the_command(server: ServerProcess) -> None:
+    done = act(server, "accounts", "add", "ann", "--password-file", "-", stdin="fourteen chars")
+    assert done.returncode == 2
+    assert "fewer than 15 characters" in done.stderr
+
+
+def test_a_name_that_is_taken_is_not_given_by_renaming(server: ServerProcess) -> None:
+    told(server, "accounts", "add", "ann", "--password-file", "-", stdin=PASSWORD)
+    done = act(server, "accounts", "rename", "ann", "BOB")
+    assert (done.returncode, done.stderr.split(". ")[0]) == (2, "There is an account “BOB” already")
+
+
+@pytest.mark.parametrize("command", ["accounts list", "accounts disable ann", "sessions list"])
+def test_a_folder_without_accounts_is_an_error_and_is_not_made(tmp_path: Path, command: str) -> None:
+    done = run_antiphon(*command.split(), "--data", tmp_path / "slip", home=tmp_path)
+    assert done.returncode == 2
+    assert "no accounts are kept there" in done.stderr
+    assert not (tmp_path / "slip").exists()
+
+
+def test_a_variable_meant_for_the_client_names_no_account(server: ServerProcess) -> None:
+    done = run_antiphon(
+        "accounts", "disable", "--data", server.folder, home=server.folder.parent, ANTIPHON_NAME="bob"
+    )
+    assert done.returncode == 2
+    assert signs_in(server, "bob")
+
+
+def test_each_act_is_one_record_with_who_did_it(server: ServerProcess) -> None:
+    told(server, "accounts", "add", "ann", "--password-file", "-", stdin=PASSWORD)
+    for words in ("disable ann", "enable ann", "password ann", "rename ann anna", "remove anna"):
+        told(server, "accounts", *words.split())
+    told(server, "sessions", "revoke", "--account", "bob")
+    who = subprocess.check_output(["id", "-un"], text=True).strip()
+    acts = [line.split(" ", 2)[2] for line in server.log.splitlines() if f' by="{who}"' in line]
+    assert [line.split()[0] for line in acts] == [
+        "account-added", "account-disabled", "account-enabled", "password-reset", "account-renamed",
+        "account-removed", "sessions-revoked",
+    ]  # fmt: skip
+    assert 'name="anna" was="ann"' in acts[4]
+    assert PASSWORD not in server.log
+
+
+def test_an_act_that_cannot_be_logged_is_not_done(server: ServerProcess) -> None:
+    done = act(server, "accounts", "disable", "bob", "--log", server.folder)
+    assert done.returncode == 2
+    assert signs_in(server, "bob")
+
+
+# --- sessions -----------------------------------------------------------------------------------------------
+
+
+def test_the_list_shows_who_is_there_and_who_was(tmp_path: Path) -> None:
+    held, left = seed(tmp_path / "data", sessions=2)
+    assert held != left
+    with ServerProcess(tmp_path / "data", "--plain") as server, in_session(server.address, held):
+        sessions = told(server, "sessions", "list")
+        assert sorted(session["connected"] for session in sessions) == [False, True]
+        assert {session["name"] for session in sessions} == {"ann"}
+        (here,) = (session for session in sessions if session["connected"])
+        assert here["address"].startswith("127.0.0.1:")
+        assert told(server, "accounts", "show", "ann")["sessions"] == sessions
+        lines = act(server, "sessions", "list", "ann").stdout.splitlines()
+        assert [line.split("\t")[0] for line in lines] == [session["id"] for session in sessions]
+        for token in (held, left):
+            assert token.hex() not in json.dumps(sessions)
+
+
+# --- how it is told -----------------------------------------------------------------------------------------
+
+
+def test_the_JSON_has_the_fields_that_are_documented(tmp_path: Path) -> None:  # noqa: N802 - its name
+    seed(tmp_path / "data")
+    acts = {
+        "accounts list": [],
+        "sessions list": [],
+        "accounts show": ["ann"],
+        "accounts disable": ["ann"],
+        "accounts enable": ["ann"],
+        "accounts password": ["ann"],
+        "sessions revoke": ["--all"],
+        "accounts rename": ["ann", "anna"],
+        "accounts remove": ["anna"],
+        "accounts add": ["bob"],
+    }
+    given = {}
+    for command, words in acts.items():
+        done = run_antiphon(
+            *command.split(),
+            *words,
+            "--json",
+            "--data",
+            tmp_path / "data",
+            home=tmp_path,
+            ANTIPHON_PASSWORD=PASSWORD,
+        )
+        found = json.loads(done.stdout)
+        given[command] = set(found[0] if isinstance(found, list) else found)
+    rows: dict[str, str] = dict(table(read("docs/operating.md"), "command", "JSON"))  # type: ignore[arg-type] # pairs
+    assert set(rows) == set(given)
+    account = set(given["accounts list"])
+    for command, fields in given.items():
+        listed = set(re.findall(r"[a-z_]+", rows[command].partition("list of ")[2] or rows[command]))
+        if command == "accounts show":
+            assert fields == account | {"sessions"}
+        else:
+            assert fields == listed, command
+
+
+def test_on_a_terminal_a_list_is_a_table_with_headings(server: ServerProcess, tmp_path: Path) -> None:
+    with Terminal(
+        "accounts", "list", "--data", server.folder, "--lang", "ru", home=tmp_path, COLUMNS="120"
+    ) as terminal:
+        terminal.shows("Последний вход", "bob")
+        assert terminal.ends() == 0
+
+
+def test_on_a_terminal_the_password_is_typed_hidden_and_removing_asks_first(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    with Terminal("accounts", "add", "ann", "--data", server.folder, home=tmp_path) as terminal:
+        terminal.answer("New password: ", PASSWORD)
+        terminal.answer("Once more: ", PASSWORD)
+        terminal.shows("can sign in now")
+        assert terminal.ends() == 0
+        assert PASSWORD not in terminal.screen
+    assert signs_in(server, "ann")
+    with Terminal("accounts", "remove", "ann", "--data", server.folder, home=tmp_path) as terminal:
+        terminal.answer("for good? [y/N]: ", "n")
+        terminal.shows("Nothing was removed")
+        assert terminal.ends() == 2
+    assert signs_in(server, "ann")
