@@ -12,7 +12,7 @@ from antiphon import __version__
 from antiphon.settings import ClientSettings, ServerSettings
 from support.processes import ANTIPHON, ServerProcess, clean_environment, run_antiphon
 
-COMMANDS = ["serve", "connect", "demo"]
+COMMANDS = ["serve", "connect", "demo", "accounts", "sessions"]
 COMMON = {"lang", "config", "no-input", "verbose"}
 
 

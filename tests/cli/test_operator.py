@@ -342,14 +342,14 @@ def test_on_a_terminal_the_password_is_typed_hidden_and_removing_asks_first(
     server: ServerProcess, tmp_path: Path
 ) -> None:
     with Terminal("accounts", "add", "ann", "--data", server.folder, home=tmp_path) as terminal:
-        terminal.answer("New password: ", PASSWORD)
-        terminal.answer("Once more: ", PASSWORD)
+        terminal.answer("New password:", PASSWORD)
+        terminal.answer("Once more:", PASSWORD)
         terminal.shows("can sign in now")
         assert terminal.ends() == 0
         assert PASSWORD not in terminal.screen
     assert signs_in(server, "ann")
     with Terminal("accounts", "remove", "ann", "--data", server.folder, home=tmp_path) as terminal:
-        terminal.answer("for good? [y/N]: ", "n")
+        terminal.answer("for good? [y/N]:", "n")
         terminal.shows("Nothing was removed")
         assert terminal.ends() == 2
     assert signs_in(server, "ann")
