@@ -189,9 +189,7 @@ class SessionKeeper:
         self.applied = await self._store.position()
 
     def _concerned(self, entry: Revocation) -> list[Session]:
-        """Return the sessions held here that a revocation takes away."""
-        if entry.owner == self._owner:
-            return []
+        """Return the sessions held here that a revocation takes away; our own taking over is at its position."""
         if entry.fingerprint is not None:
             sought = [held] if (held := self._held.get(entry.fingerprint)) else []
         else:
