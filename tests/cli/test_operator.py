@@ -15,7 +15,7 @@ from antiphon.wire.bodies import Bye, Error
 from support.documents import read, table
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
-from support.serving import in_session, seed
+from support.serving import fail, in_session, seed
 from support.terminal import Terminal
 
 SOON = 1.0
@@ -165,6 +165,14 @@ def test_a_disabled_account_signs_in_no_more_until_it_is_enabled(server: ServerP
     for changed in (True, False):
         assert told(server, "accounts", "enable", "bob")["changed"] is changed
     assert signs_in(server, "bob")
+
+
+@pytest.mark.parametrize("act", ["enable", "password"])
+def test_an_operator_unlocks_a_name_that_others_have_guessed_at(server: ServerProcess, act: str) -> None:
+    fail(server.folder, "bob", 100)
+    assert not signs_in(server, "bob")
+    result = told(server, "accounts", act, "bob")
+    assert signs_in(server, "bob", result.get("passphrase", PASSWORD))
 
 
 def test_a_reset_password_is_shown_once_and_the_old_one_is_refused(server: ServerProcess) -> None:

@@ -139,6 +139,8 @@ def test_a_port_that_was_taken_is_told_of(tmp_path: Path, taken: int) -> None:
     with Terminal("serve", "--data", data, "--port", str(taken), home=tmp_path) as terminal:
         block = terminal.matches(pattern_of_block(data, f", because {taken} was taken"))
         assert int(block["port"]) > taken
+        terminal.press("\x03")  # what is in the log is whole when the server has ended
+        terminal.ends()
     assert f"moved_from={taken}" in (data / "server.log").read_text()
 
 
@@ -156,6 +158,8 @@ def test_the_console_of_a_russian_speaks_russian_and_the_log_english(tmp_path: P
         terminal.answer("Порт [7862]:", "0")
         terminal.shows("localhost", "server.log")
         assert "listens" not in terminal.screen
+        terminal.press("\x03")
+        terminal.ends()
     assert " listening " in (tmp_path / "d" / "server.log").read_text()
 
 

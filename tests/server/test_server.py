@@ -137,6 +137,8 @@ async def test_a_stop_that_is_cancelled_still_closes_everything(
 class Nobody:
     """A holder that is gone."""
 
+    address = "127.0.0.1:1"
+
     def lose(self, reason: str) -> None:
         """Hear of it."""
 

@@ -88,7 +88,7 @@ def disable(account: Account, /, *, place: ActPlace = ActPlace(), common: Common
 
 @app.command
 def enable(account: Account, /, *, place: ActPlace = ActPlace(), common: Common = Common()) -> int:
-    """Let a disabled account in again.
+    """Let an account in again that was disabled, or locked after too many failed sign-ins.
 
     For example:
         antiphon accounts enable ann
@@ -220,6 +220,7 @@ async def _enable(place: ActPlace, console: Console, name: str) -> int:
     async with acting(place) as (here, log):
         account = await here.account(name)
         changed = await here.store.accounts.set_disabled(account.id, disabled=False)
+        await here.forgive(account)
         log.info("account-enabled", name=account.display, by=operator())
     tell(
         console,
@@ -260,6 +261,7 @@ async def _password(place: ActPlace, console: Console, name: str) -> int:
         ring = here.folder.key_ring(os.urandom)
         credential = seal(ring, _verifier(made), account.id, os.urandom)
         await here.store.accounts.replace_credential(account.id, SCRAM_SHA_256, credential)
+        await here.forgive(account)
         ended = await here.end_sessions(account, "password")
         log.info("password-reset", name=account.display, by=operator(), sessions=ended)
     tell(

@@ -18,6 +18,7 @@ from cyclopts import Parameter
 
 from antiphon.errors import AccountUnknown, FolderUnusable, Problem
 from antiphon.identity.names import prepare
+from antiphon.identity.throttle import name_mark
 from antiphon.language import N_
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.printable import printable
@@ -69,6 +70,11 @@ class Opened:
         if account is None:
             raise AccountUnknown(name=name, path=str(self.folder.path))
         return account
+
+    async def forgive(self, account: Account) -> None:
+        """Forget the failed sign-ins of an account, and with them any wait or lock."""
+        ring = self.folder.key_ring(os.urandom)
+        await self.store.sessions.forgive(name_mark(account.key, ring.mock_key))
 
     async def end_sessions(self, account: Account, reason: str) -> int:
         """End all sessions of an account, behind the change that begins its new epoch; return how many."""
