@@ -301,7 +301,7 @@ class Connection(asyncio.Protocol):
             return
         if self._debug:
             self._log_size("sent", id, answer)
-        self._send(data)
+        self._outbox.add(data)
 
     def _log_size(self, event: str, id: int, message: Payload) -> None:
         size = len(message.encode() if isinstance(message, str) else message)

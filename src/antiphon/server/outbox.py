@@ -48,23 +48,21 @@ class Outbox:
     def flush(self) -> None:
         """Write what waits, batch by batch, until the transport can take no more."""
         while self._parts and not self.paused:
-            data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            # Before writing: the transport may call us back from within.
-            if len(data) <= BATCH_LIMIT:
-                self._parts, self._size = [], 0
-            else:
-                self._parts, self._size = [data[BATCH_LIMIT:]], len(data) - BATCH_LIMIT
+            parts, size = self._parts, self._size
+            self._parts, self._size = [], 0  # before writing: the transport may call us back from within
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            if size > BATCH_LIMIT:
+                self._parts, self._size = [data[BATCH_LIMIT:]], size - BATCH_LIMIT
                 data = data[:BATCH_LIMIT]
-            self._write(data)
+            self._written += len(data)
+            self.spoke = True
+            self._transport.write(data)
 
     def finish(self) -> None:
         """Write everything, whether or not the transport can take it: nothing comes after this."""
         data = b"".join(self._parts)
         self._parts, self._size = [], 0
         if data:
-            self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        self._written += len(data)
-        self.spoke = True
-        self._transport.write(data)
+            self._written += len(data)
+            self.spoke = True
+            self._transport.write(data)
