@@ -1,6 +1,7 @@
 """A store that fails inside the sign-in: nobody gets in by it, and everybody inside talks on (promise 19)."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -190,3 +191,21 @@ def test_a_link_lost_while_the_store_cannot_answer_keeps_the_session(
         assert client.ask("x") == "x"
     with server.session(token) as client:
         client.leave()
+
+
+def test_why_the_store_could_not_answer_is_in_the_log_and_not_at_the_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(key: str) -> NoReturn:
+        raise TryLater from OSError("the disk is gone")
+
+    with serving(tmp_path / "data", plain=True) as server, server.client() as client:
+        client.hello()
+        monkeypatch.setattr(server.server._context.accounts, "find", failing)
+        error = refused(client.authenticate("ann", PASSWORD))
+        assert error.code == "try-later"
+        assert "disk" not in error.text + error.hint
+    log = server.server.log_path.read_text("utf-8")  # whole, now that the server has stopped
+    (record,) = [line for line in log.splitlines() if " error sign-in-failed " in line]
+    assert 'code="try-later"' in record
+    assert "the disk is gone" in record
