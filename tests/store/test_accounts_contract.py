@@ -7,7 +7,7 @@ import pytest
 
 from antiphon.errors import NameTaken, TryLater
 from antiphon.identity.names import prepare
-from antiphon.store.contracts import Account, Accounts, Visit
+from antiphon.store.contracts import Account, Accounts, NewAccount, Visit
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 TYPE = "SCRAM-SHA-256"
@@ -199,3 +199,73 @@ async def test_nothing_is_left_of_a_removed_account_and_its_number_is_not_given_
     assert await accounts.overviews() == []
     again = await register(accounts, "ann")
     assert again.id > account.id
+
+
+def new(name: str, *, days: int | None = None) -> NewAccount:
+    expires_at = None if days is None else NOON + timedelta(days=days)
+    return NewAccount(
+        name=prepare(name), seal=seal, credential_type=TYPE, must_change=days is not None, expires_at=expires_at
+    )
+
+
+async def test_many_accounts_are_added_at_once_each_as_it_was_given(accounts: Accounts) -> None:
+    added = await accounts.add([new("Ann"), new("Bob", days=14)], NOON, "import")
+    assert added == [await accounts.find("ann"), await accounts.find("bob")]
+    assert [account.must_change for account in added] == [False, True]
+    assert [account.expires_at for account in added] == [None, NOON + timedelta(days=14)]
+    assert [overview.expires_at for overview in await accounts.overviews()] == [None, NOON + timedelta(days=14)]
+
+
+@pytest.mark.parametrize("names", [("ann", "zoe", "BOB"), ("ann", "zoe", "ANN")], ids=["taken", "twice"])
+async def test_of_many_accounts_none_is_added_where_one_cannot_be(accounts: Accounts, names: list[str]) -> None:
+    await register(accounts, "bob")
+    with pytest.raises(NameTaken):
+        await accounts.add([new(name) for name in names], NOON, "import")
+    assert [overview.name for overview in await accounts.overviews()] == ["bob"]
+
+
+async def test_a_new_credential_does_not_expire_and_says_whether_it_must_be_changed(accounts: Accounts) -> None:
+    (account,) = await accounts.add([new("ann", days=14)], NOON, "import")
+    for must_change in (True, False):
+        epoch = await accounts.replace_credential(account.id, TYPE, b"new", must_change=must_change)
+        found = await accounts.find("ann")
+        assert found
+        assert (found.credential, found.must_change, found.expires_at) == (b"new", must_change, None)
+        assert found.epoch == epoch
+    assert epoch == account.epoch + 2
+
+
+async def test_imports_remain_until_they_are_changed_or_over(accounts: Accounts) -> None:
+    assert not await accounts.imports(NOON)
+    first, _ = await accounts.add([new("ann", days=14), new("bob", days=7)], NOON, "import")
+    assert await accounts.imports(NOON + timedelta(days=13))
+    assert not await accounts.imports(NOON + timedelta(days=14))
+    await accounts.replace_credential(first.id, TYPE, b"new")
+    assert await accounts.imports(NOON)
+    assert not await accounts.imports(NOON + timedelta(days=7))
+
+
+async def test_all_credentials_are_sealed_again_in_batches_and_no_epoch_begins(accounts: Accounts) -> None:
+    before = [await register(accounts, name) for name in ("ann", "bob", "zoe")]
+    after, batches = 0, 0
+    while (last := await accounts.reseal(lambda number, sealed: sealed + b", again", after, 2)) is not None:
+        after, batches = last, batches + 1
+    assert batches == 2
+    for account in before:
+        found = await accounts.find(account.key)
+        assert found
+        assert found.credential == seal(account.id) + b", again"
+        assert found.epoch == account.epoch
+
+
+async def test_a_batch_that_cannot_be_sealed_again_is_left_as_it_is(accounts: Accounts) -> None:
+    before = [await register(accounts, name) for name in ("ann", "bob")]
+
+    def renew(number: int, sealed: bytes) -> bytes:
+        if number == before[1].id:
+            raise LookupError(number)
+        return b"lost"
+
+    with pytest.raises(LookupError):
+        await accounts.reseal(renew, 0, 10)
+    assert [await accounts.find(account.key) for account in before] == before

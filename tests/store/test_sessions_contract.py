@@ -136,6 +136,17 @@ async def test_all_sessions_of_an_account_are_revoked_and_no_others(sessions: Se
     assert await told(sessions) == [(None, 7, None, "disabled")] * 2  # twice: the first may not have been heard
 
 
+async def test_all_sessions_of_an_account_but_one_are_revoked_and_that_one_goes_on(sessions: Sessions) -> None:
+    for fingerprint in (b"one", b"two", b"three"):
+        await opened(sessions, record(fingerprint))
+    await opened(sessions, record(b"other", account_id=8))
+    assert await sessions.revoke_others(7, b"two", 4, "password", NOON) == 2
+    assert await sessions.find(b"two") == record(b"two", epoch=4)
+    assert {each.fingerprint for each in await sessions.all()} == {b"two", b"other"}
+    entries = sorted(await told(sessions), key=str)
+    assert entries == [(b"one", None, None, "password"), (b"three", None, None, "password")]
+
+
 async def test_revocations_are_numbered_upwards_and_read_from_any_number_on(sessions: Sessions) -> None:
     assert await sessions.position() == 0
     for reason in ("first", "second", "third"):

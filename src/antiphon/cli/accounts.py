@@ -260,7 +260,7 @@ async def _password(place: ActPlace, console: Console, name: str) -> int:
         account = await here.account(name)
         ring = here.folder.key_ring(os.urandom)
         credential = seal(ring, _verifier(made), account.id, os.urandom)
-        await here.store.accounts.replace_credential(account.id, SCRAM_SHA_256, credential)
+        await here.store.accounts.replace_credential(account.id, SCRAM_SHA_256, credential, must_change=True)
         await here.forgive(account)
         ended = await here.end_sessions(account, "password")
         log.info("password-reset", name=account.display, by=operator(), sessions=ended)
@@ -310,4 +310,6 @@ def _told(overview: Overview) -> Record:
         "visited_at": moment(overview.visited_at),
         "visited_from": overview.visited_from,
         "refusals": overview.refusals,
+        "must_change": overview.must_change,
+        "expires_at": moment(overview.expires_at),
     }

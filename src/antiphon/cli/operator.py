@@ -23,8 +23,8 @@ from antiphon.language import N_
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.printable import printable
 from antiphon.server.folder import ACCOUNTS_FILE, DataFolder, data_folder
-from antiphon.store.contracts import Account
-from antiphon.store.sql import SqlStore, open_sqlite
+from antiphon.store.contracts import Account, Store
+from antiphon.store.sql import open_sqlite
 from antiphon.terminal.console import Console
 
 Record = dict[str, Any]
@@ -57,7 +57,7 @@ class Opened:
     """A data folder whose store is open."""
 
     folder: DataFolder
-    store: SqlStore
+    store: Store
 
     async def account(self, name: str) -> Account:
         """Return the account with a name.

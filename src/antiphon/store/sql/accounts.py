@@ -1,14 +1,14 @@
 """Accounts in SQL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from antiphon.errors import NameTaken
 from antiphon.identity.names import Name
-from antiphon.store.contracts import Account, Overview, Visit
+from antiphon.store.contracts import Account, NewAccount, Overview, Visit
 from antiphon.store.sql.engine import Database
 from antiphon.store.sql.schema import ACCOUNTS, CREDENTIALS
 
@@ -25,6 +25,8 @@ _FIND = (
         ACCOUNTS.c.epoch,
         CREDENTIALS.c.type.label("credential_type"),
         CREDENTIALS.c.data.label("credential"),
+        CREDENTIALS.c.must_change,
+        CREDENTIALS.c.expires_at,
     )
     .join_from(ACCOUNTS, CREDENTIALS)
     .where(ACCOUNTS.c.key == bindparam("sought"))
@@ -48,16 +50,22 @@ _VISIT = (
 
 _REFUSE = update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(refusals=ACCOUNTS.c.refusals + 1)
 
-_OVERVIEWS = select(
-    ACCOUNTS.c.id,
-    ACCOUNTS.c.display.label("name"),
-    ACCOUNTS.c.disabled,
-    ACCOUNTS.c.registered_at,
-    ACCOUNTS.c.registered_from,
-    ACCOUNTS.c.visited_at,
-    ACCOUNTS.c.visited_from,
-    ACCOUNTS.c.refusals,
-).order_by(ACCOUNTS.c.key)
+_OVERVIEWS = (
+    select(
+        ACCOUNTS.c.id,
+        ACCOUNTS.c.display.label("name"),
+        ACCOUNTS.c.disabled,
+        ACCOUNTS.c.registered_at,
+        ACCOUNTS.c.registered_from,
+        ACCOUNTS.c.visited_at,
+        ACCOUNTS.c.visited_from,
+        ACCOUNTS.c.refusals,
+        CREDENTIALS.c.must_change,
+        CREDENTIALS.c.expires_at,
+    )
+    .join_from(ACCOUNTS, CREDENTIALS)
+    .order_by(ACCOUNTS.c.key)
+)
 
 _NEW_EPOCH = update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(epoch=ACCOUNTS.c.epoch + 1)
 
@@ -68,8 +76,26 @@ _RENAME = _NEW_EPOCH.values(key=bindparam("new_key"), display=bindparam("new_dis
 _REPLACE = (
     update(CREDENTIALS)
     .where(CREDENTIALS.c.account_id == bindparam("account"), CREDENTIALS.c.type == bindparam("credential_type"))
+    .values(data=bindparam("credential"), must_change=bindparam("change"), expires_at=None)
+)
+
+_SEALED = (
+    select(CREDENTIALS.c.account_id, CREDENTIALS.c.type, CREDENTIALS.c.data)
+    .where(CREDENTIALS.c.account_id > bindparam("after"))
+    .order_by(CREDENTIALS.c.account_id)
+    .limit(bindparam("most"))
+)
+
+_RESEAL = (
+    update(CREDENTIALS)
+    .where(CREDENTIALS.c.account_id == bindparam("account"), CREDENTIALS.c.type == bindparam("credential_type"))
     .values(data=bindparam("credential"))
 )
+
+_LOCK = update(ACCOUNTS).where(ACCOUNTS.c.id == 0).values(id=0)
+"""Changes nothing and locks other writers out: what is read behind it is what is overwritten."""
+
+_IMPORTS = select(exists().where(CREDENTIALS.c.expires_at > bindparam("at")))
 
 _REMOVE = delete(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account"))
 
@@ -85,27 +111,14 @@ class SqlAccounts:
         self, name: Name, seal: Callable[[int], bytes], credential_type: str, at: datetime, address: str
     ) -> Account:
         """See `contracts.Accounts`."""
+        new = NewAccount(name=name, seal=seal, credential_type=credential_type)
+        return await self._database.run(lambda connection: _add(connection, new, at, address))
 
-        def work(connection: Connection) -> Account:
-            row = {"key": name.key, "display": name.display, "registered_at": at, "registered_from": address}
-            try:
-                added = connection.execute(_ADD_ACCOUNT, row).one()
-            except IntegrityError:  # the key is all that must be unique
-                raise NameTaken(name=name.display) from None
-            credential = seal(added.id)
-            row = {"account_id": added.id, "type": credential_type, "data": credential}
-            connection.execute(_ADD_CREDENTIAL, row)
-            return Account(
-                id=added.id,
-                display=name.display,
-                key=name.key,
-                disabled=added.disabled,
-                epoch=added.epoch,
-                credential_type=credential_type,
-                credential=credential,
-            )
-
-        return await self._database.run(work)
+    async def add(self, accounts: Sequence[NewAccount], at: datetime, address: str) -> list[Account]:
+        """See `contracts.Accounts`."""
+        return await self._database.run(
+            lambda connection: [_add(connection, new, at, address) for new in accounts]
+        )
 
     async def find(self, key: str) -> Account | None:
         """See `contracts.Accounts`."""
@@ -159,15 +172,48 @@ class SqlAccounts:
 
         await self._database.run(work)
 
-    async def replace_credential(self, account_id: int, credential_type: str, credential: bytes) -> None:
+    async def replace_credential(
+        self, account_id: int, credential_type: str, credential: bytes, *, must_change: bool = False
+    ) -> int:
         """See `contracts.Accounts`."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
             connection.execute(_NEW_EPOCH, {"account": account_id})
-            values = {"account": account_id, "credential_type": credential_type, "credential": credential}
+            values = {
+                "account": account_id,
+                "credential_type": credential_type,
+                "credential": credential,
+                "change": must_change,
+            }
             connection.execute(_REPLACE, values)
+            return int(connection.execute(_EPOCH, {"account": account_id}).scalar_one())
 
-        await self._database.run(work)
+        return await self._database.run(work)
+
+    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:
+        """See `contracts.Accounts`."""
+
+        def work(connection: Connection) -> int | None:
+            connection.execute(_LOCK)
+            rows = connection.execute(_SEALED, {"after": after, "most": most}).all()
+            renewed = [
+                {
+                    "account": row.account_id,
+                    "credential_type": row.type,
+                    "credential": renew(row.account_id, row.data),
+                }
+                for row in rows
+            ]
+            if not renewed:
+                return None
+            connection.execute(_RESEAL, renewed)
+            return int(rows[-1].account_id)
+
+        return await self._database.run(work)
+
+    async def imports(self, at: datetime) -> bool:
+        """See `contracts.Accounts`."""
+        return await self._database.run(lambda connection: bool(connection.scalar(_IMPORTS, {"at": at})))
 
     async def remove(self, account_id: int) -> None:
         """See `contracts.Accounts`."""
@@ -176,3 +222,31 @@ class SqlAccounts:
     async def close(self) -> None:
         """See `contracts.Accounts`."""
         await self._database.close()
+
+
+def _add(connection: Connection, new: NewAccount, at: datetime, address: str) -> Account:
+    row = {"key": new.name.key, "display": new.name.display, "registered_at": at, "registered_from": address}
+    try:
+        added = connection.execute(_ADD_ACCOUNT, row).one()
+    except IntegrityError:  # the key is all that must be unique
+        raise NameTaken(name=new.name.display) from None
+    credential = new.seal(added.id)
+    row = {
+        "account_id": added.id,
+        "type": new.credential_type,
+        "data": credential,
+        "must_change": new.must_change,
+        "expires_at": new.expires_at,
+    }
+    connection.execute(_ADD_CREDENTIAL, row)
+    return Account(
+        id=added.id,
+        display=new.name.display,
+        key=new.name.key,
+        disabled=added.disabled,
+        epoch=added.epoch,
+        credential_type=new.credential_type,
+        credential=credential,
+        must_change=new.must_change,
+        expires_at=new.expires_at,
+    )

@@ -18,7 +18,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of a table; a database of a later version is refused."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,6 +69,8 @@ CREDENTIALS = Table(
     Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
     Column("type", Text, primary_key=True),
     Column("data", LargeBinary, nullable=False),
+    Column("must_change", Boolean, nullable=False, default=False),
+    Column("expires_at", UtcTime),
 )
 
 SESSIONS = Table(

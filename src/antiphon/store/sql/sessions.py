@@ -40,6 +40,10 @@ _RELEASE = _SEEN.where(SESSIONS.c.owner == bindparam("by")).values(owner=None)
 _END = delete(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought"))
 _END_OWN = _END.where(or_(SESSIONS.c.owner == bindparam("by"), SESSIONS.c.owner.is_(None)))
 _END_ACCOUNT = delete(SESSIONS).where(SESSIONS.c.account_id == bindparam("account"))
+_OTHERS = select(SESSIONS.c.fingerprint).where(
+    SESSIONS.c.account_id == bindparam("account"), SESSIONS.c.fingerprint != bindparam("sought")
+)
+_MOVE_ON = update(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought")).values(epoch=bindparam("begun"))
 _REVOKE = insert(REVOCATIONS)
 _REVOCATIONS = (
     select(*(REVOCATIONS.c[field.name] for field in fields(Revocation)))
@@ -120,6 +124,16 @@ class SqlSessions:
         def work(connection: Connection) -> int:
             connection.execute(_REVOKE, {"account_id": account_id, "reason": reason, "at": at})
             return connection.execute(_END_ACCOUNT, {"account": account_id}).rowcount
+
+        return await self._database.run(work)
+
+    async def revoke_others(self, account_id: int, spared: bytes, epoch: int, reason: str, at: datetime) -> int:
+        """See `contracts.Sessions`."""
+
+        def work(connection: Connection) -> int:
+            connection.execute(_MOVE_ON, {"sought": spared, "begun": epoch})  # first: it locks the others out
+            others = connection.scalars(_OTHERS, {"account": account_id, "sought": spared}).all()
+            return sum(_revoke(connection, fingerprint, reason, at) for fingerprint in others)
 
         return await self._database.run(work)
 

@@ -1,68 +1,19 @@
-"""What a server remembers: two contracts that every store fulfils, and the records that they give.
+"""What is remembered of sessions and failed sign-ins: the contract, and the records that it gives.
 
 A store keeps no clock: times are passed in and have a time zone, and whoever asks decides what has expired.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
-
-from antiphon.identity.names import Name
 
 COUNTED_NAMES = 65_536
 """Names whose failures are counted at once, give or take a few; the one that failed longest ago makes way."""
 KNOWN_SOURCES = 8
 """Addresses that are remembered of a name; the one that was used longest ago makes way."""
-
-STORE_SECONDS = 3.0
-"""Every method answers or raises `TryLater` within this time (promise 23)."""
 REVOCATIONS_KEPT = timedelta(days=1)
 """How long the log of revocations goes back: a server that cannot read it for longer may miss one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Account:
-    """Somebody who has registered."""
-
-    id: int
-    """at least 1, never given again; credentials are sealed with it as their associated data"""
-    display: str
-    """the name, as typed at registration"""
-    key: str
-    """the name, case-mapped: no two accounts have the same"""
-    disabled: bool
-    epoch: int
-    """sessions opened in another epoch are over"""
-    credential_type: str
-    credential: bytes = field(repr=False)
-    """sealed"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Overview:
-    """What an operator sees of an account; its credential is not among it."""
-
-    id: int
-    name: str
-    """as typed at registration, or at the last renaming"""
-    disabled: bool
-    registered_at: datetime
-    registered_from: str
-    visited_at: datetime | None
-    visited_from: str | None
-    refusals: int
-    """sign-ins refused since the last visit"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Visit:
-    """An earlier sign-in of an account."""
-
-    at: datetime
-    address: str
-    refusals: int
-    """sign-ins refused since then"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,62 +49,6 @@ class Revocation:
     """the server that took the one session over; None when it is over for everybody"""
     reason: str
     """one word, for the log"""
-
-
-class Accounts(Protocol):
-    """Accounts and their credentials; what a method has returned from survives a crash.
-
-    Every method raises `TryLater` when the store cannot do its work.
-    """
-
-    async def register(
-        self, name: Name, seal: Callable[[int], bytes], credential_type: str, at: datetime, address: str
-    ) -> Account:
-        """Add an account that nobody had, with one credential, in one transaction.
-
-        `seal` is called with the new account's number, once, and returns the credential as it is kept; what it
-        raises comes out, and nothing is added. `at` and `address` say when and from where.
-
-        Raises:
-            NameTaken: somebody has a name with the same key, or is getting it at this moment.
-        """
-
-    async def find(self, key: str) -> Account | None:
-        """Return the account whose name has this key."""
-
-    async def epoch(self, account_id: int) -> int | None:
-        """Return the epoch that an account is in, None when there is no such account."""
-
-    async def visited(self, account_id: int, at: datetime, address: str) -> Visit | None:
-        """Record a sign-in, and return the one before it with the refusals since; None at the first.
-
-        Reading and writing are one transaction; the refusals are counted from zero again.
-        """
-
-    async def refused(self, account_id: int) -> None:
-        """Count one refused sign-in; none is lost when many come at once."""
-
-    async def overviews(self) -> list[Overview]:
-        """Return all accounts, by the keys of their names."""
-
-    async def set_disabled(self, account_id: int, *, disabled: bool) -> bool:
-        """Disable or enable an account; return whether that was a change, which begins a new epoch."""
-
-    async def rename(self, account_id: int, name: Name) -> None:
-        """Give an account another name, and begin a new epoch: sessions carry the name.
-
-        Raises:
-            NameTaken: another account has a name with the same key.
-        """
-
-    async def replace_credential(self, account_id: int, credential_type: str, credential: bytes) -> None:
-        """Replace the sealed credential of one type, and begin a new epoch, in one transaction."""
-
-    async def remove(self, account_id: int) -> None:
-        """Forget an account and its credentials for good; its number is never given again."""
-
-    async def close(self) -> None:
-        """Let go of everything; every other method raises `TryLater` from here on. May be called again."""
 
 
 class Sessions(Protocol):
@@ -196,6 +91,12 @@ class Sessions(Protocol):
 
     async def revoke_account(self, account_id: int, reason: str, at: datetime) -> int:
         """Take all sessions of an account away; return how many there were."""
+
+    async def revoke_others(self, account_id: int, spared: bytes, epoch: int, reason: str, at: datetime) -> int:
+        """Take all sessions of an account away but the `spared` one; return how many there were.
+
+        The spared one, by its fingerprint, goes on in the `epoch` that has just begun.
+        """
 
     async def revocations(self, after: int) -> list[Revocation]:
         """Return the revocations with a higher number than `after`, in order."""

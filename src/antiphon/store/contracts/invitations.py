@@ -1,0 +1,58 @@
+"""What is remembered of invitations: rights to register one name, once, where registration is closed.
+
+A store keeps no clock: times are passed in and have a time zone, and whoever asks decides what has expired.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from antiphon.identity.names import Name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Invitation:
+    """A right to register a name, once."""
+
+    id: int
+    """at least 1, never given again"""
+    fingerprint: bytes = field(repr=False)
+    """keyed hash of the code, by which the invitation is found"""
+    display: str
+    """the name that it invites, as typed"""
+    key: str
+    """the name, case-mapped"""
+    made_at: datetime
+    made_by: str
+    """who was at work, for the log"""
+    expires_at: datetime
+    used_at: datetime | None
+    used_from: str | None
+
+
+class Invitations(Protocol):
+    """Invitations by the fingerprint of their code; what a method has returned from survives a crash.
+
+    Using one up is `Accounts.register`'s, in one transaction with the account. Every method raises `TryLater` when
+    the store cannot do its work.
+    """
+
+    async def invite(
+        self, fingerprint: bytes, name: Name, at: datetime, expires_at: datetime, by: str
+    ) -> Invitation:
+        """Keep a new invitation; an earlier one for the same name that was not used is gone."""
+
+    async def find(self, fingerprint: bytes) -> Invitation | None:
+        """Return an invitation, used or expired or not."""
+
+    async def withdraw(self, key: str) -> bool:
+        """Forget the unused invitation of the name with this key; return whether there was one."""
+
+    async def all(self) -> list[Invitation]:
+        """Return all invitations, the oldest first."""
+
+    async def forget(self, expired_by: datetime) -> None:
+        """Forget the invitations that had expired by then, used ones too."""
+
+    async def close(self) -> None:
+        """Let go of everything; every other method raises `TryLater` from here on. May be called again."""
