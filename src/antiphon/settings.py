@@ -81,6 +81,9 @@ class ServerSettings:
     heartbeat_seconds: float = _option(20.0, "Seconds of sending nothing after which a heartbeat is sent.")
     silence_seconds: float = _option(40.0, "Seconds of hearing nothing after which a connection is cut.")
     write_seconds: float = _option(10.0, "Seconds in which a peer must take what waits for it, or 64 KiB of it.")
+    service_seconds: float = _option(
+        60.0, "Seconds that a service may take for an answer, or for the next one of many."
+    )
     drain_seconds: float = _option(10.0, "Seconds that a stopping server gives to answers under way.")
 
     def __post_init__(self) -> None:
@@ -93,7 +96,7 @@ class ServerSettings:
         for name in (
             "session_unheld", "session_total", "entry_source", "registrations_source", "registrations_most",
             "handshake_seconds", "first_frame_seconds", "entry_seconds", "heartbeat_seconds", "silence_seconds",
-            "write_seconds",
+            "write_seconds", "service_seconds",
         ):  # fmt: skip
             _check_positive(_flag(name), getattr(self, name))
         _check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)

@@ -18,7 +18,7 @@ from antiphon.client.dial import dial as connect
 from antiphon.client.signin import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.errors import AntiphonError, ServerStopping
-from antiphon.wire.bodies import Bye
+from antiphon.wire.bodies import ServerBye
 from antiphon.wire.frames import Payload, encode_message
 from antiphon.wire.kinds import KIB
 from support.processes import PASSWORD, ServerProcess
@@ -92,7 +92,7 @@ def test_a_session_outlives_the_stop_of_its_server(data: Path) -> None:
     token = seed(data)[0]
     with ServerProcess(data) as process, in_session(process.address, token) as client:
         process.signal(signal.SIGTERM)
-        assert client.body() == Bye(reason="drained")
+        assert client.body() == ServerBye(reason="drained")
         client.send(client.conversation.bye("drained"))
         client.closed()
         assert process.wait(EXIT_WITHIN) == 0
@@ -112,7 +112,7 @@ def stopping(data: Path) -> Iterator[tuple[ServerProcess, RawClient]]:
         with in_session(process.address, token) as client:
             client.send(message(client.token)[:20])
             process.signal(signal.SIGTERM)
-            assert client.body() == Bye(reason="drained")
+            assert client.body() == ServerBye(reason="drained")
             yield process, client
         process.wait(EXIT_WITHIN)
 
@@ -149,7 +149,7 @@ def test_one_who_does_not_say_goodbye_delays_the_stop_by_the_drain_time_only(dat
         in_session(process.address, token) as client,
     ):
         process.signal(signal.SIGTERM)
-        assert client.body() == Bye(reason="drained")
+        assert client.body() == ServerBye(reason="drained")
         began = time.monotonic()
         assert process.wait(EXIT_WITHIN) == 0
         assert 0.5 < time.monotonic() - began < 10
@@ -175,7 +175,7 @@ def test_sigint_stops_in_order_and_exits_130(data: Path) -> None:
     token = seed(data)[0]
     with ServerProcess(data) as process, in_session(process.address, token) as client:
         process.signal(signal.SIGINT)
-        assert client.body() == Bye(reason="drained")
+        assert client.body() == ServerBye(reason="drained")
         client.send(client.conversation.bye("drained"))
         client.closed()
         assert process.wait(EXIT_WITHIN) == 130

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.wire.bodies import Bye, Error
+from antiphon.wire.bodies import Error, ServerBye
 from support.documents import read, table
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
@@ -80,7 +80,7 @@ class Watched:
     def ended(self, since: float) -> None:
         """See that it was cut within a second of `since`, with the reason."""
         self._thread.join()
-        assert self.said == Bye(reason="revoked")
+        assert self.said == ServerBye(reason="revoked")
         assert self.ended_at - since < SOON
 
 

@@ -14,7 +14,7 @@ import pytest
 from antiphon.cli.common import Common
 from antiphon.errors import Fault
 from antiphon.settings import ClientSettings, ServerSettings
-from antiphon.wire.bodies import Bye
+from antiphon.wire.bodies import ServerBye
 from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
@@ -186,7 +186,7 @@ def stopped_by_two_signals(folder: Path) -> int:
     with ServerProcess(folder / "impatient") as server, RawClient(server.address) as client:
         client.sign_in("ann", PASSWORD, new=True)
         server.signal(signal.SIGTERM)
-        assert client.body() == Bye(reason="drained")
+        assert client.body() == ServerBye(reason="drained")
         server.signal(signal.SIGTERM)
         return server.wait()
 

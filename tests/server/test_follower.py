@@ -12,7 +12,7 @@ from antiphon.errors import TryLater
 from antiphon.server.context import ServerContext
 from antiphon.server.sessions import SESSIONS_MOST
 from antiphon.store.sql import SqlStore, open_sqlite
-from antiphon.wire.bodies import Bye, Error, Welcome
+from antiphon.wire.bodies import Error, ServerBye, Welcome
 from support.processes import PASSWORD
 from support.raw import RawClient
 from support.serving import Serving, seed, serving
@@ -51,7 +51,7 @@ def revoke_all(data: Path) -> None:
 def cut(client: RawClient, reason: str = "revoked") -> None:
     """See the goodbye come in time, and the end behind it."""
     client.sock.settimeout(SOON)
-    assert client.body() == Bye(reason=reason)
+    assert client.body() == ServerBye(reason=reason)
     client.closed()
 
 

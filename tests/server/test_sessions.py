@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.wire.bodies import Bye, Error, Resume, Welcome
+from antiphon.wire.bodies import Error, Resume, ServerBye, Welcome
 from antiphon.wire.frames import HEADER, Frame, encode
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind
 from support.processes import PASSWORD, ServerProcess
@@ -223,7 +223,7 @@ def test_resume_answers_without_a_token(server: Serving, token: bytes) -> None:
 def test_a_resume_takes_the_session_away_from_the_connection_that_holds_it(server: Serving, token: bytes) -> None:
     with server.session(token) as old, server.session(token) as new:
         farewell = old.body()
-        assert farewell == Bye(reason="replaced")
+        assert farewell == ServerBye(reason="replaced")
         old.closed()
         assert new.ask("mine now") == "mine now"
 
@@ -305,7 +305,7 @@ def test_a_session_ends_after_its_time_in_all_also_while_it_is_in_use(tmp_path: 
             assert welcome.token is not None
             assert welcome.lifetimes.total == 1.5
             assert client.ask("x") == "x"
-            assert client.body() == Bye(reason="expired")
+            assert client.body() == ServerBye(reason="expired")
             client.closed()
             assert 1 < time.monotonic() - began < 5
         assert resumed(server, welcome.token) == "session-ended"

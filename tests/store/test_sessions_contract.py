@@ -147,6 +147,23 @@ async def test_all_sessions_of_an_account_but_one_are_revoked_and_that_one_goes_
     assert entries == [(b"one", None, None, "password"), (b"three", None, None, "password")]
 
 
+async def test_what_is_kept_for_a_session_is_given_once(sessions: Sessions) -> None:
+    await opened(sessions, record(b"one"))
+    await sessions.keep({b"one": b"\x00kept"})
+    assert await sessions.take(b"one") == b"\x00kept"
+    assert await sessions.take(b"one") is None
+
+
+async def test_nothing_is_kept_for_a_session_that_is_over(sessions: Sessions) -> None:
+    await opened(sessions, record(b"one"))
+    await sessions.keep({b"one": b"kept", b"two": b"kept"})
+    await sessions.end(b"one", "one")
+    await opened(sessions, record(b"one"))
+    assert await sessions.take(b"one") is None
+    assert await sessions.take(b"two") is None
+    await sessions.keep({})
+
+
 async def test_revocations_are_numbered_upwards_and_read_from_any_number_on(sessions: Sessions) -> None:
     assert await sessions.position() == 0
     for reason in ("first", "second", "third"):

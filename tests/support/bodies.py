@@ -6,7 +6,6 @@ from antiphon.wire.bodies import (
     Bye,
     Challenge,
     ChallengeAnswer,
-    ClientBye,
     Credential,
     Error,
     Hello,
@@ -17,6 +16,7 @@ from antiphon.wire.bodies import (
     Register,
     Resume,
     Scram,
+    ServerBye,
     Welcome,
 )
 from antiphon.wire.kinds import Kind, Side
@@ -51,12 +51,12 @@ BODIES: dict[tuple[Side, int], Body] = {
     (Side.CLIENT, Kind.AUTHENTICATE): Authenticate(mechanism="SCRAM-SHA-256", data=b"n,,n=ann,r=1"),
     (Side.CLIENT, Kind.CHALLENGE): ChallengeAnswer(data=b"c=biws,r=12,p=proof"),
     (Side.CLIENT, Kind.RESUME): Resume(),
-    (Side.CLIENT, Kind.BYE): ClientBye(),
+    (Side.CLIENT, Kind.BYE): Bye(),
     (Side.SERVER, Kind.HELLO): HELLO,
     (Side.SERVER, Kind.IDENTIFY): Identified(name="ann", free=None),
     (Side.SERVER, Kind.REGISTER): Identified(name="ann", free=False),
     (Side.SERVER, Kind.CHALLENGE): Challenge(data=b"r=12,s=,i=600000"),
     (Side.SERVER, Kind.WELCOME): WELCOME,
     (Side.SERVER, Kind.ERROR): Error(code="try-later", text="Not now.", hint="Wait.", wait=3),
-    (Side.SERVER, Kind.BYE): Bye(reason="drained"),
+    (Side.SERVER, Kind.BYE): ServerBye(reason="drained"),
 }

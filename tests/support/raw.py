@@ -190,9 +190,9 @@ class RawClient:
         assert isinstance(welcome, Welcome), welcome
         return welcome
 
-    def resume(self, token: bytes) -> Body:
-        """Take a session up on this connection, after HELLO."""
-        return self.request(Kind.RESUME, Resume(), token)
+    def resume(self, token: bytes, received: int | None = None) -> Body:
+        """Take a session up on this connection, after HELLO; `received` says how many of its frames have come."""
+        return self.request(Kind.RESUME, Resume(received=received), token)
 
     @property
     def token(self) -> bytes:

@@ -41,7 +41,7 @@ from antiphon.wire.bodies import (
 )
 from antiphon.wire.conversation import ClientConversation, Control, ServerConversation
 from antiphon.wire.frames import HEADER, HEADER_SIZE, Frame, Refused, encode_message
-from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind, Side
+from antiphon.wire.kinds import TABLE, TOKEN_SIZE, Flag, Kind, Side
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 BEGIN = "<!-- conversation: written by tests/support/wire_example.py -->\n"
@@ -67,6 +67,7 @@ HELLO = Hello(
     scram=Scram(salt_length=SALT_SIZE, iterations=ITERATIONS),
     password_minimum=SETTINGS.password_minimum,
 )
+WITH_TOKEN = {row.kind for row in TABLE if row.token}
 WIDTH = 100
 """Characters of a body in one line."""
 
@@ -149,15 +150,22 @@ def _talk(pair: Pair) -> Iterator[Step]:
     id = client.next_id()
     yield pair.to_server(encode_message(id, "hello", token=bytes(TOKEN_SIZE)), "a wrong token", refused=True)
     yield pair.to_client(server.error(id, TokenRefused()), "the message is not handled, the session goes on")
+    id, data = client.message("count")
+    yield pair.to_server(data, "a message to a service that answers many times (echo answers once)")
+    yield pair.to_client(server.part(id, "one"), "its first answer, and not the last")
+    yield pair.to_server(client.cancel(id), "that is enough")
+    yield pair.to_client(server.end(id), "nothing more comes")
+    yield pair.to_client(server.push("bell"), "the service says something that answers nothing")
+    yield pair.to_server(client.ack(6), "six frames of the session have come: the server need not keep them")
     yield pair.to_server(client.heartbeat(), "nothing was said for 20 s")
     yield pair.to_client(server.heartbeat(), "nor by the server; this does not answer that")
 
 
 def _come_back(pair: Pair) -> Iterator[Step]:
     server, client = pair.server, pair.client
-    id, data = client.resume(TOKEN, Resume())
+    id, data = client.resume(TOKEN, Resume(received=6))
     yield pair.to_server(data, "the link was lost; on a new connection, after a HELLO as above")
-    back = replace(_welcome(b""), first=False, token=None, greeting="", data=None)
+    back = replace(_welcome(b""), first=False, token=None, greeting="", data=None, received=4)
     yield pair.to_client(server.welcome(id, back, TOKEN), "the session goes on, with its token")
     yield pair.to_server(client.bye("left"), "the person leaves; the session is to end")
     yield pair.to_client(server.bye("left"), "it has ended; the server closes")
@@ -191,15 +199,14 @@ def shown(step: Step) -> str:
     parts = [header[:4], header[4:5], header[5:6], header[6:8], header[8:]]
     said = f"{Kind(kind).name}, id {id}" + "".join(f", {flag.name}" for flag in Flag if flags & flag)
     lines = [f"{arrow} {' | '.join(part.hex(' ') for part in parts)}   {said}"]
+    if step.sender is Side.CLIENT and kind in WITH_TOKEN:
+        lines.append(f"    {rest[:TOKEN_SIZE].hex(' ')}   the token")
+        rest = rest[TOKEN_SIZE:]
     if kind == Kind.MESSAGE:
-        if step.sender is Side.CLIENT:
-            lines.append(f"    {rest[:TOKEN_SIZE].hex(' ')}   the token")
-            rest = rest[TOKEN_SIZE:]
         lines.append(f"    {rest.hex(' ')}   the payload")
+    elif kind == Kind.ACK:
+        lines.append(f"    {rest.hex(' ')}   the count")
     elif rest:
-        if kind == Kind.RESUME:
-            lines.append(f"    {rest[:TOKEN_SIZE].hex(' ')}   the token")
-            rest = rest[TOKEN_SIZE:]
         lines += [f"    {line}" for line in _broken(rest.decode())]
     return "\n".join([f"  # {step.about}", *lines])
 

@@ -18,7 +18,7 @@ from antiphon.errors import (
     from_wire,
 )
 from antiphon.wire import bodies, conversation
-from antiphon.wire.bodies import Bye, ClientBye, Error, Resume
+from antiphon.wire.bodies import Bye, Error, Resume, ServerBye
 from antiphon.wire.conversation import LAST_ID, ClientConversation, Control, Event, ServerConversation
 from antiphon.wire.frames import Frame, Refused, encode, encode_message
 from antiphon.wire.kinds import MESSAGE_LIMIT_MOST, Flag, Kind, Side
@@ -103,8 +103,8 @@ def test_a_first_visit_from_hello_to_bye(pair: Pair) -> None:
 
     assert pair.to_server(pair.client.heartbeat()) == [Frame(Kind.HEARTBEAT, 0, 0, b"")]
     assert pair.to_client(pair.server.heartbeat()) == [Frame(Kind.HEARTBEAT, 0, 0, b"")]
-    assert pair.to_server(pair.client.bye("left")) == [Control(Kind.BYE, 0, ClientBye(reason="left"))]
-    assert pair.to_client(pair.server.bye("drained")) == [Control(Kind.BYE, 0, Bye(reason="drained"))]
+    assert pair.to_server(pair.client.bye("left")) == [Control(Kind.BYE, 0, Bye(reason="left"))]
+    assert pair.to_client(pair.server.bye("drained")) == [Control(Kind.BYE, 0, ServerBye(reason="drained"))]
 
 
 def test_a_client_may_speak_before_hello_arrives(pair: Pair) -> None:

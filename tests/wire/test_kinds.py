@@ -5,10 +5,10 @@ import pytest
 from antiphon.wire.bodies import SCHEMAS
 from antiphon.wire.kinds import MESSAGE_LIMIT, OPTIONAL_FROM, TABLE, TOKEN_SIZE, Kind, Phase, Side, limits
 
-LATER = {Kind.CANCEL, Kind.PASSWORD, Kind.ACK}
+LATER = {Kind.PASSWORD}
 """Kinds that have a number and come with their features."""
 
-BARE = {Kind.MESSAGE, Kind.END, Kind.HEARTBEAT}
+BARE = {Kind.MESSAGE, Kind.END, Kind.CANCEL, Kind.ACK, Kind.HEARTBEAT}
 """Kinds without a control body."""
 
 
@@ -29,10 +29,9 @@ def test_every_kind_is_one_that_must_be_understood() -> None:
     assert all(kind < OPTIONAL_FROM for kind in Kind)
 
 
-def test_only_a_client_sends_a_token_with_message_and_resume() -> None:
+def test_a_client_sends_its_token_with_all_that_needs_a_session_and_a_server_never_does() -> None:
     assert {(row.sender, row.kind) for row in TABLE if row.token} == {
-        (Side.CLIENT, Kind.MESSAGE),
-        (Side.CLIENT, Kind.RESUME),
+        (Side.CLIENT, kind) for kind in (Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.RESUME)
     }
 
 
@@ -40,7 +39,7 @@ def test_only_a_client_sends_a_token_with_message_and_resume() -> None:
     ("sender", "phase", "kinds"),
     [
         (Side.CLIENT, Phase.ENTRY, "IDENTIFY REGISTER AUTHENTICATE CHALLENGE RESUME HEARTBEAT BYE"),
-        (Side.CLIENT, Phase.SESSION, "MESSAGE HEARTBEAT BYE"),
+        (Side.CLIENT, Phase.SESSION, "MESSAGE CANCEL ACK HEARTBEAT BYE"),
         (Side.SERVER, Phase.ENTRY, "HELLO IDENTIFY REGISTER CHALLENGE WELCOME ERROR HEARTBEAT BYE"),
         (Side.SERVER, Phase.SESSION, "MESSAGE END ERROR HEARTBEAT BYE"),
     ],

@@ -8,7 +8,7 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │       ExposureRefused, KeyRingUnusable, CertificateUnusable
+    │       ExposureRefused, KeyRingUnusable, CertificateUnusable, ServiceInvalid
     ├── ConnectError              no connection came about, or it broke                exit 3
     │   ├── HostUnknown, ConnectRefused, NotAntiphon
     │   └── ConnectionLost, ServerStopping
@@ -17,7 +17,7 @@
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   └── SessionEnded, SessionReplaced, TokenRefused
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
-    │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText
+    │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText, TextOnly
     │   ├── FrameTooLarge, and MessageTooLarge below it
     │   ├── VersionUnsupported, MechanismUnsupported, TooManyRefusals, PeerSilent, PeerTooSlow
     │   └── TrustError            TLS, or the server's key
@@ -25,7 +25,7 @@
     ├── Fault                     this program's own                                   exit 1
     ├── TimedOut                  nothing came within the time allowed                 exit 6
     └── ServerError               the server's own fault, or its store's               exit 1
-        └── TryLater, ServiceFailed
+        └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown
 
 The same classes stand on both sides: the server sends `code`, and the client raises the class that has it.
 """
@@ -54,12 +54,13 @@ from antiphon.errors.protocol import (
     ServerKeyChanged,
     ServerKeyUnknown,
     ServerUnproven,
+    TextOnly,
     TlsFailed,
     TooManyRefusals,
     TrustError,
     VersionUnsupported,
 )
-from antiphon.errors.server import Fault, ServerError, ServiceFailed, TryLater
+from antiphon.errors.server import Fault, OutcomeUnknown, ServerError, ServiceFailed, ServiceTooSlow, TryLater
 from antiphon.errors.signin import (
     CredentialRefused,
     NameLocked,
@@ -90,6 +91,7 @@ from antiphon.errors.usage import (
     PasswordInvalid,
     PortInvalid,
     PortTaken,
+    ServiceInvalid,
     SessionUnknown,
     SettingInvalid,
     UsageError,
@@ -127,6 +129,7 @@ __all__ = [
     "NameUnknown",
     "NotAntiphon",
     "NotText",
+    "OutcomeUnknown",
     "PasswordInvalid",
     "PeerSilent",
     "PeerTooSlow",
@@ -141,6 +144,8 @@ __all__ = [
     "ServerStopping",
     "ServerUnproven",
     "ServiceFailed",
+    "ServiceInvalid",
+    "ServiceTooSlow",
     "SessionEnded",
     "SessionReplaced",
     "SessionUnknown",
@@ -148,6 +153,7 @@ __all__ = [
     "SignInError",
     "SignInRefused",
     "SignInTimedOut",
+    "TextOnly",
     "TimedOut",
     "TlsFailed",
     "TokenRefused",

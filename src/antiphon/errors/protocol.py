@@ -58,6 +58,14 @@ class NotText(ProtocolError):
     hint = N_("Send UTF-8, or bytes without the flag.")
 
 
+class TextOnly(ProtocolError):
+    """The service takes text, and this message is bytes."""
+
+    code = "text-only"
+    sentence = N_("This service takes text only.")
+    hint = N_("Send the message as text.")
+
+
 class VersionUnsupported(ProtocolError):
     """No version in common."""
 

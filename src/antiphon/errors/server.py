@@ -40,3 +40,19 @@ class ServiceFailed(ServerError):
     code = "service-failed"
     sentence = N_("The service failed on this message.")
     hint = N_("The session goes on; the reason is in the server's log.")
+
+
+class ServiceTooSlow(ServerError):
+    """The service took longer than it may, and was cancelled."""
+
+    code = "service-too-slow"
+    sentence = N_("The service took too long over this message.")
+    hint = N_("The session goes on; what the service has done so far stands.")
+
+
+class OutcomeUnknown(ServerError):
+    """The connection or the server broke while a message was on its way: it may have been handled or not."""
+
+    code = "outcome-unknown"
+    sentence = N_("Nobody knows whether this message was handled: the connection broke on the way.")
+    hint = N_("It was not sent again; look whether it was done, and ask again if it may be done twice.")

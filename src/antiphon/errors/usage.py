@@ -157,3 +157,11 @@ class CertificateUnusable(UsageError):
     blame = "operator"
     sentence = N_("The certificate {path} cannot be used: {problem}.")
     hint = N_("Mend it, or move it and its key away: a new pair is made at the next start.")
+
+
+class ServiceInvalid(UsageError):
+    """What was given as a service cannot be one."""
+
+    code = "service-invalid"
+    sentence = N_("“{service}” cannot be served: {problem}.")
+    hint = N_("Give a function that takes a message and returns the answer; see docs/services.md.")

@@ -9,36 +9,38 @@ import math
 from collections.abc import Awaitable
 from typing import cast
 
+import msgspec
+
 from antiphon.errors import (
     AntiphonError,
     PeerTooSlow,
     ProtocolError,
     ServerError,
     ServerStopping,
-    ServiceFailed,
     TryLater,
 )
-from antiphon.language import catalogue
+from antiphon.language import Translate, catalogue
 from antiphon.server.context import ServerContext
+from antiphon.server.dialogue import Dialogue
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
 from antiphon.server.signin import Admission, SignIn
 from antiphon.server.watch import Watch
-from antiphon.services import Answer
 from antiphon.wire.bodies import Bye
 from antiphon.wire.conversation import Control, Event, ServerConversation
-from antiphon.wire.frames import HEADER_SIZE, Frame, Payload, Refused
+from antiphon.wire.frames import Frame, Refused
 from antiphon.wire.kinds import KIB, Kind
 
 QUEUE_LIMIT = 256 * KIB
 """Bytes that may wait in either direction before the connection stops taking more (promise 12)."""
 ENTRY_QUEUE_LIMIT = 16 * KIB
 """The same of what comes before sign-in: more than any honest client sends ahead."""
+PUSHED_LIMIT = 2 * QUEUE_LIMIT
+"""Bytes that may wait for a peer that is pushed to: what the transport holds, and as much again."""
 LINGER_SECONDS = 2.0
 """How long a connection that we end goes on reading, so that our last words are not lost to a reset."""
 
 _MESSAGE = int(Kind.MESSAGE)
-_IMMEDIATE = (str, bytes)
 
 
 class Connection(asyncio.Protocol):
@@ -52,9 +54,6 @@ class Connection(asyncio.Protocol):
         `address` is the peer's as logs show it, `source` its host alone; `binding` is the TLS channel's.
         """
         self._context = context
-        self._handler = context.handler
-        self._debug = context.log.debug_on
-        self._largest_answer = context.settings.message_limit + HEADER_SIZE
         self.address = address
         """The peer's, as logs show it."""
         self._source = source
@@ -65,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._next = self._conversation.reader.next
         self._sign_in: SignIn | None = SignIn(context, self, address, source, binding)
         self._session: Session | None = None
+        self._dialogue: Dialogue | None = None
         self._name: str | None = None
         """Whose the session is or was, for the log."""
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
@@ -72,14 +72,19 @@ class Connection(asyncio.Protocol):
         """The event loop has given us the socket: from here on `connection_lost` lets go of it."""
         self._outbox: Outbox = None  # type: ignore[assignment] # likewise
         self._busy = False
-        """A step of the sign-in or a handler is under way."""
+        """A step of the sign-in or of the goodbye is under way."""
+        self._bye: str | None = None
+        """Why the client leaves, once it has said so: nothing after that is looked at."""
+        self._proceeding = False
+        """`proceed` is due after the step under way."""
         self._reading_paused = False
         self._ended = False
         """The peer has sent its last byte."""
         self._closing_at = 0.0
         """When we began to close, in loop time; what comes after that is not looked at."""
         self._draining = False
-        self._translate = catalogue(context.language).gettext
+        self.translate: Translate = catalogue(context.language).gettext
+        """Into the language of the one at the other end."""
         self._left = "broken-off"
         """What the log says when the connection is gone; nothing where it has said so already."""
 
@@ -119,7 +124,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on, but not from within a write."""
         self._outbox.paused = False
-        asyncio.get_running_loop().call_soon(self._pump)
+        self.proceed_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Let go of everything; the session stays for a while, unless it was left."""
@@ -131,6 +136,8 @@ class Connection(asyncio.Protocol):
         session, self._session = self._session, None
         if session is not None:
             context.start(self._release(session))
+        if self._dialogue is not None:
+            self._dialogue.detach(self)
         if self._left:
             context.log.info(self._left, address=self.address, name=self._name)
 
@@ -138,35 +145,52 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Handle what has come, until something has to be waited for."""
-        outbox = self._outbox
+        outbox, dialogue = self._outbox, self._dialogue
         try:
-            while not (self._busy or outbox.paused or self._closing_at):
+            while not (self._busy or outbox.paused or self._closing_at or self._bye is not None):
+                if dialogue is not None and dialogue.full:
+                    break
                 item = self._next()
                 if item is None:
                     break
                 if type(item) is Frame and item[0] == _MESSAGE:
-                    self._message(item[2], item[3])
+                    dialogue.message(item[2], item[3])  # type: ignore[union-attr] # the gate saw to the session
                 else:
                     self._other(self._conversation.event(item))
+                    dialogue = self._dialogue
         except ProtocolError as error:
             self._fail(error)
         if not self._closing_at:
             outbox.flush()
-            if self._busy or outbox.paused or self._reading_paused or self._ended:
+            if self._reading_paused or not self._at_rest:
                 self._balance()
 
+    @property
+    def _at_rest(self) -> bool:
+        """Whether nothing is under way and more may come."""
+        idle = self._dialogue is None or self._dialogue.idle
+        return idle and not (self._busy or self._outbox.paused or self._ended or self._bye is not None)
+
     def _balance(self) -> None:
-        """Read on or stop reading, and close where everything has been said."""
-        blocked = self._busy or self._outbox.paused
-        limit = ENTRY_QUEUE_LIMIT if self._sign_in else QUEUE_LIMIT
-        if self._ended and not blocked:
+        """Read on or stop reading, and leave or close where everything has been said."""
+        dialogue = self._dialogue
+        waiting = self._busy or self._outbox.paused or (dialogue is not None and not dialogue.idle)
+        if self._bye is not None and not waiting:
+            reason, self._bye = self._bye, None
+            self._begin(self._leave(reason))
+        elif self._ended and not waiting:
             self.close()
-        elif self._reading_paused != (blocked and self._conversation.reader.buffered > limit):
-            self._reading_paused = not self._reading_paused
-            if self._reading_paused:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
+        else:
+            blocked = self._busy or self._outbox.paused or self._bye is not None
+            limit = ENTRY_QUEUE_LIMIT if self._sign_in else QUEUE_LIMIT
+            full = dialogue is not None and dialogue.full
+            pause = full or (blocked and self._conversation.reader.buffered > limit)
+            if self._reading_paused != pause:
+                self._reading_paused = pause
+                if pause:
+                    self._transport.pause_reading()
+                else:
+                    self._transport.resume_reading()
 
     def _other(self, event: Event) -> None:
         self._watch.framed = True
@@ -174,11 +198,24 @@ class Connection(asyncio.Protocol):
             self._context.log.warning(
                 "message-refused", address=self.address, name=self._name, code=event.error.code
             )
-            self._send_error(event.id, event.error)
-        elif isinstance(event, Control) and isinstance(event.body, Bye):
-            self._begin(self._leave(event.body.reason))
-        elif isinstance(event, Control):
+            if self._dialogue is not None:
+                self._dialogue.refused(event.id, event.error)
+            else:
+                self._send_error(event.id, event.error)
+        elif isinstance(event, Frame):
+            self._bare(event)
+        elif isinstance(event.body, Bye):
+            self._bye = event.body.reason
+        else:
             self._begin(self._sign_in_step(event))
+
+    def _bare(self, frame: Frame) -> None:
+        if self._dialogue is None:  # a heartbeat is all that may come before a session
+            return
+        if frame.kind == Kind.CANCEL:
+            self._dialogue.cancel(frame.id)
+        elif frame.kind == Kind.ACK:
+            self._dialogue.acknowledge(ServerConversation.count(frame))
 
     def _begin(self, step: Awaitable[None]) -> None:
         """Do something that takes time; what comes meanwhile waits."""
@@ -203,7 +240,7 @@ class Connection(asyncio.Protocol):
         try:
             outcome = await sign_in.step(control)
         except ProtocolError as error:
-            self._translate = sign_in.catalogue.gettext
+            self.translate = sign_in.catalogue.gettext
             self._fail(error)
         except AntiphonError as error:
             limit = isinstance(error, TryLater) and error.__cause__ is None  # a limit of ours, and logged as such
@@ -212,25 +249,45 @@ class Connection(asyncio.Protocol):
                 self._context.log.exception(
                     "sign-in-failed", address=self.address, code=error.code, problem=problem
                 )
-            self._translate = sign_in.catalogue.gettext
+            self.translate = sign_in.catalogue.gettext
             self._send_error(control.id, error)
         else:
-            self._translate = sign_in.catalogue.gettext
+            self.translate = sign_in.catalogue.gettext
             if isinstance(outcome, Admission):
                 self._admit(control.id, outcome)
             else:
-                self._send(self._conversation.reply(outcome.kind, control.id, outcome.body))
+                self.send(self._conversation.reply(outcome.kind, control.id, outcome.body))
 
     def _admit(self, id: int, admission: Admission) -> None:
         if self._closing_at:  # gone while the store was asked: the session is there to be resumed
             self._context.start(self._release(admission.session))
             return
-        self._session = admission.session
-        self._name = admission.session.name
+        session = self._session = admission.session
+        self._name = session.name
         self._watch.admitted = True
         self._context.caps.release(self._source)
         self._sign_in = None
-        self._send(self._conversation.welcome(id, admission.welcome, bytes(admission.token)))
+        self._begin_dialogue(id, admission, session)
+
+    def _begin_dialogue(self, id: int, admission: Admission, session: Session) -> None:
+        """Say welcome, and go on where the session's last connection broke off."""
+        dialogues = self._context.dialogues
+        dialogue = self._dialogue = dialogues.find(session) or dialogues.begin(self._context, session)
+        fresh = not dialogue.opened
+        welcome = admission.welcome
+        missing: list[bytes] = []
+        if admission.resumed is not None:
+            if fresh:
+                dialogue.restore(admission.kept)
+            received, missed, missing = dialogue.resume(admission.resumed.received)
+            welcome = msgspec.structs.replace(welcome, received=received, missed=missed)
+        self.send(self._conversation.welcome(id, welcome, bytes(admission.token)))
+        for frame in missing:
+            self.send(frame)
+        dialogue.attach(self)
+        if fresh:
+            dialogue.open()
+        dialogue.go_on()
 
     async def _release(self, session: Session) -> None:
         try:
@@ -251,75 +308,66 @@ class Connection(asyncio.Protocol):
             self._session = None
             if ended:
                 self._context.log.info("session-ended", name=session.name, address=self.address)
+                self._finish_dialogue()
         if not self._draining:
-            self._send(self._conversation.bye("left" if reason == "left" else "drained"))
+            self.send(self._conversation.bye("left" if reason == "left" else "drained"))
         self._left = "left"
         self.close()
 
-    # --- the service ----------------------------------------------------------------------------------------
+    # --- called by the dialogue -------------------------------------------------------------------------------
 
-    def _message(self, id: int, message: Payload) -> None:
-        if self._debug:
-            self._log_size("received", id, message)
-        try:
-            answer = self._handler(message)
-        except Exception as error:  # noqa: BLE001 - a service's fault is its own; the session goes on
-            self._service_failed(id, error)
-            return
-        if answer is None or isinstance(answer, _IMMEDIATE):
-            self._answer(id, answer)
-        else:
-            self._begin(self._answer_later(id, answer))
+    @property
+    def blocked(self) -> bool:
+        """Whether the peer does not take what is sent to it."""
+        return self._outbox.paused
 
-    async def _answer_later(self, id: int, answer: Awaitable[Answer]) -> None:
-        try:
-            result = await answer
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():  # we stop; otherwise it is the service's own affair
-                raise
-            self._service_failed(id, error)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._service_failed(id, error)
-        else:
-            self._answer(id, result)
-
-    def _answer(self, id: int, answer: Answer) -> None:
-        if id == 0 or self._closing_at:
-            return
-        if answer is None:
-            self._send(self._conversation.end(id))
-            return
-        try:
-            data = self._conversation.answer(id, answer)
-        except Exception as error:  # noqa: BLE001 - no answer at all, or text that UTF-8 cannot hold
-            self._service_failed(id, error)
-            return
-        if len(data) > self._largest_answer:
-            self._context.log.error("answer-too-large", name=self._name, size=len(data))
-            self._send_error(id, ServiceFailed())
-            return
-        if self._debug:
-            self._log_size("sent", id, answer)
-        self._outbox.add(data)
-
-    def _log_size(self, event: str, id: int, message: Payload) -> None:
-        size = len(message.encode() if isinstance(message, str) else message)
-        self._context.log.debug(event, name=self._name, address=self.address, id=id, size=size)
-
-    def _service_failed(self, id: int, error: BaseException) -> None:
-        self._context.log.error("service-failed", name=self._name, address=self.address, exc_info=error)
-        self._send_error(id, ServiceFailed())
-
-    # --- bytes out ------------------------------------------------------------------------------------------
-
-    def _send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
+        """Have a frame sent with what else is sent in this step."""
         if not self._closing_at:
             self._outbox.add(data)
 
+    def proceed(self) -> None:
+        """Send what waits, and look at what has come."""
+        self._proceeding = False
+        if self._dialogue is not None:
+            self._dialogue.go_on()
+        self._pump()
+
+    def proceed_soon(self) -> None:
+        """Do so after the step under way; a peer that lets too much wait is cut."""
+        if self._outbox.paused and self._outbox.waiting > PUSHED_LIMIT:
+            self._cut_off(PeerTooSlow())
+        elif not self._proceeding:
+            self._proceeding = True
+            asyncio.get_running_loop().call_soon(self.proceed)
+
+    def end(self, text: str) -> None:
+        """End the session, because the service says so."""
+        if self._session is not None and not self._busy:
+            self._begin(self._end(text))
+
+    async def _end(self, text: str) -> None:
+        session = self._session
+        if session is not None and await self._context.sessions.end(session):
+            self._session = None
+            self._left = "closed"
+            self._context.log.info("session-closed", name=session.name, address=self.address, reason=text)
+            self._finish_dialogue()
+            self._say_last(self._conversation.bye("closed", text))
+
+    def fail(self, error: AntiphonError) -> None:
+        """End the connection with an error."""
+        self._fail(error)
+
+    def _finish_dialogue(self) -> None:
+        if self._dialogue is not None:
+            self._context.dialogues.finish(self._context, self._dialogue)
+
+    # --- bytes out ------------------------------------------------------------------------------------------
+
     def _send_error(self, id: int, error: AntiphonError) -> None:
         if id:  # 0 asked for nothing, and an ERROR with id 0 would end the connection
-            self._send(self._conversation.error(id, error, self._translate))
+            self.send(self._conversation.error(id, error, self.translate))
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -339,17 +387,20 @@ class Connection(asyncio.Protocol):
             now, reading=not self._reading_paused, queued=outbox.waiting, taken=outbox.taken
         )
         if isinstance(error, PeerTooSlow):
-            self._cut(error)
-            transport.abort()
+            self._cut_off(error)
         elif error is not None:
             self._fail(error)
         elif self._watch.heartbeat_due(now):
-            self._send(self._conversation.heartbeat())
+            self.send(self._conversation.heartbeat())
             outbox.flush()
 
     def lose(self, reason: str) -> None:
         """Say goodbye because the session is no longer this connection's."""
         self._session = None
+        if self._dialogue is not None and reason == "replaced":
+            self._dialogue.detach(self)
+        else:
+            self._finish_dialogue()
         self._left = reason
         self._say_last(self._conversation.bye(reason))
 
@@ -361,7 +412,7 @@ class Connection(asyncio.Protocol):
             self._fail(ServerStopping())
         else:
             self._draining = True
-            self._send(self._conversation.bye("drained"))
+            self.send(self._conversation.bye("drained"))
             self._outbox.flush()
 
     def close(self) -> None:
@@ -379,7 +430,12 @@ class Connection(asyncio.Protocol):
         """End the connection with an error."""
         if not self._closing_at:
             self._cut(error)
-            self._say_last(self._conversation.error(0, error, self._translate))
+            self._say_last(self._conversation.error(0, error, self.translate))
+
+    def _cut_off(self, error: AntiphonError) -> None:
+        """Close at once, for a peer that would not read why."""
+        self._cut(error)
+        self._transport.abort()
 
     def _cut(self, error: AntiphonError) -> None:
         self._left = ""
@@ -389,7 +445,7 @@ class Connection(asyncio.Protocol):
         """Send the last words and close; on plain TCP only after the peer has had time to read them."""
         if self._closing_at:
             return
-        self._send(data)
+        self.send(data)
         if self._secure or self._ended:
             self.close()
         else:

@@ -11,12 +11,13 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.sessions import SessionKeeper
 from antiphon.server.throttle import Throttle
-from antiphon.services import Handler
+from antiphon.services import Service
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Accounts
 
 if TYPE_CHECKING:
     from antiphon.server.connection import Connection
+    from antiphon.server.dialogues import Dialogues
 
 
 @dataclass(kw_only=True, eq=False)
@@ -24,9 +25,10 @@ class ServerContext:
     """Settings, stores, keys and log of a server, and what is alive in it."""
 
     settings: ServerSettings
-    handler: Handler
+    service: Service
     accounts: Accounts
     sessions: SessionKeeper
+    dialogues: "Dialogues"
     throttle: Throttle
     ring: KeyRing
     log: ServerLog

@@ -6,6 +6,7 @@ import os
 import random
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,12 +21,13 @@ from antiphon.server.accept import Acceptor
 from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.certificate import Certificate, load_or_make
 from antiphon.server.context import ServerContext
+from antiphon.server.dialogues import Dialogues
 from antiphon.server.folder import DataFolder
 from antiphon.server.follower import Follower
 from antiphon.server.ports import Listening, is_loopback, listen
 from antiphon.server.sessions import HELD_EVERY, SessionKeeper
 from antiphon.server.throttle import Throttle
-from antiphon.services import Handler, echo
+from antiphon.services import Handler, as_service, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings
 from antiphon.store.sql import open_sqlite
 from antiphon.wire.bodies import VERSION, Hello, Limits, Scram
@@ -46,8 +48,12 @@ class Server:
     def __init__(
         self, handler: Handler = echo, settings: ServerSettings | None = None, *, language: str = "en"
     ) -> None:
-        """Prepare to serve `handler`; nothing is opened yet."""
-        self._handler = handler
+        """Prepare to serve `handler`; nothing is opened yet.
+
+        Raises:
+            ServiceInvalid: it cannot be served.
+        """
+        self._service = as_service(handler)
         self.settings = settings or ServerSettings()
         self._language = language
         self._closing = AsyncExitStack()
@@ -136,9 +142,10 @@ class Server:
         mechanism = mechanism_for(self._certificate.binding if self._certificate else None)
         self._context = ServerContext(
             settings=settings,
-            handler=self._handler,
+            service=self._service,
             accounts=store.accounts,
             sessions=sessions,
+            dialogues=Dialogues(),
             throttle=Throttle(store.sessions, ring.mock_key, _utc_now),
             ring=ring,
             log=log,
@@ -157,6 +164,7 @@ class Server:
             clock=_utc_now,
             random=os.urandom,
         )
+        sessions.told = partial(self._context.dialogues.revoked, self._context)
         loop = asyncio.get_running_loop()
         self._acceptors = [
             loop.create_task(Acceptor(self._context, listener, self._certificate).run())
@@ -230,6 +238,7 @@ class Server:
                 context.log.exception("fault")
                 connection.abort()
         context.sessions.expire()
+        context.dialogues.sweep(context, now)
         if context.dropped:
             context.log.warning("dropped", count=context.dropped)
             context.dropped = 0
@@ -268,8 +277,17 @@ class Server:
             async with asyncio.timeout(ABORT_SECONDS):
                 while context.connections:
                     await self._gone()
+        await self._keep_dialogues()
         if left := await _cancel([*self._beside, *context.tasks]):
             context.log.warning("tasks-left", count=left)
+
+    async def _keep_dialogues(self) -> None:
+        """Keep what sessions that go on need, so that the next server can go on with them."""
+        context = self._context
+        try:
+            await context.sessions.keep(await context.dialogues.stop())
+        except AntiphonError as error:
+            context.log.exception("store-failed", code=error.code)
 
     async def _gone(self) -> None:
         """Wait until something that is alive has ended."""

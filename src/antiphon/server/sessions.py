@@ -5,7 +5,7 @@ keyed hash, the connection compares each message with the token that it was give
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -38,6 +38,7 @@ class Session:
     fingerprint: bytes
     account_id: int
     name: str
+    opened_at: datetime
     expires_at: datetime
     holder: Holder
     position: int
@@ -73,6 +74,8 @@ class SessionKeeper:
         self._one_at_a_time = asyncio.Lock()
         self._owner = random(8).hex()
         """By this the store tells this server from others."""
+        self.told: Callable[[Revocation], None] = lambda _entry: None
+        """Called with each revocation, for what goes on here without a connection."""
         self.applied = 0
         """The newest revocation that has been applied here."""
 
@@ -138,6 +141,14 @@ class SessionKeeper:
                 raise SessionEnded
             return session
 
+    async def kept(self, session: Session) -> bytes | None:
+        """Return what a server that has stopped kept of a session's dialogue; once."""
+        return await self._store.take(session.fingerprint)
+
+    async def keep(self, dialogues: Mapping[bytes, bytes]) -> None:
+        """Keep, by the session's fingerprint, what another server needs to go on with dialogues."""
+        await self._store.keep(dialogues)
+
     async def release(self, session: Session) -> None:
         """Note that the link of a session is gone; it can be resumed for a while."""
         if self._held.get(session.fingerprint) is session:
@@ -175,6 +186,7 @@ class SessionKeeper:
         revoked: list[tuple[Session, str]] = []
         for entry in await self._store.revocations(self.applied):
             self.applied = entry.id
+            self.told(entry)
             for session in self._concerned(entry):
                 self._let_go(session)
                 if entry.owner is None:
@@ -197,7 +209,15 @@ class SessionKeeper:
         return [session for session in sought if session.position < entry.id]
 
     def _hold(self, record: SessionRecord, holder: Holder, position: int) -> Session:
-        session = Session(record.fingerprint, record.account_id, record.name, record.expires_at, holder, position)
+        session = Session(
+            record.fingerprint,
+            record.account_id,
+            record.name,
+            record.opened_at,
+            record.expires_at,
+            holder,
+            position,
+        )
         self._held[record.fingerprint] = session
         return session
 

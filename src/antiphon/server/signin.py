@@ -68,6 +68,10 @@ class Admission(NamedTuple):
     session: Session
     token: Token
     welcome: Welcome
+    resumed: Resume | None = None
+    """What was asked for, where the session is one that is taken up again."""
+    kept: bytes | None = None
+    """What a server that has stopped kept of the session's dialogue."""
 
 
 class _Proof(NamedTuple):
@@ -117,7 +121,7 @@ class SignIn:
             case ChallengeAnswer():
                 return await self._prove(body)
             case Resume():
-                return await self._resume(Token(control.token))
+                return await self._resume(body, Token(control.token))
             case _:
                 raise FrameUnexpected(kind=Kind(control.kind).name)
 
@@ -221,14 +225,17 @@ class SignIn:
         welcome = self._welcome(account.display, visit, first=visit is None, token=bytes(token), data=signature)
         return Admission(session, token, welcome)
 
-    async def _resume(self, token: Token) -> Admission:
+    async def _resume(self, request: Resume, token: Token) -> Admission:
+        context = self._context
         try:
-            session = await self._context.sessions.resume(token, self._holder)
+            session = await context.sessions.resume(token, self._holder)
         except SessionEnded as error:
             self._refuse("", None, error.code)
             raise
-        self._context.log.info("resumed", name=session.name, address=self._address)
-        return Admission(session, token, self._welcome(session.name, None, first=False, token=None, data=None))
+        kept = None if context.dialogues.find(session) else await context.sessions.kept(session)
+        context.log.info("resumed", name=session.name, address=self._address)
+        welcome = self._welcome(session.name, None, first=False, token=None, data=None)
+        return Admission(session, token, welcome, request, kept)
 
     def _welcome(
         self, name: str, visit: Visit | None, *, first: bool, token: bytes | None, data: bytes | None

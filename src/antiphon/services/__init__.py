@@ -1,6 +1,7 @@
 """What answers: the contract of a service, and the services that come with the package."""
 
-from antiphon.services.contract import Answer, Handler
+from antiphon.services.contract import Answer, Handler, Reply, Session
 from antiphon.services.echo import echo
+from antiphon.services.service import Service, as_service
 
-__all__ = ["Answer", "Handler", "echo"]
+__all__ = ["Answer", "Handler", "Reply", "Service", "Session", "as_service", "echo"]

@@ -30,6 +30,10 @@ Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 """Never negative, and never more than a clock can wait."""
 
 
+Frames = Annotated[int, Meta(ge=0, le=2**53)]
+"""How many frames of a session have passed in one direction; JSON's numbers are exact up to there."""
+
+
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a client sends."""
 
@@ -92,15 +96,21 @@ class ChallengeAnswer(Request, frozen=True, kw_only=True):
 class Resume(FirstRequest, frozen=True, kw_only=True):
     """Take up the session whose token stands before this body; answered with `Welcome`."""
 
+    received: Frames | None = None
+    """How many counted frames of the session have come from the server; None: begin the counts anew."""
 
-class Bye(Struct, frozen=True, kw_only=True):
-    """The last words of one side: `left`, `drained`, `replaced`, `revoked` or `expired`."""
+
+class Bye(Request, frozen=True, kw_only=True):
+    """The last words of a client: `left` ends the session, any other reason keeps it."""
 
     reason: str = "left"
 
 
-class ClientBye(Bye, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The same from a client: `left` ends the session, any other reason keeps it."""
+class ServerBye(Bye, frozen=True, forbid_unknown_fields=False, kw_only=True):
+    """The last words of the server: `left`, `drained`, `replaced`, `revoked`, `expired` or `closed`."""
+
+    text: str = ""
+    """For the person, where the service has said why it closes."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -181,6 +191,10 @@ class Welcome(Struct, frozen=True, kw_only=True):
     """For the person, in the language asked for."""
     data: bytes | None
     """The mechanism's last word (SCRAM: the server's signature), which the client verifies first."""
+    received: Frames | None = None
+    """After RESUME: how many counted frames have come from the client; None: the server does not know any more."""
+    missed: Frames = 0
+    """After RESUME: how many frames that the client has not got are gone for good."""
 
     def __repr__(self) -> str:
         """Hide the token."""
@@ -217,14 +231,14 @@ SCHEMAS: dict[tuple[Side, int], type[Body]] = {
     (Side.CLIENT, Kind.AUTHENTICATE): Authenticate,
     (Side.CLIENT, Kind.CHALLENGE): ChallengeAnswer,
     (Side.CLIENT, Kind.RESUME): Resume,
-    (Side.CLIENT, Kind.BYE): ClientBye,
+    (Side.CLIENT, Kind.BYE): Bye,
     (Side.SERVER, Kind.HELLO): Hello,
     (Side.SERVER, Kind.IDENTIFY): Identified,
     (Side.SERVER, Kind.REGISTER): Identified,
     (Side.SERVER, Kind.CHALLENGE): Challenge,
     (Side.SERVER, Kind.WELCOME): Welcome,
     (Side.SERVER, Kind.ERROR): Error,
-    (Side.SERVER, Kind.BYE): Bye,
+    (Side.SERVER, Kind.BYE): ServerBye,
 }
 """Who sends which body in which kind; kinds that are not here have no body of ours."""
 

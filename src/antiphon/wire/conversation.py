@@ -16,17 +16,21 @@ from antiphon.errors import (
 )
 from antiphon.language import Translate
 from antiphon.wire import bodies
-from antiphon.wire.bodies import Body, Bye, Error, FirstRequest, Hello, Welcome
+from antiphon.wire.bodies import Body, Bye, Error, FirstRequest, Hello, ServerBye, Welcome
 from antiphon.wire.frames import Frame, FrameReader, Payload, Refused, encode, encode_message
 from antiphon.wire.kinds import MESSAGE_LIMIT, MESSAGE_LIMIT_MOST, Flag, Kind, Phase, Side, limits
 
 REFUSAL_LIMIT = 3
 """Wrong tokens, or wrong passwords, on one connection before it is closed."""
+BYE_TEXT = 200
+"""Characters of a service's last words: in UTF-8 fewer than a BYE may have bytes."""
 LAST_ID = 0xFFFF_FFFF
 
 _LAST = int(Flag.LAST)
-_BARE = frozenset({int(Kind.MESSAGE), int(Kind.END), int(Kind.HEARTBEAT)})
+_BARE = frozenset(map(int, (Kind.MESSAGE, Kind.END, Kind.CANCEL, Kind.ACK, Kind.HEARTBEAT)))
 """Kinds without a control body."""
+COUNT_SIZE = 8
+"""Bytes of an ACK: a count in network byte order."""
 
 
 class Control(NamedTuple):
@@ -43,7 +47,7 @@ class Control(NamedTuple):
 
 
 Event = Frame | Control | Refused
-"""A MESSAGE, END or HEARTBEAT as it came; any other frame with its body read; or a frame that was refused."""
+"""A frame without a control body as it came; any other frame with its body read; or a frame that was refused."""
 
 
 class _Conversation:
@@ -69,10 +73,6 @@ class _Conversation:
         assert isinstance(frame.payload, bytes)
         body = bodies.decode(self._peer, frame.kind, frame.payload)
         return Control(frame.kind, frame.id, body, frame.token)
-
-    def bye(self, reason: str) -> bytes:
-        """Say the last word of this side."""
-        return encode(Kind.BYE, 0, bodies.encode(Bye(reason=reason)))
 
     def heartbeat(self) -> bytes:
         """Say that this side is still there."""
@@ -119,6 +119,18 @@ class ServerConversation(_Conversation):
             raise VersionUnsupported(version=control.body.version, versions=bodies.VERSION)
         return control
 
+    @staticmethod
+    def count(frame: Frame) -> int:
+        """Return the count that an ACK holds.
+
+        Raises:
+            FrameInvalid: it holds none.
+        """
+        if len(frame.payload) != COUNT_SIZE:
+            raise FrameInvalid(problem=f"an ACK holds {COUNT_SIZE} bytes")
+        assert isinstance(frame.payload, bytes)
+        return int.from_bytes(frame.payload, "big")
+
     def hello(self, hello: Hello) -> bytes:
         """Say what this server speaks and wants; its first frame."""
         return encode(Kind.HELLO, 0, bodies.encode(hello))
@@ -132,15 +144,33 @@ class ServerConversation(_Conversation):
         self._enter_session(token)
         return encode(Kind.WELCOME, id, bodies.encode(welcome))
 
-    def answer(self, id: int, message: Payload) -> bytes:
+    @staticmethod
+    def bye(reason: str, text: str = "") -> bytes:
+        """Say the server's last word; of a longer `text` the person gets the first 200 characters."""
+        return encode(Kind.BYE, 0, bodies.encode(ServerBye(reason=reason, text=text[:BYE_TEXT])))
+
+    @staticmethod
+    def answer(id: int, message: Payload) -> bytes:
         """Give the one answer, and so the last, to a message."""
         return encode_message(id, message, _LAST)
 
-    def end(self, id: int) -> bytes:
+    @staticmethod
+    def part(id: int, message: Payload) -> bytes:
+        """Give one answer of many; END says that there are no more."""
+        return encode_message(id, message)
+
+    @staticmethod
+    def push(message: Payload) -> bytes:
+        """Say something that answers nothing."""
+        return encode_message(0, message)
+
+    @staticmethod
+    def end(id: int) -> bytes:
         """Say that nothing (more) comes for a message."""
         return encode(Kind.END, id)
 
-    def error(self, id: int, error: AntiphonError, translate: Translate = str) -> bytes:
+    @staticmethod
+    def error(id: int, error: AntiphonError, translate: Translate = str) -> bytes:
         """Refuse one frame, or with id 0 end the connection, in the language of the one who reads it."""
         body = Error(code=error.code, text=error.text(translate), hint=error.advice(translate), wait=error.wait)
         return encode(Kind.ERROR, id, bodies.encode(body))
@@ -207,6 +237,19 @@ class ClientConversation(_Conversation):
         self._token = token
         id = self.next_id()
         return id, encode(Kind.RESUME, id, bodies.encode(body), token=token)
+
+    @staticmethod
+    def bye(reason: str) -> bytes:
+        """Say the client's last word: nothing comes after it."""
+        return encode(Kind.BYE, 0, bodies.encode(Bye(reason=reason)))
+
+    def cancel(self, id: int) -> bytes:
+        """Ask that no more answers come for `id`; its END or last answer still does."""
+        return encode(Kind.CANCEL, id, token=self._token)
+
+    def ack(self, received: int) -> bytes:
+        """Say how many counted frames have come, so that the server need not keep them."""
+        return encode(Kind.ACK, 0, received.to_bytes(COUNT_SIZE, "big"), token=self._token)
 
     def message(self, message: Payload) -> tuple[int, bytes]:
         """Return the id and the bytes of a message that wants an answer."""

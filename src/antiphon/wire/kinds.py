@@ -87,6 +87,8 @@ TABLE = (
     Row(Kind.CHALLENGE, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
     Row(Kind.RESUME, Side.CLIENT, _ENTRY, token=True, largest=256),
     Row(Kind.MESSAGE, Side.CLIENT, _SESSION, token=True, largest=MESSAGE_LIMIT),
+    Row(Kind.CANCEL, Side.CLIENT, _SESSION, token=True, largest=0),
+    Row(Kind.ACK, Side.CLIENT, _SESSION, token=True, largest=8),
     Row(Kind.HEARTBEAT, Side.CLIENT, _ALWAYS, token=False, largest=0),
     Row(Kind.BYE, Side.CLIENT, _ALWAYS, token=False, largest=256),
     Row(Kind.HELLO, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
@@ -98,9 +100,9 @@ TABLE = (
     Row(Kind.END, Side.SERVER, _SESSION, token=False, largest=0),
     Row(Kind.ERROR, Side.SERVER, _ALWAYS, token=False, largest=SERVER_CONTROL_LIMIT),
     Row(Kind.HEARTBEAT, Side.SERVER, _ALWAYS, token=False, largest=0),
-    Row(Kind.BYE, Side.SERVER, _ALWAYS, token=False, largest=256),
+    Row(Kind.BYE, Side.SERVER, _ALWAYS, token=False, largest=KIB),
 )
-"""Every frame that this version speaks. CANCEL, ACK and PASSWORD have numbers and come with their features."""
+"""Every frame that this version speaks. PASSWORD has a number and comes with its feature."""
 
 
 class Allowed(NamedTuple):

@@ -3,7 +3,7 @@
 A store keeps no clock: times are passed in and have a time zone, and whoever asks decides what has expired.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -109,6 +109,12 @@ class Sessions(Protocol):
 
     async def forget(self, expired_by: datetime) -> None:
         """Forget the sessions that had expired by then, and revocations `REVOCATIONS_KEPT` before that."""
+
+    async def keep(self, dialogues: Mapping[bytes, bytes]) -> None:
+        """Keep bytes for sessions, by their fingerprint; for one that is over, nothing is kept."""
+
+    async def take(self, fingerprint: bytes) -> bytes | None:
+        """Return what was kept for a session, and keep it no longer."""
 
     async def attempt(self, name: bytes, source: bytes, at: datetime) -> float:
         """Count a sign-in as failed before anybody knows whether it is, or say how long it has to wait.

@@ -85,6 +85,7 @@ SESSIONS = Table(
     Column("seen_at", UtcTime, nullable=False),
     Column("owner", Text),
     Column("address", Text, nullable=False),
+    Column("kept", LargeBinary),  # a dialogue between two servers
     Index("sessions_of_account", "account_id"),  # counted at every sign-in
     sqlite_with_rowid=False,
 )

@@ -1,6 +1,6 @@
 """Sessions in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
@@ -44,6 +44,8 @@ _OTHERS = select(SESSIONS.c.fingerprint).where(
     SESSIONS.c.account_id == bindparam("account"), SESSIONS.c.fingerprint != bindparam("sought")
 )
 _MOVE_ON = update(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought")).values(epoch=bindparam("begun"))
+_KEEP = update(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought")).values(kept=bindparam("data"))
+_KEPT = select(SESSIONS.c.kept).where(SESSIONS.c.fingerprint == bindparam("sought"), SESSIONS.c.kept.is_not(None))
 _REVOKE = insert(REVOCATIONS)
 _REVOCATIONS = (
     select(*(REVOCATIONS.c[field.name] for field in fields(Revocation)))
@@ -163,6 +165,23 @@ class SqlSessions:
         return await self._database.run(
             lambda connection: [SessionRecord(**row) for row in connection.execute(_LIST).mappings()]
         )
+
+    async def keep(self, dialogues: Mapping[bytes, bytes]) -> None:
+        """See `contracts.Sessions`."""
+        rows = [{"sought": fingerprint, "data": data} for fingerprint, data in dialogues.items()]
+        if rows:
+            await self._database.execute(_KEEP, rows)
+
+    async def take(self, fingerprint: bytes) -> bytes | None:
+        """See `contracts.Sessions`."""
+
+        def work(connection: Connection) -> bytes | None:
+            data = connection.scalar(_KEPT, {"sought": fingerprint})
+            if data is not None and connection.execute(_KEEP, {"sought": fingerprint, "data": None}).rowcount:
+                return bytes(data)
+            return None
+
+        return await self._database.run(work)
 
     async def attempt(self, name: bytes, source: bytes, at: datetime) -> float:
         """See `contracts.Sessions`."""

@@ -1,0 +1,416 @@
+"""One session between its client and the service: messages in order, answers, pushes, what was not acknowledged.
+
+It outlives its connections: a handler goes on while the link is gone, and what it says is sent over the next one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
+
+from antiphon.errors import AntiphonError, OutcomeUnknown, ServiceFailed, ServiceTooSlow, TextOnly
+from antiphon.language import Translate
+from antiphon.server.context import ServerContext
+from antiphon.server.replay import Replay
+from antiphon.server.sessions import Session
+from antiphon.services import Answer, Reply
+from antiphon.wire.conversation import ServerConversation
+from antiphon.wire.frames import HEADER_SIZE, Payload
+from antiphon.wire.kinds import KIB
+
+WAITING_MOST = 16
+"""Messages of a session that may wait for the one before them; then nothing more is read."""
+WAITING_LIMIT = 256 * KIB
+"""Bytes of them, likewise."""
+
+CLOSED_SECONDS = 5.0
+"""What a service may take to stop, and to be told that a session is over."""
+
+_IMMEDIATE = (str, bytes)
+
+
+Result = TypeVar("Result")
+
+
+class _Kept(msgspec.Struct, array_like=True):
+    """A dialogue between two servers."""
+
+    received: int
+    first: int
+    frames: list[bytes]
+    waiting: list[tuple[int, bool, bytes]]
+    """id, whether it is text, and the message as bytes"""
+
+
+class Outlet(Protocol):
+    """The connection that holds the session."""
+
+    address: str
+    translate: Translate
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client does not take what is sent to it."""
+
+    def send(self, data: bytes) -> None:
+        """Have a frame sent with what else is sent in this step."""
+
+    def proceed(self) -> None:
+        """Send what waits, and look at what has come."""
+
+    def proceed_soon(self) -> None:
+        """Do so after the step under way."""
+
+    def end(self, text: str) -> None:
+        """End the session, because the service says so."""
+
+    def fail(self, error: AntiphonError) -> None:
+        """End the connection with an error."""
+
+
+class Dialogue:
+    """A session as the service sees it (`services.Session`), and as a connection does."""
+
+    def __init__(self, context: ServerContext, session: Session) -> None:
+        """Begin; call `attach` before anything else."""
+        self._context = context
+        self.fingerprint = session.fingerprint
+        self.account = session.account_id
+        self.name = session.name
+        self.address = session.holder.address
+        self.since = session.opened_at
+        self.state: Any = None
+        self.received: int = 0
+        """Messages that have come."""
+        self.counted = True
+        """Whether `received` and the replay are known: they are not after a crash."""
+        self._replay = Replay()
+        self._outlet: Outlet | None = None
+        self.away_since: float | None = None
+        """When the last connection was lost, in loop time."""
+        self._waiting: deque[tuple[int, Payload]] = deque()
+        self._waiting_size = 0
+        self.full = False
+        """As much waits as may."""
+        self._busy = False
+        self._current = 0
+        """The id of the message that the service is at work on."""
+        self._task: asyncio.Task[None] | None = None
+        self._taken_back = False
+        """Its asker has cancelled it."""
+        self.opened = False
+        """The service has been told of the session."""
+        self.over = False
+        self._room = asyncio.Event()
+        self._debug = context.log.debug_on
+        self._largest = context.settings.message_limit + HEADER_SIZE
+        self._handle = context.service.bind(self)
+
+    # --- connections come and go ----------------------------------------------------------------------------
+
+    def attach(self, outlet: Outlet) -> None:
+        """Go on with another connection."""
+        self._outlet = outlet
+        self.address = outlet.address
+        self.away_since = None
+
+    def detach(self, outlet: Outlet) -> None:
+        """Go on without a connection, if `outlet` is still the one."""
+        if self._outlet is outlet:
+            self._outlet = None
+            self.away_since = asyncio.get_running_loop().time()
+
+    def resume(self, received: int | None) -> tuple[int | None, int, list[bytes]]:
+        """Return how many messages have come, how many frames are lost, and those to be sent again.
+
+        `received` is how many the client has got; None, it counts from zero again, and so do we.
+        """
+        if received is None or not self.counted:
+            self.received, self._replay, self.counted = 0, Replay(), True
+            return None, 0, []
+        self._replay.acknowledge(received)
+        return self.received, max(0, self._replay.first - received), self._replay.kept()
+
+    def acknowledge(self, received: int) -> None:
+        """Note how many frames have come to the client."""
+        self._replay.acknowledge(received)
+
+    def dump(self) -> bytes:
+        """Return what another server needs to go on: counts, what was not acknowledged, messages that wait."""
+        kept = _Kept(
+            received=self.received,
+            first=self._replay.first,
+            frames=self._replay.kept(),
+            waiting=[
+                (id, isinstance(message, str), message.encode() if isinstance(message, str) else message)
+                for id, message in self._waiting
+            ],
+        )
+        return msgspec.msgpack.encode(kept)
+
+    def restore(self, data: bytes | None) -> None:
+        """Begin where another server has stopped; without its `data` the counts are unknown."""
+        try:
+            kept = msgspec.msgpack.decode(data or b"", type=_Kept)
+        except msgspec.MsgspecError:
+            self.counted = False
+            return
+        self.received = kept.received
+        self._replay = Replay(kept.first, kept.frames)
+        for id, is_text, message in kept.waiting:
+            self._waiting.append((id, message.decode() if is_text else message))
+            self._waited(len(message))
+
+    # --- messages -------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether every message that has come is answered."""
+        return not (self._busy or self._waiting)
+
+    def open(self) -> None:
+        """Tell the service that there is a session; messages wait until it has taken that in."""
+        self.opened = True
+        try:
+            told = self._context.service.opened(self)
+        except Exception as error:  # noqa: BLE001 - a service's fault is its own
+            self._not_opened(error)
+            return
+        if told is not None:
+            self._busy = True
+            self._context.start(self._open_later(told))
+
+    async def _open_later(self, told: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(self._context.settings.service_seconds):
+                await told
+        except Exception as error:  # noqa: BLE001 - as above
+            self._not_opened(error)
+        self._busy = False
+        self.go_on()
+        if self._outlet is not None:
+            self._outlet.proceed()
+
+    def _not_opened(self, error: Exception) -> None:
+        self._context.log.error("service-failed", name=self.name, address=self.address, exc_info=error)
+        if self._outlet is not None:
+            self._outlet.fail(ServiceFailed())
+
+    async def finish(self) -> None:
+        """End for good: what is under way is cancelled, and the service is told."""
+        if self.over:
+            return
+        self.over = True
+        self._room.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=CLOSED_SECONDS)
+        try:
+            async with asyncio.timeout(CLOSED_SECONDS):
+                told = self._context.service.closed(self)
+                if told is not None:
+                    await told
+        except Exception:  # a service's fault is its own
+            self._context.log.exception("service-failed", name=self.name, address=self.address)
+
+    def message(self, id: int, message: Payload) -> None:
+        """Have the service answer a message, once it has answered those before."""
+        self.received += 1
+        if self._busy or self._waiting:
+            self._waiting.append((id, message))
+            self._waited(len(message))
+        else:
+            self._take(id, message)
+
+    def refused(self, id: int, error: AntiphonError) -> None:
+        """Answer a message that came and was refused at the gate."""
+        self.received += 1
+        self._fail(id, error)
+
+    def cancel(self, id: int) -> None:
+        """Take a message back: the service stops, or never begins; one that is answered already is no news."""
+        if self._task is not None and self._current == id:
+            self._taken_back = True
+            self._task.cancel()
+            return
+        for entry in self._waiting:
+            if entry[0] == id:
+                self._waiting.remove(entry)
+                self._waited(-len(entry[1]))
+                self._say(ServerConversation.end(id))
+                return
+
+    def go_on(self) -> None:
+        """Take the messages that wait, as far as they can be answered now."""
+        while self._waiting and not (self._busy or self._blocked or self.over):
+            id, message = self._waiting.popleft()
+            self._waited(-len(message))
+            self._take(id, message)
+        if not self._blocked:
+            self._room.set()
+
+    def _waited(self, size: int) -> None:
+        """Note that a message of `size` bytes waits, or (negative) no longer does."""
+        self._waiting_size += size
+        self.full = len(self._waiting) >= WAITING_MOST or self._waiting_size >= WAITING_LIMIT
+
+    def _take(self, id: int, message: Payload) -> None:
+        if self._debug:
+            self._log_size("received", id, message)
+        try:
+            reply = self._handle(message)
+        except TextOnly as error:
+            self._fail(id, error)
+        except Exception as error:  # noqa: BLE001 - a service's fault is its own; the session goes on
+            self._service_failed(id, error)
+        else:
+            if reply is None or isinstance(reply, _IMMEDIATE):
+                self._answer(id, reply)
+            else:
+                self._begin(id, reply)
+
+    def _begin(self, id: int, reply: Reply) -> None:
+        """Have an answer, or many, come later."""
+        self._busy = True
+        self._current = id
+        self._taken_back = False
+        if isinstance(reply, AsyncIterator):
+            work = self._stream(id, reply)
+        else:
+            work = self._answer_later(id, cast("Awaitable[Answer]", reply))
+        self._task = self._context.start(work)
+        self._task.add_done_callback(partial(self._done, id, reply))
+
+    async def _answer_later(self, id: int, reply: Awaitable[Answer]) -> None:
+        self._answer(id, await self._in_time(reply))
+
+    async def _stream(self, id: int, answers: AsyncIterator[str | bytes]) -> None:
+        more = True
+        try:
+            while more:
+                answer = await self._in_time(anext(answers, None))
+                if answer is None:
+                    break
+                await self.ready()
+                more = self._part(id, answer)
+        finally:
+            if (close := getattr(answers, "aclose", None)) is not None:
+                await close()
+        if more and id:
+            self._say(ServerConversation.end(id))
+
+    async def _in_time(self, work: Awaitable[Result]) -> Result:
+        """Return what the service gives, unless it takes too long."""
+        try:
+            async with asyncio.timeout(self._context.settings.service_seconds) as limit:
+                return await work
+        except TimeoutError:
+            if limit.expired():
+                raise ServiceTooSlow from None
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("the service was cancelled by itself") from error
+
+    def _done(self, id: int, reply: Reply, task: asyncio.Task[None]) -> None:
+        """Say how the work on a message has ended, and go on."""
+        self._busy = False
+        self._task = None
+        if isinstance(reply, Coroutine):
+            reply.close()  # one that was cancelled before it began
+        if task.cancelled():
+            if not self._taken_back:  # we stop
+                self._fail(id, OutcomeUnknown())
+            elif id:
+                self._say(ServerConversation.end(id))
+        elif isinstance(error := task.exception(), ServiceTooSlow):
+            self._context.log.error("service-too-slow", name=self.name, address=self.address)
+            self._fail(id, error)
+        elif error is not None:
+            self._service_failed(id, error)
+        self.go_on()
+        if self._outlet is not None:
+            self._outlet.proceed()
+
+    # --- what is said ---------------------------------------------------------------------------------------
+
+    @property
+    def _blocked(self) -> bool:
+        return self._replay.full if self._outlet is None else self._outlet.blocked
+
+    def send(self, message: str | bytes) -> None:
+        """See `services.Session`."""
+        if self.over:
+            return
+        data = ServerConversation.push(message)
+        if len(data) > self._largest:
+            raise ValueError("a message of more than --message-limit bytes cannot be sent")
+        self._say(data)
+        if self._outlet is not None:
+            self._outlet.proceed_soon()
+
+    async def ready(self) -> None:
+        """See `services.Session`."""
+        while self._blocked and not self.over:
+            self._room.clear()
+            await self._room.wait()
+
+    def close(self, reason: str = "") -> None:
+        """See `services.Session`."""
+        if self._outlet is not None:
+            self._outlet.end(reason)
+
+    def _answer(self, id: int, answer: Answer) -> None:
+        try:
+            data = ServerConversation.end(id) if answer is None else ServerConversation.answer(id, answer)
+        except Exception as error:  # noqa: BLE001 - no answer at all, or text that UTF-8 cannot hold
+            self._service_failed(id, error)
+            return
+        self._say_answer(id, answer, data)
+
+    def _part(self, id: int, answer: str | bytes) -> bool:
+        """Send one of many answers; return whether more may follow."""
+        try:
+            data = ServerConversation.part(id, answer)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._service_failed(id, error)
+            return False
+        more = self._say_answer(id, answer, data)
+        if self._outlet is not None:
+            self._outlet.proceed()
+        return more
+
+    def _say_answer(self, id: int, answer: Answer, data: bytes) -> bool:
+        if len(data) > self._largest:
+            self._context.log.error("answer-too-large", name=self.name, size=len(data))
+            self._fail(id, ServiceFailed())
+            return False
+        if self._debug and answer is not None:
+            self._log_size("sent", id, answer)
+        if id:
+            self._say(data)
+        return True
+
+    def _fail(self, id: int, error: AntiphonError) -> None:
+        if id:  # 0 asked for nothing, and an ERROR with id 0 would end the connection
+            translate = str if self._outlet is None else self._outlet.translate
+            self._say(ServerConversation.error(id, error, translate))
+
+    def _service_failed(self, id: int, error: BaseException) -> None:
+        self._context.log.error("service-failed", name=self.name, address=self.address, exc_info=error)
+        self._fail(id, ServiceFailed())
+
+    def _log_size(self, event: str, id: int, message: Payload) -> None:
+        size = len(message.encode() if isinstance(message, str) else message)
+        self._context.log.debug(event, name=self.name, address=self.address, id=id, size=size)
+
+    def _say(self, data: bytes) -> None:
+        """Send a frame that counts, now or on another connection."""
+        self._replay.keep(data)
+        if self._outlet is not None:
+            self._outlet.send(data)

@@ -1,0 +1,62 @@
+"""The dialogues of this server: found by their session when a connection resumes it, ended when none does."""
+
+import asyncio
+from collections.abc import Iterator
+
+from antiphon.server.context import ServerContext
+from antiphon.server.dialogue import Dialogue
+from antiphon.server.sessions import Session
+from antiphon.store.contracts import Revocation
+
+AWAY_SECONDS = 60.0
+"""How long a dialogue goes on without a connection."""
+
+
+class Dialogues:
+    """Dialogues by the fingerprint of their session's token."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._dialogues: dict[bytes, Dialogue] = {}
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        """Go through a copy, so that they may end meanwhile."""
+        return iter(list(self._dialogues.values()))
+
+    def find(self, session: Session) -> Dialogue | None:
+        """Return the dialogue of a session that goes on here."""
+        return self._dialogues.get(session.fingerprint)
+
+    def begin(self, context: ServerContext, session: Session) -> Dialogue:
+        """Return a new dialogue of a session."""
+        dialogue = self._dialogues[session.fingerprint] = Dialogue(context, session)
+        return dialogue
+
+    def finish(self, context: ServerContext, dialogue: Dialogue) -> None:
+        """End a dialogue; the service is told beside everything else."""
+        if self._dialogues.get(dialogue.fingerprint) is dialogue:
+            del self._dialogues[dialogue.fingerprint]
+        if not dialogue.over:
+            context.start(dialogue.finish())
+
+    def sweep(self, context: ServerContext, now: float) -> None:
+        """End the dialogues that have been without a connection for too long; `now` is loop time."""
+        for dialogue in self:
+            if dialogue.away_since is not None and now - dialogue.away_since > AWAY_SECONDS:
+                self.finish(context, dialogue)
+
+    def revoked(self, context: ServerContext, entry: Revocation) -> None:
+        """End those without a connection that a revocation concerns; the others lose theirs by it."""
+        for dialogue in self:
+            concerned = entry.fingerprint == dialogue.fingerprint or (
+                entry.fingerprint is None and entry.account_id == dialogue.account
+            )
+            if concerned and dialogue.away_since is not None:
+                self.finish(context, dialogue)
+
+    async def stop(self) -> dict[bytes, bytes]:
+        """End all; return, by session, what another server needs to go on with those that are not over."""
+        dialogues = [dialogue for dialogue in self if not dialogue.over]
+        await asyncio.gather(*(dialogue.finish() for dialogue in dialogues))
+        self._dialogues.clear()
+        return {dialogue.fingerprint: dialogue.dump() for dialogue in dialogues}

@@ -1,0 +1,129 @@
+"""What can be served, and what a handler is given."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from antiphon.errors import ServiceInvalid, TextOnly
+from antiphon.services import Session, as_service, echo
+
+SESSION: Any = object()
+"""Passed on and never looked at."""
+
+
+def unannotated(message):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - on purpose
+    return message
+
+
+def of_text(message: str) -> str:
+    return message.upper()
+
+
+def of_bytes(message: bytes) -> bytes:
+    return message[::-1]
+
+
+def with_session(message: str, session: Session) -> str:
+    return f"{message} {session is SESSION}"
+
+
+def session_first(session: Session, message: str) -> str:
+    return with_session(message, session)
+
+
+def by_keyword(message: str, *, session: Session) -> str:
+    return with_session(message, session)
+
+
+class Receiver:
+    def received(self, message: str, session: Session) -> str:
+        return with_session(message, session)
+
+
+class Shouter:
+    def __call__(self, message: str) -> str:
+        return message.upper()
+
+
+def replied(handler: Any, message: str | bytes) -> Any:
+    return as_service(handler).bind(SESSION)(message)
+
+
+@pytest.mark.parametrize(
+    ("handler", "message", "reply"),
+    [
+        (echo, "a", "a"),
+        (echo, b"\xff", b"\xff"),
+        (unannotated, b"\xff", b"\xff"),
+        (of_text, "a", "A"),
+        (of_bytes, b"ab", b"ba"),
+        (of_bytes, "ab", b"ba"),
+        (with_session, "a", "a True"),
+        (session_first, "a", "a True"),
+        (by_keyword, "a", "a True"),
+        (Receiver(), "a", "a True"),
+        (Shouter(), "a", "A"),
+        (lambda message: message, "a", "a"),
+        (lambda message, most=5: message[:most], "abcdefg", "abcde"),
+        (str.upper, "a", "A"),
+        (partial(with_session, session=SESSION), "a", "a True"),
+        (len, "abc", 3),
+    ],
+)
+def test_a_handler_is_given_the_message_and_the_session_that_it_wants(
+    handler: Any, message: str | bytes, reply: Any
+) -> None:
+    assert replied(handler, message) == reply
+
+
+def test_a_plain_handler_is_called_with_nothing_in_between() -> None:
+    assert as_service(echo).bind(SESSION) is echo
+
+
+@pytest.mark.parametrize("handler", [of_text, with_session, Receiver(), Shouter()])
+def test_a_service_of_text_refuses_bytes_and_is_not_called(handler: Any) -> None:
+    with pytest.raises(TextOnly, match="text only"):
+        replied(handler, b"bytes")
+
+
+def test_a_hint_that_exists_for_type_checkers_only_is_passed_over() -> None:
+    def handler(message: "Missing") -> str:  # type: ignore[name-defined] # noqa: F821 - on purpose
+        return str(message)
+
+    assert replied(handler, b"x") == "b'x'"
+
+
+async def test_an_async_generator_is_a_reply_of_many() -> None:
+    async def count(message: str) -> AsyncIterator[str]:
+        for number in range(int(message)):
+            yield str(number)
+
+    assert [answer async for answer in replied(count, "3")] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("handler", "problem"),
+    [
+        (5, "neither a function"),
+        ("echo", "neither a function"),
+        (None, "neither a function"),
+        (object(), "neither a function"),
+        (Receiver, "it is a class"),
+        (lambda: None, "must take one message"),
+        (lambda session: None, "must take one message"),
+        (lambda message, other: None, "must take one message"),
+        (lambda message, *, other: None, "must take one message"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_the_reason(handler: Any, problem: str) -> None:
+    with pytest.raises(ServiceInvalid, match=problem) as refused:
+        as_service(handler)
+    assert refused.value.exit_code == 2
+
+
+def test_an_object_may_leave_out_that_sessions_come_and_go() -> None:
+    service = as_service(Receiver())
+    assert service.opened(SESSION) is None
+    assert service.closed(SESSION) is None
