@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.store.contracts import Accounts, Sessions
+from antiphon.store.contracts import Accounts, Clients, Sessions
 from antiphon.store.sql import SqlStore, open_sqlite
 
 
@@ -19,6 +19,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture
 def accounts(store: SqlStore) -> Accounts:
     return store.accounts
+
+
+@pytest.fixture
+def clients(store: SqlStore) -> Clients:
+    return store.clients
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ class Client:
     address: str
     """the host, without a port"""
     display: str
-    """the name, as typed"""
+    """the name, as typed when it was given first, or at the last renaming"""
     key: str
     """the name, case-mapped: no two clients at one address have the same"""
     first_at: datetime
@@ -36,14 +36,15 @@ class Clients(Protocol):
     async def visited(self, address: str, name: Name, at: datetime, most: int) -> datetime | None:
         """Record a visit, and return when the one before it was; None at the first.
 
-        An address keeps `most` names; beyond that, the one that was used longest ago makes way.
+        An address keeps `most` names; beyond that, of the others the one that was used longest ago makes way.
         """
 
     async def renamed(self, address: str, key: str, name: Name, at: datetime) -> None:
         """Give the client with this key another name, for the old one was wrong.
 
-        Where another client at the address has the new name already, the two are one from here on; where nobody
-        has the key, the new name is added.
+        Where another client at the address has the new name already, the two are one from here on, with the
+        earlier first visit and the later last one; where nobody has the key, the new name is added, with `at` as
+        both. Otherwise the visits stay as they were: to record one is left to `visited`.
         """
 
     async def forget(self, address: str, key: str) -> bool:

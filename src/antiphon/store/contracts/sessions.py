@@ -23,10 +23,11 @@ class SessionRecord:
     fingerprint: bytes = field(repr=False)
     """keyed hash of the token, by which the session is found"""
     account_id: int
+    """below 0 where no account was proved: a number for the client's address, by which its sessions are counted"""
     name: str
-    """the account's, for display"""
+    """the account's, for display; without an account the one that was given, empty where none was asked for"""
     epoch: int
-    """the account's at sign-in; the session is over once they differ"""
+    """the account's at sign-in; the session is over once they differ; 0 without an account"""
     opened_at: datetime
     expires_at: datetime
     seen_at: datetime

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from antiphon.store.contracts.accounts import Accounts
+from antiphon.store.contracts.clients import Clients
 from antiphon.store.contracts.sessions import Sessions
 
 STORE_SECONDS = 3.0
@@ -15,6 +16,10 @@ class Store(Protocol):
     @property
     def accounts(self) -> Accounts:
         """Accounts and their credentials."""
+
+    @property
+    def clients(self) -> Clients:
+        """Clients that are known by their address."""
 
     @property
     def sessions(self) -> Sessions:

@@ -1,4 +1,4 @@
-"""Both contracts on SQL databases."""
+"""All contracts on SQL databases."""
 
 from antiphon.store.sql.sqlite import SqlStore, open_sqlite
 

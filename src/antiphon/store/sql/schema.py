@@ -73,6 +73,17 @@ CREDENTIALS = Table(
     Column("expires_at", UtcTime),
 )
 
+CLIENTS = Table(
+    "clients",
+    ACCOUNTS_SCHEMA,
+    Column("address", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("display", Text, nullable=False),
+    Column("first_at", UtcTime, nullable=False),
+    Column("visited_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 SESSIONS = Table(
     "sessions",
     SESSIONS_SCHEMA,

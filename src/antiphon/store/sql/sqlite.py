@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from antiphon.store.sql.accounts import SqlAccounts
+from antiphon.store.sql.clients import SqlClients
 from antiphon.store.sql.engine import Database
 from antiphon.store.sql.prepare import prepare
 from antiphon.store.sql.schema import ACCOUNTS_SCHEMA, SESSIONS_SCHEMA
@@ -14,16 +15,18 @@ SESSIONS_FILE = "sessions.db"
 
 
 class SqlStore:
-    """Accounts and sessions, opened and closed together."""
+    """Two databases as the contracts that stand on them, opened and closed together."""
 
-    def __init__(self, accounts: SqlAccounts, sessions: SqlSessions) -> None:
-        """Hand out both contracts."""
-        self.accounts = accounts
-        self.sessions = sessions
+    def __init__(self, durable: Database, sessions: Database) -> None:
+        """Hand out the contracts: what must outlive anything is in `durable`."""
+        self.accounts = SqlAccounts(durable)
+        self.clients = SqlClients(durable)
+        self.sessions = SqlSessions(sessions)
 
     async def close(self) -> None:
         """Close both. Without it the process does not end, because a thread of each database waits for work."""
         await self.sessions.close()
+        await self.clients.close()
         await self.accounts.close()
 
 
@@ -43,7 +46,7 @@ async def open_sqlite(folder: Path) -> SqlStore:
     # Accounts outlive anything; a session that is lost costs its person one more sign-in.
     durable = await Database.open(accounts, "FULL")
     try:
-        return SqlStore(SqlAccounts(durable), SqlSessions(await Database.open(sessions, "NORMAL")))
+        return SqlStore(durable, await Database.open(sessions, "NORMAL"))
     except BaseException:
         await durable.close()
         raise
