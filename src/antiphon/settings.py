@@ -24,7 +24,7 @@ SECONDS_MOST = 10**9
 DRAIN_MOST = 15
 """Seconds; with what closing takes in the worst case, within the 30 of promise 24."""
 
-Access = Literal["authenticate"]
+Access = Literal["anyone", "identify", "authenticate"]
 Registration = Literal["open", "closed"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -55,13 +55,20 @@ class ServerSettings:
     plain_anywhere: bool = _option(
         False, "Plain TCP on any address: names and messages cross the network in clear."
     )
+    access: Access = _option(
+        "authenticate",
+        "Who is let in: anyone; those who give a name, known by their address (identify); or those who prove it.",
+    )
+    anyone_anywhere: bool = _option(
+        False, "Access for anyone on any address: whoever reaches this machine is let in."
+    )
     data: Path | None = _option(
         None, "Folder for accounts, sessions, keys, certificate and log [default: this user's data folder]."
     )
     log: Path | None = _option(None, "Log file [default: server.log in the data folder].")
     log_level: LogLevel = _option("info", "How much goes to the log; debug adds sizes received and sent.")
     registration: Registration | None = _option(
-        None, "Whether new names are taken [default: open on this machine only, closed elsewhere]."
+        None, "Whether new names are taken [default: on this machine only; with --access identify everywhere]."
     )
     password_minimum: int = _option(
         PASSWORD_MINIMUM, f"Characters that a new password must have; at least {PASSWORD_MINIMUM_LEAST}."

@@ -113,6 +113,14 @@ def run_antiphon(
     )
 
 
+def sockets(pid: int) -> int:
+    """Return how many TCP connections a process holds."""
+    lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
+    all_of_the_machine = {f"socket:[{line.split()[9]}]" for line in lines}
+    held = (str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    return len(all_of_the_machine.intersection(held))
+
+
 @contextlib.contextmanager
 def killed_at_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     """Give a process and make sure that it does not outlive the test."""

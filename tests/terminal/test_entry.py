@@ -7,19 +7,11 @@ from typing import Any
 
 import pytest
 
-from support.processes import PASSWORD, ServerProcess
+from support.processes import PASSWORD, ServerProcess, sockets
 from support.serving import fail, forgive, seed, serving
 from support.terminal import CTRL_C, CTRL_D, Terminal
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
-
-
-def sockets(pid: int) -> int:
-    """Return how many TCP connections a process holds."""
-    lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
-    all_of_the_machine = {f"socket:[{line.split()[9]}]" for line in lines}
-    held = (str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir())
-    return len(all_of_the_machine.intersection(held))
 
 
 def signed_in(address: object, home: Path, *, password: str = PASSWORD, **environment: str) -> str:

@@ -81,7 +81,7 @@ def test_an_empty_payload_counts_as_an_empty_object() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [Kind.IDENTIFY, Kind.REGISTER, Kind.AUTHENTICATE, Kind.CHALLENGE])
+@pytest.mark.parametrize("kind", [Kind.REGISTER, Kind.AUTHENTICATE, Kind.CHALLENGE])
 def test_a_field_that_is_missing_is_named(kind: Kind) -> None:
     with pytest.raises(BodyInvalid, match=r"missing required field `(name|mechanism|data)`"):
         bodies.decode(Side.CLIENT, kind, b"")
@@ -98,7 +98,7 @@ def test_a_field_that_is_missing_is_named(kind: Kind) -> None:
         (b'{"name":"a","version":-1}', "`int` >= 0"),
         (b'{"name":"a","version":4294967296}', "`int` <="),
         (b'{"name":"a","version":' + b"9" * 4050 + b"}", "`int` <="),
-        (b'{"name":null}', "Expected `str`"),
+        (b'{"name":7}', "Expected `str | null`"),
         (b'{"name":"\\ud800"}', "not JSON"),
         (b'{"name":"\xed\xa0\x80"}', "not JSON"),
         (b'{"name":"\xff"}', "not JSON"),
@@ -110,7 +110,7 @@ def test_a_field_that_is_missing_is_named(kind: Kind) -> None:
         (b"null", "Expected `object`"),
         (b'"' * 4096, "Expected `object`"),
         (b"[" * 4096, "Expected `object`"),
-        (b'{"name":' * 500, "Expected `str`"),
+        (b'{"name":' * 500, "Expected `str | null`"),
     ],
 )
 def test_what_other_readers_of_json_let_pass_is_refused(payload: bytes, problem: str) -> None:

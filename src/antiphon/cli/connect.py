@@ -16,7 +16,8 @@ from antiphon.identity.passwords import LONGEST, Password
 from antiphon.language import N_
 from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
-from antiphon.terminal.entry import Entry, read_password
+from antiphon.terminal.entry import Entered, Entry, read_password
+from antiphon.terminal.naming import Naming
 from antiphon.terminal.talk import Talk, piped_lines
 
 FAREWELL_SECONDS = 1.0
@@ -34,6 +35,9 @@ def connect(
     common: Common = Common(),
 ) -> int:
     """Sign in to a server and talk: a line in, its answer out.
+
+    A server may ask for no more than a name, or for nothing at all: it says so
+    itself. Where a name is all, "/name" says that it is the wrong one.
 
     "exit" alone on a line, Ctrl-D or the end of the input leaves; "//exit" says
     the word itself. The password is asked for, or comes from --password-file or
@@ -91,21 +95,34 @@ async def converse(
 ) -> int:
     """Sign in, talk until the end, and return the exit code."""
     _ = console.translations.gettext
-    entered = await Entry(console, settings, address, password).enter()
+    entry = Entry(console, settings, address, password)
+    entered = await entry.enter()
+    console.tell(_("Connected to {address}.").format(address=entered.connection.address))
+    code = await _talk(console, entered, entry.naming, hints=True)
+    while entry.naming is not None and entry.naming.wrong:
+        entered = await entry.enter_anew(entered.welcome.name)
+        code = await _talk(console, entered, entry.naming)
+    console.tell(_("You have left."))
+    return code
+
+
+async def _talk(console: Console, entered: Entered, naming: Naming | None, *, hints: bool = False) -> int:
+    """Greet, talk until the end of one session, and return the exit code; `hints` says how to go on."""
+    _ = console.translations.gettext
     connection, welcome = entered.connection, entered.welcome
-    console.tell(_("Connected to {address}.").format(address=connection.address))
     console.tell(welcome.greeting)
     talk = Talk(console, connection)
     try:
-        if console.can_ask and console.answers_to_terminal:
+        if not (console.can_ask and console.answers_to_terminal):
+            return await talk.run(piped_lines())
+        lines = talk.typed_lines(f"{welcome.name}> ")
+        if hints and naming is not None:
+            console.tell(_("If that is not your name, type /name."))
+        if hints:
             console.tell(_("Type a line and press Enter; exit leaves."))
-            code = await talk.run(talk.typed_lines(f"{welcome.name}> "))
-        else:
-            code = await talk.run(piped_lines())
+        return await talk.run(lines if naming is None else naming.heed(lines))
     except (asyncio.CancelledError, KeyboardInterrupt):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await connection.leave()
         raise
-    console.tell(_("You have left."))
-    return code

@@ -11,7 +11,7 @@ from antiphon.identity.passwords import Password
 from antiphon.server.folder import data_folder
 from antiphon.server.server import Server
 from antiphon.services import echo
-from antiphon.settings import PASSWORD_MINIMUM_LEAST, ClientSettings, ServerSettings
+from antiphon.settings import PASSWORD_MINIMUM_LEAST, Access, ClientSettings, ServerSettings
 from antiphon.terminal.console import Console
 
 
@@ -26,6 +26,10 @@ def demo(
         str | None,
         Parameter(help="File whose first line is the password; - for standard input.", allow_leading_hyphen=True),
     ] = None,
+    access: Annotated[
+        Access,
+        Parameter(help="Who is let in: those who prove their name, those who give one (identify), or anyone."),
+    ] = "authenticate",
     common: Common = Common(),
 ) -> int:
     r"""Start a server on this machine and talk to it; when you leave, it stops.
@@ -34,6 +38,7 @@ def demo(
 
     For example:
         antiphon demo
+        antiphon demo --access identify
         printf 'hello\n' | ANTIPHON_NAME=ann ANTIPHON_PASSWORD=... antiphon demo
     """
     folder = data or data_folder() / "demo"
@@ -44,12 +49,15 @@ def demo(
         register=not console.can_ask,
         known_servers=folder / "known_servers",
     )
-    return run_loop(_demo(console, folder, client, password_from(password_file)), fast=True)
+    password = password_from(password_file) if access == "authenticate" else None
+    server = ServerSettings(data=folder, access=access, log_level="debug", password_minimum=PASSWORD_MINIMUM_LEAST)
+    return run_loop(_demo(console, server, client, password), fast=True)
 
 
-async def _demo(console: Console, folder: Path, client: ClientSettings, password: Password | None) -> int:
+async def _demo(
+    console: Console, settings: ServerSettings, client: ClientSettings, password: Password | None
+) -> int:
     _ = console.translations.gettext
-    settings = ServerSettings(data=folder, log_level="debug", password_minimum=PASSWORD_MINIMUM_LEAST)
     async with Server(echo, settings, language=console.language) as server:
         address = server.addresses[0]
         console.tell(_("A server has started at {address}").format(address=address))

@@ -38,6 +38,7 @@ def serve(
         antiphon serve
         antiphon serve --port 9000 --strict-port
         antiphon serve --host '*' --registration open --data /srv/antiphon
+        antiphon serve --access identify
         antiphon serve --plain --port 0 --port-file port.txt --no-input
     """
     return run_loop(_serve(service, settings, common.console(), as_json=json), fast=True)
@@ -82,15 +83,26 @@ def _start_block(server: Server, console: Console) -> str:
     lines += [
         _("  Connect: {command}").format(command=f"antiphon connect '{address}'") for address in server.addresses
     ]
-    if server.registration:
-        access = _("  Access:  sign-in with name and password; new names may register.")
-    else:
-        access = _("  Access:  sign-in with name and password; registration is closed.")
-    lines.append(access)
+    lines.append(_access(server, console))
     if not server.loopback:
         lines.append(_("  Reach:   everyone who can reach this machine on this port."))
     lines.append(_("  Log:     {path}").format(path=server.log_path))
     return "\n".join(lines)
+
+
+def _access(server: Server, console: Console) -> str:
+    """Return the line that says who is let in, and whether new names are taken."""
+    _ = console.translations.gettext
+    match server.settings.access, server.registration:
+        case "anyone", _:
+            return _("  Access:  anyone, without name and password.")
+        case "identify", True:
+            return _("  Access:  by address, without password; a new address is asked for a name.")
+        case "identify", False:
+            return _("  Access:  by address, without password; new names are not taken.")
+        case _, True:
+            return _("  Access:  sign-in with name and password; new names may register.")
+    return _("  Access:  sign-in with name and password; registration is closed.")
 
 
 def _as_json(server: Server) -> str:
@@ -99,6 +111,7 @@ def _as_json(server: Server) -> str:
             "addresses": [str(address) for address in server.addresses],
             "port": server.port,
             "moved_from": server.moved_from,
+            "access": server.settings.access,
             "registration": "open" if server.registration else "closed",
             "data": str(server.data_path),
             "log": str(server.log_path),

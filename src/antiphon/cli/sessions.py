@@ -107,7 +107,7 @@ async def _revoke(place: ActPlace, common: Common, ids: tuple[str, ...], account
             for record in await _chosen(here, ids):
                 if await here.store.sessions.revoke(record.fingerprint, "revoked", now()):
                     ended += 1
-                    log.info("sessions-revoked", name=record.name, by=operator(), sessions=1)
+                    log.info("sessions-revoked", name=record.name or None, by=operator(), sessions=1)
     tell(
         console,
         place,
@@ -138,7 +138,7 @@ def _told(record: SessionRecord) -> Record:
     fresh = now() - record.seen_at < timedelta(seconds=2 * HELD_EVERY)
     return {
         "id": _id(record),
-        "name": record.name,
+        "name": record.name or None,  # without one where access is for anyone
         "opened_at": moment(record.opened_at),
         "expires_at": moment(record.expires_at),
         "seen_at": moment(record.seen_at),

@@ -52,6 +52,24 @@ class SignIn:
         body = await self._ask(Kind.IDENTIFY, Identify(name=name, language=self._language))
         return _expect(body, Identified)
 
+    async def known(self) -> list[str]:
+        """Return the names that the server knows at our address, the one that came last first (`identify`)."""
+        body = await self._ask(Kind.IDENTIFY, Identify(language=self._language))
+        return _expect(body, Identified).known or []
+
+    async def introduce(self, name: str | None, *, instead_of: str | None = None) -> Welcome:
+        """Come in by giving a name (`identify`), or none (`anyone`); the server proves nothing by letting us in.
+
+        `instead_of` is a name that it knows at our address and that was wrong: `name` replaces it there.
+
+        Raises:
+            NameInvalid: nobody can have this name.
+            RegistrationClosed: it is new at our address, and new names are not taken.
+            TryLater: too many new names have come.
+        """
+        body = Identify(name=name, instead_of=instead_of, language=self._language)
+        return _expect(await self._ask(Kind.IDENTIFY, body), Welcome)
+
     async def register(self, name: str, password: Password) -> Identified:
         """Become known as `name`: make the verifier with the server's parameters and have it kept.
 

@@ -5,10 +5,11 @@
     AntiphonError
     ├── UsageError                what was asked cannot be done as it was asked        exit 2
     │   ├── SettingInvalid, InputMissing
-    │   ├── AddressInvalid, PortInvalid, NameInvalid, PasswordInvalid
+    │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
+    │   ├── ExposureRefused, and AnyoneRefused below it
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │       ExposureRefused, KeyRingUnusable, CertificateUnusable, ServiceInvalid
+    │       KeyRingUnusable, CertificateUnusable, ServiceInvalid
     ├── ConnectError              no connection came about, or it broke                exit 3
     │   ├── HostUnknown, ConnectRefused, NotAntiphon
     │   └── ConnectionLost, ServerStopping
@@ -19,9 +20,10 @@
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
     │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText, TextOnly
     │   ├── FrameTooLarge, and MessageTooLarge below it
-    │   ├── VersionUnsupported, MechanismUnsupported, TooManyRefusals, PeerSilent, PeerTooSlow
+    │   ├── VersionUnsupported, MechanismUnsupported, AccessUnsupported
+    │   ├── TooManyRefusals, PeerSilent, PeerTooSlow
     │   └── TrustError            TLS, or the server's key
-    │       └── ServerKeyUnknown, ServerKeyChanged, ServerUnproven, TlsFailed
+    │       └── ServerKeyUnknown, ServerKeyChanged, ServerUnproven, PasswordNotAsked, TlsFailed
     ├── Fault                     this program's own                                   exit 1
     ├── TimedOut                  nothing came within the time allowed                 exit 6
     └── ServerError               the server's own fault, or its store's               exit 1
@@ -41,6 +43,7 @@ from antiphon.errors.connection import (
     TimedOut,
 )
 from antiphon.errors.protocol import (
+    AccessUnsupported,
     BodyInvalid,
     FrameInvalid,
     FrameTooLarge,
@@ -48,6 +51,7 @@ from antiphon.errors.protocol import (
     MechanismUnsupported,
     MessageTooLarge,
     NotText,
+    PasswordNotAsked,
     PeerSilent,
     PeerTooSlow,
     ProtocolError,
@@ -80,6 +84,7 @@ from antiphon.errors.usage import (
     AccountUnknown,
     AddressInvalid,
     AddressUnavailable,
+    AnyoneRefused,
     CertificateUnusable,
     ExposureRefused,
     FolderUnsafe,
@@ -87,6 +92,7 @@ from antiphon.errors.usage import (
     InputMissing,
     KeyRingUnusable,
     KnownServersUnusable,
+    NameAmbiguous,
     NameInvalid,
     PasswordInvalid,
     PortInvalid,
@@ -99,11 +105,13 @@ from antiphon.errors.usage import (
 
 __all__ = [
     "COPY_LIMIT",
+    "AccessUnsupported",
     "AccountExists",
     "AccountUnknown",
     "AddressInvalid",
     "AddressUnavailable",
     "AntiphonError",
+    "AnyoneRefused",
     "BodyInvalid",
     "CertificateUnusable",
     "ConnectError",
@@ -123,6 +131,7 @@ __all__ = [
     "KnownServersUnusable",
     "MechanismUnsupported",
     "MessageTooLarge",
+    "NameAmbiguous",
     "NameInvalid",
     "NameLocked",
     "NameTaken",
@@ -131,6 +140,7 @@ __all__ = [
     "NotText",
     "OutcomeUnknown",
     "PasswordInvalid",
+    "PasswordNotAsked",
     "PeerSilent",
     "PeerTooSlow",
     "PortInvalid",

@@ -82,6 +82,14 @@ class MechanismUnsupported(ProtocolError):
     hint = N_("Use one of those in HELLO: {mechanisms}.")
 
 
+class AccessUnsupported(ProtocolError):
+    """A way in that the server's access does not have."""
+
+    code = "access-unsupported"
+    sentence = N_("{kind} is no way in here: the access is “{access}”.")
+    hint = N_("Do as the access in HELLO asks.")
+
+
 class TooManyRefusals(ProtocolError):
     """Three wrong passwords or three wrong tokens on one connection."""
 
@@ -140,6 +148,14 @@ class ServerUnproven(TrustError):
     code = "server-unproven"
     sentence = N_("The server at {address} could not prove that it knows your account.")
     hint = N_("Nothing was sent after this; check the address with the operator.")
+
+
+class PasswordNotAsked(TrustError):
+    """A server that asks for no password, though one was given: it proves nothing."""
+
+    code = "password-not-asked"
+    sentence = N_("The server at {address} asks for no password, so it does not prove that it knows your account.")
+    hint = N_("Nothing was sent. If that is how it should be, leave out the password.")
 
 
 class TlsFailed(TrustError):

@@ -44,6 +44,14 @@ class PortInvalid(UsageError):
     hint = N_("Give a whole number from {lowest} to 65535.")
 
 
+class NameAmbiguous(UsageError):
+    """Several names are known at one's address, and nobody can be asked."""
+
+    code = "name-ambiguous"
+    sentence = N_("The server knows several names at this address: {names}.")
+    hint = N_("Say which is yours by --name, ANTIPHON_NAME or name@host.")
+
+
 class NameInvalid(UsageError):
     """A name that nobody can have."""
 
@@ -139,6 +147,14 @@ class ExposureRefused(UsageError):
     blame = "operator"
     sentence = N_("Plain TCP on {host} would send everything unencrypted over the network.")
     hint = N_("Leave out --plain to use TLS, or say --plain-anywhere if the network is yours alone.")
+
+
+class AnyoneRefused(ExposureRefused):
+    """Access for anyone beyond this machine."""
+
+    code = "anyone-refused"
+    sentence = N_("Access for anyone on {host} would let in everybody who can reach this machine.")
+    hint = N_("Choose --access identify or authenticate, or say --anyone-anywhere if that is what you want.")
 
 
 class KeyRingUnusable(UsageError):

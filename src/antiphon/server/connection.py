@@ -22,6 +22,7 @@ from antiphon.errors import (
 from antiphon.language import Translate, catalogue
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
+from antiphon.server.identify import way_in
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
 from antiphon.server.signin import Admission, SignIn
@@ -62,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._conversation = ServerConversation(context.settings.message_limit)
         self._feed = self._conversation.reader.feed
         self._next = self._conversation.reader.next
-        self._sign_in: SignIn | None = SignIn(context, self, address, source, binding)
+        self._sign_in: SignIn | None = way_in(context, self, address, source, binding)
         self._session: Session | None = None
         self._dialogue: Dialogue | None = None
         self._name: str | None = None

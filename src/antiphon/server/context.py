@@ -13,7 +13,7 @@ from antiphon.server.sessions import SessionKeeper
 from antiphon.server.throttle import Throttle
 from antiphon.services import Service
 from antiphon.settings import ServerSettings
-from antiphon.store.contracts import Accounts
+from antiphon.store.contracts import Accounts, Clients
 
 if TYPE_CHECKING:
     from antiphon.server.connection import Connection
@@ -27,6 +27,7 @@ class ServerContext:
     settings: ServerSettings
     service: Service
     accounts: Accounts
+    clients: Clients
     sessions: SessionKeeper
     dialogues: "Dialogues"
     throttle: Throttle

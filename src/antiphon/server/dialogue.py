@@ -79,7 +79,7 @@ class Dialogue:
         self._context = context
         self.fingerprint = session.fingerprint
         self.account = session.account_id
-        self.name = session.name
+        self.name = session.name or ""
         self.address = session.holder.address
         self.since = session.opened_at
         self.state: Any = None

@@ -6,8 +6,13 @@ from antiphon.store.contracts import Visit
 
 
 def greeting(catalogue: NullTranslations, name: str, visit: Visit | None) -> str:
-    """Greet `name`: as a newcomer, or with when and from where the last visit was and what was refused since."""
+    """Greet `name`: as a newcomer, or with when and from where the last visit was and what was refused since.
+
+    An empty name is somebody whom nobody has asked for one.
+    """
     _ = catalogue.gettext
+    if not name:
+        return _("Welcome!")
     if visit is None:
         return _("Welcome, {name}! This is your first visit.").format(name=name)
     when = f"{visit.at:%Y-%m-%d %H:%M} UTC"

@@ -13,7 +13,7 @@ from typing import Self
 
 from antiphon import __version__
 from antiphon.address import Address, Scheme
-from antiphon.errors import AntiphonError, ExposureRefused
+from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, mechanism_for
 from antiphon.observe.log import ServerLog, open_log
@@ -137,6 +137,7 @@ class Server:
             total=timedelta(seconds=settings.session_total),
             clock=_utc_now,
             random=os.urandom,
+            access=settings.access,
         )
         await sessions.begin()
         mechanism = mechanism_for(self._certificate.binding if self._certificate else None)
@@ -144,6 +145,7 @@ class Server:
             settings=settings,
             service=self._service,
             accounts=store.accounts,
+            clients=store.clients,
             sessions=sessions,
             dialogues=Dialogues(),
             throttle=Throttle(store.sessions, ring.mock_key, _utc_now),
@@ -184,7 +186,9 @@ class Server:
         self.loopback = loopback = is_loopback(listening.sockets)
         if settings.plain and not (loopback or settings.plain_anywhere):
             raise ExposureRefused(host=settings.host)
-        self.registration = settings.registration == "open" or (settings.registration is None and loopback)
+        if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
+            raise AnyoneRefused(host=settings.host)
+        self.registration = _takes_names(settings, loopback=loopback)
         folder.last_port = listening.port
         if settings.port_file is not None:
             write_atomically(settings.port_file, f"{listening.port}\n".encode())
@@ -193,6 +197,7 @@ class Server:
             port=listening.port,
             moved_from=listening.moved_from,
             addresses=[str(address) for address in self.addresses],
+            access=settings.access,
             registration="open" if self.registration else "closed",
         )
 
@@ -201,8 +206,8 @@ class Server:
         return Hello(
             versions=[VERSION],
             product=f"antiphon/{__version__}",
-            access="authenticate",
-            mechanisms=[mechanism],
+            access=settings.access,
+            mechanisms=[mechanism] if settings.access == "authenticate" else [],
             features=[],
             limits=Limits(
                 message=settings.message_limit,
@@ -306,6 +311,15 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> int:
         return 0
     _, left = await asyncio.wait(tasks, timeout=ABORT_SECONDS)
     return len(left)
+
+
+def _takes_names(settings: ServerSettings, *, loopback: bool) -> bool:
+    """Return whether new names are taken: where nobody has to prove one, to ask for it is the whole point."""
+    if settings.access == "anyone":
+        return False
+    if settings.registration is None:
+        return loopback or settings.access == "identify"
+    return settings.registration == "open"
 
 
 def _utc_now() -> datetime:

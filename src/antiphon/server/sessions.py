@@ -8,16 +8,21 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Protocol
 
 from antiphon.errors import SessionEnded, SignInRefused
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
+from antiphon.server.caps import source_of
+from antiphon.settings import Access
 from antiphon.store.contracts import Account, Accounts, Revocation, SessionRecord, Sessions
 
 HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
 SESSIONS_MOST = 10
 """Sessions of one account; one more ends the oldest, so that forgotten ones do not pile up."""
+CLIENT_SESSIONS_MOST = 1000
+"""The same of one source (IPv4 address, IPv6 /64) without accounts: a large class can be behind one address."""
 
 
 class Holder(Protocol):
@@ -37,7 +42,7 @@ class Session:
 
     fingerprint: bytes
     account_id: int
-    name: str
+    name: str | None
     opened_at: datetime
     expires_at: datetime
     holder: Holder
@@ -58,9 +63,11 @@ class SessionKeeper:
         total: timedelta,
         clock: Callable[[], datetime],
         random: Callable[[int], bytes],
+        access: Access = "authenticate",
     ) -> None:
         """Keep sessions in `store`; they live `unheld` without a connection and `total` in all.
 
+        Those that were opened with less than `access` asks for are not taken up here.
         Others may keep theirs in the same store: `Follower` brings what they do to `apply`.
         """
         self._store = store
@@ -70,6 +77,7 @@ class SessionKeeper:
         self._total = total
         self._clock = clock
         self._random = random
+        self._access = access
         self._held: dict[bytes, Session] = {}
         self._one_at_a_time = asyncio.Lock()
         self._owner = random(8).hex()
@@ -85,25 +93,34 @@ class SessionKeeper:
         Raises:
             SignInRefused: the account was disabled, or given another password, while it signed in.
         """
+        return await self._open(account.id, account.display, account.epoch, SESSIONS_MOST, holder)
+
+    async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:
+        """Open a session for a client at the IP `host`, known by `name` or, where it is empty, by nothing."""
+        return await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
+
+    async def _open(
+        self, account_id: int, name: str, epoch: int, most: int, holder: Holder
+    ) -> tuple[Session, Token]:
         token = Token(self._random(TOKEN_SIZE))
         now = self._clock()
         record = SessionRecord(
             fingerprint=fingerprint(token, self._token_key),
-            account_id=account.id,
-            name=account.display,
-            epoch=account.epoch,
+            account_id=account_id,
+            name=name,
+            epoch=epoch,
             opened_at=now,
             expires_at=now + self._total,
             seen_at=now,
             owner=self._owner,
             address=holder.address,
         )
-        position = await self._store.open(record, SESSIONS_MOST, now - self._unheld)
+        position = await self._store.open(record, most, now - self._unheld)
         session = self._hold(record, holder, position)
         # Looked at behind the opening: who ends an account's sessions begins an epoch first, so that one of the
         # two sees the other.
         try:
-            current = await self._accounts.epoch(account.id) == account.epoch and await self._still_held(session)
+            current = await self._epoch(account_id) == epoch and await self._still_held(session)
         except BaseException:
             self._let_go(session)
             raise
@@ -123,11 +140,11 @@ class SessionKeeper:
             now = self._clock()
             record = await self._store.find(mark)
             held = self._held.get(mark)
-            if record is None or now >= record.expires_at:
+            if record is None or now >= record.expires_at or not self._satisfied_by(record):
                 raise SessionEnded
             if held is None and now >= record.seen_at + self._unheld:
                 raise SessionEnded
-            if await self._accounts.epoch(record.account_id) != record.epoch:
+            if await self._epoch(record.account_id) != record.epoch:
                 raise SessionEnded
             position = await self._store.claim(mark, self._owner, holder.address, now)
             if position is None:
@@ -200,6 +217,15 @@ class SessionKeeper:
         """Begin to follow the log at its end: nothing is held yet."""
         self.applied = await self._store.position()
 
+    def _satisfied_by(self, record: SessionRecord) -> bool:
+        """Return whether what a session was opened with is enough: servers of one store may differ in access."""
+        if self._access == "authenticate":
+            return record.account_id > 0
+        return self._access == "anyone" or bool(record.name)
+
+    async def _epoch(self, account_id: int) -> int | None:
+        return await self._accounts.epoch(account_id) if account_id > 0 else 0
+
     def _concerned(self, entry: Revocation) -> list[Session]:
         """Return the sessions held here that a revocation takes away; our own taking over is at its position."""
         if entry.fingerprint is not None:
@@ -212,7 +238,7 @@ class SessionKeeper:
         session = Session(
             record.fingerprint,
             record.account_id,
-            record.name,
+            record.name or None,
             record.opened_at,
             record.expires_at,
             holder,
@@ -232,3 +258,10 @@ class SessionKeeper:
             if record is None or record.owner != self._owner:
                 return False
         return self._held.get(session.fingerprint) is session
+
+
+def _number_of(host: str) -> int:
+    """Return by what sessions from the source of `host` are counted: no account's number, in 32 bits below 0."""
+    source = source_of(host)
+    packed = source.encode() if isinstance(source, str) else source
+    return -1 - (int.from_bytes(sha256(packed).digest()[:4], "big") >> 1)

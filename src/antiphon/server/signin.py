@@ -11,6 +11,7 @@ from gettext import NullTranslations
 from typing import NamedTuple
 
 from antiphon.errors import (
+    AccessUnsupported,
     AntiphonError,
     CredentialRefused,
     FrameUnexpected,
@@ -125,7 +126,11 @@ class SignIn:
             case _:
                 raise FrameUnexpected(kind=Kind(control.kind).name)
 
-    async def _identify(self, request: Identify) -> Reply:
+    async def _identify(self, request: Identify) -> Reply | Admission:
+        if request.name is None:
+            raise self._no_way_in("IDENTIFY without a name")
+        if request.instead_of is not None:
+            raise self._no_way_in("IDENTIFY with instead_of")
         name = prepare(request.name)
         free = None
         if self._context.registration:
@@ -152,9 +157,7 @@ class SignIn:
             raise CredentialRefused
         verifier = Verifier(credential.salt, credential.iterations, credential.stored_key, credential.server_key)
         check_parameters(verifier)
-        wait = context.registrations.admit(self._host, asyncio.get_running_loop().time())
-        if wait:
-            raise TryLater(wait=math.ceil(wait))
+        self._count_new_name()
         return await context.accounts.register(
             name,
             lambda number: seal(context.ring, verifier, number, context.random),
@@ -162,6 +165,11 @@ class SignIn:
             context.clock(),
             self._host,
         )
+
+    def _count_new_name(self) -> None:
+        wait = self._context.registrations.admit(self._host, asyncio.get_running_loop().time())
+        if wait:
+            raise TryLater(wait=math.ceil(wait))
 
     async def _authenticate(self, request: Authenticate) -> Reply:
         context = self._context
@@ -234,8 +242,11 @@ class SignIn:
             raise
         kept = None if context.dialogues.find(session) else await context.sessions.kept(session)
         context.log.info("resumed", name=session.name, address=self._address)
-        welcome = self._welcome(session.name, None, first=False, token=None, data=None)
+        welcome = self._welcome(session.name or "", None, first=False, token=None, data=None)
         return Admission(session, token, welcome, request, kept)
+
+    def _no_way_in(self, kind: str) -> AccessUnsupported:
+        return AccessUnsupported(kind=kind, access=self._context.settings.access)
 
     def _welcome(
         self, name: str, visit: Visit | None, *, first: bool, token: bytes | None, data: bytes | None
@@ -250,7 +261,7 @@ class SignIn:
             token=token,
             lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
             must_change=False,
-            greeting=greeting(self.catalogue, name, visit) if first or visit else "",
+            greeting=greeting(self.catalogue, name, visit) if token else "",
             data=data,
         )
 

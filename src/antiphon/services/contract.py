@@ -30,7 +30,7 @@ class Session(Protocol):
     account: int
     """the account's number: never another's, whatever happens to names"""
     name: str
-    """the account's name, for display"""
+    """the name, for display; empty where nobody was asked for one (`--access anyone`)"""
     address: str
     """of the connection, or of the last one"""
     since: datetime

@@ -5,8 +5,9 @@ the question asked, and the server dialled again.
 """
 
 import asyncio
-import os
+import contextlib
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from antiphon.address import Address, parse
@@ -19,6 +20,7 @@ from antiphon.errors import (
     InputMissing,
     KnownServersUnusable,
     NameUnknown,
+    PasswordNotAsked,
     PortInvalid,
     Problem,
     RegistrationClosed,
@@ -32,6 +34,7 @@ from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
 from antiphon.terminal.console import Console
+from antiphon.terminal.naming import Naming, ask_name
 from antiphon.terminal.newpassword import new_password
 from antiphon.wire.bodies import Hello, Welcome
 
@@ -66,6 +69,8 @@ class Entry:
         self._password = password
         self._dialled: Dialled | None = None
         self._new = False
+        self.naming: Naming | None = None
+        """Where the server goes by the name that is given: the dialogue about it."""
 
     async def enter(self) -> Entered:
         """Return the open session.
@@ -73,11 +78,28 @@ class Entry:
         Raises:
             AntiphonError: whatever stands in the way, said by its class.
         """
-        try:
-            await self._find_server()
+        with self._aborted_on_failure():
+            hello = await self._find_server()
+            if hello.access in ("identify", "anyone"):
+                return await self._enter_unproved(hello)
             await self._find_name()
             await self._find_out_whether_new()
             return await self._prove()
+
+    async def enter_anew(self, wrong: str) -> Entered:
+        """Return a new session, under the right name, when the one that had the `wrong` one was left.
+
+        Raises:
+            AntiphonError: as `enter`.
+        """
+        assert self.naming is not None
+        with self._aborted_on_failure():
+            return self._entered(await self.naming.enter_anew(wrong))
+
+    @contextlib.contextmanager
+    def _aborted_on_failure(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             if self._dialled is not None:
                 self._dialled.connection.abort()
@@ -85,13 +107,14 @@ class Entry:
 
     # --- where ----------------------------------------------------------------------------------------------
 
-    async def _find_server(self) -> None:
+    async def _find_server(self) -> Hello:
         if self._address is None:
             self._address = await self._ask_address()
             self._name = self._name or self._address.name
         dialled = await self._reach()
         if dialled.standing is Standing.UNKNOWN:
             await self._settle_trust(dialled)
+        return dialled.hello
 
     async def _ask_address(self) -> Address:
         console, _ = self._console, self._console.translations.gettext
@@ -153,12 +176,10 @@ class Entry:
     # --- who ------------------------------------------------------------------------------------------------
 
     async def _find_name(self) -> None:
-        console, _ = self._console, self._console.translations.gettext
         if self._name is None:
-            if not console.can_ask:
-                raise InputMissing(what=_("The name"), how=_("--name, ANTIPHON_NAME or name@host"))
-            await self._hang_up()
-            self._name = await console.ask(_("Name"), lambda text: prepare(text).display, _login_name())
+            if self._console.can_ask:
+                await self._hang_up()
+            self._name = await ask_name(self._console)
         self._name = prepare(self._name).display
 
     async def _find_out_whether_new(self) -> None:
@@ -245,7 +266,32 @@ class Entry:
             self._new = False
             console.tell(_("The password is kept. Now you sign in with it."))
             self._password = password
-        welcome = await sign_in.authenticate(self._name, password)
+        return self._entered(await sign_in.authenticate(self._name, password))
+
+    # --- in, where nobody proves anything -------------------------------------------------------------------
+
+    async def _enter_unproved(self, hello: Hello) -> Entered:
+        """Come in by name, or by nothing. A password means that somebody counts on a proof: there is none."""
+        assert self._address is not None
+        if self._password is not None:
+            raise PasswordNotAsked(address=self._address.host)
+        if hello.access == "anyone":
+            return self._entered(await (await self._reach_trusted()).introduce(None))
+        self.naming = Naming(self._console, self._reach_trusted, self._hang_up, takes_names=hello.registration)
+        return self._entered(await self.naming.enter(self._name))
+
+    async def _reach_trusted(self) -> SignIn:
+        """Return the way in on a connection whose key something speaks for: no proof will do so later."""
+        assert self._address is not None
+        dialled = await self._reach()
+        if dialled.standing is Standing.UNKNOWN:
+            assert dialled.fingerprint is not None
+            raise ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
+        return SignIn(dialled.connection, self._console.language, self._settings.timeout)
+
+    def _entered(self, welcome: Welcome) -> Entered:
+        assert self._dialled is not None
+        dialled = self._dialled
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
             self._remember(dialled.fingerprint)
         return Entered(dialled.connection, welcome)
@@ -271,11 +317,3 @@ def read_password(text: str) -> Password:
     if not text:
         raise UsageError(problem=Problem(N_("The password given is empty.")))
     return Password(text)
-
-
-def _login_name() -> str:
-    """Return the person's name on this machine as a suggestion, if it can be one."""
-    try:
-        return prepare(os.environ.get("USER") or os.environ.get("USERNAME") or "").display
-    except UsageError:
-        return ""

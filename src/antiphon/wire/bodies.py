@@ -46,9 +46,14 @@ class FirstRequest(Request, frozen=True, kw_only=True):
 
 
 class Identify(FirstRequest, frozen=True, kw_only=True):
-    """Who I say I am; answered with `Identified`."""
+    """Who I say I am; without a name, the question whether I am known.
 
-    name: str
+    Answered with `Identified`, or with `Welcome` where the access asks for no more than that.
+    """
+
+    name: str | None = None
+    instead_of: str | None = None
+    """A name that the server knows at this address and that was wrong: `name` replaces it."""
 
 
 class Credential(Request, frozen=True, kw_only=True):
@@ -150,10 +155,12 @@ class Hello(Struct, frozen=True, kw_only=True):
 class Identified(Struct, frozen=True, kw_only=True):
     """The answer to IDENTIFY and REGISTER."""
 
-    name: str
-    """The name as the server spells it."""
+    name: str | None
+    """The name as the server spells it; None where none was asked about."""
     free: bool | None
     """Whether it can be registered; None where registration is closed."""
+    known: list[str] | None = None
+    """The names known at the client's address, the one that came last first; None where that was not asked."""
 
 
 class Challenge(Struct, frozen=True, kw_only=True):
@@ -175,6 +182,7 @@ class Welcome(Struct, frozen=True, kw_only=True):
     """The session is open."""
 
     name: str
+    """Empty where nobody has to give one."""
     first: bool
     """Whether this is the first visit."""
     last_visit: str | None

@@ -92,7 +92,7 @@ TABLE = (
     Row(Kind.HEARTBEAT, Side.CLIENT, _ALWAYS, token=False, largest=0),
     Row(Kind.BYE, Side.CLIENT, _ALWAYS, token=False, largest=256),
     Row(Kind.HELLO, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
-    Row(Kind.IDENTIFY, Side.SERVER, _ENTRY, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.IDENTIFY, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
     Row(Kind.REGISTER, Side.SERVER, _ENTRY, token=False, largest=ENTRY_LIMIT),
     Row(Kind.CHALLENGE, Side.SERVER, _ENTRY, token=False, largest=ENTRY_LIMIT),
     Row(Kind.WELCOME, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),

@@ -44,9 +44,7 @@ class SqlClients:
     async def at(self, address: str) -> list[Client]:
         """See `contracts.Clients`."""
         return await self._database.run(
-            lambda connection: [
-                Client(**row) for row in connection.execute(_AT, {"place": address}).mappings()
-            ]
+            lambda connection: [Client(**row) for row in connection.execute(_AT, {"place": address}).mappings()]
         )
 
     async def visited(self, address: str, name: Name, at: datetime, most: int) -> datetime | None:
@@ -82,7 +80,9 @@ class SqlClients:
     async def forget(self, address: str, key: str) -> bool:
         """See `contracts.Clients`."""
         which = {"place": address, "sought": key}
-        return await self._database.run(lambda connection: connection.execute(_TAKE_OUT, which).first() is not None)
+        return await self._database.run(
+            lambda connection: connection.execute(_TAKE_OUT, which).first() is not None
+        )
 
     async def all(self) -> list[Client]:
         """See `contracts.Clients`."""
