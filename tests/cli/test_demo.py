@@ -38,6 +38,17 @@ def test_a_pipe_gets_its_answers_and_the_second_visit_is_greeted(tmp_path: Path)
     assert " debug received " in (tmp_path / "d" / "server.log").read_text()
 
 
+def test_a_demo_of_another_access_asks_for_no_password(tmp_path: Path) -> None:
+    for access, greeting in (
+        ("identify", "Welcome, ann!"),
+        ("identify", "Welcome back, ann!"),
+        ("anyone", "Welcome!"),
+    ):
+        done = run_antiphon("demo", "--access", access, home=tmp_path, stdin="hello\n", **ANN)
+        assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+        assert greeting in done.stderr
+
+
 def test_make_run_prints_the_answers_and_nothing_else(tmp_path: Path) -> None:
     data = tmp_path / "мои данные"
     done = subprocess.run(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.wire.bodies import Error, ServerBye
+from antiphon.wire.bodies import Error, Identify, ServerBye
+from antiphon.wire.kinds import Kind
 from support.documents import read, table
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
@@ -361,3 +362,20 @@ def test_on_a_terminal_the_password_is_typed_hidden_and_removing_asks_first(
         terminal.shows("Nothing was removed")
         assert terminal.ends() == 2
     assert signs_in(server, "ann")
+
+
+@pytest.mark.parametrize(("access", "name"), [("identify", "ann"), ("anyone", None)])
+def test_a_session_without_an_account_is_listed_and_revoked(tmp_path: Path, access: str, name: str | None) -> None:
+    with ServerProcess(tmp_path / "data", "--plain", "--access", access) as server:
+        with RawClient(server.address) as client:
+            client.hello()
+            client.request(Kind.IDENTIFY, Identify(name=name))
+            (session,) = told(server, "sessions", "list")
+            assert session["name"] == name
+            assert act(server, "sessions", "list").stdout.split("\t")[1] == (name or "-")
+            assert told(server, "sessions", "revoke", session["id"]) == {"sessions_ended": 1}
+            assert client.body() == Bye(reason="revoked")
+            client.closed()
+        assert told(server, "sessions", "list") == []
+        (line,) = (line for line in server.log.splitlines() if " sessions-revoked " in line)
+        assert ("name=" in line) == (name is not None)

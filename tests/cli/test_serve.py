@@ -134,6 +134,44 @@ def test_the_start_block_is_all_that_the_console_ever_shows(tmp_path: Path) -> N
         assert f" {event} " in log, event
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--access", "identify"], "by address, without password; a new address is asked for a name."),
+        (
+            ["--access", "identify", "--registration", "closed"],
+            "by address, without password; new names are not taken.",
+        ),
+        (["--access", "anyone"], "anyone, without name and password."),
+        (["--registration", "closed"], "sign-in with name and password; registration is closed."),
+    ],
+)
+def test_the_start_block_says_who_is_let_in(tmp_path: Path, options: list[str], told: str) -> None:
+    with Terminal("serve", "--data", tmp_path / "d", "--port", "0", *options, home=tmp_path) as terminal:
+        terminal.shows(f"  Access:  {told}\r\n")
+
+
+def test_access_for_anyone_is_refused_beyond_this_machine_in_one_sentence(tmp_path: Path) -> None:
+    done = run_antiphon(
+        "serve",
+        "--data",
+        tmp_path / "d",
+        "--port",
+        "0",
+        "--host",
+        "*",
+        "--access",
+        "anyone",
+        "--no-input",
+        home=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Access for anyone on * would let in everybody who can reach this machine. Choose --access identify or "
+        "authenticate, or say --anyone-anywhere if that is what you want.\n"
+    )
+
+
 def test_a_port_that_was_taken_is_told_of(tmp_path: Path, taken: int) -> None:
     data = tmp_path / "d"
     with Terminal("serve", "--data", data, "--port", str(taken), home=tmp_path) as terminal:
