@@ -374,7 +374,7 @@ def test_a_session_without_an_account_is_listed_and_revoked(tmp_path: Path, acce
             assert session["name"] == name
             assert act(server, "sessions", "list").stdout.split("\t")[1] == (name or "-")
             assert told(server, "sessions", "revoke", session["id"]) == {"sessions_ended": 1}
-            assert client.body() == Bye(reason="revoked")
+            assert client.body() == ServerBye(reason="revoked")
             client.closed()
         assert told(server, "sessions", "list") == []
         (line,) = (line for line in server.log.splitlines() if " sessions-revoked " in line)

@@ -236,8 +236,10 @@ def test_a_message_that_is_taken_back_is_stopped_and_ends(client: RawClient, des
     (id,) = sent(client, message)
     if message == "wait":
         desk.wait_for("begun wait")
+        frames: list[tuple[int, object]] = [(id, "")]
+    else:
+        frames = told(client, 1)
     client.send(client.conversation.cancel(id))
-    frames = told(client, 1)
     while frames[-1] != (id, "END"):
         frames += told(client, 1)
     assert client.ask("next") == "next"

@@ -16,7 +16,17 @@ from antiphon.server.server import Server
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import SessionRecord
 from antiphon.store.sql import open_sqlite
-from antiphon.wire.bodies import Authenticate, Body, Bye, Error, Hello, Identified, Identify, Register, Welcome
+from antiphon.wire.bodies import (
+    Authenticate,
+    Body,
+    Error,
+    Hello,
+    Identified,
+    Identify,
+    Register,
+    ServerBye,
+    Welcome,
+)
 from antiphon.wire.kinds import ENTRY_LIMIT, Kind
 from support.serving import Serving, credential, seed, serving
 
@@ -372,7 +382,7 @@ def test_a_session_that_is_revoked_is_cut(server: Serving, anyone: Serving, host
 
         asyncio.run(revoke())
         client.sock.settimeout(SOON)
-        assert client.body() == Bye(reason="revoked")
+        assert client.body() == ServerBye(reason="revoked")
         client.closed()
 
 
