@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from antiphon import __version__
 from antiphon.settings import ClientSettings, ServerSettings
 from support.processes import ANTIPHON, ServerProcess, clean_environment, run_antiphon
 
@@ -44,12 +43,6 @@ def test_help_of_the_whole_names_the_commands(tmp_path: Path) -> None:
         done = run_antiphon(*arguments, home=tmp_path)
         assert done.returncode == 0
         assert all(re.search(rf"^{command}  +[a-z]", done.stdout, re.MULTILINE) for command in COMMANDS)
-
-
-def test_the_version_is_told_by_the_command_and_by_the_module(tmp_path: Path) -> None:
-    assert run_antiphon("--version", home=tmp_path).stdout == f"{__version__}\n"
-    told = subprocess.check_output([sys.executable, "-m", "antiphon", "--version"], encoding="utf-8", timeout=60)
-    assert told == f"{__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,26 @@
-"""Real `antiphon` processes: a server that says where it listens, and the path of the installed command."""
+"""Real `antiphon` processes: a server that says where it listens, and the path of the installed command.
 
+What tests start by these names are forks of one process that has imported Antiphon already (`forkserver.py`).
+"""
+
+import atexit
 import contextlib
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from antiphon.address import Address, parse
+from support import forkserver
 
 ANTIPHON = Path(sys.executable).with_name("antiphon")
 """The installed command."""
@@ -21,8 +30,133 @@ PASSWORD = "correct horse battery"
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
     """Return an environment in which nothing of the developer's own settings counts."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANTIPHON_", "XDG_", "LC_"))}
+    own = ("ANTIPHON_", "XDG_", "LC_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return kept | {"HOME": str(home), "LANG": "C.UTF-8", "NO_COLOR": "1", "PYTHONWARNINGS": "error"} | more
+
+
+@cache
+def _forkserver() -> socket.socket:
+    """Return where to ask for a fork; each process of the tests has a server of its own."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        server = subprocess.Popen(
+            [sys.executable, forkserver.__file__, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            env=clean_environment(Path("/")),
+            pass_fds=[theirs.fileno()],
+        )
+    atexit.register(server.wait)
+    atexit.register(ours.close)  # which ends it
+    return ours
+
+
+class Process:
+    """A command as a process of its own, with what `subprocess.Popen` has of it; Antiphon's is a fork."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        environment: dict[str, str],
+        streams: Sequence[int],
+        *,
+        terminal: bool = False,
+        cold: bool = False,
+    ) -> None:
+        """Start `command` on three `streams`, or on a `terminal` of its own; `cold` starts the program itself."""
+        self.args = [str(word) for word in command]
+        self.returncode: int | None = None
+        at_start = any(name.startswith(("PYTHON", "LC_")) for name in environment.keys() - {"PYTHONWARNINGS"})
+        request = {
+            "command": self.args,
+            "environment": environment,
+            "folder": str(Path.cwd()),
+            "terminal": terminal,
+            "cold": cold or at_start or command[0] != ANTIPHON,
+        }
+        self._status, theirs = os.pipe()
+        socket.send_fds(_forkserver(), [json.dumps(request).encode()], [theirs, *streams])
+        os.close(theirs)
+        self.pid = self._number()
+
+    def _number(self) -> int:
+        (number,) = forkserver.NUMBER.unpack(os.read(self._status, forkserver.NUMBER.size))
+        return int(number)
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; return the exit code, or the signal's number below zero."""
+        if self.returncode is None:
+            ended = select.poll()
+            ended.register(self._status, select.POLLIN)
+            if not ended.poll(None if timeout is None else timeout * 1000):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = os.waitstatus_to_exitcode(self._number())
+            os.close(self._status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it as no program can prevent."""
+        self.send_signal(signal.SIGKILL)
+
+
+class PipedProcess(Process):
+    """A process whose streams are pipes to the test; the end of the block kills it."""
+
+    def __init__(self, *command: str | Path, environment: dict[str, str], cold: bool = False) -> None:
+        """Start `command`."""
+        pipes = [os.pipe(), os.pipe(), os.pipe()]
+        theirs = pipes[0][0], pipes[1][1], pipes[2][1]
+        super().__init__(command, environment, theirs, cold=cold)
+        for stream in theirs:
+            os.close(stream)
+        self.stdin = os.fdopen(pipes[0][1], "wb", buffering=0)
+        self.stdout = os.fdopen(pipes[1][0], encoding="utf-8", errors="surrogateescape", newline="")
+        self.stderr = os.fdopen(pipes[2][0], encoding="utf-8", newline="")
+
+    def communicate(self, given: bytes = b"", timeout: float = 10) -> tuple[str, str]:
+        """Give it its input, wait for its end, and return all that it puts out on both streams."""
+        with ThreadPoolExecutor(3) as pool:
+            feeding = pool.submit(self._feed, given)
+            out, errors = pool.submit(self.stdout.read), pool.submit(self.stderr.read)
+            try:
+                self.wait(timeout)
+            finally:
+                self.kill()
+        feeding.result()
+        return out.result(), errors.result()
+
+    def _feed(self, given: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError), self.stdin:
+            while given:
+                given = given[self.stdin.write(given) :]
+
+    def close(self) -> None:
+        """Kill it, if it still runs, and close the pipes."""
+        self.kill()
+        self.wait()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class ServerProcess:
@@ -31,19 +165,14 @@ class ServerProcess:
     def __init__(self, folder: Path, *options: str, port: str = "0", **environment: str) -> None:
         """Start a server with its data in `folder`; `options` are more of its flags."""
         self.folder = folder
-        self.process = subprocess.Popen(
-            [ANTIPHON, "serve", "--data", folder, "--port", port, "--json", "--no-input", *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=clean_environment(folder.parent, **environment),
-            text=True,
-            encoding="utf-8",
-        )
-        assert self.process.stdout is not None
+        self.process = PipedProcess(
+            ANTIPHON, "serve", "--data", folder, "--port", port, "--json", "--no-input", *options,
+            environment=clean_environment(folder.parent, **environment),
+        )  # fmt: skip
+        self.process.stdin.close()
         line = self.process.stdout.readline()
         if not line:
-            _, errors = self.process.communicate(timeout=10)
+            _, errors = self.process.communicate()
             raise RuntimeError(f"the server did not start: {errors}")
         self.start = json.loads(line)
 
@@ -67,22 +196,14 @@ class ServerProcess:
 
     def kill(self) -> None:
         """Kill it as no program can prevent."""
-        self.process.kill()
-        self.process.wait()
-        self._close()
+        self.process.close()
 
     def stop(self) -> int:
         """Stop it in order; return its exit code."""
-        with contextlib.suppress(ProcessLookupError):
-            self.signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         code = self.wait()
-        self._close()
+        self.process.close()
         return code
-
-    def _close(self) -> None:
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
 
     def __enter__(self) -> Self:
         return self
@@ -90,27 +211,29 @@ class ServerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.stop()
-        self._close()
+        self.stop()
 
 
 def run_antiphon(
     *arguments: str | Path, home: Path, stdin: str | bytes = "", timeout: float = 60, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the installed command to its end, with `stdin` through a pipe; text is UTF-8."""
-    given = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(
-        [ANTIPHON, *arguments],
-        input=given,
-        capture_output=True,
-        timeout=timeout,
-        env=clean_environment(home, **environment),
-        check=False,
-    )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode()
-    )
+    """Run `antiphon` to its end, with `stdin` through a pipe; text is UTF-8."""
+    process = PipedProcess(ANTIPHON, *arguments, environment=clean_environment(home, **environment))
+    return _run(process, stdin, timeout)
+
+
+def run_installed(
+    *arguments: str | Path, home: Path, stdin: str | bytes = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Do the same with the command as it is installed, which imports what it needs."""
+    process = PipedProcess(ANTIPHON, *arguments, environment=clean_environment(home, **environment), cold=True)
+    return _run(process, stdin, 60)
+
+
+def _run(process: PipedProcess, stdin: str | bytes, timeout: float) -> subprocess.CompletedProcess[str]:
+    with process:
+        out, errors = process.communicate(stdin.encode() if isinstance(stdin, str) else stdin, timeout)
+        return subprocess.CompletedProcess(process.args, process.wait(), out, errors)
 
 
 def sockets(pid: int) -> int:

@@ -1,13 +1,17 @@
 """A person at a terminal: commands on a real pseudo-terminal, what they show and what is typed."""
 
+import os
+import pty
 import re
+import termios
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pexpect
+from pexpect.fdpexpect import fdspawn
 
-from support.processes import ANTIPHON, clean_environment
+from support.processes import ANTIPHON, Process, clean_environment
 
 ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
 """What moves a cursor or sets a colour."""
@@ -19,7 +23,7 @@ CTRL_D = "\x04"
 TIMEOUT = 30
 
 
-class _Spawn(pexpect.spawn):  # type: ignore[misc]  # pexpect has no types
+class _Screen(fdspawn):  # type: ignore[misc]  # pexpect has no types
     """Gives what is on the screen without escape sequences, and keeps it with them in `raw`."""
 
     raw = ""
@@ -42,26 +46,23 @@ class Terminal:
     ) -> None:
         """Start `command` with an environment in which only `environment` counts."""
         settings = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "PS1": "$ "} | environment
-        self.process = _Spawn(
-            str(command),
-            [str(argument) for argument in arguments],
-            env=clean_environment(home, **settings),
-            encoding="utf-8",
-            dimensions=(50, 200),
-            timeout=TIMEOUT,
-        )
-        self.process.delaybeforesend = None
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (50, 200))
+        environment = clean_environment(home, **settings)
+        self.process = Process([command, *arguments], environment, [theirs] * 3, terminal=True)
+        os.close(theirs)
+        self.pexpect = _Screen(ours, timeout=TIMEOUT, encoding="utf-8", use_poll=True)
 
     def shows(self, *texts: str) -> str:
         """Wait for each text, one after the other; return what came before the last."""
         for text in texts:
-            self.process.expect_exact(text)
-        return str(self.process.before)
+            self.pexpect.expect_exact(text)
+        return str(self.pexpect.before)
 
     def matches(self, pattern: str) -> re.Match[str]:
         """Wait for what matches; return the match."""
-        self.process.expect(pattern)
-        found = self.process.match
+        self.pexpect.expect(pattern)
+        found = self.pexpect.match
         assert isinstance(found, re.Match)
         return found
 
@@ -71,11 +72,11 @@ class Terminal:
 
     def enter(self, text: str = "") -> None:
         """Type a line and press Enter."""
-        self.process.send(text + "\r")
+        self.pexpect.send(text + "\r")
 
     def press(self, keys: str) -> None:
         """Press keys."""
-        self.process.send(keys)
+        self.pexpect.send(keys)
 
     def answer(self, question: str, text: str = "") -> None:
         """Wait for a question and type the answer."""
@@ -89,16 +90,16 @@ class Terminal:
 
     def ends(self) -> int:
         """Wait for the end; return the exit code."""
-        self.process.expect(pexpect.EOF)
-        self.process.close()
-        assert self.process.signalstatus is None, self.raw
+        self.pexpect.expect(pexpect.EOF)
+        code = self.process.wait(TIMEOUT)
+        assert code >= 0, self.raw
         assert "Traceback" not in self.raw
-        return int(self.process.exitstatus)
+        return code
 
     @property
     def raw(self) -> str:
         """All that was put on the screen so far, escape sequences included."""
-        return self.process.raw
+        return self.pexpect.raw
 
     @property
     def screen(self) -> str:
@@ -113,4 +114,6 @@ class Terminal:
     ) -> None:
         if error is not None:
             print(f"--- the screen ---\n{self.raw!r}")
-        self.process.close(force=True)
+        self.pexpect.close()  # hangs up
+        self.process.kill()
+        self.process.wait()

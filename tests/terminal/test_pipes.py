@@ -1,6 +1,5 @@
 """The client between pipes: each line is sent, each answer printed, and nothing else on standard output."""
 
-import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from antiphon.errors import ConnectionLost
 from support.processes import (
     ANTIPHON,
     PASSWORD,
+    PipedProcess,
     ServerProcess,
     clean_environment,
     run_antiphon,
@@ -138,47 +138,27 @@ def test_a_closed_standard_output_is_no_fault(server: ServerProcess, tmp_path: P
     assert done.returncode == 0, done.stderr
 
 
-@contextlib.contextmanager
-def piped(server: ServerProcess, home: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Give a client whose standard input stays open."""
-    with subprocess.Popen(
-        [ANTIPHON, "connect", str(server.address)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=clean_environment(home, **ANN),
-        encoding="utf-8",
-        bufsize=0,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def piped(server: ServerProcess, home: Path) -> PipedProcess:
+    """Return a client whose standard input stays open."""
+    return PipedProcess(ANTIPHON, "connect", str(server.address), environment=clean_environment(home, **ANN))
 
 
 def test_an_answer_comes_while_the_pipe_stays_open(server: ServerProcess, tmp_path: Path) -> None:
     with piped(server, tmp_path) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write("hello\n")
+        process.stdin.write(b"hello\n")
         assert process.stdout.readline() == "hello\n"
 
 
 def test_exit_ends_the_program_while_the_pipe_stays_open(server: ServerProcess, tmp_path: Path) -> None:
     with piped(server, tmp_path) as process:
-        assert process.stdin
-        assert process.stderr
-        process.stdin.write("exit\n")
+        process.stdin.write(b"exit\n")
         assert process.wait(30) == 0
         assert process.stderr.read().endswith("You have left.\n")
 
 
 def test_an_interrupt_leaves_politely(server: ServerProcess, tmp_path: Path) -> None:
     with piped(server, tmp_path) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        process.stdin.write("hello\n")
+        process.stdin.write(b"hello\n")
         assert process.stdout.readline() == "hello\n"
         ended = server.log.count("session-ended")
         process.send_signal(signal.SIGINT)
@@ -193,13 +173,10 @@ def test_a_lost_connection_is_told_once_whatever_was_under_way(tmp_path: Path) -
         ServerProcess(tmp_path / "data") as server,
         piped(server, tmp_path) as process,
     ):
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        process.stdin.write("hello\n")
+        process.stdin.write(b"hello\n")
         assert process.stdout.readline() == "hello\n"
         server.signal(signal.SIGSTOP)
-        process.stdin.write("never\nanswered\n")
+        process.stdin.write(b"never\nanswered\n")
         server.kill()
         assert process.wait(30) == 3
         assert process.stderr.read().splitlines()[2:] == [

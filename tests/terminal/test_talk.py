@@ -135,7 +135,7 @@ def test_keys_that_mean_nothing_do_no_harm(ann: Terminal) -> None:
         ann.press("\x1b[31M")  # a broken report of a mouse; what comes in one piece with it is lost
         for _ in range(5):
             ann.enter("hello")
-            if ann.process.expect_exact(["\nhello\r\n", pexpect.TIMEOUT], timeout=2) == 0:
+            if ann.pexpect.expect_exact(["\nhello\r\n", pexpect.TIMEOUT], timeout=2) == 0:
                 break
         else:
             pytest.fail("nothing can be typed any more")

@@ -1,0 +1,94 @@
+"""A process that has imported Antiphon and runs each command that is asked for in a fork of itself.
+
+An import costs half a second of the processor's time, a fork a hundredth. A fork is a process like any other, with
+its own streams, terminal, signals and exit code; `tests/cli/test_installed.py` shows what it leaves out.
+"""
+
+import contextlib
+import fcntl
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import socket
+import struct
+import sys
+import termios
+from typing import Any
+
+REQUEST_MOST = 128 * 1024
+"""Bytes of a request, which is one packet: command, environment and folder."""
+NUMBER = struct.Struct("i")
+"""A process's number, and how it ended as `waitpid` says it."""
+WHEN_NEEDED = ["polib", "prompt_toolkit", "prompt_toolkit.application", "rich.table", "structlog", "uvloop"]
+"""What the source imports inside of functions."""
+
+
+def preload() -> None:
+    """Import all that a command may need, but run nothing."""
+    import antiphon
+
+    modules = [module.name for module in pkgutil.walk_packages(antiphon.__path__, "antiphon.")]
+    for name in [*modules, *WHEN_NEEDED]:
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+    gc.freeze()  # what is there now need not be looked through at the end of each fork
+
+
+def serve(requests: socket.socket) -> None:
+    """Answer requests until the tests have ended; return in each fork, which is to run a command."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end us
+    with requests:
+        while True:
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            request, descriptors, _, _ = socket.recv_fds(requests, REQUEST_MOST, 4)
+            if not request:
+                sys.exit()
+            if os.fork() == 0:
+                break
+            for descriptor in descriptors:
+                os.close(descriptor)
+    status, *streams = descriptors
+    if (child := os.fork()) != 0:
+        for stream in streams:
+            os.close(stream)
+        with contextlib.suppress(BrokenPipeError):  # nobody wants to know
+            os.write(status, NUMBER.pack(child))
+            os.write(status, NUMBER.pack(os.waitpid(child, 0)[1]))
+        os._exit(0)
+    os.close(status)
+    become(json.loads(request), streams)
+
+
+def become(request: dict[str, Any], streams: list[int]) -> None:
+    """Take on what a new process would have been given; a command that is not Antiphon's takes our place."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request["terminal"]:
+        os.setsid()
+        fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(request["folder"])
+    command, environment = request["command"], request["environment"]
+    if request["cold"]:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.execve(command[0], command, environment)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = command
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False, buffering=1)
+
+
+if __name__ == "__main__":
+    preload()
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    from antiphon.cli.main import run
+
+    run()
