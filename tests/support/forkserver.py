@@ -7,6 +7,7 @@ its own streams, terminal, signals and exit code; `tests/cli/test_installed.py` 
 import contextlib
 import fcntl
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -16,7 +17,10 @@ import socket
 import struct
 import sys
 import termios
+from functools import cache
 from typing import Any
+
+from antiphon.identity.scram import ITERATIONS, SALT_SIZE
 
 REQUEST_MOST = 128 * 1024
 """Bytes of a request, which is one packet: command, environment and folder."""
@@ -26,14 +30,16 @@ WHEN_NEEDED = ["polib", "prompt_toolkit", "prompt_toolkit.application", "rich.ta
 """What the source imports inside of functions."""
 
 
-def preload() -> None:
-    """Import all that a command may need, but run nothing."""
+def preload(password: str) -> None:
+    """Import all that a command may need, and hash the password of the accounts that tests are given."""
     import antiphon
 
     modules = [module.name for module in pkgutil.walk_packages(antiphon.__path__, "antiphon.")]
     for name in [*modules, *WHEN_NEEDED]:
         if not name.endswith("__main__"):
             importlib.import_module(name)
+    hashlib.pbkdf2_hmac = cache(hashlib.pbkdf2_hmac)  # type: ignore[assignment]
+    hashlib.pbkdf2_hmac("sha256", password.encode(), bytes(SALT_SIZE), ITERATIONS)
     gc.freeze()  # what is there now need not be looked through at the end of each fork
 
 
@@ -87,7 +93,7 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    preload()
+    preload(sys.argv[2])
     serve(socket.socket(fileno=int(sys.argv[1])))
     from antiphon.cli.main import run
 

@@ -41,7 +41,7 @@ def _forkserver() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, forkserver.__file__, str(theirs.fileno())],
+            [sys.executable, "-P", forkserver.__file__, str(theirs.fileno()), PASSWORD],
             stdin=subprocess.DEVNULL,
             env=clean_environment(Path("/")),
             pass_fds=[theirs.fileno()],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.processes import PASSWORD, ServerProcess, sockets
+from support.processes import ANTIPHON, PASSWORD, ServerProcess, sockets
 from support.serving import fail, forgive, seed, serving
 from support.terminal import CTRL_C, CTRL_D, Terminal
 
@@ -172,7 +172,8 @@ def test_enter_makes_a_passphrase_that_is_shown_once_and_works(server: ServerPro
 
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
 def test_the_password_is_shown_nowhere(server: ServerProcess, tmp_path: Path, term: str) -> None:
-    with Terminal("connect", str(server.address), home=tmp_path, TERM=term) as terminal:
+    installed = (ANTIPHON, "connect", str(server.address))  # a fork has another's command line
+    with Terminal(*installed, command="/usr/bin/env", home=tmp_path, TERM=term) as terminal:
         terminal.answer("Name", "ann")
         terminal.asks("Password:")
         for key in PASSWORD:  # one by one, as fingers do
@@ -180,7 +181,9 @@ def test_the_password_is_shown_nowhere(server: ServerProcess, tmp_path: Path, te
         terminal.enter()
         terminal.asks("ann>")
         assert PASSWORD not in terminal.screen
-        assert PASSWORD.encode() not in Path(f"/proc/{terminal.process.pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{terminal.process.pid}/cmdline").read_bytes()
+        assert b"connect" in command
+        assert PASSWORD.encode() not in command
     assert PASSWORD not in server.log
 
 
@@ -210,10 +213,10 @@ def test_the_password_of_a_file_that_is_standard_input_is_hidden_too(
 def test_a_short_pause_that_the_server_asks_for_is_waited_out(tmp_path: Path) -> None:
     seed(tmp_path / "data")
     with serving(tmp_path / "data", plain=True) as server:
-        fail(tmp_path / "data", "ann", 8)
+        fail(tmp_path / "data", "ann", 7)
         shown = signed_in(server.address, tmp_path, ANTIPHON_NAME="ann")
     assert "Too many sign-ins under this name have failed; this one was not tried." in shown
-    assert re.search(r"Trying again by itself in [1-8] s\.", shown)
+    assert re.search(r"Trying again by itself in [1-4] s\.", shown)
 
 
 def test_a_long_pause_is_told_in_the_language_of_the_person_and_costs_no_try(tmp_path: Path) -> None:
@@ -301,7 +304,7 @@ def test_a_fingerprint_in_the_address_is_taken_as_it_is(server: ServerProcess, t
 
 
 def test_another_fingerprint_than_the_address_has_is_refused(server: ServerProcess, tmp_path: Path) -> None:
-    address = re.sub(r"#sha256:.", "#sha256:_", str(server.address))
+    address = re.sub(r"#sha256:.*", f"#sha256:{'A' * 43}", str(server.address))
     with Terminal("connect", address, home=tmp_path, **ANN) as terminal:
         terminal.shows("was expected: this may be an impostor.")
         assert terminal.ends() == 5
