@@ -17,7 +17,7 @@ run: install  ## start a server and talk to it, as one command
 	@exec .venv/bin/antiphon demo
 
 test: develop  ## run the tests
-	@exec .venv/bin/python -m pytest -q -n 2
+	@exec .venv/bin/python -m pytest -q -n 3 --dist worksteal
 
 check: develop  ## hold format, lint, types and floors
 	@.venv/bin/ruff format --check .
@@ -34,7 +34,7 @@ bench: install  ## measure the speed beside a blind echo
 
 test-lowest:  ## run the tests on the oldest dependencies that pyproject.toml allows
 	@PYTHON="$${PYTHON:-python3.11}" sh tools/install.sh .venv-lowest dev lowest
-	@exec .venv-lowest/bin/python -m pytest -q -n 2
+	@exec .venv-lowest/bin/python -m pytest -q -n 3 --dist worksteal
 
 clean:  ## take away .venv and what the tools left; the data of `make run` stays
 	@rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
