@@ -18,6 +18,7 @@ from antiphon.language import N_
 _POSIX = os.name == "posix"
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Never through a symbolic link; a pipe in the place of a file is refused, not waited for."""
+_WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _LOCKED = Problem(N_("another process keeps it locked"))
 _LINK = Problem(N_("is a symbolic link"))
@@ -68,8 +69,26 @@ def check_folder(path: Path, found: os.stat_result) -> None:
         FolderUnsafe: with which of these it is.
     """
     _check_owner(path, found)
-    if _POSIX and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if _POSIX and found.st_mode & _WRITTEN_BY_OTHERS:
         raise FolderUnsafe(path=str(path), problem=Problem(N_("can be written to by others")))
+
+
+def make_folder(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:
+    """Make the folder at `path` (0700) if it is not there.
+
+    Raises:
+        FolderUnsafe: it is another user's, or others may write to it.
+        FolderUnusable: it cannot be made, or is not a folder; or the error that `unusable` names.
+    """
+    with reported(path, unusable):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+            path.chmod(0o700)  # whatever the umask
+        found = path.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    check_folder(path, found)
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
@@ -77,8 +96,10 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
         raise FolderUnsafe(path=str(path), problem=Problem(N_("belongs to another user")))
 
 
-def read_private(path: Path) -> bytes | None:
+def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
     """Return what the file holds, or None when there is none.
+
+    With `tighten` one that others can only read becomes 0600 first: an editor may have left it so.
 
     Raises:
         FolderUnsafe: it is a symbolic link, no plain file, another user's, or others can read or write it.
@@ -90,7 +111,11 @@ def read_private(path: Path) -> bytes | None:
         except FileNotFoundError:
             return None
         with file:
-            check_file(path, os.fstat(file.fileno()))
+            found = os.fstat(file.fileno())
+            if tighten and _POSIX and found.st_uid == os.geteuid() and not found.st_mode & _WRITTEN_BY_OTHERS:
+                os.fchmod(file.fileno(), 0o600)
+                found = os.fstat(file.fileno())
+            check_file(path, found)
             return file.read()
 
 

@@ -31,6 +31,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 _NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
 _OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
+_NO_STORE = Problem(N_("must be sqlite or files:DIR, not “{store}”"))
+_NO_HOME = Problem(N_("“{store}” names the home of somebody who is not there"))
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
 
@@ -65,6 +67,10 @@ class ServerSettings:
     data: Path | None = _option(
         None, "Folder for accounts, sessions, keys, certificate and log [default: this user's data folder]."
     )
+    store: str = _option(
+        "sqlite",
+        "Where accounts are kept: sqlite (in the data folder), or files:DIR, for files that a person can read.",
+    )
     log: Path | None = _option(None, "Log file [default: server.log in the data folder].")
     log_level: LogLevel = _option("info", "How much goes to the log; debug adds sizes received and sent.")
     registration: Registration | None = _option(
@@ -95,6 +101,7 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         """Check ranges; `SettingInvalid` names the option."""
+        files_folder(self.store)
         _check_range("port", self.port, 0, 65535)
         _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
         _check_range("message-limit", self.message_limit, KIB, MESSAGE_LIMIT_MOST)
@@ -126,6 +133,23 @@ class ClientSettings:
     def __post_init__(self) -> None:
         """Check ranges; `SettingInvalid` names the option."""
         _check_positive("--timeout", self.timeout)
+
+
+def files_folder(store: str) -> Path | None:
+    """Return the folder that a `--store` names, absolute; None for SQLite, which stands in the data folder.
+
+    Raises:
+        SettingInvalid: it is neither `sqlite` nor `files:DIR`.
+    """
+    scheme, _, folder = store.partition(":")
+    if store == "sqlite":
+        return None
+    if scheme != "files" or not folder:
+        raise SettingInvalid(source="--store", problem=_NO_STORE, store=store)
+    try:
+        return Path(folder).expanduser().absolute()
+    except RuntimeError:  # ~name of nobody
+        raise SettingInvalid(source="--store", problem=_NO_HOME, store=store) from None
 
 
 def _flag(name: str) -> str:

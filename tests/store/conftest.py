@@ -5,27 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.store.contracts import Accounts, Clients, Sessions
-from antiphon.store.sql import SqlStore, open_sqlite
+from antiphon.store.contracts import Accounts, Clients, Sessions, Store
+from antiphon.store.opening import open_store
+
+STORES = {"sqlite": "sqlite", "files": "files:{folder}"}
+"""What `--store` says for each."""
 
 
-@pytest.fixture(params=["sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlStore]:
-    opened = await {"sqlite": open_sqlite}[request.param](tmp_path)
+@pytest.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await open_store(STORES[request.param].format(folder=tmp_path / "people"), tmp_path)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-def accounts(store: SqlStore) -> Accounts:
+def accounts(store: Store) -> Accounts:
     return store.accounts
 
 
 @pytest.fixture
-def clients(store: SqlStore) -> Clients:
+def clients(store: Store) -> Clients:
     return store.clients
 
 
 @pytest.fixture
-def sessions(store: SqlStore) -> Sessions:
+def sessions(store: Store) -> Sessions:
     return store.sessions

@@ -50,7 +50,13 @@ def demo(
         known_servers=folder / "known_servers",
     )
     password = password_from(password_file) if access == "authenticate" else None
-    server = ServerSettings(data=folder, access=access, log_level="debug", password_minimum=PASSWORD_MINIMUM_LEAST)
+    server = ServerSettings(
+        data=folder,
+        store=f"files:{folder}",
+        access=access,
+        log_level="debug",
+        password_minimum=PASSWORD_MINIMUM_LEAST,
+    )
     return run_loop(_demo(console, server, client, password), fast=True)
 
 
@@ -62,6 +68,7 @@ async def _demo(
         address = server.addresses[0]
         console.tell(_("A server has started at {address}").format(address=address))
         console.tell(_("It keeps its files in {path}").format(path=server.data_path))
+        console.tell(_("(what it remembers stands in accounts.csv and clients.txt there)"))
         console.tell(_("and tells what it does in {path}").format(path=server.log_path))
         code = await converse(console, client, address, password)
     console.tell(_("The server has stopped."))

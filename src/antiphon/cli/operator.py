@@ -22,9 +22,9 @@ from antiphon.identity.throttle import name_mark
 from antiphon.language import N_
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.printable import printable
-from antiphon.server.folder import ACCOUNTS_FILE, DataFolder, data_folder
+from antiphon.server.folder import DataFolder, data_folder
 from antiphon.store.contracts import Account, Store
-from antiphon.store.sql import open_sqlite
+from antiphon.store.opening import accounts_file, open_store
 from antiphon.terminal.console import Console
 
 Record = dict[str, Any]
@@ -37,6 +37,9 @@ class Place:
     """Which server's data a command is about, and how it tells."""
 
     data: Path | None = field(default=None, metadata={"help": "The server's data folder [default: this user's]."})
+    store: str = field(
+        default="sqlite", metadata={"help": "The server's store: sqlite, or files:DIR [default: sqlite]."}
+    )
     json: Annotated[bool, Parameter(negative=())] = field(
         default=False, metadata={"help": "Tell the result as one line of JSON."}
     )
@@ -90,12 +93,13 @@ async def opened(place: Place, *, make: bool = False) -> AsyncIterator[Opened]:
         FolderUnsafe: others can reach what is in it.
     """
     path = place.data or data_folder()
-    if not make and not (path / ACCOUNTS_FILE).exists():  # a slip of the pen makes no folder
-        raise FolderUnusable(path=str(path), problem=Problem(N_("no accounts are kept there")))
-    folder = DataFolder.open(path)
+    accounts = accounts_file(place.store, path)
+    if not make and not accounts.exists():  # a slip of the pen makes no folder
+        raise FolderUnusable(path=str(accounts.parent), problem=Problem(N_("no accounts are kept there")))
+    folder = DataFolder.open(path, accounts)
     if make:
         folder.key_ring(os.urandom)  # before there are accounts: then a missing one is an error
-    store = await open_sqlite(folder.path)
+    store = await open_store(place.store, folder.path)
     try:
         yield Opened(folder, store)
     finally:

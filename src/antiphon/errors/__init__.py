@@ -8,6 +8,7 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
+    │   ├── StoreUnusable, RowInvalid
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
     │       KeyRingUnusable, CertificateUnusable, ServiceInvalid
     ├── ConnectError              no connection came about, or it broke                exit 3
@@ -97,9 +98,11 @@ from antiphon.errors.usage import (
     PasswordInvalid,
     PortInvalid,
     PortTaken,
+    RowInvalid,
     ServiceInvalid,
     SessionUnknown,
     SettingInvalid,
+    StoreUnusable,
     UsageError,
 )
 
@@ -148,6 +151,7 @@ __all__ = [
     "Problem",
     "ProtocolError",
     "RegistrationClosed",
+    "RowInvalid",
     "ServerError",
     "ServerKeyChanged",
     "ServerKeyUnknown",
@@ -163,6 +167,7 @@ __all__ = [
     "SignInError",
     "SignInRefused",
     "SignInTimedOut",
+    "StoreUnusable",
     "TextOnly",
     "TimedOut",
     "TlsFailed",

@@ -114,6 +114,24 @@ class FolderUnusable(UsageError):
     hint = N_("Name another folder with --data, or make room for this one.")
 
 
+class StoreUnusable(UsageError):
+    """The folder of `--store files:DIR`, or a file in it, cannot be used."""
+
+    code = "store-unusable"
+    blame = "operator"
+    sentence = N_("{path} cannot be used: {problem}.")
+    hint = N_("Mend that, or name another store with --store.")
+
+
+class RowInvalid(UsageError):
+    """A line of a file that may be edited by hand cannot be read."""
+
+    code = "row-invalid"
+    blame = "operator"
+    sentence = N_("{path}, line {line}: {problem}.")
+    hint = N_("Mend that line, or put back a backup of the file; until then nothing in it is changed.")
+
+
 class KnownServersUnusable(UsageError):
     """The client's file of server keys cannot be read or written."""
 

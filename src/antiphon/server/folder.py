@@ -4,9 +4,7 @@ Files are replaced whole, so that one that is there is complete; what stands in 
 """
 
 import contextlib
-import errno
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
@@ -15,7 +13,7 @@ import platformdirs
 from filelock import FileLock
 
 from antiphon.errors import KeyRingUnusable, Problem, UsageError
-from antiphon.files import check_folder, read_private, reported, write_atomically
+from antiphon.files import make_folder, read_private, reported, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
 
@@ -35,30 +33,25 @@ def data_folder() -> Path:
 class DataFolder:
     """A folder of this user's own, open for a server; several servers may share one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, accounts: Path | None = None) -> None:
         """Stand for the folder `path`, which exists; `open` makes sure of that."""
         self.path = path
+        self._accounts = accounts or path / ACCOUNTS_FILE
         self._lock = FileLock(path / LOCK_FILE, timeout=LOCK_SECONDS, mode=0o600)
 
     @classmethod
-    def open(cls, path: Path | None = None) -> Self:
+    def open(cls, path: Path | None = None, accounts: Path | None = None) -> Self:
         """Return the folder at `path`, made (0700) if it is not there; without a path, this user's own.
+
+        `accounts` is the file that is there once there are accounts, wherever the store keeps it.
 
         Raises:
             FolderUnsafe: it is another user's, or others may write to it.
             FolderUnusable: it cannot be made, or is not a folder.
         """
         path = (path or data_folder()).absolute()
-        with reported(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                path.mkdir(mode=0o700)
-                path.chmod(0o700)  # whatever the umask
-            found = path.stat()
-            if not stat.S_ISDIR(found.st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        check_folder(path, found)
-        return cls(path)
+        make_folder(path)
+        return cls(path, accounts)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -108,7 +101,7 @@ class DataFolder:
                     return KeyRing.parse(data)
                 except ValueError as error:
                     raise KeyRingUnusable(path=str(path), problem=error.args[0]) from None
-            if os.path.lexists(self.path / ACCOUNTS_FILE):
+            if os.path.lexists(self._accounts):
                 raise KeyRingUnusable(path=str(path), problem=Problem(N_("it is missing")))
             ring = KeyRing.generate(random)
             self.write_private(KEY_RING_FILE, ring.dump())

@@ -22,14 +22,14 @@ from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.certificate import Certificate, load_or_make
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogues import Dialogues
-from antiphon.server.folder import DataFolder
+from antiphon.server.folder import DataFolder, data_folder
 from antiphon.server.follower import Follower
 from antiphon.server.ports import Listening, is_loopback, listen
 from antiphon.server.sessions import HELD_EVERY, SessionKeeper
 from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings
-from antiphon.store.sql import open_sqlite
+from antiphon.store.opening import accounts_file, open_store
 from antiphon.wire.bodies import VERSION, Hello, Limits, Scram
 from antiphon.wire.conversation import ServerConversation
 
@@ -107,7 +107,8 @@ class Server:
 
     async def _open(self) -> None:
         settings = self.settings
-        folder = DataFolder.open(settings.data)
+        data = settings.data or data_folder()
+        folder = DataFolder.open(data, accounts_file(settings.store, data))
         self.data_path = folder.path
         self.log_path = settings.log or folder.path / "server.log"
         log = open_log(self.log_path, settings.log_level)
@@ -126,7 +127,7 @@ class Server:
         self._certificate = None
         if not settings.plain:
             self._certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
-        store = await open_sqlite(folder.path)
+        store = await open_store(settings.store, folder.path, serving=True)
         self._closing.push_async_callback(store.close)
         self._listen(folder, log)
         sessions = SessionKeeper(

@@ -1,0 +1,7 @@
+"""Accounts, clients and invitations in files that a person can read; sessions stay in SQLite."""
+
+from antiphon.store.files.accounts import ACCOUNTS_FILE
+from antiphon.store.files.clients import CLIENTS_FILE
+from antiphon.store.files.store import FilesStore, open_files
+
+__all__ = ["ACCOUNTS_FILE", "CLIENTS_FILE", "FilesStore", "open_files"]

@@ -1,0 +1,127 @@
+"""Invitations in a file, `invitations.csv`; of a code only the keyed hash stands there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from antiphon.identity.names import Name
+from antiphon.store.contracts import Invitation
+from antiphon.store.files.layout import BYTES, MOMENT, MOMENT_OR_NONE, NAME, NUMBER, TEXT, TEXT_OR_NONE, Layout
+from antiphon.store.files.numbers import Numbers
+from antiphon.store.files.sheet import Sheet, WriteLock
+from antiphon.store.files.worker import Part, Worker
+
+INVITATIONS_FILE = "invitations.csv"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InvitationRow:
+    """A line of the file."""
+
+    name: Name
+    number: int
+    made_at: datetime
+    made_by: str
+    expires_at: datetime
+    used_at: datetime | None = None
+    used_from: str | None = None
+    fingerprint: bytes = field(repr=False)
+
+    def invitation(self) -> Invitation:
+        """Return the invitation as the contract gives it."""
+        return Invitation(
+            id=self.number,
+            fingerprint=self.fingerprint,
+            display=self.name.display,
+            key=self.name.key,
+            made_at=self.made_at,
+            made_by=self.made_by,
+            expires_at=self.expires_at,
+            used_at=self.used_at,
+            used_from=self.used_from,
+        )
+
+
+INVITATIONS = Layout(
+    row=InvitationRow,
+    columns={
+        "name": NAME,
+        "number": NUMBER,
+        "made_at": MOMENT,
+        "made_by": TEXT,
+        "expires_at": MOMENT,
+        "used_at": MOMENT_OR_NONE,
+        "used_from": TEXT_OR_NONE,
+        "fingerprint": BYTES,
+    },
+    unique={"number": lambda row: row.number, "fingerprint": lambda row: row.fingerprint},
+)
+
+
+class FilesInvitations(Part):
+    """`contracts.Invitations` in a file."""
+
+    def __init__(self, worker: Worker, lock: WriteLock, path: Path, numbers: Numbers) -> None:
+        """Keep invitations in the file `path`."""
+        super().__init__(worker)
+        self._lock = lock
+        self._sheet = Sheet(path, INVITATIONS, lock)
+        self._numbers = numbers
+
+    def make(self) -> None:
+        """Make the file ready, as `Sheet.make` does."""
+        self._sheet.make()
+
+    async def invite(
+        self, fingerprint: bytes, name: Name, at: datetime, expires_at: datetime, by: str
+    ) -> Invitation:
+        """See `contracts.Invitations`."""
+
+        def work() -> Invitation:
+            with self._lock.held():
+                rows = self._sheet.rows()
+                number = self._numbers.highest(INVITATIONS_FILE, (row.number for row in rows)) + 1
+                new = InvitationRow(
+                    name=name,
+                    number=number,
+                    made_at=at,
+                    made_by=by,
+                    expires_at=expires_at,
+                    fingerprint=fingerprint,
+                )
+                self._numbers.keep(INVITATIONS_FILE, number)
+                self._sheet.write([*(row for row in rows if not _unused(row, name.key)), new])
+                return new.invitation()
+
+        return await self._run(work)
+
+    async def find(self, fingerprint: bytes) -> Invitation | None:
+        """See `contracts.Invitations`."""
+        return next((each for each in await self.all() if each.fingerprint == fingerprint), None)
+
+    async def withdraw(self, key: str) -> bool:
+        """See `contracts.Invitations`."""
+        return await self._run(lambda: self._keep(lambda row: not _unused(row, key)))
+
+    async def all(self) -> list[Invitation]:
+        """See `contracts.Invitations`."""
+        rows = await self._run(self._sheet.rows)
+        return [row.invitation() for row in sorted(rows, key=lambda row: row.number)]
+
+    async def forget(self, expired_by: datetime) -> None:
+        """See `contracts.Invitations`."""
+        await self._run(lambda: self._keep(lambda row: row.expires_at > expired_by))
+
+    def _keep(self, stays: Callable[[InvitationRow], bool]) -> bool:
+        """Keep the rows that stay; return whether others were there."""
+        with self._lock.held():
+            before = self._sheet.rows()
+            rows = [row for row in before if stays(row)]
+            if rows != before:
+                self._sheet.write(rows)
+            return rows != before
+
+
+def _unused(row: InvitationRow, key: str) -> bool:
+    return row.name.key == key and row.used_at is None

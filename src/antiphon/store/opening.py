@@ -1,0 +1,34 @@
+"""Opens the store that `--store` names, and says where its accounts are."""
+
+from pathlib import Path
+
+from antiphon.settings import files_folder
+from antiphon.store.contracts import Store
+from antiphon.store.files import ACCOUNTS_FILE as ACCOUNTS_CSV
+from antiphon.store.files import open_files
+from antiphon.store.sql import open_sqlite
+from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
+
+
+async def open_store(store: str, data: Path, *, serving: bool = False) -> Store:
+    """Return the store that `store` names, for the data folder `data`, which exists.
+
+    `serving` says that it is for a server, which some stores have to be alone with. Call `close` in the end.
+
+    Raises:
+        SettingInvalid: `store` names none.
+        UsageError: it cannot be used, as `open_sqlite` and `open_files` say.
+        TryLater: it cannot be opened now.
+    """
+    folder = files_folder(store)
+    return await open_files(folder, data, serving=serving) if folder else await open_sqlite(data)
+
+
+def accounts_file(store: str, data: Path) -> Path:
+    """Return the file that is there once there are accounts.
+
+    Raises:
+        SettingInvalid: `store` names none.
+    """
+    folder = files_folder(store)
+    return folder / ACCOUNTS_CSV if folder else data / ACCOUNTS_DB
