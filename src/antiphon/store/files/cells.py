@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP: CSV injection
 """A cell that begins with one of these may be run by a spreadsheet, which passes over spaces before it."""
@@ -10,14 +11,16 @@ _GUARD = "'"
 """Stands before such a cell, and before one that begins with itself, so that it can be taken away again."""
 _DELIMITERS = ",;\t"
 """Spreadsheets write the one that their country is used to."""
+_END = "\r\n"
+"""Until Python 3.13 the writer puts quotes only around what the end of its own lines holds."""
 
 
 def write_cells(rows: Iterable[Sequence[str]], delimiter: str) -> str:
     """Return CSV text, a line for each row unless a cell holds a line's end."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    lines: list[str] = []
+    writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter, lineterminator=_END)
     writer.writerows([_guarded(cell) for cell in row] for row in rows)
-    return text.getvalue()
+    return "".join(line.removesuffix(_END) + "\n" for line in lines)
 
 
 def read_cells(text: str) -> Iterator[tuple[int, list[str]]]:

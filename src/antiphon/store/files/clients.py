@@ -58,7 +58,7 @@ class FilesClients(Part):
     async def at(self, address: str) -> list[Client]:
         """See `contracts.Clients`."""
         rows = await self._run(self._sheet.rows)
-        here = [row.client() for row in rows if row.address == address]
+        here = sorted((row.client() for row in rows if row.address == address), key=lambda client: client.key)
         return sorted(here, key=lambda client: client.visited_at, reverse=True)
 
     async def visited(self, address: str, name: Name, at: datetime, most: int) -> datetime | None:
@@ -66,13 +66,12 @@ class FilesClients(Part):
 
         def change(rows: list[ClientRow]) -> tuple[list[ClientRow], datetime | None]:
             before = _found(rows, address, name.key)
-            first = before.first_visit if before else at
-            others = [row for row in rows if row is not before]
-            here = sorted((row for row in others if row.address == address), key=lambda row: row.last_visit)
-            longest_ago = here[: max(len(here) - most + 1, 0)]
-            kept = [row for row in others if row not in longest_ago]
-            new = ClientRow(address=address, name=name, first_visit=first, last_visit=at)
-            return [*kept, new], before.last_visit if before else None
+            if before is not None:
+                return [replace(row, last_visit=at) if row is before else row for row in rows], before.last_visit
+            here = sorted((row for row in rows if row.address == address), key=lambda row: row.last_visit)
+            in_the_way = here[: max(len(here) - most + 1, 0)]
+            new = ClientRow(address=address, name=name, first_visit=at, last_visit=at)
+            return [*(row for row in rows if row not in in_the_way), new], None
 
         return await self._change(change)
 
