@@ -21,6 +21,8 @@ PASSWORD_MINIMUM_LEAST = 8
 SECONDS_MOST = 10**9
 """The longest duration, 31 years; a WELCOME cannot carry more, and no clock can wait for infinity."""
 
+SQLITE = "sqlite"
+"""The store that stands in the data folder."""
 DRAIN_MOST = 15
 """Seconds; with what closing takes in the worst case, within the 30 of promise 24."""
 
@@ -68,7 +70,7 @@ class ServerSettings:
         None, "Folder for accounts, sessions, keys, certificate and log [default: this user's data folder]."
     )
     store: str = _option(
-        "sqlite",
+        SQLITE,
         "Where accounts are kept: sqlite (in the data folder), or files:DIR, for files that a person can read.",
     )
     log: Path | None = _option(None, "Log file [default: server.log in the data folder].")
@@ -142,7 +144,7 @@ def files_folder(store: str) -> Path | None:
         SettingInvalid: it is neither `sqlite` nor `files:DIR`.
     """
     scheme, _, folder = store.partition(":")
-    if store == "sqlite":
+    if store == SQLITE:
         return None
     if scheme != "files" or not folder:
         raise SettingInvalid(source="--store", problem=_NO_STORE, store=store)

@@ -5,21 +5,22 @@ import random
 import threading
 from pathlib import Path
 
+import pytest
+
 from antiphon.identity.names import prepare
-from antiphon.store.sql import open_sqlite
+from antiphon.store.opening import open_store
 from antiphon.wire.bodies import Identified, Register
 from antiphon.wire.kinds import Kind
 from support.processes import PASSWORD, ServerProcess
 from support.raw import Closed, RawClient
 from support.serving import credential
 
-KILLS = 30
-LONGEST = 0.06
-"""Seconds of registering before a kill: some dozens of accounts, so that it falls anywhere in a transaction."""
-
 
 def register_until_killed(process: ServerProcess, names: list[str], seconds: float) -> list[str]:
-    """Register one name after the other; return those that were acknowledged before the kill."""
+    """Register one name after the other; return those that were acknowledged before the kill.
+
+    `seconds` are so few that the kill falls anywhere in what the store does for one of them.
+    """
     acknowledged: list[str] = []
     with RawClient(process.address) as client:
         client.hello()
@@ -38,22 +39,25 @@ def register_until_killed(process: ServerProcess, names: list[str], seconds: flo
     return acknowledged
 
 
-async def missing(folder: Path, names: list[str]) -> list[str]:
-    store = await open_sqlite(folder)
+async def missing(folder: Path, names: list[str], kept_in: str) -> list[str]:
+    store = await open_store(kept_in, folder)
     try:
         return [name for name in names if await store.accounts.find(prepare(name).key) is None]
     finally:
         await store.close()
 
 
-def test_every_account_acknowledged_before_a_kill_is_there_afterwards(tmp_path: Path) -> None:
-    folder, chance = tmp_path / "data", random.Random(9)
+@pytest.mark.parametrize(("store", "kills", "longest"), [("sqlite", 30, 0.06), ("files:{}", 8, 0.3)])
+def test_every_account_acknowledged_before_a_kill_is_there_afterwards(
+    tmp_path: Path, store: str, kills: int, longest: float
+) -> None:
+    folder, chance, kept_in = tmp_path / "data", random.Random(9), store.format(tmp_path / "people")
     acknowledged: list[str] = []
-    for kill in range(KILLS):
-        process = ServerProcess(folder, "--plain")
+    for kill in range(kills):
+        process = ServerProcess(folder, "--plain", "--store", kept_in)
         names = [f"k{kill}n{number}" for number in range(2000)]
-        acknowledged += register_until_killed(process, names, chance.uniform(0.001, LONGEST))
-        assert asyncio.run(missing(folder, acknowledged)) == []
-    assert len(acknowledged) > 2 * KILLS
-    with ServerProcess(folder, "--plain") as process, RawClient(process.address) as client:
+        acknowledged += register_until_killed(process, names, chance.uniform(0.001, longest))
+        assert asyncio.run(missing(folder, acknowledged, kept_in)) == []
+    assert len(acknowledged) > 2 * kills
+    with ServerProcess(folder, "--plain", "--store", kept_in) as process, RawClient(process.address) as client:
         assert client.sign_in(acknowledged[-1], PASSWORD).first

@@ -32,6 +32,7 @@ def test_a_pipe_gets_its_answers_and_the_second_visit_is_greeted(tmp_path: Path)
         assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
         assert greeting in done.stderr
         assert f"It keeps its files in {tmp_path / 'd'}\n" in done.stderr
+        assert "(what it remembers stands in accounts.csv and clients.txt there)\n" in done.stderr
         assert f"and tells what it does in {tmp_path / 'd' / 'server.log'}\n" in done.stderr
         assert done.stderr.endswith("The server has stopped.\n")
         assert_stopped(done.stderr, tmp_path)
@@ -62,7 +63,8 @@ def test_make_run_prints_the_answers_and_nothing_else(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
-    assert (data / "accounts.db").exists()
+    assert (data / "accounts.csv").read_text("utf-8").splitlines()[1].startswith("ann,1,")
+    assert (data / "clients.txt").exists()
 
 
 @pytest.mark.parametrize(
@@ -124,9 +126,13 @@ def test_a_folder_that_cannot_be_one_is_refused_in_one_sentence(tmp_path: Path) 
     )
 
 
-def test_two_demos_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_a_second_demo_beside_the_first_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with Terminal("demo", home=tmp_path, **ANN) as terminal:
         terminal.says("ann>", "hello")
         done = run_antiphon("demo", home=tmp_path, stdin="hello\n", **ANN)
-        assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"A server is running on {tmp_path / '.local/share/antiphon/demo'}, and there can be only one. "
+            "Stop that one first, or give this one another folder.\n"
+        )
         terminal.says("ann>", "still here")

@@ -14,6 +14,7 @@ import pytest
 from antiphon.cli.common import Common
 from antiphon.errors import Fault
 from antiphon.settings import ClientSettings, ServerSettings
+from antiphon.store.files.accounts import ACCOUNTS
 from antiphon.wire.bodies import ServerBye
 from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
 from support.processes import PASSWORD, ServerProcess, run_antiphon
@@ -57,7 +58,10 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         ("serve", [*flags(ServerSettings), *flags(Common), "--json"]),
         ("connect", [*flags(ClientSettings), *flags(Common)]),
         ("demo", ["--data", "--name", "--password-file", *flags(Common)]),
-        ("accounts add", ["--password-file", "--password-minimum", "--data", "--log", "--json", *flags(Common)]),
+        (
+            "accounts add",
+            ["--password-file", "--password-minimum", "--data", "--store", "--log", "--json", *flags(Common)],
+        ),
         ("accounts list", ["--data", "--json", *flags(Common)]),
         ("accounts password", ["--data", "--log", "--json", *flags(Common)]),
         ("sessions revoke", ["--account", "--all", "--data", "--log", "--json", *flags(Common)]),
@@ -97,6 +101,21 @@ def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -
     beside = {name: mode for name, mode in found.items() if name.endswith(("-wal", "-shm"))}
     assert set(beside.values()) <= {"0600"}
     assert {name: mode for name, mode in found.items() if name not in beside} == listed
+
+
+def test_every_file_of_the_store_of_files_is_listed_with_its_mode(tmp_path: Path) -> None:
+    rows = table(TEXT, "file in DIR", "mode", "what it holds", "back it up")
+    with ServerProcess(tmp_path / "data", "--store", f"files:{tmp_path}/people"):
+        pass
+    run_antiphon(
+        "accounts", "add", "ann", "--data", tmp_path / "data", "--store", f"files:{tmp_path}/people",
+        "--password-file", "-", home=tmp_path, stdin=PASSWORD,
+    )  # fmt: skip
+    found = {path.name: f"{stat.S_IMODE(path.stat().st_mode):04o}" for path in (tmp_path / "people").iterdir()}
+    assert {name: mode for name, mode, _, _ in rows} == found
+    assert [
+        column for column, _, _ in table(TEXT, "column of accounts.csv", "what stands there", "by hand")
+    ] == list(ACCOUNTS.columns)
 
 
 def test_the_start_as_JSON_has_the_fields_that_are_listed(tmp_path: Path) -> None:  # noqa: N802 - its name

@@ -30,6 +30,7 @@ from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Account, SessionRecord
+from antiphon.store.opening import open_store
 from antiphon.store.sql import open_sqlite
 from antiphon.wire.bodies import SCRAM_SHA_256, Credential, Welcome
 from support.processes import PASSWORD
@@ -59,18 +60,20 @@ def credential() -> Credential:
     )
 
 
-def seed(folder: Path, name: str = "ann", sessions: int = 1, *, age: float = 0) -> list[bytes]:
+def seed(
+    folder: Path, name: str = "ann", sessions: int = 1, *, age: float = 0, store: str = "sqlite"
+) -> list[bytes]:
     """Put an account with the password `PASSWORD` into a data folder, and return the tokens of its sessions.
 
     They were opened and last held `age` seconds ago.
     """
-    return asyncio.run(_seed(folder, name, sessions, timedelta(seconds=age)))
+    return asyncio.run(_seed(folder, name, sessions, timedelta(seconds=age), store))
 
 
-async def _seed(folder: Path, name: str, sessions: int, age: timedelta) -> list[bytes]:
+async def _seed(folder: Path, name: str, sessions: int, age: timedelta, kept_in: str) -> list[bytes]:
     data = DataFolder.open(folder)
     ring = data.key_ring(secrets.token_bytes)
-    store = await open_sqlite(data.path)
+    store = await open_store(kept_in, data.path)
     now = datetime.now(UTC) - age
     tokens = [secrets.token_bytes(TOKEN_SIZE) for _ in range(sessions)]
     try:

@@ -16,13 +16,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from antiphon.errors import AccountUnknown, FolderUnusable, Problem
+from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable
 from antiphon.identity.names import prepare
 from antiphon.identity.throttle import name_mark
 from antiphon.language import N_
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.printable import printable
 from antiphon.server.folder import DataFolder, data_folder
+from antiphon.settings import SQLITE
 from antiphon.store.contracts import Account, Store
 from antiphon.store.opening import accounts_file, open_store
 from antiphon.terminal.console import Console
@@ -37,9 +38,7 @@ class Place:
     """Which server's data a command is about, and how it tells."""
 
     data: Path | None = field(default=None, metadata={"help": "The server's data folder [default: this user's]."})
-    store: str = field(
-        default="sqlite", metadata={"help": "The server's store: sqlite, or files:DIR [default: sqlite]."}
-    )
+    store: str = field(default=SQLITE, metadata={"help": "Where the server keeps accounts: sqlite, or files:DIR."})
     json: Annotated[bool, Parameter(negative=())] = field(
         default=False, metadata={"help": "Tell the result as one line of JSON."}
     )
@@ -89,13 +88,16 @@ async def opened(place: Place, *, make: bool = False) -> AsyncIterator[Opened]:
     """Open the store of `place`; only where `make` says so, a folder that is not there is made.
 
     Raises:
+        SettingInvalid: there is no such kind of store.
         FolderUnusable: there is no such folder, or no store in it that can be used.
+        StoreUnusable, RowInvalid: the same of a store of files.
         FolderUnsafe: others can reach what is in it.
     """
     path = place.data or data_folder()
     accounts = accounts_file(place.store, path)
     if not make and not accounts.exists():  # a slip of the pen makes no folder
-        raise FolderUnusable(path=str(accounts.parent), problem=Problem(N_("no accounts are kept there")))
+        unusable = FolderUnusable if place.store == SQLITE else StoreUnusable
+        raise unusable(path=str(accounts.parent), problem=Problem(N_("no accounts are kept there")))
     folder = DataFolder.open(path, accounts)
     if make:
         folder.key_ring(os.urandom)  # before there are accounts: then a missing one is an error

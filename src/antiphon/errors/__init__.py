@@ -8,7 +8,7 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
-    │   ├── StoreUnusable, RowInvalid
+    │   ├── StoreUnusable, StoreTaken, RowInvalid
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
     │       KeyRingUnusable, CertificateUnusable, ServiceInvalid
     ├── ConnectError              no connection came about, or it broke                exit 3
@@ -102,6 +102,7 @@ from antiphon.errors.usage import (
     ServiceInvalid,
     SessionUnknown,
     SettingInvalid,
+    StoreTaken,
     StoreUnusable,
     UsageError,
 )
@@ -167,6 +168,7 @@ __all__ = [
     "SignInError",
     "SignInRefused",
     "SignInTimedOut",
+    "StoreTaken",
     "StoreUnusable",
     "TextOnly",
     "TimedOut",

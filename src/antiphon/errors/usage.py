@@ -123,6 +123,15 @@ class StoreUnusable(UsageError):
     hint = N_("Mend that, or name another store with --store.")
 
 
+class StoreTaken(UsageError):
+    """A second server wants the folder of `--store files:DIR`."""
+
+    code = "store-taken"
+    blame = "operator"
+    sentence = N_("A server is running on {path}, and there can be only one.")
+    hint = N_("Stop that one first, or give this one another folder.")
+
+
 class RowInvalid(UsageError):
     """A line of a file that may be edited by hand cannot be read."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.errors import NameTaken, RowInvalid, StoreUnusable, TryLater
+from antiphon.errors import NameTaken, RowInvalid, StoreTaken, TryLater
 from antiphon.identity.names import prepare
 from antiphon.store.contracts import Account, SessionRecord
 from antiphon.store.files import FilesStore, open_files
@@ -277,11 +277,11 @@ async def test_a_second_server_is_refused_until_the_first_is_closed(
     store: FilesStore, people: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "other data").mkdir()
-    with pytest.raises(StoreUnusable) as caught:
+    with pytest.raises(StoreTaken) as caught:
         await open_files(people, tmp_path / "other data", serving=True)
     assert str(caught.value) == (
-        f"{people} cannot be used: a server is running on it, and there can be only one. "
-        "Mend that, or name another store with --store."
+        f"A server is running on {people}, and there can be only one. "
+        "Stop that one first, or give this one another folder."
     )
     await store.close()
     await (await open_files(people, tmp_path, serving=True)).close()

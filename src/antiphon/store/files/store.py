@@ -9,9 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from antiphon.errors import Problem, StoreUnusable
+from antiphon.errors import StoreTaken, StoreUnusable
 from antiphon.files import make_folder, reported
-from antiphon.language import N_
 from antiphon.store.contracts import Revocation, Sessions
 from antiphon.store.files.accounts import ACCOUNTS_FILE, FilesAccounts
 from antiphon.store.files.clients import CLIENTS_FILE, FilesClients
@@ -27,8 +26,6 @@ from antiphon.store.sql.sqlite import SESSIONS_FILE
 
 WRITE_LOCK_FILE = "write.lock"
 SERVER_LOCK_FILE = "server.lock"
-
-_ANOTHER_SERVER = Problem(N_("a server is running on it, and there can be only one"))
 
 
 class FollowedSessions(SqlSessions):
@@ -100,7 +97,8 @@ async def open_files(folder: Path, data: Path, *, serving: bool = False) -> File
     With `serving` no other server may have the folder. Call `close` in the end.
 
     Raises:
-        StoreUnusable: a server has the folder, or a file cannot be read or written.
+        StoreTaken: a server has the folder.
+        StoreUnusable: a file cannot be read or written.
         RowInvalid: a line of a file cannot be read; nothing was changed.
         FolderUnsafe: somebody else can reach a file, or has put a link in its place.
         FolderUnusable: the same of the sessions.
@@ -131,5 +129,5 @@ def _held(folder: Path) -> FileLock:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise StoreUnusable(path=str(folder), problem=_ANOTHER_SERVER) from None
+            raise StoreTaken(path=str(folder)) from None
     return lock
