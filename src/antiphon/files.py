@@ -119,8 +119,12 @@ def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
             return file.read()
 
 
-def write_atomically(path: Path, data: bytes, unusable: type[UsageError] = FolderUnusable) -> None:
+def write_atomically(
+    path: Path, data: bytes, unusable: type[UsageError] = FolderUnusable, *, at: int | None = None
+) -> None:
     """Put `data` into the file `path` (0600): a temporary file, fsync, rename, fsync of the folder (promise 20).
+
+    `at` is the time of change that it shall have, in nanoseconds since 1970.
 
     Raises:
         FolderUnsafe: a symbolic link stands at `path`.
@@ -136,6 +140,8 @@ def write_atomically(path: Path, data: bytes, unusable: type[UsageError] = Folde
                     os.fchmod(descriptor, 0o600)  # whatever the umask
                 file.write(data)
                 file.flush()
+                if at is not None:
+                    os.utime(temporary, ns=(at, at))
                 os.fsync(descriptor)
             os.replace(temporary, path)  # noqa: PTH105 - a name from mkstemp
         except BaseException:

@@ -154,6 +154,19 @@ async def test_what_commands_do_is_seen_and_not_taken_for_an_edit(store: FilesSt
         await register(store, "ZOE")
 
 
+async def test_server_and_command_that_write_at_once_lose_nothing_of_each_other(
+    store: FilesStore, command: FilesStore
+) -> None:
+    await asyncio.gather(
+        *(register(store, f"server{number}") for number in range(15)),
+        *(register(command, f"command{number}") for number in range(15)),
+    )
+    for each in (store, command):
+        overviews = await each.accounts.overviews()
+        assert len(overviews) == 30
+        assert {overview.id for overview in overviews} == set(range(1, 31))
+
+
 @pytest.mark.parametrize("restart", [False, True], ids=["", "restarted"])
 async def test_the_number_of_a_row_taken_out_by_hand_is_not_given_again(
     store: FilesStore, file: Path, tmp_path: Path, *, restart: bool

@@ -87,6 +87,16 @@ def test_an_editor_that_empties_the_file_first_is_waited_for(sheet: Sheet[Thing]
     thread.join()
 
 
+def test_what_another_process_of_ours_has_written_is_not_waited_for(
+    sheet: Sheet[Thing], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheet_module, "SETTLED_SECONDS", 60.0)
+    monkeypatch.setattr(sheet_module, "CHANGING_SECONDS", 0.0)
+    other = opened(tmp_path)
+    other.write([ONE])
+    assert sheet.rows() == [ONE]
+
+
 def test_an_editor_that_takes_the_file_away_first_is_waited_for(sheet: Sheet[Thing]) -> None:
     aside = sheet.path.with_suffix(".bak")
     sheet.path.rename(aside)

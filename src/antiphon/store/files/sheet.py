@@ -18,13 +18,16 @@ from antiphon.language import N_
 from antiphon.store.files.layout import Layout, Row
 
 LOCK_SECONDS = 1.5
-"""How long another process may keep the lock: it writes for milliseconds, and waits for an editor at the most
-`CHANGING_SECONDS`. Below `contracts.STORE_SECONDS`."""
+"""How long another process may keep the lock: it writes for milliseconds, and waits for an editor for
+`CHANGING_SECONDS` at the most. Below `contracts.STORE_SECONDS`."""
 SETTLED_SECONDS = 0.2
 """A file that somebody else wrote is believed once it has been left alone for so long: many editors empty it
 first, or take it away, and a half of it would look like accounts that were removed."""
 CHANGING_SECONDS = 1.0
 """How long one that is not left alone is waited for."""
+_OURS = 777
+"""The last digits, nanoseconds, of the time that our own processes give a file: it is whole, and not waited for.
+Where the disk does not keep them, it is waited for."""
 
 _MISSING = Problem(N_("it is missing"))
 _CHANGING = Problem(N_("somebody is writing to it"))
@@ -163,7 +166,7 @@ class Sheet(Generic[Row]):
         while True:
             mark = self._look() or self._awaited()
             age = time.time() - mark[0] / 1e9
-            if not 0 <= age < SETTLED_SECONDS:  # a time to come is one that somebody has set
+            if not 0 <= age < SETTLED_SECONDS or mark[0] % 1000 == _OURS:  # a time to come was set by somebody
                 return mark
             if time.monotonic() > until:
                 raise StoreUnusable(path=str(self.path), problem=_CHANGING)
@@ -185,5 +188,6 @@ class Sheet(Generic[Row]):
         return None
 
     def _write(self, rows: list[Row]) -> None:
-        write_atomically(self.path, self._layout.dump(rows), StoreUnusable)
+        at = time.time_ns() // 1000 * 1000 + _OURS
+        write_atomically(self.path, self._layout.dump(rows), StoreUnusable, at=at)
         self._known = self._look(), rows
