@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -66,6 +67,7 @@ class Process:
         """Start `command` on three `streams`, or on a `terminal` of its own; `cold` starts the program itself."""
         self.args = [str(word) for word in command]
         self.returncode: int | None = None
+        self._reading = threading.Lock()
         at_start = any(name.startswith(("PYTHON", "LC_")) for name in environment.keys() - {"PYTHONWARNINGS"})
         request = {
             "command": self.args,
@@ -97,8 +99,10 @@ class Process:
             ended.register(self._status, select.POLLIN)
             if not ended.poll(None if timeout is None else timeout * 1000):
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            self.returncode = os.waitstatus_to_exitcode(self._number())
-            os.close(self._status)
+            with self._reading:  # another thread may wait too
+                if self.returncode is None:
+                    self.returncode = os.waitstatus_to_exitcode(self._number())
+                    os.close(self._status)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
