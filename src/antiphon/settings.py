@@ -126,6 +126,9 @@ class ClientSettings:
 
     name: str | None = _option(None, "Who you are [default: the name in the address, else asked].")
     password_file: str | None = _option(None, "File whose first line is the password; - for standard input.")
+    new_password_file: str | None = _option(
+        None, "File whose first line is the new password, where the server asks for one; - for standard input."
+    )
     register: bool = _option(False, "Become known under this name if it is new (on a terminal this is asked).")
     known_servers: Path | None = _option(
         None, "File of server keys that are known [default: known_servers in this user's data folder]."

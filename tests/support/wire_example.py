@@ -28,12 +28,14 @@ from antiphon.wire.bodies import (
     Authenticate,
     Challenge,
     ChallengeAnswer,
+    ChangePassword,
     Credential,
     Hello,
     Identified,
     Identify,
     Lifetimes,
     Limits,
+    PasswordAnswer,
     Register,
     Resume,
     Scram,
@@ -49,7 +51,9 @@ END = "<!-- end of conversation -->\n"
 
 NAME = "ann"
 PASSWORD = Password("correct horse battery")
+NEW_PASSWORD = Password("a staple of that battery")
 SALT = bytes(range(SALT_SIZE))
+NEW_SALT = bytes(range(SALT_SIZE, 2 * SALT_SIZE))
 TOKEN = bytes(range(0xA0, 0xA0 + TOKEN_SIZE))
 VERIFIER = make_verifier(PASSWORD, SALT, ITERATIONS)
 MECHANISM = mechanism_for(None)
@@ -104,6 +108,7 @@ def steps() -> Iterator[Step]:
     yield from _register(first)
     yield from _authenticate(first)
     yield from _talk(first)
+    yield from _change(first)
     second.to_client(second.server.hello(HELLO), "as above")
     yield from _come_back(second)
 
@@ -159,6 +164,31 @@ def _talk(pair: Pair) -> Iterator[Step]:
     yield pair.to_server(client.ack(6), "six frames of the session have come: the server need not keep them")
     yield pair.to_server(client.heartbeat(), "nothing was said for 20 s")
     yield pair.to_client(server.heartbeat(), "nor by the server; this does not answer that")
+
+
+def _change(pair: Pair) -> Iterator[Step]:
+    server, client = pair.server, pair.client
+    asking = ClientExchange(MECHANISM, NAME, PASSWORD, None, b64encode(b"d" * 24).decode())
+    answering = ServerExchange(MECHANISM, None, b64encode(b"t" * 24).decode())
+    first = asking.first()
+    id, data = client.request(Kind.PASSWORD, ChangePassword(mechanism=MECHANISM, data=first))
+    yield pair.to_server(data, "the password is to be changed; " + _says(first))
+    answering.name_in(first)
+    challenge = answering.challenge(VERIFIER)
+    yield pair.to_client(server.reply(Kind.PASSWORD, id, PasswordAnswer(data=challenge)), _says(challenge))
+    proof = asking.answer(challenge)
+    id, data = client.request(Kind.PASSWORD, ChangePassword(data=proof))
+    yield pair.to_server(data, _says(proof))
+    signature = answering.verify(proof)
+    asking.verify(signature, "the example's server")
+    yield pair.to_client(server.reply(Kind.PASSWORD, id, PasswordAnswer(data=signature)), _says(signature))
+    new = make_verifier(NEW_PASSWORD, NEW_SALT, ITERATIONS)
+    credential = Credential(
+        salt=NEW_SALT, iterations=ITERATIONS, stored_key=new.stored_key, server_key=new.server_key
+    )
+    id, data = client.request(Kind.PASSWORD, ChangePassword(credential=credential))
+    yield pair.to_server(data, f"the new one is “{NEW_PASSWORD.text}”, its salt the bytes 32 to 63")
+    yield pair.to_client(server.reply(Kind.PASSWORD, id, PasswordAnswer(data=None)), "it is kept")
 
 
 def _come_back(pair: Pair) -> Iterator[Step]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from antiphon.wire.bodies import (
     Authenticate,
     Body,
     ChallengeAnswer,
+    ChangePassword,
     Register,
     Resume,
 )
@@ -171,9 +173,27 @@ def test_any_change_of_a_good_body_gives_a_body_or_bodyinvalid(
         (Register(name="ann", credential=CREDENTIAL), "KKKK"),
         (WELCOME, "TTTT"),
         (ChallengeAnswer(data=b"c=biws,p=proof"), "proof"),
+        (ChangePassword(data=b"c=biws,p=proof"), "proof"),
         (Authenticate(mechanism="SCRAM-SHA-256", data=b"n,,n=ann"), "n=ann"),
     ],
 )
 def test_no_secret_shows_in_a_repr(body: Body, secret: str) -> None:
     assert secret not in repr(body)
     assert secret not in f"{body}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"mechanism": "SCRAM-SHA-256"},
+        {"data": "AAAA", "credential": CREDENTIAL},
+        {"mechanism": "SCRAM-SHA-256", "data": "AAAA", "credential": CREDENTIAL},
+        {"mechanism": "SCRAM-SHA-256", "credential": CREDENTIAL},
+    ],
+    ids=["nothing", "mechanism", "proof and credential", "all", "no proof"],
+)
+def test_a_change_of_password_has_one_of_three_forms(body: dict[str, object]) -> None:
+    with pytest.raises(BodyInvalid) as caught:
+        bodies.decode(Side.CLIENT, Kind.PASSWORD, msgspec.json.encode(body))
+    assert "mechanism and data, data alone, or a credential alone" in caught.value.text()

@@ -5,15 +5,12 @@ import pytest
 from antiphon.wire.bodies import SCHEMAS
 from antiphon.wire.kinds import MESSAGE_LIMIT, OPTIONAL_FROM, TABLE, TOKEN_SIZE, Kind, Phase, Side, limits
 
-LATER = {Kind.PASSWORD}
-"""Kinds that have a number and come with their features."""
-
 BARE = {Kind.MESSAGE, Kind.END, Kind.CANCEL, Kind.ACK, Kind.HEARTBEAT}
 """Kinds without a control body."""
 
 
 def test_every_kind_of_this_version_has_a_row_and_no_other_one_has() -> None:
-    assert {row.kind for row in TABLE} == set(Kind) - LATER
+    assert {row.kind for row in TABLE} == set(Kind)
 
 
 def test_no_sender_has_two_rows_for_one_kind() -> None:
@@ -31,7 +28,7 @@ def test_every_kind_is_one_that_must_be_understood() -> None:
 
 def test_a_client_sends_its_token_with_all_that_needs_a_session_and_a_server_never_does() -> None:
     assert {(row.sender, row.kind) for row in TABLE if row.token} == {
-        (Side.CLIENT, kind) for kind in (Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.RESUME)
+        (Side.CLIENT, kind) for kind in (Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.PASSWORD, Kind.RESUME)
     }
 
 
@@ -39,9 +36,9 @@ def test_a_client_sends_its_token_with_all_that_needs_a_session_and_a_server_nev
     ("sender", "phase", "kinds"),
     [
         (Side.CLIENT, Phase.ENTRY, "IDENTIFY REGISTER AUTHENTICATE CHALLENGE RESUME HEARTBEAT BYE"),
-        (Side.CLIENT, Phase.SESSION, "MESSAGE CANCEL ACK HEARTBEAT BYE"),
+        (Side.CLIENT, Phase.SESSION, "MESSAGE CANCEL ACK PASSWORD HEARTBEAT BYE"),
         (Side.SERVER, Phase.ENTRY, "HELLO IDENTIFY REGISTER CHALLENGE WELCOME ERROR HEARTBEAT BYE"),
-        (Side.SERVER, Phase.SESSION, "MESSAGE END ERROR HEARTBEAT BYE"),
+        (Side.SERVER, Phase.SESSION, "MESSAGE END PASSWORD ERROR HEARTBEAT BYE"),
     ],
 )
 def test_only_these_kinds_may_come(sender: Side, phase: Phase, kinds: str) -> None:

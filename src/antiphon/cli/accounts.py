@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from antiphon.blocklist import common_passwords
 from antiphon.cli.common import Common, run_loop
 from antiphon.cli.connect import password_from
 from antiphon.cli.operator import ActPlace, Place, Record, acting, moment, now, opened, operator, show, tell
@@ -142,8 +143,8 @@ async def _add(place: ActPlace, console: Console, name: str, given: Password | N
         ring = here.folder.key_ring(os.urandom)
         if await here.store.accounts.find(wanted.key) is not None:  # before anybody thinks up a password
             raise AccountExists(name=wanted.display)
-        chosen = check((given or await _ask(console, minimum)).text, minimum)
-        verifier = _verifier(chosen)
+        chosen = given or await _ask(console, minimum, wanted.display)
+        verifier = _verifier(check(chosen.text, minimum, name=wanted.display, common=common_passwords()))
         try:
             await here.store.accounts.register(
                 wanted, lambda number: seal(ring, verifier, number, os.urandom), SCRAM_SHA_256, now(), "operator"
@@ -155,7 +156,7 @@ async def _add(place: ActPlace, console: Console, name: str, given: Password | N
     return 0
 
 
-async def _ask(console: Console, minimum: int) -> Password:
+async def _ask(console: Console, minimum: int, name: str) -> Password:
     _ = console.translations.gettext
     if not console.can_ask:
         raise InputMissing(what=_("The password"), how=_("--password-file or ANTIPHON_PASSWORD"))
@@ -164,7 +165,7 @@ async def _ask(console: Console, minimum: int) -> Password:
             "Think up a password of {minimum} characters or more, or press Enter for a passphrase made for you."
         ).format(minimum=minimum)
     )
-    return await new_password(console, minimum)
+    return await new_password(console, minimum, name)
 
 
 async def _list(place: Place, console: Console) -> int:

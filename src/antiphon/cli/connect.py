@@ -15,6 +15,7 @@ from antiphon.errors import Problem, SettingInvalid, UsageError
 from antiphon.identity.passwords import LONGEST, Password
 from antiphon.language import N_
 from antiphon.settings import ClientSettings
+from antiphon.terminal.change import Change
 from antiphon.terminal.console import Console
 from antiphon.terminal.entry import Entered, Entry, read_password
 from antiphon.terminal.naming import Naming
@@ -40,8 +41,10 @@ def connect(
     itself. Where a name is all, "/name" says that it is the wrong one.
 
     "exit" alone on a line, Ctrl-D or the end of the input leaves; "//exit" says
-    the word itself. The password is asked for, or comes from --password-file or
-    the variable ANTIPHON_PASSWORD; it is never an argument.
+    the word itself. "/password" on a terminal changes the password. The password
+    is asked for, or comes from --password-file or the variable ANTIPHON_PASSWORD;
+    it is never an argument. A new one that the server asks for likewise, from
+    --new-password-file or ANTIPHON_NEW_PASSWORD.
 
     Exit codes: 0 left politely, 1 other failure, 2 usage, 3 cannot connect,
     4 sign-in refused, 5 protocol or TLS, 6 timed out, 130 Ctrl-C.
@@ -53,24 +56,28 @@ def connect(
         seq 1 1000 | antiphon connect ann@localhost --password-file secret.txt
     """
     place = parse(address) if address else None
-    return run_loop(converse(common.console(), settings, place, password_from(settings.password_file)))
+    password = password_from(settings.password_file)
+    new = password_from(settings.new_password_file, "new-password")
+    return run_loop(converse(common.console(), settings, place, password, new))
 
 
-def password_from(path: str | None) -> Password | None:
+def password_from(path: str | None, which: str = "password") -> Password | None:
     """Return the password of `--password-file`, which names `path`, else of the environment, else None.
+
+    `which` is the option's name without `-file`.
 
     Raises:
         UsageError: the file cannot be read, or is empty.
     """
     if path is None:
-        given = os.environ.get("ANTIPHON_PASSWORD")
+        given = os.environ.get("ANTIPHON_" + which.upper().replace("-", "_"))
         return None if given is None else read_password(given)
     if path == "-" and sys.stdin.isatty():
         return None  # what is typed is asked for, where it can be hidden
     try:
         line = _first_line(sys.stdin.fileno()) if path == "-" else _first_line_of(Path(path))
     except OSError as error:
-        raise SettingInvalid(source=f"--password-file {path}", problem=error.strerror) from None
+        raise SettingInvalid(source=f"--{which}-file {path}", problem=error.strerror) from None
     try:
         return read_password(line.decode().rstrip("\r\n"))
     except UnicodeDecodeError:
@@ -91,31 +98,49 @@ def _first_line(source: int) -> bytes:
 
 
 async def converse(
-    console: Console, settings: ClientSettings, address: Address | None, password: Password | None
+    console: Console,
+    settings: ClientSettings,
+    address: Address | None,
+    password: Password | None,
+    new: Password | None = None,
 ) -> int:
-    """Sign in, talk until the end, and return the exit code."""
+    """Sign in, change a password that must be changed (to `new`, if given), talk, and return the exit code."""
     _ = console.translations.gettext
     entry = Entry(console, settings, address, password)
     entered = await entry.enter()
     console.tell(_("Connected to {address}.").format(address=entered.connection.address))
-    code = await _talk(console, entered, entry.naming, hints=True)
+    change = None
+    if entered.password is not None:
+        change = Change(
+            console,
+            entered.connection,
+            entered.welcome.name,
+            settings.timeout,
+            old=entered.password,
+            new=new,
+        )
+    code = await _talk(console, entered, entry.naming, change, hints=True)
     while entry.naming is not None and entry.naming.wrong:
         entered = await entry.enter_anew(entered.welcome.name)
-        code = await _talk(console, entered, entry.naming)
+        code = await _talk(console, entered, entry.naming, None)
     console.tell(_("You have left."))
     return code
 
 
-async def _talk(console: Console, entered: Entered, naming: Naming | None, *, hints: bool = False) -> int:
+async def _talk(
+    console: Console, entered: Entered, naming: Naming | None, change: Change | None, *, hints: bool = False
+) -> int:
     """Greet, talk until the end of one session, and return the exit code; `hints` says how to go on."""
     _ = console.translations.gettext
     connection, welcome = entered.connection, entered.welcome
     console.tell(welcome.greeting)
     talk = Talk(console, connection)
     try:
+        if change is not None and welcome.must_change:
+            await change.due()
         if not (console.can_ask and console.answers_to_terminal):
             return await talk.run(piped_lines())
-        lines = talk.typed_lines(f"{welcome.name}> ")
+        lines = talk.typed_lines(f"{welcome.name}> ", change.wanted if change else None)
         if hints and naming is not None:
             console.tell(_("If that is not your name, type /name."))
         if hints:

@@ -188,7 +188,7 @@ class ClientConnection(asyncio.Protocol):
         return await asyncio.shield(self._hello)
 
     async def request(self, kind: Kind, body: Body, *, token: bytes = b"") -> Body:
-        """Send a control frame of the entry and return the body of its answer; RESUME takes a token.
+        """Send a control frame and return the body of its answer; RESUME takes a token.
 
         Raises:
             AntiphonError: as the server refused it, or as the connection was lost.

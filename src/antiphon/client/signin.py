@@ -50,12 +50,12 @@ class SignIn:
             NameInvalid: nobody can have this name.
         """
         body = await self._ask(Kind.IDENTIFY, Identify(name=name, language=self._language))
-        return _expect(body, Identified)
+        return expect(body, Identified)
 
     async def known(self) -> list[str]:
         """Return the names that the server knows at our address, the one that came last first (`identify`)."""
         body = await self._ask(Kind.IDENTIFY, Identify(language=self._language))
-        return _expect(body, Identified).known or []
+        return expect(body, Identified).known or []
 
     async def introduce(self, name: str | None, *, instead_of: str | None = None) -> Welcome:
         """Come in by giving a name (`identify`), or none (`anyone`); the server proves nothing by letting us in.
@@ -68,7 +68,7 @@ class SignIn:
             TryLater: too many new names have come.
         """
         body = Identify(name=name, instead_of=instead_of, language=self._language)
-        return _expect(await self._ask(Kind.IDENTIFY, body), Welcome)
+        return expect(await self._ask(Kind.IDENTIFY, body), Welcome)
 
     async def register(self, name: str, password: Password) -> Identified:
         """Become known as `name`: make the verifier with the server's parameters and have it kept.
@@ -77,20 +77,9 @@ class SignIn:
             NameTaken, RegistrationClosed: as the server says.
             ProtocolError: the server asks for a salt that no honest one asks for.
         """
-        scram = (await self._connection.hello()).scram
-        if not (LEAST_SALT <= scram.salt_length <= MOST_SALT and scram.iterations >= ITERATIONS):
-            problem = f"a salt of {scram.salt_length} bytes and {scram.iterations} rounds of hashing"
-            raise ProtocolError(problem=problem)
-        salt = secrets.token_bytes(scram.salt_length)
-        verifier = await asyncio.to_thread(make_verifier, password, salt, scram.iterations)
-        credential = Credential(
-            salt=verifier.salt,
-            iterations=verifier.iterations,
-            stored_key=verifier.stored_key,
-            server_key=verifier.server_key,
-        )
+        credential = await make_credential(self._connection, password)
         body = await self._ask(Kind.REGISTER, Register(name=name, credential=credential, language=self._language))
-        return _expect(body, Identified)
+        return expect(body, Identified)
 
     async def authenticate(self, name: str, password: Password) -> Welcome:
         """Prove to know the password of `name`, and have the server prove that it knows the account.
@@ -100,16 +89,11 @@ class SignIn:
             ServerUnproven: the server's signature is wrong; nothing it said counts.
             MechanismUnsupported: it offers nothing that we accept on this connection.
         """
-        mechanism = mechanism_for(self._connection.binding)
-        offered = (await self._connection.hello()).mechanisms
-        if mechanism not in offered:
-            raise MechanismUnsupported(mechanism=mechanism, mechanisms=", ".join(offered))
-        nonce = b64encode(secrets.token_bytes(NONCE_SIZE)).decode()
-        exchange = ClientExchange(mechanism, name, password, self._connection.binding, nonce)
+        mechanism, exchange = await begin_exchange(self._connection, name, password)
         first = Authenticate(mechanism=mechanism, data=exchange.first(), language=self._language)
-        challenge = _expect(await self._ask(Kind.AUTHENTICATE, first), Challenge)
+        challenge = expect(await self._ask(Kind.AUTHENTICATE, first), Challenge)
         answer = await asyncio.to_thread(exchange.answer, challenge.data, ITERATIONS)
-        welcome = _expect(await self._ask(Kind.CHALLENGE, ChallengeAnswer(data=answer)), Welcome)
+        welcome = expect(await self._ask(Kind.CHALLENGE, ChallengeAnswer(data=answer)), Welcome)
         exchange.verify(welcome.data or b"", self._connection.address)
         return welcome
 
@@ -119,17 +103,70 @@ class SignIn:
         Raises:
             SessionEnded: it is over.
         """
-        return _expect(await self._ask(Kind.RESUME, Resume(language=self._language), token=token), Welcome)
+        return expect(await self._ask(Kind.RESUME, Resume(language=self._language), token=token), Welcome)
 
     async def _ask(self, kind: Kind, body: Body, *, token: bytes = b"") -> Body:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._connection.request(kind, body, token=token)
-        except TimeoutError:
-            raise TimedOut(address=self._connection.address, seconds=f"{self._timeout:g}") from None
+        return await ask_within(self._timeout, self._connection, kind, body, token=token)
 
 
-def _expect(body: Body, kind: type[Expected]) -> Expected:
+async def make_credential(connection: ClientConnection, password: Password) -> Credential:
+    """Return what the server at the other end is to keep of a new password, made with its parameters.
+
+    Raises:
+        ProtocolError: the server asks for a salt that no honest one asks for.
+    """
+    scram = (await connection.hello()).scram
+    if not (LEAST_SALT <= scram.salt_length <= MOST_SALT and scram.iterations >= ITERATIONS):
+        problem = f"a salt of {scram.salt_length} bytes and {scram.iterations} rounds of hashing"
+        raise ProtocolError(problem=problem)
+    salt = secrets.token_bytes(scram.salt_length)
+    verifier = await asyncio.to_thread(make_verifier, password, salt, scram.iterations)
+    return Credential(
+        salt=verifier.salt,
+        iterations=verifier.iterations,
+        stored_key=verifier.stored_key,
+        server_key=verifier.server_key,
+    )
+
+
+async def begin_exchange(
+    connection: ClientConnection, name: str, password: Password
+) -> tuple[str, ClientExchange]:
+    """Return the mechanism that belongs to a connection, and a fresh exchange that proves `password` by it.
+
+    Raises:
+        MechanismUnsupported: the server offers nothing that we accept on this connection.
+    """
+    mechanism = mechanism_for(connection.binding)
+    offered = (await connection.hello()).mechanisms
+    if mechanism not in offered:
+        raise MechanismUnsupported(mechanism=mechanism, mechanisms=", ".join(offered))
+    nonce = b64encode(secrets.token_bytes(NONCE_SIZE)).decode()
+    return mechanism, ClientExchange(mechanism, name, password, connection.binding, nonce)
+
+
+async def ask_within(
+    seconds: float, connection: ClientConnection, kind: Kind, body: Body, *, token: bytes = b""
+) -> Body:
+    """Return the answer to a control frame.
+
+    Raises:
+        TimedOut: none came within `seconds`.
+        AntiphonError: as the server refused it, or as the connection was lost.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await connection.request(kind, body, token=token)
+    except TimeoutError:
+        raise TimedOut(address=connection.address, seconds=f"{seconds:g}") from None
+
+
+def expect(body: Body, kind: type[Expected]) -> Expected:
+    """Return an answer that must be a `kind`.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
     if not isinstance(body, kind):
         raise ProtocolError(problem=f"{type(body).__name__} came where {kind.__name__} was due")
     return body

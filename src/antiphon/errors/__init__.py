@@ -17,6 +17,7 @@
     ├── SignInError               the server said no                                   exit 4
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
+    │   ├── PasswordDue
     │   └── SessionEnded, SessionReplaced, TokenRefused
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
     │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText, TextOnly
@@ -71,6 +72,7 @@ from antiphon.errors.signin import (
     NameLocked,
     NameTaken,
     NameUnknown,
+    PasswordDue,
     RegistrationClosed,
     SessionEnded,
     SessionReplaced,
@@ -143,6 +145,7 @@ __all__ = [
     "NotAntiphon",
     "NotText",
     "OutcomeUnknown",
+    "PasswordDue",
     "PasswordInvalid",
     "PasswordNotAsked",
     "PeerSilent",

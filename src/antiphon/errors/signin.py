@@ -103,6 +103,14 @@ class SessionReplaced(SignInError):
     hint = N_("Sign in again if that was not you, and change the password.")
 
 
+class PasswordDue(SignInError):
+    """A message of somebody who must choose a new password before anything else."""
+
+    code = "password-due"
+    sentence = N_("A new password must be chosen before anything else.")
+    hint = N_("Sign in at a terminal, or give it by --new-password-file or ANTIPHON_NEW_PASSWORD.")
+
+
 class TokenRefused(SignInError):
     """A message whose token is not the session's."""
 

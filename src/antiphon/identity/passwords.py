@@ -1,10 +1,10 @@
 """Passwords: which ones may be chosen, and passphrases for those who would rather not choose.
 
-The rules are NIST SP 800-63B-4's: length alone, no composition. The server never sees a password, so clients and
-the account commands hold them.
+The rules are NIST SP 800-63B-4's: length, and nothing that is guessed first; no composition. The server never sees
+a password, so clients and the account commands hold them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from scramp import ScramException
@@ -16,10 +16,22 @@ from antiphon.language import N_
 LONGEST = 1024
 """Code points; at least 64 must be allowed (promise 1), and SASLprep of a megabyte takes seconds."""
 
+PRODUCT = "antiphon"
+"""What this is called: anybody's first guess here (promise 2)."""
+LEAST_LEFT = 8
+"""Characters that no guesser is told, at the least: as many as the shortest password that may ever be allowed."""
+LEAST_WORD = 3
+"""Characters of a name that gives something away; a shorter one stands in every other word."""
+
 _EMPTY = Problem(N_("it is empty"))
 _TOO_SHORT = Problem(N_("it has fewer than {minimum} characters"))
 _TOO_LONG = Problem(N_("it has more than {most} characters"))
 _NOT_FOR_SCRAM = Problem(N_("it contains an emoji or another character that cannot be signed in with"))
+
+_COMMON = Problem(N_("it is among the passwords that are guessed first"))
+_THE_NAME = Problem(N_("without the account's name in it too little is left"))
+_THE_PRODUCT = Problem(N_("without this program's name in it too little is left"))
+_THE_OLD_ONE = Problem(N_("it is the one that you have now"))
 
 _CONSONANTS = "bdfghjklmnprstvz"
 _VOWELS = "aiou"
@@ -37,8 +49,13 @@ class Password:
         return "Password(hidden)"
 
 
-def check(password: str, minimum: int) -> Password:
+def check(
+    password: str, minimum: int, *, name: str, common: Collection[str], old: Password | None = None
+) -> Password:
     """Return a password that may be chosen: `minimum` to 1024 code points, usable by SCRAM (SASLprep, RFC 4013).
+
+    `name` is that of its account, `common` holds the passwords that are guessed first, each as `folded` gives it,
+    and `old` is the one that it is to replace.
 
     Raises:
         PasswordInvalid: with the rule that it breaks, and nothing of the password.
@@ -47,7 +64,24 @@ def check(password: str, minimum: int) -> Password:
     # Counted as typed, as NIST does, and as hashed, where soft hyphens and their like have gone.
     if min(len(password), len(prepared)) < minimum:
         raise PasswordInvalid(problem=_TOO_SHORT, minimum=minimum)
+    if old is not None and prepared == saslprepared(old.text):
+        raise PasswordInvalid(problem=_THE_OLD_ONE)
+    plain = folded(password)
+    if plain in common:
+        raise PasswordInvalid(problem=_COMMON)
+    for word, problem in ((folded(name), _THE_NAME), (PRODUCT, _THE_PRODUCT)):
+        if len(word) >= LEAST_WORD and word in plain and len(plain.replace(word, "")) < LEAST_LEFT:
+            raise PasswordInvalid(problem=problem)
     return Password(password)
+
+
+def folded(text: str) -> str:
+    """Return what is compared of a text: as SCRAM hashes it, without regard to case, width and white space.
+
+    Raises:
+        PasswordInvalid: it cannot be anybody's password.
+    """
+    return "".join(saslprepared(text).casefold().split())
 
 
 def saslprepared(password: str) -> str:

@@ -24,10 +24,11 @@ from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
 from antiphon.server.identify import way_in
 from antiphon.server.outbox import Outbox
+from antiphon.server.password import PasswordChange
 from antiphon.server.sessions import Session
-from antiphon.server.signin import Admission, SignIn
+from antiphon.server.signin import Admission, Reply, SignIn
 from antiphon.server.watch import Watch
-from antiphon.wire.bodies import Bye
+from antiphon.wire.bodies import Bye, ChangePassword
 from antiphon.wire.conversation import Control, Event, ServerConversation
 from antiphon.wire.frames import Frame, Refused
 from antiphon.wire.kinds import KIB, Kind
@@ -58,12 +59,13 @@ class Connection(asyncio.Protocol):
         self.address = address
         """The peer's, as logs show it."""
         self._source = source
-        self._secure = binding is not None
+        self._binding = binding
         self._watch = Watch(context.settings, accepted_at)
         self._conversation = ServerConversation(context.settings.message_limit)
         self._feed = self._conversation.reader.feed
         self._next = self._conversation.reader.next
         self._sign_in: SignIn | None = way_in(context, self, address, source, binding)
+        self._password: PasswordChange | None = None
         self._session: Session | None = None
         self._dialogue: Dialogue | None = None
         self._name: str | None = None
@@ -116,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._ended = True
         if not self._closing_at:
             self._pump()
-        return not self._secure and not self._closing_at
+        return self._binding is None and not self._closing_at
 
     def pause_writing(self) -> None:
         """Stop handling messages: the peer does not take the answers."""
@@ -208,7 +210,7 @@ class Connection(asyncio.Protocol):
         elif isinstance(event.body, Bye):
             self._bye = event.body.reason
         else:
-            self._begin(self._sign_in_step(event))
+            self._begin(self._control_step(event))
 
     def _bare(self, frame: Frame) -> None:
         if self._dialogue is None:  # a heartbeat is all that may come before a session
@@ -233,15 +235,12 @@ class Connection(asyncio.Protocol):
             self._busy = False
         self._pump()
 
-    # --- the sign-in ----------------------------------------------------------------------------------------
+    # --- the sign-in, and a change of password --------------------------------------------------------------
 
-    async def _sign_in_step(self, control: Control) -> None:
-        sign_in = self._sign_in
-        assert sign_in is not None, "the gate lets these kinds in before a session only"
+    async def _control_step(self, control: Control) -> None:
         try:
-            outcome = await sign_in.step(control)
+            outcome = await self._outcome_of(control)
         except ProtocolError as error:
-            self.translate = sign_in.catalogue.gettext
             self._fail(error)
         except AntiphonError as error:
             limit = isinstance(error, TryLater) and error.__cause__ is None  # a limit of ours, and logged as such
@@ -250,14 +249,23 @@ class Connection(asyncio.Protocol):
                 self._context.log.exception(
                     "sign-in-failed", address=self.address, code=error.code, problem=problem
                 )
-            self.translate = sign_in.catalogue.gettext
             self._send_error(control.id, error)
         else:
-            self.translate = sign_in.catalogue.gettext
             if isinstance(outcome, Admission):
                 self._admit(control.id, outcome)
             else:
                 self.send(self._conversation.reply(outcome.kind, control.id, outcome.body))
+
+    async def _outcome_of(self, control: Control) -> Reply | Admission:
+        if isinstance(control.body, ChangePassword):
+            assert self._password is not None, "the gate lets this kind in inside a session only"
+            return await self._password.step(control.body)
+        sign_in = self._sign_in
+        assert sign_in is not None, "the gate lets these kinds in before a session only"
+        try:
+            return await sign_in.step(control)
+        finally:
+            self.translate = sign_in.catalogue.gettext
 
     def _admit(self, id: int, admission: Admission) -> None:
         if self._closing_at:  # gone while the store was asked: the session is there to be resumed
@@ -268,6 +276,7 @@ class Connection(asyncio.Protocol):
         self._watch.admitted = True
         self._context.caps.release(self._source)
         self._sign_in = None
+        self._password = PasswordChange(self._context, session, self.address, self._source, self._binding)
         self._begin_dialogue(id, admission, session)
 
     def _begin_dialogue(self, id: int, admission: Admission, session: Session) -> None:
@@ -285,7 +294,7 @@ class Connection(asyncio.Protocol):
         self.send(self._conversation.welcome(id, welcome, bytes(admission.token)))
         for frame in missing:
             self.send(frame)
-        dialogue.attach(self)
+        dialogue.attach(self, session)
         if fresh:
             dialogue.open()
         dialogue.go_on()
@@ -367,7 +376,9 @@ class Connection(asyncio.Protocol):
     # --- bytes out ------------------------------------------------------------------------------------------
 
     def _send_error(self, id: int, error: AntiphonError) -> None:
-        if id:  # 0 asked for nothing, and an ERROR with id 0 would end the connection
+        if self._dialogue is not None:  # where it counts
+            self._dialogue.tell(id, error)
+        elif id:  # 0 asked for nothing, and an ERROR with id 0 would end the connection
             self.send(self._conversation.error(id, error, self.translate))
 
     # --- the end --------------------------------------------------------------------------------------------
@@ -377,7 +388,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         outbox = self._outbox
         if self._closing_at:
-            unsent = self._secure or outbox.waiting  # what waits below TLS nobody can tell
+            unsent = self._binding is not None or outbox.waiting  # what waits below TLS nobody can tell
             if now - self._closing_at > (self._context.settings.write_seconds if unsent else LINGER_SECONDS):
                 transport.abort()
             return
@@ -447,7 +458,7 @@ class Connection(asyncio.Protocol):
         if self._closing_at:
             return
         self.send(data)
-        if self._secure or self._ended:
+        if self._binding is not None or self._ended:
             self.close()
         else:
             self._outbox.finish()

@@ -2,9 +2,24 @@
 
 from collections.abc import Callable
 
+from antiphon.errors import CredentialRefused
 from antiphon.identity.keys import NONCE_SIZE, KeyRing
-from antiphon.identity.scram import Verifier
+from antiphon.identity.scram import Verifier, check_parameters
 from antiphon.store.contracts import Account
+from antiphon.wire.bodies import SCRAM_SHA_256, Credential
+
+
+def verifier_of(credential: Credential) -> Verifier:
+    """Return the verifier that a client has made.
+
+    Raises:
+        CredentialRefused: it is of another kind, or has other parameters than this server's (promise 3).
+    """
+    if credential.type != SCRAM_SHA_256:
+        raise CredentialRefused
+    verifier = Verifier(credential.salt, credential.iterations, credential.stored_key, credential.server_key)
+    check_parameters(verifier)
+    return verifier
 
 
 def seal(ring: KeyRing, verifier: Verifier, account_id: int, random: Callable[[int], bytes]) -> bytes:

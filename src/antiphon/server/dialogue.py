@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
-from antiphon.errors import AntiphonError, OutcomeUnknown, ServiceFailed, ServiceTooSlow, TextOnly
+from antiphon.errors import AntiphonError, OutcomeUnknown, PasswordDue, ServiceFailed, ServiceTooSlow, TextOnly
 from antiphon.language import Translate
 from antiphon.server.context import ServerContext
 from antiphon.server.replay import Replay
@@ -77,6 +77,7 @@ class Dialogue:
     def __init__(self, context: ServerContext, session: Session) -> None:
         """Begin; call `attach` before anything else."""
         self._context = context
+        self._session = session
         self.fingerprint = session.fingerprint
         self.account = session.account_id
         self.name = session.name or ""
@@ -111,9 +112,10 @@ class Dialogue:
 
     # --- connections come and go ----------------------------------------------------------------------------
 
-    def attach(self, outlet: Outlet) -> None:
-        """Go on with another connection."""
+    def attach(self, outlet: Outlet, session: Session) -> None:
+        """Go on with another connection, which holds the session."""
         self._outlet = outlet
+        self._session = session
         self.address = outlet.address
         self.away_since = None
 
@@ -230,6 +232,10 @@ class Dialogue:
         self.received += 1
         self._fail(id, error)
 
+    def tell(self, id: int, error: AntiphonError) -> None:
+        """Refuse what was no message."""
+        self._fail(id, error)
+
     def cancel(self, id: int) -> None:
         """Take a message back: the service stops, or never begins; one that is answered already is no news."""
         if self._task is not None and self._current == id:
@@ -260,6 +266,9 @@ class Dialogue:
     def _take(self, id: int, message: Payload) -> None:
         if self._debug:
             self._log_size("received", id, message)
+        if self._session.must_change:
+            self._fail(id, PasswordDue())
+            return
         try:
             reply = self._handle(message)
         except TextOnly as error:

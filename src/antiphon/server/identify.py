@@ -78,7 +78,7 @@ class Identification(SignIn):
         session, token = await context.sessions.open_unproved(name, self._host, self._holder)
         first = visit is None if name else None  # of one whom nobody asks nothing is known
         context.log.info("signed-in", name=name or None, address=self._address, first=first)
-        welcome = self._welcome(name, visit, first=bool(first), token=bytes(token), data=None)
+        welcome = self._welcome(session, visit, first=bool(first), token=bytes(token), data=None)
         return Admission(session, token, welcome)
 
 

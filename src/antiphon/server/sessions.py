@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from antiphon.errors import SessionEnded, SignInRefused
+from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.caps import source_of
 from antiphon.settings import Access
@@ -48,6 +49,8 @@ class Session:
     holder: Holder
     position: int
     """The newest revocation when it was taken up: only later ones concern it."""
+    must_change: bool
+    """Whether a new password must be chosen before anything else."""
 
 
 class SessionKeeper:
@@ -93,14 +96,16 @@ class SessionKeeper:
         Raises:
             SignInRefused: the account was disabled, or given another password, while it signed in.
         """
-        return await self._open(account.id, account.display, account.epoch, SESSIONS_MOST, holder)
+        return await self._open(
+            account.id, account.display, account.epoch, SESSIONS_MOST, holder, must_change=account.must_change
+        )
 
     async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:
         """Open a session for a client at the IP `host`, known by `name` or, where it is empty, by nothing."""
         return await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
 
     async def _open(
-        self, account_id: int, name: str, epoch: int, most: int, holder: Holder
+        self, account_id: int, name: str, epoch: int, most: int, holder: Holder, *, must_change: bool = False
     ) -> tuple[Session, Token]:
         token = Token(self._random(TOKEN_SIZE))
         now = self._clock()
@@ -116,7 +121,7 @@ class SessionKeeper:
             address=holder.address,
         )
         position = await self._store.open(record, most, now - self._unheld)
-        session = self._hold(record, holder, position)
+        session = self._hold(record, holder, position, must_change=must_change)
         # Looked at behind the opening: who ends an account's sessions begins an epoch first, so that one of the
         # two sees the other.
         try:
@@ -144,7 +149,8 @@ class SessionKeeper:
                 raise SessionEnded
             if held is None and now >= record.seen_at + self._unheld:
                 raise SessionEnded
-            if await self._epoch(record.account_id) != record.epoch:
+            must_change = await self._due(record)
+            if must_change is None:
                 raise SessionEnded
             position = await self._store.claim(mark, self._owner, holder.address, now)
             if position is None:
@@ -152,7 +158,7 @@ class SessionKeeper:
             held = self._held.get(mark)
             if held is not None:
                 held.holder.lose("replaced")
-            session = self._hold(record, holder, position)
+            session = self._hold(record, holder, position, must_change=must_change)
             if not await self._still_held(session):
                 self._let_go(session)
                 raise SessionEnded
@@ -180,6 +186,15 @@ class SessionKeeper:
             await self._store.end(session.fingerprint, self._owner)
             self._held.pop(session.fingerprint, None)
             return True
+
+    async def end_others(self, session: Session, epoch: int, reason: str) -> int:
+        """End all other sessions of the account, everywhere; this one goes on in the `epoch` that has just begun.
+
+        Returns how many there were.
+        """
+        return await self._store.revoke_others(
+            session.account_id, session.fingerprint, epoch, reason, self._clock()
+        )
 
     async def note_held(self) -> None:
         """Note in the store that the sessions held here are in use, and have it forget those that are over."""
@@ -223,6 +238,15 @@ class SessionKeeper:
             return record.account_id > 0
         return self._access == "anyone" or bool(record.name)
 
+    async def _due(self, record: SessionRecord) -> bool | None:
+        """Return whether the account of a session must change its password; None where the session is over."""
+        if record.account_id <= 0:  # nobody's account
+            return False
+        account = await self._accounts.find(prepare(record.name).key)  # who is renamed gets a new epoch too
+        if account is None or (account.id, account.epoch) != (record.account_id, record.epoch):
+            return None
+        return account.must_change
+
     async def _epoch(self, account_id: int) -> int | None:
         return await self._accounts.epoch(account_id) if account_id > 0 else 0
 
@@ -234,7 +258,7 @@ class SessionKeeper:
             sought = [held for held in self._held.values() if held.account_id == entry.account_id]
         return [session for session in sought if session.position < entry.id]
 
-    def _hold(self, record: SessionRecord, holder: Holder, position: int) -> Session:
+    def _hold(self, record: SessionRecord, holder: Holder, position: int, *, must_change: bool) -> Session:
         session = Session(
             record.fingerprint,
             record.account_id,
@@ -243,6 +267,7 @@ class SessionKeeper:
             record.expires_at,
             holder,
             position,
+            must_change,
         )
         self._held[record.fingerprint] = session
         return session

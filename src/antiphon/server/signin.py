@@ -13,7 +13,6 @@ from typing import NamedTuple
 from antiphon.errors import (
     AccessUnsupported,
     AntiphonError,
-    CredentialRefused,
     FrameUnexpected,
     MechanismUnsupported,
     NameInvalid,
@@ -27,17 +26,16 @@ from antiphon.errors import (
     TryLater,
 )
 from antiphon.identity.names import Name, prepare
-from antiphon.identity.scram import ServerExchange, Verifier, check_parameters, mock_verifier
+from antiphon.identity.scram import ServerExchange, mock_verifier
 from antiphon.identity.tokens import Token
 from antiphon.language import catalogue, choose
 from antiphon.server.context import ServerContext
-from antiphon.server.credentials import seal, unseal
+from antiphon.server.credentials import seal, unseal, verifier_of
 from antiphon.server.greeting import greeting
 from antiphon.server.sessions import Holder, Session
 from antiphon.store.contracts import Account, Visit
 from antiphon.wire import bodies
 from antiphon.wire.bodies import (
-    SCRAM_SHA_256,
     Authenticate,
     Challenge,
     ChallengeAnswer,
@@ -152,16 +150,12 @@ class SignIn:
         if not context.registration:
             raise RegistrationClosed
         name = prepare(request.name)
-        credential = request.credential
-        if credential.type != SCRAM_SHA_256:
-            raise CredentialRefused
-        verifier = Verifier(credential.salt, credential.iterations, credential.stored_key, credential.server_key)
-        check_parameters(verifier)
+        verifier = verifier_of(request.credential)
         self._count_new_name()
         return await context.accounts.register(
             name,
             lambda number: seal(context.ring, verifier, number, context.random),
-            credential.type,
+            request.credential.type,
             context.clock(),
             self._host,
         )
@@ -214,23 +208,17 @@ class SignIn:
         context = self._context
         context.log.warning("refused", name=claimed or None, address=self._address, code=code)
         if account is not None:
-            context.start(self._count_refusal(account))
+            context.start(count_refusal(context, account))
         self._refusals += 1
         if self._refusals >= REFUSAL_LIMIT:
             raise TooManyRefusals
-
-    async def _count_refusal(self, account: Account) -> None:
-        try:
-            await self._context.accounts.refused(account.id)
-        except AntiphonError as error:
-            self._context.log.exception("store-failed", code=error.code, name=account.display)
 
     async def _admit(self, account: Account, signature: bytes) -> Admission:
         context = self._context
         visit = await context.accounts.visited(account.id, context.clock(), self._host)
         session, token = await context.sessions.open(account, self._holder)
         context.log.info("signed-in", name=account.display, address=self._address, first=visit is None)
-        welcome = self._welcome(account.display, visit, first=visit is None, token=bytes(token), data=signature)
+        welcome = self._welcome(session, visit, first=visit is None, token=bytes(token), data=signature)
         return Admission(session, token, welcome)
 
     async def _resume(self, request: Resume, token: Token) -> Admission:
@@ -242,28 +230,36 @@ class SignIn:
             raise
         kept = None if context.dialogues.find(session) else await context.sessions.kept(session)
         context.log.info("resumed", name=session.name, address=self._address)
-        welcome = self._welcome(session.name or "", None, first=False, token=None, data=None)
+        welcome = self._welcome(session, None, first=False, token=None, data=None)
         return Admission(session, token, welcome, request, kept)
 
     def _no_way_in(self, kind: str) -> AccessUnsupported:
         return AccessUnsupported(kind=kind, access=self._context.settings.access)
 
     def _welcome(
-        self, name: str, visit: Visit | None, *, first: bool, token: bytes | None, data: bytes | None
+        self, session: Session, visit: Visit | None, *, first: bool, token: bytes | None, data: bytes | None
     ) -> Welcome:
         settings = self._context.settings
         return Welcome(
-            name=name,
+            name=session.name or "",
             first=first,
             last_visit=visit.at.isoformat() if visit else None,
             last_address=visit.address if visit else None,
             refusals=visit.refusals if visit else 0,
             token=token,
             lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
-            must_change=False,
-            greeting=greeting(self.catalogue, name, visit) if token else "",
+            must_change=session.must_change,
+            greeting=greeting(self.catalogue, session.name or "", visit) if token else "",
             data=data,
         )
+
+
+async def count_refusal(context: ServerContext, account: Account) -> None:
+    """Count a refused proof for the account; a store that cannot do it is no news for the peer."""
+    try:
+        await context.accounts.refused(account.id)
+    except AntiphonError as error:
+        context.log.exception("store-failed", code=error.code, name=account.display)
 
 
 def _allowed_in(account: Account | None) -> Account:

@@ -68,18 +68,25 @@ class Console:
             except UsageError as error:
                 self.tell_error(error)
 
-    async def ask_secret(self, question: str) -> str:
-        """Ask for something that is not shown and not kept; may be empty."""
-        return await self._read(f"{question}: ", hidden=True)
+    async def ask_secret(self, question: str, hint: Callable[[str], str] | None = None) -> str:
+        """Ask for something that is not shown and not kept; may be empty.
+
+        `hint` says something about what is typed so far, below it; it must repeat nothing of it.
+        """
+        return await self._read(f"{question}: ", hidden=True, hint=hint)
 
     async def confirm(self, question: str) -> bool:
         """Ask for a yes; anything else is a no."""
         answer = await self._read(f"{question} [{self._('y/N')}]: ", hidden=False)
         return answer.strip().casefold() in ("y", "yes", self._("y").casefold(), self._("yes").casefold())
 
-    async def _read(self, shown: str, *, hidden: bool) -> str:
+    async def _read(self, shown: str, *, hidden: bool, hint: Callable[[str], str] | None = None) -> str:
+        session = _question_session()
+        below = None if hint is None else lambda: hint(session.default_buffer.text)
         try:
-            return await _question_session().prompt_async(shown, is_password=hidden, set_exception_handler=False)
+            return await session.prompt_async(
+                shown, is_password=hidden, bottom_toolbar=below, set_exception_handler=False
+            )
         except EOFError:
             raise UsageError(problem=_UNANSWERED) from None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from antiphon.address import Address, parse
+from antiphon.blocklist import common_passwords
 from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled, dial
 from antiphon.client.signin import SignIn
@@ -52,6 +53,8 @@ class Entered:
 
     connection: ClientConnection
     welcome: Welcome
+    password: Password | None
+    """The one that was proved, if any: where it must be changed, nobody types it twice."""
 
 
 class Entry:
@@ -215,7 +218,8 @@ class Entry:
                 "or press Enter for a passphrase made for you."
             ).format(name=self._name, minimum=hello.password_minimum)
         )
-        return await new_password(console, hello.password_minimum)
+        assert self._name is not None
+        return await new_password(console, hello.password_minimum, self._name)
 
     # --- in -------------------------------------------------------------------------------------------------
 
@@ -261,12 +265,12 @@ class Entry:
         dialled = await self._reach()
         sign_in = SignIn(dialled.connection, console.language, self._settings.timeout)
         if self._new:
-            check(password.text, dialled.hello.password_minimum)
+            check(password.text, dialled.hello.password_minimum, name=self._name, common=common_passwords())
             await sign_in.register(self._name, password)
             self._new = False
             console.tell(_("The password is kept. Now you sign in with it."))
             self._password = password
-        return self._entered(await sign_in.authenticate(self._name, password))
+        return self._entered(await sign_in.authenticate(self._name, password), password)
 
     # --- in, where nobody proves anything -------------------------------------------------------------------
 
@@ -289,12 +293,12 @@ class Entry:
             raise ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
         return SignIn(dialled.connection, self._console.language, self._settings.timeout)
 
-    def _entered(self, welcome: Welcome) -> Entered:
+    def _entered(self, welcome: Welcome, password: Password | None = None) -> Entered:
         assert self._dialled is not None
         dialled = self._dialled
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
             self._remember(dialled.fingerprint)
-        return Entered(dialled.connection, welcome)
+        return Entered(dialled.connection, welcome, password)
 
 
 def read_port(text: str, lowest: int = 1) -> int:

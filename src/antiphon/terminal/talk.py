@@ -1,13 +1,14 @@
 """The conversation of an open session: lines in, answers out, from a terminal or through pipes.
 
-`exit` alone on a line, Ctrl-D and the end of the input leave politely, when every answer is there.
+`exit` alone on a line, Ctrl-D and the end of the input leave politely, when every answer is there. Where a person
+types, `/password` changes the password.
 """
 
 import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
@@ -23,6 +24,9 @@ from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
 LEAVE = "exit"
 SAY_LEAVE = "//exit"
 """How to say the word that leaves."""
+CHANGE = "/password"
+SAY_CHANGE = "//password"
+"""Words of a person at a terminal only: through a pipe nobody could be asked, these are messages as others are."""
 WINDOW = 256
 """Messages that may be on their way at once: enough to fill any path, few enough to hold."""
 CHUNK = 64 * 1024
@@ -113,15 +117,20 @@ class Talk:
 
     # --- where lines come from ------------------------------------------------------------------------------
 
-    async def typed_lines(self, prompt: str) -> AsyncIterator[Payload]:
-        """Yield what a person types, with history and editing; the end is Ctrl-D."""
+    async def typed_lines(
+        self, prompt: str, change: Callable[[], Awaitable[None]] | None
+    ) -> AsyncIterator[Payload]:
+        """Yield what a person types, with history and editing; the end is Ctrl-D.
+
+        `change` is what CHANGE does, if anything.
+        """
         from prompt_toolkit import PromptSession  # noqa: PLC0415 - 0.1 s that a pipe need not pay
-        from prompt_toolkit.application import run_in_terminal  # noqa: PLC0415
+        from prompt_toolkit.application import get_app_or_none, run_in_terminal  # noqa: PLC0415
 
         session: PromptSession[str] = PromptSession()
 
         def show(action: Callable[[], None]) -> None:
-            if session.app.is_running:
+            if get_app_or_none() is not None:  # this line's, or a question's
                 asyncio.ensure_future(run_in_terminal(action))  # noqa: RUF006 - the application holds it
             else:
                 action()
@@ -129,9 +138,13 @@ class Talk:
         self._show = show
         while True:
             try:
-                yield await session.prompt_async(printable(prompt), set_exception_handler=False)
+                line = await session.prompt_async(printable(prompt), set_exception_handler=False)
             except EOFError:
                 return
+            if line == CHANGE and change is not None:
+                await change()
+            else:
+                yield CHANGE if line == SAY_CHANGE else line
 
 
 async def piped_lines() -> AsyncIterator[Payload]:

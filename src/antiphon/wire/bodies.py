@@ -105,6 +105,31 @@ class Resume(FirstRequest, frozen=True, kw_only=True):
     """How many counted frames of the session have come from the server; None: begin the counts anew."""
 
 
+class ChangePassword(Request, frozen=True, kw_only=True):
+    """A step of a change of password, inside the session; answered with `PasswordAnswer`.
+
+    First mechanism and data begin a SASL exchange, then data alone proves the old password, then the credential
+    takes its place.
+    """
+
+    mechanism: str | None = None
+    data: Sasl | None = None
+    credential: Credential | None = None
+
+    def __post_init__(self) -> None:
+        """Take the three forms and no other."""
+        given = (self.mechanism is not None, self.data is not None, self.credential is not None)
+        if given not in _STEPS:
+            raise ValueError("mechanism and data, data alone, or a credential alone")
+
+    def __repr__(self) -> str:
+        """Hide the proof: passwords can be tried against it."""
+        return f"ChangePassword(mechanism={self.mechanism!r}, credential={self.credential!r})"
+
+
+_STEPS = ((True, True, False), (False, True, False), (False, False, True))
+
+
 class Bye(Request, frozen=True, kw_only=True):
     """The last words of a client: `left` ends the session, any other reason keeps it."""
 
@@ -209,6 +234,12 @@ class Welcome(Struct, frozen=True, kw_only=True):
         return f"Welcome(name={self.name!r}, first={self.first})"
 
 
+class PasswordAnswer(Struct, frozen=True, kw_only=True):
+    """The server's SASL message: its challenge, then its signature; None when the password is changed."""
+
+    data: bytes | None
+
+
 class Error(Struct, frozen=True, kw_only=True):
     """A refusal; with id 0 it ends the connection."""
 
@@ -225,11 +256,13 @@ Body = (
     | Authenticate
     | ChallengeAnswer
     | Resume
+    | ChangePassword
     | Bye
     | Hello
     | Identified
     | Challenge
     | Welcome
+    | PasswordAnswer
     | Error
 )
 
@@ -239,12 +272,14 @@ SCHEMAS: dict[tuple[Side, int], type[Body]] = {
     (Side.CLIENT, Kind.AUTHENTICATE): Authenticate,
     (Side.CLIENT, Kind.CHALLENGE): ChallengeAnswer,
     (Side.CLIENT, Kind.RESUME): Resume,
+    (Side.CLIENT, Kind.PASSWORD): ChangePassword,
     (Side.CLIENT, Kind.BYE): Bye,
     (Side.SERVER, Kind.HELLO): Hello,
     (Side.SERVER, Kind.IDENTIFY): Identified,
     (Side.SERVER, Kind.REGISTER): Identified,
     (Side.SERVER, Kind.CHALLENGE): Challenge,
     (Side.SERVER, Kind.WELCOME): Welcome,
+    (Side.SERVER, Kind.PASSWORD): PasswordAnswer,
     (Side.SERVER, Kind.ERROR): Error,
     (Side.SERVER, Kind.BYE): ServerBye,
 }

@@ -136,7 +136,7 @@ class ServerConversation(_Conversation):
         return encode(Kind.HELLO, 0, bodies.encode(hello))
 
     def reply(self, kind: Kind, id: int, body: Body) -> bytes:
-        """Answer a control frame of the entry."""
+        """Answer a control frame."""
         return encode(kind, id, bodies.encode(body))
 
     def welcome(self, id: int, welcome: Welcome, token: bytes) -> bytes:
@@ -228,9 +228,10 @@ class ClientConversation(_Conversation):
         return self._id
 
     def request(self, kind: Kind, body: Body) -> tuple[int, bytes]:
-        """Return the id and the bytes of a control frame of the entry."""
+        """Return the id and the bytes of a control frame; inside the session it carries the token."""
         id = self.next_id()
-        return id, encode(kind, id, bodies.encode(body))
+        token = self._token if self.phase is Phase.SESSION else b""
+        return id, encode(kind, id, bodies.encode(body), token=token)
 
     def resume(self, token: bytes, body: Body) -> tuple[int, bytes]:
         """Return the id and the bytes of a RESUME of the session that `token` belongs to."""

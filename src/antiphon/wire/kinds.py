@@ -89,6 +89,7 @@ TABLE = (
     Row(Kind.MESSAGE, Side.CLIENT, _SESSION, token=True, largest=MESSAGE_LIMIT),
     Row(Kind.CANCEL, Side.CLIENT, _SESSION, token=True, largest=0),
     Row(Kind.ACK, Side.CLIENT, _SESSION, token=True, largest=8),
+    Row(Kind.PASSWORD, Side.CLIENT, _SESSION, token=True, largest=ENTRY_LIMIT),
     Row(Kind.HEARTBEAT, Side.CLIENT, _ALWAYS, token=False, largest=0),
     Row(Kind.BYE, Side.CLIENT, _ALWAYS, token=False, largest=256),
     Row(Kind.HELLO, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
@@ -98,11 +99,12 @@ TABLE = (
     Row(Kind.WELCOME, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
     Row(Kind.MESSAGE, Side.SERVER, _SESSION, token=False, largest=MESSAGE_LIMIT),
     Row(Kind.END, Side.SERVER, _SESSION, token=False, largest=0),
+    Row(Kind.PASSWORD, Side.SERVER, _SESSION, token=False, largest=ENTRY_LIMIT),
     Row(Kind.ERROR, Side.SERVER, _ALWAYS, token=False, largest=SERVER_CONTROL_LIMIT),
     Row(Kind.HEARTBEAT, Side.SERVER, _ALWAYS, token=False, largest=0),
     Row(Kind.BYE, Side.SERVER, _ALWAYS, token=False, largest=KIB),
 )
-"""Every frame that this version speaks. PASSWORD has a number and comes with its feature."""
+"""Every frame that this version speaks."""
 
 
 class Allowed(NamedTuple):

@@ -129,11 +129,18 @@ class Accounts(Protocol):
         """
 
     async def replace_credential(
-        self, account_id: int, credential_type: str, credential: bytes, *, must_change: bool = False
-    ) -> int:
+        self,
+        account_id: int,
+        credential_type: str,
+        credential: bytes,
+        *,
+        must_change: bool = False,
+        epoch: int | None = None,
+    ) -> int | None:
         """Replace the sealed credential of one type by one that does not expire, and begin a new epoch.
 
-        Both are one transaction; the new epoch is returned.
+        Both are one transaction; the new epoch is returned. Where the account is gone, or `epoch` is given and
+        it is in another one by now, nothing is done and None is returned: another password was proved than it has.
         """
 
     async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:

@@ -210,22 +210,31 @@ class FilesAccounts(Part):
         await self._change(account_id, renamed)
 
     async def replace_credential(
-        self, account_id: int, credential_type: str, credential: bytes, *, must_change: bool = False
-    ) -> int:
+        self,
+        account_id: int,
+        credential_type: str,
+        credential: bytes,
+        *,
+        must_change: bool = False,
+        epoch: int | None = None,
+    ) -> int | None:
         """See `contracts.Accounts`."""
-        before = await self._change(
-            account_id,
-            lambda row: replace(
+
+        def replaced(row: AccountRow) -> AccountRow:
+            if epoch not in (None, row.epoch):
+                return row
+            return replace(
                 row,
                 credential_type=credential_type,
                 credential=credential,
                 must_change=must_change,
                 expires_at=None,
                 epoch=row.epoch + 1,
-            ),
-        )
-        if before is None:
-            raise TryLater
+            )
+
+        before = await self._change(account_id, replaced)
+        if before is None or epoch not in (None, before.epoch):
+            return None
         return before.epoch + 1
 
     async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from antiphon.errors import NameTaken
@@ -68,6 +68,10 @@ _OVERVIEWS = (
 )
 
 _NEW_EPOCH = update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(epoch=ACCOUNTS.c.epoch + 1)
+
+_NEXT_EPOCH = _NEW_EPOCH.where(
+    or_(bindparam("proved", type_=Integer).is_(None), ACCOUNTS.c.epoch == bindparam("proved"))
+)
 
 _SET_DISABLED = _NEW_EPOCH.where(ACCOUNTS.c.disabled != bindparam("wanted")).values(disabled=bindparam("wanted"))
 
@@ -173,12 +177,19 @@ class SqlAccounts:
         await self._database.run(work)
 
     async def replace_credential(
-        self, account_id: int, credential_type: str, credential: bytes, *, must_change: bool = False
-    ) -> int:
+        self,
+        account_id: int,
+        credential_type: str,
+        credential: bytes,
+        *,
+        must_change: bool = False,
+        epoch: int | None = None,
+    ) -> int | None:
         """See `contracts.Accounts`."""
 
-        def work(connection: Connection) -> int:
-            connection.execute(_NEW_EPOCH, {"account": account_id})
+        def work(connection: Connection) -> int | None:
+            if not connection.execute(_NEXT_EPOCH, {"account": account_id, "proved": epoch}).rowcount:
+                return None
             values = {
                 "account": account_id,
                 "credential_type": credential_type,
