@@ -235,6 +235,29 @@ async def test_a_new_credential_does_not_expire_and_says_whether_it_must_be_chan
     assert epoch == account.epoch + 2
 
 
+async def test_a_credential_is_replaced_only_in_the_epoch_in_which_another_one_was_proved(
+    accounts: Accounts,
+) -> None:
+    account = await register(accounts, "ann")
+    begun = await accounts.replace_credential(account.id, TYPE, b"first", epoch=account.epoch)
+    assert begun == account.epoch + 1
+    assert await accounts.replace_credential(account.id, TYPE, b"late", epoch=account.epoch) is None
+    found = await accounts.find("ann")
+    assert found
+    assert (found.credential, found.epoch) == (b"first", begun)
+    await accounts.remove(account.id)
+    assert await accounts.replace_credential(account.id, TYPE, b"late", epoch=begun) is None
+    assert await accounts.replace_credential(account.id, TYPE, b"late") is None
+
+
+async def test_of_two_who_replace_a_credential_at_once_one_does(accounts: Accounts) -> None:
+    account = await register(accounts, "ann")
+    done = await asyncio.gather(
+        *(accounts.replace_credential(account.id, TYPE, bytes([n]), epoch=account.epoch) for n in range(5))
+    )
+    assert sorted(done, key=lambda epoch: epoch is None) == [account.epoch + 1, *[None] * 4]
+
+
 async def test_imports_remain_until_they_are_changed_or_over(accounts: Accounts) -> None:
     assert not await accounts.imports(NOON)
     first, _ = await accounts.add([new("ann", days=14), new("bob", days=7)], NOON, "import")

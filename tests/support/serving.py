@@ -29,7 +29,7 @@ from antiphon.server.server import Server
 from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
-from antiphon.store.contracts import Account, SessionRecord
+from antiphon.store.contracts import Account, NewAccount, SessionRecord
 from antiphon.store.opening import open_store
 from antiphon.store.sql import open_sqlite
 from antiphon.wire.bodies import SCRAM_SHA_256, Credential, Welcome
@@ -61,25 +61,38 @@ def credential() -> Credential:
 
 
 def seed(
-    folder: Path, name: str = "ann", sessions: int = 1, *, age: float = 0, store: str = "sqlite"
+    folder: Path,
+    name: str = "ann",
+    sessions: int = 1,
+    *,
+    age: float = 0,
+    store: str = "sqlite",
+    must_change: bool = False,
 ) -> list[bytes]:
     """Put an account with the password `PASSWORD` into a data folder, and return the tokens of its sessions.
 
     They were opened and last held `age` seconds ago.
     """
-    return asyncio.run(_seed(folder, name, sessions, timedelta(seconds=age), store))
+    seeding = _seed(folder, name, sessions, timedelta(seconds=age), store, must_change=must_change)
+    return asyncio.run(seeding)
 
 
-async def _seed(folder: Path, name: str, sessions: int, age: timedelta, kept_in: str) -> list[bytes]:
+async def _seed(
+    folder: Path, name: str, sessions: int, age: timedelta, kept_in: str, *, must_change: bool
+) -> list[bytes]:
     data = DataFolder.open(folder)
     ring = data.key_ring(secrets.token_bytes)
     store = await open_store(kept_in, data.path)
     now = datetime.now(UTC) - age
     tokens = [secrets.token_bytes(TOKEN_SIZE) for _ in range(sessions)]
     try:
-        account = await store.accounts.register(
-            prepare(name), lambda number: _sealed(ring, number), SCRAM_SHA_256, now, "test"
+        new = NewAccount(
+            name=prepare(name),
+            seal=lambda number: _sealed(ring, number),
+            credential_type=SCRAM_SHA_256,
+            must_change=must_change,
         )
+        (account,) = await store.accounts.add([new], now, "test")
         for token in tokens:
             await store.sessions.open(_record(token, ring, account, now), sessions, now)
     finally:

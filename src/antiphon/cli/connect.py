@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from antiphon.address import Address, parse
 from antiphon.cli.common import Common, run_loop
-from antiphon.errors import Problem, SettingInvalid, UsageError
+from antiphon.errors import AntiphonError, Problem, SettingInvalid, UsageError
 from antiphon.identity.passwords import LONGEST, Password
 from antiphon.language import N_
 from antiphon.settings import ClientSettings
@@ -146,7 +146,11 @@ async def _talk(
         if hints:
             console.tell(_("Type a line and press Enter; exit leaves."))
         return await talk.run(lines if naming is None else naming.heed(lines))
-    except (asyncio.CancelledError, KeyboardInterrupt):
+    except (
+        asyncio.CancelledError,
+        KeyboardInterrupt,
+        AntiphonError,
+    ):  # a connection that is closed is left at once
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await connection.leave()
