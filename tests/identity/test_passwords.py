@@ -162,6 +162,11 @@ def test_a_name_does_no_harm_where_enough_is_left_without_it(password: str, name
     assert checked(password, 15, name).text == password
 
 
+def test_a_name_of_a_letter_or_two_takes_nothing_away() -> None:
+    assert checked("manhattan", 8, "an").text == "manhattan"
+    assert "too little is left" in problem_of("annannann")
+
+
 def test_the_password_that_one_has_is_no_new_one() -> None:
     old = Password("open sesame, please")
     with pytest.raises(PasswordInvalid) as caught:

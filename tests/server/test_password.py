@@ -451,3 +451,12 @@ def test_a_message_that_wants_no_answer_is_not_handled_either(data: Path) -> Non
         client.message_with(token, "aloud")
         assert client.error().code == "password-due"
     assert handled == []
+
+
+def test_a_session_of_an_earlier_epoch_is_not_taken_up_again(data: Path) -> None:
+    (token,) = seed(data)
+    with serving(data, plain=True) as server:
+        outside(data, lambda store: reset(store, server))  # cut short before it ended the sessions
+        with server.client() as client:
+            client.hello()
+            assert code(client.resume(token)) == "session-ended"
