@@ -96,6 +96,7 @@ def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -
     rows = table(TEXT, "file", "mode", "what it holds", "back it up")
     listed = {name: mode for name, mode, _, _ in rows}
     with ServerProcess(tmp_path / "data") as server:
+        assert run_antiphon("accounts", "rekey", "--data", server.folder, home=tmp_path).returncode == 0
         found = {path.name: f"{stat.S_IMODE(path.stat().st_mode):04o}" for path in server.folder.iterdir()}
         assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
     beside = {name: mode for name, mode in found.items() if name.endswith(("-wal", "-shm"))}

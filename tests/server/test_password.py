@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from antiphon.errors import TryLater
-from antiphon.identity.keys import KeyRing
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, ClientExchange, make_verifier, mechanism_for
 from antiphon.server.credentials import seal, unseal
+from antiphon.server.keyring import LiveRing
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import (
     SCRAM_SHA_256,
@@ -127,7 +127,7 @@ def outside(data: Path, work: Callable[[SqlStore], Any]) -> Any:
 def kept(data: Path, server: Serving) -> bytes:
     """Return the stored key of ann's password."""
     account = outside(data, lambda store: store.accounts.find("ann"))
-    ring: KeyRing = server.server._context.ring
+    ring: LiveRing = server.server._context.ring
     return unseal(ring, account).stored_key
 
 
@@ -345,8 +345,11 @@ def test_over_tls_a_proof_that_is_not_bound_is_refused(data: Path) -> None:
 async def reset(store: SqlStore, server: Serving) -> None:
     account = await store.accounts.find("ann")
     assert account is not None
-    sealed = seal(server.server._context.ring, unseal(server.server._context.ring, account), account.id, bytes)
-    await store.accounts.replace_credential(account.id, SCRAM_SHA_256, sealed, must_change=True)
+    ring = server.server._context.ring
+    verifier = unseal(ring, account)
+    await store.accounts.replace_credential(
+        account.id, SCRAM_SHA_256, lambda number: seal(ring, verifier, number, bytes), must_change=True
+    )
 
 
 async def disable(store: SqlStore, server: Serving) -> None:

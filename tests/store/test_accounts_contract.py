@@ -184,10 +184,10 @@ async def test_an_account_is_not_renamed_to_a_name_that_is_taken(accounts: Accou
 
 async def test_a_replaced_credential_begins_an_epoch(accounts: Accounts) -> None:
     account, other = await register(accounts, "ann"), await register(accounts, "bob")
-    await accounts.replace_credential(account.id, TYPE, b"another")
+    await accounts.replace_credential(account.id, TYPE, lambda number: b"another %d" % number)
     found = await accounts.find("ann")
     assert found is not None
-    assert (found.credential, found.epoch) == (b"another", account.epoch + 1)
+    assert (found.credential, found.epoch) == (b"another %d" % account.id, account.epoch + 1)
     assert await accounts.find("bob") == other
 
 
@@ -227,7 +227,7 @@ async def test_of_many_accounts_none_is_added_where_one_cannot_be(accounts: Acco
 async def test_a_new_credential_does_not_expire_and_says_whether_it_must_be_changed(accounts: Accounts) -> None:
     (account,) = await accounts.add([new("ann", days=14)], NOON, "import")
     for must_change in (True, False):
-        epoch = await accounts.replace_credential(account.id, TYPE, b"new", must_change=must_change)
+        epoch = await accounts.replace_credential(account.id, TYPE, lambda _: b"new", must_change=must_change)
         found = await accounts.find("ann")
         assert found
         assert (found.credential, found.must_change, found.expires_at) == (b"new", must_change, None)
@@ -239,21 +239,21 @@ async def test_a_credential_is_replaced_only_in_the_epoch_in_which_another_one_w
     accounts: Accounts,
 ) -> None:
     account = await register(accounts, "ann")
-    begun = await accounts.replace_credential(account.id, TYPE, b"first", epoch=account.epoch)
+    begun = await accounts.replace_credential(account.id, TYPE, lambda _: b"first", epoch=account.epoch)
     assert begun == account.epoch + 1
-    assert await accounts.replace_credential(account.id, TYPE, b"late", epoch=account.epoch) is None
+    assert await accounts.replace_credential(account.id, TYPE, lambda _: b"late", epoch=account.epoch) is None
     found = await accounts.find("ann")
     assert found
     assert (found.credential, found.epoch) == (b"first", begun)
     await accounts.remove(account.id)
-    assert await accounts.replace_credential(account.id, TYPE, b"late", epoch=begun) is None
-    assert await accounts.replace_credential(account.id, TYPE, b"late") is None
+    assert await accounts.replace_credential(account.id, TYPE, lambda _: b"late", epoch=begun) is None
+    assert await accounts.replace_credential(account.id, TYPE, lambda _: b"late") is None
 
 
 async def test_of_two_who_replace_a_credential_at_once_one_does(accounts: Accounts) -> None:
     account = await register(accounts, "ann")
     done = await asyncio.gather(
-        *(accounts.replace_credential(account.id, TYPE, bytes([n]), epoch=account.epoch) for n in range(5))
+        *(accounts.replace_credential(account.id, TYPE, lambda _: b"new", epoch=account.epoch) for _ in range(5))
     )
     assert sorted(done, key=lambda epoch: epoch is None) == [account.epoch + 1, *[None] * 4]
 
@@ -263,7 +263,7 @@ async def test_imports_remain_until_they_are_changed_or_over(accounts: Accounts)
     first, _ = await accounts.add([new("ann", days=14), new("bob", days=7)], NOON, "import")
     assert await accounts.imports(NOON + timedelta(days=13))
     assert not await accounts.imports(NOON + timedelta(days=14))
-    await accounts.replace_credential(first.id, TYPE, b"new")
+    await accounts.replace_credential(first.id, TYPE, lambda _: b"new")
     assert await accounts.imports(NOON)
     assert not await accounts.imports(NOON + timedelta(days=7))
 
@@ -292,3 +292,19 @@ async def test_a_batch_that_cannot_be_sealed_again_is_left_as_it_is(accounts: Ac
     with pytest.raises(LookupError):
         await accounts.reseal(renew, 0, 10)
     assert [await accounts.find(account.key) for account in before] == before
+
+
+async def test_what_is_not_sealed_anew_stays_as_it_is(accounts: Accounts) -> None:
+    before = [await register(accounts, name) for name in ("ann", "bob")]
+    assert await accounts.reseal(lambda _, sealed: sealed, 0, 10) == before[1].id
+    assert [await accounts.find(account.key) for account in before] == before
+
+
+async def test_of_all_that_begin_alike_the_oldest_and_the_newest_are_specimens(accounts: Accounts) -> None:
+    assert await accounts.specimens(1) == []
+    kept = {}
+    for name, sealed in (("a", b"1a"), ("b", b"1b"), ("c", b"2c"), ("d", b"1d"), ("e", b"2e"), ("f", b"3f")):
+        account = await accounts.register(prepare(name), lambda _, sealed=sealed: sealed, TYPE, NOON, "::1")  # type: ignore[misc]
+        kept[name] = (account.id, sealed)
+    found = await accounts.specimens(1)
+    assert sorted(found) == sorted(kept[name] for name in "adcef")

@@ -9,6 +9,7 @@ from antiphon.blocklist import common_passwords
 from antiphon.cli.common import Common, run_loop
 from antiphon.cli.connect import password_from
 from antiphon.cli.operator import ActPlace, Place, Record, acting, moment, now, opened, operator, show, tell
+from antiphon.cli.rekey import rekey_accounts
 from antiphon.cli.sessions import sessions_of
 from antiphon.errors import AccountExists, InputMissing, NameTaken, Problem, UsageError
 from antiphon.identity.names import prepare
@@ -28,6 +29,7 @@ _TOO_SMALL = Problem(N_("--password-minimum must be at least {least}."))
 Account = Annotated[str, Parameter(help="The account's name.")]
 
 app = App(name="accounts", help="Who may sign in.", help_format="plaintext")
+app.command(rekey_accounts, name="rekey")
 
 
 @app.command
@@ -260,8 +262,10 @@ async def _password(place: ActPlace, console: Console, name: str) -> int:
     async with acting(place) as (here, log):
         account = await here.account(name)
         ring = here.folder.key_ring(os.urandom)
-        credential = seal(ring, _verifier(made), account.id, os.urandom)
-        await here.store.accounts.replace_credential(account.id, SCRAM_SHA_256, credential, must_change=True)
+        verifier = _verifier(made)
+        await here.store.accounts.replace_credential(
+            account.id, SCRAM_SHA_256, lambda number: seal(ring, verifier, number, os.urandom), must_change=True
+        )
         await here.forgive(account)
         ended = await here.end_sessions(account, "password")
         log.info("password-reset", name=account.display, by=operator(), sessions=ended)

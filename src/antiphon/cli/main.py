@@ -25,7 +25,7 @@ app = App(
     "serve      a server, until it is told to stop\n"
     "connect    sign in to a server and talk\n"
     "demo       a server and a client on it, as one command\n"
-    "accounts   who may sign in: add, list, show, disable, enable, remove, password, rename\n"
+    "accounts   who may sign in: add, list, show, disable, enable, remove, password, rename, rekey\n"
     "sessions   who is signed in, and an end to it: list, revoke\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]): --config names it. Flags win over variables, variables over the file.",

@@ -10,7 +10,7 @@
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── StoreUnusable, StoreTaken, RowInvalid
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │       KeyRingUnusable, CertificateUnusable, ServiceInvalid
+    │       KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, CertificateUnusable, ServiceInvalid
     ├── ConnectError              no connection came about, or it broke                exit 3
     │   ├── HostUnknown, ConnectRefused, NotAntiphon
     │   └── ConnectionLost, ServerStopping
@@ -89,6 +89,7 @@ from antiphon.errors.usage import (
     AddressUnavailable,
     AnyoneRefused,
     CertificateUnusable,
+    CredentialUnreadable,
     ExposureRefused,
     FolderUnsafe,
     FolderUnusable,
@@ -100,6 +101,7 @@ from antiphon.errors.usage import (
     PasswordInvalid,
     PortInvalid,
     PortTaken,
+    RekeyUnderWay,
     RowInvalid,
     ServiceInvalid,
     SessionUnknown,
@@ -124,6 +126,7 @@ __all__ = [
     "ConnectRefused",
     "ConnectionLost",
     "CredentialRefused",
+    "CredentialUnreadable",
     "ExposureRefused",
     "Fault",
     "FolderUnsafe",
@@ -155,6 +158,7 @@ __all__ = [
     "Problem",
     "ProtocolError",
     "RegistrationClosed",
+    "RekeyUnderWay",
     "RowInvalid",
     "ServerError",
     "ServerKeyChanged",

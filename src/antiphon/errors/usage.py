@@ -193,6 +193,24 @@ class KeyRingUnusable(UsageError):
     hint = N_("Put back the backup of this file; without it nobody can sign in to the accounts beside it.")
 
 
+class RekeyUnderWay(UsageError):
+    """Another process changes the keys of the same folder."""
+
+    code = "rekey-under-way"
+    blame = "operator"
+    sentence = N_("Another process is changing the keys of {path} now.")
+    hint = N_("Wait until it has finished; to change them twice is not needed.")
+
+
+class CredentialUnreadable(UsageError):
+    """A credential that no key of the ring opens."""
+
+    code = "credential-unreadable"
+    blame = "operator"
+    sentence = N_("The credential of “{name}” does not open: it was altered, or sealed elsewhere.")
+    hint = N_("Give that account another password, or remove it; then say this again. No other one is in danger.")
+
+
 class CertificateUnusable(UsageError):
     """The certificate or its key cannot be used."""
 

@@ -4,7 +4,7 @@ It is kept apart from the database (`secret.key`), so that neither of the two al
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 
 import msgspec
@@ -20,7 +20,9 @@ KEY_SIZE = 32
 NONCE_SIZE = 12
 """Bytes of the nonce that AES-GCM wants (NIST SP 800-38D, 5.2.1.1)."""
 
-_NUMBER_SIZE = 4
+NUMBER_SIZE = 4
+"""Bytes with which everything sealed begins: the number of its key."""
+
 _NOT_A_RING = Problem(N_("it is not a key ring of this version"))
 
 Key = Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
@@ -56,6 +58,19 @@ class KeyRing:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             raise ValueError(_NOT_A_RING) from None
 
+    @property
+    def newest(self) -> int:
+        """The number of the key that seals."""
+        return max(self.sealing_keys)
+
+    def with_new_key(self, random: Callable[[int], bytes]) -> Self:
+        """Return this ring with one more sealing key, which is the newest."""
+        return replace(self, sealing_keys={**self.sealing_keys, self.newest + 1: random(KEY_SIZE)})
+
+    def with_newest_only(self) -> Self:
+        """Return this ring without the sealing keys that do not seal any more."""
+        return replace(self, sealing_keys={self.newest: self.sealing_keys[self.newest]})
+
     def dump(self) -> bytes:
         """Return the ring as JSON with the keys in base64, for the eyes of the server only."""
         return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
@@ -68,9 +83,9 @@ class KeyRing:
         """
         if len(nonce) != NONCE_SIZE:
             raise ValueError(f"a nonce has {NONCE_SIZE} bytes, not {len(nonce)}")
-        number = max(self.sealing_keys)
+        number = self.newest
         sealed = AESGCM(self.sealing_keys[number]).encrypt(nonce, plain, associated)
-        return number.to_bytes(_NUMBER_SIZE, "big") + nonce + sealed
+        return number.to_bytes(NUMBER_SIZE, "big") + nonce + sealed
 
     def open(self, sealed: bytes, associated: bytes) -> bytes:
         """Return what was sealed with the same `associated`.
@@ -79,16 +94,21 @@ class KeyRing:
             ServerError: the ring has no such key, or the bytes are not what was sealed there. Its sentence is
                 generic, because peers see it; the field `problem` is for the log.
         """
-        number = int.from_bytes(sealed[:_NUMBER_SIZE], "big")
+        number = key_number(sealed)
         key = self.sealing_keys.get(number)
         if key is None:
             raise ServerError(problem=f"sealed with key {number}, which the key ring does not hold")
-        nonce = sealed[_NUMBER_SIZE : _NUMBER_SIZE + NONCE_SIZE]
+        nonce = sealed[NUMBER_SIZE : NUMBER_SIZE + NONCE_SIZE]
         try:
-            return AESGCM(key).decrypt(nonce, sealed[_NUMBER_SIZE + NONCE_SIZE :], associated)
+            return AESGCM(key).decrypt(nonce, sealed[NUMBER_SIZE + NONCE_SIZE :], associated)
         except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise ServerError(problem="sealed bytes were altered or moved, or the key ring is another's") from None
 
     def __repr__(self) -> str:
         """Hide the keys."""
-        return f"KeyRing(sealing key {max(self.sealing_keys)}, hidden)"
+        return f"KeyRing(sealing key {self.newest}, hidden)"
+
+
+def key_number(sealed: bytes) -> int:
+    """Return the number of the key that something was sealed with."""
+    return int.from_bytes(sealed[:NUMBER_SIZE], "big")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from antiphon.identity.keys import KeyRing
 from antiphon.observe.log import ServerLog
 from antiphon.server.caps import EntryCaps, RegistrationCaps
+from antiphon.server.keyring import LiveRing
 from antiphon.server.sessions import SessionKeeper
 from antiphon.server.throttle import Throttle
 from antiphon.services import Service
@@ -31,7 +31,7 @@ class ServerContext:
     sessions: SessionKeeper
     dialogues: "Dialogues"
     throttle: Throttle
-    ring: KeyRing
+    ring: LiveRing
     log: ServerLog
     caps: EntryCaps
     registrations: RegistrationCaps

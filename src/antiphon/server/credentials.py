@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 
-from antiphon.errors import CredentialRefused
-from antiphon.identity.keys import NONCE_SIZE, KeyRing
+from antiphon.errors import CredentialRefused, KeyRingUnusable, Problem, ServerError
+from antiphon.identity.keys import NONCE_SIZE, NUMBER_SIZE, KeyRing, key_number
 from antiphon.identity.scram import Verifier, check_parameters
-from antiphon.store.contracts import Account
+from antiphon.language import N_
+from antiphon.server.keyring import LiveRing
+from antiphon.store.contracts import Account, Accounts
 from antiphon.wire.bodies import SCRAM_SHA_256, Credential
+
+_LACKS_A_KEY = Problem(N_("it lacks key {number}, which accounts beside it were sealed with"))
+_ANOTHERS = Problem(N_("it is another folder's; the accounts beside it were sealed with other keys"))
 
 
 def verifier_of(credential: Credential) -> Verifier:
@@ -22,18 +27,56 @@ def verifier_of(credential: Credential) -> Verifier:
     return verifier
 
 
-def seal(ring: KeyRing, verifier: Verifier, account_id: int, random: Callable[[int], bytes]) -> bytes:
-    """Return a verifier as the account with this number keeps it; `random` gives as many bytes as asked."""
+def seal(ring: LiveRing, verifier: Verifier, account_id: int, random: Callable[[int], bytes]) -> bytes:
+    """Return a verifier as the account with this number keeps it; `random` gives as many bytes as asked.
+
+    Call it inside the store's transaction that keeps the result, as `LiveRing.seal` wants it.
+    """
     return ring.seal(verifier.encode(), _bound_to(account_id), random(NONCE_SIZE))
 
 
-def unseal(ring: KeyRing, account: Account) -> Verifier:
+def unseal(ring: LiveRing, account: Account) -> Verifier:
     """Return the verifier of an account.
 
     Raises:
         ServerError: it was altered or moved, or the ring is another's.
     """
     return Verifier.decode(ring.open(account.credential, _bound_to(account.id)))
+
+
+def reseal(ring: KeyRing, account_id: int, sealed: bytes, random: Callable[[int], bytes]) -> bytes:
+    """Return what is kept of an account as the newest key of `ring` seals it.
+
+    Raises:
+        ServerError: as `unseal`.
+    """
+    if key_number(sealed) == ring.newest:
+        return sealed
+    return ring.seal(ring.open(sealed, _bound_to(account_id)), _bound_to(account_id), random(NONCE_SIZE))
+
+
+async def check_ring(ring: LiveRing, accounts: Accounts, path: str) -> None:
+    """See that `ring`, from the file `path`, is the one that the accounts were sealed with, by a few of them.
+
+    Raises:
+        KeyRingUnusable: it lacks a key, or has others.
+        TryLater: the store cannot be asked now.
+    """
+    fits: dict[int, bool] = {}
+    for account_id, sealed in await accounts.specimens(NUMBER_SIZE):
+        number = key_number(sealed)
+        fits[number] = fits.get(number, False) or _opens(ring, account_id, sealed)
+    for number in [number for number, fit in fits.items() if not fit]:
+        problem = _ANOTHERS if number in ring.follow().sealing_keys else _LACKS_A_KEY
+        raise KeyRingUnusable(path=path, problem=problem, number=number)
+
+
+def _opens(ring: LiveRing, account_id: int, sealed: bytes) -> bool:
+    try:
+        ring.open(sealed, _bound_to(account_id))
+    except ServerError:
+        return False
+    return True
 
 
 def _bound_to(account_id: int) -> bytes:

@@ -16,6 +16,7 @@ from antiphon.errors import KeyRingUnusable, Problem, UsageError
 from antiphon.files import make_folder, read_private, reported, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
+from antiphon.server.keyring import LiveRing
 
 KEY_RING_FILE = "secret.key"
 ACCOUNTS_FILE = "accounts.db"
@@ -85,7 +86,7 @@ class DataFolder:
         """
         write_atomically(self.path / name, data)
 
-    def key_ring(self, random: Callable[[int], bytes]) -> KeyRing:
+    def key_ring(self, random: Callable[[int], bytes]) -> LiveRing:
         """Return the folder's key ring; make it, from `random` bytes, where there are no accounts yet.
 
         Raises:
@@ -93,19 +94,31 @@ class DataFolder:
             FolderUnsafe: others can read it.
             FolderUnusable: it cannot be read or written.
         """
-        path = self.path / KEY_RING_FILE
         with self.lock():
-            data = self.read_private(KEY_RING_FILE)
-            if data is not None:
-                try:
-                    return KeyRing.parse(data)
-                except ValueError as error:
-                    raise KeyRingUnusable(path=str(path), problem=error.args[0]) from None
-            if os.path.lexists(self._accounts):
-                raise KeyRingUnusable(path=str(path), problem=Problem(N_("it is missing")))
-            ring = KeyRing.generate(random)
+            if not os.path.lexists(self.path / KEY_RING_FILE) and not os.path.lexists(self._accounts):
+                self.write_private(KEY_RING_FILE, KeyRing.generate(random).dump())
+            return LiveRing(self._read_key_ring(), self._read_key_ring)
+
+    def change_key_ring(self, change: Callable[[KeyRing], KeyRing]) -> KeyRing:
+        """Put what `change` makes of the folder's key ring into its place, and return it.
+
+        Raises:
+            KeyRingUnusable, FolderUnsafe, FolderUnusable: as `key_ring`; the ring is as it was.
+        """
+        with self.lock():
+            ring = change(self._read_key_ring())
             self.write_private(KEY_RING_FILE, ring.dump())
             return ring
+
+    def _read_key_ring(self) -> KeyRing:
+        path = str(self.path / KEY_RING_FILE)
+        data = self.read_private(KEY_RING_FILE)
+        if data is None:
+            raise KeyRingUnusable(path=path, problem=Problem(N_("it is missing")))
+        try:
+            return KeyRing.parse(data)
+        except ValueError as error:
+            raise KeyRingUnusable(path=path, problem=error.args[0]) from None
 
     @property
     def last_port(self) -> int | None:

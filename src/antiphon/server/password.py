@@ -110,8 +110,13 @@ class PasswordChange:
             raise FrameUnexpected(kind=Kind.PASSWORD.name)
         context, session = self._context, self._session
         account = proved.account
-        sealed = seal(context.ring, verifier_of(credential), account.id, context.random)
-        epoch = await context.accounts.replace_credential(account.id, credential.type, sealed, epoch=account.epoch)
+        verifier = verifier_of(credential)
+        epoch = await context.accounts.replace_credential(
+            account.id,
+            credential.type,
+            lambda number: seal(context.ring, verifier, number, context.random),
+            epoch=account.epoch,
+        )
         if epoch is None:  # disabled, or given another password, since the proof
             raise SessionEnded
         session.must_change = False

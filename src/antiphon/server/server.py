@@ -21,8 +21,9 @@ from antiphon.server.accept import Acceptor
 from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.certificate import Certificate, load_or_make
 from antiphon.server.context import ServerContext
+from antiphon.server.credentials import check_ring
 from antiphon.server.dialogues import Dialogues
-from antiphon.server.folder import DataFolder, data_folder
+from antiphon.server.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.server.follower import Follower
 from antiphon.server.ports import Listening, is_loopback, listen
 from antiphon.server.sessions import HELD_EVERY, SessionKeeper
@@ -129,6 +130,7 @@ class Server:
             self._certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
         store = await open_store(settings.store, folder.path, serving=True)
         self._closing.push_async_callback(store.close)
+        await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
         self._listen(folder, log)
         sessions = SessionKeeper(
             store.sessions,
@@ -232,6 +234,7 @@ class Server:
                 if now - noted_at >= HELD_EVERY:
                     noted_at = now
                     context.start(self._note_held())
+                    self._look_at_keys()
             except Exception:  # without this task there are no deadlines
                 context.log.exception("fault")
 
@@ -254,6 +257,13 @@ class Server:
             await self._context.sessions.note_held()
         except AntiphonError as error:
             self._context.log.exception("store-failed", code=error.code)
+
+    def _look_at_keys(self) -> None:
+        """Tell the operator of a key ring that has got lost while what was in it still serves here."""
+        try:
+            self._context.ring.follow()
+        except AntiphonError as error:
+            self._context.log.error("key-ring-unread", why=error.fields["problem"])  # noqa: TRY400 - the operator's
 
     async def stop(self) -> None:
         """Stop accepting, answer what was asked, say goodbye, close; within the drain time and a little more."""

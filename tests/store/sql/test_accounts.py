@@ -2,12 +2,16 @@
 
 import asyncio
 import random
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from antiphon.identity.names import prepare
 from antiphon.store.sql import open_sqlite
 
 KILLS = 10
@@ -79,3 +83,18 @@ async def test_an_account_that_was_acknowledged_survives_a_kill(tmp_path: Path, 
     await store.close()
     assert [account and account.key for account in found] == acknowledged
     assert all(account and account.credential == b"%d" % account.id for account in found)
+
+
+async def test_no_credential_of_an_account_is_left_out_where_a_batch_ends(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    now = datetime.now(UTC)
+    for name in ("ann", "bob"):
+        await store.accounts.register(prepare(name), lambda _: b"old", "one", now, "::1")
+    with closing(sqlite3.connect(tmp_path / "accounts.db")) as database, database:
+        database.execute("INSERT INTO credentials SELECT account_id, 'two', data, 0, NULL FROM credentials")
+    after: int | None = 0
+    while after is not None:
+        after = await store.accounts.reseal(lambda *_: b"new", after, 1)
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "accounts.db")) as database:
+        assert database.execute("SELECT data, count(*) FROM credentials GROUP BY data").fetchall() == [(b"new", 4)]

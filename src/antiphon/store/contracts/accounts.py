@@ -87,7 +87,8 @@ class Accounts(Protocol):
         """Add an account that nobody had, with one credential, in one transaction.
 
         `seal` is called with the new account's number, once, and returns the credential as it is kept; what it
-        raises comes out, and nothing is added. `at` and `address` say when and from where.
+        raises comes out, and nothing is added. It is called while no other writer has its turn, so that what it
+        seals with and `reseal` follow each other. `at` and `address` say when and from where.
 
         Raises:
             NameTaken: somebody has a name with the same key, or is getting it at this moment.
@@ -132,15 +133,16 @@ class Accounts(Protocol):
         self,
         account_id: int,
         credential_type: str,
-        credential: bytes,
+        seal: Callable[[int], bytes],
         *,
         must_change: bool = False,
         epoch: int | None = None,
     ) -> int | None:
-        """Replace the sealed credential of one type by one that does not expire, and begin a new epoch.
+        """Replace the credential of one type by one that does not expire, and begin a new epoch.
 
-        Both are one transaction; the new epoch is returned. Where the account is gone, or `epoch` is given and
-        it is in another one by now, nothing is done and None is returned: another password was proved than it has.
+        Both are one transaction, inside which `seal` is called as by `register`; the new epoch is returned. Where
+        the account is gone, or `epoch` is given and it is in another one by now, nothing is done and None is
+        returned: another password was proved than it has.
         """
 
     async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:
@@ -148,6 +150,12 @@ class Accounts(Protocol):
 
         `renew` gets the account's number and the sealed credential and returns it sealed anew. No epoch begins.
         Returns the highest number among them, None where there were none.
+        """
+
+    async def specimens(self, size: int) -> list[tuple[int, bytes]]:
+        """Return the oldest and the newest of the sealed credentials that begin alike, each with its account.
+
+        Two begin alike when their first `size` bytes are the same.
         """
 
     async def imports(self, at: datetime) -> bool:

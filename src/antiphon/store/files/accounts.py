@@ -213,7 +213,7 @@ class FilesAccounts(Part):
         self,
         account_id: int,
         credential_type: str,
-        credential: bytes,
+        seal: Callable[[int], bytes],
         *,
         must_change: bool = False,
         epoch: int | None = None,
@@ -226,7 +226,7 @@ class FilesAccounts(Part):
             return replace(
                 row,
                 credential_type=credential_type,
-                credential=credential,
+                credential=seal(account_id),
                 must_change=must_change,
                 expires_at=None,
                 epoch=row.epoch + 1,
@@ -251,6 +251,14 @@ class FilesAccounts(Part):
                 return max(batch, default=None)
 
         return await self._run(work)
+
+    async def specimens(self, size: int) -> list[tuple[int, bytes]]:
+        """See `contracts.Accounts`."""
+        rows = sorted(await self._run(self._sheet.rows), key=lambda row: row.number)
+        oldest = {row.credential[:size]: row for row in reversed(rows)}
+        newest = {row.credential[:size]: row for row in rows}
+        found = {row.number: row.credential for row in (*oldest.values(), *newest.values())}
+        return sorted(found.items())
 
     async def imports(self, at: datetime) -> bool:
         """See `contracts.Accounts`."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Integer, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, exists, func, insert, or_, select, union, update
 from sqlalchemy.exc import IntegrityError
 
 from antiphon.errors import NameTaken
@@ -83,11 +83,17 @@ _REPLACE = (
     .values(data=bindparam("credential"), must_change=bindparam("change"), expires_at=None)
 )
 
+_NEXT = (
+    select(ACCOUNTS.c.id)
+    .where(ACCOUNTS.c.id > bindparam("after"))
+    .order_by(ACCOUNTS.c.id)
+    .limit(bindparam("most"))
+)
+
 _SEALED = (
     select(CREDENTIALS.c.account_id, CREDENTIALS.c.type, CREDENTIALS.c.data)
-    .where(CREDENTIALS.c.account_id > bindparam("after"))
+    .where(CREDENTIALS.c.account_id.in_(_NEXT))
     .order_by(CREDENTIALS.c.account_id)
-    .limit(bindparam("most"))
 )
 
 _RESEAL = (
@@ -98,6 +104,17 @@ _RESEAL = (
 
 _LOCK = update(ACCOUNTS).where(ACCOUNTS.c.id == 0).values(id=0)
 """Changes nothing and locks other writers out: what is read behind it is what is overwritten."""
+
+_BEGINNING = func.substr(CREDENTIALS.c.data, 1, bindparam("size"))
+
+_SPECIMENS = select(CREDENTIALS.c.account_id, CREDENTIALS.c.data).where(
+    CREDENTIALS.c.account_id.in_(
+        union(
+            select(func.min(CREDENTIALS.c.account_id)).group_by(_BEGINNING),
+            select(func.max(CREDENTIALS.c.account_id)).group_by(_BEGINNING),
+        )
+    )
+)
 
 _IMPORTS = select(exists().where(CREDENTIALS.c.expires_at > bindparam("at")))
 
@@ -180,7 +197,7 @@ class SqlAccounts:
         self,
         account_id: int,
         credential_type: str,
-        credential: bytes,
+        seal: Callable[[int], bytes],
         *,
         must_change: bool = False,
         epoch: int | None = None,
@@ -193,7 +210,7 @@ class SqlAccounts:
             values = {
                 "account": account_id,
                 "credential_type": credential_type,
-                "credential": credential,
+                "credential": seal(account_id),
                 "change": must_change,
             }
             connection.execute(_REPLACE, values)
@@ -208,17 +225,21 @@ class SqlAccounts:
             connection.execute(_LOCK)
             rows = connection.execute(_SEALED, {"after": after, "most": most}).all()
             renewed = [
-                {
-                    "account": row.account_id,
-                    "credential_type": row.type,
-                    "credential": renew(row.account_id, row.data),
-                }
+                {"account": row.account_id, "credential_type": row.type, "credential": credential}
                 for row in rows
+                if (credential := renew(row.account_id, row.data)) != row.data
             ]
-            if not renewed:
-                return None
-            connection.execute(_RESEAL, renewed)
-            return int(rows[-1].account_id)
+            if renewed:
+                connection.execute(_RESEAL, renewed)
+            return int(rows[-1].account_id) if rows else None
+
+        return await self._database.run(work)
+
+    async def specimens(self, size: int) -> list[tuple[int, bytes]]:
+        """See `contracts.Accounts`."""
+
+        def work(connection: Connection) -> list[tuple[int, bytes]]:
+            return [(row.account_id, row.data) for row in connection.execute(_SPECIMENS, {"size": size})]
 
         return await self._database.run(work)
 

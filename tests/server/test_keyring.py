@@ -1,0 +1,84 @@
+"""The ring that follows its file: what it seals with, what it opens, and what it does when the file is gone."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from antiphon.errors import KeyRingUnusable, ServerError, TryLater
+from antiphon.identity.keys import KeyRing, key_number
+from antiphon.server.keyring import LiveRing
+
+NONCE = bytes(12)
+
+
+class File:
+    """What the file holds; None when it is missing."""
+
+    def __init__(self) -> None:
+        self.ring: KeyRing | None = KeyRing.generate(os.urandom)
+
+    def read(self) -> KeyRing:
+        if self.ring is None:
+            raise KeyRingUnusable(path="secret.key", problem="it is missing")
+        return self.ring
+
+    def change(self, change: Callable[[KeyRing], KeyRing]) -> None:
+        self.ring = change(self.read())
+
+
+@pytest.fixture
+def file() -> File:
+    return File()
+
+
+@pytest.fixture
+def live(file: File) -> LiveRing:
+    return LiveRing(file.read(), file.read)
+
+
+def test_it_seals_with_the_newest_key_of_the_file_as_soon_as_it_is_there(file: File, live: LiveRing) -> None:
+    assert key_number(live.seal(b"plain", b"", NONCE)) == 1
+    file.change(lambda ring: ring.with_new_key(os.urandom))
+    sealed = live.seal(b"plain", b"", NONCE)
+    assert key_number(sealed) == 2
+    assert file.read().open(sealed, b"") == b"plain"
+
+
+def test_it_opens_what_was_sealed_with_a_key_that_came_later(file: File, live: LiveRing) -> None:
+    file.change(lambda ring: ring.with_new_key(os.urandom))
+    file.change(KeyRing.with_newest_only)
+    assert live.open(file.read().seal(b"plain", b"at", NONCE), b"at") == b"plain"
+
+
+def test_what_was_read_before_it_was_sealed_again_still_opens(file: File, live: LiveRing) -> None:
+    before = live.seal(b"plain", b"", NONCE)
+    file.change(lambda ring: ring.with_new_key(os.urandom))
+    file.change(KeyRing.with_newest_only)
+    live.follow()
+    assert live.open(before, b"") == b"plain"
+
+
+def test_without_its_file_it_opens_and_does_not_seal(file: File, live: LiveRing) -> None:
+    sealed = live.seal(b"plain", b"", NONCE)
+    file.ring = None
+    assert live.open(sealed, b"") == b"plain"
+    with pytest.raises(TryLater) as raised:
+        live.seal(b"plain", b"", NONCE)
+    assert "missing" in str(raised.value.fields["problem"])
+    assert isinstance(raised.value.__cause__, KeyRingUnusable)
+
+
+def test_it_does_not_seal_with_the_ring_of_another_folder(file: File, live: LiveRing) -> None:
+    file.ring = KeyRing.generate(os.urandom)
+    with pytest.raises(TryLater):
+        live.seal(b"plain", b"", NONCE)
+
+
+def test_a_key_that_nobody_has_opens_nothing(live: LiveRing) -> None:
+    with pytest.raises(ServerError):
+        live.open((7).to_bytes(4, "big") + bytes(40), b"")
+
+
+def test_it_does_not_print(live: LiveRing, file: File) -> None:
+    assert repr(live) == "LiveRing(KeyRing(sealing key 1, hidden))"

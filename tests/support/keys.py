@@ -1,0 +1,77 @@
+"""The key ring of a data folder as it stands on the disk, and the accounts that it opens."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from antiphon.errors import ServerError
+from antiphon.identity.keys import KeyRing
+from antiphon.identity.names import prepare
+from antiphon.server.credentials import seal, unseal
+from antiphon.server.folder import DataFolder
+from antiphon.server.keyring import LiveRing
+from antiphon.server.rekey import Rekeyed, rekey
+from antiphon.store.contracts import NewAccount
+from antiphon.store.sql import SqlStore, open_sqlite
+from antiphon.wire.bodies import SCRAM_SHA_256
+from support.serving import verifier
+
+Result = TypeVar("Result")
+
+
+def ring_of(folder: Path) -> KeyRing:
+    """Return the ring that the folder holds now."""
+    return KeyRing.parse((folder / "secret.key").read_bytes())
+
+
+def in_store(folder: Path, work: Callable[[SqlStore], Coroutine[Any, Any, Result]]) -> Result:
+    """Return what `work` does to the folder's store, as another process would."""
+
+    async def main() -> Result:
+        store = await open_sqlite(folder)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+def enrol(folder: Path, names: Sequence[str]) -> None:
+    """Put accounts with the password `PASSWORD` into a data folder, all at once."""
+    ring = DataFolder.open(folder).key_ring(os.urandom)
+    new = [
+        NewAccount(
+            name=prepare(name),
+            seal=lambda number: seal(ring, verifier(), number, os.urandom),
+            credential_type=SCRAM_SHA_256,
+        )
+        for name in names
+    ]
+    in_store(folder, lambda store: store.accounts.add(new, datetime.now(UTC), "test"))
+
+
+def lost(folder: Path) -> list[str]:
+    """Return the names of the accounts that nobody could sign in to, with what is on the disk now."""
+    ring = ring_of(folder)
+
+    async def work(store: SqlStore) -> list[str]:
+        names = [overview.name for overview in await store.accounts.overviews()]
+        found = [await store.accounts.find(prepare(name).key) for name in names]
+        return [account.display for account in found if account and not opens(account)]
+
+    def opens(account: Any) -> bool:
+        try:
+            return unseal(LiveRing(ring, lambda: ring), account) == verifier()
+        except ServerError:
+            return False
+
+    return in_store(folder, work)
+
+
+def change_keys(folder: Path) -> Rekeyed:
+    """Do what `antiphon accounts rekey` does."""
+    return in_store(folder, lambda store: rekey(DataFolder.open(folder), store.accounts, os.urandom))
