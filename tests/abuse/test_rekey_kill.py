@@ -1,4 +1,4 @@
-"""`kill -9` of a change of keys (issue 3, part 5): no account is lost at any moment; the next one finishes it."""
+"""`kill -9` of a change of keys (issue 3, part 5): no account is lost, and the next change finishes it."""
 
 import os
 import subprocess

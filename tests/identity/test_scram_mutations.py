@@ -1,5 +1,6 @@
 """What hostile peers make of an exchange: nothing signs in, and nothing comes out but the one error."""
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,7 @@ from support.scram import (
     VERIFIER,
     challenged,
     client,
+    mutated,
     server,
 )
 
@@ -37,6 +39,19 @@ def mutations(draw: st.DrawFn) -> Mutation:
         return message[:start] + put_in + message[start + length :]
 
     return mutate
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_of_ten_thousand_mutated_exchanges_none_signs_in(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(100):
+        first, proof = mutated(MESSAGES.first, MESSAGES.proof, chance)
+        answering = server()
+        with pytest.raises(SignInRefused):  # noqa: PT012 - which of the steps sees it does not matter
+            answering.name_in(first)
+            answering.challenge(VERIFIER)
+            answering.verify(proof)
 
 
 @given(mutations(), mutations(), st.sampled_from(["first", "proof", "both"]))

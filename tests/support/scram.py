@@ -1,5 +1,6 @@
 """Both sides of SCRAM joined in memory; exchanges hash 4096 times and not 600,000, to save time."""
 
+import random
 from base64 import b64encode
 from typing import NamedTuple
 
@@ -59,3 +60,21 @@ def challenged(binding: bytes | None = BINDING, nonce: str = SERVER_NONCE) -> Se
     answering.name_in(client(binding).first())
     answering.challenge(VERIFIER)
     return answering
+
+
+def mutated(first: bytes, proof: bytes, chance: random.Random) -> tuple[bytes, bytes]:
+    """Return the messages of a client with one to three bytes of one of them, or of both, changed."""
+    which = chance.randrange(3)
+    return (
+        first if which == 0 else _altered(first, chance),
+        proof if which == 1 else _altered(proof, chance),
+    )
+
+
+def _altered(message: bytes, chance: random.Random) -> bytes:
+    altered = message
+    while altered == message:
+        start, cut = chance.randrange(len(message) + 1), chance.randrange(4)
+        put_in = chance.choice([b"", chance.randbytes(chance.randrange(1, 4)), b",", b"=", b"A", b",m=1", b",x=y"])
+        altered = message[:start] + put_in + message[start + cut :]
+    return altered
