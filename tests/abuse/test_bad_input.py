@@ -34,7 +34,7 @@ from support.raw import RawClient
 from support.scram import mutated
 from support.serving import ATTACKER, Serving, credential, serving, verifier
 
-KNOWN = [f"person{number}" for number in range(250)]
+KNOWN = [f"person{number}" for number in range(50)]
 NONCE = "bm9uY2Ugb2YgdGhlIHRlc3QncyBjbGllbnQ="
 ROWS = {
     "accounts.db": [
@@ -134,16 +134,28 @@ def raw(kind: Kind, body: bytes) -> Attack:
     return attack
 
 
-def replaying(client: RawClient) -> Body:
-    """Send the right proof of one exchange as that of another."""
-    exchange = ClientExchange(mechanism_for(client.binding), "ann", Password(PASSWORD), client.binding, NONCE)
+def right_proof(client: RawClient, exchange: ClientExchange) -> bytes:
+    """Begin an exchange, and return the last message that would let ann in."""
     challenge = begun_with(exchange.first())(client)
     assert isinstance(challenge, Challenge)
-    proof = ChallengeAnswer(data=exchange.answer(challenge.data))
-    again = begin(client, "ann")
-    assert isinstance(again, Challenge)
-    assert again != challenge
-    return client.request(Kind.CHALLENGE, proof)
+    return exchange.answer(challenge.data)
+
+
+def of_ann(client: RawClient) -> ClientExchange:
+    return ClientExchange(mechanism_for(client.binding), "ann", Password(PASSWORD), client.binding, NONCE)
+
+
+def proving_rightly_but(alter: Callable[[bytes], bytes]) -> Attack:
+    return lambda client: client.request(
+        Kind.CHALLENGE, ChallengeAnswer(data=alter(right_proof(client, of_ann(client))))
+    )
+
+
+def replaying(client: RawClient) -> Body:
+    """Send the right proof of one exchange as that of another."""
+    proof = right_proof(client, of_ann(client))
+    assert isinstance(begin(client, "ann"), Challenge)
+    return client.request(Kind.CHALLENGE, ChallengeAnswer(data=proof))
 
 
 def proof_after_refusal(client: RawClient) -> Body:
@@ -182,8 +194,13 @@ TABLE = [
     Row("no proof", proving(b""), REFUSED),
     Row("empty proof", proving(b",p="), REFUSED),
     Row("short proof", proving(b",p=AAAA"), REFUSED),
-    Row("proof not base64", proving(b",p=!" + b"A" * 42 + b"="), REFUSED),
-    Row("proof with line ends", proving(b",p=\r\n" + b64encode(bytes(32))), REFUSED),
+    Row("proof not base64", proving_rightly_but(lambda proof: proof.replace(b",p=", b",p=!")), REFUSED),
+    Row("proof with a line end", proving_rightly_but(lambda proof: proof + b"\n"), REFUSED),
+    Row("proof without padding", proving_rightly_but(lambda proof: proof.rstrip(b"=")), REFUSED),
+    Row("proof cut short", proving_rightly_but(lambda proof: proof[:-4]), REFUSED),
+    Row(
+        "proof of another channel", proving_rightly_but(lambda proof: proof.replace(b"c=", b"c=AAAA", 1)), REFUSED
+    ),
     Row("empty first message", begun_with(b""), REFUSED),
     Row("proof before its challenge", raw(Kind.CHALLENGE, b'{"data":"Yz1iaXdz"}'), "frame-unexpected"),
     Row("message before the sign-in", raw(Kind.MESSAGE, bytes(20)), "frame-unexpected"),
@@ -225,7 +242,7 @@ def forgive(server: Serving) -> None:
         client.leave()
 
 
-def test_of_a_thousand_mutated_exchanges_none_signs_in(server: Serving) -> None:
+def test_of_two_hundred_mutated_exchanges_none_signs_in(server: Serving) -> None:
     chance = random.Random(7)
     before = kept(server)
     for name in KNOWN:
