@@ -19,6 +19,7 @@ from antiphon.wire.bodies import ServerBye
 from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
+from support.records import banned
 
 TEXT = read("docs/operating.md")
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
@@ -175,16 +176,14 @@ def test_the_examples_of_the_log_are_events_that_are_listed() -> None:
 
 
 def test_fail2ban_finds_the_address_of_a_refused_sign_in(tmp_path: Path) -> None:
-    (pattern,) = re.findall(r"matches `(.*?)`", TEXT)
-    expression = re.compile(pattern.replace("<HOST>", r"(?P<host>[0-9a-f:.]+)"))
     with ServerProcess(tmp_path / "data") as server:
         refused = run_antiphon(
             "connect", str(server.address), "--name", "nobody", home=tmp_path, ANTIPHON_PASSWORD=PASSWORD
         )
     assert refused.returncode == 4
-    found = [match["host"] for line in server.log.splitlines() if (match := expression.search(line))]
+    found = banned(server.log)
     assert found
-    assert set(found) <= {"127.0.0.1", "::1"}
+    assert set(found.values()) <= {"127.0.0.1", "::1"}
 
 
 def test_the_exit_codes_of_a_stopped_server(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
 """What a server tells its log (issue 2, item 5): every event, one record a line, UTC, sizes only, no secret."""
 
-import re
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -12,33 +11,11 @@ from antiphon.wire.bodies import Error, Register
 from antiphon.wire.kinds import Kind
 from support.processes import PASSWORD
 from support.raw import RawClient
+from support.records import Record, records
 from support.serving import credential, seed, serving
 
-QUOTED = r'"(?:[^"\\]|\\.)*"'
-VALUE = rf'(?:{QUOTED}|\[{QUOTED}(?:,{QUOTED})*\]|[^ "]+)'
-RECORD = re.compile(rf"(\S+) (debug|info|warning|error) ([a-z-]+)((?: [a-z_]+={VALUE})*)")
 SECRET_TEXT = "the text of a message"
 HOSTILE = ["a\nb", "a\r\n2026-01-01T00:00:00Z info signed-in", "a\x1b[2J", "a\u2028b", "a\u202eb", 'a" name="root']
-
-
-class Record(NamedTuple):
-    at: str
-    level: str
-    event: str
-    fields: str
-
-
-def records(path: Path) -> list[Record]:
-    """Return the records of a log, each of which must be one line of the right form."""
-    text = path.read_text("utf-8")
-    assert text.endswith("\n")
-    found = []
-    for line in text[:-1].split("\n"):
-        matched = RECORD.fullmatch(line)
-        assert matched, line
-        assert line.isprintable(), ascii(line)
-        found.append(Record(*matched.groups()))
-    return found
 
 
 @pytest.fixture(scope="module")

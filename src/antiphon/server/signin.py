@@ -139,7 +139,7 @@ class SignIn:
         context = self._context
         try:
             account = await self._keep(request)
-        except (SignInError, TryLater) as error:
+        except (SignInError, NameInvalid, TryLater) as error:
             context.log.warning("refused", name=request.name, address=self._address, code=error.code)
             raise
         context.log.info("registered", name=account.display, address=self._address)
