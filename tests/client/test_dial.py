@@ -1,13 +1,21 @@
 """How a connection comes about: who is tried again, who is not, and whom the authorities vouch for."""
 
+import ssl
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from antiphon.client.dial import _vouched_for, dial
 from antiphon.client.trust import KnownServers, Standing
-from antiphon.errors import NotAntiphon, ServerKeyChanged, TimedOut, VersionUnsupported
+from antiphon.errors import NotAntiphon, ServerKeyChanged, TimedOut, TlsFailed, VersionUnsupported
+from antiphon.identity.certificates import fingerprint_of
+from antiphon.server.certificate import Certificate
 from support.authority import issue_certificate
 from support.fakes import Peer, faked
 from support.processes import ServerProcess
@@ -93,3 +101,25 @@ async def standing(server: ServerProcess, known: KnownServers) -> Standing:
     dialled.connection.abort()
     await dialled.connection.closed
     return dialled.standing
+
+
+async def test_a_certificate_that_no_sign_in_can_be_bound_to_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    async with faked(assert_nothing_came, ed25519_certificate(tmp_path)) as there:
+        with pytest.raises(TlsFailed, match="its certificate is of a kind that no sign-in can be bound to"):
+            await dial(there.address, KnownServers(tmp_path / "known"), 10)
+    assert not (tmp_path / "known").exists()
+
+
+def ed25519_certificate(folder: Path) -> Certificate:
+    """Return a certificate whose signature has no hash function (RFC 5929, 4.1 leaves its binding undefined)."""
+    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    signed = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now - timedelta(1), now + timedelta(1)
+    ).sign(key, None)
+    pem = folder / "pair.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(private + signed.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return Certificate(context, fingerprint_of(signed.public_bytes(Encoding.DER)), b"")

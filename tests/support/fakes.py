@@ -12,7 +12,7 @@ from pathlib import Path
 
 from antiphon.address import Address
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, mechanism_for
-from antiphon.server.certificate import load_or_make
+from antiphon.server.certificate import Certificate, load_or_make
 from antiphon.server.folder import DataFolder
 from antiphon.wire.bodies import Body, Challenge, Hello, Lifetimes, Limits, Scram, Welcome
 from antiphon.wire.conversation import Control, ServerConversation
@@ -125,12 +125,17 @@ class Fake:
 
 
 @contextlib.contextmanager
-def fake(play: Callable[[Peer], None], folder: Path | None = None) -> Iterator[Fake]:
-    """Listen on a free port of 127.0.0.1 and `play` each connection on a thread; over TLS if `folder` is given.
+def fake(
+    play: Callable[[Peer], None], folder: Path | None = None, certificate: Certificate | None = None
+) -> Iterator[Fake]:
+    """Listen on a free port of 127.0.0.1 and `play` each connection on a thread.
+
+    It is over TLS if `folder` is given, which has a certificate or gets one, or a `certificate` of any kind.
 
     What `play` raises fails the test when the block ends.
     """
-    certificate = load_or_make(DataFolder.open(folder), ["localhost"]) if folder else None
+    if folder is not None:
+        certificate = load_or_make(DataFolder.open(folder), ["localhost"])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         fingerprint = certificate.fingerprint if certificate else None
@@ -164,9 +169,9 @@ def fake(play: Callable[[Peer], None], folder: Path | None = None) -> Iterator[F
 
 
 @contextlib.asynccontextmanager
-async def faked(play: Callable[[Peer], None]) -> AsyncIterator[Fake]:
+async def faked(play: Callable[[Peer], None], certificate: Certificate | None = None) -> AsyncIterator[Fake]:
     """Do what `fake` does, for a client in this event loop, which goes on while the fake ends."""
-    context = fake(play)
+    context = fake(play, certificate=certificate)
     try:
         yield context.__enter__()
     finally:
