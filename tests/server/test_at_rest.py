@@ -39,9 +39,8 @@ def test_no_file_but_the_key_ring_holds_what_opens_an_account(data: Path) -> Non
     del files["secret.key"]
     assert {"accounts.db", "accounts.db-wal", "sessions.db", "server.log", "certificate.key"} <= set(files)
     secrets = [PASSWORD.encode(), kept.salt, kept.stored_key, kept.server_key, welcome.token or b""]
-    secrets += [
-        key for ring in (before, after) for key in (ring.token_key, ring.mock_key, *ring.sealing_keys.values())
-    ]
+    for ring in (before, after):
+        secrets += [ring.token_key, ring.mock_key, *ring.sealing_keys.values()]
     for secret in secrets:
         for name, content in files.items():
             assert secret not in content, name
@@ -70,4 +69,4 @@ def test_tokens_and_keys_come_from_the_systems_generator(data: Path, monkeypatch
 def test_a_new_server_knows_nobody(data: Path) -> None:
     with serving(data, plain=True):
         assert in_store(data, lambda store: store.accounts.overviews()) == []
-    assert [path.name for path in data.glob("*.db")] == ["accounts.db", "sessions.db"]
+    assert sorted(path.name for path in data.glob("*.db")) == ["accounts.db", "sessions.db"]

@@ -20,6 +20,7 @@ from antiphon.server import rekey as rekey_module
 from antiphon.server.credentials import seal
 from antiphon.server.folder import DataFolder
 from antiphon.server.rekey import rekey
+from antiphon.store.contracts import Accounts
 from antiphon.store.sql import SqlStore
 from antiphon.wire.bodies import SCRAM_SHA_256, Authenticate, Body, Challenge, Error, Identified, Register, Welcome
 from antiphon.wire.kinds import Kind
@@ -81,6 +82,31 @@ def test_it_tells_how_far_it_is(data: Path, small_batches: None) -> None:
     told: list[int] = []
     in_store(data, lambda store: rekey(DataFolder.open(data), store.accounts, os.urandom, told.append))
     assert told == [10, 20, 25, 25]
+
+
+def test_what_one_pass_has_left_out_is_sealed_before_the_old_key_goes(data: Path) -> None:
+    enrol(data, NAMES)
+
+    async def work(store: SqlStore) -> None:
+        await rekey(DataFolder.open(data), Hasty(store.accounts), os.urandom)  # type: ignore[arg-type]
+
+    in_store(data, work)
+    assert (numbers(data), lost(data)) == ({2}, [])
+
+
+class Hasty:
+    """Accounts whose first pass ends before it has begun."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._passes = 0
+
+    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:
+        self._passes += not after
+        return None if self._passes == 1 else await self._accounts.reseal(renew, after, most)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._accounts, name)
 
 
 def test_a_folder_without_accounts_gets_a_new_key_too(data: Path) -> None:
@@ -216,7 +242,6 @@ class Noting:
     def __init__(self, accounts: object, changed: threading.Event) -> None:
         self._accounts = accounts
         self._changed = changed
-        self._looks = 0
 
     def __getattr__(self, name: str) -> object:
         if name == "reseal":
