@@ -129,6 +129,9 @@ class ClientSettings:
     new_password_file: str | None = _option(
         None, "File whose first line is the new password, where the server asks for one; - for standard input."
     )
+    invitation_file: str | None = _option(
+        None, "File whose first line is an invitation; - for standard input. The variable is ANTIPHON_INVITATION."
+    )
     register: bool = _option(False, "Become known under this name if it is new (on a terminal this is asked).")
     known_servers: Path | None = _option(
         None, "File of server keys that are known [default: known_servers in this user's data folder]."

@@ -314,6 +314,9 @@ def test_the_JSON_has_the_fields_that_are_documented(tmp_path: Path) -> None:  #
         "accounts rename": ["ann", "anna"],
         "accounts remove": ["anna"],
         "accounts add": ["bob"],
+        "invite": ["zoe"],
+        "invitations list": [],
+        "invitations revoke": ["zoe"],
     }
     given = {}
     for command, words in acts.items():

@@ -47,6 +47,9 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--json",
         "--help",
         "--account",
+        "--from",
+        "--for",
+        "--public-address",
         "--all",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", document.read_text("utf-8")))
@@ -65,6 +68,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         ),
         ("accounts list", ["--data", "--json", *flags(Common)]),
         ("accounts password", ["--data", "--log", "--json", *flags(Common)]),
+        ("invite", ["--from", "--for", "--public-address", "--data", "--log", "--json", *flags(Common)]),
         ("sessions revoke", ["--account", "--all", "--data", "--log", "--json", *flags(Common)]),
     ],
 )
@@ -76,7 +80,7 @@ def test_help_tells_of_every_option_of_a_command(command: str, options: list[str
 
 def test_help_tells_of_every_command_and_where_options_come_from(tmp_path: Path) -> None:
     told = run_antiphon("--help", home=tmp_path).stdout
-    assert {"serve", "connect", "demo", "accounts", "sessions"} <= set(told.split())
+    assert {"serve", "connect", "demo", "accounts", "sessions", "invite", "invitations"} <= set(told.split())
     assert "ANTIPHON_PORT" in told
     assert "TOML" in told
 

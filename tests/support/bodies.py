@@ -1,6 +1,7 @@
 """One example of every body of the wire."""
 
 from antiphon.wire.bodies import (
+    INVITATIONS,
     Authenticate,
     Body,
     Bye,
@@ -29,7 +30,7 @@ HELLO = Hello(
     product="antiphon",
     access="authenticate",
     mechanisms=["SCRAM-SHA-256"],
-    features=[],
+    features=[INVITATIONS],
     limits=Limits(message=1024, heartbeat=20, silence=40),
     registration=True,
     scram=Scram(salt_length=32, iterations=600_000),
@@ -49,7 +50,7 @@ WELCOME = Welcome(
 )
 BODIES: dict[tuple[Side, int], Body] = {
     (Side.CLIENT, Kind.IDENTIFY): Identify(name="Вадим", language="ru"),
-    (Side.CLIENT, Kind.REGISTER): Register(name="ann", credential=CREDENTIAL),
+    (Side.CLIENT, Kind.REGISTER): Register(name="ann", credential=CREDENTIAL, invitation=b"I" * 16),
     (Side.CLIENT, Kind.AUTHENTICATE): Authenticate(mechanism="SCRAM-SHA-256", data=b"n,,n=ann,r=1"),
     (Side.CLIENT, Kind.CHALLENGE): ChallengeAnswer(data=b"c=biws,r=12,p=proof"),
     (Side.CLIENT, Kind.RESUME): Resume(),

@@ -25,6 +25,7 @@ from antiphon.language import catalogue
 from antiphon.server.greeting import greeting
 from antiphon.settings import ServerSettings
 from antiphon.wire.bodies import (
+    INVITATIONS,
     Authenticate,
     Challenge,
     ChallengeAnswer,
@@ -63,7 +64,7 @@ HELLO = Hello(
     product="antiphon/0.1.0",
     access="authenticate",
     mechanisms=[MECHANISM],
-    features=[],
+    features=[INVITATIONS],
     limits=Limits(
         message=SETTINGS.message_limit, heartbeat=SETTINGS.heartbeat_seconds, silence=SETTINGS.silence_seconds
     ),

@@ -9,9 +9,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from antiphon.address import Address, parse
+from antiphon.address import Address
 from antiphon.cli.common import Common, run_loop
 from antiphon.errors import AntiphonError, Problem, SettingInvalid, UsageError
+from antiphon.identity.invitations import Code, read_place
 from antiphon.identity.passwords import LONGEST, Password
 from antiphon.language import N_
 from antiphon.settings import ClientSettings
@@ -24,12 +25,15 @@ from antiphon.terminal.talk import Talk, piped_lines
 FAREWELL_SECONDS = 1.0
 """How long Ctrl-C waits for the server's goodbye."""
 LINE_MOST = 4 * LONGEST
-"""Bytes of a password's line: more in UTF-8 than any password has."""
+"""Bytes of a secret's line: more in UTF-8 than any password has."""
+
+_ONE_WAY = Problem(N_("Give an address or an invitation, not both: an invitation holds the address."))
 
 
 def connect(
     address: Annotated[
-        str | None, Parameter(help="Such as tls://ann@host:7862, host:7862 or host [default: asked].")
+        str | None,
+        Parameter(help="Such as tls://ann@host:7862, host:7862 or host, or an invitation [default: asked]."),
     ] = None,
     *,
     settings: Annotated[ClientSettings, Parameter(name="*", allow_leading_hyphen=True)] = ClientSettings(),
@@ -53,9 +57,13 @@ def connect(
         antiphon connect
         antiphon connect ann@localhost
         antiphon connect 'tls://ann@localhost:7862#sha256:...'
+        antiphon connect antiphon1://ann@localhost:7862/...
         seq 1 1000 | antiphon connect ann@localhost --password-file secret.txt
     """
-    place = parse(address) if address else None
+    invitation = invitation_from(settings.invitation_file)
+    if address and invitation:
+        raise UsageError(problem=_ONE_WAY)
+    place = invitation or (read_place(address) if address else None)
     password = password_from(settings.password_file)
     new = password_from(settings.new_password_file, "new-password")
     return run_loop(converse(common.console(), settings, place, password, new))
@@ -69,19 +77,37 @@ def password_from(path: str | None, which: str = "password") -> Password | None:
     Raises:
         UsageError: the file cannot be read, or is empty.
     """
+    try:
+        given = _secret_from(which, path)
+    except UnicodeDecodeError:
+        raise UsageError(problem=Problem(N_("The password given is not UTF-8."))) from None
+    return None if given is None else read_password(given)
+
+
+def invitation_from(path: str | None) -> Code | None:
+    """Return the invitation of `--invitation-file`, which names `path`, else of the environment, else None.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no whole invitation.
+    """
+    try:
+        given = _secret_from("invitation", path)
+    except UnicodeDecodeError:
+        given = ""
+    return None if given is None else Code.read(given)
+
+
+def _secret_from(what: str, path: str | None) -> str | None:
+    """Return the first line of the file `path`, else the variable that is called for `what`."""
     if path is None:
-        given = os.environ.get("ANTIPHON_" + which.upper().replace("-", "_"))
-        return None if given is None else read_password(given)
+        return os.environ.get("ANTIPHON_" + what.upper().replace("-", "_"))
     if path == "-" and sys.stdin.isatty():
         return None  # what is typed is asked for, where it can be hidden
     try:
         line = _first_line(sys.stdin.fileno()) if path == "-" else _first_line_of(Path(path))
     except OSError as error:
-        raise SettingInvalid(source=f"--{which}-file {path}", problem=error.strerror) from None
-    try:
-        return read_password(line.decode().rstrip("\r\n"))
-    except UnicodeDecodeError:
-        raise UsageError(problem=Problem(N_("The password given is not UTF-8."))) from None
+        raise SettingInvalid(source=f"--{what}-file {path}", problem=error.strerror) from None
+    return line.decode().rstrip("\r\n")
 
 
 def _first_line_of(path: Path) -> bytes:
@@ -100,13 +126,13 @@ def _first_line(source: int) -> bytes:
 async def converse(
     console: Console,
     settings: ClientSettings,
-    address: Address | None,
+    place: Address | Code | None,
     password: Password | None,
     new: Password | None = None,
 ) -> int:
     """Sign in, change a password that must be changed (to `new`, if given), talk, and return the exit code."""
     _ = console.translations.gettext
-    entry = Entry(console, settings, address, password)
+    entry = Entry(console, settings, place, password)
     entered = await entry.enter()
     console.tell(_("Connected to {address}.").format(address=entered.connection.address))
     change = None

@@ -26,7 +26,9 @@ app = App(
     "connect    sign in to a server and talk\n"
     "demo       a server and a client on it, as one command\n"
     "accounts   who may sign in: add, list, show, disable, enable, remove, password, rename, rekey\n"
-    "sessions   who is signed in, and an end to it: list, revoke\n\n"
+    "sessions   who is signed in, and an end to it: list, revoke\n"
+    "invite     let people register with a code that holds all they need\n"
+    "invitations  who is invited: list, revoke\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]): --config names it. Flags win over variables, variables over the file.",
 )
@@ -35,6 +37,8 @@ app.command("antiphon.cli.connect:connect")
 app.command("antiphon.cli.demo:demo")
 app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")
+app.command("antiphon.cli.invite:invite")
+app.command("antiphon.cli.invite:app", name="invitations")
 
 
 def run() -> None:

@@ -9,10 +9,12 @@ from base64 import b64encode
 from typing import TypeVar
 
 from antiphon.client.connection import ClientConnection
-from antiphon.errors import MechanismUnsupported, ProtocolError, TimedOut
+from antiphon.errors import InvitationRefused, MechanismUnsupported, ProtocolError, TimedOut
+from antiphon.identity.invitations import Secret
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, ClientExchange, make_verifier, mechanism_for
 from antiphon.wire.bodies import (
+    INVITATIONS,
     Authenticate,
     Body,
     Challenge,
@@ -43,14 +45,17 @@ class SignIn:
         self._language = language
         self._timeout = timeout
 
-    async def identify(self, name: str) -> Identified:
+    async def identify(self, name: str, invitation: Secret | None = None) -> Identified:
         """Return how the server spells `name` and whether it is free.
 
         Raises:
             NameInvalid: nobody can have this name.
+            InvitationRefused: the invitation does not let it register.
         """
-        body = await self._ask(Kind.IDENTIFY, Identify(name=name, language=self._language))
-        return expect(body, Identified)
+        await self._check_taken(invitation)
+        shown = None if invitation is None else bytes(invitation)
+        body = Identify(name=name, invitation=shown, language=self._language)
+        return expect(await self._ask(Kind.IDENTIFY, body), Identified)
 
     async def known(self) -> list[str]:
         """Return the names that the server knows at our address, the one that came last first (`identify`)."""
@@ -70,16 +75,18 @@ class SignIn:
         body = Identify(name=name, instead_of=instead_of, language=self._language)
         return expect(await self._ask(Kind.IDENTIFY, body), Welcome)
 
-    async def register(self, name: str, password: Password) -> Identified:
+    async def register(self, name: str, password: Password, invitation: Secret | None = None) -> Identified:
         """Become known as `name`: make the verifier with the server's parameters and have it kept.
 
         Raises:
-            NameTaken, RegistrationClosed: as the server says.
+            NameTaken, RegistrationClosed, InvitationRefused: as the server says.
             ProtocolError: the server asks for a salt that no honest one asks for.
         """
+        await self._check_taken(invitation)
         credential = await make_credential(self._connection, password)
-        body = await self._ask(Kind.REGISTER, Register(name=name, credential=credential, language=self._language))
-        return expect(body, Identified)
+        shown = None if invitation is None else bytes(invitation)
+        body = Register(name=name, credential=credential, invitation=shown, language=self._language)
+        return expect(await self._ask(Kind.REGISTER, body), Identified)
 
     async def authenticate(self, name: str, password: Password) -> Welcome:
         """Prove to know the password of `name`, and have the server prove that it knows the account.
@@ -104,6 +111,11 @@ class SignIn:
             SessionEnded: it is over.
         """
         return expect(await self._ask(Kind.RESUME, Resume(language=self._language), token=token), Welcome)
+
+    async def _check_taken(self, invitation: Secret | None) -> None:
+        """Refuse to show an invitation to a server that does not know what it is."""
+        if invitation is not None and INVITATIONS not in (await self._connection.hello()).features:
+            raise InvitationRefused
 
     async def _ask(self, kind: Kind, body: Body, *, token: bytes = b"") -> Body:
         return await ask_within(self._timeout, self._connection, kind, body, token=token)

@@ -9,6 +9,7 @@
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── StoreUnusable, StoreTaken, RowInvalid
+    │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
     │       KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, CertificateUnusable, ServiceInvalid
     ├── ConnectError              no connection came about, or it broke                exit 3
@@ -18,7 +19,9 @@
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   ├── PasswordDue
-    │   └── SessionEnded, SessionReplaced, TokenRefused
+    │   ├── SessionEnded, SessionReplaced, TokenRefused
+    │   └── InvitationRefused
+    │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
     │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText, TextOnly
     │   ├── FrameTooLarge, and MessageTooLarge below it
@@ -69,6 +72,10 @@ from antiphon.errors.protocol import (
 from antiphon.errors.server import Fault, OutcomeUnknown, ServerError, ServiceFailed, ServiceTooSlow, TryLater
 from antiphon.errors.signin import (
     CredentialRefused,
+    InvitationExpired,
+    InvitationForAnother,
+    InvitationRefused,
+    InvitationUsed,
     NameLocked,
     NameTaken,
     NameUnknown,
@@ -94,10 +101,13 @@ from antiphon.errors.usage import (
     FolderUnsafe,
     FolderUnusable,
     InputMissing,
+    InvitationInvalid,
+    InvitationUnknown,
     KeyRingUnusable,
     KnownServersUnusable,
     NameAmbiguous,
     NameInvalid,
+    NamesUnusable,
     PasswordInvalid,
     PortInvalid,
     PortTaken,
@@ -136,6 +146,12 @@ __all__ = [
     "FrameUnexpected",
     "HostUnknown",
     "InputMissing",
+    "InvitationExpired",
+    "InvitationForAnother",
+    "InvitationInvalid",
+    "InvitationRefused",
+    "InvitationUnknown",
+    "InvitationUsed",
     "KeyRingUnusable",
     "KnownServersUnusable",
     "MechanismUnsupported",
@@ -145,6 +161,7 @@ __all__ = [
     "NameLocked",
     "NameTaken",
     "NameUnknown",
+    "NamesUnusable",
     "NotAntiphon",
     "NotText",
     "OutcomeUnknown",

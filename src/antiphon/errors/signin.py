@@ -59,7 +59,38 @@ class RegistrationClosed(SignInError):
 
     code = "registration-closed"
     sentence = N_("This server does not take new names.")
-    hint = N_("Ask whoever runs it to let you in.")
+    hint = N_("Ask whoever runs it for an invitation.")
+
+
+class InvitationRefused(SignInError):
+    """An invitation that the server does not know; below are those that it knows and does not take."""
+
+    code = "invitation-refused"
+    sentence = N_("The server does not take this invitation: it is not one of its own, or it was withdrawn.")
+    hint = N_("Ask whoever runs it for another one.")
+
+
+class InvitationUsed(InvitationRefused):
+    """An invitation with which somebody has registered already."""
+
+    code = "invitation-used"
+    sentence = N_("This invitation has been used already.")
+    hint = N_("If that was you, sign in with your password; if not, tell whoever runs the server.")
+
+
+class InvitationExpired(InvitationRefused):
+    """An invitation whose time is over."""
+
+    code = "invitation-expired"
+    sentence = N_("This invitation has expired.")
+
+
+class InvitationForAnother(InvitationRefused):
+    """An invitation that lets another name register."""
+
+    code = "invitation-for-another"
+    sentence = N_("This invitation is not for “{name}”.")
+    hint = N_("Use the name that it was made for.")
 
 
 class NameTaken(SignInError):

@@ -88,6 +88,32 @@ class SessionUnknown(UsageError):
     hint = N_("antiphon sessions list shows those there are.")
 
 
+class InvitationInvalid(UsageError):
+    """A text that is no whole invitation; nothing of it is repeated, for it may hold the secret."""
+
+    code = "invitation-invalid"
+    sentence = N_("This is not a whole invitation: {problem}.")
+    hint = N_("Copy it once more, from antiphon to its last character.")
+
+
+class InvitationUnknown(UsageError):
+    """An operator named an invitation that is not there, or was used."""
+
+    code = "invitation-unknown"
+    blame = "operator"
+    sentence = N_("There is no unused invitation for “{name}”.")
+    hint = N_("antiphon invitations list shows those there are.")
+
+
+class NamesUnusable(UsageError):
+    """A file of names of which some cannot be used; each was told of before this."""
+
+    code = "names-unusable"
+    blame = "operator"
+    sentence = N_("Nobody was invited, because {path} has lines that cannot be used: {count}.")
+    hint = N_("Mend them, then say it again.")
+
+
 class PasswordInvalid(UsageError):
     """A password that the rules do not allow."""
 

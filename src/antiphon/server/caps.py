@@ -1,6 +1,7 @@
 """How many connections may wait to be signed in (promise 8), and how many names may be registered (promise 4).
 
-Counts only, over all and from one source; who accepts and who refuses is left to others.
+Counts only, over all and from one source; who accepts and who refuses is left to others. Wrong invitations are
+counted as registrations are.
 """
 
 import math
@@ -120,6 +121,13 @@ class RegistrationCaps:
         self._sources[source] = held + 1
         self._count += 1
         return 0.0
+
+    def forgive(self, address: str) -> None:
+        """Take one from `address` out of the count again."""
+        source = source_of(address)
+        if self._sources.get(source, 0):  # not where a new hour has begun since
+            self._sources[source] -= 1
+            self._count -= 1
 
 
 def source_of(address: str) -> Source:

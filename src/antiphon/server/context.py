@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from antiphon.observe.log import ServerLog
 from antiphon.server.caps import EntryCaps, RegistrationCaps
+from antiphon.server.invited import Invited
 from antiphon.server.keyring import LiveRing
 from antiphon.server.sessions import SessionKeeper
 from antiphon.server.throttle import Throttle
@@ -35,6 +36,7 @@ class ServerContext:
     log: ServerLog
     caps: EntryCaps
     registrations: RegistrationCaps
+    invited: Invited
     registration: bool
     language: str
     """For those who have not said theirs."""

@@ -6,12 +6,14 @@ Files are replaced whole, so that one that is there is complete; what stands in 
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import platformdirs
 from filelock import FileLock
 
+from antiphon.address import Address, parse
 from antiphon.errors import KeyRingUnusable, Problem, UsageError
 from antiphon.files import make_folder, read_private, reported, write_atomically
 from antiphon.identity.keys import KeyRing
@@ -21,6 +23,7 @@ from antiphon.server.keyring import LiveRing
 KEY_RING_FILE = "secret.key"
 ACCOUNTS_FILE = "accounts.db"
 PORT_FILE = "port"
+ADDRESS_FILE = "address"
 LOCK_FILE = "lock"
 LOCK_SECONDS = 30.0
 """The lock is held for milliseconds; a process that keeps it for so long is stuck."""
@@ -132,3 +135,16 @@ class DataFolder:
     def last_port(self, port: int) -> None:
         with contextlib.suppress(UsageError):  # a convenience: not worth failing a start for
             self.write_private(PORT_FILE, b"%d\n" % port)
+
+    @property
+    def last_address(self) -> Address | None:
+        """Where clients reach the server that listened last, or None; its fingerprint is left out."""
+        with contextlib.suppress(UsageError, UnicodeDecodeError):
+            written = (self.read_private(ADDRESS_FILE) or b"").decode()
+            return parse(written) if written else None
+        return None
+
+    @last_address.setter
+    def last_address(self, address: Address) -> None:
+        with contextlib.suppress(UsageError):  # as above
+            self.write_private(ADDRESS_FILE, f"{replace(address, fingerprint=None)}\n".encode())

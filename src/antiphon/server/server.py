@@ -25,13 +25,14 @@ from antiphon.server.credentials import check_ring
 from antiphon.server.dialogues import Dialogues
 from antiphon.server.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.server.follower import Follower
+from antiphon.server.invited import Invited
 from antiphon.server.ports import Listening, is_loopback, listen
 from antiphon.server.sessions import HELD_EVERY, SessionKeeper
 from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings
 from antiphon.store.opening import accounts_file, open_store
-from antiphon.wire.bodies import VERSION, Hello, Limits, Scram
+from antiphon.wire.bodies import INVITATIONS, VERSION, Hello, Limits, Scram
 from antiphon.wire.conversation import ServerConversation
 
 TICK_SECONDS = 0.25
@@ -162,6 +163,7 @@ class Server:
                 random.random,
             ),
             registrations=RegistrationCaps(settings.registrations_source, settings.registrations_most),
+            invited=Invited(store.invitations, ring.token_key, _utc_now),
             registration=self.registration,
             language=self._language,
             hello=ServerConversation().hello(self._hello(mechanism)),
@@ -193,6 +195,7 @@ class Server:
             raise AnyoneRefused(host=settings.host)
         self.registration = _takes_names(settings, loopback=loopback)
         folder.last_port = listening.port
+        folder.last_address = self.addresses[0]
         if settings.port_file is not None:
             write_atomically(settings.port_file, f"{listening.port}\n".encode())
         log.info(
@@ -211,7 +214,7 @@ class Server:
             product=f"antiphon/{__version__}",
             access=settings.access,
             mechanisms=[mechanism] if settings.access == "authenticate" else [],
-            features=[],
+            features=[INVITATIONS] if settings.access == "authenticate" else [],
             limits=Limits(
                 message=settings.message_limit,
                 heartbeat=settings.heartbeat_seconds,

@@ -5,8 +5,10 @@ proof is one refusal, the same for a name that nobody has (promise 5).
 """
 
 import asyncio
+import contextlib
 import math
 from base64 import b64encode
+from collections.abc import Iterator
 from gettext import NullTranslations
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from antiphon.errors import (
     AccessUnsupported,
     AntiphonError,
     FrameUnexpected,
+    InvitationRefused,
     MechanismUnsupported,
     NameInvalid,
     NameLocked,
@@ -130,35 +133,55 @@ class SignIn:
         if request.instead_of is not None:
             raise self._no_way_in("IDENTIFY with instead_of")
         name = prepare(request.name)
-        free = None
-        if self._context.registration:
+        invitation, free = request.invitation, None
+        if invitation is not None:
+            with self._refusals_told(request.name):
+                await self._context.invited.check(invitation, name, self._host)
+        if self._context.registration or invitation is not None:
             free = await self._context.accounts.find(name.key) is None
         return Reply(Kind.IDENTIFY, Identified(name=name.display, free=free))
 
     async def _register(self, request: Register) -> Reply:
-        context = self._context
-        try:
+        with self._refusals_told(request.name):
             account = await self._keep(request)
-        except (SignInError, NameInvalid, TryLater) as error:
-            context.log.warning("refused", name=request.name, address=self._address, code=error.code)
-            raise
-        context.log.info("registered", name=account.display, address=self._address)
+        invited = request.invitation is not None
+        self._context.log.info("registered", name=account.display, address=self._address, invitation=invited)
         return Reply(Kind.REGISTER, Identified(name=account.display, free=False))
 
     async def _keep(self, request: Register) -> Account:
-        context = self._context
-        if not context.registration:
+        context, invitation = self._context, request.invitation
+        if not context.registration and invitation is None:
             raise RegistrationClosed
         name = prepare(request.name)
         verifier = verifier_of(request.credential)
+
+        async def keep(mark: bytes | None = None) -> Account:
+            return await context.accounts.register(
+                name,
+                lambda number: seal(context.ring, verifier, number, context.random),
+                request.credential.type,
+                context.clock(),
+                self._host,
+                invitation=mark,
+            )
+
+        if invitation is not None:
+            with context.invited.looking(invitation, self._host) as mark:
+                return await keep(mark)
         self._count_new_name()
-        return await context.accounts.register(
-            name,
-            lambda number: seal(context.ring, verifier, number, context.random),
-            request.credential.type,
-            context.clock(),
-            self._host,
-        )
+        return await keep()
+
+    @contextlib.contextmanager
+    def _refusals_told(self, claimed: str) -> Iterator[None]:
+        """Tell the log of a name that was not let in; a wrong invitation counts as a wrong password does."""
+        try:
+            yield
+        except InvitationRefused as error:
+            self._refuse(claimed, None, error.code)
+            raise
+        except (SignInError, NameInvalid, TryLater) as error:
+            self._context.log.warning("refused", name=claimed, address=self._address, code=error.code)
+            raise
 
     def _count_new_name(self) -> None:
         wait = self._context.registrations.admit(self._host, asyncio.get_running_loop().time())

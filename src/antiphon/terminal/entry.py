@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from antiphon.address import Address, parse
+from antiphon.address import Address
 from antiphon.blocklist import common_passwords
 from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled, dial
@@ -30,11 +30,13 @@ from antiphon.errors import (
     TooManyFailures,
     UsageError,
 )
+from antiphon.identity.invitations import Code, Secret, read_place
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
 from antiphon.terminal.console import Console
+from antiphon.terminal.invited import check_name, lets_in, tell_closed
 from antiphon.terminal.naming import Naming, ask_name
 from antiphon.terminal.newpassword import new_password
 from antiphon.wire.bodies import Hello, Welcome
@@ -61,19 +63,24 @@ class Entry:
     """One person's way in."""
 
     def __init__(
-        self, console: Console, settings: ClientSettings, address: Address | None, password: Password | None
+        self, console: Console, settings: ClientSettings, place: Address | Code | None, password: Password | None
     ) -> None:
-        """Go to `address` with what is known already; the console is asked for the rest."""
+        """Go to `place` with what is known already; the console is asked for the rest."""
         self._console = console
         self._settings = settings
         self._known = KnownServers(settings.known_servers)
-        self._address = address
-        self._name = settings.name or (address.name if address else None)
+        self._address: Address | None = None
+        self._name = settings.name
+        self._invitation: Secret | None = None
         self._password = password
         self._dialled: Dialled | None = None
         self._new = False
         self.naming: Naming | None = None
         """Where the server goes by the name that is given: the dialogue about it."""
+        self._stranger = True
+        """The server is one that this client has not met."""
+        if place is not None:
+            self._head_for(place)
 
     async def enter(self) -> Entered:
         """Return the open session.
@@ -110,28 +117,37 @@ class Entry:
 
     # --- where ----------------------------------------------------------------------------------------------
 
+    def _head_for(self, place: Address | Code) -> None:
+        if isinstance(place, Code):
+            check_name(place, self._name)
+            self._invitation, place = place.secret, place.address
+            self._name = place.name
+        self._address = place
+        self._name = self._name or place.name
+
     async def _find_server(self) -> Hello:
         if self._address is None:
-            self._address = await self._ask_address()
-            self._name = self._name or self._address.name
+            self._head_for(await self._ask_place())
         dialled = await self._reach()
+        self._stranger = dialled.standing is not Standing.KNOWN
         if dialled.standing is Standing.UNKNOWN:
             await self._settle_trust(dialled)
         return dialled.hello
 
-    async def _ask_address(self) -> Address:
+    async def _ask_place(self) -> Address | Code:
         console, _ = self._console, self._console.translations.gettext
         if not console.can_ask:
             raise InputMissing(what=_("The address"), how=_("an argument or ANTIPHON_ADDRESS"))
         loop = asyncio.get_running_loop()
-        address = await console.ask(_("Host"), parse, DEFAULT_HOST)
         while True:
+            address = await console.ask(_("Host"), read_place, DEFAULT_HOST)
+            if isinstance(address, Code):
+                return address
             try:
                 await loop.getaddrinfo(address.host, None)
                 break
             except (socket.gaierror, UnicodeError):
                 console.tell_error(HostUnknown(host=address.host))
-                address = await console.ask(_("Host"), parse, DEFAULT_HOST)
         if address.fingerprint is None and address.port == DEFAULT_PORT:
             address = replace(address, port=await console.ask(_("Port"), read_port, str(DEFAULT_PORT)))
         return address
@@ -190,6 +206,10 @@ class Entry:
         assert self._name is not None
         console, settings = self._console, self._settings
         dialled = await self._reach()
+        if self._invitation is not None:
+            sign_in = SignIn(dialled.connection, console.language, settings.timeout)
+            self._new = await lets_in(console, sign_in, self._name, self._invitation)
+            return
         if not dialled.hello.registration:
             if settings.register:
                 raise RegistrationClosed
@@ -208,6 +228,8 @@ class Entry:
         await self._hang_up()
         if self._new:
             return await self._think_up_password(hello)
+        if self._stranger and self._invitation is None and not hello.registration:
+            tell_closed(console)
         return Password(await console.ask_secret(_("Password")))
 
     async def _think_up_password(self, hello: Hello) -> Password:
@@ -266,7 +288,7 @@ class Entry:
         sign_in = SignIn(dialled.connection, console.language, self._settings.timeout)
         if self._new:
             check(password.text, dialled.hello.password_minimum, name=self._name, common=common_passwords())
-            await sign_in.register(self._name, password)
+            await sign_in.register(self._name, password, self._invitation)
             self._new = False
             console.tell(_("The password is kept. Now you sign in with it."))
             self._password = password

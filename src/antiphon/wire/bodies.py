@@ -14,6 +14,8 @@ from antiphon.wire.kinds import TOKEN_SIZE, Kind, Side
 
 VERSION = 1
 """The version of the wire that this package speaks."""
+SECRET_SIZE = 16
+"""Bytes of an invitation's secret: 128 bits."""
 SASL_LIMIT = 1024
 """Bytes of one SASL message, as PostgreSQL has it (promise 10)."""
 SCRAM_SHA_256 = "scram-sha-256"
@@ -23,6 +25,11 @@ Sasl = Annotated[bytes, Meta(max_length=SASL_LIMIT)]
 Language = Annotated[str, Meta(max_length=35)]
 """A language tag (RFC 5646); 35 characters hold every registered one."""
 
+
+Invitation = Annotated[bytes, Meta(min_length=SECRET_SIZE, max_length=SECRET_SIZE)]
+"""An invitation's secret: the right to register, once."""
+INVITATIONS = "invitations"
+"""The word in HELLO's `features` that says that IDENTIFY and REGISTER take one."""
 
 Count = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 """A whole number that fits the header's width; JSON itself would allow thousands of digits."""
@@ -54,6 +61,11 @@ class Identify(FirstRequest, frozen=True, kw_only=True):
     name: str | None = None
     instead_of: str | None = None
     """A name that the server knows at this address and that was wrong: `name` replaces it."""
+    invitation: Invitation | None = None
+
+    def __repr__(self) -> str:
+        """Hide the invitation."""
+        return f"Identify(name={self.name!r}, instead_of={self.instead_of!r})"
 
 
 class Credential(Request, frozen=True, kw_only=True):
@@ -75,6 +87,11 @@ class Register(FirstRequest, frozen=True, kw_only=True):
 
     name: str
     credential: Credential
+    invitation: Invitation | None = None
+
+    def __repr__(self) -> str:
+        """Hide the invitation."""
+        return f"Register(name={self.name!r}, credential={self.credential!r})"
 
 
 class Authenticate(FirstRequest, frozen=True, kw_only=True):
@@ -183,7 +200,7 @@ class Identified(Struct, frozen=True, kw_only=True):
     name: str | None
     """The name as the server spells it; None where none was asked about."""
     free: bool | None
-    """Whether it can be registered; None where registration is closed."""
+    """Whether it can be registered; None where registration is closed and there is no invitation."""
     known: list[str] | None = None
     """The names known at the client's address, the one that came last first; None where that was not asked."""
 

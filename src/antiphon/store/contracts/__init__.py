@@ -2,7 +2,7 @@
 
 from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Overview, Visit
 from antiphon.store.contracts.clients import Client, Clients
-from antiphon.store.contracts.invitations import Invitation, Invitations
+from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
 from antiphon.store.contracts.sessions import (
     COUNTED_NAMES,
     KNOWN_SOURCES,
@@ -31,4 +31,5 @@ __all__ = [
     "Sessions",
     "Store",
     "Visit",
+    "check_invitation",
 ]

@@ -82,16 +82,26 @@ class Accounts(Protocol):
     """
 
     async def register(
-        self, name: Name, seal: Callable[[int], bytes], credential_type: str, at: datetime, address: str
+        self,
+        name: Name,
+        seal: Callable[[int], bytes],
+        credential_type: str,
+        at: datetime,
+        address: str,
+        *,
+        invitation: bytes | None = None,
     ) -> Account:
         """Add an account that nobody had, with one credential, in one transaction.
 
         `seal` is called with the new account's number, once, and returns the credential as it is kept; what it
         raises comes out, and nothing is added. It is called while no other writer has its turn, so that what it
-        seals with and `reseal` follow each other. `at` and `address` say when and from where.
+        seals with and `reseal` follow each other. `at` and `address` say when and from where. With the fingerprint
+        of an `invitation`, that one is used up in the same transaction: of many who use it at once, one wins.
 
         Raises:
-            NameTaken: somebody has a name with the same key, or is getting it at this moment.
+            InvitationRefused: `check_invitation` does not let the name register with it; nothing is added.
+            NameTaken: somebody has a name with the same key, or is getting it at this moment; the invitation stays
+                unused.
         """
 
     async def add(self, accounts: Sequence[NewAccount], at: datetime, address: str) -> list[Account]:

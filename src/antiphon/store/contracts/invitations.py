@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from antiphon.errors import InvitationExpired, InvitationForAnother, InvitationRefused, InvitationUsed
 from antiphon.identity.names import Name
 
 
@@ -28,6 +29,22 @@ class Invitation:
     expires_at: datetime
     used_at: datetime | None
     used_from: str | None
+
+
+def check_invitation(invitation: Invitation | None, name: Name, at: datetime) -> None:
+    """Check that an invitation lets `name` register at the time `at`; None is one that nobody has made.
+
+    Raises:
+        InvitationRefused: it does not; which of the errors below it says why.
+    """
+    if invitation is None:
+        raise InvitationRefused
+    if invitation.key != name.key:
+        raise InvitationForAnother(name=name.display)
+    if invitation.used_at is not None:
+        raise InvitationUsed
+    if invitation.expires_at <= at:
+        raise InvitationExpired
 
 
 class Invitations(Protocol):

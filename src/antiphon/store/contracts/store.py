@@ -4,6 +4,7 @@ from typing import Protocol
 
 from antiphon.store.contracts.accounts import Accounts
 from antiphon.store.contracts.clients import Clients
+from antiphon.store.contracts.invitations import Invitations
 from antiphon.store.contracts.sessions import Sessions
 
 STORE_SECONDS = 3.0
@@ -20,6 +21,10 @@ class Store(Protocol):
     @property
     def clients(self) -> Clients:
         """Clients that are known by their address."""
+
+    @property
+    def invitations(self) -> Invitations:
+        """Invitations to register."""
 
     @property
     def sessions(self) -> Sessions:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from antiphon.errors import NameTaken, TryLater
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Account, NewAccount, Overview, Visit
+from antiphon.store.files.invitations import FilesInvitations
 from antiphon.store.files.layout import (
     BYTES,
     FLAG,
@@ -113,6 +114,8 @@ class FilesAccounts(Part):
         lock: WriteLock,
         path: Path,
         numbers: Numbers,
+        *,
+        invitations: FilesInvitations,
         end_sessions: Callable[[int, str], Awaitable[object]],
     ) -> None:
         """Keep accounts in the file `path`; `end_sessions` is told the number of an account, and why."""
@@ -120,6 +123,7 @@ class FilesAccounts(Part):
         self._lock = lock
         self._sheet = Sheet(path, ACCOUNTS, lock, self._edited)
         self._numbers = numbers
+        self._invitations = invitations
         self._end_sessions = end_sessions
         self._refused: deque[int] = deque()
         """Accounts with a refusal that is not written yet."""
@@ -134,12 +138,28 @@ class FilesAccounts(Part):
         self._sheet.make()
 
     async def register(
-        self, name: Name, seal: Callable[[int], bytes], credential_type: str, at: datetime, address: str
+        self,
+        name: Name,
+        seal: Callable[[int], bytes],
+        credential_type: str,
+        at: datetime,
+        address: str,
+        *,
+        invitation: bytes | None = None,
     ) -> Account:
         """See `contracts.Accounts`."""
         new = NewAccount(name=name, seal=seal, credential_type=credential_type)
-        (account,) = await self.add([new], at, address)
-        return account
+
+        def work() -> Account:
+            with self._lock.held():
+                if invitation is not None:
+                    self._invitations.check(invitation, name, at)
+                (account,) = self._add([new], at, address)
+                if invitation is not None:
+                    self._invitations.use_up(invitation, at, address)
+                return account
+
+        return await self._run(work)
 
     async def add(self, accounts: Sequence[NewAccount], at: datetime, address: str) -> list[Account]:
         """See `contracts.Accounts`."""

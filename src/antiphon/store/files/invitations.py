@@ -1,12 +1,12 @@
 """Invitations in a file, `invitations.csv`; of a code only the keyed hash stands there."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from antiphon.identity.names import Name
-from antiphon.store.contracts import Invitation
+from antiphon.store.contracts import Invitation, check_invitation
 from antiphon.store.files.layout import BYTES, MOMENT, MOMENT_OR_NONE, NAME, NUMBER, TEXT, TEXT_OR_NONE, Layout
 from antiphon.store.files.numbers import Numbers
 from antiphon.store.files.sheet import Sheet, WriteLock
@@ -72,6 +72,29 @@ class FilesInvitations(Part):
     def make(self) -> None:
         """Make the file ready, as `Sheet.make` does."""
         self._sheet.make()
+
+    def check(self, fingerprint: bytes, name: Name, at: datetime) -> None:
+        """Check under the lock that an invitation lets `name` register.
+
+        Raises:
+            InvitationRefused: it does not.
+        """
+        found = [row.invitation() for row in self._sheet.rows() if row.fingerprint == fingerprint]
+        check_invitation(found[0] if found else None, name, at)
+
+    def use_up(self, fingerprint: bytes, at: datetime, address: str) -> None:
+        """Note under the lock that an invitation was used.
+
+        That comes behind the account: a crash between the two leaves an invitation to a name that is taken, and
+        not a person who has neither.
+        """
+        rows = self._sheet.rows()
+        self._sheet.write(
+            [
+                replace(row, used_at=at, used_from=address) if row.fingerprint == fingerprint else row
+                for row in rows
+            ]
+        )
 
     async def invite(
         self, fingerprint: bytes, name: Name, at: datetime, expires_at: datetime, by: str

@@ -53,9 +53,16 @@ class FilesStore:
         self._numbers = Sheet(folder / NUMBERS_FILE, NUMBERS, lock)
         numbers = Numbers(self._numbers)
         self._revoking = SqlSessions(database)
-        self.accounts = FilesAccounts(worker, lock, folder / ACCOUNTS_FILE, numbers, self._end_sessions)
-        self.clients = FilesClients(worker, lock, folder / CLIENTS_FILE)
         self.invitations = FilesInvitations(worker, lock, folder / INVITATIONS_FILE, numbers)
+        self.accounts = FilesAccounts(
+            worker,
+            lock,
+            folder / ACCOUNTS_FILE,
+            numbers,
+            invitations=self.invitations,
+            end_sessions=self._end_sessions,
+        )
+        self.clients = FilesClients(worker, lock, folder / CLIENTS_FILE)
         self.sessions: Sessions = FollowedSessions(database, self.accounts)
 
     def make(self) -> None:

@@ -10,6 +10,7 @@ from antiphon.errors import NameTaken
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Account, NewAccount, Overview, Visit
 from antiphon.store.sql.engine import Database
+from antiphon.store.sql.invitations import use_up
 from antiphon.store.sql.schema import ACCOUNTS, CREDENTIALS
 
 _ADD_ACCOUNT = insert(ACCOUNTS).returning(ACCOUNTS.c.id, ACCOUNTS.c.disabled, ACCOUNTS.c.epoch)
@@ -129,11 +130,24 @@ class SqlAccounts:
         self._database = database
 
     async def register(
-        self, name: Name, seal: Callable[[int], bytes], credential_type: str, at: datetime, address: str
+        self,
+        name: Name,
+        seal: Callable[[int], bytes],
+        credential_type: str,
+        at: datetime,
+        address: str,
+        *,
+        invitation: bytes | None = None,
     ) -> Account:
         """See `contracts.Accounts`."""
         new = NewAccount(name=name, seal=seal, credential_type=credential_type)
-        return await self._database.run(lambda connection: _add(connection, new, at, address))
+
+        def work(connection: Connection) -> Account:
+            if invitation is not None:
+                use_up(connection, invitation, name, at, address)
+            return _add(connection, new, at, address)
+
+        return await self._database.run(work)
 
     async def add(self, accounts: Sequence[NewAccount], at: datetime, address: str) -> list[Account]:
         """See `contracts.Accounts`."""

@@ -84,6 +84,21 @@ CLIENTS = Table(
     sqlite_with_rowid=False,
 )
 
+INVITATIONS = Table(
+    "invitations",
+    ACCOUNTS_SCHEMA,
+    Column("id", Integer, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False, unique=True),
+    Column("display", Text, nullable=False),
+    Column("key", Text, nullable=False, index=True),
+    Column("made_at", UtcTime, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("used_at", UtcTime),
+    Column("used_from", Text),
+    sqlite_autoincrement=True,
+)
+
 SESSIONS = Table(
     "sessions",
     SESSIONS_SCHEMA,

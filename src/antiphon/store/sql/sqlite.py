@@ -6,6 +6,7 @@ from pathlib import Path
 from antiphon.store.sql.accounts import SqlAccounts
 from antiphon.store.sql.clients import SqlClients
 from antiphon.store.sql.engine import Database
+from antiphon.store.sql.invitations import SqlInvitations
 from antiphon.store.sql.prepare import prepare
 from antiphon.store.sql.schema import ACCOUNTS_SCHEMA, SESSIONS_SCHEMA
 from antiphon.store.sql.sessions import SqlSessions
@@ -21,12 +22,14 @@ class SqlStore:
         """Hand out the contracts: what must outlive anything is in `durable`."""
         self.accounts = SqlAccounts(durable)
         self.clients = SqlClients(durable)
+        self.invitations = SqlInvitations(durable)
         self.sessions = SqlSessions(sessions)
 
     async def close(self) -> None:
-        """Close both. Without it the process does not end, because a thread of each database waits for work."""
+        """Close all. Without it the process does not end, because a thread of each database waits for work."""
         await self.sessions.close()
         await self.clients.close()
+        await self.invitations.close()
         await self.accounts.close()
 
 

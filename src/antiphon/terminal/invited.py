@@ -1,0 +1,50 @@
+"""The way in with an invitation: what it changes for the person, and what is said to whoever has none."""
+
+from antiphon.client.signin import SignIn
+from antiphon.errors import InvitationUsed, NameTaken, Problem, UsageError
+from antiphon.identity.invitations import Code, Secret
+from antiphon.identity.names import prepare
+from antiphon.language import N_
+from antiphon.terminal.console import Console
+
+_ANOTHER_NAME = Problem(N_("The invitation is for “{invited}”, and not for “{name}”."))
+
+
+def check_name(code: Code, name: str | None) -> None:
+    """Refuse an invitation that is for somebody else than the `name` that was given, if one was.
+
+    Raises:
+        UsageError: the names differ.
+        NameInvalid: one of them is none.
+    """
+    invited = prepare(code.address.name or "")
+    if name is not None and prepare(name).key != invited.key:
+        raise UsageError(problem=_ANOTHER_NAME, invited=invited.display, name=name)
+
+
+async def lets_in(console: Console, sign_in: SignIn, name: str, invitation: Secret) -> bool:
+    """Return whether `name` can register with the invitation; False where the account is there already.
+
+    Then the person is told so, and may sign in with the password.
+
+    Raises:
+        InvitationRefused: it lets nobody in, and nobody has come in with it.
+    """
+    try:
+        if (await sign_in.identify(name, invitation)).free:
+            return True
+        console.tell_error(NameTaken(name=name))
+    except InvitationUsed as error:
+        console.tell_error(error)
+    return False
+
+
+def tell_closed(console: Console) -> None:
+    """Say, before a password is asked for, how those come in who have no account yet."""
+    _ = console.translations.gettext
+    console.tell(
+        _(
+            "This server does not take new names. If you have no account here yet, ask whoever runs it for an "
+            "invitation, and give it in the place of the address."
+        )
+    )
