@@ -1,13 +1,16 @@
 """docs/protocol.md says what the code does: the table, every body with its example, the conversation."""
 
 import re
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec import inspect
 
+from antiphon.address import Address
 from antiphon.errors import every_error
+from antiphon.identity.invitations import Code
 from antiphon.settings import ServerSettings
 from antiphon.wire import bodies
 from antiphon.wire.bodies import SCHEMAS, Body
@@ -19,6 +22,7 @@ TEXT = read("docs/protocol.md")
 WHICH = [pytest.param(sender, kind, id=f"{Kind(kind).name}-{sender}") for sender, kind in SCHEMAS]
 NO_CODES = {"tls-server-end-point", "scram-sha-256"}
 """Words with hyphens that are not codes of errors."""
+FINGERPRINT = "sha256:" + urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 
 
 def body_section(sender: Side, kind: int) -> str:
@@ -118,6 +122,13 @@ def test_every_example_of_a_body_is_whole_and_can_be_read(sender: Side, kind: in
     body: Body = bodies.decode(sender, kind, msgspec.json.encode(example))
     # Written out again it is the same: no field is missing, none is one that the code passes over.
     assert msgspec.json.decode(bodies.encode(body)) == example
+
+
+def test_the_example_of_an_invitation_is_the_one_that_is_described() -> None:
+    (block,) = (block for block in blocks(TEXT) if block.about == "invitation")
+    code = Code.read(block.text)
+    assert code.address == Address("tls", "school.example", 7862, "Вадим", FINGERPRINT)
+    assert bytes(code.secret) == bytes(range(0xB0, 0xC0))
 
 
 def test_every_code_that_is_named_exists() -> None:

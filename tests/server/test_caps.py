@@ -121,6 +121,15 @@ def test_registrations_are_counted_by_source_and_begin_again_after_an_hour() -> 
     assert [caps.admit("192.0.2.1", now) for now in (3649, 3650, 3650, 3651)] == [1, 0, 0, 3599]
 
 
+def test_a_registration_that_is_forgiven_makes_room_once_and_never_below_nothing() -> None:
+    caps = RegistrationCaps(1, 100)
+    assert [caps.admit("192.0.2.1", 0), caps.admit("192.0.2.1", 0)] == [0, 3600]
+    caps.forgive("192.0.2.1")
+    caps.forgive("192.0.2.1")
+    caps.forgive("192.0.2.2")
+    assert [caps.admit("192.0.2.1", 0), caps.admit("192.0.2.1", 0)] == [0, 3600]
+
+
 def test_an_ipv6_64_is_one_source_of_registrations() -> None:
     caps = RegistrationCaps(1, 100)
     waits = [caps.admit(address, 0) for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")]

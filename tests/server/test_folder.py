@@ -4,10 +4,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from antiphon.address import Address
 from antiphon.errors import FolderUnsafe, FolderUnusable, KeyRingUnusable
 from antiphon.files import write_atomically
 from antiphon.server import folder as folder_module
@@ -269,3 +271,22 @@ def test_what_is_no_last_port_is_ignored(folder: DataFolder, content: bytes) -> 
 def test_a_last_port_that_cannot_be_written_stops_nothing(folder: DataFolder, no_room: None) -> None:
     folder.last_port = 7863
     assert folder.last_port is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "2001:db8::7", "школа.рф"])
+def test_the_last_address_is_remembered_without_its_fingerprint(folder: DataFolder, host: str) -> None:
+    assert folder.last_address is None
+    address = Address("tls", host, 7863)
+    folder.last_address = replace(address, fingerprint="sha256:" + "A" * 43)
+    assert DataFolder.open(folder.path).last_address == address
+
+
+@pytest.mark.parametrize("content", [b"", b"://", b"http://x", b"tls://a b", b"tls://a:0", b"\xff"])
+def test_what_is_no_last_address_is_ignored(folder: DataFolder, content: bytes) -> None:
+    folder.write_private("address", content)
+    assert folder.last_address is None
+
+
+def test_a_last_address_that_cannot_be_written_stops_nothing(folder: DataFolder, no_room: None) -> None:
+    folder.last_address = Address("tls", "localhost", 7863)
+    assert folder.last_address is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.store.contracts import Accounts, Clients, Sessions, Store
+from antiphon.store.contracts import Accounts, Clients, Invitations, Sessions, Store
 from antiphon.store.opening import open_store
 
 STORES = {"sqlite": "sqlite", "files": "files:{folder}"}
@@ -27,6 +27,11 @@ def accounts(store: Store) -> Accounts:
 @pytest.fixture
 def clients(store: Store) -> Clients:
     return store.clients
+
+
+@pytest.fixture
+def invitations(store: Store) -> Invitations:
+    return store.invitations
 
 
 @pytest.fixture

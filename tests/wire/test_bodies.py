@@ -17,6 +17,7 @@ from antiphon.wire.bodies import (
     Body,
     ChallengeAnswer,
     ChangePassword,
+    Identify,
     Register,
     Resume,
 )
@@ -171,6 +172,8 @@ def test_any_change_of_a_good_body_gives_a_body_or_bodyinvalid(
         (CREDENTIAL, "SSSS"),
         (CREDENTIAL, "KKKK"),
         (Register(name="ann", credential=CREDENTIAL), "KKKK"),
+        (Register(name="ann", credential=CREDENTIAL, invitation=b"I" * 16), "IIII"),
+        (Identify(name="ann", invitation=b"I" * 16), "IIII"),
         (WELCOME, "TTTT"),
         (ChallengeAnswer(data=b"c=biws,p=proof"), "proof"),
         (ChangePassword(data=b"c=biws,p=proof"), "proof"),

@@ -67,7 +67,12 @@ def invite(
     /,
     *,
     source: Annotated[
-        str | None, Parameter(name="--from", help="File with a name a line, # for remarks; - for standard input.")
+        str | None,
+        Parameter(
+            name="--from",
+            help="File with a name a line, # for remarks; - for standard input.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
     lifetime: Annotated[
         str, Parameter(name="--for", help="How long the code is good: minutes, hours, days or weeks (m, h, d, w).")

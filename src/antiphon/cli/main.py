@@ -27,8 +27,7 @@ app = App(
     "demo       a server and a client on it, as one command\n"
     "accounts   who may sign in: add, list, show, disable, enable, remove, password, rename, rekey\n"
     "sessions   who is signed in, and an end to it: list, revoke\n"
-    "invite     let people register with a code that holds all they need\n"
-    "invitations  who is invited: list, revoke\n\n"
+    "invite     a code with which one person registers; invitations lists and revokes them\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]): --config names it. Flags win over variables, variables over the file.",
 )

@@ -16,7 +16,7 @@ from antiphon.server.caps import TABLE_SIZE, RegistrationCaps
 from antiphon.store.contracts import Invitations, check_invitation
 
 WRONG_MOST = 100
-"""Wrong invitations in an hour from one source; 128 bits are not guessed, but nobody need try for ever."""
+"""Unknown secrets in an hour from one source; 128 bits are not guessed, but nobody need try for ever."""
 
 
 class Invited:
@@ -41,7 +41,7 @@ class Invited:
 
     @contextlib.contextmanager
     def looking(self, secret: bytes, host: str) -> Iterator[bytes]:
-        """Give the hash by which to look the secret up; a block that refuses it counts against `host`.
+        """Give the hash by which to look the secret up; a block that does not know it counts against `host`.
 
         Raises:
             TryLater: too many from there were wrong.
@@ -53,8 +53,8 @@ class Invited:
         wrong = False
         try:
             yield fingerprint(Secret(secret), self._key)
-        except InvitationRefused:
-            wrong = True
+        except InvitationRefused as error:
+            wrong = type(error) is InvitationRefused  # of the others the secret was known: they are no guesses
             raise
         finally:
             if not wrong:

@@ -7,8 +7,10 @@ the question asked, and the server dialled again.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from antiphon.address import Address
 from antiphon.blocklist import common_passwords
@@ -19,7 +21,9 @@ from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import (
     HostUnknown,
     InputMissing,
+    InvitationUsed,
     KnownServersUnusable,
+    NameTaken,
     NameUnknown,
     PasswordNotAsked,
     PortInvalid,
@@ -28,6 +32,7 @@ from antiphon.errors import (
     ServerKeyUnknown,
     SignInRefused,
     TooManyFailures,
+    TryLater,
     UsageError,
 )
 from antiphon.identity.invitations import Code, Secret, read_place
@@ -40,6 +45,8 @@ from antiphon.terminal.invited import check_name, lets_in, tell_closed
 from antiphon.terminal.naming import Naming, ask_name
 from antiphon.terminal.newpassword import new_password
 from antiphon.wire.bodies import Hello, Welcome
+
+Result = TypeVar("Result")
 
 TRIES = 3
 """How often a person may mistype the password before the program gives up."""
@@ -77,6 +84,8 @@ class Entry:
         self._new = False
         self.naming: Naming | None = None
         """Where the server goes by the name that is given: the dialogue about it."""
+        self._uncertain = False
+        """The server was asked to keep the name, and does not know whether it has."""
         self._stranger = True
         """The server is one that this client has not met."""
         if place is not None:
@@ -93,7 +102,7 @@ class Entry:
             if hello.access in ("identify", "anyone"):
                 return await self._enter_unproved(hello)
             await self._find_name()
-            await self._find_out_whether_new()
+            await self._patiently(self._find_out_whether_new)
             return await self._prove()
 
     async def enter_anew(self, wrong: str) -> Entered:
@@ -206,8 +215,8 @@ class Entry:
         assert self._name is not None
         console, settings = self._console, self._settings
         dialled = await self._reach()
+        sign_in = SignIn(dialled.connection, console.language, settings.timeout)
         if self._invitation is not None:
-            sign_in = SignIn(dialled.connection, console.language, settings.timeout)
             self._new = await lets_in(console, sign_in, self._name, self._invitation)
             return
         if not dialled.hello.registration:
@@ -215,7 +224,6 @@ class Entry:
                 raise RegistrationClosed
             return
         if settings.register or console.can_ask:
-            sign_in = SignIn(dialled.connection, console.language, settings.timeout)
             self._new = bool((await sign_in.identify(self._name)).free)
         if self._new and not settings.register and not console.can_ask:
             raise NameUnknown(name=self._name)
@@ -252,7 +260,7 @@ class Entry:
             asked = self._password is None
             password = self._password or await self._ask_password()
             try:
-                return await self._sign_in_patiently(password)
+                return await self._patiently(partial(self._sign_in, password))
             except TooManyFailures as error:  # the password was not tried: no try is lost
                 if not asked:
                     raise
@@ -265,12 +273,12 @@ class Entry:
                 self._console.tell_error(error)
                 await self._hang_up()
 
-    async def _sign_in_patiently(self, password: Password) -> Entered:
-        """Sign in; where the server asks for a short pause, say so, wait and try again."""
+    async def _patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """Do a step; where the server asks for a short pause, say so, wait and try again."""
         for _ in range(PAUSES):
             try:
-                return await self._sign_in(password)
-            except TooManyFailures as error:
+                return await step()
+            except (TooManyFailures, TryLater) as error:
                 if error.wait > LONGEST_PAUSE:
                     raise
                 gettext = self._console.translations.gettext
@@ -278,7 +286,7 @@ class Entry:
                 self._console.tell(gettext("Trying again by itself in {wait} s.").format(wait=f"{error.wait:g}"))
                 await self._hang_up()
                 await asyncio.sleep(error.wait)
-        return await self._sign_in(password)
+        return await step()
 
     async def _sign_in(self, password: Password) -> Entered:
         assert self._address is not None
@@ -288,7 +296,7 @@ class Entry:
         sign_in = SignIn(dialled.connection, console.language, self._settings.timeout)
         if self._new:
             check(password.text, dialled.hello.password_minimum, name=self._name, common=common_passwords())
-            await sign_in.register(self._name, password, self._invitation)
+            await self._register(sign_in, self._name, password)
             self._new = False
             console.tell(_("The password is kept. Now you sign in with it."))
             self._password = password
@@ -321,6 +329,16 @@ class Entry:
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
             self._remember(dialled.fingerprint)
         return Entered(dialled.connection, welcome, password)
+
+    async def _register(self, sign_in: SignIn, name: str, password: Password) -> None:
+        try:
+            await sign_in.register(name, password, self._invitation)
+        except TryLater:
+            self._uncertain = True
+            raise
+        except (NameTaken, InvitationUsed):
+            if not self._uncertain:
+                raise  # else it may have been we: the password will show
 
 
 def read_port(text: str, lowest: int = 1) -> int:

@@ -88,13 +88,11 @@ class FilesInvitations(Part):
         That comes behind the account: a crash between the two leaves an invitation to a name that is taken, and
         not a person who has neither.
         """
-        rows = self._sheet.rows()
-        self._sheet.write(
-            [
-                replace(row, used_at=at, used_from=address) if row.fingerprint == fingerprint else row
-                for row in rows
-            ]
-        )
+
+        def noted(row: InvitationRow) -> InvitationRow:
+            return replace(row, used_at=at, used_from=address) if row.fingerprint == fingerprint else row
+
+        self._sheet.write([noted(row) for row in self._sheet.rows()])
 
     async def invite(
         self, fingerprint: bytes, name: Name, at: datetime, expires_at: datetime, by: str

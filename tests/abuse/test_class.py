@@ -1,0 +1,58 @@
+"""A class: thirty real clients from one address, each with an invitation, at once (issue 3, part 11)."""
+
+import re
+import subprocess
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from support.inviting import invite
+from support.processes import ANTIPHON, PASSWORD, ServerProcess, clean_environment, killed_at_end, run_antiphon
+
+PATIENT = ("--handshake-seconds", "60", "--first-frame-seconds", "60", "--entry-seconds", "60")
+"""Here thirty clients hash on two cores, and a class has a machine for each: nobody is cut for that."""
+PUPILS = [f"pupil{number}" for number in range(30)]
+
+
+def test_thirty_people_with_thirty_invitations_are_all_in_and_one_without_is_not(tmp_path: Path) -> None:
+    (tmp_path / "password.txt").write_text(f"{PASSWORD}\n")
+    with ServerProcess(tmp_path / "data", "--registration", "closed", *PATIENT) as server, ExitStack() as people:
+        clients = {}
+        for name, code in zip(PUPILS, invite(server.folder, *PUPILS, address=server.address), strict=True):
+            home = tmp_path / name
+            home.mkdir()
+            client = subprocess.Popen(
+                [
+                    ANTIPHON,
+                    "connect",
+                    "--password-file",
+                    tmp_path / "password.txt",
+                    "--no-input",
+                    "--timeout",
+                    "60",
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=clean_environment(home, ANTIPHON_INVITATION=code.written()),
+                text=True,
+                bufsize=1,
+            )
+            clients[name] = people.enter_context(killed_at_end(client))
+        for name, client in clients.items():  # each stays in until all are: none makes room for another
+            assert client.stdin is not None
+            assert client.stdout is not None
+            with suppress(BrokenPipeError):  # it has gone, and says why
+                client.stdin.write(f"{name} is in\n")
+            said = client.stdout.readline()
+            assert said == f"{name} is in\n", client.stderr and client.stderr.read()
+        for client in clients.values():
+            _, errors = client.communicate()
+            assert client.returncode == 0, errors
+        alone = run_antiphon(
+            "connect", str(server.address), "--register", "--name", "late", home=tmp_path,
+            ANTIPHON_PASSWORD=PASSWORD,
+        )  # fmt: skip
+        assert alone.returncode == 4
+        assert alone.stderr.startswith("This server does not take new names.")
+        assert set(re.findall(r' signed-in name="(\w+)"', server.log)) == set(PUPILS)
+        assert 'registered name="late"' not in server.log
