@@ -23,6 +23,7 @@ _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _LOCKED = Problem(N_("another process keeps it locked"))
 _LINK = Problem(N_("is a symbolic link"))
 _PROBLEMS = {
+    errno.ENOENT: Problem(N_("there is no such file")),
     errno.ENOSPC: Problem(N_("the disk is full")),
     errno.EDQUOT: Problem(N_("the disk is full")),
     errno.EACCES: Problem(N_("it is not yours to use")),

@@ -30,6 +30,8 @@ Account = Annotated[str, Parameter(help="The account's name.")]
 
 app = App(name="accounts", help="Who may sign in.", help_format="plaintext")
 app.command(rekey_accounts, name="rekey")
+app.command("antiphon.cli.imports:import_accounts", name="import")
+app.command("antiphon.cli.exports:export_accounts", name="export")
 
 
 @app.command
@@ -173,13 +175,14 @@ async def _ask(console: Console, minimum: int, name: str) -> Password:
 async def _list(place: Place, console: Console) -> int:
     _ = console.translations.gettext
     async with opened(place) as here:
-        rows = [_told(overview) for overview in await here.store.accounts.overviews()]
+        rows = [told(overview) for overview in await here.store.accounts.overviews()]
     headings = {
         "name": _("Name"),
         "disabled": _("Disabled"),
         "visited_at": _("Last visit"),
         "visited_from": _("From"),
         "refusals": _("Refused since"),
+        "expires_at": _("Expires"),
     }
     show(place, rows, headings)
     return 0
@@ -190,7 +193,7 @@ async def _show(place: Place, console: Console, name: str) -> int:
     async with opened(place) as here:
         account = await here.account(name)
         overviews = await here.store.accounts.overviews()
-        record = next(_told(overview) for overview in overviews if overview.id == account.id)
+        record = next(told(overview) for overview in overviews if overview.id == account.id)
         record["sessions"] = await sessions_of(here, account.id)
     if place.json:
         tell(console, place, record)
@@ -306,7 +309,8 @@ def _verifier(password: Password) -> Verifier:
     return make_verifier(password, os.urandom(SALT_SIZE), ITERATIONS)
 
 
-def _told(overview: Overview) -> Record:
+def told(overview: Overview) -> Record:
+    """Return what the commands tell of an account."""
     return {
         "name": overview.name,
         "disabled": overview.disabled,

@@ -9,6 +9,8 @@ from base64 import b64encode
 from typing import TypeVar
 
 from antiphon.client.connection import ClientConnection
+from antiphon.client.dial import Dialled
+from antiphon.client.trust import Standing
 from antiphon.errors import InvitationRefused, MechanismUnsupported, ProtocolError, TimedOut
 from antiphon.identity.invitations import Secret
 from antiphon.identity.passwords import Password
@@ -119,6 +121,16 @@ class SignIn:
 
     async def _ask(self, kind: Kind, body: Body, *, token: bytes = b"") -> Body:
         return await ask_within(self._timeout, self._connection, kind, body, token=token)
+
+
+def takes_old_forms(dialled: Dialled) -> bool:
+    """Return whether a password that was refused there may be proved as one of its `legacy.old_forms`.
+
+    Each form takes a connection of its own: the third refusal would be the end of one that they share. Where
+    nothing speaks for the server's key but the proof to come, none is tried: whoever has the old system's file
+    could give that proof.
+    """
+    return dialled.hello.imports and dialled.standing is not Standing.UNKNOWN
 
 
 async def make_credential(connection: ClientConnection, password: Password) -> Credential:

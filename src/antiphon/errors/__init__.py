@@ -8,7 +8,7 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
-    │   ├── StoreUnusable, StoreTaken, RowInvalid
+    │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
     │       KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, CertificateUnusable, ServiceInvalid
@@ -98,8 +98,10 @@ from antiphon.errors.usage import (
     CertificateUnusable,
     CredentialUnreadable,
     ExposureRefused,
+    FileUnusable,
     FolderUnsafe,
     FolderUnusable,
+    ImportRefused,
     InputMissing,
     InvitationInvalid,
     InvitationUnknown,
@@ -139,12 +141,14 @@ __all__ = [
     "CredentialUnreadable",
     "ExposureRefused",
     "Fault",
+    "FileUnusable",
     "FolderUnsafe",
     "FolderUnusable",
     "FrameInvalid",
     "FrameTooLarge",
     "FrameUnexpected",
     "HostUnknown",
+    "ImportRefused",
     "InputMissing",
     "InvitationExpired",
     "InvitationForAnother",

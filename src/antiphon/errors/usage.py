@@ -167,6 +167,24 @@ class RowInvalid(UsageError):
     hint = N_("Mend that line, or put back a backup of the file; until then nothing in it is changed.")
 
 
+class FileUnusable(UsageError):
+    """A file that an operator named cannot be read or written."""
+
+    code = "file-unusable"
+    blame = "operator"
+    sentence = N_("{path} cannot be used: {problem}.")
+    hint = N_("Name another file.")
+
+
+class ImportRefused(UsageError):
+    """A file to be imported holds lines that cannot be read; nothing of it was taken."""
+
+    code = "import-refused"
+    blame = "operator"
+    sentence = N_("Nothing was imported: lines of {path} that cannot be read: {count}.")
+    hint = N_("Mend them, or say --skip-broken to import the others.")
+
+
 class KnownServersUnusable(UsageError):
     """The client's file of server keys cannot be read or written."""
 

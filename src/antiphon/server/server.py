@@ -25,6 +25,7 @@ from antiphon.server.credentials import check_ring
 from antiphon.server.dialogues import Dialogues
 from antiphon.server.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.server.follower import Follower
+from antiphon.server.imports import Imports
 from antiphon.server.invited import Invited
 from antiphon.server.ports import Listening, is_loopback, listen
 from antiphon.server.sessions import HELD_EVERY, SessionKeeper
@@ -172,6 +173,8 @@ class Server:
             random=os.urandom,
         )
         sessions.told = partial(self._context.dialogues.revoked, self._context)
+        imports = Imports(self._context, self._hello(mechanism))
+        await imports.look()
         loop = asyncio.get_running_loop()
         self._acceptors = [
             loop.create_task(Acceptor(self._context, listener, self._certificate).run())
@@ -180,6 +183,7 @@ class Server:
         self._beside = [
             loop.create_task(self._tick()),
             loop.create_task(Follower(sessions, log).run()),
+            loop.create_task(imports.run()),
         ]
 
     def _listen(self, folder: DataFolder, log: ServerLog) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import math
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import datetime
 from gettext import NullTranslations
 from typing import NamedTuple
 
@@ -219,7 +220,7 @@ class SignIn:
             # Counted before it is looked at: of guesses that come at once, none is free.
             await self._context.throttle.attempt(proof.key, self._host)
             signature = proof.exchange.verify(answer.data)
-            account = _allowed_in(proof.account)
+            account = _allowed_in(proof.account, self._context.clock())
             await self._context.throttle.succeeded(account.key, self._host)
             return await self._admit(account, signature)
         except (SignInRefused, TooManyFailures, NameLocked) as error:
@@ -285,9 +286,9 @@ async def count_refusal(context: ServerContext, account: Account) -> None:
         context.log.exception("store-failed", code=error.code, name=account.display)
 
 
-def _allowed_in(account: Account | None) -> Account:
-    """Return the account, now that its password is proved; a disabled one looks like a wrong password."""
-    if account is None or account.disabled:
+def _allowed_in(account: Account | None, at: datetime) -> Account:
+    """Return the account, now that its password is proved; one disabled or expired looks like a wrong password."""
+    if account is None or account.disabled or (account.expires_at is not None and account.expires_at <= at):
         raise SignInRefused
     return account
 

@@ -16,7 +16,7 @@ from antiphon.address import Address
 from antiphon.blocklist import common_passwords
 from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled, dial
-from antiphon.client.signin import SignIn
+from antiphon.client.signin import SignIn, takes_old_forms
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import (
     HostUnknown,
@@ -25,6 +25,7 @@ from antiphon.errors import (
     KnownServersUnusable,
     NameTaken,
     NameUnknown,
+    PasswordInvalid,
     PasswordNotAsked,
     PortInvalid,
     Problem,
@@ -36,6 +37,7 @@ from antiphon.errors import (
     UsageError,
 )
 from antiphon.identity.invitations import Code, Secret, read_place
+from antiphon.identity.legacy import old_forms
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
@@ -63,7 +65,7 @@ class Entered:
     connection: ClientConnection
     welcome: Welcome
     password: Password | None
-    """The one that was proved, if any: where it must be changed, nobody types it twice."""
+    """The one that was proved, if any, in the form in which the server knows it: an old system's by its digest."""
 
 
 class Entry:
@@ -82,6 +84,8 @@ class Entry:
         self._password = password
         self._dialled: Dialled | None = None
         self._new = False
+        self._forms: dict[Password, list[Password]] = {}
+        """Of each password given, the forms that were not refused yet: none is counted twice."""
         self.naming: Naming | None = None
         """Where the server goes by the name that is given: the dialogue about it."""
         self._uncertain = False
@@ -260,7 +264,7 @@ class Entry:
             asked = self._password is None
             password = self._password or await self._ask_password()
             try:
-                return await self._patiently(partial(self._sign_in, password))
+                return await self._sign_in_somehow(password)
             except TooManyFailures as error:  # the password was not tried: no try is lost
                 if not asked:
                     raise
@@ -271,6 +275,21 @@ class Entry:
                     raise
                 tries += 1
                 self._console.tell_error(error)
+                await self._hang_up()
+
+    async def _sign_in_somehow(self, password: Password) -> Entered:
+        """Sign in; a password that is refused may be an old system's: then its other forms are tried too."""
+        forms = [password] if self._new else self._forms.setdefault(password, [password, *old_forms(password)])
+        while True:
+            takes_old = takes_old_forms(await self._reach())
+            if forms[0] != password and not takes_old:
+                raise SignInRefused
+            try:
+                return await self._patiently(partial(self._sign_in, forms[0]))
+            except (SignInRefused, PasswordInvalid):  # what SCRAM cannot use as a password may have a digest
+                if not takes_old or len(forms) == 1:
+                    raise
+                del forms[0]
                 await self._hang_up()
 
     async def _patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
