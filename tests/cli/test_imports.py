@@ -1,0 +1,340 @@
+"""`antiphon accounts import`: what it makes of files, what it leaves, and that nothing is half done."""
+
+import io
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.cli import imports
+from antiphon.identity.legacy import read_names
+from antiphon.identity.names import Name, prepare
+from antiphon.identity.passwords import Password
+from antiphon.identity.scram import Verifier
+from antiphon.store.contracts import Client
+from antiphon.store.sql import open_sqlite
+from antiphon.wire.bodies import SCRAM_SHA_256, Welcome
+from support.commands import Done, Operator
+from support.imports import digest
+from support.serving import serving
+from support.terminal import Terminal
+
+HASH = digest("cat")
+ADVICE = "Mend them, or say --skip-broken to import the others."
+
+
+class Here(Operator):
+    """A folder with an operator in it, whose server's data is in `data`."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        super().__init__(folder / "data", capture)
+        self.folder = folder
+
+    def write(self, text: str | bytes, name: str = "clients.csv") -> Path:
+        path = self.folder / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def bring(self, *arguments: str | Path) -> Done:
+        return self.run("accounts", "import", *arguments)
+
+    def told(self, *arguments: str | Path) -> Any:
+        done = self.bring(*arguments, "--json")
+        assert (done.code, done.err) == (0, "")
+        return json.loads(done.out)
+
+    def names(self) -> list[str]:
+        return [account["name"] for account in self.accounts()]
+
+    def left(self) -> bytes:
+        """Return all that stands in the data folder."""
+        return b"".join(path.read_bytes() for path in sorted(self.data.rglob("*")))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LANGUAGE", "en")
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path, capsys)
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash nothing: for what is not about signing in."""
+
+    def verifier(password: Password, salt: bytes, iterations: int) -> Verifier:
+        return Verifier(salt, iterations, bytes(32), bytes(32))
+
+    monkeypatch.setattr(imports, "make_verifier", verifier)
+
+
+# --- what becomes an account --------------------------------------------------------------------------------
+
+
+def test_an_imported_account_signs_in_with_the_digest_and_has_to_choose_a_password(here: Here) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    done = here.bring(here.write(f"Аня;{HASH}\n"))
+    assert (done.code, done.out) == (0, "")
+    assert done.err.splitlines()[0] == "Imported: 1."
+    (account,) = here.accounts()
+    assert (account["name"], account["must_change"], account["registered_from"]) == ("Аня", True, "import")
+    expires_at = datetime.fromisoformat(account["expires_at"])
+    assert before <= expires_at - timedelta(days=14) <= datetime.now(UTC)
+    assert f"Until {expires_at:%Y-%m-%d %H:%M} UTC they sign in with their old passwords" in done.err
+    assert "Delete the old system's file" in done.err
+    with serving(here.data, plain=True) as server, server.client() as client:
+        assert client.hello().imports
+        assert isinstance(client.authenticate("аня", HASH), Welcome)
+
+
+def test_no_digest_is_left_in_the_data_or_the_log(here: Here) -> None:
+    here.bring(here.write(f"ann;{HASH}\n{digest('bob')};{HASH}\nzoe;$apr1$salt${HASH}\n"))
+    for form in (HASH.encode(), HASH.upper().encode(), bytes.fromhex(HASH)):
+        assert form not in here.left()
+
+
+@pytest.mark.usefixtures("cheap")
+def test_each_account_is_a_record_of_the_log(here: Here) -> None:
+    here.bring(here.write(f"ann;{HASH}\nbob;{HASH}\n"))
+    (expires_at,) = {account["expires_at"] for account in here.accounts()}
+    assert [line.partition(" by=")[0] for line in here.log()] == [
+        'account-imported name="ann"',
+        'account-imported name="bob"',
+    ]
+    assert all(line.endswith(f' expires_at="{expires_at}"') for line in here.log())
+
+
+@pytest.mark.usefixtures("cheap")
+def test_to_import_again_changes_nothing(here: Here) -> None:
+    file = here.write(f"ann;{HASH}\n")
+    assert here.told(file)["imported"] == ["ann"]
+    before = here.accounts()
+    file.write_text(f"ANN;{digest('dog')}\nbob;{HASH}\n")
+    again = here.bring(file)
+    assert again.err.splitlines()[:2] == [
+        f"{file}, line 1: this name has an account already, which is left as it is.",
+        "Imported: 1.",
+    ]
+    assert here.accounts()[0] == before[0]
+    told = here.told(file)
+    assert (told["imported"], told["existing"], told["expires_at"]) == ([], ["ANN", "bob"], None)
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_name_that_is_registered_meanwhile_is_left_alone(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = imports._hash
+
+    async def meanwhile(*arguments: Any) -> dict[str, Verifier]:
+        store = await open_sqlite(here.data)
+        await store.accounts.register(prepare("bob"), lambda _: b"", SCRAM_SHA_256, datetime.now(UTC), "::1")
+        await store.close()
+        return await real(*arguments)
+
+    monkeypatch.setattr(imports, "_hash", meanwhile)
+    told = here.told(here.write(f"ann;{HASH}\nbob;{HASH}\n"))
+    assert (told["imported"], told["existing"]) == (["ann"], ["bob"])
+
+
+@pytest.mark.usefixtures("cheap")
+def test_rows_come_from_standard_input(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.write("zoe 10.0.0.1", "clients.txt")  # beside nothing
+    given = f"ann;{HASH}\n{digest('10.0.0.1')};{HASH}\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+    assert here.told("-")["imported"] == ["ann"]
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("cheap")
+def test_names_come_from_the_list_beside_the_file_or_from_the_one_that_is_named(here: Here) -> None:
+    file = here.write(f"{digest('10.0.0.1')};{HASH}\n")
+    done = here.bring(file, "--dry-run")
+    assert f"{file}, line 1: no name is known for it.\nGive the names " in done.err
+    here.write("Vadim10.0.0.1\n", "clients.txt")
+    other = here.write("Аня 10.0.0.1\nэто не имя\n", "other.txt")
+    assert here.told(file)["imported"] == ["Vadim"]
+    told = here.told(file, "--names", other)
+    assert told["imported"] == ["Аня"]
+    assert [(line["line"], line["why"]) for line in told["names_lines"]] == [(2, "broken")]
+    assert f"{other}, line 2: it is neither a name nor" in here.bring(file, "--names", other).err
+
+
+def test_a_list_of_names_alone_is_told_from_a_file_with_passwords(here: Here) -> None:
+    done = here.bring(here.write("Vadim10.0.0.1\nbob 10.0.0.2\n", "clients.txt"))
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "holds names and addresses, and no passwords: it is what --names takes" in done.err
+    assert not here.data.exists()
+
+
+class Clients:
+    """`contracts.Clients` in memory, as far as it is needed."""
+
+    def __init__(self) -> None:
+        self.kept: list[Client] = []
+
+    async def at(self, address: str) -> list[Client]:
+        return [client for client in self.kept if client.address == address]
+
+    async def visited(self, address: str, name: Name, at: datetime, most: int) -> None:
+        self.kept.append(Client(address=address, display=name.display, key=name.key, first_at=at, visited_at=at))
+
+
+async def test_a_list_of_names_can_be_kept_by_address_and_what_is_there_stays() -> None:
+    known = read_names("Vadim10.0.0.1\nАня ::1\nann\n".encode()).known
+    clients: Any = Clients()
+    early = datetime(2026, 3, 1, tzinfo=UTC)
+    for at in (early, datetime.now(UTC)):
+        await imports.keep_clients(clients, known, at, 8)
+    assert [(client.address, client.display, client.first_at) for client in clients.kept] == [
+        ("10.0.0.1", "Vadim", early),
+        ("::1", "Аня", early),
+    ]
+
+
+# --- what does not become an account ------------------------------------------------------------------------
+
+
+def test_with_a_broken_line_nothing_is_imported_and_each_is_listed(here: Here) -> None:
+    file = here.write(f"ann;{HASH}\nbob;secret word\n\ntwo words;{HASH}\n")
+    done = here.bring(file)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        f"{file}, line 2: its second field is no MD5: 32 hexadecimal digits.",
+        f"{file}, line 4: “two words” cannot be a name: it contains a space.",
+        f"Nothing was imported: lines of {file} that cannot be read: 2. {ADVICE}",
+    ]
+    assert not here.data.exists()
+    told = here.bring(file, "--json")
+    assert told.code == 2
+    assert [(line["line"], line["why"]) for line in json.loads(told.out)["lines"]] == [
+        (2, "broken"),
+        (3, "empty"),
+        (4, "broken"),
+    ]
+
+
+@pytest.mark.usefixtures("cheap")
+def test_the_others_are_imported_if_told_so(here: Here) -> None:
+    file = here.write(f"ann;{HASH}\nbob;secret\nzoe;{'ab' * 20}\n")
+    done = here.bring(file, "--skip-broken")
+    assert done.code == 0
+    assert done.err.splitlines()[:3] == [
+        f"{file}, line 2: its second field is no MD5: 32 hexadecimal digits.",
+        f"{file}, line 3: passwords of the kind SHA-1 are not supported.",
+        "Imported: 1.",
+    ]
+    assert here.names() == ["ann"]
+
+
+def test_more_lines_than_anybody_reads_are_counted(here: Here) -> None:
+    done = here.bring(here.write("ann;secret\n" * 30 + "zoe;secret\n" * 30))
+    assert len(done.err.splitlines()) == imports.TOLD_MOST + 2
+    assert "Further lines of which there is something to say: 40; --json tells all." in done.err
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_dry_run_tells_the_same_and_changes_nothing(here: Here) -> None:
+    file = here.write(f"ann;{HASH}\nzoe;{HASH}\nbob;$1$x$y\n")
+    done = here.bring(file, "--dry-run")
+    assert (done.code, done.err.splitlines()) == (
+        0,
+        [
+            f"{file}, line 3: passwords of the kind $1$ are not supported.",
+            "To be imported: 2. Nothing was changed.",
+        ],
+    )
+    assert not here.data.exists()
+    here.bring(here.write(f"zoe;{HASH}\n", "first.csv"))
+    before = here.accounts(), (here.data / "server.log").read_bytes()
+    told = here.told(file, "--dry-run")
+    assert (told["dry_run"], told["imported"], told["existing"]) == (True, ["ann"], ["zoe"])
+    assert (here.accounts(), (here.data / "server.log").read_bytes()) == before
+
+
+# --- what cannot be read ------------------------------------------------------------------------------------
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def too_large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(imports.FILE_MOST + 1)
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def nothing(path: Path) -> None:
+    pass
+
+
+def zeros(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (fifo, "it is not a plain file"),
+        (zeros, "it is not a plain file"),
+        (too_large, f"it has more than {imports.FILE_MOST} bytes"),
+        (folder, "it is a folder"),
+        (nothing, "there is no such file"),
+    ],
+)
+def test_what_is_no_plain_file_of_a_bearable_size_is_refused(
+    here: Here, make: Callable[[Path], None], problem: str
+) -> None:
+    path = here.folder / "rows"
+    make(path)
+    good = here.write(f"ann;{HASH}\n")
+    for arguments in ([path], [good, "--names", path]):
+        done = here.bring(*arguments)
+        assert done == (2, "", f"{path} cannot be used: {problem}. Name another file.\n")
+    assert not here.data.exists()
+
+
+def test_standard_input_has_the_same_limit(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = io.BytesIO(bytes(imports.FILE_MOST + 1))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+    assert "it has more than" in here.bring("-").err
+
+
+def test_an_import_that_cannot_be_logged_is_not_done(here: Here) -> None:
+    assert here.bring(here.write(f"ann;{HASH}\n"), "--log", here.folder).code == 2
+    assert here.names() == []
+
+
+def test_on_a_terminal_the_progress_is_shown(here: Here) -> None:
+    file = here.write(f"ann;{HASH}\n")
+    with Terminal("accounts", "import", file, "--data", here.data, home=here.folder) as terminal:
+        terminal.shows("Hashing passwords", "Imported: 1.")
+        assert terminal.ends() == 0
+
+
+def test_two_are_hashed_at_a_time(monkeypatch: pytest.MonkeyPatch, here: Here) -> None:
+    pair, lock, at_once = threading.Barrier(2, timeout=30), threading.Lock(), [0]
+
+    def meeting(password: Password, salt: bytes, iterations: int) -> Verifier:
+        with lock:
+            at_once.append(at_once[-1] + 1)
+        pair.wait()
+        with lock:
+            at_once.append(at_once[-1] - 1)
+        return Verifier(salt, iterations, bytes(32), bytes(32))
+
+    monkeypatch.setattr(imports, "make_verifier", meeting)
+    rows = "".join(f"user{number};{HASH}\n" for number in range(6))
+    assert len(here.told(here.write(rows))["imported"]) == 6
+    assert max(at_once) == 2
