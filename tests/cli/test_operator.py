@@ -303,7 +303,7 @@ def test_the_list_shows_who_is_there_and_who_was(tmp_path: Path) -> None:
 
 def test_the_JSON_has_the_fields_that_are_documented(tmp_path: Path) -> None:  # noqa: N802 - its name
     seed(tmp_path / "data")
-    acts = {
+    acts: dict[str, list[str | Path]] = {
         "accounts list": [],
         "sessions list": [],
         "accounts show": ["ann"],
@@ -317,7 +317,10 @@ def test_the_JSON_has_the_fields_that_are_documented(tmp_path: Path) -> None:  #
         "invite": ["zoe"],
         "invitations list": [],
         "invitations revoke": ["zoe"],
+        "accounts import": [tmp_path / "clients.csv"],
+        "accounts export": [tmp_path / "accounts.csv"],
     }
+    (tmp_path / "clients.csv").write_text(f"zoe;{'ab' * 16}\n")
     given = {}
     for command, words in acts.items():
         done = run_antiphon(

@@ -51,6 +51,11 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--for",
         "--public-address",
         "--all",
+        "--names",
+        "--dry-run",
+        "--skip-broken",
+        "--format",
+        "--secrets",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", document.read_text("utf-8")))
     assert named <= known
@@ -67,6 +72,11 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
             ["--password-file", "--password-minimum", "--data", "--store", "--log", "--json", *flags(Common)],
         ),
         ("accounts list", ["--data", "--json", *flags(Common)]),
+        (
+            "accounts import",
+            ["--names", "--dry-run", "--skip-broken", "--data", "--log", "--json", *flags(Common)],
+        ),
+        ("accounts export", ["--format", "--secrets", "--data", "--log", "--json", *flags(Common)]),
         ("accounts password", ["--data", "--log", "--json", *flags(Common)]),
         ("invite", ["--from", "--for", "--public-address", "--data", "--log", "--json", *flags(Common)]),
         ("sessions revoke", ["--account", "--all", "--data", "--log", "--json", *flags(Common)]),
