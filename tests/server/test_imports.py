@@ -50,7 +50,7 @@ def test_hello_says_while_the_server_runs_that_imports_have_come_and_gone(server
     accounts = server.server._context.accounts
     account = server.call(accounts.find("ann"))
     assert account
-    server.call(accounts.replace_credential(account.id, account.credential_type, b"new"))
+    server.call(accounts.replace_credential(account.id, account.credential_type, lambda _: b"new"))
     comes(server, remaining=False)
 
 

@@ -43,6 +43,7 @@ def enters(address: Address, home: Path, name: str, password: str, *, register: 
         entered = await Entry(Console("en", may_ask=False), settings, address, Password(password)).enter()
         assert entered.welcome.must_change
         await entered.connection.leave()
+        assert entered.password is not None
         return entered.password.text
 
     return asyncio.run(main())
