@@ -7,34 +7,15 @@ error that the server told, or with the loss of the connection.
 import asyncio
 from typing import Any, cast
 
-from antiphon.errors import (
-    AntiphonError,
-    ConnectionLost,
-    MessageTooLarge,
-    PeerSilent,
-    ServerStopping,
-    SessionEnded,
-    SessionReplaced,
-    from_wire,
-)
+from antiphon.client.manners import FAREWELLS, HANG_UP_SECONDS, beat_seconds, check_message
+from antiphon.errors import AntiphonError, ConnectionLost, PeerSilent, from_wire
 from antiphon.wire.bodies import Body, Bye, Error, Hello
 from antiphon.wire.conversation import ClientConversation, Control, Event
 from antiphon.wire.frames import Frame, Payload
 from antiphon.wire.kinds import Kind
 
-FAREWELLS: dict[str, type[AntiphonError]] = {
-    "drained": ServerStopping,
-    "replaced": SessionReplaced,
-    "revoked": SessionEnded,
-    "expired": SessionEnded,
-}
-"""What the server's last words mean for whoever is still waiting."""
 FAREWELL_SECONDS = 5.0
 """How long a goodbye waits for the server's, once everything is answered."""
-HANG_UP_SECONDS = 1.0
-"""How long TLS may take to say goodbye on a connection that nobody needs."""
-LEAST_BEAT = 0.05
-"""Seconds between two looks at the clock, at the least: a server may say that its heartbeat is 0."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -122,7 +103,7 @@ class ClientConnection(asyncio.Protocol):
         body = control.body
         if isinstance(body, Hello):
             self._hello.set_result(body)
-            self._pause = max(body.limits.heartbeat / 2, LEAST_BEAT)
+            self._pause = beat_seconds(body.limits)
             self._timer = self._loop.call_later(self._pause, self._beat)
         elif isinstance(body, Error):
             self._refused(control.id, from_wire(body.code, body.text, body.hint, body.wait))
@@ -205,13 +186,11 @@ class ClientConnection(asyncio.Protocol):
 
         Raises:
             MessageTooLarge: it was not sent: the server would have ended the connection.
+            NotText: it was not sent: UTF-8 cannot hold it.
             AntiphonError: there is no connection any more.
         """
         self._check_open()
-        size = len(message.encode()) if isinstance(message, str) else len(message)
-        limit = self._hello.result().limits.message
-        if size > limit:
-            raise MessageTooLarge(size=size, limit=limit)
+        check_message(message, self._hello.result().limits)
         id, data = self._conversation.message(message)
         answer: asyncio.Future[Payload | None] = self._loop.create_future()
         self._answers[id] = answer

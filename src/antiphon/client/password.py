@@ -6,7 +6,8 @@ Which passwords may be chosen says `identity.passwords.check`: whoever asks for 
 import asyncio
 
 from antiphon.client.connection import ClientConnection
-from antiphon.client.signin import ask_within, begin_exchange, expect, make_credential
+from antiphon.client.signin import ask_within
+from antiphon.client.steps import begin_exchange, expect, make_credential
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS
 from antiphon.wire.bodies import ChangePassword, PasswordAnswer
@@ -30,7 +31,8 @@ class PasswordChange:
             TooManyFailures, NameLocked: it was not tried.
             ServerUnproven: the server's signature is wrong; nothing it said counts.
         """
-        mechanism, exchange = await begin_exchange(self._connection, self._name, old)
+        hello = await self._connection.hello()
+        mechanism, exchange = begin_exchange(hello, self._connection.binding, self._name, old)
         challenge = await self._ask(ChangePassword(mechanism=mechanism, data=exchange.first()))
         answer = await asyncio.to_thread(exchange.answer, challenge or b"", ITERATIONS)
         signature = await self._ask(ChangePassword(data=answer))
@@ -42,7 +44,8 @@ class PasswordChange:
         Raises:
             SessionEnded: the account was disabled, or given another password, since the old one was proved.
         """
-        await self._ask(ChangePassword(credential=await make_credential(self._connection, new)))
+        scram = (await self._connection.hello()).scram
+        await self._ask(ChangePassword(credential=await asyncio.to_thread(make_credential, new, scram)))
 
     async def _ask(self, step: ChangePassword) -> bytes | None:
         body = await ask_within(self._timeout, self._connection, Kind.PASSWORD, step)

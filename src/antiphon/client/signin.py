@@ -4,38 +4,16 @@ What costs time (PBKDF2, a fifth of a second) runs on a thread, so that the even
 """
 
 import asyncio
-import secrets
-from base64 import b64encode
-from typing import TypeVar
 
 from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled
+from antiphon.client.steps import Authentication, expect, make_credential
 from antiphon.client.trust import Standing
-from antiphon.errors import InvitationRefused, MechanismUnsupported, ProtocolError, TimedOut
+from antiphon.errors import InvitationRefused, TimedOut
 from antiphon.identity.invitations import Secret
 from antiphon.identity.passwords import Password
-from antiphon.identity.scram import ITERATIONS, ClientExchange, make_verifier, mechanism_for
-from antiphon.wire.bodies import (
-    INVITATIONS,
-    Authenticate,
-    Body,
-    Challenge,
-    ChallengeAnswer,
-    Credential,
-    Identified,
-    Identify,
-    Register,
-    Resume,
-    Welcome,
-)
+from antiphon.wire.bodies import INVITATIONS, Body, Identified, Identify, Register, Resume, Welcome
 from antiphon.wire.kinds import Kind
-
-NONCE_SIZE = 24
-"""Bytes of the client's nonce: 192 bits."""
-LEAST_SALT, MOST_SALT = 16, 64
-"""Bytes of salt that an honest server may ask for."""
-
-Expected = TypeVar("Expected", bound=Body)
 
 
 class SignIn:
@@ -85,7 +63,8 @@ class SignIn:
             ProtocolError: the server asks for a salt that no honest one asks for.
         """
         await self._check_taken(invitation)
-        credential = await make_credential(self._connection, password)
+        scram = (await self._connection.hello()).scram
+        credential = await asyncio.to_thread(make_credential, password, scram)
         shown = None if invitation is None else bytes(invitation)
         body = Register(name=name, credential=credential, invitation=shown, language=self._language)
         return expect(await self._ask(Kind.REGISTER, body), Identified)
@@ -98,13 +77,11 @@ class SignIn:
             ServerUnproven: the server's signature is wrong; nothing it said counts.
             MechanismUnsupported: it offers nothing that we accept on this connection.
         """
-        mechanism, exchange = await begin_exchange(self._connection, name, password)
-        first = Authenticate(mechanism=mechanism, data=exchange.first(), language=self._language)
-        challenge = expect(await self._ask(Kind.AUTHENTICATE, first), Challenge)
-        answer = await asyncio.to_thread(exchange.answer, challenge.data, ITERATIONS)
-        welcome = expect(await self._ask(Kind.CHALLENGE, ChallengeAnswer(data=answer)), Welcome)
-        exchange.verify(welcome.data or b"", self._connection.address)
-        return welcome
+        connection = self._connection
+        proving = Authentication(await connection.hello(), connection.binding, name, password, self._language)
+        challenge = await self._ask(Kind.AUTHENTICATE, proving.first())
+        proof = await asyncio.to_thread(proving.proof, challenge)
+        return proving.proven(await self._ask(Kind.CHALLENGE, proof), connection.address)
 
     async def resume(self, token: bytes) -> Welcome:
         """Take up the session of `token` on this connection.
@@ -133,42 +110,6 @@ def takes_old_forms(dialled: Dialled) -> bool:
     return dialled.hello.imports and dialled.standing is not Standing.UNKNOWN
 
 
-async def make_credential(connection: ClientConnection, password: Password) -> Credential:
-    """Return what the server at the other end is to keep of a new password, made with its parameters.
-
-    Raises:
-        ProtocolError: the server asks for a salt that no honest one asks for.
-    """
-    scram = (await connection.hello()).scram
-    if not (LEAST_SALT <= scram.salt_length <= MOST_SALT and scram.iterations >= ITERATIONS):
-        problem = f"a salt of {scram.salt_length} bytes and {scram.iterations} rounds of hashing"
-        raise ProtocolError(problem=problem)
-    salt = secrets.token_bytes(scram.salt_length)
-    verifier = await asyncio.to_thread(make_verifier, password, salt, scram.iterations)
-    return Credential(
-        salt=verifier.salt,
-        iterations=verifier.iterations,
-        stored_key=verifier.stored_key,
-        server_key=verifier.server_key,
-    )
-
-
-async def begin_exchange(
-    connection: ClientConnection, name: str, password: Password
-) -> tuple[str, ClientExchange]:
-    """Return the mechanism that belongs to a connection, and a fresh exchange that proves `password` by it.
-
-    Raises:
-        MechanismUnsupported: the server offers nothing that we accept on this connection.
-    """
-    mechanism = mechanism_for(connection.binding)
-    offered = (await connection.hello()).mechanisms
-    if mechanism not in offered:
-        raise MechanismUnsupported(mechanism=mechanism, mechanisms=", ".join(offered))
-    nonce = b64encode(secrets.token_bytes(NONCE_SIZE)).decode()
-    return mechanism, ClientExchange(mechanism, name, password, connection.binding, nonce)
-
-
 async def ask_within(
     seconds: float, connection: ClientConnection, kind: Kind, body: Body, *, token: bytes = b""
 ) -> Body:
@@ -183,14 +124,3 @@ async def ask_within(
             return await connection.request(kind, body, token=token)
     except TimeoutError:
         raise TimedOut(address=connection.address, seconds=f"{seconds:g}") from None
-
-
-def expect(body: Body, kind: type[Expected]) -> Expected:
-    """Return an answer that must be a `kind`.
-
-    Raises:
-        ProtocolError: it is something else.
-    """
-    if not isinstance(body, kind):
-        raise ProtocolError(problem=f"{type(body).__name__} came where {kind.__name__} was due")
-    return body
