@@ -16,7 +16,16 @@ CLIENT = Path(antiphon.client.__file__ or "").parent
 def test_the_client_imports_only_what_it_needs() -> None:
     modules = [f"antiphon.client.{path.stem}" for path in CLIENT.glob("[a-z]*.py")]
     assert len(modules) >= 4
+    assert loaded_by(*modules) & UNWANTED == set()
+
+
+def test_the_blocking_client_brings_no_event_loop_either() -> None:
+    assert loaded_by("antiphon.blocking") & (UNWANTED | {"asyncio", "antiphon.client.connection"}) == set()
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Return everything that is loaded when `modules` are imported."""
     code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8", timeout=60).split()
     assert set(modules) <= set(loaded)
-    assert [name for name in loaded if name in UNWANTED] == []
+    return set(loaded)
