@@ -1,0 +1,52 @@
+"""What docs/clients.md shows works as it stands, and its table names the calls that there are."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from antiphon.blocking import Session
+from support.documents import blocks, read, table
+from support.processes import PASSWORD, clean_environment
+from support.serving import seed, serving
+
+TEXT = read("docs/clients.md")
+PROGRAMS = [block.text for block in blocks(TEXT) if block.language == "python"]
+
+
+def test_the_programs_do_what_they_say(tmp_path: Path) -> None:
+    greeting = "Welcome, ann! This is your first visit.\nhello\n"
+    shown = [greeting, "".join(f"{number * number}\n" for number in range(1000)), "ПРИВЕТ\n"]
+    seed(tmp_path / "data")
+    with serving(tmp_path / "data") as server:
+        address = str(replace(server.address, name="ann"))
+        programs = [program.replace("tls://ann@localhost:1", address) for program in PROGRAMS]
+        assert programs[1] != PROGRAMS[1]
+        environment = clean_environment(tmp_path, ANTIPHON_ADDRESS=address, ANTIPHON_PASSWORD=PASSWORD)
+        stand_in = f"import getpass; getpass.getpass = lambda: {PASSWORD!r}\n"  # nobody is there to type
+        for program, expected in zip(programs, shown, strict=True):
+            done = subprocess.run(
+                [sys.executable, "-c", stand_in + program],
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=60,
+                check=False,
+            )
+            assert (done.stdout, done.stderr) == (expected, "")
+
+
+def test_an_error_is_shown_with_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(PROGRAMS[1].replace("password=getpass.getpass", "password='x'"), {"__name__": "program"})
+    assert capsys.readouterr().out.startswith("connect-refused Nobody answers at tls://localhost:1")
+
+
+def test_the_table_names_every_call_of_a_session() -> None:
+    named = set(
+        re.findall(r"\b[a-z_]+(?=\(|$)", " ".join(call + " " for call, _ in table(TEXT, "call", "what it does")))
+    )
+    public = {name for name in vars(Session) if not name.startswith("_")} - {"address"}
+    assert public <= named
