@@ -170,6 +170,7 @@ def test_a_frame_that_claims_4_gib_is_refused(tmp_path: Path) -> None:
 
 def test_what_it_does_not_know_is_passed_over_and_a_stream_is_taken_whole(tmp_path: Path) -> None:
     def play(peer: Peer) -> None:
+        peer.send(encode(0x80, 0, b"news") + peer.conversation.heartbeat())
         peer.hello()
         peer.conversation.reader.admit({int(Kind.MESSAGE): Allowed(0, 1024)})  # no sign-in, and so no token
         for _ in range(2):

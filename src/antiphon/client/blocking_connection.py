@@ -305,7 +305,7 @@ class BlockingConnection:
             self._take_control(event.id, event.body)
         elif isinstance(event, Refused):
             raise event.error
-        elif event.kind != Kind.HEARTBEAT and (question := self._questions.get(event.id)) is not None:
+        elif (question := self._questions.get(event.id)) is not None:
             if event.kind == Kind.MESSAGE:
                 self._keep(question, event.payload)
             if event.id and (event.kind == Kind.END or event.flags & _LAST):
