@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from antiphon.address import Address, parse
+from antiphon.blocklist import common_passwords
 from antiphon.client.blocking_connection import BlockingConnection, Question
 from antiphon.client.blocking_dial import dial
 from antiphon.client.info import SessionInfo
@@ -131,7 +132,7 @@ class _Entry:
         return bool(expect(connection.request(Kind.IDENTIFY, asked), Identified).free)
 
     def _register(self, connection: BlockingConnection, password: Password) -> None:
-        check(password.text, connection.hello.password_minimum)
+        check(password.text, connection.hello.password_minimum, name=self._name, common=common_passwords())
         credential = make_credential(password, connection.hello.scram)
         wanted = Register(name=self._name, credential=credential, language=self._language)
         expect(connection.request(Kind.REGISTER, wanted), Identified)
