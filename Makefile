@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-lowest check format bench clean develop
+.PHONY: help install run test test-lowest check format bench docs clean develop
 
 export PYTHON
 
@@ -31,6 +31,9 @@ format: develop  ## put the sources into their one format
 
 bench: install  ## measure the speed beside a blind echo
 	@exec .venv/bin/python benchmarks/run.py
+
+docs: develop  ## build the documents as pages; build/docs/index.html is the first
+	@exec .venv/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
 
 test-lowest:  ## run the tests on the oldest dependencies that pyproject.toml allows
 	@PYTHON="$${PYTHON:-python3.11}" sh tools/install.sh .venv-lowest dev lowest

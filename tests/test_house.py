@@ -52,7 +52,18 @@ def test_help_is_the_default_word_and_lists_every_word() -> None:
 
 
 def test_every_word_is_there() -> None:
-    assert words() == {"help", "install", "run", "test", "test-lowest", "check", "format", "bench", "clean"}
+    assert words() == {
+        "help",
+        "install",
+        "run",
+        "test",
+        "test-lowest",
+        "check",
+        "format",
+        "bench",
+        "docs",
+        "clean",
+    }
     for word in words():
         assert re.search(rf"^{word}:", MAKEFILE, re.MULTILINE), word
 

@@ -77,4 +77,11 @@ def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
 
 def test_every_document_is_in_the_readme() -> None:
     named = set(re.findall(r"\]\((docs/[^)#]+)\)", read("README.md")))
-    assert named == {str(path.relative_to(ROOT)) for path in DOCUMENTS if path.parent.name == "docs"}
+    pages = {path for path in DOCUMENTS if path.parent == ROOT / "docs" and path.name != "index.md"}
+    assert named == {str(path.relative_to(ROOT)) for path in pages}
+
+
+def test_every_document_is_in_the_contents_of_the_pages() -> None:
+    (contents,) = (block for block in blocks(read("docs/index.md")) if block.language == "{toctree}")
+    pages = {path.stem for path in DOCUMENTS if path.parent == ROOT / "docs" and path.name != "index.md"}
+    assert set(contents.text.split("\n\n")[1].split()) == pages
