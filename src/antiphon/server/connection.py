@@ -9,26 +9,22 @@ import math
 from collections.abc import Awaitable
 from typing import cast
 
-import msgspec
-
 from antiphon.errors import (
     AntiphonError,
     PeerTooSlow,
     ProtocolError,
     ServerError,
     ServerStopping,
-    TryLater,
 )
-from antiphon.language import Translate, catalogue
+from antiphon.language import Translate
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
-from antiphon.server.identify import way_in
 from antiphon.server.outbox import Outbox
-from antiphon.server.password import PasswordChange
+from antiphon.server.requests import Requests
 from antiphon.server.sessions import Session
-from antiphon.server.signin import Admission, Reply, SignIn
+from antiphon.server.signin import Admission
 from antiphon.server.watch import Watch
-from antiphon.wire.bodies import Bye, ChangePassword
+from antiphon.wire.bodies import Bye
 from antiphon.wire.conversation import Control, Event, ServerConversation
 from antiphon.wire.frames import Frame, Refused
 from antiphon.wire.kinds import KIB, Kind
@@ -64,8 +60,7 @@ class Connection(asyncio.Protocol):
         self._conversation = ServerConversation(context.settings.message_limit)
         self._feed = self._conversation.reader.feed
         self._next = self._conversation.reader.next
-        self._sign_in: SignIn | None = way_in(context, self, address, source, binding)
-        self._password: PasswordChange | None = None
+        self._requests = Requests(context, self, address, source, binding)
         self._session: Session | None = None
         self._dialogue: Dialogue | None = None
         self._name: str | None = None
@@ -86,8 +81,6 @@ class Connection(asyncio.Protocol):
         self._closing_at = 0.0
         """When we began to close, in loop time; what comes after that is not looked at."""
         self._draining = False
-        self.translate: Translate = catalogue(context.language).gettext
-        """Into the language of the one at the other end."""
         self._left = "broken-off"
         """What the log says when the connection is gone; nothing where it has said so already."""
 
@@ -134,7 +127,7 @@ class Connection(asyncio.Protocol):
         context = self._context
         context.connections.discard(self)
         self._closing_at = self._closing_at or math.inf
-        if self._sign_in is not None:
+        if not self._watch.admitted:
             context.caps.release(self._source)
         session, self._session = self._session, None
         if session is not None:
@@ -162,7 +155,7 @@ class Connection(asyncio.Protocol):
                     self._other(self._conversation.event(item))
                     dialogue = self._dialogue
         except ProtocolError as error:
-            self._fail(error)
+            self.fail(error)
         if not self._closing_at:
             outbox.flush()
             if self._reading_paused or not self._at_rest:
@@ -185,7 +178,7 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             blocked = self._busy or self._outbox.paused or self._bye is not None
-            limit = ENTRY_QUEUE_LIMIT if self._sign_in else QUEUE_LIMIT
+            limit = QUEUE_LIMIT if self._watch.admitted else ENTRY_QUEUE_LIMIT
             full = dialogue is not None and dialogue.full
             pause = full or (blocked and self._conversation.reader.buffered > limit)
             if self._reading_paused != pause:
@@ -201,24 +194,15 @@ class Connection(asyncio.Protocol):
             self._context.log.warning(
                 "message-refused", address=self.address, name=self._name, code=event.error.code
             )
-            if self._dialogue is not None:
+            if self._dialogue is not None:  # the reader refuses messages only, and those come in a session
                 self._dialogue.refused(event.id, event.error)
-            else:
-                self._send_error(event.id, event.error)
         elif isinstance(event, Frame):
-            self._bare(event)
+            if self._dialogue is not None:  # a heartbeat is all that may come before a session
+                self._dialogue.heed(event)
         elif isinstance(event.body, Bye):
             self._bye = event.body.reason
         else:
-            self._begin(self._control_step(event))
-
-    def _bare(self, frame: Frame) -> None:
-        if self._dialogue is None:  # a heartbeat is all that may come before a session
-            return
-        if frame.kind == Kind.CANCEL:
-            self._dialogue.cancel(frame.id)
-        elif frame.kind == Kind.ACK:
-            self._dialogue.acknowledge(ServerConversation.count(frame))
+            self._begin(self._answer(event))
 
     def _begin(self, step: Awaitable[None]) -> None:
         """Do something that takes time; what comes meanwhile waits."""
@@ -230,42 +214,25 @@ class Connection(asyncio.Protocol):
             await step
         except Exception:  # whatever it was, the log gets it whole and the peer a generic error
             self._context.log.exception("fault", address=self.address)
-            self._fail(ServerError())
+            self.fail(ServerError())
         finally:
             self._busy = False
         self._pump()
 
-    # --- the sign-in, and a change of password --------------------------------------------------------------
+    # --- requests, and the session --------------------------------------------------------------------------
 
-    async def _control_step(self, control: Control) -> None:
+    async def _answer(self, control: Control) -> None:
         try:
-            outcome = await self._outcome_of(control)
+            outcome = await self._requests.answer(control)
         except ProtocolError as error:
-            self._fail(error)
+            self.fail(error)
         except AntiphonError as error:
-            limit = isinstance(error, TryLater) and error.__cause__ is None  # a limit of ours, and logged as such
-            if isinstance(error, ServerError) and not limit:  # the peer is told only that it was our fault
-                problem = error.fields.get("problem")
-                self._context.log.exception(
-                    "sign-in-failed", address=self.address, code=error.code, problem=problem
-                )
             self._send_error(control.id, error)
         else:
             if isinstance(outcome, Admission):
                 self._admit(control.id, outcome)
             else:
                 self.send(self._conversation.reply(outcome.kind, control.id, outcome.body))
-
-    async def _outcome_of(self, control: Control) -> Reply | Admission:
-        if isinstance(control.body, ChangePassword):
-            assert self._password is not None, "the gate lets this kind in inside a session only"
-            return await self._password.step(control.body)
-        sign_in = self._sign_in
-        assert sign_in is not None, "the gate lets these kinds in before a session only"
-        try:
-            return await sign_in.step(control)
-        finally:
-            self.translate = sign_in.catalogue.gettext
 
     def _admit(self, id: int, admission: Admission) -> None:
         if self._closing_at:  # gone while the store was asked: the session is there to be resumed
@@ -275,29 +242,13 @@ class Connection(asyncio.Protocol):
         self._name = session.name
         self._watch.admitted = True
         self._context.caps.release(self._source)
-        self._sign_in = None
-        self._password = PasswordChange(self._context, session, self.address, self._source, self._binding)
-        self._begin_dialogue(id, admission, session)
-
-    def _begin_dialogue(self, id: int, admission: Admission, session: Session) -> None:
-        """Say welcome, and go on where the session's last connection broke off."""
-        dialogues = self._context.dialogues
-        dialogue = self._dialogue = dialogues.find(session) or dialogues.begin(self._context, session)
-        fresh = not dialogue.opened
-        welcome = admission.welcome
-        missing: list[bytes] = []
-        if admission.resumed is not None:
-            if fresh:
-                dialogue.restore(admission.kept)
-            received, missed, missing = dialogue.resume(admission.resumed.received)
-            welcome = msgspec.structs.replace(welcome, received=received, missed=missed)
+        self._requests.admitted(session)
+        dialogue, welcome, missing = self._context.dialogues.take_up(self._context, admission)
+        self._dialogue = dialogue
         self.send(self._conversation.welcome(id, welcome, bytes(admission.token)))
         for frame in missing:
             self.send(frame)
         dialogue.attach(self, session)
-        if fresh:
-            dialogue.open()
-        dialogue.go_on()
 
     async def _release(self, session: Session) -> None:
         try:
@@ -313,7 +264,7 @@ class Connection(asyncio.Protocol):
                 ended = await self._context.sessions.end(session)
             except AntiphonError as error:
                 self._context.log.exception("store-failed", code=error.code, name=session.name)
-                self._fail(error)
+                self.fail(error)
                 return
             self._session = None
             if ended:
@@ -325,6 +276,11 @@ class Connection(asyncio.Protocol):
         self.close()
 
     # --- called by the dialogue -------------------------------------------------------------------------------
+
+    @property
+    def translate(self) -> Translate:
+        """What turns sentences into the language of the one at the other end."""
+        return self._requests.translate
 
     @property
     def blocked(self) -> bool:
@@ -365,10 +321,6 @@ class Connection(asyncio.Protocol):
             self._finish_dialogue()
             self._say_last(self._conversation.bye("closed", text))
 
-    def fail(self, error: AntiphonError) -> None:
-        """End the connection with an error."""
-        self._fail(error)
-
     def _finish_dialogue(self) -> None:
         if self._dialogue is not None:
             self._context.dialogues.finish(self._context, self._dialogue)
@@ -378,7 +330,7 @@ class Connection(asyncio.Protocol):
     def _send_error(self, id: int, error: AntiphonError) -> None:
         if self._dialogue is not None:  # where it counts
             self._dialogue.tell(id, error)
-        elif id:  # 0 asked for nothing, and an ERROR with id 0 would end the connection
+        elif id:  # one with id 0 would end the connection
             self.send(self._conversation.error(id, error, self.translate))
 
     # --- the end --------------------------------------------------------------------------------------------
@@ -401,7 +353,7 @@ class Connection(asyncio.Protocol):
         if isinstance(error, PeerTooSlow):
             self._cut_off(error)
         elif error is not None:
-            self._fail(error)
+            self.fail(error)
         elif self._watch.heartbeat_due(now):
             self.send(self._conversation.heartbeat())
             outbox.flush()
@@ -421,7 +373,7 @@ class Connection(asyncio.Protocol):
         if self._closing_at:
             return
         if self._session is None:
-            self._fail(ServerStopping())
+            self.fail(ServerStopping())
         else:
             self._draining = True
             self.send(self._conversation.bye("drained"))
@@ -438,7 +390,7 @@ class Connection(asyncio.Protocol):
         """Close at once."""
         self._transport.abort()
 
-    def _fail(self, error: AntiphonError) -> None:
+    def fail(self, error: AntiphonError) -> None:
         """End the connection with an error."""
         if not self._closing_at:
             self._cut(error)

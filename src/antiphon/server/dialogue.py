@@ -9,17 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-import msgspec
-
 from antiphon.errors import AntiphonError, OutcomeUnknown, PasswordDue, ServiceFailed, ServiceTooSlow, TextOnly
 from antiphon.language import Translate
 from antiphon.server.context import ServerContext
-from antiphon.server.replay import Replay
+from antiphon.server.replay import Kept, Replay
 from antiphon.server.sessions import Session
 from antiphon.services import Answer, Reply
 from antiphon.wire.conversation import ServerConversation
-from antiphon.wire.frames import HEADER_SIZE, Payload
-from antiphon.wire.kinds import KIB
+from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
+from antiphon.wire.kinds import KIB, Kind
 
 WAITING_MOST = 16
 """Messages of a session that may wait for the one before them; then nothing more is read."""
@@ -35,21 +33,14 @@ _IMMEDIATE = (str, bytes)
 Result = TypeVar("Result")
 
 
-class _Kept(msgspec.Struct, array_like=True):
-    """A dialogue between two servers."""
-
-    received: int
-    first: int
-    frames: list[bytes]
-    waiting: list[tuple[int, bool, bytes]]
-    """id, whether it is text, and the message as bytes"""
-
-
 class Outlet(Protocol):
     """The connection that holds the session."""
 
     address: str
-    translate: Translate
+
+    @property
+    def translate(self) -> Translate:
+        """What turns sentences into the language of the one at the other end."""
 
     @property
     def blocked(self) -> bool:
@@ -102,7 +93,7 @@ class Dialogue:
         self._task: asyncio.Task[None] | None = None
         self._taken_back = False
         """Its asker has cancelled it."""
-        self.opened = False
+        self._opened = False
         """The service has been told of the session."""
         self.over = False
         self._room = asyncio.Event()
@@ -118,6 +109,9 @@ class Dialogue:
         self._session = session
         self.address = outlet.address
         self.away_since = None
+        if not self._opened:
+            self._open()
+        self.go_on()
 
     def detach(self, outlet: Outlet) -> None:
         """Go on without a connection, if `outlet` is still the one."""
@@ -136,34 +130,31 @@ class Dialogue:
         self._replay.acknowledge(received)
         return self.received, max(0, self._replay.first - received), self._replay.kept()
 
-    def acknowledge(self, received: int) -> None:
-        """Note how many frames have come to the client."""
-        self._replay.acknowledge(received)
+    def heed(self, frame: Frame) -> None:
+        """Do what a frame without a control body asks for.
+
+        Raises:
+            FrameInvalid: an ACK without a count.
+        """
+        if frame.kind == Kind.CANCEL:
+            self._cancel(frame.id)
+        elif frame.kind == Kind.ACK:
+            self._replay.acknowledge(ServerConversation.count(frame))
 
     def dump(self) -> bytes:
         """Return what another server needs to go on: counts, what was not acknowledged, messages that wait."""
-        kept = _Kept(
-            received=self.received,
-            first=self._replay.first,
-            frames=self._replay.kept(),
-            waiting=[
-                (id, isinstance(message, str), message.encode() if isinstance(message, str) else message)
-                for id, message in self._waiting
-            ],
-        )
-        return msgspec.msgpack.encode(kept)
+        return Kept.of(self.received, self._replay, self._waiting).dump()
 
     def restore(self, data: bytes | None) -> None:
         """Begin where another server has stopped; without its `data` the counts are unknown."""
-        try:
-            kept = msgspec.msgpack.decode(data or b"", type=_Kept)
-        except msgspec.MsgspecError:
+        kept = Kept.parse(data)
+        if kept is None:
             self.counted = False
             return
         self.received = kept.received
-        self._replay = Replay(kept.first, kept.frames)
-        for id, is_text, message in kept.waiting:
-            self._waiting.append((id, message.decode() if is_text else message))
+        self._replay = kept.replay()
+        for id, message in kept.messages():
+            self._waiting.append((id, message))
             self._waited(len(message))
 
     # --- messages -------------------------------------------------------------------------------------------
@@ -173,9 +164,9 @@ class Dialogue:
         """Whether every message that has come is answered."""
         return not (self._busy or self._waiting)
 
-    def open(self) -> None:
+    def _open(self) -> None:
         """Tell the service that there is a session; messages wait until it has taken that in."""
-        self.opened = True
+        self._opened = True
         try:
             told = self._context.service.opened(self)
         except Exception as error:  # noqa: BLE001 - a service's fault is its own
@@ -236,7 +227,7 @@ class Dialogue:
         """Refuse what was no message."""
         self._fail(id, error)
 
-    def cancel(self, id: int) -> None:
+    def _cancel(self, id: int) -> None:
         """Take a message back: the service stops, or never begins; one that is answered already is no news."""
         if self._task is not None and self._current == id:
             self._taken_back = True

@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
 from antiphon.server.sessions import Session
+from antiphon.server.signin import Admission
 from antiphon.store.contracts import Revocation
+from antiphon.wire.bodies import Welcome
 
 AWAY_SECONDS = 60.0
 """How long a dialogue goes on without a connection."""
@@ -27,10 +31,18 @@ class Dialogues:
         """Return the dialogue of a session that goes on here."""
         return self._dialogues.get(session.fingerprint)
 
-    def begin(self, context: ServerContext, session: Session) -> Dialogue:
-        """Return a new dialogue of a session."""
-        dialogue = self._dialogues[session.fingerprint] = Dialogue(context, session)
-        return dialogue
+    def take_up(self, context: ServerContext, admission: Admission) -> tuple[Dialogue, Welcome, list[bytes]]:
+        """Return the dialogue of a session that was let in, its WELCOME, and the frames to send behind that."""
+        session, resumed = admission.session, admission.resumed
+        dialogue = self.find(session)
+        if dialogue is None:
+            dialogue = self._dialogues[session.fingerprint] = Dialogue(context, session)
+            if resumed is not None:
+                dialogue.restore(admission.kept)
+        if resumed is None:
+            return dialogue, admission.welcome, []
+        received, missed, missing = dialogue.resume(resumed.received)
+        return dialogue, replace(admission.welcome, received=received, missed=missed), missing
 
     def finish(self, context: ServerContext, dialogue: Dialogue) -> None:
         """End a dialogue; the service is told beside everything else."""
