@@ -1,10 +1,10 @@
 """`antiphon accounts import`: what it makes of files, what it leaves, and that nothing is half done."""
 
+import asyncio
 import io
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from antiphon.cli import imports
-from antiphon.identity.legacy import read_names
+from antiphon.identity.legacy import Row, read_names
 from antiphon.identity.names import Name, prepare
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import Verifier
-from antiphon.store.contracts import Client
-from antiphon.store.sql import open_sqlite
+from antiphon.store.contracts import Account, Client
+from antiphon.store.sql.accounts import SqlAccounts
+from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256, Welcome
 from support.commands import Done, Operator
 from support.imports import digest
@@ -129,16 +130,16 @@ def test_to_import_again_changes_nothing(here: Here) -> None:
 
 @pytest.mark.usefixtures("cheap")
 def test_a_name_that_is_registered_meanwhile_is_left_alone(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = imports._hash
+    real = SqlAccounts.add
 
-    async def meanwhile(*arguments: Any) -> dict[str, Verifier]:
-        store = await open_sqlite(here.data)
-        await store.accounts.register(prepare("bob"), lambda _: b"", SCRAM_SHA_256, datetime.now(UTC), "::1")
-        await store.close()
-        return await real(*arguments)
+    async def add(self: SqlAccounts, new: Any, at: datetime, address: str) -> list[Account]:
+        once.undo()
+        await self.register(prepare("bob"), lambda _: b"", SCRAM_SHA_256, at, "::1")
+        return await real(self, new, at, address)
 
-    monkeypatch.setattr(imports, "_hash", meanwhile)
-    told = here.told(here.write(f"ann;{HASH}\nbob;{HASH}\n"))
+    with monkeypatch.context() as once:
+        once.setattr(SqlAccounts, "add", add)
+        told = here.told(here.write(f"ann;{HASH}\nbob;{HASH}\n"))
     assert (told["imported"], told["existing"]) == (["ann"], ["bob"])
 
 
@@ -305,9 +306,15 @@ def test_what_is_no_plain_file_of_a_bearable_size_is_refused(
     assert not here.data.exists()
 
 
-def test_standard_input_has_the_same_limit(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = io.BytesIO(bytes(imports.FILE_MOST + 1))
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+def test_standard_input_has_the_same_limit_and_is_read_no_further(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size == imports.FILE_MOST + 1
+            return bytes(size)
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Endless()))
     assert "it has more than" in here.bring("-").err
 
 
@@ -323,18 +330,16 @@ def test_on_a_terminal_the_progress_is_shown(here: Here) -> None:
         assert terminal.ends() == 0
 
 
-def test_two_are_hashed_at_a_time(monkeypatch: pytest.MonkeyPatch, here: Here) -> None:
-    pair, lock, at_once = threading.Barrier(2, timeout=30), threading.Lock(), [0]
+async def test_two_are_hashed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = [0]
 
-    def meeting(password: Password, salt: bytes, iterations: int) -> Verifier:
-        with lock:
-            at_once.append(at_once[-1] + 1)
-        pair.wait()
-        with lock:
-            at_once.append(at_once[-1] - 1)
-        return Verifier(salt, iterations, bytes(32), bytes(32))
+    async def thread(*_: Any) -> Verifier:
+        at_once.append(at_once[-1] + 1)
+        await asyncio.sleep(0)
+        at_once.append(at_once[-1] - 1)
+        return Verifier(b"", 0, b"", b"")
 
-    monkeypatch.setattr(imports, "make_verifier", meeting)
-    rows = "".join(f"user{number};{HASH}\n" for number in range(6))
-    assert len(here.told(here.write(rows))["imported"]) == 6
+    monkeypatch.setattr(asyncio, "to_thread", thread)
+    rows = [Row(number, prepare(f"user{number}"), Password(HASH)) for number in range(5)]
+    assert len(await imports._hash(Console("en"), rows)) == 5
     assert max(at_once) == 2
