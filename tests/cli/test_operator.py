@@ -319,6 +319,7 @@ def test_the_JSON_has_the_fields_that_are_documented(tmp_path: Path) -> None:  #
         "invitations revoke": ["zoe"],
         "accounts import": [tmp_path / "clients.csv"],
         "accounts export": [tmp_path / "accounts.csv"],
+        "accounts rekey": [],
     }
     (tmp_path / "clients.csv").write_text(f"zoe;{'ab' * 16}\n")
     given = {}
