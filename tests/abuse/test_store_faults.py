@@ -139,7 +139,7 @@ def test_a_session_whose_account_cannot_be_checked_is_not_taken_up(
 ) -> None:
     with server.client() as client:
         client.hello()
-        break_store("accounts", "epoch", TryLater())
+        break_store("accounts", "find", TryLater())
         assert refused(client.resume(tokens.pop())).code == "try-later"
 
 

@@ -17,14 +17,18 @@ import pytest
 
 from antiphon.cli.main import main
 from antiphon.cli.operator import operator
+from antiphon.identity.passwords import Password
+from antiphon.identity.scram import ClientExchange, mechanism_for
 from antiphon.wire.bodies import (
     Authenticate,
-    Bye,
     Challenge,
     ChallengeAnswer,
+    ChangePassword,
     Error,
     Identified,
+    PasswordAnswer,
     Register,
+    ServerBye,
     Welcome,
 )
 from antiphon.wire.kinds import Kind
@@ -40,19 +44,32 @@ NONCE = "bm9uY2Ugb2YgdGhlIHRlc3QncyBjbGllbnQ="
 BREAKING = ["a\rb", "a\nb", "a\x1b[2Jb", "a\u2028b", "a\u2029b", "a\x85b", "a\u202eb", "a\0b"]
 FORGING = ["x\r\n2026-01-01T00:00:00Z info signed-in name=root", 'x" name="root', 'x" address=9.9.9.9:9 ', "x y\\"]
 HOSTILE = [*BREAKING, *FORGING]
+DIGEST = "5f4dcc3b5aa765d61d8327deb882cf99"
+"""Of an old password."""
 ALLOWED = 'o"neil\\'
 """A name that people may have, made of what ends a field."""
 ACTS = {
     "account-added",
+    "account-imported",
     "account-disabled",
     "account-enabled",
     "account-removed",
     "account-renamed",
     "password-reset",
     "sessions-revoked",
+    "invited",
+    "invitation-revoked",
 }
 """What operators do to an account; `keys-changed` concerns all."""
-BY_PEERS = {"registered", "signed-in", "resumed", "refused", "session-ended", "session-revoked"}
+BY_PEERS = {
+    "registered",
+    "signed-in",
+    "resumed",
+    "refused",
+    "session-ended",
+    "session-revoked",
+    "password-changed",
+}
 
 
 class Story(NamedTuple):
@@ -67,6 +84,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     home = tmp_path_factory.mktemp("audit")
     folder = home / "data"
     (home / "password.txt").write_text(PASSWORD + "\n", "utf-8")
+    (home / "clients.csv").write_text(f"kim;{DIGEST}\n", "utf-8")
     tokens = {f"token {number}": token for number, token in enumerate(seed(folder, "ann", sessions=3))}
     secrets = tokens | {"password": PASSWORD.encode(), "wrong password": WRONG.encode()}
     secrets |= keys_of(folder)
@@ -74,7 +92,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         secrets |= people_do(server, tokens["token 0"])
         with server.session(tokens["token 2"]) as revoked:
             secrets |= operators_do(home, folder)
-            assert revoked.body() == Bye(reason="revoked")
+            assert revoked.body() == ServerBye(reason="revoked")
         with server.client() as client:
             refused(client.hello() and client.resume(tokens["token 1"]))
         log = server.server.log_path
@@ -108,6 +126,7 @@ def people_do(server: Serving, token: bytes) -> dict[str, bytes]:
             assert refused(body) == "name-invalid"
         welcome = client.authenticate("bob", PASSWORD)
         assert isinstance(welcome, Welcome)
+        change_password(client, "bob")
         client.leave()
     with server.client() as client:
         client.hello()
@@ -122,6 +141,18 @@ def people_do(server: Serving, token: bytes) -> dict[str, bytes]:
         assert client.error().code == "token-refused"
         client.leave()
     return {"token of bob": welcome.token or b"", "signature": welcome.data or b""}
+
+
+def change_password(client: RawClient, name: str) -> None:
+    """Prove the password, and have the same one kept again."""
+    mechanism = mechanism_for(client.binding)
+    exchange = ClientExchange(mechanism, name, Password(PASSWORD), client.binding, NONCE)
+    begun = client.request(Kind.PASSWORD, ChangePassword(mechanism=mechanism, data=exchange.first()))
+    assert isinstance(begun, PasswordAnswer), begun
+    proved = client.request(Kind.PASSWORD, ChangePassword(data=exchange.answer(begun.data or b"")))
+    assert isinstance(proved, PasswordAnswer), proved
+    kept = client.request(Kind.PASSWORD, ChangePassword(credential=credential()))
+    assert kept == PasswordAnswer(data=None)
 
 
 def guess(client: RawClient, name: str) -> Any:
@@ -148,12 +179,19 @@ def operators_do(home: Path, folder: Path) -> dict[str, bytes]:
         ["sessions", "revoke", "--account", "ann"],
         ["accounts", "remove", "Zoë"],
         ["accounts", "rekey"],
+        ["accounts", "import", str(home / "clients.csv")],
+        ["invite", "tom"],
+        ["invitations", "revoke", "tom"],
     ):
         told[words[1]] = run([*words, "--json", "--data", str(folder)])
     for hostile in HOSTILE:
         for words in (["add", hostile, *password], ["rename", ALLOWED, hostile], ["disable", hostile]):
             assert exit_code(["accounts", *words, "--data", str(folder), "--no-input"]) == 2, ascii(hostile)
-    return {"passphrase": told["password"]["passphrase"].encode()}
+    return {
+        "passphrase": told["password"]["passphrase"].encode(),
+        "invitation": told["tom"]["code"].rpartition("/")[2].encode(),
+        "digest": DIGEST.encode(),
+    }
 
 
 def run(words: list[str]) -> Any:
@@ -180,7 +218,9 @@ def test_everything_has_happened_and_each_is_logged(story: Story) -> None:
     assert happened >= ACTS | BY_PEERS | {"keys-changed", "message-refused"}
     documented = {row[0] for row in table(read("docs/operating.md"), "event", "level", "fields", "what happened")}
     acts = {
-        event for event in documented if event.startswith(("account-", "sessions-", "keys-", "password-reset"))
+        event
+        for event in documented
+        if event.startswith(("account-", "sessions-", "keys-", "password-reset", "invit"))
     }
     assert acts == ACTS | {"keys-changed"}  # a new act is to be driven here too
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import KeyRingUnusable, RowInvalid, StoreTaken
-from antiphon.wire.bodies import Bye, Error
+from antiphon.wire.bodies import Error, ServerBye
 from support.people import Change, edit, where, without
 from support.processes import PASSWORD
 from support.raw import RawClient
@@ -46,7 +46,7 @@ def records(server: Serving, event: str) -> list[str]:
 
 def cut(client: RawClient) -> None:
     client.sock.settimeout(SOON)
-    assert client.body() == Bye(reason="revoked")
+    assert client.body() == ServerBye(reason="revoked")
     client.closed()
 
 

@@ -21,11 +21,11 @@ from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import (
     SCRAM_SHA_256,
     Body,
-    Bye,
     ChangePassword,
     Credential,
     Error,
     PasswordAnswer,
+    ServerBye,
     Welcome,
 )
 from antiphon.wire.frames import encode
@@ -150,7 +150,7 @@ def test_a_change_ends_all_other_sessions_and_this_one_goes_on(data: Path, *, pl
         ):
             change(mine)
             other.sock.settimeout(1)  # promise 17
-            assert other.body() == Bye(reason="revoked")
+            assert other.body() == ServerBye(reason="revoked")
             assert mine.ask("still here") == "still here"
             assert bob.ask("me too") == "me too"
         with server.client() as unheld:
@@ -398,7 +398,7 @@ def test_the_end_of_the_other_sessions_is_tried_again_until_the_store_takes_it(d
 
         server.read(lambda _: setattr(store, "revoke_others", fails_twice))
         change(mine)
-        assert other.body() == Bye(reason="revoked")
+        assert other.body() == ServerBye(reason="revoked")
         assert mine.ask("still here") == "still here"
     assert len(tries) == 3
     assert "sessions" not in records(server, "password-changed")[0]

@@ -17,7 +17,7 @@ from antiphon.server.folder import DataFolder
 from antiphon.server.server import Server
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Account, Accounts
-from antiphon.wire.bodies import Bye, Identified, Identify
+from antiphon.wire.bodies import Identified, Identify, ServerBye
 from antiphon.wire.frames import Frame, encode
 from antiphon.wire.kinds import ENTRY_LIMIT, MESSAGE_LIMIT_MOST, Kind
 from support.serving import ATTACKER, Serving, seed, serving
@@ -118,7 +118,7 @@ def test_over_tls_who_reads_late_still_gets_what_was_answered_before_the_end(
             answer = client.next()
             assert isinstance(answer, Frame)
             assert (answer.id, len(answer.payload)) == (id, MESSAGE_LIMIT_MOST)
-            assert client.body() == Bye(reason="replaced")
+            assert client.body() == ServerBye(reason="replaced")
 
 
 class Closing(asyncio.Transport):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.wire.bodies import Bye, Error, Welcome
+from antiphon.wire.bodies import Error, ServerBye, Welcome
 from support.processes import PASSWORD
 from support.serving import Serving, seed, serving
 from support.terminal import CTRL_C, CTRL_D, Terminal
@@ -46,7 +46,7 @@ def test_a_word_changes_the_password_and_ends_the_other_sessions(server: Serving
             terminal.answer("New password:", NEW)
             terminal.answer("Once more:", NEW)
             terminal.shows("The password is changed; your other sessions have ended.")
-            assert other.body() == Bye(reason="revoked")
+            assert other.body() == ServerBye(reason="revoked")
         terminal.says("bob>", "and on it goes")
         terminal.says("bob>", "//password", "/password")
         terminal.answer("bob>", "exit")
