@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from antiphon.cli import imports
-from antiphon.identity.legacy import Row, read_names
-from antiphon.identity.names import Name, prepare
+from antiphon.identity.legacy import Row
+from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import Verifier
 from antiphon.store.contracts import Account, Client
+from antiphon.store.opening import open_store
 from antiphon.store.sql.accounts import SqlAccounts
 from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256, Welcome
@@ -175,29 +176,33 @@ def test_a_list_of_names_alone_is_told_from_a_file_with_passwords(here: Here) ->
     assert not here.data.exists()
 
 
-class Clients:
-    """`contracts.Clients` in memory, as far as it is needed."""
+@pytest.mark.parametrize("store", ["sqlite", "files:{}"])
+def test_a_list_of_names_is_kept_by_address_and_what_is_there_stays(here: Here, store: str) -> None:
+    place = store.format(here.folder / "people")
+    here.write("Vadim10.0.0.1\nАня ::1\nann\n", "clients.txt")
+    early = datetime.now(UTC)
+    for _ in range(2):
+        assert here.bring(here.write(f"ann;{HASH}\n"), "--store", place).code == 0
+    kept = asyncio.run(clients(place, here.data))
+    assert [(client.address, client.display) for client in kept] == [("10.0.0.1", "Vadim"), ("::1", "Аня")]
+    assert all(client.first_at == client.visited_at >= early for client in kept)
 
-    def __init__(self) -> None:
-        self.kept: list[Client] = []
 
-    async def at(self, address: str) -> list[Client]:
-        return [client for client in self.kept if client.address == address]
+async def clients(place: str, data: Path) -> list[Client]:
+    store = await open_store(place, data)
+    try:
+        return await store.clients.all()
+    finally:
+        await store.close()
 
-    async def visited(self, address: str, name: Name, at: datetime, most: int) -> None:
-        self.kept.append(Client(address=address, display=name.display, key=name.key, first_at=at, visited_at=at))
 
-
-async def test_a_list_of_names_can_be_kept_by_address_and_what_is_there_stays() -> None:
-    known = read_names("Vadim10.0.0.1\nАня ::1\nann\n".encode()).known
-    clients: Any = Clients()
-    early = datetime(2026, 3, 1, tzinfo=UTC)
-    for at in (early, datetime.now(UTC)):
-        await imports.keep_clients(clients, known, at, 8)
-    assert [(client.address, client.display, client.first_at) for client in clients.kept] == [
-        ("10.0.0.1", "Vadim", early),
-        ("::1", "Аня", early),
-    ]
+def test_a_dry_run_knows_who_is_there_already_also_in_files(here: Here) -> None:
+    place = f"files:{here.folder / 'people'}"
+    file = here.write(f"ann;{HASH}\n")
+    assert here.told(file, "--dry-run", "--store", place)["imported"] == ["ann"]
+    assert not (here.folder / "people").exists()
+    assert here.told(file, "--store", place)["imported"] == ["ann"]
+    assert here.told(file, "--dry-run", "--store", place)["existing"] == ["ann"]
 
 
 # --- what does not become an account ------------------------------------------------------------------------

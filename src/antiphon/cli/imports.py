@@ -26,9 +26,11 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
 from antiphon.server.credentials import seal
-from antiphon.server.folder import ACCOUNTS_FILE, data_folder
+from antiphon.server.folder import data_folder
+from antiphon.server.identify import NAMES_MOST
 from antiphon.server.keyring import LiveRing
 from antiphon.store.contracts import Accounts, Clients, NewAccount
+from antiphon.store.opening import accounts_file
 from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256
 
@@ -86,7 +88,7 @@ def import_accounts(
     if not rows and _is_list_of_names(data, passed):
         raise UsageError(problem=_NO_PASSWORDS, path=file)
     console = common.console()
-    report = Report(file, names, rows, passed, known.passed, dry_run)
+    report = Report(file, names, rows, passed, known.passed, dry_run, known.known)
     if report.count(Why.BROKEN) and not skip_broken:
         report.tell(place, console)
         raise ImportRefused(path=file, count=report.count(Why.BROKEN))
@@ -105,6 +107,8 @@ class Report:
     unread: list[Passed]
     """the same of the file with names"""
     dry_run: bool
+    known: Sequence[Known] = ()
+    """names and addresses of the list"""
     imported: list[Row] = field(default_factory=list)
     """what became accounts, or in a dry run would"""
     existing: list[Row] = field(default_factory=list)
@@ -157,7 +161,7 @@ def _record(line: Passed) -> Record:
 async def _try(place: ActPlace, console: Console, report: Report) -> int:
     _ = console.translations.gettext
     new = report.rows
-    if ((place.data or data_folder()) / ACCOUNTS_FILE).exists():
+    if accounts_file(place.store, place.data or data_folder()).exists():
         async with opened(place) as here:
             new = await _new(here.store.accounts, report.rows)
     report.settle(new, now() + LIFETIME)
@@ -172,6 +176,8 @@ async def _import(place: ActPlace, console: Console, report: Report) -> int:
         verifiers = await _hash(console, await _new(accounts, report.rows))
         expires_at = now() + LIFETIME
         report.settle(await _add(accounts, ring, report.rows, verifiers, expires_at), expires_at)
+        if report.known:
+            await keep_clients(here.store.clients, report.known, now(), NAMES_MOST)
         for row in report.imported:
             log.info("account-imported", name=row.name.display, by=operator(), expires_at=moment(expires_at))
     sentences = [_("Imported: {count}.").format(count=len(report.imported))]
