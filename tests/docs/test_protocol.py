@@ -43,7 +43,8 @@ def flat(schema: type[Any], prefix: str = "") -> dict[str, tuple[str, object]]:
     assert isinstance(info, inspect.StructType)
     fields: dict[str, tuple[str, object]] = {}
     for field in info.fields:
-        fields[prefix + field.name] = (type_name(field.type), field.default)
+        made = field.default_factory is not msgspec.NODEFAULT
+        fields[prefix + field.name] = (type_name(field.type), field.default_factory() if made else field.default)
         if isinstance(field.type, inspect.StructType):
             fields |= flat(field.type.cls, f"{prefix}{field.name}.")
     return fields

@@ -14,7 +14,7 @@ from antiphon.server import dialogue, dialogues
 from antiphon.server.dialogue import WAITING_MOST
 from antiphon.server.replay import REPLAY_LIMIT
 from antiphon.services import Session
-from antiphon.wire.bodies import Error, ServerBye, Welcome
+from antiphon.wire.bodies import Error, Resume, ServerBye, Welcome
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame, Payload
 from antiphon.wire.kinds import KIB, Flag, Kind
@@ -591,4 +591,54 @@ def test_a_person_who_signs_in_talks_to_the_service(tmp_path: Path, desk: Desk) 
         (session,) = desk.sessions
         assert (session.name, session.address.partition(":")[0]) == ("ann", "127.0.0.1")
         assert session.account >= 1
+        client.leave()
+
+
+# --- counts that one of the two may not know ----------------------------------------------------------------
+
+
+def test_a_client_that_may_not_have_heard_of_new_counts_is_told_of_them_again(
+    server: Serving, tokens: list[bytes]
+) -> None:
+    for _ in range(2):
+        client, welcome = back(server, tokens[1], 0)  # a session of a server that kept nothing of it
+        assert welcome.received is None
+        cut(client)
+    client, welcome = back(server, tokens[1], 0)
+    assert (welcome.received, client.ask("hello")) == (None, "hello")
+    cut(client)
+    client, welcome = back(server, tokens[1], 1)
+    assert (welcome.received, welcome.missed, welcome.sent, welcome.open) == (1, 0, 1, [])
+    client.leave()
+
+
+def test_a_client_is_told_what_is_at_work_and_how_much_was_sent(
+    server: Serving, client: RawClient, tokens: list[bytes], desk: Desk
+) -> None:
+    done, at_work, waiting = sent(client, "done", "wait", "more")
+    assert told(client, 1) == [(done, "done")]
+    desk.wait_for("begun wait")
+    cut(client)
+    client, welcome = back(server, tokens[0], 0)
+    assert (welcome.received, welcome.sent, welcome.open) == (3, 1, [at_work, waiting])
+    server.call(desk.open())
+    assert told(client, 3) == [(done, "done"), (at_work, "wait"), (waiting, "more")]
+    client.leave()
+
+
+def test_what_a_stopped_server_kept_outlives_a_connection_that_breaks_while_it_is_taken_up(
+    tmp_path: Path, desk: Desk
+) -> None:
+    (token,) = seed(tmp_path / "data")
+    with serving(tmp_path / "data", desk, plain=True) as server:
+        client = server.session(token)
+        assert client.ask("hello") == "hello"
+        client.sock.close()
+    with serving(tmp_path / "data", desk, plain=True) as server:
+        client = server.client()
+        client.hello()
+        client.send(client.conversation.resume(token, Resume(received=1))[1])
+        cut(client)
+        client, welcome = back(server, token, 1)
+        assert (welcome.received, welcome.sent) == (1, 1)
         client.leave()

@@ -7,14 +7,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from antiphon.errors import AntiphonError, OutcomeUnknown, PasswordDue, ServiceFailed, ServiceTooSlow, TextOnly
-from antiphon.language import Translate
 from antiphon.server.context import ServerContext
-from antiphon.server.replay import Kept, Replay
+from antiphon.server.kept import Kept
+from antiphon.server.outlet import Outlet
+from antiphon.server.replay import Replay
 from antiphon.server.sessions import Session
 from antiphon.services import Answer, Reply
+from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
 from antiphon.wire.kinds import KIB, Kind
@@ -33,35 +37,6 @@ _IMMEDIATE = (str, bytes)
 Result = TypeVar("Result")
 
 
-class Outlet(Protocol):
-    """The connection that holds the session."""
-
-    address: str
-
-    @property
-    def translate(self) -> Translate:
-        """What turns sentences into the language of the one at the other end."""
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the client does not take what is sent to it."""
-
-    def send(self, data: bytes) -> None:
-        """Have a frame sent with what else is sent in this step."""
-
-    def proceed(self) -> None:
-        """Send what waits, and look at what has come."""
-
-    def proceed_soon(self) -> None:
-        """Do so after the step under way."""
-
-    def end(self, text: str) -> None:
-        """End the session, because the service says so."""
-
-    def fail(self, error: AntiphonError) -> None:
-        """End the connection with an error."""
-
-
 class Dialogue:
     """A session as the service sees it (`services.Session`), and as a connection does."""
 
@@ -78,11 +53,11 @@ class Dialogue:
         self.received: int = 0
         """Messages that have come."""
         self.counted = True
-        """Whether `received` and the replay are known: they are not after a crash."""
+        """Whether `received` and the replay are known, and the client knows that it begins with them."""
         self._replay = Replay()
         self._outlet: Outlet | None = None
-        self.away_since: float | None = None
-        """When the last connection was lost, in loop time."""
+        self.away_since: float | None = asyncio.get_running_loop().time()
+        """Since when no connection holds it, in loop time; None while one does."""
         self._waiting: deque[tuple[int, Payload]] = deque()
         self._waiting_size = 0
         self.full = False
@@ -93,6 +68,7 @@ class Dialogue:
         self._task: asyncio.Task[None] | None = None
         self._taken_back = False
         """Its asker has cancelled it."""
+        self.restored = False
         self._opened = False
         """The service has been told of the session."""
         self.over = False
@@ -119,16 +95,29 @@ class Dialogue:
             self._outlet = None
             self.away_since = asyncio.get_running_loop().time()
 
-    def resume(self, received: int | None) -> tuple[int | None, int, list[bytes]]:
-        """Return how many messages have come, how many frames are lost, and those to be sent again.
+    def resume(self, received: int | None, welcome: Welcome) -> tuple[Welcome, list[bytes]]:
+        """Return `welcome` with what the client must know to go on, and the frames to be sent again.
 
-        `received` is how many the client has got; None, it counts from zero again, and so do we.
+        `received` is how many the client has got; None, it counts from zero again, and so do we. That we do not
+        know the counts is said until the client has sent something after it: it may not have heard it.
         """
         if received is None or not self.counted:
-            self.received, self._replay, self.counted = 0, Replay(), True
-            return None, 0, []
+            self.received, self._replay, self.counted = 0, Replay(), received is None
+            return welcome, []
         self._replay.acknowledge(received)
-        return self.received, max(0, self._replay.first - received), self._replay.kept()
+        welcome = msgspec.structs.replace(
+            welcome,
+            received=self.received,
+            missed=max(0, self._replay.first - received),
+            sent=self._replay.sent,
+            open=self._unanswered(),
+        )
+        return welcome, self._replay.kept()
+
+    def _unanswered(self) -> list[int]:
+        """Return the ids of the messages that are not answered, in order; few of them can wait."""
+        current = [self._current] if self._task is not None else []
+        return [id for id in (*current, *(id for id, _ in self._waiting)) if id]
 
     def heed(self, frame: Frame) -> None:
         """Do what a frame without a control body asks for.
@@ -139,23 +128,25 @@ class Dialogue:
         if frame.kind == Kind.CANCEL:
             self._cancel(frame.id)
         elif frame.kind == Kind.ACK:
+            self.counted = True
             self._replay.acknowledge(ServerConversation.count(frame))
 
     def dump(self) -> bytes:
-        """Return what another server needs to go on: counts, what was not acknowledged, messages that wait."""
-        return Kept.of(self.received, self._replay, self._waiting).dump()
+        """Return what another server needs to go on."""
+        kept = Kept.of(self.received, self._replay.first, self._replay.kept(), self._waiting)
+        return kept.encode()
 
     def restore(self, data: bytes | None) -> None:
         """Begin where another server has stopped; without its `data` the counts are unknown."""
-        kept = Kept.parse(data)
-        if kept is None:
-            self.counted = False
-            return
-        self.received = kept.received
-        self._replay = kept.replay()
-        for id, message in kept.messages():
-            self._waiting.append((id, message))
-            self._waited(len(message))
+        self.restored = True
+        kept = Kept.decode(data)
+        self.counted = kept is not None
+        if kept is not None:
+            self.received = kept.received
+            self._replay = Replay(kept.first, kept.frames)
+            for id, message in kept.messages():
+                self._waiting.append((id, message))
+                self._waited(len(message))
 
     # --- messages -------------------------------------------------------------------------------------------
 
@@ -201,6 +192,8 @@ class Dialogue:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=CLOSED_SECONDS)
+        if not self._opened:
+            return
         try:
             async with asyncio.timeout(CLOSED_SECONDS):
                 told = self._context.service.closed(self)
@@ -211,6 +204,7 @@ class Dialogue:
 
     def message(self, id: int, message: Payload) -> None:
         """Have the service answer a message, once it has answered those before."""
+        self.counted = True
         self.received += 1
         if self._busy or self._waiting:
             self._waiting.append((id, message))
@@ -220,6 +214,7 @@ class Dialogue:
 
     def refused(self, id: int, error: AntiphonError) -> None:
         """Answer a message that came and was refused at the gate."""
+        self.counted = True
         self.received += 1
         self._fail(id, error)
 

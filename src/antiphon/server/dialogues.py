@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 
-from msgspec.structs import replace
-
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
 from antiphon.server.sessions import Session
@@ -31,18 +29,17 @@ class Dialogues:
         """Return the dialogue of a session that goes on here."""
         return self._dialogues.get(session.fingerprint)
 
+    def begin(self, context: ServerContext, session: Session) -> Dialogue:
+        """Return a new dialogue of a session."""
+        dialogue = self._dialogues[session.fingerprint] = Dialogue(context, session)
+        return dialogue
+
     def take_up(self, context: ServerContext, admission: Admission) -> tuple[Dialogue, Welcome, list[bytes]]:
         """Return the dialogue of a session that was let in, its WELCOME, and the frames to send behind that."""
-        session, resumed = admission.session, admission.resumed
-        dialogue = self.find(session)
-        if dialogue is None:
-            dialogue = self._dialogues[session.fingerprint] = Dialogue(context, session)
-            if resumed is not None:
-                dialogue.restore(admission.kept)
-        if resumed is None:
+        dialogue = self.find(admission.session) or self.begin(context, admission.session)
+        if admission.resumed is None:
             return dialogue, admission.welcome, []
-        received, missed, missing = dialogue.resume(resumed.received)
-        return dialogue, replace(admission.welcome, received=received, missed=missed), missing
+        return dialogue, *dialogue.resume(admission.resumed.received, admission.welcome)
 
     def finish(self, context: ServerContext, dialogue: Dialogue) -> None:
         """End a dialogue; the service is told beside everything else."""
@@ -71,4 +68,4 @@ class Dialogues:
         dialogues = [dialogue for dialogue in self if not dialogue.over]
         await asyncio.gather(*(dialogue.finish() for dialogue in dialogues))
         self._dialogues.clear()
-        return {dialogue.fingerprint: dialogue.dump() for dialogue in dialogues}
+        return {dialogue.fingerprint: dialogue.dump() for dialogue in dialogues if dialogue.counted}

@@ -1,12 +1,8 @@
 """What a session has sent and its client has not acknowledged, to be sent again on another connection."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Self
+from collections.abc import Iterable
 
-import msgspec
-
-from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 
 REPLAY_LIMIT = 256 * KIB
@@ -54,43 +50,3 @@ class Replay:
     def _drop(self) -> None:
         self._size -= len(self._frames.popleft())
         self.first += 1
-
-
-class Kept(msgspec.Struct, array_like=True):
-    """What one server leaves of a dialogue for the next."""
-
-    received: int
-    first: int
-    frames: list[bytes]
-    waiting: list[tuple[int, bool, bytes]]
-    """id, whether it is text, and the message as bytes"""
-
-    @classmethod
-    def of(cls, received: int, replay: Replay, waiting: Iterable[tuple[int, Payload]]) -> Self:
-        """Return what is left of a dialogue: how many messages came, what was sent, which messages still wait."""
-        messages = [
-            (id, isinstance(message, str), message.encode() if isinstance(message, str) else message)
-            for id, message in waiting
-        ]
-        return cls(received, replay.first, replay.kept(), messages)
-
-    @classmethod
-    def parse(cls, data: bytes | None) -> Self | None:
-        """Return what `dump` wrote, None where there is nothing that can be read."""
-        try:
-            return msgspec.msgpack.decode(data or b"", type=cls)
-        except msgspec.MsgspecError:
-            return None
-
-    def dump(self) -> bytes:
-        """Return it as bytes."""
-        return msgspec.msgpack.encode(self)
-
-    def replay(self) -> Replay:
-        """Return what was sent."""
-        return Replay(self.first, self.frames)
-
-    def messages(self) -> Iterator[tuple[int, Payload]]:
-        """Yield the messages that wait."""
-        for id, is_text, message in self.waiting:
-            yield id, message.decode() if is_text else message

@@ -73,8 +73,6 @@ class Admission(NamedTuple):
     welcome: Welcome
     resumed: Resume | None = None
     """What was asked for, where the session is one that is taken up again."""
-    kept: bytes | None = None
-    """What a server that has stopped kept of the session's dialogue."""
 
 
 class _Proof(NamedTuple):
@@ -252,10 +250,19 @@ class SignIn:
         except SessionEnded as error:
             self._refuse("", None, error.code)
             raise
-        kept = None if context.dialogues.find(session) else await context.sessions.kept(session)
+        await self._take_over(session)
         context.log.info("resumed", name=session.name, address=self._address)
         welcome = self._welcome(session, None, first=False, token=None, data=None)
-        return Admission(session, token, welcome, request, kept)
+        return Admission(session, token, welcome, request)
+
+    async def _take_over(self, session: Session) -> None:
+        """Go on with a dialogue that a server which has stopped kept: the store gives it only once."""
+        dialogues = self._context.dialogues
+        if dialogues.find(session) is None:
+            kept = await self._context.sessions.kept(session)
+            dialogue = dialogues.find(session) or dialogues.begin(self._context, session)
+            if kept is not None or not dialogue.restored:
+                dialogue.restore(kept)
 
     def _no_way_in(self, kind: str) -> AccessUnsupported:
         return AccessUnsupported(kind=kind, access=self._context.settings.access)

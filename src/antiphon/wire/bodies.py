@@ -245,6 +245,10 @@ class Welcome(Struct, frozen=True, kw_only=True):
     """After RESUME: how many counted frames have come from the client; None: the server does not know any more."""
     missed: Frames = 0
     """After RESUME: how many frames that the client has not got are gone for good."""
+    sent: Frames = 0
+    """After RESUME: how many counted frames the server has sent, lost and kept ones alike."""
+    open: list[Count] = []
+    """After RESUME: the ids of the messages that have come and are not answered yet, in order."""
 
     def __repr__(self) -> str:
         """Hide the token."""
