@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 LINES_MOST = 420
+LAZY = ("if TYPE_CHECKING:\n", "def __getattr__(name: str)")
+"""How the root hands names on without importing what they need."""
 """About 400: a longer file is two ideas."""
 
 
@@ -125,10 +127,11 @@ def test_no_file_holds_two_ideas(path: Path) -> None:
 def test_a_package_only_hands_names_on(path: Path) -> None:
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.Assign):
-            assert [ast.unparse(target) for target in node.targets] in (["__all__"], ["__version__"])
+            assert ast.unparse(node.targets[0]) in ("__all__", "__version__", "_HANDED_ON")
         else:
             docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            assert docstring or isinstance(node, ast.Import | ast.ImportFrom), ast.unparse(node)
+            lazy = path.parent.name == "antiphon" and ast.unparse(node).startswith(LAZY)
+            assert docstring or lazy or isinstance(node, ast.Import | ast.ImportFrom), ast.unparse(node)
 
 
 # --- the lower bounds ---------------------------------------------------------------------------------------

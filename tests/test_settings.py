@@ -16,7 +16,7 @@ OPTIONS = [field for settings in (ServerSettings, ClientSettings) for field in d
 
 def settings_with(**options: Any) -> ServerSettings | ClientSettings:
     """Return the settings that have these options."""
-    return (ClientSettings if "timeout" in options else ServerSettings)(**options)
+    return (ClientSettings if {"timeout", "give_up"} & set(options) else ServerSettings)(**options)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -70,7 +70,7 @@ def test_no_duration_and_no_count_is_negative_or_not_a_number_or_without_end(opt
         settings_with(**{option: value})
 
 
-@pytest.mark.parametrize("option", sorted({*DURATIONS} - {"drain_seconds"}))
+@pytest.mark.parametrize("option", sorted({*DURATIONS} - {"drain_seconds", "give_up"}))
 def test_no_duration_is_zero(option: str) -> None:
     with pytest.raises(SettingInvalid, match="must be more than 0"):
         settings_with(**{option: 0})

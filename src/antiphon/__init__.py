@@ -1,3 +1,20 @@
-"""Sign-in and sessions in front of any conversation over TCP."""
+"""Sign-in and sessions in front of any conversation over TCP.
+
+`connect` opens a session with a server; it is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from antiphon.client.entry import connect as connect
 
 __version__ = "0.1.0"
+_HANDED_ON = {"connect": "antiphon.client.entry"}
+"""What stands where; a client needs nothing of the server, and the other way round."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HANDED_ON:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HANDED_ON[name]), name)

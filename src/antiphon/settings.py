@@ -137,10 +137,12 @@ class ClientSettings:
         None, "File of server keys that are known [default: known_servers in this user's data folder]."
     )
     timeout: float = _option(10.0, "Seconds to wait for a connection and for each step of the sign-in.")
+    give_up: float = _option(60.0, "Seconds for which a connection that was lost is tried again.")
 
     def __post_init__(self) -> None:
         """Check ranges; `SettingInvalid` names the option."""
         _check_positive("--timeout", self.timeout)
+        _check_range("give-up", self.give_up, 0, SECONDS_MOST)
 
 
 def files_folder(store: str) -> Path | None:

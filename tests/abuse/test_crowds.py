@@ -13,6 +13,7 @@ import pytest
 
 from antiphon.address import Address
 from antiphon.client.dial import dial as connect
+from antiphon.client.entry import session_on
 from antiphon.client.signin import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.identity.passwords import Password
@@ -162,14 +163,15 @@ def test_thirty_from_one_address_at_once_all_get_in(tmp_path: Path) -> None:
     seed(tmp_path / "data")  # one who signs in keeps ten sessions at the most
 
     async def take_part(address: Address, token: bytes | None) -> None:
-        dialled = await connect(address, KnownServers(tmp_path / "known_servers"), 30)
+        known = KnownServers(tmp_path / "known_servers")
+        dialled = await connect(address, known, 30)
         sign_in = SignIn(dialled.connection, timeout=30)
         if token is None:
-            await sign_in.authenticate("ann", Password(PASSWORD))
+            welcome = await sign_in.authenticate("ann", Password(PASSWORD))
         else:
-            await sign_in.resume(token)
-        assert await dialled.connection.ask("here") == "here"
-        await dialled.connection.leave()
+            welcome = await sign_in.resume(token)
+        async with session_on(address, known, dialled, welcome) as session:
+            assert await session.ask("here") == "here"
 
     async def everybody(address: Address) -> None:
         async with asyncio.timeout(60):

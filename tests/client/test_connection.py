@@ -18,19 +18,20 @@ from antiphon.errors import (
     ConnectionLost,
     FrameUnexpected,
     MechanismUnsupported,
-    MessageTooLarge,
     NotAntiphon,
     PeerSilent,
     ProtocolError,
     ServerStopping,
     ServerUnproven,
+    SessionClosed,
+    SessionEnded,
     SessionReplaced,
 )
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS
-from antiphon.wire.bodies import Authenticate, Challenge, Identified, Limits, Scram
+from antiphon.wire.bodies import Authenticate, Bye, Challenge, Identified, Limits, Scram
 from antiphon.wire.conversation import Control
-from antiphon.wire.frames import Frame, encode, encode_message
+from antiphon.wire.frames import Frame, Payload, encode, encode_message
 from antiphon.wire.kinds import Flag, Kind
 from support.fakes import Fake, Peer, faked, welcome
 
@@ -57,22 +58,6 @@ def open_session(peer: Peer, **fields: object) -> None:
 
 
 # --- an honest conversation ---------------------------------------------------------------------------------
-
-
-async def test_answers_come_to_those_who_asked_in_any_order(tmp_path: Path) -> None:
-    def turn_around(peer: Peer) -> None:
-        open_session(peer)
-        first, second = peer.next(), peer.next()
-        assert isinstance(first, Frame)
-        assert isinstance(second, Frame)
-        peer.send(peer.conversation.end(second.id) + peer.conversation.answer(first.id, "one"))
-        peer.rest()
-
-    async with faked(turn_around) as there:
-        connection = await resumed(there, tmp_path)
-        first, second = connection.ask("1"), connection.ask(b"2")
-        assert (await first, await second) == ("one", None)
-        connection.abort()
 
 
 async def test_heartbeats_are_sent_while_nothing_else_is(tmp_path: Path) -> None:
@@ -106,9 +91,7 @@ async def test_a_server_that_is_silent_is_given_up(tmp_path: Path) -> None:
 
     async with faked(fall_silent) as there:
         connection = await resumed(there, tmp_path)
-        with pytest.raises(PeerSilent, match=r"Nothing was heard for 0\.3 seconds"):
-            await connection.ask("hello")
-        assert isinstance(await connection.closed, PeerSilent)
+        assert "Nothing was heard for 0.3 seconds" in str(await connection.closed)
 
 
 async def test_a_server_that_sends_heartbeats_is_not_silent(tmp_path: Path) -> None:
@@ -126,63 +109,62 @@ async def test_a_server_that_sends_heartbeats_is_not_silent(tmp_path: Path) -> N
         assert isinstance(await connection.closed, ConnectionLost)
 
 
-async def test_a_server_that_stops_still_answers_what_was_asked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("reason", "error"), [("replaced", SessionReplaced), ("expired", SessionEnded), ("closed", SessionClosed)]
+)
+async def test_a_goodbye_says_why_the_session_is_over(
+    tmp_path: Path, reason: str, error: type[AntiphonError]
+) -> None:
+    def end(peer: Peer) -> None:
+        open_session(peer)
+        peer.send(peer.conversation.bye(reason))
+
+    async with faked(end) as there:
+        connection = await resumed(there, tmp_path)
+        assert isinstance(await connection.closed, error)
+
+
+async def test_a_server_that_stops_is_said_goodbye_to(tmp_path: Path) -> None:
     def drain(peer: Peer) -> None:
         open_session(peer)
-        asked = peer.next()
-        assert isinstance(asked, Frame)
         peer.send(peer.conversation.bye("drained"))
-        assert isinstance(peer.next(), Control), "the client's own goodbye"
-        peer.send(peer.conversation.answer(asked.id, "last"))
+        goodbye = peer.next()
+        assert isinstance(goodbye, Control)
+        assert goodbye.body == Bye(reason="drained")
 
     async with faked(drain) as there:
         connection = await resumed(there, tmp_path)
-        assert await connection.ask("hello") == "last"
         assert isinstance(await connection.closed, ServerStopping)
-        with pytest.raises(ServerStopping):
-            connection.ask("more")
+        assert not connection.open
 
 
-async def test_a_session_that_went_on_elsewhere_is_told_of(tmp_path: Path) -> None:
-    def replace(peer: Peer) -> None:
-        open_session(peer)
-        peer.next()
-        peer.send(peer.conversation.bye("replaced"))
-
-    async with faked(replace) as there:
-        connection = await resumed(there, tmp_path)
-        with pytest.raises(SessionReplaced):
-            await connection.ask("hello")
-
-
-async def test_a_message_over_the_servers_limit_is_not_sent(tmp_path: Path) -> None:
-    def listen(peer: Peer) -> None:
-        open_session(peer)
-        seen = len(peer.received)
+async def test_what_comes_right_behind_the_welcome_is_kept_for_the_session(tmp_path: Path) -> None:
+    def push_at_once(peer: Peer) -> None:
+        peer.hello()
+        control = peer.control()
+        greeted = peer.conversation.welcome(control.id, welcome(None, ""), bytes(16))
+        peer.send(greeted + peer.conversation.push("early"))
         peer.rest()
-        assert len(peer.received) == seen
 
-    async with faked(listen) as there:
+    class Listener:
+        def __init__(self) -> None:
+            self.heard: asyncio.Future[tuple[int, Payload]] = asyncio.get_running_loop().create_future()
+
+        def message(self, id: int, payload: Payload, *, last: bool) -> None:
+            self.heard.set_result((id, payload))
+
+        def end(self, id: int, error: AntiphonError | None) -> None:
+            pass
+
+        def acknowledgement(self) -> bytes:
+            return b""
+
+    async with faked(push_at_once) as there:
         connection = await resumed(there, tmp_path)
-        with pytest.raises(MessageTooLarge):
-            connection.ask("й" * 513)
+        listener = Listener()
+        connection.attach(listener)
+        assert await listener.heard == (0, "early")
         connection.abort()
-
-
-async def test_leaving_waits_for_the_answers_that_are_due(tmp_path: Path) -> None:
-    def answer_late(peer: Peer) -> None:
-        open_session(peer)
-        asked, goodbye = peer.next(), peer.next()
-        assert isinstance(asked, Frame)
-        assert isinstance(goodbye, Control)
-        peer.send(peer.conversation.answer(asked.id, "late") + peer.conversation.bye("left"))
-
-    async with faked(answer_late) as there:
-        connection = await resumed(there, tmp_path)
-        answer = connection.ask("hello")
-        await connection.leave()
-        assert answer.result() == "late"
-        assert await connection.closed is None
 
 
 # --- before the sign-in -------------------------------------------------------------------------------------

@@ -29,3 +29,11 @@ def loaded_by(*modules: str) -> set[str]:
     loaded = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8", timeout=60).split()
     assert set(modules) <= set(loaded)
     return set(loaded)
+
+
+def test_the_root_hands_the_client_on_and_nothing_else() -> None:
+    code = "import sys, antiphon; assert 'antiphon.client' not in sys.modules; "
+    code += "from antiphon import connect; print(connect.__module__, *sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8", timeout=60).split()
+    assert loaded[0].startswith("antiphon.client")
+    assert [name for name in loaded if name in UNWANTED] == []

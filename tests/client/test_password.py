@@ -17,6 +17,7 @@ from antiphon.wire.kinds import Kind
 from support.fakes import Fake, Peer, faked, welcome
 from support.processes import PASSWORD
 from support.serving import Serving, seed, serving
+from support.sessions import session_of
 
 OLD, NEW = Password(PASSWORD), Password("a staple of that battery")
 
@@ -31,17 +32,17 @@ def test_the_old_password_is_proved_and_the_new_one_kept(tmp_path: Path) -> None
     (token,) = seed(tmp_path / "data")
 
     async def change_it(server: Serving) -> None:
-        connection = await session(server, token, tmp_path)
-        change = PasswordChange(connection, "ann")
-        await change.prove(OLD)
-        await change.choose(NEW)
-        assert await connection.ask("still here") == "still here"
-        with pytest.raises(SignInRefused):
-            await PasswordChange(connection, "ann").prove(OLD)
-        await PasswordChange(connection, "ann").prove(NEW)
-        await connection.leave()
+        async with session_of(server.address, token) as open_session:
+            connection = open_session.connection
+            change = PasswordChange(connection, "ann")
+            await change.prove(OLD)
+            await change.choose(NEW)
+            assert await open_session.ask("still here") == "still here"
+            with pytest.raises(SignInRefused):
+                await PasswordChange(connection, "ann").prove(OLD)
+            await PasswordChange(connection, "ann").prove(NEW)
 
-    with serving(tmp_path / "data") as server:
+    with serving(tmp_path / "data", plain=True) as server:
         asyncio.run(change_it(server))
 
 

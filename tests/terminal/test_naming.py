@@ -65,7 +65,7 @@ async def _entered(address: Any, folder: Path, *, password: str = "", **options:
     settings = ClientSettings(known_servers=folder / "known_servers", **options)
     entry = Entry(Console("en", may_ask=False), settings, address, Password(password) if password else None)
     session = await entry.enter()
-    await session.connection.leave()
+    await session.dialled.connection.leave()
     return session.welcome.name
 
 

@@ -42,7 +42,7 @@ def enters(address: Address, home: Path, name: str, password: str, *, register: 
         settings = ClientSettings(name=name, register=register, known_servers=home / "known_servers")
         entered = await Entry(Console("en", may_ask=False), settings, address, Password(password)).enter()
         assert entered.welcome.must_change
-        await entered.connection.leave()
+        await entered.dialled.connection.leave()
         assert entered.password is not None
         return entered.password.text
 

@@ -138,9 +138,11 @@ def test_a_closed_standard_output_is_no_fault(server: ServerProcess, tmp_path: P
     assert done.returncode == 0, done.stderr
 
 
-def piped(server: ServerProcess, home: Path) -> PipedProcess:
+def piped(server: ServerProcess, home: Path, *options: str) -> PipedProcess:
     """Return a client whose standard input stays open."""
-    return PipedProcess(ANTIPHON, "connect", str(server.address), environment=clean_environment(home, **ANN))
+    return PipedProcess(
+        ANTIPHON, "connect", str(server.address), *options, environment=clean_environment(home, **ANN)
+    )
 
 
 def test_an_answer_comes_while_the_pipe_stays_open(server: ServerProcess, tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_a_lost_connection_is_told_once_whatever_was_under_way(tmp_path: Path) -
     seed(tmp_path / "data")
     with (
         ServerProcess(tmp_path / "data") as server,
-        piped(server, tmp_path) as process,
+        piped(server, tmp_path, "--give-up", "0") as process,
     ):
         process.stdin.write(b"hello\n")
         assert process.stdout.readline() == "hello\n"

@@ -73,7 +73,7 @@ def test_a_server_that_stops_is_told_of_at_once(tmp_path: Path) -> None:
     seed(tmp_path / "data")
     with (
         ServerProcess(tmp_path / "data") as server,
-        Terminal("connect", str(server.address), home=tmp_path, **ANN) as terminal,
+        Terminal("connect", str(server.address), "--give-up", "0", home=tmp_path, **ANN) as terminal,
     ):
         terminal.says("ann>", "hello")
         terminal.asks("ann>")
@@ -87,7 +87,7 @@ def test_a_server_that_is_killed_is_told_of_at_once(tmp_path: Path) -> None:
     seed(tmp_path / "data")
     with (
         ServerProcess(tmp_path / "data") as server,
-        Terminal("connect", str(server.address), home=tmp_path, **ANN) as terminal,
+        Terminal("connect", str(server.address), "--give-up", "0", home=tmp_path, **ANN) as terminal,
     ):
         terminal.says("ann>", "hello")
         terminal.asks("ann>")

@@ -1,7 +1,5 @@
 """`antiphon connect`: sign in, and talk."""
 
-import asyncio
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -11,7 +9,8 @@ from cyclopts import Parameter
 
 from antiphon.address import Address
 from antiphon.cli.common import Common, run_loop
-from antiphon.errors import AntiphonError, Problem, SettingInvalid, UsageError
+from antiphon.client.entry import session_on
+from antiphon.errors import Problem, SettingInvalid, UsageError
 from antiphon.identity.invitations import Code, read_place
 from antiphon.identity.passwords import LONGEST, Password
 from antiphon.language import N_
@@ -22,8 +21,6 @@ from antiphon.terminal.entry import Entered, Entry, read_password
 from antiphon.terminal.naming import Naming
 from antiphon.terminal.talk import Talk, piped_lines
 
-FAREWELL_SECONDS = 1.0
-"""How long Ctrl-C waits for the server's goodbye."""
 LINE_MOST = 4 * LONGEST
 """Bytes of a secret's line: more in UTF-8 than any password has."""
 
@@ -134,50 +131,47 @@ async def converse(
     _ = console.translations.gettext
     entry = Entry(console, settings, place, password)
     entered = await entry.enter()
-    console.tell(_("Connected to {address}.").format(address=entered.connection.address))
-    change = None
-    if entered.password is not None:
-        change = Change(
-            console,
-            entered.connection,
-            entered.welcome.name,
-            settings.timeout,
-            old=entered.password,
-            new=new,
-        )
-    code = await _talk(console, entered, entry.naming, change, hints=True)
+    console.tell(_("Connected to {address}.").format(address=entered.dialled.connection.address))
+    code = await _talk(console, settings, entered, entry.naming, new, hints=True)
     while entry.naming is not None and entry.naming.wrong:
         entered = await entry.enter_anew(entered.welcome.name)
-        code = await _talk(console, entered, entry.naming, None)
+        code = await _talk(console, settings, entered, entry.naming)
     console.tell(_("You have left."))
     return code
 
 
 async def _talk(
-    console: Console, entered: Entered, naming: Naming | None, change: Change | None, *, hints: bool = False
+    console: Console,
+    settings: ClientSettings,
+    entered: Entered,
+    naming: Naming | None,
+    new: Password | None = None,
+    *,
+    hints: bool = False,
 ) -> int:
     """Greet, talk until the end of one session, and return the exit code; `hints` says how to go on."""
     _ = console.translations.gettext
-    connection, welcome = entered.connection, entered.welcome
-    console.tell(welcome.greeting)
-    talk = Talk(console, connection)
-    try:
-        if change is not None and welcome.must_change:
-            await change.due()
+    async with session_on(
+        entered.address,
+        entered.known,
+        entered.dialled,
+        entered.welcome,
+        timeout=settings.timeout,
+        give_up=settings.give_up,
+        language=console.language,
+    ) as session:
+        console.tell(session.info.greeting)
+        talk = Talk(console, session)
+        change = None
+        if entered.password is not None:
+            change = Change(console, session, settings.timeout, old=entered.password, new=new)
+            if entered.welcome.must_change:
+                await change.due()
         if not (console.can_ask and console.answers_to_terminal):
             return await talk.run(piped_lines())
-        lines = talk.typed_lines(f"{welcome.name}> ", change.wanted if change else None)
+        lines = talk.typed_lines(f"{session.info.name}> ", change.wanted if change else None)
         if hints and naming is not None:
             console.tell(_("If that is not your name, type /name."))
         if hints:
             console.tell(_("Type a line and press Enter; exit leaves."))
         return await talk.run(lines if naming is None else naming.heed(lines))
-    except (
-        asyncio.CancelledError,
-        KeyboardInterrupt,
-        AntiphonError,
-    ):  # a connection that is closed is left at once
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await connection.leave()
-        raise

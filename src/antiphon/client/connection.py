@@ -1,21 +1,34 @@
-"""The client's end of a connection, in asyncio: bytes, answers to what was asked, heartbeats, the goodbye.
+"""The client's end of a connection, in asyncio: bytes, the entry's questions, heartbeats, the goodbye.
 
-How it comes about is `dial.py`'s, who we are is `signin.py`'s. Every wait ends: with an answer, with the
-error that the server told, or with the loss of the connection.
+How it comes about is `dial.py`'s, who we are is `signin.py`'s, what a session says on it is `session.py`'s. Every
+wait ends: with an answer, with the error that the server told, or with the loss of the connection.
 """
 
 import asyncio
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from antiphon.client.manners import FAREWELLS, HANG_UP_SECONDS, beat_seconds, check_message
-from antiphon.errors import AntiphonError, ConnectionLost, PeerSilent, from_wire
-from antiphon.wire.bodies import Body, Bye, Error, Hello
+from antiphon.client.manners import FAREWELLS, HANG_UP_SECONDS, beat_seconds
+from antiphon.errors import AntiphonError, ConnectionLost, PeerSilent, SessionClosed, from_wire
+from antiphon.wire.bodies import Body, Error, Hello, Limits, ServerBye
 from antiphon.wire.conversation import ClientConversation, Control, Event
-from antiphon.wire.frames import Frame, Payload
-from antiphon.wire.kinds import Kind
+from antiphon.wire.frames import Frame, Payload, Refused
+from antiphon.wire.kinds import Flag, Kind
 
 FAREWELL_SECONDS = 5.0
 """How long a goodbye waits for the server's, once everything is answered."""
+
+
+class Receiver(Protocol):
+    """Whom an open session's frames are for."""
+
+    def message(self, id: int, payload: Payload, *, last: bool) -> None:
+        """Take an answer to the message `id`, or with id 0 what the service says by itself."""
+
+    def end(self, id: int, error: AntiphonError | None) -> None:
+        """Take note that nothing more comes for `id`, because of `error` if there is one."""
+
+    def acknowledgement(self) -> bytes:
+        """Return what goes with a heartbeat."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -29,7 +42,9 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
         self._hello: asyncio.Future[Hello] = self._loop.create_future()
         self._replies: dict[int, asyncio.Future[Body]] = {}
-        self._answers: dict[int, asyncio.Future[Payload | None]] = {}
+        self._receiver: Receiver | None = None
+        self._early: list[Event] = []
+        """What came behind WELCOME, before there was a receiver."""
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._reason: AntiphonError | None = None
@@ -37,6 +52,7 @@ class ClientConnection(asyncio.Protocol):
         self._failed = False
         """Nothing that still comes is believed."""
         self._heard = self._spoke = True
+        self._reading_paused = False
         self._silent = self._pause = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[AntiphonError | None] = self._loop.create_future()
@@ -58,7 +74,7 @@ class ClientConnection(asyncio.Protocol):
             while not self._failed and (event := self._conversation.next()) is not None:
                 self._take(event)
         except AntiphonError as error:
-            self._fail(error)
+            self.fail(error)
 
     def eof_received(self) -> bool:
         """Close: a server that has said everything has nothing to read either."""
@@ -80,7 +96,7 @@ class ClientConnection(asyncio.Protocol):
         reason = self._reason
         if reason is None and not self._said_bye:
             reason = ConnectionLost(address=self._address)
-        waiting: list[asyncio.Future[Any]] = [self._hello, *self._replies.values(), *self._answers.values()]
+        waiting: list[asyncio.Future[Any]] = [self._hello, *self._replies.values()]
         for future in waiting:
             if not future.done():
                 future.set_exception(reason or ConnectionLost(address=self._address))
@@ -90,14 +106,12 @@ class ClientConnection(asyncio.Protocol):
         del exc  # what the transport says is in its own words; ours are in the error
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Frame):
-            answer = self._answers.pop(event.id, None)
-            if answer is not None and not answer.done():
-                answer.set_result(event.payload if event.kind == Kind.MESSAGE else None)
-        elif isinstance(event, Control):
+        if isinstance(event, Control):
             self._take_control(event)
-        else:
-            self._fail(event.error)
+        elif isinstance(event, Refused):
+            self.fail(event.error)
+        elif event.kind != Kind.HEARTBEAT:
+            self._hand_on(event)
 
     def _take_control(self, control: Control) -> None:
         body = control.body
@@ -105,30 +119,50 @@ class ClientConnection(asyncio.Protocol):
             self._hello.set_result(body)
             self._pause = beat_seconds(body.limits)
             self._timer = self._loop.call_later(self._pause, self._beat)
+        elif isinstance(body, ServerBye):
+            self._take_bye(body)
+        elif (reply := self._replies.pop(control.id, None)) is not None:
+            self._reply(reply, body)
         elif isinstance(body, Error):
-            self._refused(control.id, from_wire(body.code, body.text, body.hint, body.wait))
-        elif isinstance(body, Bye):
-            self._take_bye(body.reason)
-        elif (reply := self._replies.pop(control.id, None)) is not None and not reply.done():
+            if control.id == 0:
+                self.fail(from_wire(body.code, body.text, body.hint, body.wait))
+            else:
+                self._hand_on(control)
+
+    @staticmethod
+    def _reply(reply: asyncio.Future[Body], body: Body) -> None:
+        if reply.done():
+            return
+        if isinstance(body, Error):
+            reply.set_exception(from_wire(body.code, body.text, body.hint, body.wait))
+        else:
             reply.set_result(body)
 
-    def _refused(self, id: int, error: AntiphonError) -> None:
-        if id == 0:
-            self._fail(error)
-            return
-        waiting = self._replies.pop(id, None) or self._answers.pop(id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(error)
+    def _hand_on(self, event: Frame | Control) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            self._early.append(event)
+        elif isinstance(event, Control):
+            assert isinstance(event.body, Error)
+            body = event.body
+            receiver.end(event.id, from_wire(body.code, body.text, body.hint, body.wait))
+        elif event.kind == Kind.MESSAGE:
+            receiver.message(event.id, event.payload, last=bool(event.flags & Flag.LAST))
+        else:
+            receiver.end(event.id, None)
 
-    def _take_bye(self, reason: str) -> None:
-        if reason in FAREWELLS:
-            self._reason = FAREWELLS[reason]()
-        if reason == "drained":  # we have said our last; what we asked before is still answered
-            self._say_bye("drained")
-        elif not self._answers:
+    def _take_bye(self, bye: ServerBye) -> None:
+        if bye.reason == "closed":
+            self._reason = SessionClosed(reason=bye.text)
+        elif bye.reason in FAREWELLS:
+            self._reason = FAREWELLS[bye.reason]()
+        if bye.reason == "drained":  # we have said our last; what we asked before is still answered
+            self.say_bye("drained")
+        else:
             self._transport.close()
 
-    def _fail(self, error: AntiphonError) -> None:
+    def fail(self, error: AntiphonError) -> None:
+        """Close at once; nothing that still comes is believed."""
         self._failed = True
         self._reason = self._reason or error
         self._transport.abort()
@@ -138,12 +172,13 @@ class ClientConnection(asyncio.Protocol):
     def _beat(self) -> None:
         """Twice in a heartbeat's time: say that we are there, and listen for the server."""
         silence = self._hello.result().limits.silence
-        self._silent = 0.0 if self._heard else self._silent + self._pause
+        self._silent = 0.0 if self._heard or self._reading_paused else self._silent + self._pause
         if self._silent >= silence:
-            self._fail(PeerSilent(seconds=f"{silence:g}"))
+            self.fail(PeerSilent(seconds=f"{silence:g}"))
             return
         if not self._spoke:
-            self._transport.write(self._conversation.heartbeat())
+            acknowledgement = self._receiver.acknowledgement() if self._receiver else b""
+            self._transport.write(acknowledgement + self._conversation.heartbeat())
         self._heard = self._spoke = False
         self._timer = self._loop.call_later(self._pause, self._beat)
 
@@ -181,36 +216,56 @@ class ClientConnection(asyncio.Protocol):
         self._write(data)
         return await reply
 
-    def ask(self, message: Payload) -> asyncio.Future[Payload | None]:
-        """Send a message; the future gets its answer, None where the service gives none.
+    def attach(self, receiver: Receiver) -> None:
+        """Give `receiver` the frames of the session that this connection holds, what has come already first."""
+        self._receiver = receiver
+        early, self._early = self._early, []
+        try:
+            for event in early:
+                self._take(event)
+        except AntiphonError as error:
+            self.fail(error)
 
-        Raises:
-            MessageTooLarge: it was not sent: the server would have ended the connection.
-            NotText: it was not sent: UTF-8 cannot hold it.
-            AntiphonError: there is no connection any more.
-        """
-        self._check_open()
-        check_message(message, self._hello.result().limits)
-        id, data = self._conversation.message(message)
-        answer: asyncio.Future[Payload | None] = self._loop.create_future()
-        self._answers[id] = answer
+    @property
+    def open(self) -> bool:
+        """Whether messages can still be sent."""
+        return not (self._said_bye or self._reason is not None or self._transport.is_closing())
+
+    @property
+    def conversation(self) -> ClientConversation:
+        """What makes frames of the session."""
+        return self._conversation
+
+    @property
+    def limits(self) -> Limits:
+        """What the server wants to be kept to."""
+        return self._hello.result().limits
+
+    def send(self, data: bytes) -> None:
+        """Send frames of the session."""
         self._write(data)
-        return answer
 
     async def ready(self) -> None:
-        """Wait until the server has taken enough for more to be sent."""
+        """Wait until the server has taken enough for more to be sent, or the connection is gone."""
         await self._can_write.wait()
 
+    def read_on(self, *, wanted: bool) -> None:
+        """Read what comes, or leave it where it is until somebody has taken what came before."""
+        if self._reading_paused == wanted and not self.closed.done():
+            self._reading_paused = not wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
     async def leave(self, reason: str = "left") -> None:
-        """Say goodbye, wait for the answers that are still due and for the server's goodbye, and close.
+        """Say goodbye, wait for the server's, which comes behind the answers that are due, and close.
 
         A server that lets its goodbye wait is left without one after `FAREWELL_SECONDS`.
         """
         if self.closed.done():
             return
-        self._say_bye(reason)
-        if self._answers:
-            await asyncio.wait(self._answers.values())
+        self.say_bye(reason)
         await asyncio.wait({self.closed}, timeout=FAREWELL_SECONDS)
         self.abort()
         await asyncio.shield(self.closed)
@@ -218,7 +273,7 @@ class ClientConnection(asyncio.Protocol):
     async def hang_up(self) -> None:
         """Say goodbye and close, whatever the server does; for a connection on which nothing is due."""
         if not self.closed.done():
-            self._say_bye("left")
+            self.say_bye("left")
             self._transport.close()
             await asyncio.wait({self.closed}, timeout=HANG_UP_SECONDS)
             self.abort()
@@ -226,9 +281,10 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, saying nothing: the session stays for a while."""
         if not self.closed.done():
-            self._fail(ConnectionLost(address=self._address))
+            self.fail(ConnectionLost(address=self._address))
 
-    def _say_bye(self, reason: str) -> None:
+    def say_bye(self, reason: str) -> None:
+        """Say that nothing more comes from here."""
         if not self._said_bye:
             self._said_bye = True
             self._write(self._conversation.bye(reason))

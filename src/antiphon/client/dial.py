@@ -52,7 +52,7 @@ async def dial(address: Address, known: KnownServers, seconds: float) -> Dialled
     for pause in (*PAUSES, None):
         began = loop.time()
         try:
-            return await _try(address, known, seconds)
+            return await dial_once(address, known, seconds)
         except ConnectionLost:
             if pause is None or loop.time() - began > DROP_SECONDS:
                 break
@@ -60,7 +60,12 @@ async def dial(address: Address, known: KnownServers, seconds: float) -> Dialled
     raise NotAntiphon(address=bare(address))
 
 
-async def _try(address: Address, known: KnownServers, seconds: float) -> Dialled:
+async def dial_once(address: Address, known: KnownServers, seconds: float) -> Dialled:
+    """Connect to `address` within `seconds`; a server that drops us is not tried again.
+
+    Raises:
+        AntiphonError: as `dial`, and `ConnectionLost` where the server dropped us.
+    """
     try:
         async with asyncio.timeout(seconds):
             connection = await _connect(address)

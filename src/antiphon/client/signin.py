@@ -83,13 +83,14 @@ class SignIn:
         proof = await asyncio.to_thread(proving.proof, challenge)
         return proving.proven(await self._ask(Kind.CHALLENGE, proof), connection.address)
 
-    async def resume(self, token: bytes) -> Welcome:
-        """Take up the session of `token` on this connection.
+    async def resume(self, token: bytes, received: int | None = None) -> Welcome:
+        """Take up the session of `token` on this connection; `received` frames of it have come so far.
 
         Raises:
             SessionEnded: it is over.
         """
-        return expect(await self._ask(Kind.RESUME, Resume(language=self._language), token=token), Welcome)
+        body = Resume(language=self._language, received=received)
+        return expect(await self._ask(Kind.RESUME, body, token=token), Welcome)
 
     async def _check_taken(self, invitation: Secret | None) -> None:
         """Refuse to show an invitation to a server that does not know what it is."""

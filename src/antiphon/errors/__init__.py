@@ -19,7 +19,7 @@
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   ├── PasswordDue
-    │   ├── SessionEnded, SessionReplaced, TokenRefused
+    │   ├── SessionClosed, SessionEnded, SessionReplaced, TokenRefused
     │   └── InvitationRefused
     │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
@@ -81,6 +81,7 @@ from antiphon.errors.signin import (
     NameUnknown,
     PasswordDue,
     RegistrationClosed,
+    SessionClosed,
     SessionEnded,
     SessionReplaced,
     SignInError,
@@ -189,6 +190,7 @@ __all__ = [
     "ServiceFailed",
     "ServiceInvalid",
     "ServiceTooSlow",
+    "SessionClosed",
     "SessionEnded",
     "SessionReplaced",
     "SessionUnknown",

@@ -126,6 +126,14 @@ class SessionEnded(SignInError):
     hint = N_("Sign in again.")
 
 
+class SessionClosed(SignInError):
+    """The service has ended the session, and may have said why."""
+
+    code = "session-closed"
+    blame = "server"
+    sentence = N_("The service has ended the session: “{reason}”.")
+
+
 class SessionReplaced(SignInError):
     """The session was taken up on another connection."""
 

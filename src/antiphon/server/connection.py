@@ -328,9 +328,7 @@ class Connection(asyncio.Protocol):
     # --- bytes out ------------------------------------------------------------------------------------------
 
     def _send_error(self, id: int, error: AntiphonError) -> None:
-        if self._dialogue is not None:  # where it counts
-            self._dialogue.tell(id, error)
-        elif id:  # one with id 0 would end the connection
+        if id:  # one with id 0 would end the connection
             self.send(self._conversation.error(id, error, self.translate))
 
     # --- the end --------------------------------------------------------------------------------------------

@@ -218,10 +218,6 @@ class Dialogue:
         self.received += 1
         self._fail(id, error)
 
-    def tell(self, id: int, error: AntiphonError) -> None:
-        """Refuse what was no message."""
-        self._fail(id, error)
-
     def _cancel(self, id: int) -> None:
         """Take a message back: the service stops, or never begins; one that is answered already is no news."""
         if self._task is not None and self._current == id:

@@ -1,8 +1,8 @@
 """A person changes the password inside an open session: because they want to, or because they must."""
 
 from antiphon.blocklist import common_passwords
-from antiphon.client.connection import ClientConnection
 from antiphon.client.password import PasswordChange
+from antiphon.client.session import Session
 from antiphon.errors import AntiphonError, PasswordDue, UsageError
 from antiphon.identity.passwords import Password, check
 from antiphon.terminal.console import Console
@@ -15,20 +15,19 @@ class Change:
     def __init__(
         self,
         console: Console,
-        connection: ClientConnection,
-        name: str,
+        session: Session,
         seconds: float,
         *,
         old: Password,
         new: Password | None,
     ) -> None:
-        """Change the password of `name`, whose session `connection` holds; each step may take `seconds`.
+        """Change the password of the account of `session`; each step may take `seconds`.
 
         `old` is the one that was proved at the sign-in; `new` is given for the case that it must be changed.
         """
         self._console = console
-        self._connection = connection
-        self._name = name
+        self._session = session
+        self._name = session.info.name
         self._seconds = seconds
         self._old = old
         self._new = new
@@ -47,7 +46,7 @@ class Change:
         except (KeyboardInterrupt, UsageError):
             pass
         except AntiphonError as error:
-            if self._connection.closed.done():  # `closed` says why
+            if self._session.connection.closed.done():  # `closed` says why
                 return
             console.tell_error(error)
         console.tell(_("The password was not changed."))
@@ -63,7 +62,7 @@ class Change:
         console, _ = self._console, self._console.translations.gettext
         old, new = self._old, self._new
         if new is not None:
-            minimum = (await self._connection.hello()).password_minimum
+            minimum = (await self._session.connection.hello()).password_minimum
             check(new.text, minimum, name=self._name, common=common_passwords(), old=old)
         elif console.can_ask:
             console.tell(_("A new password must be chosen before anything else."))
@@ -74,10 +73,10 @@ class Change:
     async def _change(self, old: Password, new: Password | None) -> None:
         """Prove the old one first: nobody thinks up a new one in vain."""
         console, _ = self._console, self._console.translations.gettext
-        change = PasswordChange(self._connection, self._name, self._seconds)
+        change = PasswordChange(self._session.connection, self._name, self._seconds)
         await change.prove(old)
         if new is None:
-            minimum = (await self._connection.hello()).password_minimum
+            minimum = (await self._session.connection.hello()).password_minimum
             console.tell(
                 _(
                     "Think up a password of {minimum} characters or more, "

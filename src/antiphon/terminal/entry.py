@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from antiphon.address import Address
 from antiphon.blocklist import common_passwords
-from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled, dial
 from antiphon.client.signin import SignIn, takes_old_forms
 from antiphon.client.trust import KnownServers, Standing
@@ -60,9 +59,11 @@ PAUSES = 3
 
 @dataclass(frozen=True)
 class Entered:
-    """An open session: the connection that holds it, and what the server said at the door."""
+    """The way in has been found: where, on which connection, and what the server said at the door."""
 
-    connection: ClientConnection
+    address: Address
+    known: KnownServers
+    dialled: Dialled
     welcome: Welcome
     password: Password | None
     """The one that was proved, if any, in the form in which the server knows it: an old system's by its digest."""
@@ -344,10 +345,11 @@ class Entry:
 
     def _entered(self, welcome: Welcome, password: Password | None = None) -> Entered:
         assert self._dialled is not None
+        assert self._address is not None
         dialled = self._dialled
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
             self._remember(dialled.fingerprint)
-        return Entered(dialled.connection, welcome, password)
+        return Entered(self._address, self._known, dialled, welcome, password)
 
     async def _register(self, sign_in: SignIn, name: str, password: Password) -> None:
         try:

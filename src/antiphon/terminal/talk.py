@@ -5,16 +5,18 @@ types, `/password` changes the password.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import CancelledError
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from antiphon.client.connection import ClientConnection
-from antiphon.errors import AntiphonError, MessageTooLarge
+from antiphon.client.answers import Answers
+from antiphon.client.session import WINDOW, Session
+from antiphon.errors import AntiphonError, MessageTooLarge, OutcomeUnknown, SessionClosed
 from antiphon.language import N_
 from antiphon.printable import printable
 from antiphon.terminal.console import Console
@@ -27,53 +29,72 @@ SAY_LEAVE = "//exit"
 CHANGE = "/password"
 SAY_CHANGE = "//password"
 """Words of a person at a terminal only: through a pipe nobody could be asked, these are messages as others are."""
-WINDOW = 256
-"""Messages that may be on their way at once: enough to fill any path, few enough to hold."""
 CHUNK = 64 * 1024
 NEAT_SECONDS = 0.25
 """How long the prompt waits for an answer to stand above it rather than below."""
 
-Answer = asyncio.Future[Payload | None]
+QUOTED = 60
+"""Characters of a message that are shown where its outcome is unknown."""
 
 _SENT = N_("Bytes sent: {size}.")
 _RECEIVED = N_("Bytes received: {size}.")
+_LOST = N_("The connection is lost; trying again.")
+_BACK = N_("Back after {seconds} s.")
+
+
+class _Said(NamedTuple):
+    """A line that was sent."""
+
+    message: Payload
+    answers: Answers
+    answered: asyncio.Event
+    """Something has been put out for it."""
 
 
 class Talk:
-    """One conversation, on `connection`, with the person at `console`."""
+    """One conversation, in `session`, with the person at `console`."""
 
-    def __init__(self, console: Console, connection: ClientConnection) -> None:
-        """Talk on an open session."""
+    def __init__(self, console: Console, session: Session) -> None:
+        """Talk in an open session."""
         self._console = console
-        self._connection = connection
-        self._pending: asyncio.Queue[Answer | None] = asyncio.Queue(WINDOW)
+        self._session = session
+        self._pending: asyncio.Queue[_Said | None] = asyncio.Queue(WINDOW)
         self._exit_code = 0
         self._show: Callable[[Callable[[], None]], object] = lambda show: show()
         """Puts something on the screen without breaking a line that is being typed."""
+        session.on_lost = lambda _: self._tell(_LOST)
+        session.on_back = lambda seconds: self._tell(_BACK, seconds=f"{seconds:.0f}")
 
     async def run(self, lines: AsyncIterator[Payload]) -> int:
         """Send each line, put out each answer, leave; return the exit code.
 
         Raises:
-            AntiphonError: the connection was lost or ended by the server, or a line could not be sent.
+            AntiphonError: the session was lost or ended by the server, or a line could not be sent.
         """
-        sender: asyncio.Task[Any] = asyncio.create_task(self._send(lines))
-        printer: asyncio.Task[Any] = asyncio.create_task(self._print_answers())
+        sender = asyncio.create_task(self._send(lines))
+        printer = asyncio.create_task(self._print_answers())
+        listener = asyncio.create_task(self._print_pushes())
+        ended = asyncio.create_task(self._session.ended())
+        tasks: list[asyncio.Task[Any]] = [sender, printer, listener, ended]
         try:
-            await asyncio.wait({sender, printer, self._connection.closed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sender, ended, printer}, return_when=asyncio.FIRST_COMPLETED)
             sender.cancel()  # no effect on one that has sent everything
             await asyncio.wait({sender})
-            await self._connection.leave()
             last = asyncio.create_task(self._pending.put(None))
             await asyncio.wait({last, printer}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({printer})
+            await self._session.leave()
+            await asyncio.wait({listener})
         finally:
-            sender.cancel()
-            printer.cancel()
+            for task in tasks:
+                task.cancel()
         for task in (sender, printer):
             if not task.cancelled():
                 task.result()
-        if (reason := self._connection.closed.result()) is not None:
+        reason = await self._session.ended()
+        if isinstance(reason, SessionClosed):
+            self._console.tell(reason.full(self._console.translations.gettext))
+        elif reason is not None:
             raise reason
         return self._exit_code
 
@@ -83,37 +104,56 @@ class Talk:
                 return
             message = LEAVE if line == SAY_LEAVE else line
             try:
-                answer = self._connection.ask(message)
+                said = _Said(message, await self._session.begin(message), asyncio.Event())
             except MessageTooLarge as error:
                 if not self._console.can_ask:
                     raise
                 self._console.tell_error(error)
                 continue
             self._tell_size(_SENT, message)
-            await self._pending.put(answer)
-            await self._connection.ready()
+            await self._pending.put(said)
             if self._console.can_ask:
-                await asyncio.wait({answer}, timeout=NEAT_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(NEAT_SECONDS):
+                        await said.answered.wait()
 
     async def _print_answers(self) -> None:
-        while (pending := await self._pending.get()) is not None:
+        while (said := await self._pending.get()) is not None:
             try:
-                answer = await pending
+                async for answer in said.answers:
+                    self._print(answer)
+                    said.answered.set()
             except AntiphonError as error:
-                if self._connection.closed.done():  # `closed` says why, once for all that wait
-                    return
                 self._exit_code = error.exit_code
-                self._show(partial(self._console.tell_error, error))
-                continue
-            if answer is not None:
-                self._tell_size(_RECEIVED, answer)
-                self._show(partial(self._console.answer, answer))
+                if self._session.over:  # `ended` says why, once for all that wait
+                    return
+                self._show(partial(self._tell_failed, said.message, error))
+            said.answered.set()
+
+    async def _print_pushes(self) -> None:
+        with contextlib.suppress(AntiphonError):  # `ended` says why
+            async for push in self._session:
+                self._print(push)
+
+    def _print(self, message: Payload) -> None:
+        self._tell_size(_RECEIVED, message)
+        self._show(partial(self._console.answer, message))
+
+    def _tell_failed(self, message: Payload, error: AntiphonError) -> None:
+        """Say what went wrong; of which message, where that is not the one just said."""
+        if isinstance(error, OutcomeUnknown):
+            text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
+            self._console.tell(f"“{text[:QUOTED]}{'…' if len(text) > QUOTED else ''}”:")
+        self._console.tell_error(error)
+
+    def _tell(self, what: str, **fields: str) -> None:
+        text = self._console.translations.gettext(what).format(**fields)
+        self._show(partial(self._console.tell, text))
 
     def _tell_size(self, what: str, message: Payload) -> None:
         if self._console.verbose:
             size = len(message.encode() if isinstance(message, str) else message)
-            text = self._console.translations.gettext(what).format(size=size)
-            self._show(partial(self._console.tell, text))
+            self._tell(what, size=str(size))
 
     # --- where lines come from ------------------------------------------------------------------------------
 

@@ -1,0 +1,146 @@
+"""What a session has sent and got, so that nothing is lost or done twice when a connection breaks.
+
+The rules of docs/protocol.md, "Continuity", without I/O and without a clock: what is sent again on the next
+connection, and which messages have an outcome that nobody can know.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from antiphon.errors import FrameInvalid, ProtocolError
+from antiphon.wire.conversation import LAST_ID
+from antiphon.wire.frames import Payload
+
+Asker = TypeVar("Asker")
+
+
+@dataclass(eq=False, slots=True)
+class Sent(Generic[Asker]):
+    """One message that is not answered yet."""
+
+    id: int
+    number: int
+    """Its place among all messages of the count, from 1."""
+    message: Payload
+    asker: Asker
+    """Who waits for the answers."""
+    written: bool = False
+    """It has been given to a connection at least once."""
+    taken_back: bool = False
+    """Its asker wants no more answers."""
+    gap: bool = False
+    """Some of its answers may be lost: only one that is the only one can be believed."""
+
+
+class Continuity(Generic[Asker]):
+    """The counts of one session, and its messages that are not answered yet."""
+
+    def __init__(self) -> None:
+        """Begin with a session that was just opened."""
+        self.received = 0
+        """Frames that have come; those that are lost for good count as if they had."""
+        self._sent = 0
+        self._heard = 0
+        """The highest number of a message that something has come for."""
+        self._last_id = 0
+        self._unanswered: dict[int, Sent[Asker]] = {}
+        self._gap = False
+        """Frames are lost, and nothing has come since that says where."""
+        self._settled_at: int | None = None
+        """As many frames must have come for `_settled` to be true."""
+        self._settled: list[Sent[Asker]] = []
+        """These messages are answered by then, or their answers are lost."""
+
+    @property
+    def unanswered(self) -> Collection[Sent[Asker]]:
+        """The messages that are not answered yet, in the order in which they were sent."""
+        return self._unanswered.values()
+
+    def send(self, message: Payload, asker: Asker) -> Sent[Asker]:
+        """Note a message that is to be sent, now or on the next connection."""
+        self._last_id = self._last_id % LAST_ID + 1
+        while self._last_id in self._unanswered:
+            self._last_id = self._last_id % LAST_ID + 1
+        self._sent += 1
+        sent = self._unanswered[self._last_id] = Sent(self._last_id, self._sent, message, asker)
+        return sent
+
+    def withdraw(self, sent: Sent[Asker]) -> None:
+        """Forget the newest message, which no connection was given."""
+        assert not sent.written
+        assert sent.number == self._sent
+        self._sent -= 1
+        del self._unanswered[sent.id]
+
+    def take(self, id: int, *, last: bool) -> Sent[Asker] | None:
+        """Count a frame that has come, the `last` for its message or not; return the message, None for a push.
+
+        Raises:
+            FrameInvalid: it answers nothing that was asked.
+        """
+        if id == 0:
+            self.received += 1
+            return None
+        sent = self._unanswered.get(id)
+        if sent is None or not sent.written:
+            raise FrameInvalid(problem=f"an answer came to {id}, which was not asked")
+        self.received += 1
+        self._heard = max(self._heard, sent.number)
+        if (
+            self._gap and not sent.taken_back
+        ):  # answers come in the order of the messages: the later ones are whole
+            self._gap = False
+            for each in self._unanswered.values():
+                each.gap = each.gap and each.number <= sent.number
+        if last:
+            del self._unanswered[id]
+        return sent
+
+    def resume(
+        self, received: int | None, *, missed: int = 0, sent: int = 0, at_work: Collection[int] = ()
+    ) -> list[Sent[Asker]]:
+        """Take what WELCOME says after RESUME; return the messages to be sent again, in order.
+
+        The arguments are WELCOME's fields (`at_work` is its `open`); `unknown` then says what nobody can know.
+
+        Raises:
+            ProtocolError: the server's counts cannot be.
+        """
+        if received is None:
+            return self._begin_anew()
+        if not self._heard <= received <= self._sent or self.received + missed > sent:
+            raise ProtocolError(problem="the counts of the two sides do not fit together")
+        arrived = [each for each in self._unanswered.values() if each.number <= received]
+        if missed:
+            self._gap = True
+            for each in arrived:
+                each.gap = True
+        self.received += missed
+        self._settled_at = sent
+        self._settled = [each for each in arrived if each.id not in at_work]
+        return [each for each in self._unanswered.values() if each.number > received]
+
+    def _begin_anew(self) -> list[Sent[Asker]]:
+        """Count from 0 as the server does, which knows nothing any more."""
+        self.received = self._heard = self._settled_at = 0
+        self._gap = False
+        self._settled = [each for each in self._unanswered.values() if each.written]
+        again = [each for each in self._unanswered.values() if not each.written]
+        for number, each in enumerate(again, 1):
+            each.number = number
+        self._sent = len(again)
+        return again
+
+    def unknown(self) -> list[Sent[Asker]]:
+        """Return the messages whose outcome nobody can know, as far as that can be said now; each once.
+
+        Ask after `resume`, and after each `take`.
+        """
+        if self._settled_at is None or self.received < self._settled_at:
+            return []
+        lost = [each for each in self._settled if self._unanswered.get(each.id) is each]
+        self._settled_at, self._settled = None, []
+        for each in lost:
+            del self._unanswered[each.id]
+        return lost

@@ -1,0 +1,40 @@
+"""Open sessions of the client library, on servers in this event loop and without a sign-in."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from antiphon.address import Address
+from antiphon.client.dial import dial
+from antiphon.client.entry import session_on
+from antiphon.client.session import Session
+from antiphon.client.signin import SignIn
+from antiphon.client.trust import KnownServers
+from antiphon.server.server import Server
+from antiphon.services import Handler
+from antiphon.settings import ServerSettings
+
+
+@contextlib.asynccontextmanager
+async def server_here(folder: Path, handler: Handler, **options: Any) -> AsyncIterator[Server]:
+    """Serve `handler` from `folder` in this event loop, on a free port of 127.0.0.1, without TLS unless told."""
+    defaults: dict[str, Any] = {
+        "data": folder,
+        "port": 0,
+        "host": "127.0.0.1",
+        "plain": True,
+        "drain_seconds": 2,
+    }
+    async with Server(handler, ServerSettings(**defaults | options)) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def session_of(address: Address, token: bytes, **options: Any) -> AsyncIterator[Session]:
+    """Yield the session of `token`; `options` are those of `session_on`."""
+    known = KnownServers(Path("/nonexistent/known_servers"))
+    dialled = await dial(address, known, 10)
+    welcome = await SignIn(dialled.connection).resume(token)
+    async with session_on(address, known, dialled, welcome, **options) as session:
+        yield session
