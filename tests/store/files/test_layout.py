@@ -91,6 +91,13 @@ def test_what_is_no_number_is_refused(number: str) -> None:
     )
 
 
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"])
+def test_a_time_that_utc_cannot_hold_is_refused(time: str) -> None:
+    assert "line 2: what stands under “expires_at” cannot be read" in said(
+        f"{HEAD}\n{LINE.replace('no,no,,', f'no,no,{time},')}\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [

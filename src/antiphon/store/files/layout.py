@@ -50,7 +50,10 @@ def _flag(text: str) -> bool:
 
 def _moment(text: str) -> datetime:
     at = datetime.fromisoformat(text.strip())
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:  # in the year 1 or 9999, and in UTC outside of what a datetime holds
+        raise ValueError from None
 
 
 @lru_cache(maxsize=65_536)  # to prepare a name takes 0.1 ms, and a file that was edited is read whole
