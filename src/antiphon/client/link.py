@@ -47,7 +47,8 @@ class Link:
         self._timeout = timeout
         self._give_up = give_up
         self._pauses = _pauses()
-        self._received = 0
+        self.used = False
+        """Something of the session has come on the newest link; set from outside."""
         self.shown = dialled.connection.address
         """The server's address, for messages."""
 
@@ -67,8 +68,8 @@ class Link:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._give_up
-        if received() != self._received:  # the last link was of use
-            self._received = received()
+        if self.used:  # a link that is lost before anything comes is no reason to hurry
+            self.used = False
             self._pauses = _pauses()
         wait = 0.0
         while True:

@@ -237,6 +237,7 @@ class Session:
         return self._connection.conversation.ack(self._continuity.received)
 
     def _came(self, size: int) -> None:
+        self._link.used = True
         self._unacknowledged += size + HEADER_SIZE
         if self._unacknowledged >= ACK_EVERY and self._connection.open:
             self._connection.send(self.acknowledgement())
