@@ -16,17 +16,16 @@ from antiphon.services import Handler
 from antiphon.settings import ServerSettings
 
 
+def settings_here(folder: Path, **options: Any) -> ServerSettings:
+    """Return the settings of a server in `folder`, on a free port of 127.0.0.1 and without TLS unless told."""
+    defaults: dict[str, Any] = {"data": folder, "port": 0, "host": "127.0.0.1", "plain": True, "drain_seconds": 2}
+    return ServerSettings(**defaults | options)
+
+
 @contextlib.asynccontextmanager
 async def server_here(folder: Path, handler: Handler, **options: Any) -> AsyncIterator[Server]:
-    """Serve `handler` from `folder` in this event loop, on a free port of 127.0.0.1, without TLS unless told."""
-    defaults: dict[str, Any] = {
-        "data": folder,
-        "port": 0,
-        "host": "127.0.0.1",
-        "plain": True,
-        "drain_seconds": 2,
-    }
-    async with Server(handler, ServerSettings(**defaults | options)) as server:
+    """Serve `handler` from `folder` in this event loop."""
+    async with Server(handler, settings_here(folder, **options)) as server:
         yield server
 
 

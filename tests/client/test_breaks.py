@@ -1,0 +1,259 @@
+"""A conversation whose link is cut at every byte, in both directions, with servers that stay, stop or die."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from antiphon.address import Address
+from antiphon.client.session import Session
+from antiphon.errors import AntiphonError, ConnectionLost, OutcomeUnknown, ServerKeyChanged, SessionEnded
+from antiphon.server.server import Server
+from antiphon.testing import Fault, FaultProxy
+from support.serving import seed
+from support.sessions import server_here, session_of, settings_here
+
+SIDE_BY_SIDE = 10
+"""Sessions that are tried at once: most of the time goes into waiting for the store."""
+
+
+class Counting:
+    """Answers, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+
+    def received(self, message: str) -> Any:
+        self.asked[message] += 1
+        word = message.partition(" ")[0]
+        if word == "count":
+            return self.count()
+        return None if word == "quiet" else f"got {message}"
+
+    async def count(self) -> AsyncIterator[str]:
+        for number in range(3):
+            yield f"{number}"
+
+
+async def stream(session: Session, message: str) -> list[Any]:
+    return [answer async for answer in session.ask_stream(message)]
+
+
+async def conversation(session: Session, run: int) -> list[Any]:
+    """Say ten messages, some together; return what came back, the same each time but for `run`."""
+    together = [session.ask(f"one {run}"), session.ask(f"two {run}"), session.ask(f"quiet {run}")]
+    answers = list(await asyncio.gather(*together))
+    answers += await stream(session, f"count {run}")
+    answers += [answer async for answer in session.ask_many([f"{number} {run}" for number in range(4)])]
+    await session.send(f"said {run}")
+    return [*answers, await session.ask(f"last {run}")]
+
+
+def transcript(run: int) -> list[Any]:
+    many = [f"got {number} {run}" for number in range(4)]
+    return [f"got one {run}", f"got two {run}", None, "0", "1", "2", *many, f"got last {run}"]
+
+
+MESSAGES = 10
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def tokens(data: Path) -> list[bytes]:
+    return seed(data, sessions=SIDE_BY_SIDE)
+
+
+async def side_by_side(
+    work: Callable[[FaultProxy, Session, int], Awaitable[None]], address: Address, tokens: list[bytes]
+) -> None:
+    """Do `work` in each session, behind a proxy of its own, on every so manieth of the runs."""
+
+    async def one(number: int, token: bytes) -> None:
+        async with FaultProxy(address) as proxy, session_of(proxy.address, token) as session:
+            await work(proxy, session, number)
+
+    await asyncio.gather(*(one(number, token) for number, token in enumerate(tokens)))
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_a_link_that_is_cut_at_any_byte_loses_nothing_and_does_nothing_twice(
+    data: Path, tokens: list[bytes], direction: Literal["up", "down"]
+) -> None:
+    service = Counting()
+    runs: list[int] = []
+
+    async def work(proxy: FaultProxy, session: Session, number: int) -> None:
+        assert await conversation(session, -number) == transcript(-number)
+        whole = proxy.passed[direction] + 20
+        for cut_at in range(number + 1, whole, SIDE_BY_SIDE):
+            # The next link is cut at this byte; those behind it are whole.
+            proxy.faults = {proxy.connections: Fault(direction, cut_at=cut_at)}.get
+            await proxy.cut()
+            assert await conversation(session, cut_at) == transcript(cut_at), f"cut at {cut_at}"
+            runs.append(cut_at)
+
+    async with server_here(data, service) as server:
+        await side_by_side(work, server.addresses[0], tokens)
+    assert len(runs) > 400
+    assert set(service.asked.values()) == {1}, "nothing was done twice"
+    assert len(service.asked) == MESSAGES * (len(runs) + SIDE_BY_SIDE), "and everything once"
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_a_server_that_is_killed_at_any_byte_leaves_what_was_on_its_way_unknown_and_doubles_nothing(
+    data: Path, tokens: list[bytes], direction: Literal["up", "down"]
+) -> None:
+    service = Counting()
+    outcomes: Counter[str] = Counter()
+
+    async def work(proxy: FaultProxy, session: Session, number: int) -> None:
+        def killed(connection: int) -> Fault | None:
+            """Cut the next link, and have the server forget before the one behind it, as a new process has."""
+            if connection == first + 1:
+                server._context.dialogues._dialogues.clear()
+            return Fault(direction, cut_at=cut_at) if connection == first else None
+
+        for cut_at in range(number + 1, 1000, 7 * SIDE_BY_SIDE):
+            first = proxy.connections
+            proxy.faults = killed
+            await proxy.cut()
+            messages = [f"{cut_at}-{each}" for each in range(6)]
+            results = await asyncio.gather(*map(session.ask, messages), return_exceptions=True)
+            for message, result in zip(messages, results, strict=True):
+                if isinstance(result, OutcomeUnknown):
+                    outcomes["unknown"] += 1
+                    assert service.asked[message] <= 1, f"{message} was done twice"
+                else:
+                    outcomes["answered"] += 1
+                    assert result == f"got {message}"
+                    assert service.asked[message] == 1
+            with contextlib.suppress(OutcomeUnknown):  # a link that was of use puts the next one off no longer
+                assert await session.ask(f"alive {cut_at}") == f"got alive {cut_at}"
+
+    async with server_here(data, service) as server:
+        await side_by_side(work, server.addresses[0], tokens)
+    assert outcomes["unknown"] > 0
+    assert outcomes["answered"] > 0
+    assert set(service.asked.values()) == {1}
+
+
+async def test_a_server_that_is_restarted_in_order_leaves_nothing_unknown(data: Path, tokens: list[bytes]) -> None:
+    service = Counting()
+    server = await Server(service, settings_here(data)).__aenter__()
+    async with FaultProxy(server.addresses[0]) as proxy:
+        async with session_of(proxy.address, tokens[0]) as session:
+            for run in range(4):
+                talking = asyncio.create_task(conversation(session, run))
+                while service.asked.total() < MESSAGES * run + 2 * run + 1:
+                    await asyncio.sleep(0)
+                await server.stop()
+                server = await Server(service, server.settings).__aenter__()
+                proxy.target = server.addresses[0]
+                assert await talking == transcript(run)
+        await server.stop()
+    assert set(service.asked.values()) == {1}
+    assert len(service.asked) == MESSAGES * 4
+
+
+async def test_what_is_changed_on_the_way_over_tls_is_never_taken_for_an_answer(
+    data: Path, tokens: list[bytes]
+) -> None:
+    service = Counting()
+    async with (
+        server_here(data, service, plain=False) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        assert await conversation(session, 0) == transcript(0)
+        whole = proxy.passed["down"]
+        for run in range(1, 12):
+            proxy.faults = {proxy.connections: Fault("down", garble_at=whole * run // 12)}.get
+            await proxy.cut()
+            try:
+                assert await conversation(session, run) == transcript(run)
+            except AntiphonError:
+                break
+        assert set(service.asked.values()) == {1}
+
+
+@pytest.mark.parametrize("byte", range(12))
+async def test_a_header_that_is_changed_on_the_way_ends_in_a_clear_error(
+    data: Path, tokens: list[bytes], byte: int
+) -> None:
+    async with (
+        server_here(data, Counting()) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        await proxy.cut()
+        assert await session.ask("hello") == "got hello"  # behind HELLO and WELCOME 21 bytes have come
+        spoilt = Fault("down", garble_at=proxy.passed["down"] - 21 + byte)
+        proxy.faults = lambda _: spoilt
+        await proxy.cut()
+        with pytest.raises(AntiphonError):
+            await session.ask("hello", timeout=2)
+        await session.hang_up()
+
+
+async def test_a_link_is_tried_for_as_long_as_was_said_and_then_the_reason_is_told(
+    data: Path, tokens: list[bytes]
+) -> None:
+    async with (
+        server_here(data, Counting()) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0], give_up=0.3) as session,
+    ):
+        proxy.faults = lambda _: Fault("down", cut_at=1)
+        await proxy.cut()
+        assert isinstance(await session.ended(), ConnectionLost)
+        with pytest.raises(ConnectionLost):
+            await session.ask("hello")
+
+
+async def test_a_session_is_taken_up_only_where_the_key_is_the_one_of_the_sign_in(
+    data: Path, tokens: list[bytes], tmp_path: Path
+) -> None:
+    async with (
+        server_here(data, Counting(), plain=False) as server,
+        server_here(tmp_path / "other", Counting(), plain=False) as impostor,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        proxy.target = impostor.addresses[0]
+        await proxy.cut()
+        assert isinstance(await session.ended(), ServerKeyChanged)
+
+
+async def test_a_program_is_told_of_a_lost_link_and_of_its_return(data: Path, tokens: list[bytes]) -> None:
+    async with (
+        server_here(data, Counting()) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        told: asyncio.Queue[Any] = asyncio.Queue()
+        session.on_lost, session.on_back = told.put_nowait, told.put_nowait
+        await proxy.cut()
+        assert isinstance(await told.get(), ConnectionLost)
+        assert 0 <= await told.get() < 60
+
+
+async def test_a_session_that_has_ended_meanwhile_is_not_tried_again(data: Path, tokens: list[bytes]) -> None:
+    async with (
+        server_here(data, Counting()) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        (held,) = server._context.sessions._held.values()
+        await server._context.sessions._store.end(held.fingerprint, server._context.sessions._owner)
+        connections = proxy.connections
+        await proxy.cut()
+        assert isinstance(await session.ended(), SessionEnded)
+        assert proxy.connections == connections + 1
