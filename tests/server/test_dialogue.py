@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.errors import TryLater
 from antiphon.server import dialogue, dialogues
 from antiphon.server.dialogue import WAITING_MOST
 from antiphon.server.replay import REPLAY_LIMIT
@@ -564,6 +565,30 @@ def test_a_server_that_has_lost_the_counts_says_so(tmp_path: Path) -> None:
         client.sock.close()
         client, welcome = back(server, token, 1)
         assert welcome.received == 1
+        client.sock.close()
+
+
+def test_a_session_whose_kept_bytes_cannot_be_had_is_held_by_nobody(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with serving(tmp_path / "data", plain=True) as server:
+        keeper = server.server._context.sessions
+        take = keeper._store.take
+
+        async def fail(fingerprint: bytes) -> bytes | None:
+            raise TryLater
+
+        keeper._store.take = fail  # type: ignore[method-assign] # a store that goes away right after the claim
+        with server.client() as client:
+            client.hello()
+            refused = client.resume(token, 0)
+            assert isinstance(refused, Error), refused
+            assert refused.code == "try-later"
+        assert not server.read(lambda running: running._context.sessions._held)
+        (record,) = server.call(keeper._store.all())
+        assert record.owner is None
+        keeper._store.take = take  # type: ignore[method-assign]
+        client, _ = back(server, token, 0)
+        assert client.ask("hello") == "hello"
         client.sock.close()
 
 

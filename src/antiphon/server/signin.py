@@ -250,7 +250,12 @@ class SignIn:
         except SessionEnded as error:
             self._refuse("", None, error.code)
             raise
-        await self._take_over(session)
+        try:
+            await self._take_over(session)
+        except BaseException:  # else it would count as held for as long as the server runs
+            with contextlib.suppress(AntiphonError):
+                await context.sessions.release(session)
+            raise
         context.log.info("resumed", name=session.name, address=self._address)
         welcome = self._welcome(session, None, first=False, token=None, data=None)
         return Admission(session, token, welcome, request)
