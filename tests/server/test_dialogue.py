@@ -15,6 +15,7 @@ from antiphon.server import dialogue, dialogues
 from antiphon.server.dialogue import WAITING_MOST
 from antiphon.server.replay import REPLAY_LIMIT
 from antiphon.services import Session
+from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Error, Resume, ServerBye, Welcome
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame, Payload
@@ -503,6 +504,35 @@ def test_a_revoked_session_without_a_connection_is_closed_at_once(
 
     server.call(revoke())
     desk.wait_for("closed ann after 1")
+
+
+@pytest.mark.parametrize("whole_account", [False, True], ids=["the session", "the account"])
+def test_a_revocation_from_before_a_session_was_taken_up_does_not_close_it(
+    server: Serving, desk: Desk, tokens: list[bytes], whole_account: bool
+) -> None:
+    client, _ = back(server, tokens[0], None)
+    sent(client, "wait")
+    desk.wait_for("begun wait")
+    cut(client)
+
+    async def read_late() -> None:
+        context = server.server._context
+        while context.connections:
+            await asyncio.sleep(0.01)
+        (running,) = context.dialogues
+        entry = Revocation(
+            id=running._session.position,
+            fingerprint=None if whole_account else running.fingerprint,
+            account_id=running.account if whole_account else None,
+            owner=None,
+            reason="test",
+        )
+        context.dialogues.revoked(context, entry)
+        assert list(context.dialogues) == [running]
+
+    server.call(read_late())
+    server.call(desk.open())
+    desk.wait_for("ended wait")
 
 
 # --- over a restart -----------------------------------------------------------------------------------------

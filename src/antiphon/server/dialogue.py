@@ -18,6 +18,7 @@ from antiphon.server.outlet import Outlet
 from antiphon.server.replay import Replay
 from antiphon.server.sessions import Session
 from antiphon.services import Answer, Reply
+from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
@@ -118,6 +119,12 @@ class Dialogue:
         """Return the ids of the messages that are not answered, in order; few of them can wait."""
         current = [self._current] if self._task is not None else []
         return [id for id in (*current, *(id for id, _ in self._waiting)) if id]
+
+    def concerned(self, entry: Revocation) -> bool:
+        """Return whether a revocation ends the session: one from before it was taken up last does not."""
+        named = entry.fingerprint == self.fingerprint
+        of_account = entry.fingerprint is None and entry.account_id == self.account
+        return (named or of_account) and self._session.position < entry.id
 
     def heed(self, frame: Frame) -> None:
         """Do what a frame without a control body asks for.

@@ -57,10 +57,7 @@ class Dialogues:
     def revoked(self, context: ServerContext, entry: Revocation) -> None:
         """End those without a connection that a revocation concerns; the others lose theirs by it."""
         for dialogue in self:
-            concerned = entry.fingerprint == dialogue.fingerprint or (
-                entry.fingerprint is None and entry.account_id == dialogue.account
-            )
-            if concerned and dialogue.away_since is not None:
+            if dialogue.away_since is not None and dialogue.concerned(entry):
                 self.finish(context, dialogue)
 
     async def stop(self) -> dict[bytes, bytes]:
