@@ -269,4 +269,4 @@ class ServiceInvalid(UsageError):
 
     code = "service-invalid"
     sentence = N_("“{service}” cannot be served: {problem}.")
-    hint = N_("Give a function that takes a message and returns the answer; see docs/services.md.")
+    hint = N_("Give a function that takes a message and returns the answer.")
