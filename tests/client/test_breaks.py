@@ -13,7 +13,7 @@ from antiphon.address import Address
 from antiphon.client.session import Session
 from antiphon.errors import AntiphonError, ConnectionLost, OutcomeUnknown, ServerKeyChanged, SessionEnded
 from antiphon.server.server import Server
-from antiphon.testing import Fault, FaultProxy
+from antiphon.testing import FaultProxy, LinkFault
 from support.serving import seed
 from support.sessions import server_here, session_of, settings_here
 
@@ -95,7 +95,7 @@ async def test_a_link_that_is_cut_at_any_byte_loses_nothing_and_does_nothing_twi
         whole = proxy.passed[direction] + 20
         for cut_at in range(number + 1, whole, SIDE_BY_SIDE):
             # The next link is cut at this byte; those behind it are whole.
-            proxy.faults = {proxy.connections: Fault(direction, cut_at=cut_at)}.get
+            proxy.faults = {proxy.connections: LinkFault(direction, cut_at=cut_at)}.get
             await proxy.cut()
             assert await conversation(session, cut_at) == transcript(cut_at), f"cut at {cut_at}"
             runs.append(cut_at)
@@ -115,11 +115,11 @@ async def test_a_server_that_is_killed_at_any_byte_leaves_what_was_on_its_way_un
     outcomes: Counter[str] = Counter()
 
     async def work(proxy: FaultProxy, session: Session, number: int) -> None:
-        def killed(connection: int) -> Fault | None:
+        def killed(connection: int) -> LinkFault | None:
             """Cut the next link, and have the server forget before the one behind it, as a new process has."""
             if connection == first + 1:
                 server._context.dialogues._dialogues.clear()
-            return Fault(direction, cut_at=cut_at) if connection == first else None
+            return LinkFault(direction, cut_at=cut_at) if connection == first else None
 
         for cut_at in range(number + 1, 1000, 7 * SIDE_BY_SIDE):
             first = proxy.connections
@@ -175,7 +175,7 @@ async def test_what_is_changed_on_the_way_over_tls_is_never_taken_for_an_answer(
         assert await conversation(session, 0) == transcript(0)
         whole = proxy.passed["down"]
         for run in range(1, 12):
-            proxy.faults = {proxy.connections: Fault("down", garble_at=whole * run // 12)}.get
+            proxy.faults = {proxy.connections: LinkFault("down", garble_at=whole * run // 12)}.get
             await proxy.cut()
             try:
                 assert await conversation(session, run) == transcript(run)
@@ -195,7 +195,7 @@ async def test_a_header_that_is_changed_on_the_way_ends_in_a_clear_error(
     ):
         await proxy.cut()
         assert await session.ask("hello") == "got hello"  # behind HELLO and WELCOME 21 bytes have come
-        spoilt = Fault("down", garble_at=proxy.passed["down"] - 21 + byte)
+        spoilt = LinkFault("down", garble_at=proxy.passed["down"] - 21 + byte)
         proxy.faults = lambda _: spoilt
         await proxy.cut()
         with pytest.raises(AntiphonError):
@@ -211,7 +211,7 @@ async def test_a_link_is_tried_for_as_long_as_was_said_and_then_the_reason_is_to
         FaultProxy(server.addresses[0]) as proxy,
         session_of(proxy.address, tokens[0], give_up=0.3) as session,
     ):
-        proxy.faults = lambda _: Fault("down", cut_at=1)
+        proxy.faults = lambda _: LinkFault("down", cut_at=1)
         await proxy.cut()
         assert isinstance(await session.ended(), ConnectionLost)
         with pytest.raises(ConnectionLost):

@@ -13,7 +13,7 @@ CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Fault:
+class LinkFault:
     """What happens to the bytes of one connection in one direction, counted from its beginning."""
 
     direction: Literal["up", "down"]
@@ -35,7 +35,7 @@ class FaultProxy:
     happens. `proxy.address` is where a client connects: the target's name and fingerprint, the proxy's port.
     """
 
-    def __init__(self, target: Address, faults: Callable[[int], Fault | None] = lambda _: None) -> None:
+    def __init__(self, target: Address, faults: Callable[[int], LinkFault | None] = lambda _: None) -> None:
         """Prepare to relay to `target`."""
         self.target = target
         """Where the next connection is relayed to; may be changed."""
@@ -90,7 +90,7 @@ class FaultProxy:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        fault: Fault | None,
+        fault: LinkFault | None,
         passed: dict[str, int],
     ) -> None:
         try:
@@ -113,11 +113,11 @@ async def _pass_on(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     direction: Literal["up", "down"],
-    fault: Fault | None,
+    fault: LinkFault | None,
     passed: dict[str, int],
 ) -> bool:
     """Relay one direction until its end; return whether the connection is to be cut."""
-    here = fault if fault is not None and fault.direction == direction else Fault(direction)
+    here = fault if fault is not None and fault.direction == direction else LinkFault(direction)
     with suppress(OSError):
         while data := await reader.read(here.split):
             if here.delay:
