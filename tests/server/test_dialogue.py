@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from antiphon.errors import TryLater
+from antiphon.identity.tokens import Token
 from antiphon.server import dialogue, dialogues
 from antiphon.server.dialogue import WAITING_MOST
 from antiphon.server.replay import REPLAY_LIMIT
+from antiphon.server.signin import Admission
 from antiphon.services import Session
 from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Error, Resume, ServerBye, Welcome
@@ -697,3 +699,19 @@ def test_what_a_stopped_server_kept_outlives_a_connection_that_breaks_while_it_i
         client, welcome = back(server, token, 1)
         assert (welcome.received, welcome.sent) == (1, 1)
         client.leave()
+
+
+def test_of_a_dialogue_that_ends_while_it_is_taken_up_no_counts_are_known(
+    server: Serving, tokens: list[bytes]
+) -> None:
+    client, welcome = back(server, tokens[0], None)
+
+    async def take_up() -> int | None:
+        context = server.server._context
+        (session,) = context.sessions._held.values()
+        context.dialogues._dialogues.clear()
+        admission = Admission(session, Token(tokens[0]), welcome, Resume(received=3))
+        return context.dialogues.take_up(context, admission)[1].received
+
+    assert server.call(take_up()) is None
+    client.sock.close()

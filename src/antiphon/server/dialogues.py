@@ -36,7 +36,11 @@ class Dialogues:
 
     def take_up(self, context: ServerContext, admission: Admission) -> tuple[Dialogue, Welcome, list[bytes]]:
         """Return the dialogue of a session that was let in, its WELCOME, and the frames to send behind that."""
-        dialogue = self.find(admission.session) or self.begin(context, admission.session)
+        dialogue = self.find(admission.session)
+        if dialogue is None:
+            dialogue = self.begin(context, admission.session)
+            if admission.resumed is not None:  # it has ended since the store was asked: nobody knows the counts
+                dialogue.restore(None)
         if admission.resumed is None:
             return dialogue, admission.welcome, []
         return dialogue, *dialogue.resume(admission.resumed.received, admission.welcome)
