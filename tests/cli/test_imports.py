@@ -311,6 +311,12 @@ def test_what_is_no_plain_file_of_a_bearable_size_is_refused(
     assert not here.data.exists()
 
 
+def test_the_folder_one_stands_in_is_no_file(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(here.folder)
+    assert here.bring(".") == (2, "", ". cannot be used: it is a folder. Name another file.\n")
+
+
 def test_standard_input_has_the_same_limit_and_is_read_no_further(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

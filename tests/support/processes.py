@@ -7,12 +7,14 @@ import atexit
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -189,6 +191,14 @@ class ServerProcess:
     def log(self) -> str:
         """What its log holds."""
         return Path(self.start["log"]).read_text("utf-8")
+
+    def logged(self, pattern: str) -> re.Match[str]:
+        """Wait until its log holds `pattern`: a record comes a moment after what it tells of."""
+        ends = time.monotonic() + 20
+        while (found := re.search(pattern, self.log)) is None:
+            assert time.monotonic() < ends, f"no {pattern} in {self.log}"
+            time.sleep(0.01)
+        return found
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

@@ -79,7 +79,7 @@ def import_accounts(
         antiphon accounts import clients.csv --dry-run
         antiphon accounts import clients.csv --names clients.txt
     """
-    beside = Path(file).with_name(NAMES_FILE)
+    beside = Path(file).parent / NAMES_FILE
     if names is None and file != "-" and beside.is_file() and beside.resolve() != Path(file).resolve():
         names = beside
     known = read_names(_read(names)) if names else Names()

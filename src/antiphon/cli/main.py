@@ -25,10 +25,11 @@ app = App(
     "serve      a server, until it is told to stop\n"
     "connect    sign in to a server and talk\n"
     "demo       a server and a client on it, as one command\n"
-    "accounts   who may sign in: add, list, show, disable, enable, remove, password, rename,\n"
-    "           import, export, rekey\n"
+    "accounts   who may sign in: add, list, show, disable, enable, remove,\n"
+    "           password, rename, import, export, rekey\n"
     "sessions   who is signed in, and an end to it: list, revoke\n"
-    "invite     a code with which one person registers; invitations lists and revokes them\n\n"
+    "invite     a code with which one person registers\n"
+    "invitations  who is invited: list, revoke\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]): --config names it. Flags win over variables, variables over the file.",
 )
