@@ -1,6 +1,6 @@
 """Sign-in and sessions in front of any conversation over TCP.
 
-`connect` opens a session with a server; it is imported when it is first asked for.
+`serve` and `Server` serve, `connect` opens a session with a server; each is imported when it is first asked for.
 """
 
 from importlib import import_module
@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from antiphon.client.entry import connect as connect
+    from antiphon.server.run import serve as serve
+    from antiphon.server.server import Server as Server
 
 __version__ = "0.1.0"
-_HANDED_ON = {"connect": "antiphon.client.entry"}
+_HANDED_ON = {
+    "Server": "antiphon.server.server",
+    "connect": "antiphon.client.entry",
+    "serve": "antiphon.server.run",
+}
 """What stands where; a client needs nothing of the server, and the other way round."""
 
 

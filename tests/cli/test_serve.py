@@ -266,7 +266,7 @@ def test_a_signal_stops_it_in_order(tmp_path: Path, number: int, code: int) -> N
         (["--host", "nosuch.invalid", "--port", "0"], "Cannot listen on nosuch.invalid: there is no such host."),
         (["--password-minimum", "7"], "--password-minimum: must be from 8 to 1024, not 7"),
         (["--data", "/dev/null"], "/dev/null cannot be used: it is not a folder."),
-        (["sing"], 'Invalid value "sing"'),
+        (["sing"], "“sing” cannot be loaded: no service of that name comes with Antiphon."),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, options: list[str], sentence: str) -> None:

@@ -11,7 +11,8 @@
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │       KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, CertificateUnusable, ServiceInvalid
+    │       KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, CertificateUnusable, ServiceInvalid,
+    │       ServiceNotLoaded
     ├── ConnectError              no connection came about, or it broke                exit 3
     │   ├── HostUnknown, ConnectRefused, NotAntiphon
     │   └── ConnectionLost, ServerStopping
@@ -117,6 +118,7 @@ from antiphon.errors.usage import (
     RekeyUnderWay,
     RowInvalid,
     ServiceInvalid,
+    ServiceNotLoaded,
     SessionUnknown,
     SettingInvalid,
     StoreTaken,
@@ -189,6 +191,7 @@ __all__ = [
     "ServerUnproven",
     "ServiceFailed",
     "ServiceInvalid",
+    "ServiceNotLoaded",
     "ServiceTooSlow",
     "SessionClosed",
     "SessionEnded",

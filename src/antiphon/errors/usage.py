@@ -269,4 +269,12 @@ class ServiceInvalid(UsageError):
 
     code = "service-invalid"
     sentence = N_("“{service}” cannot be served: {problem}.")
-    hint = N_("Give a function that takes a message and returns the answer.")
+    hint = N_("Give a function that takes a message and returns the answer; see docs/services.md.")
+
+
+class ServiceNotLoaded(UsageError):
+    """What was named after `antiphon serve` is not there, or failed when it was loaded."""
+
+    code = "service-not-loaded"
+    sentence = N_("“{service}” cannot be loaded: {problem}.")
+    hint = N_("Give echo, chat, module:attr or path/to/file.py:attr; see docs/services.md.")

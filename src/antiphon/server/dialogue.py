@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from antiphon.errors import AntiphonError, OutcomeUnknown, PasswordDue, ServiceFailed, ServiceTooSlow, TextOnly
+from antiphon.language import Translate
 from antiphon.server.context import ServerContext
 from antiphon.server.kept import Kept
 from antiphon.server.outlet import Outlet
@@ -51,6 +52,7 @@ class Dialogue:
         self.address = session.holder.address
         self.since = session.opened_at
         self.state: Any = None
+        self.translate: Translate = str
         self.received: int = 0
         """Messages that have come."""
         self.counted = True
@@ -85,6 +87,7 @@ class Dialogue:
         self._outlet = outlet
         self._session = session
         self.address = outlet.address
+        self.translate = outlet.translate
         self.away_since = None
         if not self._opened:
             self._open()
@@ -396,8 +399,7 @@ class Dialogue:
 
     def _fail(self, id: int, error: AntiphonError) -> None:
         if id:  # 0 asked for nothing, and an ERROR with id 0 would end the connection
-            translate = str if self._outlet is None else self._outlet.translate
-            self._say(ServerConversation.error(id, error, translate))
+            self._say(ServerConversation.error(id, error, self.translate))
 
     def _service_failed(self, id: int, error: BaseException) -> None:
         self._context.log.error("service-failed", name=self.name, address=self.address, exc_info=error)

@@ -5,11 +5,12 @@ import contextlib
 import os
 import random
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from antiphon import __version__
 from antiphon.address import Address, Scheme
@@ -43,22 +44,28 @@ ABORT_SECONDS = 2.0
 
 
 class Server:
-    """An Antiphon server in this event loop: `async with Server(handler, settings) as server`.
+    """An Antiphon server in this event loop: `async with Server(handler, port=0) as server`.
 
     Leaving the block drains: no new connections, what was asked is answered, then goodbye.
     """
 
     def __init__(
-        self, handler: Handler = echo, settings: ServerSettings | None = None, *, language: str = "en"
+        self,
+        handler: Handler = echo,
+        settings: ServerSettings | None = None,
+        *,
+        language: str = "en",
+        **options: Any,
     ) -> None:
-        """Prepare to serve `handler`; nothing is opened yet.
+        """Prepare to serve `handler`; nothing is opened yet. `options` are single `ServerSettings`.
 
         Raises:
             ServiceInvalid: it cannot be served.
+            SettingInvalid: an option holds what it cannot hold.
         """
         self._service = as_service(handler)
-        self.settings = settings or ServerSettings()
-        self._language = language
+        self.settings = replace(settings or ServerSettings(), **options)
+        self.language = language
         self._closing = AsyncExitStack()
         self._acceptors: list[asyncio.Task[None]] = []
         self._beside: list[asyncio.Task[None]] = []
@@ -166,7 +173,7 @@ class Server:
             registrations=RegistrationCaps(settings.registrations_source, settings.registrations_most),
             invited=Invited(store.invitations, ring.token_key, _utc_now),
             registration=self.registration,
-            language=self._language,
+            language=self.language,
             hello=ServerConversation().hello(self._hello(mechanism)),
             mechanism=mechanism,
             clock=_utc_now,

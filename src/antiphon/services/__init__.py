@@ -1,7 +1,9 @@
 """What answers: the contract of a service, and the services that come with the package."""
 
+from antiphon.services.chat import Chat
 from antiphon.services.contract import Answer, Handler, Reply, Session
 from antiphon.services.echo import echo
+from antiphon.services.loading import load
 from antiphon.services.service import Service, as_service
 
-__all__ = ["Answer", "Handler", "Reply", "Service", "Session", "as_service", "echo"]
+__all__ = ["Answer", "Chat", "Handler", "Reply", "Service", "Session", "as_service", "echo", "load"]

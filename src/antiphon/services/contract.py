@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, Protocol
 
+from antiphon.language import Translate
+
 Answer = str | bytes | None
 """Text, bytes, or None for "no answer"."""
 
@@ -37,6 +39,8 @@ class Session(Protocol):
     """when the session was opened"""
     state: Any
     """the service's own, None at first"""
+    translate: Translate
+    """turns a sentence into the person's language, where Antiphon's own catalogue has it"""
 
     def send(self, message: str | bytes) -> None:
         """Push a message that answers nothing; it never waits, so look at `ready` before sending much.
