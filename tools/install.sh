@@ -53,8 +53,9 @@ make_environment() {
     fail "$1 cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv, then try again."
 }
 
-# An environment holds its own path and does not survive being moved; a new pyproject.toml may ask for more.
-state=$(cksum <pyproject.toml)
+# An environment holds its own path and does not survive being moved; a new pyproject.toml may ask for more,
+# and what is built is built again when its source has changed.
+state=$(cat pyproject.toml hatch_build.py src/antiphon/wire/_exchange.c | cksum)
 stamp="$folder/.antiphon${extra:+-$extra}"
 place="$folder/.antiphon-place"
 

@@ -227,7 +227,7 @@ def test_while_a_handler_is_slow_reading_pauses_and_order_stays(tmp_path: Path, 
         assert sent < len(data), "the server has taken everything while its handler was busy"
         waiting = server.read(
             lambda server: max(
-                connection._conversation.reader.buffered + connection._dialogue._waiting_size
+                connection._conversation.reader.buffered + connection._dialogue._waiting.size
                 for connection in server._context.connections
                 if connection._dialogue
             )

@@ -13,9 +13,9 @@ import pytest
 from antiphon.errors import TryLater
 from antiphon.identity.tokens import Token
 from antiphon.server import dialogue, dialogues
-from antiphon.server.dialogue import WAITING_MOST
 from antiphon.server.replay import REPLAY_LIMIT
 from antiphon.server.signin import Admission
+from antiphon.server.waiting import WAITING_MOST
 from antiphon.services import Session
 from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Error, Resume, ServerBye, Welcome

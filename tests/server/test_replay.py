@@ -4,42 +4,68 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.server.replay import REPLAY_LIMIT, Replay
+from antiphon.wire.frames import HEADER_SIZE, encode
+from antiphon.wire.kinds import KIB, Kind
+
+
+def frame(id: int, size: int = 0) -> bytes:
+    return encode(Kind.MESSAGE, id, bytes(size))
 
 
 def test_frames_are_kept_in_order_until_they_are_acknowledged() -> None:
     replay = Replay()
-    for frame in (b"0", b"1", b"2"):
-        replay.keep(frame)
+    for id in range(3):
+        replay.keep(frame(id))
     replay.acknowledge(1)
-    assert (replay.first, replay.kept(), replay.sent) == (1, [b"1", b"2"], 3)
+    assert (replay.first, replay.kept(), replay.sent) == (1, [frame(1), frame(2)], 3)
     replay.acknowledge(1)
-    assert replay.kept() == [b"1", b"2"]
+    assert replay.kept() == [frame(1), frame(2)]
+
+
+def test_what_was_sent_in_one_piece_is_acknowledged_frame_by_frame() -> None:
+    replay = Replay()
+    replay.keep(frame(0))
+    replay.keep(frame(1) + frame(2, 5) + frame(3), 3)
+    replay.keep(frame(4))
+    for received in range(1, 5):
+        replay.acknowledge(received)
+        assert (replay.first, replay.sent) == (received, 5)
+        assert replay.kept() == [frame(id, 5 * (id == 2)) for id in range(received, 5)]
 
 
 def test_what_was_never_sent_cannot_be_acknowledged() -> None:
     replay = Replay()
-    replay.keep(b"0")
+    replay.keep(frame(0) + frame(1), 2)
     replay.acknowledge(2**53)
-    replay.keep(b"1")
-    assert (replay.first, replay.kept()) == (1, [b"1"])
+    replay.keep(frame(2))
+    assert (replay.first, replay.kept()) == (2, [frame(2)])
 
 
 def test_a_frame_larger_than_all_that_is_kept_is_not_kept() -> None:
     replay = Replay()
-    replay.keep(b"small")
-    replay.keep(bytes(REPLAY_LIMIT + 1))
+    replay.keep(frame(0))
+    replay.keep(frame(1, REPLAY_LIMIT + 1))
     assert (replay.first, replay.kept(), replay.sent) == (2, [], 2)
 
 
-@given(st.lists(st.one_of(st.integers(0, REPLAY_LIMIT // 2), st.none().map(lambda _: -1)), max_size=60))
-def test_the_newest_frames_are_kept_within_the_limit_and_their_numbers_are_right(sizes: list[int]) -> None:
-    replay, sent = Replay(), []
-    for size in sizes:
-        if size < 0:
-            replay.acknowledge(replay.first + 1)
+pieces = st.lists(st.integers(0, 16 * KIB), min_size=1, max_size=5)
+large = st.integers(0, REPLAY_LIMIT // 2).map(lambda size: [size])
+
+
+@given(st.lists(st.one_of(pieces, large, st.integers(1, 4)), max_size=60))
+def test_the_newest_frames_are_kept_within_the_limit_and_their_numbers_are_right(
+    steps: list[int | list[int]],
+) -> None:
+    replay = Replay()
+    sent: list[bytes] = []
+    for step in steps:
+        if isinstance(step, int):
+            replay.acknowledge(replay.first + step)
         else:
-            sent.append(bytes(size))
-            replay.keep(sent[-1])
+            frames = [frame(len(sent) + number, size) for number, size in enumerate(step)]
+            sent += frames
+            replay.keep(b"".join(frames), len(frames))
         assert replay.sent == len(sent)
         assert replay.kept() == sent[replay.first :]
         assert sum(map(len, replay.kept())) <= REPLAY_LIMIT
+    assert all(len(each) >= HEADER_SIZE for each in replay.kept())

@@ -9,13 +9,7 @@ import math
 from collections.abc import Awaitable
 from typing import cast
 
-from antiphon.errors import (
-    AntiphonError,
-    PeerTooSlow,
-    ProtocolError,
-    ServerError,
-    ServerStopping,
-)
+from antiphon.errors import AntiphonError, PeerTooSlow, ProtocolError, ServerError, ServerStopping
 from antiphon.language import Translate
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
@@ -23,6 +17,7 @@ from antiphon.server.outbox import Outbox
 from antiphon.server.requests import Requests
 from antiphon.server.sessions import Session
 from antiphon.server.signin import Admission
+from antiphon.server.swift import Swift
 from antiphon.server.watch import Watch
 from antiphon.wire.bodies import Bye
 from antiphon.wire.conversation import Control, Event, ServerConversation
@@ -63,6 +58,9 @@ class Connection(asyncio.Protocol):
         self._requests = Requests(context, self, address, source, binding)
         self._session: Session | None = None
         self._dialogue: Dialogue | None = None
+        self._swift: Swift | None = None
+        self._calm = False
+        """There is a swift way, and it is free: nothing is under way, and nothing waits."""
         self._name: str | None = None
         """Whose the session is or was, for the log."""
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
@@ -103,6 +101,11 @@ class Connection(asyncio.Protocol):
         self._watch.heard = True
         if self._closing_at:
             return
+        if self._calm:
+            rest = self._swift.read(data)  # type: ignore[union-attr] # there is one where it is calm
+            if rest is None:
+                return
+            data = rest
         self._feed(data)
         self._pump()
 
@@ -115,6 +118,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop handling messages: the peer does not take the answers."""
+        self._calm = False
         self._outbox.paused = True
 
     def resume_writing(self) -> None:
@@ -142,10 +146,14 @@ class Connection(asyncio.Protocol):
     def _pump(self) -> None:
         """Handle what has come, until something has to be waited for."""
         outbox, dialogue = self._outbox, self._dialogue
+        self._calm = False
         try:
             while not (self._busy or outbox.paused or self._closing_at or self._bye is not None):
-                if dialogue is not None and dialogue.full:
-                    break
+                if dialogue is not None:
+                    if dialogue.full:
+                        break
+                    if self._swift is not None and dialogue.idle and self._swift.pump(self._conversation.reader):
+                        continue
                 item = self._next()
                 if item is None:
                     break
@@ -158,8 +166,11 @@ class Connection(asyncio.Protocol):
             self.fail(error)
         if not self._closing_at:
             outbox.flush()
-            if self._reading_paused or not self._at_rest:
+            at_rest = self._at_rest
+            if self._reading_paused or not at_rest:
                 self._balance()
+            else:
+                self._calm = self._swift is not None and not self._conversation.reader.buffered
 
     @property
     def _at_rest(self) -> bool:
@@ -227,7 +238,8 @@ class Connection(asyncio.Protocol):
         except ProtocolError as error:
             self.fail(error)
         except AntiphonError as error:
-            self._send_error(control.id, error)
+            if control.id:  # an error with id 0 would end the connection
+                self.send(self._conversation.error(control.id, error, self.translate))
         else:
             if isinstance(outcome, Admission):
                 self._admit(control.id, outcome)
@@ -249,6 +261,7 @@ class Connection(asyncio.Protocol):
         for frame in missing:
             self.send(frame)
         dialogue.attach(self, session)
+        self._swift = Swift.of(self._context, session, dialogue, bytes(admission.token), self._outbox)
 
     async def _release(self, session: Session) -> None:
         try:
@@ -302,7 +315,7 @@ class Connection(asyncio.Protocol):
     def proceed_soon(self) -> None:
         """Do so after the step under way; a peer that lets too much wait is cut."""
         if self._outbox.paused and self._outbox.waiting > PUSHED_LIMIT:
-            self._cut_off(PeerTooSlow())
+            self.fail(PeerTooSlow())
         elif not self._proceeding:
             self._proceeding = True
             asyncio.get_running_loop().call_soon(self.proceed)
@@ -325,12 +338,6 @@ class Connection(asyncio.Protocol):
         if self._dialogue is not None:
             self._context.dialogues.finish(self._context, self._dialogue)
 
-    # --- bytes out ------------------------------------------------------------------------------------------
-
-    def _send_error(self, id: int, error: AntiphonError) -> None:
-        if id:  # one with id 0 would end the connection
-            self.send(self._conversation.error(id, error, self.translate))
-
     # --- the end --------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
@@ -348,9 +355,7 @@ class Connection(asyncio.Protocol):
         error = self._watch.overdue(
             now, reading=not self._reading_paused, queued=outbox.waiting, taken=outbox.taken
         )
-        if isinstance(error, PeerTooSlow):
-            self._cut_off(error)
-        elif error is not None:
+        if error is not None:
             self.fail(error)
         elif self._watch.heartbeat_due(now):
             self.send(self._conversation.heartbeat())
@@ -389,19 +394,15 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def fail(self, error: AntiphonError) -> None:
-        """End the connection with an error."""
-        if not self._closing_at:
-            self._cut(error)
-            self._say_last(self._conversation.error(0, error, self.translate))
-
-    def _cut_off(self, error: AntiphonError) -> None:
-        """Close at once, for a peer that would not read why."""
-        self._cut(error)
-        self._transport.abort()
-
-    def _cut(self, error: AntiphonError) -> None:
+        """End the connection with an error; a peer that does not read would not read why."""
+        if self._closing_at:
+            return
         self._left = ""
         self._context.log.warning("cut", address=self.address, name=self._name, code=error.code, why=str(error))
+        if isinstance(error, PeerTooSlow):
+            self._transport.abort()
+        else:
+            self._say_last(self._conversation.error(0, error, self.translate))
 
     def _say_last(self, data: bytes) -> None:
         """Send the last words and close; on plain TCP only after the peer has had time to read them."""

@@ -4,7 +4,6 @@ It outlives its connections: a handler goes on while the link is gone, and what 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -18,17 +17,13 @@ from antiphon.server.kept import Kept
 from antiphon.server.outlet import Outlet
 from antiphon.server.replay import Replay
 from antiphon.server.sessions import Session
+from antiphon.server.waiting import Waiting
 from antiphon.services import Answer, Reply
 from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
-from antiphon.wire.kinds import KIB, Kind
-
-WAITING_MOST = 16
-"""Messages of a session that may wait for the one before them; then nothing more is read."""
-WAITING_LIMIT = 256 * KIB
-"""Bytes of them, likewise."""
+from antiphon.wire.kinds import Kind
 
 CLOSED_SECONDS = 5.0
 """What a service may take to stop, and to be told that a session is over."""
@@ -61,10 +56,7 @@ class Dialogue:
         self._outlet: Outlet | None = None
         self.away_since: float | None = asyncio.get_running_loop().time()
         """Since when no connection holds it, in loop time; None while one does."""
-        self._waiting: deque[tuple[int, Payload]] = deque()
-        self._waiting_size = 0
-        self.full = False
-        """As much waits as may."""
+        self._waiting = Waiting()
         self._busy = False
         self._current = 0
         """The id of the message that the service is at work on."""
@@ -155,10 +147,14 @@ class Dialogue:
             self.received = kept.received
             self._replay = Replay(kept.first, kept.frames)
             for id, message in kept.messages():
-                self._waiting.append((id, message))
-                self._waited(len(message))
+                self._waiting.put(id, message)
 
     # --- messages -------------------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether as much waits as may."""
+        return self._waiting.full
 
     @property
     def idle(self) -> bool:
@@ -217,10 +213,25 @@ class Dialogue:
         self.counted = True
         self.received += 1
         if self._busy or self._waiting:
-            self._waiting.append((id, message))
-            self._waited(len(message))
+            self._waiting.put(id, message)
         else:
             self._take(id, message)
+
+    def exchanged(self, received: int, answers: bytes, answered: int) -> None:
+        """Take in that messages have gone to the service by the swift way, and that their answers are sent."""
+        self.counted = True
+        self.received += received
+        if answered:
+            self._replay.keep(answers, answered)
+
+    def left(self, id: int, reply: object, error: BaseException | None) -> None:
+        """See to the message that the swift way has left: what the service gave to it, or raised."""
+        if error is None:
+            self._replied(id, cast("Reply", reply))
+        elif isinstance(error, Exception):
+            self._service_failed(id, error)
+        else:
+            raise error
 
     def refused(self, id: int, error: AntiphonError) -> None:
         """Answer a message that came and was refused at the gate."""
@@ -233,27 +244,15 @@ class Dialogue:
         if self._task is not None and self._current == id:
             self._taken_back = True
             self._task.cancel()
-            return
-        for entry in self._waiting:
-            if entry[0] == id:
-                self._waiting.remove(entry)
-                self._waited(-len(entry[1]))
-                self._say(ServerConversation.end(id))
-                return
+        elif self._waiting.take_back(id):
+            self._say(ServerConversation.end(id))
 
     def go_on(self) -> None:
         """Take the messages that wait, as far as they can be answered now."""
         while self._waiting and not (self._busy or self._blocked or self.over):
-            id, message = self._waiting.popleft()
-            self._waited(-len(message))
-            self._take(id, message)
+            self._take(*self._waiting.take())
         if not self._blocked:
             self._room.set()
-
-    def _waited(self, size: int) -> None:
-        """Note that a message of `size` bytes waits, or (negative) no longer does."""
-        self._waiting_size += size
-        self.full = len(self._waiting) >= WAITING_MOST or self._waiting_size >= WAITING_LIMIT
 
     def _take(self, id: int, message: Payload) -> None:
         if self._debug:
@@ -268,10 +267,13 @@ class Dialogue:
         except Exception as error:  # noqa: BLE001 - a service's fault is its own; the session goes on
             self._service_failed(id, error)
         else:
-            if reply is None or isinstance(reply, _IMMEDIATE):
-                self._answer(id, reply)
-            else:
-                self._begin(id, reply)
+            self._replied(id, reply)
+
+    def _replied(self, id: int, reply: Reply) -> None:
+        if reply is None or isinstance(reply, _IMMEDIATE):
+            self._answer(id, reply)
+        else:
+            self._begin(id, reply)
 
     def _begin(self, id: int, reply: Reply) -> None:
         """Have an answer, or many, come later."""

@@ -45,6 +45,16 @@ class Outbox:
         if self._size >= BATCH_LIMIT:
             self.flush()
 
+    def put(self, data: bytes) -> None:
+        """Send `data` now, behind what waits, as far as the transport can take it."""
+        if self._parts or self.paused or len(data) > BATCH_LIMIT:
+            self.add(data)
+            self.flush()
+        else:
+            self._written += len(data)
+            self.spoke = True
+            self._transport.write(data)
+
     def flush(self) -> None:
         """Write what waits, batch by batch, until the transport can take no more."""
         while self._parts and not self.paused:

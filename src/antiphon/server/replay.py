@@ -1,8 +1,9 @@
 """What a session has sent and its client has not acknowledged, to be sent again on another connection."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from antiphon.wire.frames import split
 from antiphon.wire.kinds import KIB
 
 REPLAY_LIMIT = 256 * KIB
@@ -10,43 +11,59 @@ REPLAY_LIMIT = 256 * KIB
 
 
 class Replay:
-    """Frames by their number: the first one of a session has number 0."""
+    """Frames by their number: the first of a session has number 0. What was sent as one piece is kept as one."""
 
-    __slots__ = ("_frames", "_size", "first")
+    __slots__ = ("_counts", "_pieces", "_size", "first", "sent")
 
     def __init__(self, first: int = 0, frames: Iterable[bytes] = ()) -> None:
         """Begin with `frames`, of which the first has the number `first`."""
         self.first = first
         """The number of the oldest frame that is kept."""
-        self._frames = deque(frames)
-        self._size = sum(map(len, self._frames))
-
-    @property
-    def sent(self) -> int:
+        self.sent = first
         """How many frames there were in all."""
-        return self.first + len(self._frames)
+        self._pieces: deque[bytes] = deque()
+        self._counts: deque[int] = deque()
+        self._size = 0
+        for frame in frames:
+            self.keep(frame)
 
     @property
     def full(self) -> bool:
         """Whether the next frame may push out one that was not acknowledged."""
         return self._size >= REPLAY_LIMIT
 
-    def keep(self, frame: bytes) -> None:
-        """Keep one more frame."""
-        self._frames.append(frame)
-        self._size += len(frame)
+    def keep(self, frames: bytes, count: int = 1) -> None:
+        """Keep more: `count` frames."""
+        self._pieces.append(frames)
+        self._counts.append(count)
+        self.sent += count
+        self._size += len(frames)
         while self._size > REPLAY_LIMIT:
             self._drop()
 
     def acknowledge(self, received: int) -> None:
         """Forget the frames before number `received`; one that was never sent is no news."""
-        while self._frames and self.first < received:
+        while self._counts and self.first + self._counts[0] <= received:
             self._drop()
+        if self._counts and self.first < received:
+            self._forget(received - self.first)
 
     def kept(self) -> list[bytes]:
         """Return the frames that are kept, in order."""
-        return list(self._frames)
+        return list(self._frames())
+
+    def _frames(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            yield from split(piece)
 
     def _drop(self) -> None:
-        self._size -= len(self._frames.popleft())
-        self.first += 1
+        self._size -= len(self._pieces.popleft())
+        self.first += self._counts.popleft()
+
+    def _forget(self, count: int) -> None:
+        """Forget some of the frames of the first piece."""
+        rest = b"".join(list(split(self._pieces[0]))[count:])
+        self._size -= len(self._pieces[0]) - len(rest)
+        self._pieces[0] = rest
+        self._counts[0] -= count
+        self.first += count

@@ -33,6 +33,11 @@ class Service:
     opened: _Told = _nothing
     closed: _Told = _nothing
 
+    @property
+    def sees_messages_only(self) -> bool:
+        """Whether it knows of no session, so that all it can do to one is to answer."""
+        return self.wants_session == "no" and self.opened is _nothing and self.closed is _nothing
+
     def bind(self, session: Session) -> Callable[[str | bytes], Reply]:
         """Return the function that gives the reply to a message of `session`.
 

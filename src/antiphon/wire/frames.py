@@ -4,9 +4,10 @@ Version 1 of the wire (docs/protocol.md): 12 bytes of header in network byte ord
 means, and what may follow it, is `conversation.py`'s.
 """
 
+from collections.abc import Iterator
 from hmac import compare_digest
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from antiphon.errors import (
     AntiphonError,
@@ -59,6 +60,15 @@ class Refused(NamedTuple):
     error: AntiphonError
 
 
+class Taker(Protocol):
+    """Takes frames from bytes, from a place on, and says `at` which place it stopped."""
+
+    at: int
+
+    def __call__(self, data: bytes | bytearray, at: int, /) -> bytes:
+        """Return what is to be said to them."""
+
+
 def encode(kind: int, id: int, payload: bytes = b"", flags: int = 0, token: bytes = b"") -> bytes:
     """Return a frame as bytes; `token` stands before the payload."""
     return _pack(COUNTED + len(token) + len(payload), kind, flags, 0, id) + token + payload
@@ -70,6 +80,15 @@ def encode_message(id: int, message: Payload, flags: int = 0, token: bytes = b""
         message = message.encode()
         flags |= _TEXT
     return _pack(COUNTED + len(token) + len(message), _MESSAGE, flags, 0, id) + token + message
+
+
+def split(frames: bytes) -> Iterator[bytes]:
+    """Yield the frames of ours that `frames` holds one behind the other."""
+    at = 0
+    while at < len(frames):
+        behind = at + LENGTH_SIZE + int.from_bytes(frames[at : at + LENGTH_SIZE], "big")
+        yield frames[at:behind]
+        at = behind
 
 
 class FrameReader:
@@ -111,6 +130,14 @@ class FrameReader:
             self._data = bytearray(memoryview(self._data)[self._at :])
         self._at = 0
         self._data += data
+
+    def pass_on(self, exchange: Taker) -> bytes:
+        """Return what an `Exchange` makes of the bytes that have come; what it leaves is for `next`."""
+        answers = exchange(self._data, self._at)
+        self._at = exchange.at
+        if self._at == len(self._data):
+            self._data, self._at = b"", 0
+        return answers
 
     def next(self) -> Frame | Refused | None:
         """Return the next frame, or None while more bytes are needed.

@@ -1,0 +1,38 @@
+"""Builds `antiphon.wire._exchange` where there is a C compiler; without one its twin in Python does the same."""
+
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SOURCE = Path("src/antiphon/wire/_exchange.c")
+
+
+class NativeExchange(BuildHookInterface):
+    """Compiles one file, beside its source."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
+        """Compile before the wheel is put together; a failure is no more than a slower server."""
+        if self.target_name != "wheel" or sys.platform == "win32":
+            return
+        source = Path(self.root, SOURCE)
+        library = source.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+        compiler = shlex.split(str(sysconfig.get_config_var("CC") or "cc"))
+        shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
+        include = sysconfig.get_path("include")
+        command = [*compiler, "-O2", "-fPIC", *shared, "-I", include, str(source), "-o", str(library)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - the compiler that made this Python
+        except (OSError, subprocess.CalledProcessError):
+            library.unlink(missing_ok=True)
+            self.app.display_warning("antiphon: no C compiler or no headers of Python; the server will be slower.")
+            return
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        build_data["artifacts"].append(str(library.relative_to(self.root)))

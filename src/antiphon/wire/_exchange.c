@@ -1,0 +1,263 @@
+/* The twin in C of `PythonExchange` in exchange.py, which says what it does; the same tests run over both.
+ *
+ * One call answers all whole messages that have come. Whatever is out of the ordinary (another kind, a wrong token,
+ * text that is no UTF-8, half a frame, an answer that comes later) is left to Python: this file refuses nothing, sends
+ * nothing and keeps nothing between two calls but where it stopped.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    LENGTH_SIZE = 4,
+    HEADER_SIZE = 12,
+    COUNTED = HEADER_SIZE - LENGTH_SIZE, /* bytes of the header that its length counts */
+    TOKEN_SIZE = 16,
+    MESSAGE = 0x10,
+    TEXT = 1,
+    LAST = 2,
+    BATCH_LIMIT = 64 * 1024, /* bytes of answers after which the caller looks whether the peer takes them */
+};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *handle;
+    unsigned char token[TOKEN_SIZE];
+    Py_ssize_t message_limit, answer_limit;
+    int takes_text, takes_bytes; /* both: whatever was sent */
+    Py_ssize_t at, count;
+    PyObject *left;
+} Exchange;
+
+/* Frames of answers, in a bytes object that grows. */
+typedef struct {
+    PyObject *bytes;
+    Py_ssize_t used;
+} Answers;
+
+static uint32_t read_u32(const unsigned char *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static void write_u32(unsigned char *bytes, uint32_t number) {
+    bytes[0] = number >> 24;
+    bytes[1] = number >> 16;
+    bytes[2] = number >> 8;
+    bytes[3] = number;
+}
+
+/* Whether two tokens are the same, in a time that does not depend on where they differ. */
+static int same_token(const unsigned char *one, const unsigned char *other) {
+    volatile unsigned char difference = 0;
+    for (int i = 0; i < TOKEN_SIZE; i++) difference |= one[i] ^ other[i];
+    return difference == 0;
+}
+
+/* Append one answer; 1 when done, 0 where it is none that can be sent as it is, -1 with an exception. */
+static int append(Answers *answers, Py_ssize_t expected, Py_ssize_t limit, const unsigned char *id, PyObject *reply) {
+    const char *body;
+    Py_ssize_t size;
+    unsigned char flags = LAST;
+    if (PyUnicode_CheckExact(reply)) {
+        flags |= TEXT;
+        body = PyUnicode_AsUTF8AndSize(reply, &size);
+        if (body == NULL) { /* half a surrogate pair: the caller meets it again, and says so */
+            PyErr_Clear();
+            return 0;
+        }
+    } else if (PyBytes_CheckExact(reply)) {
+        body = PyBytes_AS_STRING(reply);
+        size = PyBytes_GET_SIZE(reply);
+    } else {
+        return 0;
+    }
+    if (size > limit) return 0;
+    Py_ssize_t needed = answers->used + HEADER_SIZE + size;
+    if (answers->bytes == NULL) {
+        answers->bytes = PyBytes_FromStringAndSize(NULL, needed > expected ? needed : expected);
+    } else if (needed > PyBytes_GET_SIZE(answers->bytes)) {
+        _PyBytes_Resize(&answers->bytes, needed + needed / 2);
+    }
+    if (answers->bytes == NULL) return -1;
+    unsigned char *frame = (unsigned char *)PyBytes_AS_STRING(answers->bytes) + answers->used;
+    write_u32(frame, (uint32_t)(COUNTED + size));
+    frame[4] = MESSAGE;
+    frame[5] = flags;
+    frame[6] = frame[7] = 0;
+    memcpy(frame + 8, id, 4);
+    memcpy(frame + HEADER_SIZE, body, size);
+    answers->used = needed;
+    return 1;
+}
+
+/* Return the payload as the service takes it; NULL without an exception where it is not for the fast way. */
+static PyObject *payload_of(Exchange *self, const unsigned char *payload, Py_ssize_t size, int is_text) {
+    if (!is_text) return self->takes_bytes ? PyBytes_FromStringAndSize((const char *)payload, size) : NULL;
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)payload, size, NULL);
+    if (text == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if (self->takes_text) return text;
+    Py_DECREF(text); /* a service of bytes is given what was sent, once it is seen to be text */
+    return PyBytes_FromStringAndSize((const char *)payload, size);
+}
+
+/* Return the exception that is set, with its traceback, and set none. */
+static PyObject *raised(void) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    PyErr_NormalizeException(&kind, &error, &trace);
+    if (trace != NULL) PyException_SetTraceback(error, trace);
+    Py_XDECREF(kind);
+    Py_XDECREF(trace);
+    return error;
+#endif
+}
+
+/* Keep what the service gave, or raised, for the caller. */
+static int leave(Exchange *self, uint32_t id, PyObject *reply) {
+    if (reply != NULL) {
+        self->left = Py_BuildValue("(IOO)", id, reply, Py_None);
+    } else {
+        PyObject *error = raised();
+        self->left = Py_BuildValue("(IOO)", id, Py_None, error);
+        Py_XDECREF(error);
+    }
+    return self->left == NULL ? -1 : 0;
+}
+
+/* Answer what stands in `data` from self->at on; -1 with an exception of our own. */
+static int converse(Exchange *self, const Py_buffer *data, Answers *answers) {
+    const unsigned char *bytes = data->buf;
+    while (data->len - self->at >= HEADER_SIZE + TOKEN_SIZE && answers->used < BATCH_LIMIT) {
+        const unsigned char *frame = bytes + self->at;
+        Py_ssize_t length = read_u32(frame);
+        Py_ssize_t size = length - COUNTED - TOKEN_SIZE;
+        uint32_t id = read_u32(frame + 8);
+        if (frame[4] != MESSAGE || frame[5] & ~(TEXT | LAST) || frame[6] || frame[7] || id == 0 || size < 0 ||
+            size > self->message_limit || data->len - self->at < LENGTH_SIZE + length ||
+            !same_token(frame + HEADER_SIZE, self->token))
+            return 0;
+        PyObject *payload = payload_of(self, frame + HEADER_SIZE + TOKEN_SIZE, size, frame[5] & TEXT);
+        if (payload == NULL) return PyErr_Occurred() ? -1 : 0;
+        self->at += LENGTH_SIZE + length;
+        self->count++;
+        PyObject *reply = PyObject_CallOneArg(self->handle, payload);
+        Py_DECREF(payload);
+        if (reply == NULL) return leave(self, id, NULL);
+        int done = append(answers, data->len - self->at + HEADER_SIZE + size, self->answer_limit, frame + 8, reply);
+        if (done == 0 && leave(self, id, reply) < 0) done = -1;
+        Py_DECREF(reply);
+        if (done != 1) return done;
+    }
+    return 0;
+}
+
+static PyObject *Exchange_call(Exchange *self, PyObject *arguments, PyObject *named) {
+    PyObject *given;
+    Py_buffer data;
+    if (named != NULL && PyDict_GET_SIZE(named)) {
+        PyErr_SetString(PyExc_TypeError, "an exchange takes no named arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(arguments, "On", &given, &self->at)) return NULL;
+    if (self->at < 0) self->at = 0;
+    if (PyObject_GetBuffer(given, &data, PyBUF_SIMPLE) < 0) return NULL;
+    Answers answers = {NULL, 0};
+    self->count = 0;
+    Py_CLEAR(self->left);
+    int failed = converse(self, &data, &answers);
+    PyBuffer_Release(&data);
+    if (failed) {
+        Py_XDECREF(answers.bytes);
+        return NULL;
+    }
+    if (answers.bytes == NULL) return PyBytes_FromStringAndSize(NULL, 0);
+    if (answers.used < PyBytes_GET_SIZE(answers.bytes)) _PyBytes_Resize(&answers.bytes, answers.used);
+    return answers.bytes;
+}
+
+static int Exchange_init(Exchange *self, PyObject *arguments, PyObject *named) {
+    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", NULL};
+    PyObject *handle, *takes;
+    const char *token;
+    Py_ssize_t size;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn", names, &handle, &takes, &token, &size,
+                                     &self->message_limit, &self->answer_limit))
+        return -1;
+    if (size != TOKEN_SIZE) {
+        PyErr_SetString(PyExc_ValueError, "a token has 16 bytes");
+        return -1;
+    }
+    memcpy(self->token, token, TOKEN_SIZE);
+    self->takes_text = takes != (PyObject *)&PyBytes_Type;
+    self->takes_bytes = takes != (PyObject *)&PyUnicode_Type;
+    Py_INCREF(handle);
+    Py_XSETREF(self->handle, handle);
+    return 0;
+}
+
+static PyObject *Exchange_left(Exchange *self, void *Py_UNUSED(closure)) {
+    PyObject *left = self->left ? self->left : Py_None;
+    Py_INCREF(left);
+    return left;
+}
+
+static int Exchange_traverse(Exchange *self, visitproc visit, void *arg) {
+    Py_VISIT(self->handle);
+    Py_VISIT(self->left);
+    return 0;
+}
+
+static int Exchange_clear(Exchange *self) {
+    Py_CLEAR(self->handle);
+    Py_CLEAR(self->left);
+    return 0;
+}
+
+static void Exchange_dealloc(Exchange *self) {
+    PyObject_GC_UnTrack(self);
+    Exchange_clear(self);
+    memset(self->token, 0, TOKEN_SIZE);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+#include <structmember.h>
+static PyMemberDef members[] = {
+    {"at", T_PYSSIZET, offsetof(Exchange, at), READONLY, "Where in the bytes the first frame stands that is not answered."},
+    {"count", T_PYSSIZET, offsetof(Exchange, count), READONLY, "How many messages the service was given."},
+    {NULL},
+};
+
+static PyGetSetDef properties[] = {
+    {"left", (getter)Exchange_left, NULL, "The id, and what the service gave or raised, where it was no answer.", NULL},
+    {NULL},
+};
+
+static PyTypeObject ExchangeType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._exchange.Exchange",
+    .tp_basicsize = sizeof(Exchange),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)Exchange_init,
+    .tp_call = (ternaryfunc)Exchange_call,
+    .tp_traverse = (traverseproc)Exchange_traverse,
+    .tp_clear = (inquiry)Exchange_clear,
+    .tp_dealloc = (destructor)Exchange_dealloc,
+    .tp_members = members,
+    .tp_getset = properties,
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_exchange", .m_size = -1};
+
+PyMODINIT_FUNC PyInit__exchange(void) {
+    if (PyType_Ready(&ExchangeType) < 0) return NULL;
+    PyObject *made = PyModule_Create(&module);
+    if (made != NULL && PyModule_AddObjectRef(made, "Exchange", (PyObject *)&ExchangeType) < 0) Py_CLEAR(made);
+    return made;
+}

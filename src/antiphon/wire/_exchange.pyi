@@ -1,0 +1,16 @@
+from collections.abc import Callable
+from typing import Any
+
+class Exchange:
+    at: int
+    count: int
+    left: tuple[int, object, BaseException | None] | None
+    def __init__(
+        self,
+        handle: Callable[[Any], object],
+        takes: type | None,
+        token: bytes,
+        message_limit: int,
+        answer_limit: int,
+    ) -> None: ...
+    def __call__(self, data: bytes | bytearray, at: int) -> bytes: ...

@@ -1,0 +1,128 @@
+"""From all messages that have come to the frames of their answers, in one step.
+
+`Exchange` is written twice: here, and in C (`_exchange.c`), which is built where there is a compiler and is many
+times as fast. Both leave whatever is out of the ordinary to `frames.py` and to the caller.
+"""
+
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import Any
+
+from antiphon.wire.frames import COUNTED, HEADER, HEADER_SIZE, LENGTH_SIZE, Payload, encode_message
+from antiphon.wire.kinds import KIB, TOKEN_SIZE, Flag, Kind
+
+BATCH_LIMIT = 64 * KIB
+"""Bytes of answers after which the caller looks whether the peer takes them."""
+
+_MESSAGE = int(Kind.MESSAGE)
+_TEXT = int(Flag.TEXT)
+_LAST = int(Flag.LAST)
+_UNKNOWN_FLAGS = 0xFF & ~(_TEXT | _LAST)
+_SHORTEST = HEADER_SIZE + TOKEN_SIZE
+_unpack = HEADER.unpack_from
+
+
+class PythonExchange:
+    """Gives a client's messages to a service that answers at once, and makes the frames of its answers.
+
+    Call it with bytes as they came and the place of the first frame; it returns the frames of the answers, to be
+    sent in order. It stops, at `at`, before a frame that is not a whole message of this session as it should be
+    (with the token, compared in constant time; with an id; of a size that is allowed; its text UTF-8) and when
+    there are many answers; and behind a message that the service did not answer with text or bytes of a size that
+    is allowed: `left` then holds its id, what the service gave, and what it raised.
+    """
+
+    __slots__ = ("_answer_limit", "_handle", "_largest", "_takes", "_token", "at", "count", "left")
+
+    def __init__(
+        self,
+        handle: Callable[[Any], object],
+        takes: type | None,
+        token: bytes,
+        message_limit: int,
+        answer_limit: int,
+    ) -> None:
+        """Answer with `handle`, which takes `str`, `bytes` or (None) whatever was sent; limits are of payload."""
+        if len(token) != TOKEN_SIZE:
+            raise ValueError(f"a token has {TOKEN_SIZE} bytes")
+        self._handle = handle
+        self._takes = takes
+        self._token = token
+        self._largest = COUNTED + TOKEN_SIZE + message_limit
+        self._answer_limit = answer_limit
+        self.at = 0
+        """Where in the bytes the first frame stands that is not answered."""
+        self.count = 0
+        """How many messages the service was given."""
+        self.left: tuple[int, object, BaseException | None] | None = None
+        """The id, and what the service gave or raised, where it was no answer."""
+
+    def __call__(self, data: bytes | bytearray, at: int) -> bytes:
+        """Answer what stands in `data` from `at` on; return the frames."""
+        self.at, self.count, self.left = at, 0, None
+        answers: list[bytes] = []
+        size = 0
+        end = len(data)
+        while end - self.at >= _SHORTEST and size < BATCH_LIMIT:
+            start = self.at
+            length, kind, flags, reserved, id = _unpack(data, start)
+            behind = start + LENGTH_SIZE + length
+            payload = start + _SHORTEST
+            if (
+                kind != _MESSAGE
+                or flags & _UNKNOWN_FLAGS
+                or reserved
+                or not id
+                or not payload <= behind <= end
+                or length > self._largest
+                or not compare_digest(bytes(data[start + HEADER_SIZE : payload]), self._token)
+            ):
+                break
+            message = self._message(bytes(data[payload:behind]), is_text=bool(flags & _TEXT))
+            if message is None:
+                break
+            self.at = behind
+            self.count += 1
+            answer = self._answer(id, message)
+            if answer is None:
+                break
+            answers.append(answer)
+            size += len(answer)
+        return answers[0] if len(answers) == 1 else b"".join(answers)
+
+    def _message(self, payload: bytes, *, is_text: bool) -> Payload | None:
+        """Return a message as the service takes it; None where the caller has to look at it."""
+        if not is_text:
+            return None if self._takes is str else payload
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            return None
+        return payload if self._takes is bytes else text
+
+    def _answer(self, id: int, message: Payload) -> bytes | None:
+        """Return the frame of the answer, or None where something is left."""
+        reply: object = None
+        try:
+            reply = self._handle(message)
+        except BaseException as error:  # noqa: BLE001 - the caller knows what to do with it
+            self.left = id, None, error
+            return None
+        if type(reply) is str or type(reply) is bytes:
+            try:
+                frame = encode_message(id, reply, _LAST)
+            except UnicodeEncodeError:  # half a surrogate pair: the caller meets it again, and says so
+                pass
+            else:
+                if len(frame) - HEADER_SIZE <= self._answer_limit:
+                    return frame
+        self.left = id, reply, None
+        return None
+
+
+__all__ = ["BATCH_LIMIT", "Exchange", "PythonExchange"]
+
+try:
+    from antiphon.wire._exchange import Exchange
+except ImportError:  # no compiler where it was installed
+    Exchange = PythonExchange  # type: ignore[assignment,misc]

@@ -1,0 +1,94 @@
+"""The swift way: nobody can tell it from the other one but by its pace."""
+
+from pathlib import Path
+
+import pytest
+
+from antiphon.errors import MessageTooLarge
+from antiphon.server.server import Server
+from antiphon.server.swift import Swift
+from antiphon.services import Handler, Session, echo
+from antiphon.wire.frames import Frame
+from antiphon.wire.kinds import Flag, Kind
+from support.raw import RawClient
+from support.serving import seed, serving
+
+
+def plain(message: str) -> str | None:
+    """Answer at once, or not at all, or wrongly."""
+    if message == "boom":
+        raise RuntimeError("why")
+    if message == "large":
+        return "x" * 2**21
+    return None if message == "nothing" else message.upper()
+
+
+def seeing(message: str, session: Session) -> str | None:  # noqa: ARG001 - what keeps it from the swift way
+    return plain(message)
+
+
+class Told:
+    """Is told of sessions, and so could say something in one."""
+
+    def opened(self, session: Session) -> None:
+        pass
+
+    def received(self, message: str) -> str | None:
+        return plain(message)
+
+
+async def later(message: str) -> str | None:
+    return plain(message)
+
+
+def conversation(client: RawClient, messages: list[str | bytes]) -> list[tuple[int, int, int, object]]:
+    """Say everything in one piece; return what comes back."""
+    data = b"".join(client.conversation.message(message)[1] for message in messages)
+    client.send(data)
+    frames: list[tuple[int, int, int, object]] = []
+    while len(frames) < len(messages):
+        event = client.next()
+        if isinstance(event, Frame):
+            frames.append((event.kind, event.id, event.flags, event.payload))
+        else:
+            frames.append((event.kind, event.id, 0, event.body.code))
+    return frames
+
+
+@pytest.mark.parametrize("handler", [plain, seeing, Told(), later], ids=["plain", "session", "object", "async"])
+@pytest.mark.parametrize("in_one_piece", [True, False])
+def test_every_way_gives_the_same_answers(tmp_path: Path, handler: Handler, in_one_piece: bool) -> None:  # noqa: FBT001
+    (token,) = seed(tmp_path / "data")
+    said: list[str | bytes] = ["one", "nothing", "two", "boom", "three", b"four", "large", "пять", ""]
+    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+        pieces = [said] if in_one_piece else [[message] for message in said]
+        told = [frame for piece in pieces for frame in conversation(client, piece)]
+    text = Flag.LAST | Flag.TEXT
+    assert [(kind, flags, payload) for kind, _, flags, payload in told] == [
+        (Kind.MESSAGE, text, "ONE"),
+        (Kind.END, 0, b""),
+        (Kind.MESSAGE, text, "TWO"),
+        (Kind.ERROR, 0, "service-failed"),
+        (Kind.MESSAGE, text, "THREE"),
+        (Kind.ERROR, 0, "text-only"),
+        (Kind.ERROR, 0, "service-failed"),
+        (Kind.MESSAGE, text, "ПЯТЬ"),
+        (Kind.MESSAGE, text, ""),
+    ]
+    assert [id for _, id, _, _ in told] == sorted({id for _, id, _, _ in told})
+
+
+async def test_only_what_sees_messages_and_nothing_else_goes_the_swift_way(tmp_path: Path) -> None:
+    ways = {}
+    for name, handler in {"echo": echo, "session": seeing, "object": Told()}.items():
+        async with Server(handler, data=tmp_path / name, plain=True, port=0) as server:
+            ways[name] = server._context.service.sees_messages_only
+    assert ways == {"echo": True, "session": False, "object": False}
+
+
+def test_answers_to_what_was_sent_in_one_piece_come_in_one_piece(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with serving(tmp_path / "data", echo, plain=True) as server, server.session(token) as client:
+        data = b"".join(client.conversation.message("x" * 100)[1] for _ in range(16))
+        client.send(data)
+        assert len(client.sock.recv(2**16)) == 16 * 112

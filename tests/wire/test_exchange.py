@@ -1,0 +1,232 @@
+"""A whole batch answered in one step: the twins do the same, and what the gate does."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.wire import exchange
+from antiphon.wire._exchange import Exchange as NativeExchange
+from antiphon.wire.exchange import BATCH_LIMIT, PythonExchange
+from antiphon.wire.frames import Frame, FrameReader, Payload, encode, encode_message, split
+from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind, Phase, Side, limits
+
+TOKEN = bytes(range(TOKEN_SIZE))
+OTHER = TOKEN[:-1] + b"!"
+LIMIT = 100
+TWINS = [PythonExchange, NativeExchange]
+
+Twin = Callable[..., Any]
+twins = pytest.mark.parametrize("twin", TWINS)
+
+
+def echo(message: Payload) -> Payload:
+    return message
+
+
+def made(twin: Twin, handle: Callable[[Any], object] = echo, takes: type | None = None) -> Any:
+    return twin(handle, takes, TOKEN, LIMIT, LIMIT)
+
+
+def message(id: int, payload: Payload, token: bytes = TOKEN, flags: int = 0) -> bytes:
+    return encode_message(id, payload, flags, token)
+
+
+def test_the_native_twin_is_the_one_in_use_where_it_was_built() -> None:
+    assert exchange.Exchange is NativeExchange
+
+
+@twins
+def test_messages_are_answered_in_order_each_under_its_id(twin: Twin) -> None:
+    exchange = made(twin)
+    data = message(1, "one") + message(7, b"\xff") + message(2**32 - 1, "три")
+    answers = exchange(data, 0)
+    assert list(split(answers)) == [
+        encode_message(1, "one", Flag.LAST),
+        encode_message(7, b"\xff", Flag.LAST),
+        encode_message(2**32 - 1, "три", Flag.LAST),
+    ]
+    assert (exchange.at, exchange.count, exchange.left) == (len(data), 3, None)
+
+
+@twins
+def test_it_begins_where_it_is_told_and_takes_a_bytearray(twin: Twin) -> None:
+    exchange = made(twin)
+    first = message(1, "one")
+    data = bytearray(first + message(2, "two") + b"\0\0")
+    assert exchange(data, len(first)) == encode_message(2, "two", Flag.LAST)
+    assert (exchange.at, exchange.count) == (len(data) - 2, 1)
+    data += b"it may grow again"
+
+
+ODD = {
+    "a wrong token": message(2, "x", OTHER),
+    "no token": encode_message(2, "x"),
+    "text that is no UTF-8": encode(Kind.MESSAGE, 2, b"\xff", Flag.TEXT, TOKEN),
+    "too large": message(2, "x" * (LIMIT + 1)),
+    "no id": message(0, "x"),
+    "another kind": encode(Kind.CANCEL, 2, token=TOKEN),
+    "an unknown flag": message(2, "x", flags=4),
+    "reserved bits": message(2, "x")[:7] + b"\1" + message(2, "x")[8:],
+    "shorter than a token": encode(Kind.MESSAGE, 2, b"", 0, TOKEN[:-1]),
+    "a length that is all ones": b"\xff\xff\xff\xff" + message(2, "x")[4:],
+    "a length of nothing": b"\0\0\0\0" + message(2, "x")[4:],
+}
+
+
+@twins
+@pytest.mark.parametrize("odd", ODD)
+def test_whatever_is_odd_is_left_alone_with_all_that_follows(twin: Twin, odd: str) -> None:
+    exchange = made(twin)
+    first = message(1, "one")
+    assert exchange(first + ODD[odd] + message(3, "three") * 4, 0) == encode_message(1, "one", Flag.LAST)
+    assert (exchange.at, exchange.count, exchange.left) == (len(first), 1, None)
+
+
+@twins
+@pytest.mark.parametrize("size", range(len(message(2, "hello"))))
+def test_half_a_frame_waits_for_its_other_half(twin: Twin, size: int) -> None:
+    exchange = made(twin)
+    first = message(1, "one")
+    assert exchange(first + message(2, "hello")[:size], 0) == encode_message(1, "one", Flag.LAST)
+    assert (exchange.at, exchange.count, exchange.left) == (len(first), 1, None)
+
+
+LEFT: list[object] = [None, 3, "x" * (LIMIT + 1), b"x" * (LIMIT + 1), "\ud800", bytearray(b"x"), ["x"]]
+
+
+@twins
+@pytest.mark.parametrize("reply", LEFT, ids=repr)
+def test_what_is_no_answer_at_once_is_left_to_the_caller(twin: Twin, reply: object) -> None:
+    replies = {"one": "1", "two": reply, "three": "3"}
+    exchange = made(twin, lambda message: replies[message])
+    data = message(1, "one") + message(2, "two")
+    assert exchange(data + message(3, "three"), 0) == encode_message(1, "1", Flag.LAST)
+    assert (exchange.at, exchange.count) == (len(data), 2)
+    assert exchange.left == (2, reply, None)
+    assert exchange(data + message(3, "three"), len(data)) == encode_message(3, "3", Flag.LAST)
+    assert exchange.left is None
+
+
+class Odd(str):
+    """No exact `str`: it may say one thing and be another."""
+
+    __slots__ = ()
+
+
+@twins
+def test_a_kind_of_str_of_ones_own_is_left_too(twin: Twin) -> None:
+    exchange = made(twin, Odd)
+    assert exchange(message(1, "one"), 0) == b""
+    assert exchange.left == (1, "one", None)
+
+
+@twins
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+def test_what_the_service_raises_is_left_with_its_traceback(twin: Twin, kind: type[BaseException]) -> None:
+    def raises(message: Payload) -> Payload:
+        if message == "two":
+            raise kind("why")
+        return message
+
+    exchange = made(twin, raises)
+    assert exchange(message(1, "one") + message(2, "two"), 0) == encode_message(1, "one", Flag.LAST)
+    id, reply, error = exchange.left
+    assert (id, reply, type(error), error.args) == (2, None, kind, ("why",))
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    assert trace.tb_frame.f_code is raises.__code__
+
+
+@twins
+def test_a_service_of_text_is_given_text_only(twin: Twin) -> None:
+    exchange = made(twin, takes=str)
+    first = message(1, "one")
+    assert exchange(first + message(2, b"two"), 0) == encode_message(1, "one", Flag.LAST)
+    assert exchange.at == len(first)
+
+
+@twins
+def test_a_service_of_bytes_is_given_the_utf8_of_text(twin: Twin) -> None:
+    exchange = made(twin, takes=bytes)
+    assert exchange(message(1, "три"), 0) == encode_message(1, "три".encode(), Flag.LAST)
+    bad = encode(Kind.MESSAGE, 2, b"\xff", Flag.TEXT, TOKEN)
+    assert (exchange(bad, 0), exchange.at) == (b"", 0)
+
+
+@twins
+def test_the_caller_gets_a_look_when_there_are_many_answers(twin: Twin) -> None:
+    exchange = twin(lambda message: "x" * 30_000, None, TOKEN, LIMIT, 30_000)
+    data = message(1, "x") * 10
+    answers = exchange(data, 0)
+    assert exchange.count == 3
+    assert BATCH_LIMIT <= len(answers) < BATCH_LIMIT + 30_012
+    assert exchange.at == len(data) * 3 // 10
+
+
+@twins
+def test_a_token_has_its_size(twin: Twin) -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        twin(echo, None, TOKEN[:-1], LIMIT, LIMIT)
+
+
+@twins
+def test_nothing_is_held_of_what_was_answered(twin: Twin) -> None:
+    answer = b"an answer that is held here only"
+    exchange = made(twin, lambda _: answer)
+    before = sys.getrefcount(answer)
+    for _ in range(100):
+        exchange(message(1, "one") * 3, 0)
+    assert sys.getrefcount(answer) == before
+
+
+payloads = st.one_of(st.text(max_size=20), st.binary(max_size=LIMIT))
+frames = st.one_of(
+    st.builds(message, st.integers(0, 2**32 - 1), payloads),
+    st.builds(message, st.integers(1, 3), payloads, st.sampled_from([TOKEN, OTHER, TOKEN[1:]])),
+    st.sampled_from(list(ODD.values())),
+    st.binary(max_size=40),
+)
+
+
+def replies(message: Payload) -> object:
+    """Answer otherwise now and then; what is left is compared as it is."""
+    return {0: message, 1: None, 2: "x" * len(message) * 9}[hash_of(message)]
+
+
+def hash_of(message: Payload) -> int:
+    return [0, 0, 0, 0, 0, 1, 2][sum(message.encode() if isinstance(message, str) else message) % 7]
+
+
+@given(st.lists(frames, max_size=12).map(b"".join), st.sampled_from([None, str, bytes]), st.data())
+def test_the_twins_do_the_same_with_whatever_comes(data: bytes, takes: type | None, more: st.DataObject) -> None:
+    at = more.draw(st.sampled_from([0, len(data)]))
+    told = []
+    for twin in TWINS:
+        exchange = made(twin, replies, takes)
+        told.append((exchange(data, at), exchange.at, exchange.count, exchange.left))
+    assert told[0] == told[1]
+
+
+@twins
+@given(data=st.lists(frames, max_size=12).map(b"".join))
+def test_what_is_answered_is_what_the_gate_lets_in(twin: Twin, data: bytes) -> None:
+    given: list[Payload] = []
+
+    def remember(message: Payload) -> Payload:
+        given.append(message)
+        return message
+
+    exchange = made(twin, remember)
+    exchange(data, 0)
+    reader = FrameReader(limits(Side.CLIENT, Phase.SESSION, LIMIT))
+    reader.admit(limits(Side.CLIENT, Phase.SESSION, LIMIT), TOKEN)
+    reader.feed(data)
+    for payload in given:
+        frame = reader.next()
+        assert isinstance(frame, Frame)
+        assert (frame.kind, frame.payload) == (Kind.MESSAGE, payload)
