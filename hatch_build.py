@@ -1,5 +1,6 @@
 """Builds `antiphon.wire._exchange` where there is a C compiler; without one its twin in Python does the same."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -23,7 +24,7 @@ class NativeExchange(BuildHookInterface):
             return
         source = Path(self.root, SOURCE)
         library = source.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
-        compiler = shlex.split(str(sysconfig.get_config_var("CC") or "cc"))
+        compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
         include = sysconfig.get_path("include")
         command = [*compiler, "-O2", "-fPIC", *shared, "-I", include, str(source), "-o", str(library)]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.errors import MessageTooLarge
 from antiphon.server.server import Server
-from antiphon.server.swift import Swift
 from antiphon.services import Handler, Session, echo
+from antiphon.wire.bodies import Error
+from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame
 from antiphon.wire.kinds import Flag, Kind
 from support.raw import RawClient
@@ -23,7 +23,7 @@ def plain(message: str) -> str | None:
     return None if message == "nothing" else message.upper()
 
 
-def seeing(message: str, session: Session) -> str | None:  # noqa: ARG001 - what keeps it from the swift way
+def seeing(message: str, session: Session) -> str | None:
     return plain(message)
 
 
@@ -51,13 +51,15 @@ def conversation(client: RawClient, messages: list[str | bytes]) -> list[tuple[i
         if isinstance(event, Frame):
             frames.append((event.kind, event.id, event.flags, event.payload))
         else:
+            assert isinstance(event, Control)
+            assert isinstance(event.body, Error)
             frames.append((event.kind, event.id, 0, event.body.code))
     return frames
 
 
 @pytest.mark.parametrize("handler", [plain, seeing, Told(), later], ids=["plain", "session", "object", "async"])
 @pytest.mark.parametrize("in_one_piece", [True, False])
-def test_every_way_gives_the_same_answers(tmp_path: Path, handler: Handler, in_one_piece: bool) -> None:  # noqa: FBT001
+def test_every_way_gives_the_same_answers(tmp_path: Path, handler: Handler, in_one_piece: bool) -> None:
     (token,) = seed(tmp_path / "data")
     said: list[str | bytes] = ["one", "nothing", "two", "boom", "three", b"four", "large", "пять", ""]
     with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:

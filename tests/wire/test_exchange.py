@@ -1,5 +1,6 @@
 """A whole batch answered in one step: the twins do the same, and what the gate does."""
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.wire import exchange
-from antiphon.wire._exchange import Exchange as NativeExchange
-from antiphon.wire.exchange import BATCH_LIMIT, PythonExchange
+from antiphon.wire.exchange import BATCH_LIMIT, Exchange, PythonExchange
 from antiphon.wire.frames import Frame, FrameReader, Payload, encode, encode_message, split
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind, Phase, Side, limits
 
 TOKEN = bytes(range(TOKEN_SIZE))
 OTHER = TOKEN[:-1] + b"!"
 LIMIT = 100
-TWINS = [PythonExchange, NativeExchange]
+TWINS: list[type] = list(dict.fromkeys([PythonExchange, Exchange]))
+"""One of them where no compiler was found."""
 
 Twin = Callable[..., Any]
 twins = pytest.mark.parametrize("twin", TWINS)
@@ -36,7 +36,18 @@ def message(id: int, payload: Payload, token: bytes = TOKEN, flags: int = 0) -> 
 
 
 def test_the_native_twin_is_the_one_in_use_where_it_was_built() -> None:
-    assert exchange.Exchange is NativeExchange
+    built = importlib.util.find_spec("antiphon.wire._exchange") is not None
+    assert ([PythonExchange] != TWINS) == built
+
+
+def test_where_it_was_not_built_the_other_one_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "antiphon.wire._exchange", None)
+    again = importlib.util.find_spec("antiphon.wire.exchange")
+    assert again is not None
+    assert again.loader is not None
+    module = importlib.util.module_from_spec(again)
+    again.loader.exec_module(module)
+    assert module.Exchange is module.PythonExchange
 
 
 @twins
