@@ -138,6 +138,9 @@ class ClientSettings:
     )
     timeout: float = _option(10.0, "Seconds to wait for a connection and for each step of the sign-in.")
     give_up: float = _option(60.0, "Seconds for which a connection that was lost is tried again.")
+    explain: bool = _option(
+        False, "Show each frame that goes or comes, in words and in bytes, on standard error; secrets stay hidden."
+    )
 
     def __post_init__(self) -> None:
         """Check ranges; `SettingInvalid` names the option."""

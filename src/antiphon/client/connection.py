@@ -5,6 +5,8 @@ wait ends: with an answer, with the error that the server told, or with the loss
 """
 
 import asyncio
+import ssl
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from antiphon.client.manners import FAREWELLS, HANG_UP_SECONDS, beat_seconds
@@ -31,13 +33,36 @@ class Receiver(Protocol):
         """Return what goes with a heartbeat."""
 
 
+class Observer(Protocol):
+    """Who watches one connection; each is called before the client itself does anything about it."""
+
+    def opened(self, tls: ssl.SSLObject | None) -> None:
+        """Take note that there is a connection, over `tls` or plain TCP."""
+
+    def sent(self, data: bytes) -> None:
+        """Take note of whole frames that go."""
+
+    def received(self, data: bytes) -> None:
+        """Take note of bytes that have come, in pieces of any size."""
+
+    def closed(self) -> None:
+        """Take note that the connection is gone."""
+
+
+Observe = Callable[[str], Observer]
+"""Gives each connection, to the server that is named, an observer of its own."""
+
+
 class ClientConnection(asyncio.Protocol):
     """One connection to a server. `closed` is done when it is gone, with the reason as its result."""
 
-    def __init__(self, address: str) -> None:
-        """Begin; `address` is how errors name the server."""
+    def __init__(self, address: str, observe: Observe | None = None) -> None:
+        """Begin; `address` is how errors name the server, and `observe` has somebody watch."""
         self._loop = asyncio.get_running_loop()
         self._address = address
+        self.observe = observe
+        """For the connections that come after this one."""
+        self._observer = observe(address) if observe else None
         self._conversation = ClientConversation()
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
         self._hello: asyncio.Future[Hello] = self._loop.create_future()
@@ -65,10 +90,14 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for HELLO."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own over TLS is no subclass
+        if self._observer is not None:
+            self._observer.opened(transport.get_extra_info("ssl_object"))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes and give each event to the one who waits for it."""
         self._heard = True
+        if self._observer is not None:
+            self._observer.received(data)
         self._conversation.feed(data)
         try:
             while not self._failed and (event := self._conversation.next()) is not None:
@@ -90,6 +119,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who still waits."""
+        if self._observer is not None:
+            self._observer.closed()
         if self._timer is not None:
             self._timer.cancel()
         self._can_write.set()
@@ -178,7 +209,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if not self._spoke:
             acknowledgement = self._receiver.acknowledgement() if self._receiver else b""
-            self._transport.write(acknowledgement + self._conversation.heartbeat())
+            self._write(acknowledgement + self._conversation.heartbeat())
         self._heard = self._spoke = False
         self._timer = self._loop.call_later(self._pause, self._beat)
 
@@ -295,4 +326,6 @@ class ClientConnection(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         self._spoke = True
+        if self._observer is not None and not self._transport.is_closing():
+            self._observer.sent(data)
         self._transport.write(data)

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 
 from antiphon.address import Address
-from antiphon.client.connection import ClientConnection
+from antiphon.client.connection import ClientConnection, Observe
 from antiphon.client.reach import (
     DROP_SECONDS,
     PAUSES,
@@ -36,8 +36,8 @@ class Dialled:
     standing: Standing
 
 
-async def dial(address: Address, known: KnownServers, seconds: float) -> Dialled:
-    """Connect to `address`; each try may take `seconds`.
+async def dial(address: Address, known: KnownServers, seconds: float, observe: Observe | None = None) -> Dialled:
+    """Connect to `address`; each try may take `seconds`. `observe` has somebody watch every one.
 
     The caller decides what to do about a key that nothing speaks for (`Standing.UNKNOWN`).
 
@@ -52,7 +52,7 @@ async def dial(address: Address, known: KnownServers, seconds: float) -> Dialled
     for pause in (*PAUSES, None):
         began = loop.time()
         try:
-            return await dial_once(address, known, seconds)
+            return await dial_once(address, known, seconds, observe)
         except ConnectionLost:
             if pause is None or loop.time() - began > DROP_SECONDS:
                 break
@@ -60,7 +60,9 @@ async def dial(address: Address, known: KnownServers, seconds: float) -> Dialled
     raise NotAntiphon(address=bare(address))
 
 
-async def dial_once(address: Address, known: KnownServers, seconds: float) -> Dialled:
+async def dial_once(
+    address: Address, known: KnownServers, seconds: float, observe: Observe | None = None
+) -> Dialled:
     """Connect to `address` within `seconds`; a server that drops us is not tried again.
 
     Raises:
@@ -68,7 +70,7 @@ async def dial_once(address: Address, known: KnownServers, seconds: float) -> Di
     """
     try:
         async with asyncio.timeout(seconds):
-            connection = await _connect(address)
+            connection = await _connect(address, observe)
             try:
                 return await _greeted(address, connection, known)
             except BaseException:
@@ -78,12 +80,12 @@ async def dial_once(address: Address, known: KnownServers, seconds: float) -> Di
         raise TimedOut(address=bare(address), seconds=f"{seconds:g}") from None
 
 
-async def _connect(address: Address) -> ClientConnection:
+async def _connect(address: Address, observe: Observe | None) -> ClientConnection:
     loop = asyncio.get_running_loop()
     tls = unverified_context() if address.scheme == "tls" else None
     try:
         _, connection = await loop.create_connection(
-            lambda: ClientConnection(bare(address)),
+            lambda: ClientConnection(bare(address), observe),
             address.host,
             address.port,
             ssl=tls,

@@ -43,6 +43,7 @@ class Link:
         self._address = replace(address, fingerprint=dialled.fingerprint)
         self._known = known
         self._token = dialled.connection.token
+        self._observe = dialled.connection.observe
         self._language = language
         self._timeout = timeout
         self._give_up = give_up
@@ -89,7 +90,7 @@ class Link:
                 wait = error.wait
 
     async def _resume(self, received: int) -> tuple[ClientConnection, Welcome]:
-        connection = (await dial_once(self._address, self._known, self._timeout)).connection
+        connection = (await dial_once(self._address, self._known, self._timeout, self._observe)).connection
         try:
             return connection, await SignIn(connection, self._language, self._timeout).resume(
                 self._token, received

@@ -3,6 +3,7 @@
 Questions are asked on a terminal only, by prompt-toolkit, which is imported at the first one.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
 Value = TypeVar("Value")
+
+RED = 31
 
 _UNANSWERED = Problem(N_("The input ended before an answer came."))
 
@@ -34,16 +37,29 @@ class Console:
     def _(self, message: str) -> str:
         return self.translations.gettext(message)
 
-    def tell(self, text: str) -> None:
-        """Say something about what goes on, on standard error; a server's words move no cursor."""
-        print(printable(text, keep="\n"), file=sys.stderr, flush=True)
+    def tell(self, text: str, colour: int | None = None) -> None:
+        """Say something about what goes on, on standard error; a server's words move no cursor.
+
+        `colour` is one of ECMA-48 (SGR), and shows on a terminal only.
+        """
+        text = printable(text, keep="\n")
+        if colour is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+            text = f"\x1b[{colour}m{text}\x1b[0m"
+        print(text, file=sys.stderr, flush=True)
 
     def tell_error(self, error: AntiphonError) -> None:
         """Say what went wrong and what to do."""
-        text = printable(error.full(self.translations.gettext))
-        if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
-            text = f"\x1b[31m{text}\x1b[0m"
-        print(text, file=sys.stderr, flush=True)
+        self.tell(printable(error.full(self.translations.gettext)), RED)
+
+    def above(self, action: Callable[[], None]) -> None:
+        """Do what writes to the screen, above a line that is being typed if there is one."""
+        if self.can_ask:
+            from prompt_toolkit.application import get_app_or_none, run_in_terminal  # noqa: PLC0415 - as below
+
+            if get_app_or_none() is not None:  # this line's, or a question's
+                asyncio.ensure_future(run_in_terminal(action))  # noqa: RUF006 - the application holds it
+                return
+        action()
 
     def answer(self, message: str | bytes) -> None:
         """Put out an answer: as it is into a pipe, without what a terminal would obey onto a terminal."""

@@ -42,6 +42,7 @@ from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
 from antiphon.terminal.console import Console
+from antiphon.terminal.explain import Explainer
 from antiphon.terminal.invited import check_name, lets_in, tell_closed
 from antiphon.terminal.naming import Naming, ask_name
 from antiphon.terminal.newpassword import new_password
@@ -84,6 +85,7 @@ class Entry:
         self._invitation: Secret | None = None
         self._password = password
         self._dialled: Dialled | None = None
+        self._observe = Explainer(console).watch if settings.explain else None
         self._new = False
         self._forms: dict[Password, list[Password]] = {}
         """Of each password given, the forms that were not refused yet: none is counted twice."""
@@ -197,7 +199,7 @@ class Entry:
         """Return the connection; dial if there is none."""
         assert self._address is not None
         if self._dialled is None or self._dialled.connection.closed.done():
-            self._dialled = await dial(self._address, self._known, self._settings.timeout)
+            self._dialled = await dial(self._address, self._known, self._settings.timeout, self._observe)
         return self._dialled
 
     async def _hang_up(self) -> None:

@@ -1,0 +1,408 @@
+"""What --explain shows: all that helps to learn, no secret in any form, nothing that a screen obeys."""
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.client.dial import dial
+from antiphon.client.entry import session_on
+from antiphon.client.password import PasswordChange
+from antiphon.client.signin import SignIn
+from antiphon.client.trust import KnownServers
+from antiphon.identity.passwords import Password
+from antiphon.printable import printable
+from antiphon.terminal import explain
+from antiphon.terminal.console import Console
+from antiphon.terminal.explain import DUMPED, Explainer, Watched
+from antiphon.testing import FaultProxy
+from antiphon.wire import bodies
+from antiphon.wire.frames import HEADER, HEADER_SIZE, encode, encode_message
+from antiphon.wire.kinds import TABLE, TOKEN_SIZE, Flag, Kind, Side
+from antiphon.wire.secrecy import FIELDS
+from support.bodies import BODIES
+from support.processes import PASSWORD
+from support.records import spellings
+from support.sessions import server_here
+
+ADDRESS = "tcp://localhost:7862"
+TOKEN = bytes(range(0xA0, 0xA0 + TOKEN_SIZE))
+TOKENS = {(row.sender, int(row.kind)) for row in TABLE if row.token}
+NEW = "a staple of that battery"
+
+
+class Paper(Console):
+    """A console whose standard error is kept."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__(language, may_ask=False)
+        self.out = io.StringIO()
+
+    def tell(self, text: str, colour: int | None = None) -> None:
+        with contextlib.redirect_stderr(self.out):
+            super().tell(text, colour)
+
+
+class Listener:
+    """Explains on paper what it is given."""
+
+    def __init__(self, language: str = "en") -> None:
+        self.paper = Paper(language)
+        self.explainer = Explainer(self.paper, lambda: 0.0)
+
+    def watched(self) -> Watched:
+        return self.explainer.watch(ADDRESS)
+
+    @property
+    def text(self) -> str:
+        return self.paper.out.getvalue()
+
+    def take(self) -> list[str]:
+        """Return the lines of what was explained since the last time."""
+        text, self.paper.out = self.text, io.StringIO()
+        return text.splitlines()
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+def one(side: Side, data: bytes, language: str = "en") -> str:
+    """Return how one frame is explained."""
+    listener = Listener(language)
+    watched = listener.watched()
+    (watched.sent if side is Side.CLIENT else watched.received)(data)
+    return listener.text
+
+
+# --- what is shown -------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_shown_in_words_and_in_bytes(listener: Listener) -> None:
+    listener.watched().sent(encode_message(5, "Привет", token=TOKEN))
+    assert listener.take() == [
+        "[   0.000 s] -> MESSAGE  id 5  TEXT  length 36",
+        "    A message to the service; what answers it carries the same id.",
+        "    The client may send it inside a session, with the session's token in front.",
+        "    length 00 00 00 24 | kind 10 | flags 01 | reserved 00 00 | id 00 00 00 05",
+        "    Text: Привет",
+        "    0000000c  ** ** ** ** ** ** ** **  ** ** ** ** ** ** ** **  |****************|",
+        "    0000001c  d0 9f d1 80 d0 b8 d0 b2  d0 b5 d1 82              |............|",
+        "    Hidden: token.",
+    ]
+
+
+def test_a_control_body_is_shown_as_json_too(listener: Listener) -> None:
+    listener.watched().received(encode(Kind.BYE, 0, b'{"reason":"closed","text":"at \\u001b six"}'))
+    assert listener.take() == [
+        "[   0.000 s] <- BYE  id 0  length 50",
+        "    The server's last word.",
+        "    The server may send it at any time, without a token.",
+        "    length 00 00 00 32 | kind 22 | flags 00 | reserved 00 00 | id 00 00 00 00",
+        '    {"reason":"closed","text":"at \\u001b six"}',
+        '    0000000c  7b 22 72 65 61 73 6f 6e  22 3a 22 63 6c 6f 73 65  |{"reason":"close|',
+        '    0000001c  64 22 2c 22 74 65 78 74  22 3a 22 61 74 20 5c 75  |d","text":"at \\u|',
+        '    0000002c  30 30 31 62 20 73 69 78  22 7d                    |001b six"}|',
+    ]
+
+
+def test_secrets_are_hidden_in_digits_letters_and_json_by_name(listener: Listener) -> None:
+    listener.watched().received(encode(Kind.WELCOME, 3, bodies.encode(BODIES[Side.SERVER, Kind.WELCOME])))
+    told = "\n".join(listener.take())
+    assert '"token":"***"' in told
+    assert '"data":"***"' in told
+    assert told.endswith("    Hidden: token, data.")
+    assert '22 ** ** ** ** ** **  ** ** ** ** ** ** ** **  |:"**************|' in told
+    assert "ba** " not in told
+
+
+def test_an_ack_tells_its_count(listener: Listener) -> None:
+    listener.watched().sent(encode(Kind.ACK, 0, (6).to_bytes(8, "big"), token=TOKEN))
+    assert "    Frames that have come: 6." in listener.take()
+
+
+@pytest.mark.parametrize(
+    ("id", "flags", "meaning"),
+    [
+        (5, Flag.LAST, "The answer, and the last one for this id."),
+        (5, 0, "An answer, and not the last one for this id."),
+        (0, 0, "The service says something by itself: id 0 answers nothing."),
+    ],
+)
+def test_what_a_message_of_the_server_means_depends_on_id_and_flags(id: int, flags: int, meaning: str) -> None:
+    assert f"    {meaning}\n" in one(Side.SERVER, encode_message(id, "x", flags))
+
+
+@pytest.mark.parametrize(
+    ("id", "meaning"),
+    [(5, "it ends this id, and the conversation goes on"), (0, "with id 0: it ends the connection")],
+)
+def test_what_an_error_means_depends_on_its_id(id: int, meaning: str) -> None:
+    assert meaning in one(Side.SERVER, encode(Kind.ERROR, id, b'{"code":"x","text":"y"}'))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.sender} {row.kind.name}")
+def test_every_frame_of_the_table_has_its_words_in_every_language(
+    row: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = BODIES.get((row.sender, row.kind))
+    data = encode(row.kind, 1, bodies.encode(body) if body else b"", token=TOKEN if row.token else b"")
+    assert (row.sender, row.kind) in explain._MEANINGS
+    told = one(row.sender, data).splitlines()
+    assert told[0].startswith(f"[   0.000 s] {'->' if row.sender is Side.CLIENT else '<-'} {row.kind.name}  id 1")
+    assert ("session's token in front" in told[2]) == row.token
+    assert one(row.sender, data, "ru").splitlines()[1:3] != told[1:3]
+
+
+def test_a_large_body_is_shortened_and_said_to_be(listener: Listener) -> None:
+    listener.watched().received(encode_message(1, "й" * 10_000))
+    told = listener.take()
+    assert told[4] == "    Text: " + "й" * 200 + "…"
+    assert len([line for line in told if "  d0 b9 d0" in line]) == DUMPED / 16
+    assert told[-1] == f"    … and {20_000 - DUMPED} bytes more."
+
+
+def test_what_is_text_by_its_flag_alone_does_no_harm() -> None:
+    assert "Text: ab\\xff\n" in one(Side.SERVER, encode(Kind.MESSAGE, 1, b"ab\xff", flags=Flag.TEXT))
+
+
+def test_bytes_that_are_no_text_are_shown_as_bytes_only() -> None:
+    told = one(Side.SERVER, encode_message(1, b"\x00\xff"))
+    assert "Text" not in told
+    assert "    0000000c  00 ff                                             |..|" in told
+
+
+def test_frames_that_come_in_pieces_and_together_are_told_one_by_one(listener: Listener) -> None:
+    data = b"".join(encode_message(id, f"number {id}") for id in (1, 2, 3))
+    for cut in range(len(data)):
+        watched = listener.watched()
+        watched.received(data[:cut])
+        watched.received(data[cut:])
+        told = listener.take()
+        assert [line for line in told if "Text" in line] == [f"    Text: number {id}" for id in (1, 2, 3)]
+
+
+def test_a_kind_that_is_not_known_is_hidden_whole(listener: Listener) -> None:
+    listener.watched().received(encode(0x81, 7, b"secret", flags=0x42))
+    assert listener.take() == [
+        "[   0.000 s] <- 0x81  id 7  LAST  length 14",
+        "    A kind that this client does not know.",
+        "    length 00 00 00 0e | kind 81 | flags 42 | reserved 00 00 | id 00 00 00 07",
+        "    0000000c  ** ** ** ** ** **                                 |******|",
+        "    Hidden: ?.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "data", [b"HTTP/1.1 400 Bad Request\r\n", HEADER.pack(7, 1, 0, 0, 0), HEADER.pack(9, 1, 0, 1, 0) + b"x"]
+)
+def test_what_is_no_frame_is_said_once_and_not_shown(listener: Listener, data: bytes) -> None:
+    watched = listener.watched()
+    watched.received(data)
+    watched.received(encode_message(1, "hello"))
+    assert listener.take() == [
+        "[   0.000 s] <- ?",
+        "    Bytes that are no frame: none of them is shown, nor what comes behind them.",
+    ]
+
+
+def test_a_spoiled_token_shows_where_it_is_and_not_what(listener: Listener) -> None:
+    watched = listener.watched()
+    watched.sent(encode(Kind.RESUME, 1, b"{}", token=TOKEN))
+    watched.sent(encode_message(1, "x", token=TOKEN))
+    assert "!!" not in "".join(listener.take())
+    watched.sent(encode_message(2, "x", token=TOKEN[:-1] + b"\x00"))
+    told = listener.take()
+    assert "    The token (!!: where) is not this session's: the server will refuse it." in told
+    assert "    0000000c  ** ** ** ** ** ** ** **  ** ** ** ** ** ** ** !!  |***************!|" in told
+
+
+def test_the_token_of_welcome_is_the_one_to_compare_with(listener: Listener) -> None:
+    watched = listener.watched()
+    watched.received(encode(Kind.WELCOME, 1, b"nonsense"))
+    watched.received(encode(Kind.WELCOME, 1, bodies.encode(BODIES[Side.SERVER, Kind.WELCOME])))
+    listener.take()
+    watched.sent(encode(Kind.CANCEL, 1, token=b"T" * 16))
+    assert "!!" not in "".join(listener.take())
+    watched.sent(encode(Kind.CANCEL, 1, token=b"T" * 15 + b"U"))
+    assert "** !!  |***************!|" in "".join(listener.take())
+    assert b"T" * 16 not in repr(watched).encode()
+
+
+def test_a_connection_on_plain_tcp_is_called_what_it_is(listener: Listener) -> None:
+    listener.watched().opened(None)
+    listener.watched().opened(None)
+    told = listener.take()
+    assert told[0] == "[   0.000 s] == connection 1 to tcp://localhost:7862"
+    assert told[2] == "    Plain TCP: whoever sees the network sees all of this, and the secrets too."
+    assert told[3] == "[   0.000 s] == connection 2 to tcp://localhost:7862"
+    assert len(told) == 5, "the signs are explained once"
+
+
+# --- what is not shown ----------------------------------------------------------------------------------------
+
+
+def looks(told: str) -> Iterator[str]:
+    """Yield what can be read in an explanation: as it stands, and its columns and texts put together."""
+    dump = list(re.finditer(r"^    [0-9a-f]{8}  (.{23})  (.{23})  \|(.*)\|$", told, re.MULTILINE))
+    yield told
+    yield "".join((each[1] + each[2]).replace(" ", "") for each in dump)
+    yield "".join(each[3] for each in dump)
+    yield re.sub(r"\s", "", told)
+
+
+def windows(secret: bytes) -> set[str]:
+    """Return every form of every eight bytes in a row of a secret, as it goes over the wire or is read."""
+    parts = {secret[at : at + 8] for at in range(len(secret) - 7)}
+    forms = {form for part in parts for form in (part.hex(), part.hex().upper(), repr(part)[2:-1])}
+    return forms | {part.decode("latin-1") for part in parts if part.isascii() and part.decode().isprintable()}
+
+
+def assert_hidden(secret: bytes, told: str) -> None:
+    seen = list(looks(told))
+    for form in spellings(secret) | windows(secret) | windows(b64encode(secret)):
+        assert not any(form in look for look in seen), f"{form!r} is shown"
+
+
+def with_secret(which: tuple[Side, int], secret: str) -> dict[str, Any]:
+    """Return the body of a kind with a secret in every field that the table calls secret, and in one more."""
+    fields: dict[str, Any] = json.loads(bodies.encode(BODIES[which])) | {"unheard-of": secret}
+    for path in FIELDS[which].secret - {"credential"}:
+        outer, _, inner = path.rpartition(".")
+        if outer:
+            fields[outer] = (fields[outer] or {}) | {inner: secret}
+        else:
+            fields[inner] = secret
+    return fields
+
+
+@given(st.sampled_from(TABLE), st.integers(), st.sampled_from(["", "broken", "indented"]))
+def test_no_secret_of_any_kind_is_ever_shown_in_any_form(row: Any, seed: int, how: str) -> None:
+    token, secret = sha256(f"token {seed}".encode()).digest()[:16], sha256(f"secret {seed}".encode()).digest()
+    which = (row.sender, row.kind)
+    payload = b""
+    if which in BODIES:
+        fields = with_secret(which, b64encode(secret).decode())
+        payload = json.dumps(fields, indent=1 if how == "indented" else None).encode()
+        payload = payload[: -1 if how == "broken" else None]
+    told = one(row.sender, encode(row.kind, 1, payload, token=token if row.token else b""))
+    assert_hidden(token, told)
+    assert_hidden(secret, told)
+
+
+@given(st.sampled_from(Side), st.integers(0, 255), st.integers())
+def test_no_body_of_a_kind_out_of_place_is_shown(side: Side, kind: int, seed: int) -> None:
+    secret = sha256(str(seed).encode()).digest()
+    if (side, kind) not in {(row.sender, row.kind) for row in TABLE} or kind == Kind.END:
+        assert_hidden(secret, one(side, encode(kind, 1, secret + b64encode(secret))))
+
+
+@given(st.lists(st.binary(max_size=60) | st.sampled_from([encode(k, 1, b"\x1b[2J\r\n") for k in Kind])))
+def test_whatever_comes_is_explained_and_moves_no_cursor(pieces: list[bytes]) -> None:
+    listener = Listener()
+    watched = listener.watched()
+    for piece in pieces:
+        watched.received(piece)
+        watched.sent(encode_message(1, piece.decode("latin-1"), token=TOKEN))
+    assert printable(listener.text, keep="\n") == listener.text
+
+
+def test_a_message_cannot_pass_itself_off_as_a_frame() -> None:
+    told = one(Side.SERVER, encode_message(0, "x\n[   0.000 s] <- BYE  id 0\u2028[  "))
+    assert "Text: x\\n[   0.000 s] <- BYE  id 0\\u2028[  " in told
+
+
+# --- on the wire ----------------------------------------------------------------------------------------------
+
+
+class Recorder(Watched):
+    """Explains, and keeps what it was given."""
+
+    frames: list[tuple[Side, bytes]]
+
+    def _explain(self, side: Side, frame: bytes | None) -> None:
+        assert frame is not None
+        self.frames.append((side, frame))
+        super()._explain(side, frame)
+
+
+def secrets_of(side: Side, frame: bytes) -> Iterator[bytes]:
+    """Yield the secrets in a frame that really went over the wire."""
+    _, kind, *_ = HEADER.unpack_from(frame)
+    body = frame[HEADER_SIZE:]
+    if (side, kind) in TOKENS:
+        yield body[:TOKEN_SIZE]
+        body = body[TOKEN_SIZE:]
+    for path in FIELDS[side, kind].secret if (side, kind) in FIELDS else ():
+        value: Any = json.loads(body)
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str):
+            yield b64decode(value)
+
+
+async def nothing_then(message: str) -> AsyncIterator[str]:
+    yield "one"
+    if message == "for ever":
+        await asyncio.Event().wait()
+
+
+async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path: Path, listener: Listener) -> None:
+    recorders: list[Recorder] = []
+
+    def observe(address: str) -> Recorder:
+        recorders.append(Recorder(listener.explainer, address, len(recorders) + 1))
+        recorders[-1].frames = []
+        return recorders[-1]
+
+    known = KnownServers(tmp_path / "known")
+    options = {"plain": False, "heartbeat_seconds": 0.2, "registration": "open"}
+    async with server_here(tmp_path / "data", nothing_then, **options) as server:
+        proxy = await FaultProxy(server.addresses[0]).__aenter__()
+        dialled = await dial(proxy.address, known, 10, observe)
+        entry = SignIn(dialled.connection)
+        await entry.identify("ann")
+        await entry.register("ann", Password(PASSWORD))
+        welcome = await entry.authenticate("ann", Password(PASSWORD))
+        async with session_on(proxy.address, known, dialled, welcome) as session:
+            assert await session.ask("hello") == "one"
+            change = PasswordChange(session.connection, "ann", 10)
+            await change.prove(Password(PASSWORD))
+            await change.choose(Password(NEW))
+            await proxy.cut()
+            stream = session.ask_stream("for ever")
+            assert await anext(stream) == "one"
+            await stream.aclose()  # type: ignore[attr-defined] # it is a generator
+            beats = {(side, int(Kind.HEARTBEAT)) for side in Side}
+            while not beats <= {(side, frame[4]) for side, frame in recorders[-1].frames}:
+                await asyncio.sleep(0.01)
+        await proxy.__aexit__(None, None, None)
+    frames = [each for recorder in recorders for each in recorder.frames]
+    went = [(side, Kind(frame[4])) for side, frame in frames]
+    assert set(went) == {(row.sender, row.kind) for row in TABLE} - {(Side.SERVER, Kind.ERROR)}
+    told = listener.text
+    heads = re.findall(r"^\[ +[\d.]+ s\] (->|<-) (\w+).*  length (\d+)$", told, re.MULTILINE)
+    assert [(sign, kind) for sign, kind, _ in heads] == [
+        ("->" if side is Side.CLIENT else "<-", kind.name) for side, kind in went
+    ]
+    assert [int(length) for _, _, length in heads] == [int.from_bytes(frame[:4], "big") for _, frame in frames]
+    assert dialled.connection.binding is not None
+    for words in ("TLS is made: TLSv1.3, ", str(dialled.fingerprint), dialled.connection.binding.hex()):
+        assert told.count(words) == 2, words
+    assert told.index("connection 1 is closed") < told.index("connection 2 to tls://127.0.0.1:")
+    secrets = {secret for side, frame in frames for secret in secrets_of(side, frame)}
+    assert len(secrets) >= 10, "tokens, proofs, keys"
+    told = told.replace("tls-server-end-point", "")  # in SCRAM's messages too, and known to everybody
+    for secret in secrets | {PASSWORD.encode(), NEW.encode()}:
+        assert_hidden(secret, told)
