@@ -11,7 +11,15 @@ import pytest
 
 from antiphon.address import Address
 from antiphon.client.session import Session
-from antiphon.errors import AntiphonError, ConnectionLost, OutcomeUnknown, ServerKeyChanged, SessionEnded
+from antiphon.errors import (
+    AntiphonError,
+    ConnectionLost,
+    OutcomeUnknown,
+    ServerKeyChanged,
+    SessionEnded,
+    TokenRefused,
+    TooManyRefusals,
+)
 from antiphon.server.server import Server
 from antiphon.testing import FaultProxy, LinkFault
 from support.serving import seed
@@ -257,3 +265,118 @@ async def test_a_session_that_has_ended_meanwhile_is_not_tried_again(data: Path,
         await proxy.cut()
         assert isinstance(await session.ended(), SessionEnded)
         assert proxy.connections == connections + 1
+
+
+# --- messages with a spoiled token ----------------------------------------------------------------------------
+
+
+async def spoiled(session: Session, message: str) -> None:
+    """Send a message with a wrong token and see it refused."""
+    with pytest.raises(TokenRefused):
+        await (await session.begin(message, spoiled=True)).next()
+
+
+def assert_counts_are_equal(server: Server, session: Session) -> None:
+    (dialogue,) = server._context.dialogues
+    continuity = session._continuity
+    assert dialogue.received == continuity._sent
+    assert dialogue._replay.sent == continuity.received
+    assert not continuity.unanswered
+
+
+async def test_a_spoiled_message_is_refused_and_all_else_is_exact_also_over_a_new_link(
+    data: Path, tokens: list[bytes]
+) -> None:
+    service = Counting()
+    async with (
+        server_here(data, service) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        for run in range(3):
+            await asyncio.gather(session.ask(f"one {run}"), spoiled(session, "spoilt"), session.ask(f"two {run}"))
+            assert_counts_are_equal(server, session)
+            await proxy.cut()
+            assert await conversation(session, run + 10) == transcript(run + 10)
+            assert_counts_are_equal(server, session)
+        assert proxy.connections == 4
+    assert "spoilt" not in service.asked
+    assert set(service.asked.values()) == {1}
+
+
+async def test_a_link_that_is_cut_at_any_byte_around_spoiled_messages_loses_nothing_else(
+    data: Path, tokens: list[bytes]
+) -> None:
+    service = Counting()
+
+    async def one(proxy: FaultProxy, session: Session, number: int) -> None:
+        for cut_at in range(number + 60, 360, 3 * SIDE_BY_SIDE):  # behind RESUME, in or near a spoiled message
+            direction: Literal["up", "down"] = "up" if cut_at % 2 else "down"
+            proxy.faults = {proxy.connections: LinkFault(direction, cut_at=cut_at)}.get
+            await proxy.cut()
+            asked = [session.ask(f"{cut_at}-{each}") for each in range(3)]
+            refused = [spoiled(session, f"spoilt {cut_at}") for _ in range(2)]
+            got = await asyncio.gather(asked[0], refused[0], asked[1], refused[1], asked[2])
+            assert got[::2] == [f"got {cut_at}-{each}" for each in range(3)]
+
+    async with server_here(data, service) as server:
+        await side_by_side(one, server.addresses[0], tokens)
+    assert not [message for message in service.asked if message.startswith("spoilt")]
+    assert set(service.asked.values()) == {1}
+
+
+async def test_the_third_spoiled_message_ends_the_link_and_the_session_is_taken_up_again(
+    data: Path, tokens: list[bytes]
+) -> None:
+    service = Counting()
+    async with (
+        server_here(data, service) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        lost: list[AntiphonError] = []
+        session.on_lost = lost.append
+        for run in range(5):
+            await asyncio.gather(
+                *(spoiled(session, f"spoilt {each}") for each in range(3)), session.ask(f"a {run}")
+            )
+            assert_counts_are_equal(server, session)
+        assert [type(each) for each in lost] == [TooManyRefusals] * 5
+        assert proxy.connections == 6
+    assert service.asked == Counter(f"a {run}" for run in range(5))
+
+
+async def test_where_no_link_is_tried_again_the_third_spoiled_message_ends_the_session(
+    data: Path, tokens: list[bytes]
+) -> None:
+    async with (
+        server_here(data, Counting()) as server,
+        session_of(server.addresses[0], tokens[0], give_up=0) as session,
+    ):
+        for _ in range(3):
+            await spoiled(session, "spoilt")
+        assert isinstance(await session.ended(), TooManyRefusals)
+
+
+async def test_a_spoiled_message_is_not_handled_whatever_becomes_of_the_server(
+    data: Path, tokens: list[bytes]
+) -> None:
+    async with (
+        server_here(data, Counting()) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+
+        def killed(connection: int) -> LinkFault | None:
+            if connection == 2:
+                server._context.dialogues._dialogues.clear()  # as a new process has them
+            return LinkFault("up", cut_at=90) if connection == 1 else None  # behind RESUME, before its end
+
+        lost = asyncio.Event()
+        session.on_lost = lambda _: lost.set()
+        proxy.faults = killed
+        await proxy.cut()
+        await lost.wait()  # what is begun now goes with the next link
+        await spoiled(session, "never arrives")
+        assert proxy.connections == 3
+        assert await session.ask("hello") == "got hello"

@@ -85,6 +85,28 @@ def test_a_second_break_before_all_has_come_again_forgets_nothing() -> None:
     assert unknown(book) == ["a"]
 
 
+def test_a_spoiled_message_is_never_sent_again_and_those_behind_it_are_counted_as_if_it_had_not_been() -> None:
+    book = sending("a", "spoiled", "c")
+    next(each for each in book.unanswered if each.asker == "spoiled").spoiled = True
+    assert [(sent.id, sent.number) for sent in book.resume(1, sent=0, at_work=[1])] == [(3, 2)]
+    assert unknown(book) == ["spoiled"]
+    book.send("d", "d").written = True
+    assert [(sent.asker, sent.number) for sent in book.resume(2, sent=0, at_work=[1, 3])] == [("d", 3)]
+
+
+def test_a_spoiled_message_that_no_connection_was_given_goes_once() -> None:
+    book = sending("a")
+    book.send("spoiled", "spoiled").spoiled = True
+    assert [sent.asker for sent in book.resume(1, at_work=[1])] == ["spoiled"]
+
+
+def test_a_spoiled_message_is_settled_when_the_server_knows_no_counts() -> None:
+    book = sending("spoiled")
+    next(iter(book.unanswered)).spoiled = True
+    assert book.resume(None) == []
+    assert unknown(book) == ["spoiled"]
+
+
 def test_an_answer_to_nothing_ends_the_connection() -> None:
     book = sending("a")
     with pytest.raises(FrameInvalid):
@@ -111,6 +133,7 @@ class Model:
     def __init__(self, room: int) -> None:
         self.book: Continuity[str] = Continuity()
         self.room = room
+        self.spoiled: set[str] = set()
         self.handled: list[str] = []
         self.outcomes: dict[str, str] = {}
         self.received = 0
@@ -122,17 +145,26 @@ class Model:
         self.down: deque[tuple[int, bool, str]] = deque()
         self.asked = 0
 
-    def ask(self) -> None:
+    def ask(self, *, spoiled: bool = False) -> None:
         message = f"{self.asked}"
         self.asked += 1
         sent = self.book.send(message, message)
-        sent.written = True
+        sent.written, sent.spoiled = True, spoiled
+        if spoiled:
+            self.spoiled.add(message)
         self.up.append((sent.id, message))
 
+    def spoil(self) -> None:
+        self.ask(spoiled=True)
+
     def arrive(self) -> None:
-        if self.up:
-            id, message = self.up.popleft()
-            self.received += 1
+        if not self.up:
+            return
+        id, message = self.up.popleft()
+        self.received += 1
+        if message in self.spoiled:
+            self.say((id, True, f"refused {message}"))
+        else:
             self.handled.append(message)
             self.waiting.append((id, message, int(message) % 3))
 
@@ -148,6 +180,9 @@ class Model:
             if parts == 1:
                 self.waiting.popleft()
                 frame = (id, True, f"answer {message}")
+        self.say(frame)
+
+    def say(self, frame: tuple[int, bool, str]) -> None:
         self.kept.append(frame)
         self.down.append(frame)
         while len(self.kept) > self.room:
@@ -169,7 +204,7 @@ class Model:
         for sent in self.book.unknown():
             assert sent.asker not in self.outcomes
             self.outcomes[sent.asker] = "unknown"
-            assert sent.asker in self.handled
+            assert sent.asker in self.handled or sent.spoiled
             assert all(sent.id != id for id, _, _ in self.waiting), "it would still have been answered"
             assert all(sent.id != id for id, last, _ in self.kept if last), "it would have come again"
 
@@ -187,11 +222,12 @@ class Model:
             at_work=[id for id, _, _ in self.waiting],
         )
         self.down.extend(self.kept)
+        assert not any(sent.spoiled for sent in again), "once is enough"
         self.settle()
         self.up.extend((sent.id, str(sent.message)) for sent in again)
 
 
-STEPS = st.lists(st.sampled_from(["ask", "arrive", "answer", "hear", "lose"]), max_size=120)
+STEPS = st.lists(st.sampled_from(["ask", "arrive", "answer", "hear", "lose", "spoil"]), max_size=120)
 
 
 @settings(max_examples=300, deadline=None)
@@ -204,8 +240,10 @@ def test_whatever_breaks_each_message_is_handled_once_and_has_one_outcome(steps:
         model.arrive()
         model.answer()
         model.hear()
-    assert model.handled == [str(number) for number in range(model.asked)]
-    assert set(model.outcomes) == set(model.handled)
-    assert all(outcome in (f"answer {asked}", "unknown") for asked, outcome in model.outcomes.items())
-    if room == 6 and model.asked <= 2:
+    asked = [str(number) for number in range(model.asked)]
+    assert model.handled == [each for each in asked if each not in model.spoiled]
+    assert set(model.outcomes) == set(asked)
+    for each, outcome in model.outcomes.items():
+        assert outcome in (f"{'refused' if each in model.spoiled else 'answer'} {each}", "unknown")
+    if room == 6 and model.asked <= 2 and not model.spoiled:
         assert "unknown" not in model.outcomes.values(), "everything was kept"

@@ -47,6 +47,9 @@ def connect(
     it is never an argument. A new one that the server asks for likewise, from
     --new-password-file or ANTIPHON_NEW_PASSWORD.
 
+    --explain shows what goes over the socket. "/spoil TEXT" on a terminal sends
+    TEXT with a wrong token, to see it refused.
+
     Exit codes: 0 left politely, 1 other failure, 2 usage, 3 cannot connect,
     4 sign-in refused, 5 protocol or TLS, 6 timed out, 130 Ctrl-C.
 

@@ -31,6 +31,8 @@ class Sent(Generic[Asker]):
     """Its asker wants no more answers."""
     gap: bool = False
     """Some of its answers may be lost: only one that is the only one can be believed."""
+    spoiled: bool = False
+    """It goes with a wrong token, to be refused: once is enough, it is never sent again."""
 
 
 class Continuity(Generic[Asker]):
@@ -50,7 +52,7 @@ class Continuity(Generic[Asker]):
         self._settled_at: int | None = None
         """As many frames must have come for `_settled` to be true."""
         self._settled: list[Sent[Asker]] = []
-        """These messages are answered by then, or their answers are lost."""
+        """These messages are answered by then, or never will be."""
 
     @property
     def unanswered(self) -> Collection[Sent[Asker]]:
@@ -112,14 +114,18 @@ class Continuity(Generic[Asker]):
         if not self._heard <= received <= self._sent or self.received + missed > sent:
             raise ProtocolError(problem="the counts of the two sides do not fit together")
         arrived = [each for each in self._unanswered.values() if each.number <= received]
+        beyond = [each for each in self._unanswered.values() if each.number > received]
         if missed:
             self._gap = True
             for each in arrived:
                 each.gap = True
         self.received += missed
         self._settled_at = sent
+        again = [each for each in beyond if not (each.spoiled and each.written)]
         self._settled = [each for each in arrived if each.id not in at_work]
-        return [each for each in self._unanswered.values() if each.number > received]
+        self._settled += [each for each in beyond if each not in again]
+        self._count_on(received, again)
+        return again
 
     def _begin_anew(self) -> list[Sent[Asker]]:
         """Count from 0 as the server does, which knows nothing any more."""
@@ -127,10 +133,14 @@ class Continuity(Generic[Asker]):
         self._gap = False
         self._settled = [each for each in self._unanswered.values() if each.written]
         again = [each for each in self._unanswered.values() if not each.written]
-        for number, each in enumerate(again, 1):
-            each.number = number
-        self._sent = len(again)
+        self._count_on(0, again)
         return again
+
+    def _count_on(self, received: int, again: list[Sent[Asker]]) -> None:
+        """Count what is sent `again` behind what the server has `received`."""
+        self._sent = received + len(again)
+        for number, each in enumerate(again, received + 1):
+            each.number = number
 
     def unknown(self) -> list[Sent[Asker]]:
         """Return the messages whose outcome nobody can know, as far as that can be said now; each once.

@@ -10,7 +10,7 @@ from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled, dial_once
 from antiphon.client.signin import SignIn
 from antiphon.client.trust import KnownServers
-from antiphon.errors import AntiphonError, ConnectError, PeerSilent, TimedOut, TryLater
+from antiphon.errors import AntiphonError, ConnectError, PeerSilent, TimedOut, TooManyRefusals, TryLater
 from antiphon.wire.bodies import Welcome
 
 FIRST_PAUSE = 0.1
@@ -20,7 +20,7 @@ LONGEST_PAUSE = 15.0
 
 def lost_for_now(reason: AntiphonError | None) -> bool:
     """Return whether `reason` is one after which the session may be taken up again."""
-    return isinstance(reason, ConnectError | PeerSilent | TimedOut | TryLater)
+    return isinstance(reason, ConnectError | PeerSilent | TimedOut | TooManyRefusals | TryLater)
 
 
 class Link:

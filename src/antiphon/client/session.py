@@ -14,7 +14,7 @@ from antiphon.client.continuity import Continuity, Sent
 from antiphon.client.info import SessionInfo
 from antiphon.client.link import Link, lost_for_now
 from antiphon.client.manners import check_message
-from antiphon.errors import AntiphonError, OutcomeUnknown, SessionEnded, TimedOut
+from antiphon.errors import AntiphonError, OutcomeUnknown, SessionEnded, TimedOut, TokenRefused
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.frames import HEADER_SIZE, Payload, encode_message
 from antiphon.wire.kinds import KIB
@@ -157,10 +157,11 @@ class Session:
         """
         (await self.begin(message)).ignore()
 
-    async def begin(self, message: Payload) -> Answers:
+    async def begin(self, message: Payload, *, spoiled: bool = False) -> Answers:
         """Send a message and return where its answers come; waits while 256 messages are on their way.
 
-        Call `close` on what is returned as soon as no more answers are wanted.
+        Call `close` on what is returned as soon as no more answers are wanted. One that is `spoiled` goes with a
+        wrong token, to see it refused with `TokenRefused`; the third on a connection ends that connection.
 
         Raises:
             MessageTooLarge: it was not sent.
@@ -177,6 +178,7 @@ class Session:
             raise
         answers = Answers(self._taken, self._take_back)
         answers.sent = self._continuity.send(message, answers)
+        answers.sent.spoiled = spoiled
         self._answered.clear()
         if self._connection.open:
             self._write(answers.sent)
@@ -196,8 +198,10 @@ class Session:
 
     def _write(self, sent: Sent[Answers]) -> None:
         sent.written = True
-        conversation = self._connection.conversation
-        self._connection.send(encode_message(sent.id, sent.message, token=conversation.token))
+        token = self._connection.conversation.token
+        if sent.spoiled:
+            token = token[:-1] + bytes([token[-1] ^ 1])
+        self._connection.send(encode_message(sent.id, sent.message, token=token))
 
     def _take_back(self, sent: Sent[Answers]) -> None:
         """Have the service stop with a message; its END still comes."""
@@ -262,7 +266,7 @@ class Session:
 
     def _tell_unknown(self) -> None:
         for sent in self._continuity.unknown():
-            self._finish(sent, OutcomeUnknown())
+            self._finish(sent, _unheard(sent))
 
     # --- links come and go ------------------------------------------------------------------------------------
 
@@ -312,7 +316,7 @@ class Session:
         for sent in list(self._continuity.unanswered):
             error = reason or SessionEnded()
             if sent.written:
-                error, error.__cause__ = OutcomeUnknown(), error
+                error, error.__cause__ = _unheard(sent), error
             sent.asker.end(error)
             self._room.release()
         self._pushes.end(reason)
@@ -355,6 +359,11 @@ class Session:
         await asyncio.wait({self._keeper})
         self._connection.abort()
         self._end(None)
+
+
+def _unheard(sent: Sent[Answers]) -> AntiphonError:
+    """Return what is known of a message whose answer was lost: a wrong token is never let through."""
+    return TokenRefused() if sent.spoiled else OutcomeUnknown()
 
 
 async def _each(messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload]:

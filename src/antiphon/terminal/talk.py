@@ -1,7 +1,7 @@
 """The conversation of an open session: lines in, answers out, from a terminal or through pipes.
 
 `exit` alone on a line, Ctrl-D and the end of the input leave politely, when every answer is there. Where a person
-types, `/password` changes the password.
+types, `/password` changes the password, and `/spoil` shows how a message with a wrong token is refused.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from antiphon.client.answers import Answers
 from antiphon.client.session import WINDOW, Session
-from antiphon.errors import AntiphonError, MessageTooLarge, OutcomeUnknown, SessionClosed
+from antiphon.errors import AntiphonError, MessageTooLarge, OutcomeUnknown, SessionClosed, TooManyRefusals
 from antiphon.language import N_
 from antiphon.printable import printable
 from antiphon.terminal.console import Console
@@ -29,6 +29,9 @@ SAY_LEAVE = "//exit"
 CHANGE = "/password"
 SAY_CHANGE = "//password"
 """Words of a person at a terminal only: through a pipe nobody could be asked, these are messages as others are."""
+SPOIL = "/spoil"
+SAY_SPOIL = "//spoil"
+"""Likewise: what follows is sent with a wrong token, so that the refusal can be seen."""
 CHUNK = 64 * 1024
 NEAT_SECONDS = 0.25
 """How long the prompt waits for an answer to stand above it rather than below."""
@@ -40,6 +43,7 @@ _SENT = N_("Bytes sent: {size}.")
 _RECEIVED = N_("Bytes received: {size}.")
 _LOST = N_("The connection is lost; trying again.")
 _BACK = N_("Back after {seconds} s.")
+_SPOILED = N_("This goes with a spoiled token: one of its bits is flipped.")
 
 
 class _Said(NamedTuple):
@@ -49,6 +53,8 @@ class _Said(NamedTuple):
     answers: Answers
     answered: asyncio.Event
     """Something has been put out for it."""
+    spoiled: bool
+    """It went with a wrong token, to be refused."""
 
 
 class Talk:
@@ -60,9 +66,8 @@ class Talk:
         self._session = session
         self._pending: asyncio.Queue[_Said | None] = asyncio.Queue(WINDOW)
         self._exit_code = 0
-        self._show: Callable[[Callable[[], None]], object] = lambda show: show()
-        """Puts something on the screen without breaking a line that is being typed."""
-        session.on_lost = lambda _: self._tell(_LOST)
+        self._show = console.above
+        session.on_lost = self._tell_lost
         session.on_back = lambda seconds: self._tell(_BACK, seconds=f"{seconds:.0f}")
 
     async def run(self, lines: AsyncIterator[Payload]) -> int:
@@ -102,20 +107,23 @@ class Talk:
         async for line in lines:
             if line == LEAVE:
                 return
-            message = LEAVE if line == SAY_LEAVE else line
-            try:
-                said = _Said(message, await self._session.begin(message), asyncio.Event())
-            except MessageTooLarge as error:
-                if not self._console.can_ask:
-                    raise
-                self._console.tell_error(error)
-                continue
-            self._tell_size(_SENT, message)
-            await self._pending.put(said)
-            if self._console.can_ask:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(NEAT_SECONDS):
-                        await said.answered.wait()
+            await self._say(LEAVE if line == SAY_LEAVE else line)
+
+    async def _say(self, message: Payload, *, spoiled: bool = False) -> None:
+        try:
+            answers = await self._session.begin(message, spoiled=spoiled)
+        except MessageTooLarge as error:
+            if not self._console.can_ask:
+                raise
+            self._console.tell_error(error)
+            return
+        said = _Said(message, answers, asyncio.Event(), spoiled)
+        self._tell_size(_SENT, message)
+        await self._pending.put(said)
+        if self._console.can_ask:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(NEAT_SECONDS):
+                    await said.answered.wait()
 
     async def _print_answers(self) -> None:
         while (said := await self._pending.get()) is not None:
@@ -124,7 +132,8 @@ class Talk:
                     self._print(answer)
                     said.answered.set()
             except AntiphonError as error:
-                self._exit_code = error.exit_code
+                if not said.spoiled:  # a refusal that was asked for is no failure
+                    self._exit_code = error.exit_code
                 if self._session.over:  # `ended` says why, once for all that wait
                     return
                 self._show(partial(self._tell_failed, said.message, error))
@@ -146,6 +155,11 @@ class Talk:
             self._console.tell(f"“{text[:QUOTED]}{'…' if len(text) > QUOTED else ''}”:")
         self._console.tell_error(error)
 
+    def _tell_lost(self, reason: AntiphonError) -> None:
+        if isinstance(reason, TooManyRefusals):  # no bad luck, but what was asked for
+            self._show(partial(self._console.tell, reason.text(self._console.translations.gettext)))
+        self._tell(_LOST)
+
     def _tell(self, what: str, **fields: str) -> None:
         text = self._console.translations.gettext(what).format(**fields)
         self._show(partial(self._console.tell, text))
@@ -165,17 +179,8 @@ class Talk:
         `change` is what CHANGE does, if anything.
         """
         from prompt_toolkit import PromptSession  # noqa: PLC0415 - 0.1 s that a pipe need not pay
-        from prompt_toolkit.application import get_app_or_none, run_in_terminal  # noqa: PLC0415
 
         session: PromptSession[str] = PromptSession()
-
-        def show(action: Callable[[], None]) -> None:
-            if get_app_or_none() is not None:  # this line's, or a question's
-                asyncio.ensure_future(run_in_terminal(action))  # noqa: RUF006 - the application holds it
-            else:
-                action()
-
-        self._show = show
         while True:
             try:
                 line = await session.prompt_async(printable(prompt), set_exception_handler=False)
@@ -183,8 +188,11 @@ class Talk:
                 return
             if line == CHANGE and change is not None:
                 await change()
+            elif line.split(" ")[0] == SPOIL:
+                self._tell(_SPOILED)
+                await self._say(line[len(SPOIL) + 1 :], spoiled=True)
             else:
-                yield CHANGE if line == SAY_CHANGE else line
+                yield line[1:] if line == SAY_CHANGE or line.split(" ")[0] == SAY_SPOIL else line
 
 
 async def piped_lines() -> AsyncIterator[Payload]:
