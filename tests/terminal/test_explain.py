@@ -31,9 +31,10 @@ from antiphon.wire.frames import HEADER, HEADER_SIZE, encode, encode_message
 from antiphon.wire.kinds import TABLE, TOKEN_SIZE, Flag, Kind, Side
 from antiphon.wire.secrecy import FIELDS
 from support.bodies import BODIES
-from support.processes import PASSWORD
+from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.records import spellings
 from support.sessions import server_here
+from support.terminal import Terminal
 
 ADDRESS = "tcp://localhost:7862"
 TOKEN = bytes(range(0xA0, 0xA0 + TOKEN_SIZE))
@@ -406,3 +407,58 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
     told = told.replace("tls-server-end-point", "")  # in SCRAM's messages too, and known to everybody
     for secret in secrets | {PASSWORD.encode(), NEW.encode()}:
         assert_hidden(secret, told)
+
+
+# --- at a terminal and in a pipe ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Give a server that wants to hear of its clients twice a second."""
+    folder = tmp_path_factory.mktemp("lively") / "data"
+    with ServerProcess(folder, "--heartbeat-seconds", "1") as server:
+        yield server
+
+
+def test_in_a_pipe_the_answers_stay_clean_and_nothing_is_spoiled(lively: ServerProcess, tmp_path: Path) -> None:
+    done = run_antiphon(
+        "connect", str(lively.address), "--explain", "--name", "ann", "--register", "-v", home=tmp_path,
+        stdin="hello\n/spoil\n//spoil two\n", ANTIPHON_PASSWORD=PASSWORD,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "hello\n/spoil\n//spoil two\n")
+    heads = re.findall(r"^\[.*?\] (->|<-) (\w+)", done.stderr, re.MULTILINE)
+    assert [f"{sign} {kind}" for sign, kind in heads[:9]] == [
+        "<- HELLO", "-> IDENTIFY", "<- IDENTIFY", "-> REGISTER", "<- REGISTER",
+        "-> AUTHENTICATE", "<- CHALLENGE", "-> CHALLENGE", "<- WELCOME",
+    ]  # fmt: skip
+    assert [f"{sign} {kind}" for sign, kind in heads[-2:]] == ["-> BYE", "<- BYE"]
+    assert "\x1b" not in done.stderr
+    assert "!!" not in done.stderr.partition("secret byte.")[2]
+    assert PASSWORD not in done.stderr
+
+
+def test_at_a_terminal_frames_stand_above_the_line_that_is_typed(lively: ServerProcess, tmp_path: Path) -> None:
+    with Terminal("connect", str(lively.address), "--explain", home=tmp_path, NO_COLOR="") as terminal:
+        terminal.shows("<- HELLO", "connection 1 is closed")  # nothing is held while a person types
+        terminal.answer("Name", "eve")
+        terminal.shows("connection 2 to ", "-> IDENTIFY", "<- IDENTIFY", "connection 2 is closed")
+        terminal.answer("New password:", PASSWORD)
+        terminal.answer("Once more:", PASSWORD)
+        terminal.shows("-> REGISTER", "-> AUTHENTICATE", "<- WELCOME", "Welcome, eve!")
+        terminal.answer("eve>", "hello")
+        terminal.shows("-> MESSAGE", "Text: hello", "<- MESSAGE", "Text: hello", "\nhello\r\n")
+        terminal.asks("eve>")
+        terminal.press("half a li")
+        terminal.shows("-> HEARTBEAT", "the client is still there", "eve> half a li")
+        terminal.enter("ne")
+        terminal.shows("Text: half a line", "\nhalf a line\r\n")
+        terminal.answer("eve>", "/spoil a secret?")
+        terminal.shows(
+            "one of its bits is flipped.", "-> MESSAGE", "The token (!!: where)", "** !!", "|***************!|"
+        )
+        terminal.shows("<- ERROR", '"code":"token-refused"', "was not handled.")
+        terminal.answer("eve>", "exit")
+        terminal.shows("-> BYE", "<- BYE", "You have left.")
+        assert terminal.ends() == 0
+        assert "\x1b[36m[" in terminal.raw
+        assert PASSWORD not in terminal.screen

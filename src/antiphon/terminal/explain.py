@@ -26,7 +26,7 @@ QUOTED = 200
 JSON_QUOTED = 2000
 """Characters of a JSON body."""
 WIDTH = 96
-"""Characters of a body in one line."""
+"""Characters of JSON in one line."""
 LARGEST = COUNTED + TOKEN_SIZE + MESSAGE_LIMIT_MOST
 """No frame's length is more."""
 INDENT = "    "
@@ -98,7 +98,6 @@ _WITHOUT_TOKEN = N_("without a token")
 
 _ROWS = {(row.sender, int(row.kind)): row for row in TABLE}
 _FLAGS = {int(flag): str(flag.name) for flag in Flag}
-_LINE = re.compile(rf".{{1,{WIDTH}}}$|.{{1,{WIDTH - 1}}},|.{{1,{WIDTH}}}", re.DOTALL)
 
 
 class Explainer:
@@ -245,7 +244,7 @@ class Watched:
             count = int.from_bytes(body[begin:], "big")
             yield self._("Frames that have come: {count}.").format(count=count)
         elif (side, kind) in bodies.SCHEMAS:
-            yield from _LINE.findall(_quoted(body[begin:], mask[begin:], JSON_QUOTED))
+            yield from _lines(_quoted(body[begin:], mask[begin:], JSON_QUOTED))
 
     def _spoiled(self, body: bytes, mask: bytearray) -> bool:
         """Mark in `mask` where a token differs from the session's; return whether it does."""
@@ -318,6 +317,16 @@ def _dump(body: bytes, mask: bytearray) -> Iterator[str]:
             for byte, hidden in pairs
         )
         yield f"{HEADER_SIZE + at:08x}  {' '.join(digits[:8]):23}  {' '.join(digits[8:]):23}  |{letters}|"
+
+
+def _lines(text: str) -> list[str]:
+    """Return JSON in lines that end between two fields."""
+    lines = [""]
+    for part in re.split(r'(?<=,)(?=")', text):
+        if lines[-1] and len(lines[-1] + part) > WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return lines if text else []
 
 
 def _quoted(payload: bytes, mask: bytearray, most: int) -> str:
