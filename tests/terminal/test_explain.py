@@ -330,12 +330,17 @@ def test_a_message_cannot_pass_itself_off_as_a_frame() -> None:
 class Recorder(Watched):
     """Explains, and keeps what it was given."""
 
-    frames: list[tuple[Side, bytes]]
+    def __init__(self, explainer: Explainer, address: str, number: int) -> None:
+        super().__init__(explainer, address, number)
+        self.frames: list[tuple[Side, bytes]] = []
+        self.beaten = asyncio.Event()
 
     def _explain(self, side: Side, frame: bytes | None) -> None:
         assert frame is not None
         self.frames.append((side, frame))
         super()._explain(side, frame)
+        if {(each, Kind.HEARTBEAT) for each in Side} <= {(sender, data[4]) for sender, data in self.frames}:
+            self.beaten.set()
 
 
 def secrets_of(side: Side, frame: bytes) -> Iterator[bytes]:
@@ -364,7 +369,6 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
 
     def observe(address: str) -> Recorder:
         recorders.append(Recorder(listener.explainer, address, len(recorders) + 1))
-        recorders[-1].frames = []
         return recorders[-1]
 
     known = KnownServers(tmp_path / "known")
@@ -385,9 +389,7 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
             stream = session.ask_stream("for ever")
             assert await anext(stream) == "one"
             await stream.aclose()  # type: ignore[attr-defined] # it is a generator
-            beats = {(side, int(Kind.HEARTBEAT)) for side in Side}
-            while not beats <= {(side, frame[4]) for side, frame in recorders[-1].frames}:
-                await asyncio.sleep(0.01)
+            await recorders[-1].beaten.wait()
         await proxy.__aexit__(None, None, None)
     frames = [each for recorder in recorders for each in recorder.frames]
     went = [(side, Kind(frame[4])) for side, frame in frames]
