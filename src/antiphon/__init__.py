@@ -1,6 +1,7 @@
 """Sign-in and sessions in front of any conversation over TCP.
 
-`serve` and `Server` serve, `connect` opens a session with a server; each is imported when it is first asked for.
+`serve` and `Server` serve, `connect` opens a session with a server, `Session` is what a service sees of one. Each
+name is imported when it is first asked for.
 """
 
 from importlib import import_module
@@ -10,10 +11,18 @@ if TYPE_CHECKING:
     from antiphon.client.entry import connect as connect
     from antiphon.server.run import serve as serve
     from antiphon.server.server import Server as Server
+    from antiphon.services.contract import Answer as Answer
+    from antiphon.services.contract import Handler as Handler
+    from antiphon.services.contract import Reply as Reply
+    from antiphon.services.contract import Session as Session
 
 __version__ = "0.1.0"
 _HANDED_ON = {
+    "Answer": "antiphon.services.contract",
+    "Handler": "antiphon.services.contract",
+    "Reply": "antiphon.services.contract",
     "Server": "antiphon.server.server",
+    "Session": "antiphon.services.contract",
     "connect": "antiphon.client.entry",
     "serve": "antiphon.server.run",
 }

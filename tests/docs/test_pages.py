@@ -1,13 +1,21 @@
-"""The documents become pages without a warning, as `make docs` builds them."""
+"""The documents become pages without a warning, as `make docs` builds them, and every public name is in them."""
 
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
+import antiphon
+from antiphon import blocking, errors, testing
 from support.documents import ROOT
 
+SETTINGS = {"antiphon.settings.ServerSettings", "antiphon.settings.ClientSettings"}
 
-def test_the_documents_become_pages_without_a_warning(tmp_path: Path) -> None:
+ELSEWHERE = "-1"
+"""The priority of a name under which a thing can be found too, where it is made."""
+
+
+def test_the_documents_become_pages_without_a_warning_and_hold_every_public_name(tmp_path: Path) -> None:
     built = subprocess.run(
         [
             sys.executable,
@@ -30,3 +38,28 @@ def test_the_documents_become_pages_without_a_warning(tmp_path: Path) -> None:
     assert (built.returncode, built.stderr) == (0, "")
     for document in (ROOT / "docs").glob("*.md"):
         assert (tmp_path / "pages" / document.with_suffix(".html").name).stat().st_size > 1000
+    in_pages = names_in(tmp_path / "pages" / "objects.inv")
+    assert public_names() == {name for name in in_pages if name.rpartition(".")[0] not in in_pages}
+
+
+def public_names() -> set[str]:
+    """Return what CONTRIBUTING.md calls public."""
+    tree = {error.__name__ for error in errors.every_error() if error.__name__ in errors.__all__}
+    return (
+        {f"antiphon.{name}" for name in antiphon._HANDED_ON}
+        | {f"antiphon.blocking.{name}" for name in blocking.__all__}
+        | {f"antiphon.testing.{name}" for name in testing.__all__}
+        | {f"antiphon.errors.{name}" for name in tree}
+        | SETTINGS
+    )
+
+
+def names_in(inventory: Path) -> set[str]:
+    """Return the names of Python that the pages describe, without the modules."""
+    packed = inventory.read_bytes().split(b"\n", 4)[4]
+    entries = (line.split() for line in zlib.decompress(packed).decode().splitlines())
+    return {
+        name
+        for name, kind, priority, *_ in entries
+        if kind.startswith("py:") and kind != "py:module" and priority != ELSEWHERE
+    }

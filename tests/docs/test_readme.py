@@ -8,6 +8,7 @@ import pytest
 
 from support.documents import DOCUMENTS, ROOT, blocks, read
 from support.processes import ANTIPHON, clean_environment
+from support.transcripts import lasting, on_paper
 
 PROMPTS = ("Name [ann]:", "New password:", "Once more:", "Password:", "ann>")
 PASSWORD = "correct horse"
@@ -48,25 +49,6 @@ def seen(visit: str, home: Path) -> str:
     demo.close()
     assert demo.exitstatus == 0
     return on_paper(out.replace(str(home), "/home/ann"))
-
-
-def on_paper(out: str) -> str:
-    """Return what a terminal has been sent as it stands there in the end.
-
-    Before a line is drawn again, and before an answer is put above one that is being typed, the rest of the screen
-    is erased (CSI J): what stood before that in the line is gone.
-    """
-    out = re.sub(r"\x1b\[\d+D\x1b\[\d+C", " ", out)  # back, and forth again to behind the space
-    lines = (line.rpartition("\x1b[J")[2] for line in out.split("\r\n"))
-    return "\n".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r", "", line) for line in lines)
-
-
-def lasting(transcript: str) -> list[str]:
-    """Return the lines of a transcript without what differs from run to run."""
-    text = re.sub(r"sha256:[\w-]{43}", "sha256:...", transcript)
-    text = re.sub(r"localhost:\d+", "localhost:7862", text)
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "1970-01-01 00:00 UTC", text)
-    return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)

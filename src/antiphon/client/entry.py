@@ -41,13 +41,20 @@ async def connect(
 ) -> AsyncIterator[Session]:
     """Sign in to the server at `address` and yield the session; leaving the block leaves the session.
 
-    The `name` may stand in the address. The `password` may be a function, plain or `async`, that is called only
-    where a password is asked for. With `register`, a name that is new becomes known with this password. Connecting
-    and each step of the sign-in may take `timeout` seconds. A link that is lost later comes back by itself; it is
-    tried for `give_up` seconds, by default for as long as the session lives without a link.
+    The server's key must be in the address, in the file `known_servers`, or vouched for by the system's
+    authorities; otherwise nothing is sent. The file is read only. A link that is lost comes back by itself.
 
-    The server's key must be in the address, in the file `known_servers` (by default the one in the user's data
-    folder), or vouched for by the system's authorities. Greeting and refusals come in `language` ("en", "ru").
+    Args:
+        address: where the server is: `tls://ann@host:7862#sha256:...` or a part of it, down to the host.
+        name: whom to sign in as; by default the name in the address.
+        password: the password, or a function, plain or `async`, that returns it and is called only where one is
+            asked for.
+        register: become known under this name, with this password, if it is new.
+        timeout: seconds for the connection, and for each step of the sign-in.
+        give_up: seconds for which a link that was lost is tried again; by default for as long as the session lives
+            without one.
+        known_servers: the file of server keys that are known; by default the one that `antiphon connect` keeps.
+        language: of greeting and refusals, `en` or `ru`.
 
     Raises:
         ServerKeyUnknown: nothing speaks for the server's key.

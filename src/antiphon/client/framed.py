@@ -245,7 +245,7 @@ class FramedTlsSocket(FramedSocket, ssl.SSLSocket):
 
     @property
     def fingerprint(self) -> str:
-        """`sha256:` and 43 characters: the hash of the server's public key, as addresses carry it.
+        """The hash of the server's public key as addresses carry it, `sha256`, a colon and 43 characters.
 
         Raises:
             ValueError: this is the server's side, or the key is of an unknown kind.

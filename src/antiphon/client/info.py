@@ -23,7 +23,7 @@ class SessionInfo:
     refusals: int
     """Sign-ins under this name that were refused since then."""
     lifetimes: Lifetimes
-    """Seconds that the session lives: `unheld` by a connection, and in `total`."""
+    """Seconds that the session lives, `unheld` by a connection and in `total`."""
     must_change: bool
     """Whether a new password has to be chosen first."""
     greeting: str

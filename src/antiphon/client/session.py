@@ -72,9 +72,13 @@ class Session:
     ) -> Payload | None:
         """Send a message and return its answer, None where the service gives none.
 
-        Of a service that answers many times it is the first answer; the rest is not wanted and is taken back.
-        `timeout` is in seconds; a message that is given up, by this or by cancelling, is taken back too. With
-        `retry`, a message whose outcome is unknown is asked again: say so only where it may be done twice.
+        Of a service that answers many times it is the first answer; the rest is not wanted and is taken back. So
+        is a message that is given up, by `timeout` or by cancelling.
+
+        Args:
+            message: text or bytes, of as many bytes as the server takes in one message (1 MiB by default).
+            timeout: seconds for the answer; by default any time.
+            retry: ask again where the outcome is unknown; say so only where it may be done twice.
 
         Raises:
             OutcomeUnknown: nobody knows whether it was handled, because the link or the server broke.

@@ -20,9 +20,11 @@ class AntiphonError(Exception):
     """The root. `str(error)` is its sentence and hint in English; `text(translate)` in any language."""
 
     code: ClassVar[str] = "error"
+    """For programs; one that has been published does not change."""
     blame: ClassVar[str] = "server"
-    """Who erred: `user`, `operator`, `client`, `server`, `network`, `program`."""
+    """Who erred, one of `user`, `operator`, `client`, `server`, `network`, `program`."""
     exit_code: ClassVar[int] = 1
+    """What `antiphon` ends with because of it."""
     sentence: ClassVar[str] = N_("Something went wrong.")
     hint: ClassVar[str] = ""
 

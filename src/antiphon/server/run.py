@@ -27,7 +27,14 @@ def serve(
 ) -> None:
     """Serve `handler` until Ctrl-C or SIGTERM, as `antiphon serve` does: tell where, drain, then return.
 
-    `options` are single `ServerSettings`, such as `port=9000`; nothing is read from variables or a file.
+    It has an event loop of its own, and is for the main thread of a program; `Server` is for an event loop that
+    is there already.
+
+    Args:
+        handler: what answers, as `Handler` describes it.
+        settings: what `antiphon serve` can be told; nothing is read from variables or a file.
+        language: of the sentences on the console, `en` or `ru`; by default the locale's.
+        options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`.
 
     Raises:
         UsageError: the service or the settings ask for what cannot be had here.

@@ -46,7 +46,18 @@ ABORT_SECONDS = 2.0
 class Server:
     """An Antiphon server in this event loop: `async with Server(handler, port=0) as server`.
 
-    Leaving the block drains: no new connections, what was asked is answered, then goodbye.
+    Leaving the block drains: no new connections, what was asked is answered, then goodbye. One server is opened
+    once.
+
+    Args:
+        handler: what answers, as `Handler` describes it.
+        settings: what `antiphon serve` can be told; nothing is read from variables or a file.
+        language: of greetings to clients that name none, `en` or `ru`.
+        options: single fields of `ServerSettings` that differ from `settings`, such as `port=0`.
+
+    Raises:
+        ServiceInvalid: `handler` cannot be served.
+        SettingInvalid: an option holds what it cannot hold.
     """
 
     def __init__(
@@ -74,9 +85,13 @@ class Server:
         self._listening: Listening
         self._certificate: Certificate | None = None
         self.log_path: Path
+        """The log file; known once the server is open."""
         self.data_path: Path
+        """The data folder, likewise."""
         self.registration: bool
+        """Whether new names are taken, likewise."""
         self.loopback: bool
+        """Whether only this machine can reach it, likewise."""
 
     async def __aenter__(self) -> Self:
         """Open everything and listen.
@@ -110,7 +125,7 @@ class Server:
 
     @property
     def addresses(self) -> list[Address]:
-        """Where clients reach this server, ready to paste."""
+        """Where clients reach this server, each ready to paste (`str`) and with the key's fingerprint."""
         scheme: Scheme = "tls" if self._certificate else "tcp"
         fingerprint = self._certificate.fingerprint if self._certificate else None
         return [Address(scheme, host, self.port, None, fingerprint) for host in self._listening.hosts]

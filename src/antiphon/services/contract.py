@@ -30,7 +30,8 @@ class Session(Protocol):
     """One person's session, as a service sees it; it outlives a connection that breaks."""
 
     account: int
-    """the account's number: never another's, whatever happens to names"""
+    """the number of the account, never another's, whatever happens to names; below 0 where there is no account
+    (`--access identify` and `anyone`), and then it is no person's"""
     name: str
     """the name, for display; empty where nobody was asked for one (`--access anyone`)"""
     address: str
@@ -43,13 +44,24 @@ class Session(Protocol):
     """turns a sentence into the person's language, where Antiphon's own catalogue has it"""
 
     def send(self, message: str | bytes) -> None:
-        """Push a message that answers nothing; it never waits, so look at `ready` before sending much.
+        """Push a message that answers nothing; it never waits, so await `ready` before sending much.
 
-        A session whose client does not take what is sent is cut when 256 KiB wait.
+        A session whose client does not take what is sent is cut when 256 KiB wait. In a session that is over,
+        nothing happens.
+
+        Args:
+            message: of at most `--message-limit` bytes.
+
+        Raises:
+            ValueError: it is larger.
         """
 
     async def ready(self) -> None:
         """Wait until the client has taken enough for more to be sent."""
 
     def close(self, reason: str = "") -> None:
-        """End the session; the person is told the reason."""
+        """End the session.
+
+        Args:
+            reason: a sentence for the person, told as it stands.
+        """
