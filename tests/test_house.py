@@ -70,7 +70,7 @@ def test_every_word_is_there() -> None:
         assert re.search(rf"^{word}:", MAKEFILE, re.MULTILINE), word
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "README.ru.md", "CONTRIBUTING.md"])
 def test_every_word_that_a_document_names_is_one_of_make(document: str) -> None:
     assert words_in((ROOT / document).read_text("utf-8")) - words() == set()
 

@@ -1,4 +1,4 @@
-"""The README's transcript is what a person sees, and links lead somewhere."""
+"""The README's transcript is what a person sees, links lead somewhere, and both languages say the same."""
 
 import re
 from pathlib import Path
@@ -6,30 +6,32 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from support.documents import DOCUMENTS, ROOT, blocks, read
+from support.documents import DOCUMENTS, README_RU, READMES, ROOT, blocks, commands, read
 from support.processes import ANTIPHON, clean_environment
 from support.transcripts import lasting, on_paper
 
-PROMPTS = ("Name [ann]:", "New password:", "Once more:", "Password:", "ann>")
+PROMPTS = (
+    *("Name [ann]:", "New password:", "Once more:", "Password:", "ann>"),
+    *("Имя [ann]:", "Новый пароль:", "Ещё раз:", "Пароль:"),
+)
 PASSWORD = "correct horse"
 """As many stars as the transcript shows."""
 
 
-def the_transcript() -> str:
-    (block,) = (block for block in blocks(read("README.md")) if block.language == "text")
-    return block.text
-
-
-def test_the_transcript_is_what_a_person_sees(tmp_path: Path) -> None:
-    visits = the_transcript().split("$ make run\n")[1:]
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_the_transcript_is_what_a_person_sees(readme: Path, tmp_path: Path) -> None:
+    (transcript,) = (block.text for block in blocks(readme.read_text("utf-8")) if block.language == "text")
+    visits = transcript.split("$ make run\n")[1:]
     assert len(visits) == 2
     for visit in visits:
-        assert lasting(seen(visit, tmp_path)) == lasting(visit)
+        assert lasting(seen(visit, tmp_path, "ru" if readme == README_RU else "en")) == lasting(visit)
 
 
-def seen(visit: str, home: Path) -> str:
+def seen(visit: str, home: Path, language: str) -> str:
     """Run the demo on a terminal, type what the person in `visit` typed, and return what stood there."""
-    environment = clean_environment(home, TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1", USER="ann")
+    environment = clean_environment(
+        home, TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1", USER="ann", LANGUAGE=language, LANG="C.UTF-8"
+    )
     demo = pexpect.spawn(
         str(ANTIPHON), ["demo"], env=environment, encoding="utf-8", dimensions=(50, 120), timeout=20
     )
@@ -67,3 +69,31 @@ def test_every_document_is_in_the_contents_of_the_pages() -> None:
     (contents,) = (block for block in blocks(read("docs/index.md")) if block.language == "{toctree}")
     pages = {path.stem for path in DOCUMENTS if path.parent == ROOT / "docs" and path.name != "index.md"}
     assert set(contents.text.split("\n\n")[1].split()) == pages
+
+
+def test_both_readmes_have_the_same_sections_with_the_same_commands_and_links() -> None:
+    english, russian = (shape(readme.read_text("utf-8")) for readme in READMES)
+    assert len(english) > 5
+    assert russian == english
+
+
+def shape(readme: str) -> list[tuple[list[str], set[str]]]:
+    """Return what no language changes of each section, in order: its commands, or its program, and its links."""
+    sections = re.split("^## .*\n", readme, flags=re.MULTILINE)
+    return [
+        (
+            [line for block in blocks(section) for line in commands(block)],
+            set(re.findall(r"\]\(([^)]+)\)", section)) - {readme.name for readme in READMES},
+        )
+        for section in sections
+    ]
+
+
+def test_each_readme_links_to_the_other_at_the_top() -> None:
+    first = [re.search(r"\]\((.*?)\)", readme.read_text("utf-8")) for readme in READMES]
+    assert [link and link[1] for link in first] == ["README.ru.md", "README.md"]
+
+
+def test_the_service_of_the_readme_is_one_that_is_served_elsewhere() -> None:
+    (program,) = (block.text for block in blocks(read("README.md")) if block.language == "python")
+    assert program in {block.text for block in blocks(read("docs/services.md")) if block.about == "shout.py"}

@@ -1,11 +1,14 @@
 """The documents as tests read them: tables, fenced blocks, sections."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+README_RU = ROOT / "README.ru.md"
+READMES = (ROOT / "README.md", README_RU)
+DOCUMENTS = (*READMES, *sorted((ROOT / "docs").glob("*.md")))
 """What a reader meets."""
 
 _FENCE = re.compile(r"^```(\S*) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -27,6 +30,16 @@ def read(name: str) -> str:
 def blocks(text: str) -> list[Block]:
     """Return the fenced blocks of a document."""
     return [Block(*match.groups()) for match in _FENCE.finditer(text)]
+
+
+def commands(block: Block) -> list[str]:
+    """Return what a block has a reader do, without what explains it or answers: of a program, all of it."""
+    lines = block.text.splitlines()
+    if block.language in ("text", "console"):
+        return [line for line in lines if line.startswith("$ ")]
+    if block.language == "sh":
+        return [" ".join(shlex.split(line, comments=True)) for line in lines]
+    return lines
 
 
 def section(text: str, heading: str) -> str:

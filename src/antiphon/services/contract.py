@@ -18,8 +18,8 @@ Handler = Callable[..., Reply] | object
 The message is the first parameter: annotated `str`, the service is given text only, and other messages are
 refused; annotated `bytes`, it is given the UTF-8 of text; else what was sent. A parameter named `session` is
 given the `Session`. Such an object may have `opened(session)` and `closed(session)`, plain or `async`: one comes
-before the first message of a session, the other after the last. They come again, with a new `Session`, where a session
-is taken up that was closed because no connection held it, or because a server stopped.
+before the first message of a session, the other after the last. They come again, with a new `Session`, where a
+session is taken up that was closed because no connection held it, or because a server stopped.
 
 The messages of one session come one at a time and in order; sessions go on side by side, so a plain function must
 return at once. What it raises reaches the log, and the asker as the generic error `service-failed`; the session
