@@ -130,13 +130,11 @@ def serve(line: str, place: Place) -> None:
 
 
 def transcript(text: str, place: Place) -> str:
-    """Run the said of a transcript in one shell, and return the transcript that they give."""
+    """Run the commands of a transcript in one shell, and return the transcript that they give."""
     said = [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
     mark = "--- end of a command ---"
     out = place.output_of("".join(f"{command}\necho {shlex.quote(mark)}\n" for command in said))
-    return "".join(
-        f"$ {command}\n{given}" for command, given in zip(said, out.split(mark + "\n"), strict=False)
-    )
+    return "".join(f"$ {command}\n{given}" for command, given in zip(said, out.split(mark + "\n"), strict=False))
 
 
 def test_make_run_is_the_demo() -> None:
