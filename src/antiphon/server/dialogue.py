@@ -390,7 +390,7 @@ class Dialogue:
 
     def _say_answer(self, id: int, answer: Answer, data: bytes) -> bool:
         if len(data) > self._largest:
-            self._context.log.error("answer-too-large", name=self.name, size=len(data))
+            self._context.log.error("answer-too-large", name=self.name, address=self.address, size=len(data))
             self._fail(id, ServiceFailed())
             return False
         if self._debug and answer is not None:

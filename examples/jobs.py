@@ -1,0 +1,79 @@
+"""A job queue: hand in work, do something else, and be told how it goes.
+
+    antiphon serve examples/jobs.py:jobs
+
+`primes 1000000` hands in a job (it counts the primes below a million), `jobs` lists your own, `drop 3` takes the
+third one back. Two jobs are worked on at a time, whoever handed them in.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from math import isqrt
+
+from antiphon import Session, serve
+
+PARTS = 10
+"""Of a job, each of which is told of."""
+
+
+@dataclass(eq=False)
+class Job:
+    """Something to be counted, for somebody."""
+
+    number: int
+    account: int
+    below: int
+    state: str = "waits"
+
+
+class Jobs:
+    """All jobs, done and to be done; they go on when whoever handed them in has left."""
+
+    def __init__(self, at_once: int = 2) -> None:
+        self.jobs: dict[Job, asyncio.Task[None]] = {}
+        self.workers = asyncio.Semaphore(at_once)
+
+    def received(self, message: str, session: Session) -> str:
+        """Do what a command says."""
+        match message.split():
+            case ["primes", below] if below.isdecimal():
+                job = Job(len(self.jobs) + 1, session.account, int(below))
+                self.jobs[job] = asyncio.create_task(self.work(job, session))
+                return f"job {job.number}"
+            case ["jobs"]:
+                return "; ".join(f"{job.number} {job.state}" for job in self.own(session)) or "none"
+            case ["drop", number]:
+                for job in self.own(session):
+                    if str(job.number) == number and self.jobs[job].cancel():
+                        job.state = "dropped"
+                        return f"job {number} dropped"
+                return "there is nothing to drop"
+        return "primes NUMBER, jobs, drop JOB"
+
+    def own(self, session: Session) -> list[Job]:
+        """Return the jobs of whoever asks, from whichever session they were handed in."""
+        return [job for job in self.jobs if job.account == session.account]
+
+    async def work(self, job: Job, session: Session) -> None:
+        """Do a job when its turn comes, and tell of each part that is done."""
+        async with self.workers:
+            found = 0
+            for part in range(PARTS):
+                begin, end = job.below * part // PARTS, job.below * (part + 1) // PARTS
+                found += await asyncio.to_thread(primes, begin, end)
+                job.state = f"{100 * (part + 1) // PARTS} %"
+                session.send(f"job {job.number} {job.state}")
+        job.state = f"done: {found}"
+        session.send(f"job {job.number} {job.state}")
+
+
+def primes(begin: int, end: int) -> int:
+    """Count the primes from `begin` on and below `end`."""
+    numbers = range(max(begin, 2), end)
+    return sum(all(number % other for other in range(2, isqrt(number) + 1)) for number in numbers)
+
+
+jobs = Jobs()
+
+if __name__ == "__main__":
+    serve(jobs)

@@ -1,0 +1,27 @@
+"""Hands jobs in to `jobs.py`, shows how they go, and ends when all are done.
+
+ANTIPHON_PASSWORD=... python examples/jobs_client.py 'tls://ann@localhost:7862#sha256:...' 100000 200000
+"""
+
+import asyncio
+import os
+import sys
+
+from antiphon import connect
+
+
+async def hand_in(address: str, password: str, *numbers: str) -> None:
+    """Hand in a job for each number, all at once, and listen."""
+    async with connect(address, password=password, register=True) as queue:
+        waiting = {answer async for answer in queue.ask_many(f"primes {number}" for number in numbers)}
+        async for news in queue:
+            print(news)
+            job, done, _ = str(news).partition(" done")
+            if done:
+                waiting.discard(job)
+            if not waiting:
+                break
+
+
+if __name__ == "__main__":
+    asyncio.run(hand_in(sys.argv[1], os.environ["ANTIPHON_PASSWORD"], *sys.argv[2:]))

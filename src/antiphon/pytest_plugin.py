@@ -1,0 +1,31 @@
+"""The pytest plugin, which pytest loads in every run: so it imports nothing until a test asks for its fixture.
+
+It stands outside `antiphon.testing`, because to import a module of a package imports the package.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from antiphon.testing import RunningServer
+
+
+@pytest.fixture
+def antiphon_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Callable[..., RunningServer]]":
+    """Give a function that starts an `antiphon.testing.RunningServer`, which runs until the end of the test.
+
+    `server = antiphon_server(handler)`; the server's settings are keywords.
+    """
+    from antiphon.services import Handler, echo  # noqa: PLC0415 - see above
+    from antiphon.testing import RunningServer  # noqa: PLC0415 - likewise
+
+    with ExitStack() as stack:
+
+        def start(handler: Handler = echo, **options: Any) -> RunningServer:
+            folder = tmp_path_factory.mktemp("antiphon")
+            return stack.enter_context(RunningServer(handler, folder, **options))
+
+        yield start
