@@ -14,9 +14,9 @@ from antiphon import Session, serve
 
 
 class Furnace:
-    """Nears the temperature that it is set to; in `inertia` seconds to two thirds of the way."""
+    """Nears the temperature that it is set to; it takes `inertia` seconds for two thirds of the way."""
 
-    def __init__(self, inertia: float = 20.0) -> None:
+    def __init__(self, inertia: float = 0.5) -> None:
         self.inertia = inertia
         self.goal = self.celsius_then = 20.0
         self.then = time.monotonic()

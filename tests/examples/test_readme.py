@@ -1,0 +1,57 @@
+"""What examples/README.md says to type works: each service is served, each client run against it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from antiphon.services import load
+from support.documents import ROOT, Block, blocks, read
+from support.processes import PASSWORD, clean_environment
+from support.serving import seed, serving
+
+TEXT = read("examples/README.md")
+BLOCKS = [block for block in blocks(TEXT) if block.language == "sh"]
+SERVE = "antiphon serve "
+SAID = {
+    "instrument.py:furnace": "22 degrees reached\n",
+    "jobs.py:jobs": "done: 2262\n",
+    "game.py:game": "ann tried e\n",
+}
+"""What the client puts out among other lines, by the service."""
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.text.split("/")[1].splitlines()[0])
+def test_the_commands_of_an_example_work(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve, client = block.text.splitlines()
+    monkeypatch.chdir(ROOT)
+    seed(tmp_path / "data")
+    with serving(tmp_path / "data", load(serve.removeprefix(SERVE))) as server:
+        environment = clean_environment(
+            tmp_path,
+            ADDRESS=str(replace(server.address, name="ann")),
+            ANTIPHON_PASSWORD=PASSWORD,
+            PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        )
+        done = subprocess.run(
+            ["bash", "-c", client],
+            input="e\n",
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+    assert SAID[serve.rpartition("/")[2]] in done.stdout
+
+
+def test_every_example_is_short_and_in_the_list() -> None:
+    linked = {path.name for path in (ROOT / "examples").iterdir() if f"({path.name})" in TEXT}
+    for path in (ROOT / "examples").glob("*.*"):
+        if path.name != "README.md":
+            assert path.name in linked
+            assert len(path.read_text("utf-8").splitlines()) < 80 or path.name == "reference_client.py"
