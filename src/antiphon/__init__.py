@@ -1,13 +1,14 @@
 """Sign-in and sessions in front of any conversation over TCP.
 
-`serve` and `Server` serve, `connect` opens a session with a server, `Session` is what a service sees of one. Each
-name is imported when it is first asked for.
+`serve` and `Server` serve a handler, to which each person is a `Session`; `connect` opens a `ClientSession` with a
+server. Each is imported when it is first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from antiphon.client.entry import ClientSession as ClientSession
     from antiphon.client.entry import connect as connect
     from antiphon.server.run import serve as serve
     from antiphon.server.server import Server as Server
@@ -21,6 +22,7 @@ _HANDED_ON = {
     "Answer": "antiphon.services.contract",
     "Handler": "antiphon.services.contract",
     "Reply": "antiphon.services.contract",
+    "ClientSession": "antiphon.client.entry",
     "Server": "antiphon.server.server",
     "Session": "antiphon.services.contract",
     "connect": "antiphon.client.entry",

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import antiphon.client
+import antiphon.client.session
 
 UNWANTED = {
     *("antiphon.server", "antiphon.store", "antiphon.cli", "antiphon.terminal", "antiphon.observe"),
@@ -37,3 +37,11 @@ def test_the_root_hands_the_client_on_and_nothing_else() -> None:
     loaded = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8", timeout=60).split()
     assert loaded[0].startswith("antiphon.client")
     assert [name for name in loaded if name in UNWANTED] == []
+
+
+def test_the_root_has_the_names_that_programs_annotate_with() -> None:
+    code = "import sys; from antiphon import Session; print(Session.__module__, *sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8", timeout=60).split()
+    assert loaded[0] == "antiphon.services.contract"
+    assert [name for name in loaded if name in UNWANTED or name == "antiphon.client"] == []
+    assert antiphon.ClientSession is antiphon.client.session.Session

@@ -53,7 +53,11 @@ def seen(visit: str, home: Path, language: str) -> str:
     return on_paper(out.replace(str(home), "/home/ann"))
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md"],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
 def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8"))
     assert all((document.parent / link).is_file() for link in links), links

@@ -1,11 +1,11 @@
 """The game: everybody sees the word grow, and who ends it gets the point."""
 
-from antiphon.client.session import Session
+from antiphon import ClientSession
 from antiphon.testing import Service
 from game import Game
 
 
-async def hears(player: Session, *lines: str) -> None:
+async def hears(player: ClientSession, *lines: str) -> None:
     """See that these are the next lines that somebody is told."""
     for line in lines:
         assert await anext(aiter(player)) == line

@@ -23,6 +23,8 @@ from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.wire.bodies import Welcome
 
+ClientSession = Session
+"""As the root calls it, where `Session` is the service's."""
 Secret = str | Password
 AskedFor = Secret | Callable[[], Secret | Awaitable[Secret]]
 
