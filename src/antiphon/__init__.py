@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _HANDED_ON = {
     "Answer": "antiphon.services.contract",
+    "ClientSession": "antiphon.client.entry",
     "Handler": "antiphon.services.contract",
     "Reply": "antiphon.services.contract",
-    "ClientSession": "antiphon.client.entry",
     "Server": "antiphon.server.server",
     "Session": "antiphon.services.contract",
     "connect": "antiphon.client.entry",
