@@ -29,7 +29,8 @@ format: develop  ## put the sources into their one format
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench: install  ## measure the speed beside a blind echo
+bench:  ## measure the speed beside others of its kind
+	@sh tools/install.sh .venv bench
 	@exec .venv/bin/python benchmarks/run.py
 
 docs: develop  ## build the documents as pages; build/docs/index.html is the first

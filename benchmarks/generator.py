@@ -1,36 +1,12 @@
-"""The load generator: builds load.c where that has not been done, and runs it on a core of its own."""
+"""The load generator (load.c), run on a core of its own."""
 
 import json
-import os
-import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiled import build
 from processes import pinned
-
-SOURCE = Path(__file__).with_name("load.c")
-PROGRAM = SOURCE.with_suffix("")
-
-
-def build() -> None:
-    """Compile load.c, unless the program is there and newer; leave with one sentence where that cannot be done."""
-    if PROGRAM.exists() and PROGRAM.stat().st_mtime > SOURCE.stat().st_mtime:
-        return
-    compiler = shlex.split(os.environ.get("CC") or "cc")
-    command = [*compiler, "-O2", "-o", str(PROGRAM), str(SOURCE), "-lssl", "-lcrypto"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        problem = f"there is no {compiler[0]}"
-    else:
-        if done.returncode == 0:
-            return
-        problem = next((line for line in done.stderr.splitlines() if "error" in line), "the compiler failed")
-    raise SystemExit(
-        f"bench: the load generator cannot be built ({problem.strip()}); it needs a C compiler and the headers "
-        "of OpenSSL: apt install gcc libc6-dev libssl-dev (on Debian), dnf install gcc openssl-devel (on Fedora)."
-    )
 
 
 @dataclass(frozen=True)
@@ -39,12 +15,14 @@ class Load:
 
     requests: bytes
     """A batch for each connection: sent in one write, and again when all of its replies have come."""
-    reply_bytes: int
-    """Bytes of the replies to one batch."""
+    replies: bytes
+    """The replies to a batch, on any connection."""
     prologues: bytes = b""
     """What is sent once, before the first batch."""
     prologue_frames: int = 0
     """Frames that come back before the first reply."""
+    prologue_ends: str = ""
+    """The end of what comes back before the first reply."""
 
 
 @dataclass(frozen=True)
@@ -57,35 +35,41 @@ class Figures:
     """From the writing of a batch to the last byte of its replies."""
     load_core_share: float
     """How much of its core the generator took, from 0 to 1: near 1 it was the limit, not the server."""
+    server_core_share: float
+    """How much of its core the server took."""
 
 
-def measure(
-    load: Load,
-    port: int,
-    *,
-    connections: int,
-    secure: bool,
-    seconds: float,
-    warmup: float,
-    core: int,
-    folder: Path,
-) -> Figures:
-    """Run the generator against a port of this machine; leave with what it says where it fails."""
-    requests, prologues = folder / "requests", folder / "prologues"
-    requests.write_bytes(load.requests)
-    prologues.write_bytes(load.prologues)
-    options = {
-        "--port": port, "--connections": connections, "--seconds": seconds, "--warmup": warmup,
-        "--request": requests, "--reply-bytes": load.reply_bytes,
-        "--prologue": prologues, "--prologue-frames": load.prologue_frames,
+@dataclass(frozen=True)
+class Run:
+    """How the generator is run."""
+
+    connections: int
+    seconds: float
+    warmup: float
+    core: int
+    folder: Path
+    """For the files that it reads."""
+    secure: bool = False
+
+
+def measure(load: Load, port: int, server: int, run: Run) -> Figures:
+    """Run the generator against a port of this machine and the process `server`; leave with what it says."""
+    files = {"request": load.requests, "reply": load.replies, "prologue": load.prologues}
+    options: dict[str, object] = {
+        "port": port, "server": server, "connections": run.connections, "seconds": run.seconds,
+        "warmup": run.warmup, "prologue-frames": load.prologue_frames, "prologue-ends": load.prologue_ends,
     }  # fmt: skip
-    command = [str(part) for option in options.items() for part in option]
-    command += ["--request-each", "--prologue-each", *(["--tls"] if secure else [])]
+    for name, content in files.items():
+        path = run.folder / name
+        path.write_bytes(content)
+        options[name] = path
+    command = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    command += ["--request-each", "--prologue-each", *(["--tls"] if run.secure else [])]
     done = subprocess.run(
-        pinned(core, PROGRAM, *command),
+        pinned(run.core, build("load"), *command),
         capture_output=True,
         text=True,
-        timeout=60 + warmup + seconds,
+        timeout=60 + run.warmup + run.seconds,
         check=False,
     )
     if done.returncode != 0:
@@ -93,4 +77,4 @@ def measure(
     told = json.loads(done.stdout)
     if not told["messages_per_s"]:
         raise SystemExit("bench: no answer came back; the server stands still, or --seconds is too short.")
-    return Figures(told["messages_per_s"], told["p50_us"], told["p99_us"], told["own_core"])
+    return Figures(told["messages_per_s"], told["p50_us"], told["p99_us"], told["own_core"], told["server_core"])

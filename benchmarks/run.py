@@ -1,276 +1,165 @@
-"""What `make bench` runs: Antiphon's echo beside a blind one on uvloop, and the ratio of the two.
+"""What `make bench` runs: Antiphon beside others of its kind, and what it costs, as one table.
 
-One core serves and another one loads. Rounds are interleaved (A B A B), so that a machine that changes its pace
-changes it for both; README.md says how to read what is printed.
+One core serves and another one loads; README.md says how to read what is printed.
 """
 
 import argparse
-import asyncio
 import json
 import os
-import platform
 import signal
-import ssl
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from fnmatch import fnmatchcase
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from generator import Figures, build, measure
-from processes import antiphon, blind, cores
-from sessions import TEXT, blind_load, echo_load, sign_in
+import entry
+import guard
+import machine
+import memory
+import startup
+import throughput
+from compiled import build
+from loads import TEXT
+from plan import Plan
+from rows import Row, table
 
 from antiphon import __version__
-from antiphon.address import parse
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the JSON; a field that changes its meaning or goes away raises it."""
-CONNECTIONS = 50
-QUICK_CONNECTIONS = 10
-LIMIT_SHARE = 0.95
-"""Where the generator took more of its core than this, it was the limit and not the server."""
-BUSY = 0.5
-"""Load average of a machine that had something else to do as well."""
+ROUNDS, SECONDS, WARMUP = 5, 2.0, 0.5
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_WARMUP = 1, 0.2, 0.05
+LIMITED = "! The generator took nearly all of its core: one of the two could have done more."
 
 
 @dataclass(frozen=True)
 class Options:
-    """How long and how often; what the command line says."""
+    """What the command line and BENCH_JSON say."""
 
     rounds: int
     seconds: float
-    warmup: float
-    connections: int
     quick: bool
+    guarded: bool
+    only: list[str]
     json: Path | None
+    markdown: Path | None
 
-
-@dataclass(frozen=True)
-class Case:
-    """What is measured: `depth` messages at a time on each of `connections`."""
-
-    secure: bool
-    connections: int
-    depth: int
+    def wanted(self, name: str) -> bool:
+        """Return whether a row is to be measured."""
+        return not self.only or any(_chooses(pattern, name) for pattern in self.only)
 
 
 def main() -> None:
-    """Measure, print the table, and write the JSON where that is asked for."""
+    """Measure, print the table, and write the files that are asked for; leave with 1 where the guard says so."""
     if not sys.platform.startswith("linux"):
         raise SystemExit("bench: this needs Linux (epoll, and processes that stay on one core).")
     options = read_options()
-    build()
-    machine = describe_machine()
+    build("load")  # said now, not when servers have been started
+    about = machine.describe()
     begun = datetime.now(UTC)
-    say_first(machine, options)
-    cases = []
-    for case in measure_all(options, machine["server_core"], machine["load_core"]):
-        print(row(case), flush=True)
-        cases.append(case)
-    say_last(cases)
+    first = say_first(about, options)
+    print(f"{first}\n", flush=True)
+    details: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as folder:
+        rows = list(measure(options, about, Path(folder), details))
+    parts = [table(rows)]
+    if any(row.load_was_limit for row in rows):
+        parts.append(LIMITED)
+    print("\n" + "\n\n".join(parts), flush=True)
+    if options.markdown:
+        written = [f"{begun:%Y-%m-%d}. {first}", *parts, throughput.table(details)]
+        options.markdown.write_text("\n\n".join(written) + "\n", "utf-8")
     if options.json:
         report = {
             "schema_version": SCHEMA_VERSION,
             "antiphon_version": __version__,
             "begun_at": begun.isoformat(timespec="seconds"),
-            "machine": machine,
+            "machine": about,
             "quick": options.quick,
             "rounds": options.rounds,
             "round_seconds": options.seconds,
-            "warmup_seconds": options.warmup,
             "message_bytes": len(TEXT),
-            "cases": cases,
+            "rows": [row.as_json() for row in rows],
+            "loads": details,
         }
-        options.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    if options.guarded and (fallen := guard.fallen(rows)):
+        raise SystemExit(f"bench: slower than it was (benchmarks/guard.py): {'; '.join(fallen)}.")
+
+
+def measure(options: Options, about: dict[str, Any], folder: Path, details: list[dict[str, Any]]) -> Iterator[Row]:
+    """Measure every row that is wanted, in the order of the table."""
+    plan = Plan(
+        rounds=options.rounds,
+        seconds=options.seconds,
+        warmup=QUICK_WARMUP if options.quick else WARMUP,
+        quick=options.quick,
+        server_core=about["server_core"],
+        load_core=about["load_core"],
+        folder=folder,
+        wanted=options.wanted,
+        say=lambda line: print(line, flush=True),
+    )
+    yield from throughput.rows(plan, details)
+    for part in (memory, entry, startup):
+        yield from part.rows(plan)
+
+
+def say_first(about: dict[str, Any], options: Options) -> str:
+    """Return under what conditions this was measured."""
+    said = [
+        machine.sentence(about),
+        f"Rounds: {options.rounds} of {options.seconds:g} s; median (lowest-highest).",
+        *machine.doubts(about),
+    ]
+    if options.quick:
+        said.append("A quick run shows that everything works; its figures say nothing.")
+    return " ".join(said)
+
+
+# --- what is asked for --------------------------------------------------------------------------------------
 
 
 def read_options() -> Options:
     """Return what the command line and BENCH_JSON ask for."""
-    parser = argparse.ArgumentParser(description="Measure Antiphon's echo beside a blind one.")
-    parser.add_argument("--rounds", type=int, help="rounds for each server and case [default: 5]")
-    parser.add_argument("--seconds", type=float, help="seconds of a round [default: 2]")
-    parser.add_argument("--quick", action="store_true", help="a short run, to see that it works")
+    names = [name for part in (throughput, memory, entry, startup) for name in part.names()]
+    parser = argparse.ArgumentParser(
+        description="Measure Antiphon beside others of its kind.", epilog=f"Rows: {', '.join(names)}"
+    )
+    parser.add_argument("--rounds", type=int, help=f"rounds for each server and load [default: {ROUNDS}]")
+    parser.add_argument("--seconds", type=float, help=f"seconds of a round [default: {SECONDS:g}]")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="ROW",
+        help="measure this row, or all of a load (tcp-depth1), or of a pattern ('tcp-*/valkey'); may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="a short run, to see that it works; no guard")
+    parser.add_argument("--no-guard", action="store_true", help="do not fail where it is slower than it was")
     parser.add_argument("--json", type=Path, help="write the figures to this file [default: $BENCH_JSON]")
+    parser.add_argument("--markdown", type=Path, help="write the tables to this file")
     given = parser.parse_args()
-    rounds = given.rounds if given.rounds is not None else 1 if given.quick else 5
-    seconds = given.seconds if given.seconds is not None else 0.3 if given.quick else 2.0
+    rounds = given.rounds if given.rounds is not None else QUICK_ROUNDS if given.quick else ROUNDS
+    seconds = given.seconds if given.seconds is not None else QUICK_SECONDS if given.quick else SECONDS
     if rounds < 1 or not 0.05 <= seconds <= 3600:
         parser.error("--rounds must be at least 1, --seconds from 0.05 to 3600")
+    for pattern in given.only:
+        if not any(_chooses(pattern, name) for name in names):
+            parser.error(f"there is no row {pattern}; --help names them all")
     named = os.environ.get("BENCH_JSON")
     file = given.json or (Path(named) if named else None)
-    if file and not file.absolute().parent.is_dir():  # said now, not when everything has been measured
-        parser.error(f"there is no folder {file.absolute().parent}")
-    return Options(
-        rounds=rounds,
-        seconds=seconds,
-        warmup=0.1 if given.quick else 0.5,
-        connections=QUICK_CONNECTIONS if given.quick else CONNECTIONS,
-        quick=given.quick,
-        json=file,
-    )
+    for path in (file, given.markdown):
+        if path and not path.absolute().parent.is_dir():  # said now, not when everything has been measured
+            parser.error(f"there is no folder {path.absolute().parent}")
+    guarded = not (given.quick or given.no_guard)
+    return Options(rounds, seconds, given.quick, guarded, given.only, file, given.markdown)
 
 
-# --- measuring ----------------------------------------------------------------------------------------------
-
-
-def measure_all(options: Options, server_core: int, load_core: int) -> Iterator[dict[str, Any]]:
-    """Measure every case; plain first, then TLS on the same data folder, where the same sessions are resumed."""
-    tokens: list[bytes] = []
-    with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as name:
-        folder = Path(name)
-        data = folder / "data"
-        for secure in (False, True):
-            with (
-                antiphon(data, server_core, secure=secure) as start,
-                blind(data, server_core, secure=secure) as other,
-            ):
-                if not tokens:
-                    address = parse(start["addresses"][0])
-                    tokens = asyncio.run(sign_in(address, options.connections, folder))
-                for connections, depth in ((1, 1), (options.connections, 1), (options.connections, 16)):
-                    case = Case(secure, connections, depth)
-                    ports = (start["port"], other["port"])
-                    held = tokens[:connections]
-                    yield measure_case(case, options, held, ports, load_core=load_core, folder=folder)
-
-
-def measure_case(
-    case: Case, options: Options, tokens: list[bytes], ports: tuple[int, int], *, load_core: int, folder: Path
-) -> dict[str, Any]:
-    """Measure one case on both servers in turn; `ports` are Antiphon's and the blind echo's."""
-    loads = (echo_load(tokens, case.depth), blind_load(tokens, case.depth))
-    ours: list[Figures] = []
-    blinds: list[Figures] = []
-    for _ in range(options.rounds):
-        for load, port, figures in zip(loads, ports, (ours, blinds), strict=True):
-            figures.append(
-                measure(
-                    load,
-                    port,
-                    connections=case.connections,
-                    secure=case.secure,
-                    seconds=options.seconds,
-                    warmup=options.warmup,
-                    core=load_core,
-                    folder=folder,
-                )
-            )
-    shares = [figures.load_core_share for figures in ours + blinds]
-    return {
-        "transport": "tls" if case.secure else "tcp",
-        "connections": case.connections,
-        "depth": case.depth,
-        "antiphon": summary(ours, case.depth),
-        "blind": summary(blinds, case.depth),
-        "ratio": spread([a.batches_per_s / b.batches_per_s for a, b in zip(ours, blinds, strict=True)]),
-        "load_was_limit": max(shares) > LIMIT_SHARE,
-    }
-
-
-def summary(figures: list[Figures], depth: int) -> dict[str, Any]:
-    """Return what the rounds of one server come to."""
-    return {
-        "messages_per_s": spread([one.batches_per_s * depth for one in figures]),
-        "batch_p50_us": spread([one.p50_us for one in figures]),
-        "batch_p99_us": spread([one.p99_us for one in figures]),
-        "load_core_share": spread([one.load_core_share for one in figures]),
-    }
-
-
-def spread(values: list[float]) -> dict[str, Any]:
-    """Return the median, the extremes and each round's value, in the order of the rounds."""
-    return {"median": median(values), "min": min(values), "max": max(values), "rounds": values}
-
-
-# --- telling ------------------------------------------------------------------------------------------------
-
-HEAD = (
-    "| transport | connections | depth | Antiphon, messages/s | blind, messages/s | ratio "
-    "| Antiphon p50 / p99, us | blind p50 / p99, us | load's core |"
-)
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return what the figures depend on beside the code."""
-    server_core, load_core = cores()
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "server_core": server_core,
-        "load_core": load_core,
-        "load_average_1min": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "uvloop": version("uvloop"),
-        "openssl": ssl.OPENSSL_VERSION,
-    }
-
-
-def cpu_model() -> str:
-    """Return the processor's name, where the system tells it."""
-    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.machine()
-
-
-def say_first(machine: dict[str, Any], options: Options) -> None:
-    """Print the conditions and the head of the table."""
-    print(
-        "Antiphon {version} on {cpu}, {cores} cores; {system}, Python {python}, uvloop {uvloop}, {openssl}. "
-        "Server on core {server_core}, load on core {load_core}; load average before: {load_average_1min}. "
-        "Messages of {size} bytes; rounds: {rounds} of {seconds:g} s; median (lowest-highest).\n".format(
-            **machine, version=__version__, size=len(TEXT), rounds=options.rounds, seconds=options.seconds
-        )
-    )
-    if options.quick:
-        print("A quick run shows that everything works; its figures say nothing.\n")
-    if machine["server_core"] == machine["load_core"]:
-        print("Only one core can be used here: server and load share it, and the figures say little.\n")
-    if machine["load_average_1min"] > BUSY:
-        print("The machine is not quiet: rely on the ratios only, and on them only where their range is narrow.\n")
-    print(HEAD)
-    print("|" + " --- |" * HEAD.count(" |"), flush=True)
-
-
-def row(case: dict[str, Any]) -> str:
-    """Return a case as a line of the table."""
-    ours, other, ratio = case["antiphon"], case["blind"], case["ratio"]
-    shares = [side["load_core_share"]["max"] for side in (ours, other)]
-    cells = [
-        case["transport"].upper(),
-        str(case["connections"]),
-        str(case["depth"]),
-        thousands(ours["messages_per_s"]),
-        thousands(other["messages_per_s"]),
-        f"**{ratio['median']:.2f}** ({ratio['min']:.2f}-{ratio['max']:.2f})",
-        latency(ours),
-        latency(other),
-        " / ".join(f"{share:.2f}{' !' if share > LIMIT_SHARE else ''}" for share in shares),
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def thousands(value: dict[str, Any]) -> str:
-    """Return a rate with its range."""
-    return f"{value['median']:,.0f} ({value['min']:,.0f}-{value['max']:,.0f})"
-
-
-def latency(side: dict[str, Any]) -> str:
-    """Return the medians of half and of all but one in a hundred."""
-    return f"{side['batch_p50_us']['median']:,.0f} / {side['batch_p99_us']['median']:,.0f}"
-
-
-def say_last(cases: list[dict[str, Any]]) -> None:
-    """Print what must be known of the table."""
-    if any(case["load_was_limit"] for case in cases):
-        print("\n! The generator took nearly all of its core: that server could have done more.")
+def _chooses(pattern: str, name: str) -> bool:
+    """Return whether what follows `--only` means the row `name`."""
+    return fnmatchcase(name, pattern) or name.partition("/")[0] == pattern
 
 
 if __name__ == "__main__":

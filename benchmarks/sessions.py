@@ -1,62 +1,94 @@
-"""What is measured with: a session for each connection, signed in as people are, and what it sends."""
+"""Accounts and sessions in a data folder before its server starts: to sign thousands in is an hour of hashing.
+
+They are what registering and signing in would have left there; `entry.py` measures the signing in itself.
+"""
 
 import asyncio
+import secrets
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
-from generator import Load
+from sqlalchemy import create_engine, insert
 
-from antiphon.address import Address
-from antiphon.client.dial import dial
-from antiphon.client.signin import SignIn
-from antiphon.client.trust import KnownServers
+from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password
-from antiphon.wire.bodies import Resume
-from antiphon.wire.conversation import ClientConversation
-from antiphon.wire.frames import HEADER_SIZE, encode_message
+from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
+from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
+from antiphon.server.credentials import seal
+from antiphon.server.folder import DataFolder
+from antiphon.store.contracts import Account, NewAccount, SessionRecord
+from antiphon.store.opening import open_store
+from antiphon.store.sql.schema import SESSIONS
+from antiphon.store.sql.sqlite import SESSIONS_FILE
+from antiphon.wire.bodies import SCRAM_SHA_256
 
-TEXT = "sixty-four bytes of text, as a person might type and a pipe send"
 PASSWORD = Password("correct horse battery")
 SESSIONS_AN_ACCOUNT = 10
-DIAL_SECONDS = 10
+"""As many as a person may have."""
+ACCOUNTS_AT_ONCE = 100
+"""So few that the store is done with them in the time that it has for an answer."""
+LIFE = timedelta(days=1)
+HOST = "127.0.0.1"
 
 
-async def sign_in(address: Address, count: int, folder: Path) -> list[bytes]:
-    """Return the tokens of `count` sessions, each of which has echoed once; a sign-in costs 0.2 s of a core."""
-    known = KnownServers(folder / "known_servers")
-    sizes = [min(SESSIONS_AN_ACCOUNT, count - start) for start in range(0, count, SESSIONS_AN_ACCOUNT)]
-    accounts = [_account(address, f"load{number}", size, known) for number, size in enumerate(sizes)]
-    return [token for tokens in await asyncio.gather(*accounts) for token in tokens]
+def seed(folder: Path, accounts: int, sessions_each: int = 0) -> list[bytes]:
+    """Put `accounts` called load0, load1, … into a data folder, and return the tokens of their sessions."""
+    data = DataFolder.open(folder)
+    added = asyncio.run(_add(data, accounts))
+    token_key = data.key_ring(secrets.token_bytes).token_key
+    tokens = [Token(secrets.token_bytes(TOKEN_SIZE)) for _ in range(accounts * sessions_each)]
+    marks = [fingerprint(token, token_key) for token in tokens]
+    rows = [asdict(_session(mark, added[number % accounts])) for number, mark in enumerate(marks)]
+    if rows:  # in one transaction: one for each, as the server does it, would take 20 s for 20,000
+        engine = create_engine(f"sqlite:///{folder / SESSIONS_FILE}")
+        with engine.begin() as connection:
+            connection.execute(insert(SESSIONS), rows)
+        engine.dispose()
+    return [bytes(token) for token in tokens]
 
 
-async def _account(address: Address, name: str, count: int, known: KnownServers) -> list[bytes]:
-    tokens = []
-    for number in range(count):
-        connection = (await dial(address, known, DIAL_SECONDS)).connection
-        entry = SignIn(connection)
-        if number == 0:
-            await entry.register(name, PASSWORD)
-        await entry.authenticate(name, PASSWORD)
-        tokens.append(connection.token)
-        connection.abort()  # without a goodbye, so that the session can be resumed
-    return tokens
+def seed_sessions(folder: Path, count: int) -> list[bytes]:
+    """Return the tokens of `count` sessions in a fresh data folder, spread over accounts as people spread them."""
+    return seed(folder, -(-count // SESSIONS_AN_ACCOUNT), SESSIONS_AN_ACCOUNT)[:count]
 
 
-def echo_load(tokens: list[bytes], depth: int) -> Load:
-    """Return what asks Antiphon for `depth` echoes at a time, on a connection for each token."""
-    return Load(
-        requests=_batches(tokens, depth),
-        reply_bytes=depth * (HEADER_SIZE + len(TEXT)),
-        prologues=b"".join(ClientConversation().resume(token, Resume())[1] for token in tokens),
-        prologue_frames=2,  # HELLO and WELCOME
+async def _add(data: DataFolder, count: int) -> list[Account]:
+    ring = data.key_ring(secrets.token_bytes)
+    store = await open_store("sqlite", data.path)
+    added: list[Account] = []
+    try:
+        for first in range(0, count, ACCOUNTS_AT_ONCE):
+            new = [
+                NewAccount(
+                    name=prepare(f"load{number}"),
+                    seal=lambda account_id: seal(ring, _verifier(), account_id, secrets.token_bytes),
+                    credential_type=SCRAM_SHA_256,
+                )
+                for number in range(first, min(first + ACCOUNTS_AT_ONCE, count))
+            ]
+            added += await store.accounts.add(new, datetime.now(UTC), HOST)
+    finally:
+        await store.close()
+    return added
+
+
+def _session(mark: bytes, account: Account) -> SessionRecord:
+    now = datetime.now(UTC)
+    return SessionRecord(
+        fingerprint=mark,
+        account_id=account.id,
+        name=account.display,
+        epoch=account.epoch,
+        opened_at=now,
+        expires_at=now + LIFE,
+        seen_at=now,
+        owner=None,
+        address=HOST,
     )
 
 
-def blind_load(tokens: list[bytes], depth: int) -> Load:
-    """Return the same requests for a server that gives them back as they are."""
-    requests = _batches(tokens, depth)
-    return Load(requests=requests, reply_bytes=len(requests) // len(tokens))
-
-
-def _batches(tokens: list[bytes], depth: int) -> bytes:
-    """Return a batch for each token; ids are unlike within a batch, and free again when it has been answered."""
-    return b"".join(encode_message(id, TEXT, token=token) for token in tokens for id in range(1, depth + 1))
+@cache
+def _verifier() -> Verifier:
+    return make_verifier(PASSWORD, bytes(SALT_SIZE), ITERATIONS)

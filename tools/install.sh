@@ -1,16 +1,17 @@
 #!/bin/sh
 # Make a virtual environment with Antiphon in it; when it is there already, return at once.
 #
-#     sh tools/install.sh FOLDER [dev [lowest]]
+#     sh tools/install.sh FOLDER [GROUP [lowest]]
 #
-# dev adds what the tests and checks need, lowest takes the oldest dependencies that pyproject.toml allows.
+# GROUP is a dependency group of pyproject.toml that is added, dev or bench; lowest takes the oldest dependencies that
+# pyproject.toml allows.
 # All that is said goes to standard error: the output of `make run` belongs to the program.
 
 set -eu
 exec >&2
 
 folder=$1
-extra=${2:-}
+group=${2:-}
 lowest=${3:-}
 
 # They would lead Python and pip away from the new environment.
@@ -56,7 +57,7 @@ make_environment() {
 # An environment holds its own path and does not survive being moved; a new pyproject.toml may ask for more,
 # and what is built is built again when its source has changed.
 state=$(cat pyproject.toml hatch_build.py src/antiphon/wire/_exchange.c | cksum)
-stamp="$folder/.antiphon${extra:+-$extra}"
+stamp="$folder/.antiphon${group:+-$group}"
 place="$folder/.antiphon-place"
 
 is_usable() {
@@ -83,8 +84,8 @@ run_pip() {
 
 run_pip install "pip>=25.1" # the first that knows dependency groups
 set -- --editable .
-if [ -n "$extra" ]; then
-    set -- "$@" --group dev
+if [ -n "$group" ]; then
+    set -- "$@" --group "$group"
 fi
 if [ -n "$lowest" ]; then
     "$folder/bin/python" tools/lowest.py >"$folder/constraints.txt"
