@@ -192,13 +192,12 @@ class ServerProcess:
         """What its log holds."""
         return Path(self.start["log"]).read_text("utf-8")
 
-    def logged(self, pattern: str) -> re.Match[str]:
-        """Wait until its log holds `pattern`: a record comes a moment after what it tells of."""
+    def logged(self, pattern: str, times: int = 1) -> None:
+        """Wait until its log holds `pattern` so many times: a record comes a moment after what it tells of."""
         ends = time.monotonic() + 20
-        while (found := re.search(pattern, self.log)) is None:
+        while len(re.findall(pattern, self.log)) < times:
             assert time.monotonic() < ends, f"no {pattern} in {self.log}"
             time.sleep(0.01)
-        return found
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
