@@ -1,6 +1,7 @@
 """The public names of the blocking client, and of framed sockets for any peer."""
 
-from antiphon.client.blocking import Session, connect
+from antiphon.client.blocking_entry import connect
+from antiphon.client.blocking_session import Session
 from antiphon.client.framed import FramedSocket, FramedTlsSocket
 from antiphon.client.info import SessionInfo
 from antiphon.identity.passwords import Password

@@ -1,5 +1,6 @@
 """The blocking client against real servers, and against ones that are none, lie, or stop."""
 
+import contextlib
 import itertools
 import math
 import socket
@@ -14,9 +15,11 @@ import pytest
 
 from antiphon.address import Address
 from antiphon.blocking import Password, Session, SessionInfo, connect
-from antiphon.client import blocking_connection
-from antiphon.client.blocking import PIPELINED
+from antiphon.client import blocking_session
+from antiphon.client.blocking_connection import BlockingConnection
 from antiphon.client.blocking_dial import dial
+from antiphon.client.blocking_link import BlockingLink
+from antiphon.client.exchange import WINDOW
 from antiphon.client.trust import KnownServers
 from antiphon.errors import (
     AntiphonError,
@@ -29,6 +32,7 @@ from antiphon.errors import (
     NameInvalid,
     NotAntiphon,
     NotText,
+    OutcomeUnknown,
     PasswordInvalid,
     PeerSilent,
     PeerTooSlow,
@@ -39,6 +43,7 @@ from antiphon.errors import (
     ServerStopping,
     ServerUnproven,
     ServiceFailed,
+    SessionEnded,
     SessionReplaced,
     SettingInvalid,
     SignInRefused,
@@ -118,12 +123,12 @@ def test_a_service_that_fails_is_told_and_the_session_goes_on(ann: Session) -> N
 
 
 def test_many_messages_are_answered_in_order(ann: Session) -> None:
-    messages = [str(number) for number in range(5 * PIPELINED)]
+    messages = [str(number) for number in range(5 * WINDOW)]
     assert list(ann.ask_many(messages)) == messages
 
 
 def test_many_large_messages_do_not_wait_for_each_other(ann: Session) -> None:
-    messages = [bytes([number % 256]) * 128 * KIB for number in range(PIPELINED)]
+    messages = [bytes([number % 256]) * 128 * KIB for number in range(WINDOW)]
     assert list(ann.ask_many(messages)) == messages
 
 
@@ -197,12 +202,12 @@ def test_a_session_knows_who_it_is_and_when_the_last_visit_was(tmp_path: Path, k
 
 def test_a_session_that_was_closed_is_over(server: Serving) -> None:
     session = connect(replace(server.address, name="ann"), password=PASSWORD)
-    token = session._connection._conversation.token
+    token = session._connection.token
     session.close()
     session.close()
     calls: list[Callable[[], object]] = [lambda: session.ask("x"), lambda: session.send("x"), session.heartbeat]
     for call in calls:
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(SessionEnded):
             call()
     assert list(session) == []
     with server.client() as raw:
@@ -261,18 +266,30 @@ def test_a_password_that_is_asked_for_signs_in(server: Serving) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [
-        ({"password": PASSWORD}, InputMissing, "The name is missing.*name=, or name@host"),
-        ({"name": "ann"}, InputMissing, "The password is missing.*password="),
         ({"name": "an n", "password": PASSWORD}, NameInvalid, "a space"),
         ({"name": "ann", "password": PASSWORD, "timeout": 0}, SettingInvalid, "timeout"),
         ({"name": "ann", "password": PASSWORD, "timeout": math.nan}, SettingInvalid, "timeout"),
     ],
 )
-def test_what_is_missing_or_wrong_is_told_before_anybody_is_called(
+def test_what_is_wrong_is_told_before_anybody_is_called(
     arguments: dict[str, object], error: type[AntiphonError], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
         connect("tcp://host.invalid", **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"password": PASSWORD}, "The name is missing.*name=, or name@host"),
+        ({"name": "ann"}, "The password is missing.*password="),
+    ],
+)
+def test_what_is_missing_is_told_once_the_server_wants_it(
+    server: Serving, arguments: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputMissing, match=sentence):
+        connect(server.address, **arguments)  # type: ignore[arg-type]
 
 
 def test_an_empty_password_is_nobodys(tmp_path: Path) -> None:
@@ -303,7 +320,7 @@ def assert_nothing_more(peer: Peer, first: Callable[[], object] = lambda: None) 
 def test_a_server_that_nothing_speaks_for_gets_nothing_and_the_sentence_says_how(
     tmp_path: Path, known: Path
 ) -> None:
-    with fake(assert_nothing_more, tmp_path / "data") as there:
+    with fake(lambda peer: assert_nothing_more(peer, peer.hello), tmp_path / "data") as there:
         stranger = replace(there.address, fingerprint=None)
         with pytest.raises(ServerKeyUnknown) as caught:
             connect(stranger, name="ann", password=PASSWORD, known_servers=known)
@@ -343,8 +360,8 @@ def test_a_server_that_the_authorities_vouch_for_is_trusted(
 # --- how a connection comes about ---------------------------------------------------------------------------
 
 
-def dialled(there: Fake, seconds: float = 20) -> blocking_connection.BlockingConnection:
-    return dial(there.address, KnownServers(Path("nothing")), seconds)
+def dialled(there: Fake, seconds: float = 20) -> BlockingConnection:
+    return dial(there.address, KnownServers(Path("nothing")), seconds).connection
 
 
 def test_a_server_that_drops_us_at_once_is_tried_again() -> None:
@@ -361,7 +378,7 @@ def test_a_server_that_drops_us_at_once_is_tried_again() -> None:
 
 
 def test_a_server_that_always_drops_us_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.client.blocking_dial.PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("antiphon.client.reach.PAUSES", (0.01, 0.01))
     with fake(lambda peer: None) as there:
         with pytest.raises(NotAntiphon):
             dialled(there)
@@ -498,11 +515,12 @@ def let_in(peer: Peer, **fields: object) -> None:
 
 
 def inside(there: Fake, timeout: float = 20) -> Session:
-    """Return a session with a fake that lets in whoever asks: no test here is about the proof."""
-    connection = dialled(there, timeout)
-    opened = connection.request(Kind.AUTHENTICATE, Authenticate(mechanism="SCRAM-SHA-256", data=b""))
+    """Return a session with a fake that lets in whoever asks; its link does not come back."""
+    known = KnownServers(Path("nothing"))
+    reached = dial(there.address, known, timeout)
+    opened = reached.connection.request(Kind.AUTHENTICATE, Authenticate(mechanism="SCRAM-SHA-256", data=b""))
     assert isinstance(opened, Welcome)
-    return Session(connection, SessionInfo.of(opened), timeout)
+    return Session(reached.connection, opened, BlockingLink(there.address, known, reached, give_up=0), timeout)
 
 
 def message(peer: Peer) -> Frame:
@@ -514,9 +532,25 @@ def message(peer: Peer) -> Frame:
             return event
 
 
+def unknown(session: Session) -> BaseException | None:
+    """Ask what will have no answer; return why."""
+    with pytest.raises(OutcomeUnknown) as caught:
+        session.ask("hello")
+    return caught.value.__cause__
+
+
+def unknown_of_many(session: Session) -> BaseException | None:
+    """Do the same, with many."""
+    with pytest.raises(OutcomeUnknown) as caught:
+        list(session.ask_many("ab"))
+    return caught.value.__cause__
+
+
 def goodbye(peer: Peer) -> str:
-    """Return why the client leaves."""
+    """Return why the client leaves; that it takes back what it asked is passed over."""
     control = peer.next()
+    while isinstance(control, Frame) and control.kind == Kind.CANCEL:
+        control = peer.next()
     assert isinstance(control, Control), control
     return str(getattr(control.body, "reason", ""))
 
@@ -543,18 +577,18 @@ def test_many_messages_are_at_most_256_ahead_of_the_answers() -> None:
     def play(peer: Peer) -> None:
         let_in(peer)
         for _ in range(2):
-            asked = [message(peer) for _ in range(PIPELINED)]
+            asked = [message(peer) for _ in range(WINDOW)]
             peer.send(b"".join(peer.conversation.answer(frame.id, frame.payload) for frame in asked))
 
     def messages() -> Iterator[str]:
-        for number in range(2 * PIPELINED):
-            assert number < len(taken) + PIPELINED
+        for number in range(2 * WINDOW):
+            assert number < len(taken) + WINDOW
             yield str(number)
 
     with fake(play) as there, inside(there) as session:
         for answer in session.ask_many(messages()):
             taken.append(answer)  # noqa: PERF402 - it is looked at meanwhile
-    assert len(taken) == 2 * PIPELINED
+    assert len(taken) == 2 * WINDOW
 
 
 def test_a_stream_that_is_left_early_disturbs_nobody() -> None:
@@ -706,9 +740,9 @@ def test_a_server_that_is_silent_is_given_up() -> None:
         peer.rest()
 
     with fake(play) as there, inside(there) as session:
-        with pytest.raises(PeerSilent, match=r"Nothing was heard for 0\.3 seconds"):
+        with pytest.raises(OutcomeUnknown):
             session.ask("hello")
-        with pytest.raises(PeerSilent):
+        with pytest.raises(PeerSilent, match=r"Nothing was heard for 0\.3 seconds"):
             session.ask("hello")
 
 
@@ -769,7 +803,7 @@ def test_a_server_that_drips_its_answer_does_not_extend_the_time() -> None:
 
 
 def test_what_nobody_takes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocking_connection, "BACKLOG_LIMIT", 10_000)
+    monkeypatch.setattr(blocking_session, "BACKLOG_LIMIT", 10_000)
 
     def play(peer: Peer) -> None:
         let_in(peer)
@@ -777,12 +811,12 @@ def test_what_nobody_takes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         peer.send(encode_message(0, "") * 1000 + peer.conversation.answer(asked.id, "x"))
         peer.rest()
 
-    with fake(play) as there, inside(there) as session, pytest.raises(PeerTooSlow):
-        session.ask("hello")
+    with fake(play) as there, inside(there) as session:
+        assert isinstance(unknown(session), PeerTooSlow)
 
 
 def test_what_nobody_wants_any_more_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocking_connection, "BACKLOG_LIMIT", 10_000)
+    monkeypatch.setattr(blocking_session, "BACKLOG_LIMIT", 10_000)
 
     def play(peer: Peer) -> None:
         let_in(peer)
@@ -800,7 +834,7 @@ def test_what_nobody_wants_any_more_takes_no_room(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_taken_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocking_connection, "BACKLOG_LIMIT", 10_000)
+    monkeypatch.setattr(blocking_session, "BACKLOG_LIMIT", 10_000)
 
     def play(peer: Peer) -> None:
         let_in(peer)
@@ -820,8 +854,8 @@ def test_a_text_of_the_servers_that_is_none_ends_the_connection() -> None:
         peer.send(encode(Kind.MESSAGE, message(peer).id, b"\xff", LAST | Flag.TEXT))
         peer.rest()
 
-    with fake(play) as there, inside(there) as session, pytest.raises(NotText):
-        session.ask("hello")
+    with fake(play) as there, inside(there) as session:
+        assert isinstance(unknown(session), NotText)
 
 
 def test_a_server_that_vanishes_ends_every_wait() -> None:
@@ -829,9 +863,13 @@ def test_a_server_that_vanishes_ends_every_wait() -> None:
         let_in(peer)
         peer.sock.close()
 
-    for call in (Session.receive, lambda session: session.ask("x"), lambda session: list(session.ask_many("ab"))):
-        with fake(play) as there, inside(there) as session, pytest.raises(ConnectionLost):
-            call(session)
+    calls: list[Callable[[Session], object]] = [Session.receive, unknown, unknown_of_many]
+    for call in calls:
+        with fake(play) as there, inside(there) as session:
+            with contextlib.suppress(ConnectionLost):
+                assert isinstance(call(session), ConnectionLost)
+            with pytest.raises(ConnectionLost):
+                session.ask("more")
 
 
 # --- leaving ------------------------------------------------------------------------------------------------

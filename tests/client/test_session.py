@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.client.session import INBOX_LIMIT, WINDOW, Session
+from antiphon.client.exchange import WINDOW
+from antiphon.client.session import INBOX_LIMIT, Session
 from antiphon.errors import (
     MessageTooLarge,
     SessionClosed,

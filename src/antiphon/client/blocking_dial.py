@@ -4,80 +4,71 @@ A server that is busy drops connections as soon as they come; that is tried agai
 """
 
 import contextlib
-import random
 import socket
 import ssl
 import time
 
 from antiphon.address import Address
-from antiphon.client.blocking_connection import BlockingConnection
+from antiphon.client.blocking_connection import BlockingConnection, Deadline
 from antiphon.client.framed import FramedSocket, FramedTlsSocket
 from antiphon.client.reach import (
-    DROP_SECONDS,
-    PAUSES,
+    Reached,
     bare,
     key_of,
+    persistently,
     ungreeted,
     unreached,
     unverified_context,
     verified_context,
 )
+from antiphon.client.steps import at_once
 from antiphon.client.trust import KnownServers, Standing
-from antiphon.errors import ConnectionLost, NotAntiphon, ProtocolError, ServerKeyUnknown, TimedOut
+from antiphon.errors import ProtocolError, TimedOut
+
+BlockingDialled = Reached[BlockingConnection]
 
 
-class Deadline:
-    """A moment by which something must be done."""
+def dial(address: Address, known: KnownServers, seconds: float) -> BlockingDialled:
+    """Connect to `address`, and return once the server has said HELLO; each try may take `seconds`.
 
-    def __init__(self, seconds: float) -> None:
-        """Begin now."""
-        self._at = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Return the seconds that are left; TimeoutError if there are none."""
-        left = self._at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        return left
-
-
-def dial(address: Address, known: KnownServers, seconds: float) -> BlockingConnection:
-    """Connect to `address`, and return once the server is trusted and has said HELLO; each try may take `seconds`.
-
-    The system's resolver keeps a time of its own.
+    The caller decides what to do about a key that nothing speaks for (`Standing.UNKNOWN`). The system's resolver
+    keeps a time of its own.
 
     Raises:
         ConnectError: nobody is there, or whoever is there drops us or speaks something else.
         VersionUnsupported: the server speaks later versions only.
-        ServerKeyUnknown: nothing speaks for the server's key; nothing was sent.
         ServerKeyChanged: the key is not the one expected.
         TlsFailed: no TLS came about.
         TimedOut: nothing came in time.
     """
-    for pause in (*PAUSES, None):
-        began = time.monotonic()
-        try:
-            return _try(address, known, seconds)
-        except ConnectionLost:
-            if pause is None or time.monotonic() - began > DROP_SECONDS:
-                break
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, guards nothing
-    raise NotAntiphon(address=bare(address))
+
+    async def once() -> BlockingDialled:
+        return dial_once(address, known, seconds)
+
+    async def sleep(pause: float) -> None:
+        time.sleep(pause)  # noqa: ASYNC251 - there is no event loop that it could stop
+
+    return at_once(persistently(address, once, sleep))
 
 
-def _try(address: Address, known: KnownServers, seconds: float) -> BlockingConnection:
+def dial_once(address: Address, known: KnownServers, seconds: float) -> BlockingDialled:
+    """Connect to `address` within `seconds`; a server that drops us is not tried again.
+
+    Raises:
+        AntiphonError: as `dial`, and `ConnectionLost` where the server dropped us.
+    """
     deadline = Deadline(seconds)
     try:
         sock = _reached(address, deadline)
         try:
-            if isinstance(sock, FramedTlsSocket):
-                _check_key(address, known, sock, deadline)
-            return _greeted(address, BlockingConnection(sock, bare(address), seconds), deadline)
+            fingerprint, standing = _standing(address, known, sock, deadline)
+            connection = _greeted(address, BlockingConnection(sock, bare(address), seconds), deadline)
         except BaseException:
             sock.close()
             raise
     except (TimeoutError, TimedOut):
         raise TimedOut(address=bare(address), seconds=f"{seconds:g}") from None
+    return BlockingDialled(connection, connection.hello, fingerprint, standing)
 
 
 def _reached(address: Address, deadline: Deadline) -> FramedSocket:
@@ -124,12 +115,17 @@ def _secured(sock: FramedSocket, tls: ssl.SSLContext, host: str, deadline: Deadl
     return secured
 
 
-def _check_key(address: Address, known: KnownServers, sock: FramedTlsSocket, deadline: Deadline) -> None:
-    """Check that something speaks for the server's key; a library has nobody to ask."""
+def _standing(
+    address: Address, known: KnownServers, sock: FramedSocket, deadline: Deadline
+) -> tuple[str | None, Standing]:
+    """Return the fingerprint of the server's key, and what speaks for it."""
+    if not isinstance(sock, FramedTlsSocket):
+        return None, Standing.PINNED
     fingerprint, _ = key_of(address, sock.getpeercert(binary_form=True) or b"")
     standing = known.standing(address, fingerprint)
-    if standing is Standing.UNKNOWN and not _vouched_for(address, fingerprint, deadline):
-        raise ServerKeyUnknown(host=address.host, fingerprint=fingerprint)
+    if standing is Standing.UNKNOWN and _vouched_for(address, fingerprint, deadline):
+        standing = Standing.VOUCHED
+    return fingerprint, standing
 
 
 def _vouched_for(address: Address, fingerprint: str, deadline: Deadline) -> bool:

@@ -9,28 +9,16 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from antiphon.client.exchange import Receiver
 from antiphon.client.manners import FAREWELLS, HANG_UP_SECONDS, beat_seconds
 from antiphon.errors import AntiphonError, ConnectionLost, PeerSilent, SessionClosed, from_wire
 from antiphon.wire.bodies import Body, Error, Hello, Limits, ServerBye
 from antiphon.wire.conversation import ClientConversation, Control, Event
-from antiphon.wire.frames import Frame, Payload, Refused
+from antiphon.wire.frames import Frame, Refused
 from antiphon.wire.kinds import Flag, Kind
 
 FAREWELL_SECONDS = 5.0
 """How long a goodbye waits for the server's, once everything is answered."""
-
-
-class Receiver(Protocol):
-    """Whom an open session's frames are for."""
-
-    def message(self, id: int, payload: Payload, *, last: bool) -> None:
-        """Take an answer to the message `id`, or with id 0 what the service says by itself."""
-
-    def end(self, id: int, error: AntiphonError | None) -> None:
-        """Take note that nothing more comes for `id`, because of `error` if there is one."""
-
-    def acknowledgement(self) -> bytes:
-        """Return what goes with a heartbeat."""
 
 
 class Observer(Protocol):
@@ -202,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _beat(self) -> None:
         """Twice in a heartbeat's time: say that we are there, and listen for the server."""
-        silence = self._hello.result().limits.silence
+        silence = self.limits.silence
         self._silent = 0.0 if self._heard or self._reading_paused else self._silent + self._pause
         if self._silent >= silence:
             self.fail(PeerSilent(seconds=f"{silence:g}"))
@@ -233,6 +221,11 @@ class ClientConnection(asyncio.Protocol):
     async def hello(self) -> Hello:
         """Return what the server speaks and wants, as soon as it has said it."""
         return await asyncio.shield(self._hello)
+
+    @property
+    def greeting(self) -> Hello:
+        """What `hello` has returned."""
+        return self._hello.result()
 
     async def request(self, kind: Kind, body: Body, *, token: bytes = b"") -> Body:
         """Send a control frame and return the body of its answer; RESUME takes a token.
@@ -270,7 +263,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def limits(self) -> Limits:
         """What the server wants to be kept to."""
-        return self._hello.result().limits
+        return self.greeting.limits
 
     def send(self, data: bytes) -> None:
         """Send frames of the session."""

@@ -4,36 +4,24 @@ A server that is busy drops connections as soon as they come; that is tried agai
 """
 
 import asyncio
-import random
-from dataclasses import dataclass
 
 from antiphon.address import Address
 from antiphon.client.connection import ClientConnection, Observe
 from antiphon.client.reach import (
-    DROP_SECONDS,
-    PAUSES,
+    Reached,
     bare,
     key_of,
+    persistently,
     ungreeted,
     unreached,
     unverified_context,
     verified_context,
 )
 from antiphon.client.trust import KnownServers, Standing
-from antiphon.errors import ConnectionLost, NotAntiphon, ProtocolError, TimedOut
+from antiphon.errors import ProtocolError, TimedOut
 from antiphon.identity.certificates import fingerprint_of
-from antiphon.wire.bodies import Hello
 
-
-@dataclass(frozen=True)
-class Dialled:
-    """A connection whose server has said HELLO, and what speaks for its key; nothing has been sent on it yet."""
-
-    connection: ClientConnection
-    hello: Hello
-    fingerprint: str | None
-    """The key's, None on plain TCP."""
-    standing: Standing
+Dialled = Reached[ClientConnection]
 
 
 async def dial(address: Address, known: KnownServers, seconds: float, observe: Observe | None = None) -> Dialled:
@@ -48,16 +36,7 @@ async def dial(address: Address, known: KnownServers, seconds: float, observe: O
         TlsFailed: no TLS came about.
         TimedOut: nothing came in time.
     """
-    loop = asyncio.get_running_loop()
-    for pause in (*PAUSES, None):
-        began = loop.time()
-        try:
-            return await dial_once(address, known, seconds, observe)
-        except ConnectionLost:
-            if pause is None or loop.time() - began > DROP_SECONDS:
-                break
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, guards nothing
-    raise NotAntiphon(address=bare(address))
+    return await persistently(address, lambda: dial_once(address, known, seconds, observe), asyncio.sleep)
 
 
 async def dial_once(

@@ -1,26 +1,23 @@
-"""A program's way in: what it was given, and nothing that anybody would have to be asked for."""
+"""A program's way in, in asyncio: `connect`."""
 
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from os import PathLike
+from typing import Any
 
-from antiphon.address import Address, parse
-from antiphon.blocklist import common_passwords
+from antiphon.address import Address
+from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled, dial
 from antiphon.client.link import Link
 from antiphon.client.session import Session
 from antiphon.client.signin import SignIn
-from antiphon.client.trust import KnownServers, Standing
-from antiphon.errors import (
-    InputMissing,
-    NameAmbiguous,
-    PasswordNotAsked,
-    RegistrationClosed,
-    ServerKeyUnknown,
-)
-from antiphon.identity.names import prepare
-from antiphon.identity.passwords import Password, check
+from antiphon.client.steps import Steps
+from antiphon.client.trust import KnownServers
+from antiphon.client.way_in import WayIn, program_settings
+from antiphon.identity.invitations import Code
+from antiphon.identity.passwords import Password
+from antiphon.settings import ClientSettings
 from antiphon.wire.bodies import Welcome
 
 ClientSession = Session
@@ -31,20 +28,22 @@ AskedFor = Secret | Callable[[], Secret | Awaitable[Secret]]
 
 @contextlib.asynccontextmanager
 async def connect(
-    address: str | Address,
+    address: str | Address | Code,
     *,
     name: str | None = None,
     password: AskedFor | None = None,
     register: bool = False,
     timeout: float = 10.0,  # noqa: ASYNC109 - of each step, not of the whole
     give_up: float | None = None,
-    known_servers: Path | None = None,
+    known_servers: str | PathLike[str] | None = None,
     language: str = "en",
 ) -> AsyncIterator[Session]:
     """Sign in to the server at `address` and yield the session; leaving the block leaves the session.
 
     The server's key must be in the address, in the file `known_servers`, or vouched for by the system's
     authorities; otherwise nothing is sent. The file is read only. A link that is lost comes back by itself.
+    In the place of the address an invitation may stand: then the name is registered with it, if nobody has used
+    it yet. No connection is held while the password is asked for.
 
     Args:
         address: where the server is: `tls://ann@host:7862#sha256:...` or a part of it, down to the host.
@@ -61,20 +60,15 @@ async def connect(
     Raises:
         ServerKeyUnknown: nothing speaks for the server's key.
         SignInError: the server did not let us in; this is never tried again.
+        PasswordDue: it did, but a new password must be chosen first; that is done at a terminal.
         UsageError: something is missing, or cannot be as it was given.
         AntiphonError: there is no such server, it breaks the protocol, or it does not answer in time.
     """
-    place = parse(address) if isinstance(address, str) else address
-    known = KnownServers(known_servers)
-    dialled = await dial(place, known, timeout)
-    try:
-        entry = SignIn(dialled.connection, language, timeout)
-        welcome = await _enter(place, dialled, entry, name or place.name, password, register=register)
-    except BaseException:
-        dialled.connection.abort()
-        raise
+    settings = program_settings(name, known_servers, timeout, give_up, register=register)
+    entry = _Entry(address, settings, password, language)
+    dialled, welcome = await entry.enter()
     async with session_on(
-        place, known, dialled, welcome, timeout=timeout, give_up=give_up, language=language
+        entry.address, entry.known, dialled, welcome, timeout=timeout, give_up=give_up, language=language
     ) as session:
         yield session
 
@@ -102,55 +96,26 @@ async def session_on(
     await session.leave()
 
 
-async def _enter(
-    place: Address, dialled: Dialled, entry: SignIn, name: str | None, password: AskedFor | None, *, register: bool
-) -> Welcome:
-    if dialled.standing is Standing.UNKNOWN:
-        raise ServerKeyUnknown(host=place.host, fingerprint=dialled.fingerprint)
-    if dialled.hello.access == "authenticate":
-        return await _prove(dialled, entry, name, password, register=register)
-    return await _introduce(dialled, entry, place, name, password)
+class _Entry(WayIn[ClientConnection]):
+    def __init__(
+        self, place: str | Address | Code, settings: ClientSettings, password: AskedFor | None, language: str
+    ) -> None:
+        super().__init__(place, settings, password)
+        self._language = language
 
+    async def _dial(self) -> Dialled:
+        return await dial(self.address, self.known, self._settings.timeout)
 
-async def _prove(
-    dialled: Dialled, entry: SignIn, name: str | None, password: AskedFor | None, *, register: bool
-) -> Welcome:
-    if name is None:
-        raise InputMissing(what="The name", how="name= or name@host")
-    name = prepare(name).display
-    if password is None:
-        raise InputMissing(what="The password", how="password=")
-    new = False
-    if register:
-        if not dialled.hello.registration:
-            raise RegistrationClosed
-        new = bool((await entry.identify(name)).free)
-    secret = await _given(password)
-    if new:
-        check(secret.text, dialled.hello.password_minimum, name=name, common=common_passwords())
-        await entry.register(name, secret)
-    return await entry.authenticate(name, secret)
+    def _steps(self, reached: Dialled) -> Steps:
+        return SignIn(reached.connection, self._language, self._settings.timeout)
 
+    async def _part(self, connection: ClientConnection, *, in_session: bool) -> None:
+        await (connection.leave() if in_session else connection.hang_up())
 
-async def _introduce(
-    dialled: Dialled, entry: SignIn, address: Address, name: str | None, password: AskedFor | None
-) -> Welcome:
-    if password is not None and not callable(password):
-        raise PasswordNotAsked(address=address.host)
-    if dialled.hello.access == "anyone":
-        return await entry.introduce(None)
-    if name is None:
-        known = await entry.known()
-        if len(known) > 1:
-            raise NameAmbiguous(names=", ".join(known))
-        if not known:
-            raise InputMissing(what="The name", how="name= or name@host")
-        name = known[0]
-    return await entry.introduce(prepare(name).display)
+    def _abort(self, connection: ClientConnection) -> None:
+        connection.abort()
 
-
-async def _given(password: AskedFor) -> Password:
-    given = password() if callable(password) else password
-    if inspect.isawaitable(given):
-        given = await given
-    return given if isinstance(given, Password) else Password(given)
+    async def _ask(self, question: Callable[[], Any]) -> Secret:
+        said = question()
+        secret: Secret = await said if inspect.isawaitable(said) else said
+        return secret

@@ -1,62 +1,34 @@
 """How the link of a session comes back: dial, the same key, RESUME; again and again, with growing pauses."""
 
 import asyncio
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 
 from antiphon.address import Address
 from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled, dial_once
 from antiphon.client.signin import SignIn
 from antiphon.client.trust import KnownServers
-from antiphon.errors import AntiphonError, ConnectError, PeerSilent, TimedOut, TooManyRefusals, TryLater
+from antiphon.client.way_back import WayBack, lost_for_now
+from antiphon.errors import AntiphonError
 from antiphon.wire.bodies import Welcome
 
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 15.0
-"""Seconds between two tries, varied by half; the first comes at once."""
 
-
-def lost_for_now(reason: AntiphonError | None) -> bool:
-    """Return whether `reason` is one after which the session may be taken up again."""
-    return isinstance(reason, ConnectError | PeerSilent | TimedOut | TooManyRefusals | TryLater)
-
-
-class Link:
-    """What is needed to reach the server of a session again."""
+class Link(WayBack):
+    """The way back to the server of a session, in asyncio."""
 
     def __init__(
         self,
         address: Address,
         known: KnownServers,
-        dialled: Dialled,
+        reached: Dialled,
         *,
         give_up: float,
         language: str = "en",
         timeout: float = 10.0,
     ) -> None:
-        """Go to `address`, where `dialled` was; only the key that it had is taken.
-
-        A lost link is tried for `give_up` seconds, each step for `timeout`.
-        """
-        self._address = replace(address, fingerprint=dialled.fingerprint)
-        self._known = known
-        self._token = dialled.connection.token
-        self._observe = dialled.connection.observe
-        self._language = language
-        self._timeout = timeout
-        self._give_up = give_up
-        self._pauses = _pauses()
-        self.used = False
-        """Something of the session has come on the newest link; set from outside."""
-        self.shown = dialled.connection.address
-        """The server's address, for messages."""
-
-    @property
-    def patient(self) -> bool:
-        """Whether a lost link is tried again at all."""
-        return self._give_up > 0
+        """See `WayBack`; whoever watches the first connection watches the others too."""
+        super().__init__(address, known, reached, give_up=give_up, language=language, timeout=timeout)
+        self._observe = reached.connection.observe
 
     async def restore(
         self, reason: AntiphonError, received: Callable[[], int]
@@ -69,9 +41,7 @@ class Link:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._give_up
-        if self.used:  # a link that is lost before anything comes is no reason to hurry
-            self.used = False
-            self._pauses = _pauses()
+        self._lost()
         wait = 0.0
         while True:
             pause = max(next(self._pauses), wait)
@@ -98,11 +68,3 @@ class Link:
         except BaseException:
             connection.abort()
             raise
-
-
-def _pauses() -> Iterator[float]:
-    yield 0.0
-    pause = FIRST_PAUSE
-    while True:
-        yield pause * random.uniform(0.5, 1.5)  # noqa: S311 - spreads clients, guards nothing
-        pause = min(2 * pause, LONGEST_PAUSE)

@@ -32,8 +32,8 @@ def beat_seconds(limits: Limits) -> float:
     return max(limits.heartbeat / 2, LEAST_BEAT)
 
 
-def check_message(message: Payload, limits: Limits) -> None:
-    """Check that the server will take a message.
+def check_message(message: Payload, limits: Limits) -> int:
+    """Check that the server will take a message; return its size in bytes.
 
     Raises:
         MessageTooLarge: it would end the connection.
@@ -45,3 +45,4 @@ def check_message(message: Payload, limits: Limits) -> None:
         raise NotText from None
     if size > limits.message:
         raise MessageTooLarge(size=size, limit=limits.message)
+    return size

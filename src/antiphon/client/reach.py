@@ -5,10 +5,16 @@ No I/O here: `dial.py` does it in asyncio, `blocking_dial.py` without.
 
 import errno
 import os
+import random
 import socket
 import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from antiphon.address import Address
+from antiphon.client.trust import Standing
 from antiphon.errors import (
     AntiphonError,
     ConnectionLost,
@@ -22,6 +28,7 @@ from antiphon.errors import (
 )
 from antiphon.identity.certificates import binding_of, fingerprint_of
 from antiphon.language import N_
+from antiphon.wire.bodies import Hello
 
 _NOBODY = Problem(N_("nothing listens there"))
 _NO_WAY = Problem(N_("there is no way from here to there"))
@@ -31,6 +38,42 @@ PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds, each varied by half, before the next try after a server has dropped us without a word."""
 DROP_SECONDS = 2.0
 """A busy server drops at once; one that takes longer has waited for another protocol."""
+
+Line = TypeVar("Line")
+"""A connection of either client."""
+
+
+@dataclass(frozen=True)
+class Reached(Generic[Line]):
+    """A connection whose server has said HELLO, and what speaks for its key; nothing has been sent on it yet."""
+
+    connection: Line
+    hello: Hello
+    fingerprint: str | None
+    """The key's, None on plain TCP."""
+    standing: Standing
+
+
+async def persistently(
+    address: Address,
+    dial_once: Callable[[], Awaitable[Reached[Line]]],
+    sleep: Callable[[float], Awaitable[object]],
+) -> Reached[Line]:
+    """Reach `address`; a server that drops us without a word is tried again.
+
+    Raises:
+        NotAntiphon: it always does.
+        AntiphonError: as `dial_once`.
+    """
+    for pause in (*PAUSES, None):
+        began = time.monotonic()
+        try:
+            return await dial_once()
+        except ConnectionLost:
+            if pause is None or time.monotonic() - began > DROP_SECONDS:
+                break
+            await sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, guards nothing
+    raise NotAntiphon(address=bare(address))
 
 
 def unverified_context() -> ssl.SSLContext:

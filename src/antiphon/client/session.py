@@ -1,59 +1,66 @@
 """An open session, as a program uses it: ask, be answered, hear what the service says; links come and go below.
 
-Which messages are sent again after a lost link, and which are not, is `continuity.py`'s; how a link comes back is
-`link.py`'s.
+What a link brings and what is said on the next one is `exchange.py`'s; how a link comes back is `link.py`'s.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 
-from antiphon.client.answers import Answers, Inbox
+from antiphon.client.answers import Answers
 from antiphon.client.connection import ClientConnection
-from antiphon.client.continuity import Continuity, Sent
-from antiphon.client.info import SessionInfo
-from antiphon.client.link import Link, lost_for_now
+from antiphon.client.continuity import Sent
+from antiphon.client.exchange import Exchange, Window
+from antiphon.client.link import Link
 from antiphon.client.manners import check_message
-from antiphon.errors import AntiphonError, OutcomeUnknown, SessionEnded, TimedOut, TokenRefused
+from antiphon.client.way_back import lost_for_now
+from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
 from antiphon.wire.bodies import Welcome
-from antiphon.wire.frames import HEADER_SIZE, Payload, encode_message
+from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 
-WINDOW = 256
-"""Messages that may be on their way at once: enough to fill any path, few enough to hold."""
 INBOX_LIMIT = 256 * KIB
 """Bytes that may wait for the program to take them; then nothing more is read."""
-ACK_EVERY = 64 * KIB
-"""Bytes that may come before the server is told that they have (docs/protocol.md, "Continuity")."""
 FAREWELL_SECONDS = 1.0
 """How long a session that is left in haste waits for the server's goodbye."""
 
 
-class Session:
+class Room(Window):
+    """A window at which whoever has something to send waits, first come, first served."""
+
+    def __init__(self) -> None:
+        """Begin with nothing on its way."""
+        super().__init__()
+        self._turn = asyncio.Lock()
+        self._less = asyncio.Event()
+
+    async def enter(self, size: int) -> None:
+        """Note a message of `size` bytes as soon as it may be sent."""
+        async with self._turn:
+            while self.full:
+                self._less.clear()
+                await self._less.wait()
+            self.add(size)
+
+    def remove(self, size: int) -> None:
+        """Note that a message is on its way no longer."""
+        super().remove(size)
+        self._less.set()
+
+
+class Session(Exchange[ClientConnection, Answers]):
     """An open session. Made by `connect`; iterating over it gives what the service says by itself."""
 
     def __init__(self, connection: ClientConnection, welcome: Welcome, link: Link) -> None:
         """Speak on `connection`, which has got `welcome`, and on those that `link` brings about after it."""
-        self._continuity: Continuity[Answers] = Continuity()
-        self._room = asyncio.Semaphore(WINDOW)
+        self._room = Room()
+        super().__init__(connection, welcome, link, Answers, self._room)
+        self._way_back = link
         self._waiting = 0
         """Bytes that have come and nobody has taken."""
-        self._unacknowledged = 0
-        self._pushes = Inbox(self._taken)
-        self._leaving = False
-        self._error: AntiphonError | None = None
         self._ended = asyncio.Event()
         self._answered = asyncio.Event()
         self._answered.set()
-        self._link = link
-        self._connection = connection
-        self._limits = connection.limits
-        self.on_lost: Callable[[AntiphonError], object] = _ignore
-        """Called when the link is lost, with the reason; it is tried again."""
-        self.on_back: Callable[[float], object] = _ignore
-        """Called when the link is back, with the seconds that it was away."""
-        self.info = SessionInfo.of(welcome)
-        """What the server said at the door."""
         self._keeper = asyncio.create_task(self._keep())
 
     @property
@@ -121,18 +128,18 @@ class Session:
     ) -> AsyncIterator[Payload | None]:
         """Send messages one behind the other, without waiting for answers, and yield the answer to each in order.
 
-        At most 256 are on their way at once.
+        At most 256 are on their way at once, and no further one while those have 256 KiB.
 
         Raises:
             AntiphonError: as `ask`, for the first message that fails; those behind it are taken back.
         """
         begun: asyncio.Queue[Answers | None] = asyncio.Queue()
-        room = asyncio.Semaphore(WINDOW)
+        room = Room()
 
         async def send() -> None:
             try:
                 async for message in _each(messages):
-                    await room.acquire()
+                    await room.enter(check_message(message, self._limits))
                     begun.put_nowait(await self.begin(message))
             finally:
                 begun.put_nowait(None)
@@ -143,7 +150,7 @@ class Session:
             while (answers := await begun.get()) is not None:
                 yield await answers.next()
                 answers.close()
-                room.release()
+                room.remove(answers.size)
             await sender
         finally:
             sender.cancel()
@@ -162,7 +169,7 @@ class Session:
         (await self.begin(message)).ignore()
 
     async def begin(self, message: Payload, *, spoiled: bool = False) -> Answers:
-        """Send a message and return where its answers come; waits while 256 messages are on their way.
+        """Send a message and return where its answers come; waits while 256, or 256 KiB of them, are on their way.
 
         Call `close` on what is returned as soon as no more answers are wanted. One that is `spoiled` goes with a
         wrong token, to see it refused with `TokenRefused`; the third on a connection ends that connection.
@@ -171,22 +178,17 @@ class Session:
             MessageTooLarge: it was not sent.
             AntiphonError: why the session is over.
         """
-        check_message(message, self._limits)
-        await self._room.acquire()
+        size = check_message(message, self._limits)
+        await self._room.enter(size)
         try:
             if self._connection.open:
                 await self._connection.ready()
             self._check_open()
         except BaseException:
-            self._room.release()
+            self._room.remove(size)
             raise
-        answers = Answers(self._taken, self._take_back)
-        answers.sent = self._continuity.send(message, answers)
-        answers.sent.spoiled = spoiled
         self._answered.clear()
-        if self._connection.open:
-            self._write(answers.sent)
-        return answers
+        return self._say(message, size, spoiled=spoiled)
 
     def __aiter__(self) -> AsyncIterator[Payload]:
         """Iterate over what the service says by itself; ends with the session.
@@ -196,81 +198,25 @@ class Session:
         """
         return self._pushes
 
-    def _check_open(self) -> None:
-        if self.over or self._leaving:
-            raise self._error or SessionEnded()
+    # --- what comes -------------------------------------------------------------------------------------------
 
-    def _write(self, sent: Sent[Answers]) -> None:
-        sent.written = True
-        token = self._connection.conversation.token
-        if sent.spoiled:
-            token = token[:-1] + bytes([token[-1] ^ 1])
-        self._connection.send(encode_message(sent.id, sent.message, token=token))
+    def _kept(self, payload: Payload) -> None:
+        self._waiting += len(payload)
+        self._heed_waiting()
 
-    def _take_back(self, sent: Sent[Answers]) -> None:
-        """Have the service stop with a message; its END still comes."""
-        sent.taken_back = True
-        if self._connection.open and sent.written:
-            self._connection.send(self._connection.conversation.cancel(sent.id))
-
-    # --- what comes (Receiver) --------------------------------------------------------------------------------
-
-    def message(self, id: int, payload: Payload, *, last: bool) -> None:
-        """Take an answer, or what the service says by itself."""
-        sent = self._continuity.take(id, last=last)
-        self._came(len(payload))
-        if sent is None:
-            self._put(self._pushes, payload)
-        elif sent.gap and not last:
-            sent.asker.end(OutcomeUnknown())
-        else:
-            self._put(sent.asker, payload)
-            if last:
-                self._finish(sent, None)
-        self._tell_unknown()
-
-    def end(self, id: int, error: AntiphonError | None) -> None:
-        """Take note that nothing more comes for a message."""
-        sent = self._continuity.take(id, last=True)
-        self._came(0)
-        if sent is not None:
-            self._finish(sent, OutcomeUnknown() if sent.gap and error is None else error)
-        self._tell_unknown()
-
-    def acknowledgement(self) -> bytes:
-        """Return an ACK, if the server does not know yet how much has come."""
-        if not self._unacknowledged:
-            return b""
-        self._unacknowledged = 0
-        return self._connection.conversation.ack(self._continuity.received)
-
-    def _came(self, size: int) -> None:
-        self._link.used = True
-        self._unacknowledged += size + HEADER_SIZE
-        if self._unacknowledged >= ACK_EVERY and self._connection.open:
-            self._connection.send(self.acknowledgement())
-
-    def _put(self, inbox: Inbox, payload: Payload) -> None:
-        if not inbox.ended:
-            inbox.put(payload)
-            self._waiting += len(payload)
-            if self._waiting > INBOX_LIMIT and not self._leaving:
-                self._connection.read_on(wanted=False)
-
-    def _taken(self, size: int) -> None:
-        self._waiting -= size
+    def _taken(self, payload: Payload) -> None:
+        self._waiting -= len(payload)
         if self._waiting <= INBOX_LIMIT // 2:
             self._connection.read_on(wanted=True)
 
+    def _heed_waiting(self) -> None:
+        if self._waiting > INBOX_LIMIT and not self._leaving:
+            self._connection.read_on(wanted=False)
+
     def _finish(self, sent: Sent[Answers], error: AntiphonError | None) -> None:
-        sent.asker.end(error)
-        self._room.release()
+        super()._finish(sent, error)
         if not self._continuity.unanswered:
             self._answered.set()
-
-    def _tell_unknown(self) -> None:
-        for sent in self._continuity.unknown():
-            self._finish(sent, _unheard(sent))
 
     # --- links come and go ------------------------------------------------------------------------------------
 
@@ -286,7 +232,7 @@ class Session:
                 assert reason is not None
                 self.on_lost(reason)
                 lost_at = asyncio.get_running_loop().time()
-                connection, welcome = await self._link.restore(reason, lambda: self._continuity.received)
+                connection, welcome = await self._way_back.restore(reason, lambda: self._continuity.received)
                 self._go_on(connection, welcome)
                 self.on_back(asyncio.get_running_loop().time() - lost_at)
         except AntiphonError as error:
@@ -295,42 +241,13 @@ class Session:
         self._end(reason)
 
     def _go_on(self, connection: ClientConnection, welcome: Welcome) -> None:
-        """Say again what the server has not got, on a connection that has just resumed the session."""
-        self._connection = connection
-        again = self._continuity.resume(
-            welcome.received, missed=welcome.missed, sent=welcome.sent, at_work=welcome.open
-        )
-        self._unacknowledged = 0
-        if self._waiting > INBOX_LIMIT and not self._leaving:
-            connection.read_on(wanted=False)
-        self._tell_unknown()
-        connection.attach(self)
-        if connection.open:
-            for sent in again:
-                self._write(sent)
-            for sent in list(self._continuity.unanswered):
-                if sent.taken_back:
-                    self._take_back(sent)
+        super()._go_on(connection, welcome)
+        self._heed_waiting()
 
     def _end(self, reason: AntiphonError | None) -> None:
-        """End for good; `reason` is None where it was left."""
-        if self.over:
-            return
-        self._error = reason
-        for sent in list(self._continuity.unanswered):
-            error = reason or SessionEnded()
-            if sent.written:
-                error, error.__cause__ = _unheard(sent), error
-            sent.asker.end(error)
-            self._room.release()
-        self._pushes.end(reason)
+        super()._end(reason)
         self._answered.set()
         self._ended.set()
-
-    @property
-    def over(self) -> bool:
-        """Whether the session has ended, or has been given up."""
-        return self._ended.is_set()
 
     async def ended(self) -> AntiphonError | None:
         """Wait until the session is over; return why, None where it was left."""
@@ -365,11 +282,6 @@ class Session:
         self._end(None)
 
 
-def _unheard(sent: Sent[Answers]) -> AntiphonError:
-    """Return what is known of a message whose answer was lost: a wrong token is never let through."""
-    return TokenRefused() if sent.spoiled else OutcomeUnknown()
-
-
 async def _each(messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload]:
     if isinstance(messages, AsyncIterable):
         async for message in messages:
@@ -377,7 +289,3 @@ async def _each(messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIt
     else:
         for message in messages:
             yield message
-
-
-def _ignore(_: object) -> None:
-    """Do nothing about a link that comes or goes."""

@@ -15,8 +15,9 @@ from typing import TypeVar
 from antiphon.address import Address
 from antiphon.blocklist import common_passwords
 from antiphon.client.dial import Dialled, dial
-from antiphon.client.signin import SignIn, takes_old_forms
+from antiphon.client.signin import SignIn
 from antiphon.client.trust import KnownServers, Standing
+from antiphon.client.way_in import check_name, in_any_form
 from antiphon.errors import (
     HostUnknown,
     InputMissing,
@@ -24,7 +25,6 @@ from antiphon.errors import (
     KnownServersUnusable,
     NameTaken,
     NameUnknown,
-    PasswordInvalid,
     PasswordNotAsked,
     PortInvalid,
     Problem,
@@ -43,7 +43,7 @@ from antiphon.language import N_
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.explain import Explainer
-from antiphon.terminal.invited import check_name, lets_in, tell_closed
+from antiphon.terminal.invited import lets_in, tell_closed
 from antiphon.terminal.naming import Naming, ask_name
 from antiphon.terminal.newpassword import new_password
 from antiphon.wire.bodies import Hello, Welcome
@@ -283,17 +283,11 @@ class Entry:
     async def _sign_in_somehow(self, password: Password) -> Entered:
         """Sign in; a password that is refused may be an old system's: then its other forms are tried too."""
         forms = [password] if self._new else self._forms.setdefault(password, [password, *old_forms(password)])
-        while True:
-            takes_old = takes_old_forms(await self._reach())
-            if forms[0] != password and not takes_old:
-                raise SignInRefused
-            try:
-                return await self._patiently(partial(self._sign_in, forms[0]))
-            except (SignInRefused, PasswordInvalid):  # what SCRAM cannot use as a password may have a digest
-                if not takes_old or len(forms) == 1:
-                    raise
-                del forms[0]
-                await self._hang_up()
+
+        async def prove(form: Password) -> Entered:
+            return await self._patiently(partial(self._sign_in, form))
+
+        return await in_any_form(password, forms, self._reach, self._hang_up, prove)
 
     async def _patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Do a step; where the server asks for a short pause, say so, wait and try again."""

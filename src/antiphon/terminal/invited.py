@@ -1,25 +1,9 @@
 """The way in with an invitation: what it changes for the person, and what is said to whoever has none."""
 
 from antiphon.client.signin import SignIn
-from antiphon.errors import InvitationUsed, NameTaken, Problem, UsageError
-from antiphon.identity.invitations import Code, Secret
-from antiphon.identity.names import prepare
-from antiphon.language import N_
+from antiphon.errors import InvitationUsed, NameTaken
+from antiphon.identity.invitations import Secret
 from antiphon.terminal.console import Console
-
-_ANOTHER_NAME = Problem(N_("The invitation is for “{invited}”, and not for “{name}”."))
-
-
-def check_name(code: Code, name: str | None) -> None:
-    """Refuse an invitation that is for somebody else than the `name` that was given, if one was.
-
-    Raises:
-        UsageError: the names differ.
-        NameInvalid: one of them is none.
-    """
-    invited = prepare(code.address.name or "")
-    if name is not None and prepare(name).key != invited.key:
-        raise UsageError(problem=_ANOTHER_NAME, invited=invited.display, name=name)
 
 
 async def lets_in(console: Console, sign_in: SignIn, name: str, invitation: Secret) -> bool:

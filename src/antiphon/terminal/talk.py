@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from antiphon.client.answers import Answers
-from antiphon.client.session import WINDOW, Session
+from antiphon.client.exchange import WINDOW
+from antiphon.client.session import Session
 from antiphon.errors import AntiphonError, MessageTooLarge, OutcomeUnknown, SessionClosed, TooManyRefusals
 from antiphon.language import N_
 from antiphon.printable import printable

@@ -16,9 +16,10 @@ from typing import Any, Self, cast
 
 from antiphon import __version__
 from antiphon.address import Address
-from antiphon.client.connection import ClientConnection, Receiver
+from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled
 from antiphon.client.entry import session_on
+from antiphon.client.exchange import Receiver
 from antiphon.client.session import Session
 from antiphon.client.signin import SignIn
 from antiphon.client.trust import KnownServers, Standing
