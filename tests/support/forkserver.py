@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import signal
 import socket
 import struct
@@ -95,6 +96,9 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
 if __name__ == "__main__":
     preload(sys.argv[2])
     serve(socket.socket(fileno=int(sys.argv[1])))
+    if sys.argv[0].endswith(".py"):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        sys.exit()
     from antiphon.cli.main import run
 
     run()

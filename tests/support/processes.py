@@ -55,7 +55,7 @@ def _forkserver() -> socket.socket:
 
 
 class Process:
-    """A command as a process of its own, with what `subprocess.Popen` has of it; Antiphon's is a fork."""
+    """A command as a process of its own, with what `subprocess.Popen` has of it; Antiphon's and .py are forks."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Process:
             "environment": environment,
             "folder": str(Path.cwd()),
             "terminal": terminal,
-            "cold": cold or at_start or command[0] != ANTIPHON,
+            "cold": cold or at_start or not (command[0] == ANTIPHON or self.args[0].endswith(".py")),
         }
         self._status, theirs = os.pipe()
         socket.send_fds(_forkserver(), [json.dumps(request).encode()], [theirs, *streams])

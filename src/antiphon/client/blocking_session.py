@@ -120,7 +120,6 @@ class Session(Exchange[BlockingConnection, Inbox]):
         try:
             for message in messages:
                 try:
-                    self._connection.look()
                     waiting.append(self._begin(message, self._deadline(timeout)))
                 except AntiphonError as error:  # those before it have their answers first
                     failure = error
@@ -223,6 +222,7 @@ class Session(Exchange[BlockingConnection, Inbox]):
         """Send a message as soon as there is a link, and room for it on the way."""
         size = check_message(message, self._limits)
         self._check_open()
+        self._connection.look()  # a link that is known to be lost is given nothing
         self._wait(lambda: self._over or not (self._window.full or self._connection.closed), deadline)
         self._check_open()
         return self._say(message, size)
