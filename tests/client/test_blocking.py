@@ -19,7 +19,7 @@ from antiphon.client import blocking_session
 from antiphon.client.blocking_connection import BlockingConnection
 from antiphon.client.blocking_dial import dial
 from antiphon.client.blocking_link import BlockingLink
-from antiphon.client.exchange import WINDOW
+from antiphon.client.exchange import WINDOW, WINDOW_BYTES
 from antiphon.client.trust import KnownServers
 from antiphon.errors import (
     AntiphonError,
@@ -130,6 +130,21 @@ def test_many_messages_are_answered_in_order(ann: Session) -> None:
 def test_many_large_messages_do_not_wait_for_each_other(ann: Session) -> None:
     messages = [bytes([number % 256]) * 128 * KIB for number in range(WINDOW)]
     assert list(ann.ask_many(messages)) == messages
+
+
+def test_many_large_messages_are_not_all_on_their_way_at_once(ann: Session) -> None:
+    size, ahead = 96 * KIB, 0
+
+    def messages() -> Iterator[bytes]:
+        nonlocal ahead
+        for number in range(40):
+            ahead += 1
+            assert (ahead - 1) * size <= WINDOW_BYTES + size
+            yield bytes([number]) * size
+
+    for _ in ann.ask_many(messages()):
+        ahead -= 1
+    assert ahead == 0
 
 
 def test_many_that_are_left_early_disturb_nobody(ann: Session) -> None:

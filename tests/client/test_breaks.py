@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -233,7 +234,7 @@ async def test_a_session_is_taken_up_only_where_the_key_is_the_one_of_the_sign_i
         server_here(data, Counting(), plain=False) as server,
         server_here(tmp_path / "other", Counting(), plain=False) as impostor,
         FaultProxy(server.addresses[0]) as proxy,
-        session_of(proxy.address, tokens[0]) as session,
+        session_of(replace(proxy.address, fingerprint=None), tokens[0]) as session,
     ):
         proxy.target = impostor.addresses[0]
         await proxy.cut()
@@ -380,3 +381,60 @@ async def test_a_spoiled_message_is_not_handled_whatever_becomes_of_the_server(
         await spoiled(session, "never arrives")
         assert proxy.connections == 3
         assert await session.ask("hello") == "got hello"
+
+
+async def test_a_message_that_is_given_up_while_the_link_is_lost_is_taken_back_on_the_next(
+    data: Path, tokens: list[bytes]
+) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def wait(message: str) -> str:
+        if message == "next":
+            return message
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return "never"
+
+    async with (
+        server_here(data, wait) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        lost = asyncio.Event()
+        session.on_lost = lambda _: lost.set()
+        answers = await session.begin("wait")
+        await begun.wait()
+        proxy.faults = lambda _: LinkFault("down", cut_at=1)
+        await proxy.cut()
+        await lost.wait()
+        answers.close()
+        proxy.faults = lambda _: None
+        await cancelled.wait()
+        assert await session.ask("next") == "next"
+
+
+async def test_with_retry_what_is_unknown_is_asked_again(data: Path, tokens: list[bytes]) -> None:
+    asked: list[str] = []
+    begun = asyncio.Event()
+
+    async def answer(message: str) -> str:
+        asked.append(message)
+        if len(asked) == 1:
+            begun.set()
+            await asyncio.Event().wait()
+        return f"got {message}"
+
+    async with (
+        server_here(data, answer, drain_seconds=0.5) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        asking = asyncio.create_task(session.ask("again", retry=True))
+        await begun.wait()
+        server._context.dialogues._dialogues.clear()  # as a new process has none
+        await proxy.cut()
+        assert await asking == "got again"
+        assert asked == ["again", "again"]

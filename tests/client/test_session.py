@@ -1,13 +1,13 @@
 """The face of the client library, against servers in this event loop: every way to ask, and to leave."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antiphon.client.exchange import WINDOW
+from antiphon.client.exchange import WINDOW, WINDOW_BYTES
 from antiphon.client.session import INBOX_LIMIT, Session
 from antiphon.errors import (
     MessageTooLarge,
@@ -144,6 +144,28 @@ async def test_many_messages_are_answered_in_order(session: Session, desk: Desk)
     messages = [str(number) for number in range(1000)]
     assert [answer async for answer in session.ask_many(messages)] == messages
     assert desk.seen == messages
+
+
+async def test_many_large_messages_are_not_all_on_their_way_at_once(session: Session) -> None:
+    size, ahead = 96 * KIB, 0
+
+    def messages() -> Iterator[bytes]:
+        nonlocal ahead
+        for number in range(40):
+            ahead += 1
+            assert ahead * size <= 2 * WINDOW_BYTES, "one more is made than is sent"
+            yield bytes([number]) * size
+
+    async for answer in session.ask_many(messages()):
+        assert isinstance(answer, bytes)
+        ahead -= 1
+    assert ahead == 0
+
+
+async def test_many_that_send_more_than_may_be_on_its_way_wait_their_turn(session: Session) -> None:
+    sizes = [1, 300 * KIB, 2, 200 * KIB, 100 * KIB, 3]
+    answers = await asyncio.gather(*(session.ask(bytes(size)) for size in sizes))
+    assert [len(answer or b"") for answer in answers] == sizes
 
 
 async def test_many_messages_may_come_from_an_iterator_that_waits(session: Session) -> None:

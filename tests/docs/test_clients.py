@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from antiphon.blocking import Session
+from antiphon.client.session import Session as AsyncSession
 from support.documents import blocks, read, table
+from support.inviting import invite
 from support.processes import PASSWORD, clean_environment
 from support.serving import seed, serving
 
@@ -24,14 +26,18 @@ def test_the_programs_do_what_they_say(tmp_path: Path) -> None:
         greeting,
         "".join(f"{number * number}\n" for number in range(1000)),
         again,
+        "a message with many answers\nmay be done twice\n",
+        "I am vera\nI am vera\n",
         "ПРИВЕТ\n",
     ]
     seed(tmp_path / "data")
     with serving(tmp_path / "data") as server:
         address = str(replace(server.address, name="ann"))
+        (code,) = invite(tmp_path / "data", "vera", address=server.address)
         programs = [program.replace("tls://ann@localhost:1", address) for program in PROGRAMS]
         assert programs[1] != PROGRAMS[1]
         environment = clean_environment(tmp_path, ANTIPHON_ADDRESS=address, ANTIPHON_PASSWORD=PASSWORD)
+        environment["ANTIPHON_INVITATION"] = code.written()
         stand_in = f"import getpass; getpass.getpass = lambda: {PASSWORD!r}\n"  # nobody is there to type
         for program, expected in zip(programs, shown, strict=True):
             done = subprocess.run(
@@ -55,3 +61,8 @@ def test_the_table_names_every_call_of_a_session() -> None:
     shown = " ".join(call for call, _ in table(TEXT, "call", "what it does"))
     public = {name for name in vars(Session) if not name.startswith("_")} - {"address"}
     assert set(re.findall(r"([a-z_]+)\(", shown)) == public
+
+
+def test_the_session_in_asyncio_has_the_calls_that_are_told_of() -> None:
+    own = {name for name in vars(AsyncSession) if not name.startswith("_")}
+    assert own == {"ask", "ask_stream", "ask_many", "send", "begin", "ended", "leave", "hang_up", "connection"}

@@ -96,6 +96,22 @@ def test_a_server_that_is_killed_is_told_of_at_once(tmp_path: Path) -> None:
         assert terminal.ends() == 3
 
 
+def test_a_lost_link_is_told_and_comes_back_without_a_word_lost(tmp_path: Path) -> None:
+    seed(tmp_path / "data")
+    with ServerProcess(tmp_path / "data") as server:
+        address = server.address
+        with Terminal("connect", str(address), home=tmp_path, **ANN) as terminal:
+            terminal.says("ann>", "hello")
+            terminal.asks("ann>")
+            assert server.stop() == 0
+            terminal.shows("The connection is lost; trying again.")
+            with ServerProcess(tmp_path / "data", port=str(address.port)):
+                terminal.shows("Back after ")
+                terminal.says("ann>", "again")
+                terminal.answer("ann>", "exit")
+                assert terminal.ends() == 0
+
+
 def test_arrow_up_brings_back_the_last_line(ann: Terminal) -> None:
     with ann:
         ann.says("ann>", "first")
