@@ -36,10 +36,13 @@ class Room(Window):
 
     async def enter(self, size: int) -> None:
         """Note a message of `size` bytes as soon as it may be sent."""
-        async with self._turn:
-            while self.full:
-                self._less.clear()
-                await self._less.wait()
+        if self.full or self._turn.locked():
+            async with self._turn:
+                while self.full:
+                    self._less.clear()
+                    await self._less.wait()
+                self.add(size)
+        else:
             self.add(size)
 
     def remove(self, size: int) -> None:
