@@ -12,14 +12,18 @@ from antiphon.wire.frames import Payload
 class Answers(Inbox):
     """An inbox to be awaited: any number of payloads, as they come."""
 
-    __slots__ = ("_wake",)
+    __slots__ = ("_wake", "on_news")
 
     def __init__(self, taken: Callable[[Payload], None], take_back: Callable[[Sent[Inbox]], None]) -> None:
         """Begin empty."""
         super().__init__(taken, take_back)
         self._wake: asyncio.Future[None] | None = None
+        self.on_news: Callable[[], object] | None = None
+        """Called at once when something has come, and at the end; for whoever cannot wait for `next`."""
 
     def _stir(self) -> None:
+        if self.on_news is not None:
+            self.on_news()
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 

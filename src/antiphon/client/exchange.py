@@ -74,6 +74,11 @@ class Inbox:
         return self._ended
 
     @property
+    def error(self) -> AntiphonError | None:
+        """Why it has ended, if not in order."""
+        return self._error
+
+    @property
     def ready(self) -> bool:
         """Whether `take` has something to say."""
         return bool(self._items) or self._ended
@@ -104,10 +109,17 @@ class Inbox:
             raise self._error
         return None
 
+    def take_all(self) -> list[Payload]:
+        """Return all that has come and was not taken yet."""
+        payloads = list(self._items)
+        self._items.clear()
+        for payload in payloads:
+            self._taken(payload)
+        return payloads
+
     def ignore(self) -> None:
         """Drop what comes; the service does not stop."""
-        while self._items:
-            self._taken(self._items.popleft())
+        self.take_all()
         self.end()
 
     def close(self) -> None:
