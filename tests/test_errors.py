@@ -39,6 +39,7 @@ BRANCHES = {
     errors.TimedOut: 6,
     errors.ServerError: 1,
     errors.Fault: 1,
+    errors.OverThreshold: 7,
 }
 """The exit codes that the README promises."""
 

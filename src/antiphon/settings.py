@@ -21,6 +21,13 @@ PASSWORD_MINIMUM_LEAST = 8
 SECONDS_MOST = 10**9
 """The longest duration, 31 years; a WELCOME cannot carry more, and no clock can wait for infinity."""
 
+PING_SIZE_LEAST = 16
+"""Bytes of a message that holds its number."""
+PING_CONNECTIONS_MOST = 1000
+"""Sessions that one source may have where nobody proves a name."""
+PING_DEPTH_MOST = 256
+"""Messages that a session lets be on their way at once."""
+
 SQLITE = "sqlite"
 """The store that stands in the data folder."""
 DRAIN_MOST = 15
@@ -146,6 +153,47 @@ class ClientSettings:
         """Check ranges; `SettingInvalid` names the option."""
         _check_positive("--timeout", self.timeout)
         _check_range("give-up", self.give_up, 0, SECONDS_MOST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PingSettings:
+    """What `antiphon ping` can be told of what it sends and tells."""
+
+    count: int | None = _option(None, "Messages in all [default: until Ctrl-C, or for --duration].")
+    interval: float | None = _option(
+        None,
+        "Seconds from one message to the next in its place; 0: as fast as answers come "
+        "[default: 1; with --connections, --depth or --duration 0].",
+    )
+    duration: float | None = _option(None, "Seconds in which messages are sent [default: no end].")
+    size: int = _option(64, f"Bytes of a message; at least {PING_SIZE_LEAST}.")
+    connections: int = _option(1, f"Connections, each with a session of its own; at most {PING_CONNECTIONS_MOST}.")
+    depth: int | None = _option(
+        None,
+        f"Messages on their way at once on each connection; at most {PING_DEPTH_MOST} "
+        f"[default: 1; with --rate {PING_DEPTH_MOST}].",
+    )
+    rate: float | None = _option(
+        None, "Messages a second in all, whatever the answers take; times count from when each was due."
+    )
+    percentiles: str = _option("50,90,99,99.9", "Percentiles to tell, with commas between them.")
+    fail_over: tuple[str, ...] = _option(
+        (), "Exit code 7 over this limit: p99=5ms, mean=2ms, max=1s, lost=0.1%, wrong=0%; may be given again."
+    )
+    json: str | None = _option(None, "Write the figures to this file as JSON; - for standard output.")
+    plot: Path | None = _option(None, "Draw the histogram into this file, .svg or (with antiphon[plot]) .png.")
+    quiet: bool = _option(False, "No line for each answer and no live line; only the summary.")
+
+    def __post_init__(self) -> None:
+        """Check ranges; `SettingInvalid` names the option."""
+        _check_range("count", self.count, 1, 10**12)
+        _check_range("interval", self.interval, 0, SECONDS_MOST)
+        _check_range("size", self.size, PING_SIZE_LEAST, MESSAGE_LIMIT_MOST)
+        _check_range("connections", self.connections, 1, PING_CONNECTIONS_MOST)
+        _check_range("depth", self.depth, 1, PING_DEPTH_MOST)
+        _check_range("rate", self.rate, 0.001, 10**7)
+        if self.duration is not None:
+            _check_positive("--duration", self.duration)
 
 
 def files_folder(store: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""What a session says in one step of the event loop goes out in one write, in order; and answers may be heard at once."""
+"""What a session says in one step of the event loop goes out in one write; and answers may be heard at once."""
 
 import asyncio
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def heard(action: Callable[[Answers], object]) -> tuple[list[tuple[list[bytes | 
     sizes: list[int] = []
     answers = Answers(sizes.append, lambda _: None)
     news: list[tuple[list[bytes | str], bool]] = []
-    answers.on_news = lambda: news.append((answers.take(), answers.ended))
+    answers.on_news = lambda: news.append((answers.take_all(), answers.ended))
     action(answers)
     return news, sum(sizes)
 

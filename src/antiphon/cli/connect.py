@@ -60,13 +60,22 @@ def connect(
         antiphon connect antiphon1://ann@localhost:7862/...
         seq 1 1000 | antiphon connect ann@localhost --password-file secret.txt
     """
-    invitation = invitation_from(settings.invitation_file)
-    if address and invitation:
-        raise UsageError(problem=_ONE_WAY)
-    place = invitation or (read_place(address) if address else None)
+    place = place_from(address, settings.invitation_file)
     password = password_from(settings.password_file)
     new = password_from(settings.new_password_file, "new-password")
     return run_loop(converse(common.console(), settings, place, password, new))
+
+
+def place_from(address: str | None, invitation_file: str | None) -> Address | Code | None:
+    """Return where to go, by the argument or by an invitation; None where a person is to be asked.
+
+    Raises:
+        UsageError: both are given, or what is given cannot be read.
+    """
+    invitation = invitation_from(invitation_file)
+    if address and invitation:
+        raise UsageError(problem=_ONE_WAY)
+    return invitation or (read_place(address) if address else None)
 
 
 def password_from(path: str | None, which: str = "password") -> Password | None:

@@ -24,6 +24,7 @@ app = App(
     help="Sign-in and sessions in front of any conversation over TCP: one command to serve, one to connect.\n\n"
     "serve      a server, until it is told to stop\n"
     "connect    sign in to a server and talk\n"
+    "ping       round trips over a signed-in connection: is the path right, and how fast\n"
     "demo       a server and a client on it, as one command\n"
     "accounts   who may sign in: add, list, show, disable, enable, remove,\n"
     "           password, rename, import, export, rekey\n"
@@ -35,6 +36,7 @@ app = App(
 )
 app.command("antiphon.cli.serve:serve")
 app.command("antiphon.cli.connect:connect")
+app.command("antiphon.cli.ping:ping")
 app.command("antiphon.cli.demo:demo")
 app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")

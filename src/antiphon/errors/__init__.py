@@ -32,8 +32,9 @@
     │       └── ServerKeyUnknown, ServerKeyChanged, ServerUnproven, PasswordNotAsked, TlsFailed
     ├── Fault                     this program's own                                   exit 1
     ├── TimedOut                  nothing came within the time allowed                 exit 6
+    ├── OverThreshold             slower than --fail-over allows                       exit 7
     └── ServerError               the server's own fault, or its store's               exit 1
-        └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown
+        └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown, AnswersFaulty
 
 The same classes stand on both sides: the server sends `code`, and the client raises the class that has it.
 """
@@ -48,6 +49,7 @@ from antiphon.errors.connection import (
     ServerStopping,
     TimedOut,
 )
+from antiphon.errors.ping import AnswersFaulty, OverThreshold
 from antiphon.errors.protocol import (
     AccessUnsupported,
     BodyInvalid,
@@ -133,6 +135,7 @@ __all__ = [
     "AccountUnknown",
     "AddressInvalid",
     "AddressUnavailable",
+    "AnswersFaulty",
     "AntiphonError",
     "AnyoneRefused",
     "BodyInvalid",
@@ -172,6 +175,7 @@ __all__ = [
     "NotAntiphon",
     "NotText",
     "OutcomeUnknown",
+    "OverThreshold",
     "PasswordDue",
     "PasswordInvalid",
     "PasswordNotAsked",

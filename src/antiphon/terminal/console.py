@@ -6,6 +6,7 @@ Questions are asked on a terminal only, by prompt-toolkit, which is imported at 
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,6 +34,8 @@ class Console:
         self.translations = catalogue(language)
         self.can_ask = may_ask and _at_terminal()
         self.answers_to_terminal = sys.stdout.isatty()
+        self.thought = 0.0
+        """Seconds that the person has taken for answers, in all."""
 
     def _(self, message: str) -> str:
         return self.translations.gettext(message)
@@ -99,12 +102,15 @@ class Console:
     async def _read(self, shown: str, *, hidden: bool, hint: Callable[[str], str] | None = None) -> str:
         session = _question_session()
         below = None if hint is None else lambda: hint(session.default_buffer.text)
+        asked_at = time.perf_counter()
         try:
             return await session.prompt_async(
                 shown, is_password=hidden, bottom_toolbar=below, set_exception_handler=False
             )
         except EOFError:
             raise UsageError(problem=_UNANSWERED) from None
+        finally:
+            self.thought += time.perf_counter() - asked_at
 
 
 def _question_session() -> "PromptSession[str]":

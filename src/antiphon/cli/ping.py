@@ -1,0 +1,294 @@
+"""`antiphon ping`: round trips over a signed-in connection, each answer compared with what was sent."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from antiphon.address import Address
+from antiphon.cli.common import Common, run_loop
+from antiphon.cli.connect import password_from, place_from
+from antiphon.client.reach import bare
+from antiphon.client.session import Session
+from antiphon.errors import AnswersFaulty, AntiphonError, FileUnusable, PasswordDue, Problem
+from antiphon.files import write_atomically
+from antiphon.identity.invitations import Code
+from antiphon.identity.passwords import Password
+from antiphon.language import N_
+from antiphon.ping.crowd import Door, sign_in
+from antiphon.ping.live import PAUSE, LiveLine
+from antiphon.ping.load import Load, Plan
+from antiphon.ping.plot import check_drawable, draw
+from antiphon.ping.report import comparison, drawing, live, summary
+from antiphon.ping.result import Result, Target, read, result_of, written
+from antiphon.ping.tally import Outage, Trip
+from antiphon.ping.threshold import Threshold, check, read_percentiles
+from antiphon.ping.units import shown_time
+from antiphon.printable import printable
+from antiphon.settings import PING_DEPTH_MOST, ClientSettings, PingSettings
+from antiphon.terminal.change import Change
+from antiphon.terminal.console import Console
+from antiphon.terminal.entry import Entry
+
+_NO_FOLDER = Problem(N_("it cannot be written there"))
+
+
+def ping(
+    address: Annotated[
+        str | None,
+        Parameter(help="Such as tls://ann@host:7862, host:7862 or host, or an invitation [default: asked]."),
+    ] = None,
+    *,
+    wanted: Annotated[PingSettings, Parameter(name="*", allow_leading_hyphen=True)] = PingSettings(),
+    settings: Annotated[ClientSettings, Parameter(name="*", allow_leading_hyphen=True)] = ClientSettings(),
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        Parameter(help="Lay the figures of two runs, as --json wrote them, side by side, and do nothing else."),
+    ] = None,
+    common: Common = Common(),
+) -> int:
+    """Measure round trips over a signed-in connection, and compare each answer with what was sent.
+
+    As it stands, a message a second and a line for each answer, until Ctrl-C. With
+    --connections, --depth or --duration as fast as answers come (closed loop); with
+    --rate so many a second whatever the answers take (open loop), and times count from
+    the moment when a message was due. Figures stand on standard output, what happens
+    meanwhile on standard error. The service must give back what it is sent, as echo does.
+
+    Exit codes: 0 every message came back, also after Ctrl-C; 1 not every one did, or
+    another failure; 2 usage, 3 cannot connect, 4 sign-in refused, 5 protocol or TLS,
+    6 timed out, 7 over a limit of --fail-over, 130 Ctrl-C before the first message.
+
+    For example:
+        antiphon ping ann@localhost --count 5
+        antiphon ping ann@localhost --duration 10 --connections 4 --depth 16
+        antiphon ping ann@localhost --rate 1000 --duration 60 --json today.json
+        antiphon ping ann@localhost --count 20 --interval 0.1 --fail-over p99=5ms
+        antiphon ping --compare yesterday.json today.json
+    """
+    console = common.console()
+    if compare is not None:
+        first, second = map(read, compare)
+        print("\n".join(comparison(first, second, console.translations.gettext)))
+        return 0
+    run = _Run(console, wanted)
+    place = place_from(address, settings.invitation_file)
+    password = password_from(settings.password_file)
+    new = password_from(settings.new_password_file, "new-password")
+    return run_loop(run.through(settings, place, password, new), fast=True)
+
+
+def plan_of(wanted: PingSettings, patience: float) -> Plan:
+    """Return what is sent, with the defaults that depend on other options."""
+    at_leisure = wanted.connections == 1 and wanted.depth is wanted.rate is wanted.duration is None
+    interval = wanted.interval if wanted.interval is not None else 1.0 if at_leisure else 0.0
+    return Plan(
+        size=wanted.size,
+        depth=wanted.depth or (1 if wanted.rate is None else PING_DEPTH_MOST),
+        interval=interval,
+        rate=wanted.rate,
+        count=wanted.count,
+        duration=wanted.duration,
+        patience=patience,
+        seed=time.time_ns(),
+    )
+
+
+class _Run:
+    """One run for the person at `console`."""
+
+    def __init__(self, console: Console, wanted: PingSettings) -> None:
+        """Read what can be read before anybody is asked for anything.
+
+        Raises:
+            UsageError: it cannot be done as it is wanted.
+        """
+        self._console = console
+        self._wanted = wanted
+        self._percentiles = read_percentiles(wanted.percentiles)
+        self._thresholds = [Threshold.read(text) for text in wanted.fail_over]
+        for path in (wanted.plot, Path(wanted.json) if wanted.json not in (None, "-") else None):
+            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+                raise FileUnusable(path=str(path), problem=_NO_FOLDER)
+        if wanted.plot is not None:
+            check_drawable(wanted.plot)
+        self._out = sys.stderr if wanted.json == "-" else sys.stdout
+        self._line = LiveLine(sys.stderr, wanted=not wanted.quiet)
+
+    async def through(
+        self,
+        settings: ClientSettings,
+        place: Address | Code | None,
+        password: Password | None,
+        new: Password | None,
+    ) -> int:
+        """Sign in, measure, tell; return the exit code.
+
+        Raises:
+            AntiphonError: why nothing could be measured, why it ended early, or what is wrong with the figures.
+        """
+        async with AsyncExitStack() as stack:
+            sessions, target = await self._enter(stack, settings, place, password, new)
+            self._say(*self._told_of(target))
+            load = Load(plan_of(self._wanted, settings.timeout), sessions)
+            began_at = datetime.now(UTC)
+            try:
+                failure = await self._measure(load, target)
+            finally:
+                if load.tally.lost:  # nobody waits any more for what has not come
+                    await asyncio.gather(*(session.hang_up() for session in sessions))
+        ended_by = None if failure is None else failure.code
+        result = result_of(load, target, self._percentiles, began_at=began_at, ended_by=ended_by)
+        self._tell(result, load)
+        if failure is not None:
+            raise failure
+        self._judge(load)
+        return 0
+
+    # --- in -------------------------------------------------------------------------------------------------
+
+    async def _enter(
+        self,
+        stack: AsyncExitStack,
+        settings: ClientSettings,
+        place: Address | Code | None,
+        password: Password | None,
+        new: Password | None,
+    ) -> tuple[list[Session], Target]:
+        """Let the first connection find out how one gets in, and the others do the same side by side."""
+        console, more = self._console, self._wanted.connections - 1
+        began = time.perf_counter() - console.thought
+        entered = await Entry(console, settings, place, password).enter()
+        seconds = time.perf_counter() - console.thought - began
+        dialled, welcome = entered.dialled, entered.welcome
+        if welcome.must_change and more and new is None:
+            dialled.connection.abort()
+            raise PasswordDue
+        door = Door(
+            address=replace(entered.address, fingerprint=dialled.fingerprint),
+            known=entered.known,
+            name=welcome.name,
+            password=(welcome.must_change and new) or entered.password,
+            access=dialled.hello.access,
+            timeout=settings.timeout,
+            give_up=settings.give_up,
+            language=console.language,
+        )
+        first = await stack.enter_async_context(door.session(dialled, welcome))
+        door.check(more + 1)
+        if welcome.must_change and entered.password is not None:
+            await Change(console, first, settings.timeout, old=entered.password, new=new).due()
+        others, times = await sign_in(door, more, stack)
+        target = Target(
+            address=bare(entered.address),
+            name=welcome.name,
+            key=dialled.fingerprint,
+            sign_ins_s=[round(each, 6) for each in (seconds, *times)],
+        )
+        return [first, *others], target
+
+    def _told_of(self, target: Target) -> list[str]:
+        _ = self._console.translations.gettext
+        key = target.key or _("none, plain TCP")
+        lines = [_("{address}, key {key}").format(address=target.address, key=key)]
+        times = sorted(target.sign_ins_s)
+        if len(times) == 1:
+            told = _("Signed in as {name} in {seconds} s.") if target.name else _("Let in in {seconds} s.")
+            return [*lines, told.format(name=target.name, seconds=f"{times[0]:.2f}")]
+        told = _("Connections signed in: {count}, each in {least} to {most} s.")
+        return [*lines, told.format(count=len(times), least=f"{times[0]:.2f}", most=f"{times[-1]:.2f}")]
+
+    # --- meanwhile ------------------------------------------------------------------------------------------
+
+    async def _measure(self, load: Load, target: Target) -> AntiphonError | None:
+        """Run the load, show what comes, and return why it could not go on, if that was so."""
+        at_leisure = load.plan.interval > 0 and load.width == load.plan.depth == 1 and not self._wanted.quiet
+        if at_leisure:
+            load.on_settled = lambda trip: self._say(self._told_of_trip(trip, target))
+        load.on_link = self._tell_link
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # not on Windows, where Ctrl-C ends without a summary
+            loop.add_signal_handler(signal.SIGINT, load.stop)
+        ticking = None if at_leisure or not self._line.works else asyncio.create_task(self._tick(load))
+        try:
+            await load.run()
+        except AntiphonError as error:
+            return error
+        finally:
+            if ticking is not None:
+                ticking.cancel()
+            self._line.clear()
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(signal.SIGINT)
+        return None
+
+    async def _tick(self, load: Load) -> None:
+        while True:
+            self._line.show(live(load.tally, load.seconds, self._console.translations.gettext))
+            await asyncio.sleep(PAUSE)
+
+    def _told_of_trip(self, trip: Trip, target: Target) -> str:
+        _ = self._console.translations.gettext
+        time = shown_time(trip.heard_at - trip.sent_at)
+        if trip.right:
+            told = _("{size} bytes from {address}: number {number}, {time}")
+            return told.format(size=len(trip.message), address=target.address, number=trip.number, time=time)
+        if trip.lost:
+            return _("Number {number} is lost.").format(number=trip.number)
+        told = _("Number {number} was answered wrongly, {time}")
+        why = "" if trip.answers.error is None else f": {trip.answers.error.text(_)}"
+        return told.format(number=trip.number, time=time) + why
+
+    def _tell_link(self, outage: Outage) -> None:
+        """Say that a link is lost, or back."""
+        _ = self._console.translations.gettext
+        self._line.clear()
+        if outage.away is None:
+            told = _("Connection {number} is lost, and is tried again: {reason}")
+            self._console.tell(told.format(number=outage.connection, reason=outage.reason.text(_)))
+        else:
+            told = _("Connection {number} is back after {seconds} s.")
+            self._console.tell(told.format(number=outage.connection, seconds=f"{outage.away:.2f}"))
+
+    # --- afterwards -----------------------------------------------------------------------------------------
+
+    def _tell(self, result: Result, load: Load) -> None:
+        """Say what the figures are, and write them where that is wanted."""
+        _ = self._console.translations.gettext
+        self._say(*summary(result, _), *drawing(load.tally.times))
+        if load.tally.first_error is not None:
+            self._say(load.tally.first_error.text(_))
+        if self._wanted.json == "-":
+            print(written(result), end="", flush=True)
+        elif self._wanted.json is not None:
+            write_atomically(Path(self._wanted.json), written(result).encode(), FileUnusable)
+        if self._wanted.plot is not None:
+            draw(self._wanted.plot, load.tally.times, self._percentiles, result.target.address)
+
+    def _judge(self, load: Load) -> None:
+        """Hold the limits; where there is none for them, nothing may be lost and nothing wrong.
+
+        Raises:
+            AnswersFaulty: something is.
+            OverThreshold: a limit does not hold.
+        """
+        tally = load.tally
+        limited = {threshold.what for threshold in self._thresholds}
+        lost = 0 if "lost" in limited else tally.lost + tally.unsent
+        wrong = 0 if "wrong" in limited else tally.wrong
+        if lost or wrong:
+            raise AnswersFaulty(sent=tally.sent + tally.unsent, wrong=tally.wrong, lost=tally.lost + tally.unsent)
+        check(self._thresholds, tally)
+
+    def _say(self, *lines: str) -> None:
+        self._line.clear()
+        for line in lines:
+            print(printable(line), file=self._out, flush=True)

@@ -1,0 +1,22 @@
+"""What a run of `antiphon ping` has found; exit codes 1 and 7."""
+
+from antiphon.errors.base import AntiphonError
+from antiphon.errors.server import ServerError
+from antiphon.language import N_
+
+
+class AnswersFaulty(ServerError):
+    """A run of `antiphon ping` in which not every message came back as it was sent."""
+
+    code = "answers-faulty"
+    sentence = N_("Of {sent} messages sent, {wrong} were answered wrongly and {lost} not at all.")
+    hint = N_("Only a service that gives back what it is sent can be measured; the server's log may know more.")
+
+
+class OverThreshold(AntiphonError):
+    """A run of `antiphon ping` whose figures are over what --fail-over allows."""
+
+    code = "over-threshold"
+    blame = "network"
+    exit_code = 7
+    sentence = N_("Over the limit: {limits}.")

@@ -1,0 +1,114 @@
+"""Times of any number of round trips in a table of fixed size, each with three significant digits.
+
+Log-linear as HdrHistogram is (http://hdrhistogram.org): for each power of two 1,024 counters side by side, so that
+what is read from one is at most a thousandth off.
+"""
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator
+
+HOUR_NS = 3_600 * 10**9
+HALF_BITS = 10
+HALF = 1 << HALF_BITS
+"""Counters for each power of two: 1/1024 is below the 1/1000 that three digits need."""
+_BITS = HALF_BITS + 1
+
+
+class Histogram:
+    """Counts of times in whole nanoseconds, from 0 to an hour; longer ones count as an hour, but for `longest`."""
+
+    __slots__ = ("_counts", "count", "longest", "shortest", "total")
+
+    def __init__(self) -> None:
+        """Begin with no time; all memory that will ever be needed (264 KiB) is taken here."""
+        self._counts = array("Q", bytes(8 * (_index(HOUR_NS) + 1)))
+        self.count = 0
+        self.total = 0
+        """The sum of all times, exactly."""
+        self.shortest = 0
+        self.longest = 0
+        """The extremes, exactly; 0 while there is no time."""
+
+    def record(self, nanoseconds: int) -> None:
+        """Count one time; a negative one, of a clock that was set back, counts as 0."""
+        if nanoseconds > self.longest:
+            self.longest = nanoseconds
+            if nanoseconds > HOUR_NS:
+                self._counts[-1] += 1
+                self._add(nanoseconds)
+                return
+        nanoseconds = max(0, nanoseconds)
+        shift = nanoseconds.bit_length() - _BITS
+        self._counts[nanoseconds if shift <= 0 else (shift << HALF_BITS) + (nanoseconds >> shift)] += 1
+        self._add(nanoseconds)
+
+    def _add(self, nanoseconds: int) -> None:
+        if nanoseconds < self.shortest or not self.count:
+            self.shortest = nanoseconds
+        self.count += 1
+        self.total += nanoseconds
+
+    def merge(self, other: "Histogram") -> None:
+        """Count all times of `other` as well."""
+        if not other.count:
+            return
+        self.shortest = min(self.shortest, other.shortest) if self.count else other.shortest
+        self.longest = max(self.longest, other.longest)
+        self.count += other.count
+        self.total += other.total
+        for time, count in other.rows():
+            self._counts[_index(time)] += count
+
+    @property
+    def mean(self) -> float:
+        """The mean of all times, exactly; 0 while there is none."""
+        return self.total / self.count if self.count else 0.0
+
+    def percentile(self, percent: float) -> int:
+        """Return the time that `percent` (0 to 100) of all times do not exceed; 0 while there is none.
+
+        By the nearest rank, and within a thousandth: the longest time that shares the counter, but none that is
+        longer than the longest there was.
+        """
+        if percent <= 0:
+            return self.shortest
+        rank = max(1, math.ceil(percent * self.count / 100 - 1e-9))  # 99.9 % of 1,000 is 999.0000000000001
+        passed = 0
+        for index, count in self._occupied():
+            passed += count
+            if passed >= rank:
+                return max(self.shortest, min(self.longest, _upper(index)))
+        return self.longest
+
+    def rows(self) -> Iterator[tuple[int, int]]:
+        """Yield the longest time of each counter that is not 0, and the count, in order."""
+        for index, count in self._occupied():
+            yield _upper(index), count
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int]]) -> "Histogram":
+        """Return what `rows` were taken from; mean and extremes then have three digits as well."""
+        made = cls()
+        for time, count in rows:
+            made.record(time)
+            made._counts[_index(min(time, HOUR_NS))] += count - 1
+            made.count += count - 1
+            made.total += time * (count - 1)
+        return made
+
+    def _occupied(self) -> Iterator[tuple[int, int]]:
+        first, last = _index(min(self.shortest, HOUR_NS)), _index(min(self.longest, HOUR_NS))
+        counts = enumerate(self._counts[first : last + 1], first)
+        return ((index, count) for index, count in counts if count)
+
+
+def _index(time: int) -> int:
+    shift = max(0, time.bit_length() - _BITS)
+    return (shift << HALF_BITS) + (time >> shift)
+
+
+def _upper(index: int) -> int:
+    """Return the longest time that is counted at `index`."""
+    shift = max(0, (index >> HALF_BITS) - 1)
+    return ((index - (shift << HALF_BITS) + 1) << shift) - 1

@@ -1,0 +1,171 @@
+"""The figures of a run as JSON, written and read back; docs/ping.md describes each field."""
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from antiphon import __version__
+from antiphon.errors import FileUnusable, Problem
+from antiphon.files import reported
+from antiphon.language import N_
+from antiphon.ping.histogram import Histogram
+from antiphon.ping.load import Load
+from antiphon.ping.units import shown_percentile
+
+SCHEMA_VERSION = 1
+"""A field that changes its meaning or goes away raises it; fields may be added."""
+LARGEST = 16 * 1024 * 1024
+"""Bytes of a result that is read: many times what 34,000 counters take."""
+
+_NO_RESULT = Problem(N_("it does not hold the figures of a run, as --json writes them"))
+_OTHER_VERSION = Problem(N_("its figures are of version {found}, and this program knows {known}"))
+
+
+class Target(msgspec.Struct, kw_only=True):
+    """What was reached, and how it was entered."""
+
+    address: str
+    """Without name and fingerprint."""
+    name: str
+    """Whom the server has let in; empty where it asks for no name."""
+    key: str | None
+    """The fingerprint of the server's key, None on plain TCP."""
+    sign_ins_s: list[float]
+    """Seconds of each connection's sign-in."""
+
+
+class Times(msgspec.Struct, kw_only=True):
+    """Round trips of right answers, in microseconds; None where there is none."""
+
+    min_us: float | None
+    mean_us: float | None
+    max_us: float | None
+    percentiles_us: dict[str, float]
+
+    @classmethod
+    def of(cls, times: Histogram, percentiles: tuple[float, ...]) -> "Times":
+        """Return what `times` come to."""
+        if not times.count:
+            return cls(min_us=None, mean_us=None, max_us=None, percentiles_us={})
+        return cls(
+            min_us=times.shortest / 1000,
+            mean_us=round(times.mean / 1000, 3),
+            max_us=times.longest / 1000,
+            percentiles_us={shown_percentile(each): times.percentile(each) / 1000 for each in percentiles},
+        )
+
+
+class Lost(msgspec.Struct, kw_only=True):
+    """A link that was lost."""
+
+    connection: int
+    at_s: float
+    away_s: float | None
+    code: str
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """One run."""
+
+    schema_version: int
+    antiphon_version: str
+    began_at: str
+    target: Target
+    loop: str
+    connections: int
+    depth: int
+    size_bytes: int
+    interval_s: float
+    rate_per_s: float | None
+    elapsed_s: float
+    sent: int
+    answered: int
+    wrong: int
+    lost: int
+    unsent: int
+    errors: dict[str, int]
+    messages_per_s: float
+    bytes_per_s: float
+    latency: Times
+    uncorrected: Times | None
+    outages: list[Lost]
+    ended_by: str | None
+    histogram_ns: list[tuple[int, int]]
+
+    @property
+    def histogram(self) -> Histogram:
+        """The times of all right answers."""
+        return Histogram.of(self.histogram_ns)
+
+
+def result_of(
+    load: Load,
+    target: Target,
+    percentiles: tuple[float, ...],
+    *,
+    began_at: datetime,
+    ended_by: str | None = None,
+) -> Result:
+    """Return the figures of a run that has ended, by the error with the code `ended_by` if there was one."""
+    tally, plan = load.tally, load.plan
+    rate = tally.answered / load.seconds if load.seconds else 0.0
+    uncorrected = tally.uncorrected
+    return Result(
+        schema_version=SCHEMA_VERSION,
+        antiphon_version=__version__,
+        began_at=began_at.isoformat(timespec="seconds"),
+        target=target,
+        loop="closed" if plan.rate is None else "open",
+        connections=load.width,
+        depth=plan.depth,
+        size_bytes=plan.size,
+        interval_s=plan.interval,
+        rate_per_s=plan.rate,
+        elapsed_s=round(load.seconds, 6),
+        sent=tally.sent,
+        answered=tally.answered,
+        wrong=tally.wrong,
+        lost=tally.lost,
+        unsent=tally.unsent,
+        errors=dict(tally.errors),
+        messages_per_s=round(rate, 3),
+        bytes_per_s=round(rate * plan.size, 3),
+        latency=Times.of(tally.times, percentiles),
+        uncorrected=None if uncorrected is None else Times.of(uncorrected, percentiles),
+        outages=[
+            Lost(connection=each.connection, at_s=round(each.at, 6), away_s=each.away, code=each.reason.code)
+            for each in tally.outages
+        ],
+        ended_by=ended_by,
+        histogram_ns=list(tally.times.rows()),
+    )
+
+
+def written(result: Result) -> str:
+    """Return a result as one line of JSON."""
+    return msgspec.json.encode(result).decode() + "\n"
+
+
+def read(path: Path) -> Result:
+    """Return the result that a file holds.
+
+    Raises:
+        FileUnusable: it cannot be read, or holds something else.
+    """
+    with reported(path, FileUnusable), path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    try:
+        version = msgspec.json.decode(data, type=_Version).schema_version
+        if version != SCHEMA_VERSION:
+            raise FileUnusable(path=str(path), problem=_OTHER_VERSION, found=version, known=SCHEMA_VERSION)
+        result = msgspec.json.decode(data, type=Result)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise FileUnusable(path=str(path), problem=_NO_RESULT) from None
+    if any(time < 0 or count < 1 for time, count in result.histogram_ns):
+        raise FileUnusable(path=str(path), problem=_NO_RESULT)
+    return result
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
