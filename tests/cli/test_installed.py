@@ -19,6 +19,7 @@ ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
         "--help",
         "serve --port 70000",
         "connect --password-file nowhere",
+        "ping --compare nowhere nothing",
         "demo --data /dev/null",
         "accounts list --json",
         "accounts add ann",

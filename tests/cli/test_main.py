@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.settings import ClientSettings, ServerSettings
+from antiphon.settings import ClientSettings, PingSettings, ServerSettings
 from support.processes import ANTIPHON, ServerProcess, clean_environment, run_antiphon
 
-COMMANDS = ["serve", "connect", "demo", "accounts", "sessions"]
+COMMANDS = ["serve", "connect", "ping", "demo", "accounts", "sessions"]
 COMMON = {"lang", "config", "no-input", "verbose"}
 
 
@@ -24,6 +24,7 @@ def options_of(settings: type) -> set[str]:
     [
         ("serve", options_of(ServerSettings) | {"json"}),
         ("connect", options_of(ClientSettings)),
+        ("ping", options_of(ClientSettings) | options_of(PingSettings) | {"compare"}),
         ("demo", {"data", "name", "password-file"}),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 
 from antiphon.cli.common import Common
 from antiphon.errors import Fault
-from antiphon.settings import ClientSettings, ServerSettings
+from antiphon.settings import ClientSettings, PingSettings, ServerSettings
 from antiphon.store.files.accounts import ACCOUNTS
 from antiphon.wire.bodies import ServerBye
 from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
@@ -25,7 +25,7 @@ TEXT = read("docs/operating.md")
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 
 
-def flags(settings: type[ServerSettings | ClientSettings | Common]) -> list[str]:
+def flags(settings: type[ServerSettings | ClientSettings | PingSettings | Common]) -> list[str]:
     return ["--" + each.name.replace("_", "-") for each in fields(settings)]
 
 
@@ -43,8 +43,10 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
     known = {
         *flags(ServerSettings),
         *flags(ClientSettings),
+        *flags(PingSettings),
         *flags(Common),
         "--json",
+        "--compare",
         "--help",
         "--account",
         "--from",
@@ -66,6 +68,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
     [
         ("serve", [*flags(ServerSettings), *flags(Common), "--json"]),
         ("connect", [*flags(ClientSettings), *flags(Common)]),
+        ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(Common), "--compare"]),
         ("demo", ["--data", "--name", "--password-file", *flags(Common)]),
         (
             "accounts add",
@@ -90,7 +93,8 @@ def test_help_tells_of_every_option_of_a_command(command: str, options: list[str
 
 def test_help_tells_of_every_command_and_where_options_come_from(tmp_path: Path) -> None:
     told = run_antiphon("--help", home=tmp_path).stdout
-    assert {"serve", "connect", "demo", "accounts", "sessions", "invite", "invitations"} <= set(told.split())
+    commands = {"serve", "connect", "ping", "demo", "accounts", "sessions", "invite", "invitations"}
+    assert commands <= set(told.split())
     assert "ANTIPHON_PORT" in told
     assert "TOML" in told
 

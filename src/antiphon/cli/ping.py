@@ -68,6 +68,7 @@ def ping(
     6 timed out, 7 over a limit of --fail-over, 130 Ctrl-C before the first message.
 
     For example:
+        antiphon ping
         antiphon ping ann@localhost --count 5
         antiphon ping ann@localhost --duration 10 --connections 4 --depth 16
         antiphon ping ann@localhost --rate 1000 --duration 60 --json today.json
