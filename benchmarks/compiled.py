@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LIBRARIES = {"load": ["-lssl", "-lcrypto"], "echo": []}
+LIBRARIES = {"load": ["-lssl", "-lcrypto"], "echo": [], "answer": []}
 
 
 def build(name: str) -> Path:

@@ -175,6 +175,11 @@ def _keyed(place: Place, program: str | Path, *lines: str) -> Iterator[Running]:
     raise SystemExit(f"bench: {program} did not start:\n{''.join(said)}")
 
 
+def answer(greeting: Path, welcome: Path, core: int) -> AbstractContextManager[Running]:
+    """Run what answers MESSAGEs in C, after it has said `greeting` and `welcome`."""
+    return _telling(pinned(core, build("answer"), greeting, welcome))
+
+
 @contextlib.contextmanager
 def _telling(command: list[str]) -> Iterator[Running]:
     """Start a server that tells of itself in one line of JSON."""

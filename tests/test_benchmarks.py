@@ -135,6 +135,27 @@ def test_an_answer_that_is_not_the_one_that_is_due_fails_the_run(benchmarks: Pat
     assert result.stderr == "bench: the load generator failed: an answer is not what it should be\n"
 
 
+def test_what_ping_itself_costs_is_measured_or_what_it_needs_is_said(benchmarks: Path, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, benchmarks / "ping.py", "--quick", "--rounds", "1", "--seconds", "0.05"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CC": ""},
+        timeout=100,
+        check=False,
+    )
+    if not can_build(tmp_path):
+        assert result.returncode == 1
+        assert NEEDED in result.stderr
+        return
+    assert (result.returncode, result.stderr) == (0, "")
+    head, _, row = result.stdout.splitlines()[-3:]
+    cells = [float(cell.replace(",", "").split()[0].strip("*")) for cell in row.strip("| ").split(" | ")]
+    assert len(cells) == head.count(" |")
+    assert cells[:2] == [1, 1]
+    assert min(cells[2:7]) > 0
+
+
 def test_without_a_c_compiler_one_sentence_names_what_to_install(benchmarks: Path) -> None:
     result = run(benchmarks, "--quick", CC="no-such-compiler")
     assert (result.returncode, result.stdout) == (1, "")

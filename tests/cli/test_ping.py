@@ -253,6 +253,19 @@ def test_what_is_wrong_once_in_a_hundred_is_caught_a_hundred_times_in_ten_thousa
         assert (too_many.code, too_many.err) == (7, told_by(OverThreshold(limits="wrong = 1.00% > 0.9%")))
 
 
+def test_what_is_never_answered_is_lost_and_no_success_unless_that_is_allowed(data: Path, ping: Ping) -> None:
+    async def sleep(_: str) -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    options = ["--duration", 0.1, "--timeout", 0.2, "--depth", 2]
+    with serving(data, sleep) as server:
+        done = ping(ann_at(server), *options)
+        assert (done.code, done.err) == (1, told_by(AnswersFaulty(sent=2, wrong=0, lost=2)))
+        assert ping(ann_at(server), *options, "--fail-over", "lost=100%").code == 0
+        assert ping(ann_at(server), *options, "--fail-over", "lost=99%").code == 7
+
+
 def test_errors_of_the_service_are_wrong_answers_and_told_once(data: Path, ping: Ping) -> None:
     def fail(_: str, __: Any) -> None:
         raise RuntimeError

@@ -143,9 +143,9 @@ class _Run:
             began_at = datetime.now(UTC)
             try:
                 failure = await self._measure(load, target)
-            finally:
-                if load.tally.lost:  # nobody waits any more for what has not come
-                    await asyncio.gather(*(session.hang_up() for session in sessions))
+            finally:  # nobody waits any more for what has not come
+                leave = Session.hang_up if load.tally.lost else Session.leave
+                await asyncio.gather(*map(leave, sessions))
         ended_by = None if failure is None else failure.code
         result = result_of(load, target, self._percentiles, began_at=began_at, ended_by=ended_by)
         self._tell(result, load)

@@ -275,7 +275,7 @@ class _Lane:
             trip.answers.close()  # which ends it
 
     def _settle(self, trip: Trip) -> None:
-        trip.answers.on_news = None  # nor do the two hold each other any more
+        trip.answers.on_news = None  # the two hold each other else
         self._on_way.discard(trip)
         self.heard_at = trip.heard_at
         self._load.settled(trip)
