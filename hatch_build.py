@@ -1,4 +1,4 @@
-"""Builds `antiphon.wire._exchange` where there is a C compiler; without one its twin in Python does the same."""
+"""Builds `antiphon.wire._answering` where there is a C compiler; without one its twin in Python does the same."""
 
 import os
 import shlex
@@ -10,10 +10,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("src/antiphon/wire/_exchange.c")
+SOURCE = Path("src/antiphon/wire/_answering.c")
 
 
-class NativeExchange(BuildHookInterface):
+class NativeAnswering(BuildHookInterface):
     """Compiles one file, beside its source."""
 
     PLUGIN_NAME = "custom"

@@ -17,8 +17,8 @@ from statistics import median
 from typing import Any
 
 from generator import Load, Run, measure
+from loads import TEXT
 from processes import ANTIPHON, Running, answer, cores, environment, pinned
-from sessions import TEXT
 
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE
 from antiphon.identity.tokens import TOKEN_SIZE

@@ -81,7 +81,7 @@ async def test_nothing_is_written_to_a_line_that_has_gone() -> None:
 def heard(action: Callable[[Answers], object]) -> tuple[list[tuple[list[bytes | str], bool]], int]:
     """Return what somebody hears who takes answers at once, and the bytes that count as taken."""
     sizes: list[int] = []
-    answers = Answers(sizes.append, lambda _: None)
+    answers = Answers(lambda payload: sizes.append(len(payload)), lambda _: None)
     news: list[tuple[list[bytes | str], bool]] = []
     answers.on_news = lambda: news.append((answers.take_all(), answers.ended))
     action(answers)

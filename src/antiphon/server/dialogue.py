@@ -217,7 +217,7 @@ class Dialogue:
         else:
             self._take(id, message)
 
-    def exchanged(self, received: int, answers: bytes, answered: int) -> None:
+    def answered(self, received: int, answers: bytes, answered: int) -> None:
         """Take in that messages have gone to the service by the swift way, and that their answers are sent."""
         self.counted = True
         self.received += received

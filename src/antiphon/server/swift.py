@@ -6,7 +6,7 @@ from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
-from antiphon.wire.exchange import Exchange
+from antiphon.wire.answering import Answerer
 from antiphon.wire.frames import FrameReader
 
 
@@ -16,12 +16,12 @@ class Swift:
     Whoever calls `read` or `pump` sees to it that the dialogue is idle and that the peer takes what is sent.
     """
 
-    __slots__ = ("_dialogue", "_exchange", "_outbox")
+    __slots__ = ("_answerer", "_dialogue", "_outbox")
 
-    def __init__(self, dialogue: Dialogue, exchange: Exchange, outbox: Outbox) -> None:
-        """Answer into `outbox` what `exchange` is given."""
+    def __init__(self, dialogue: Dialogue, answerer: Answerer, outbox: Outbox) -> None:
+        """Answer into `outbox` what `answerer` is given."""
         self._dialogue = dialogue
-        self._exchange = exchange
+        self._answerer = answerer
         self._outbox = outbox
 
     @classmethod
@@ -32,25 +32,25 @@ class Swift:
         service, limit = context.service, context.settings.message_limit
         if context.log.debug_on or session.must_change or not service.sees_messages_only:
             return None
-        return cls(dialogue, Exchange(service.receive, service.takes, token, limit, limit), outbox)
+        return cls(dialogue, Answerer(service.receive, service.takes, token, limit, limit), outbox)
 
     def read(self, data: bytes) -> bytes | None:
         """Answer what has come; return the rest, which needs another way, or None where all is answered."""
-        exchange = self._exchange
-        self._send(exchange, exchange(data, 0))
-        if exchange.at == len(data) and exchange.left is None:
+        answerer = self._answerer
+        self._send(answerer, answerer(data, 0))
+        if answerer.at == len(data) and answerer.left is None:
             return None
-        return data[exchange.at :]
+        return data[answerer.at :]
 
     def pump(self, reader: FrameReader) -> bool:
         """Answer what waits in `reader`; return whether there was anything that could be answered."""
-        exchange = self._exchange
-        self._send(exchange, reader.pass_on(exchange))
-        return exchange.count > 0
+        answerer = self._answerer
+        self._send(answerer, reader.pass_on(answerer))
+        return answerer.count > 0
 
-    def _send(self, exchange: Exchange, answers: bytes) -> None:
-        left = exchange.left
-        self._dialogue.exchanged(exchange.count, answers, exchange.count - (left is not None))
+    def _send(self, answerer: Answerer, answers: bytes) -> None:
+        left = answerer.left
+        self._dialogue.answered(answerer.count, answers, answerer.count - (left is not None))
         if answers:
             self._outbox.put(answers)
         if left is not None:

@@ -131,10 +131,10 @@ class FrameReader:
         self._at = 0
         self._data += data
 
-    def pass_on(self, exchange: Taker) -> bytes:
-        """Return what an `Exchange` makes of the bytes that have come; what it leaves is for `next`."""
-        answers = exchange(self._data, self._at)
-        self._at = exchange.at
+    def pass_on(self, taker: Taker) -> bytes:
+        """Return what an `Answerer` makes of the bytes that have come; what it leaves is for `next`."""
+        answers = taker(self._data, self._at)
+        self._at = taker.at
         if self._at == len(self._data):
             self._data, self._at = b"", 0
         return answers

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-class Exchange:
+class Answerer:
     at: int
     count: int
     left: tuple[int, object, BaseException | None] | None

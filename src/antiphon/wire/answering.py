@@ -1,6 +1,6 @@
 """From all messages that have come to the frames of their answers, in one step.
 
-`Exchange` is written twice: here, and in C (`_exchange.c`), which is built where there is a compiler and is many
+`Answerer` is written twice: here, and in C (`_answering.c`), which is built where there is a compiler and is many
 times as fast. Both leave whatever is out of the ordinary to `frames.py` and to the caller.
 """
 
@@ -22,7 +22,7 @@ _SHORTEST = HEADER_SIZE + TOKEN_SIZE
 _unpack = HEADER.unpack_from
 
 
-class PythonExchange:
+class PythonAnswerer:
     """Gives a client's messages to a service that answers at once, and makes the frames of its answers.
 
     Call it with bytes as they came and the place of the first frame; it returns the frames of the answers, to be
@@ -120,9 +120,9 @@ class PythonExchange:
         return None
 
 
-__all__ = ["BATCH_LIMIT", "Exchange", "PythonExchange"]
+__all__ = ["BATCH_LIMIT", "Answerer", "PythonAnswerer"]
 
 try:
-    from antiphon.wire._exchange import Exchange
+    from antiphon.wire._answering import Answerer
 except ImportError:  # no compiler where it was installed
-    Exchange = PythonExchange  # type: ignore[assignment,misc]
+    Answerer = PythonAnswerer  # type: ignore[assignment,misc]

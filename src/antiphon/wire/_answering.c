@@ -1,4 +1,4 @@
-/* The twin in C of `PythonExchange` in exchange.py, which says what it does; the same tests run over both.
+/* The twin in C of `PythonAnswerer` in answering.py, which says what it does; the same tests run over both.
  *
  * One call answers all whole messages that have come. Whatever is out of the ordinary (another kind, a wrong token,
  * text that is no UTF-8, half a frame, an answer that comes later) is left to Python: this file refuses nothing, sends
@@ -28,7 +28,7 @@ typedef struct {
     int takes_text, takes_bytes; /* both: whatever was sent */
     Py_ssize_t at, count;
     PyObject *left;
-} Exchange;
+} Answerer;
 
 /* Frames of answers, in a bytes object that grows. */
 typedef struct {
@@ -92,7 +92,7 @@ static int append(Answers *answers, Py_ssize_t expected, Py_ssize_t limit, const
 }
 
 /* Return the payload as the service takes it; NULL without an exception where it is not for the fast way. */
-static PyObject *payload_of(Exchange *self, const unsigned char *payload, Py_ssize_t size, int is_text) {
+static PyObject *payload_of(Answerer *self, const unsigned char *payload, Py_ssize_t size, int is_text) {
     if (!is_text) return self->takes_bytes ? PyBytes_FromStringAndSize((const char *)payload, size) : NULL;
     PyObject *text = PyUnicode_DecodeUTF8((const char *)payload, size, NULL);
     if (text == NULL) {
@@ -120,7 +120,7 @@ static PyObject *raised(void) {
 }
 
 /* Keep what the service gave, or raised, for the caller. */
-static int leave(Exchange *self, uint32_t id, PyObject *reply) {
+static int leave(Answerer *self, uint32_t id, PyObject *reply) {
     if (reply != NULL) {
         self->left = Py_BuildValue("(IOO)", id, reply, Py_None);
     } else {
@@ -132,7 +132,7 @@ static int leave(Exchange *self, uint32_t id, PyObject *reply) {
 }
 
 /* Answer what stands in `data` from self->at on; -1 with an exception of our own. */
-static int converse(Exchange *self, const Py_buffer *data, Answers *answers) {
+static int converse(Answerer *self, const Py_buffer *data, Answers *answers) {
     const unsigned char *bytes = data->buf;
     while (data->len - self->at >= HEADER_SIZE + TOKEN_SIZE && answers->used < BATCH_LIMIT) {
         const unsigned char *frame = bytes + self->at;
@@ -158,11 +158,11 @@ static int converse(Exchange *self, const Py_buffer *data, Answers *answers) {
     return 0;
 }
 
-static PyObject *Exchange_call(Exchange *self, PyObject *arguments, PyObject *named) {
+static PyObject *Answerer_call(Answerer *self, PyObject *arguments, PyObject *named) {
     PyObject *given;
     Py_buffer data;
     if (named != NULL && PyDict_GET_SIZE(named)) {
-        PyErr_SetString(PyExc_TypeError, "an exchange takes no named arguments");
+        PyErr_SetString(PyExc_TypeError, "an answerer takes no named arguments");
         return NULL;
     }
     if (!PyArg_ParseTuple(arguments, "On", &given, &self->at)) return NULL;
@@ -182,7 +182,7 @@ static PyObject *Exchange_call(Exchange *self, PyObject *arguments, PyObject *na
     return answers.bytes;
 }
 
-static int Exchange_init(Exchange *self, PyObject *arguments, PyObject *named) {
+static int Answerer_init(Answerer *self, PyObject *arguments, PyObject *named) {
     static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", NULL};
     PyObject *handle, *takes;
     const char *token;
@@ -202,62 +202,62 @@ static int Exchange_init(Exchange *self, PyObject *arguments, PyObject *named) {
     return 0;
 }
 
-static PyObject *Exchange_left(Exchange *self, void *Py_UNUSED(closure)) {
+static PyObject *Answerer_left(Answerer *self, void *Py_UNUSED(closure)) {
     PyObject *left = self->left ? self->left : Py_None;
     Py_INCREF(left);
     return left;
 }
 
-static int Exchange_traverse(Exchange *self, visitproc visit, void *arg) {
+static int Answerer_traverse(Answerer *self, visitproc visit, void *arg) {
     Py_VISIT(self->handle);
     Py_VISIT(self->left);
     return 0;
 }
 
-static int Exchange_clear(Exchange *self) {
+static int Answerer_clear(Answerer *self) {
     Py_CLEAR(self->handle);
     Py_CLEAR(self->left);
     return 0;
 }
 
-static void Exchange_dealloc(Exchange *self) {
+static void Answerer_dealloc(Answerer *self) {
     PyObject_GC_UnTrack(self);
-    Exchange_clear(self);
+    Answerer_clear(self);
     memset(self->token, 0, TOKEN_SIZE);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
 #include <structmember.h>
 static PyMemberDef members[] = {
-    {"at", T_PYSSIZET, offsetof(Exchange, at), READONLY, "Where in the bytes the first frame stands that is not answered."},
-    {"count", T_PYSSIZET, offsetof(Exchange, count), READONLY, "How many messages the service was given."},
+    {"at", T_PYSSIZET, offsetof(Answerer, at), READONLY, "Where in the bytes the first frame stands that is not answered."},
+    {"count", T_PYSSIZET, offsetof(Answerer, count), READONLY, "How many messages the service was given."},
     {NULL},
 };
 
 static PyGetSetDef properties[] = {
-    {"left", (getter)Exchange_left, NULL, "The id, and what the service gave or raised, where it was no answer.", NULL},
+    {"left", (getter)Answerer_left, NULL, "The id, and what the service gave or raised, where it was no answer.", NULL},
     {NULL},
 };
 
-static PyTypeObject ExchangeType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._exchange.Exchange",
-    .tp_basicsize = sizeof(Exchange),
+static PyTypeObject AnswererType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._answering.Answerer",
+    .tp_basicsize = sizeof(Answerer),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_new = PyType_GenericNew,
-    .tp_init = (initproc)Exchange_init,
-    .tp_call = (ternaryfunc)Exchange_call,
-    .tp_traverse = (traverseproc)Exchange_traverse,
-    .tp_clear = (inquiry)Exchange_clear,
-    .tp_dealloc = (destructor)Exchange_dealloc,
+    .tp_init = (initproc)Answerer_init,
+    .tp_call = (ternaryfunc)Answerer_call,
+    .tp_traverse = (traverseproc)Answerer_traverse,
+    .tp_clear = (inquiry)Answerer_clear,
+    .tp_dealloc = (destructor)Answerer_dealloc,
     .tp_members = members,
     .tp_getset = properties,
 };
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_exchange", .m_size = -1};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_answering", .m_size = -1};
 
-PyMODINIT_FUNC PyInit__exchange(void) {
-    if (PyType_Ready(&ExchangeType) < 0) return NULL;
+PyMODINIT_FUNC PyInit__answering(void) {
+    if (PyType_Ready(&AnswererType) < 0) return NULL;
     PyObject *made = PyModule_Create(&module);
-    if (made != NULL && PyModule_AddObjectRef(made, "Exchange", (PyObject *)&ExchangeType) < 0) Py_CLEAR(made);
+    if (made != NULL && PyModule_AddObjectRef(made, "Answerer", (PyObject *)&AnswererType) < 0) Py_CLEAR(made);
     return made;
 }

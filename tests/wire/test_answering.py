@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.wire.exchange import BATCH_LIMIT, Exchange, PythonExchange
+from antiphon.wire.answering import BATCH_LIMIT, Answerer, PythonAnswerer
 from antiphon.wire.frames import Frame, FrameReader, Payload, encode, encode_message, split
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind, Phase, Side, limits
 
 TOKEN = bytes(range(TOKEN_SIZE))
 OTHER = TOKEN[:-1] + b"!"
 LIMIT = 100
-TWINS: list[type] = list(dict.fromkeys([PythonExchange, Exchange]))
+TWINS: list[type] = list(dict.fromkeys([PythonAnswerer, Answerer]))
 """One of them where no compiler was found."""
 
 Twin = Callable[..., Any]
@@ -36,40 +36,40 @@ def message(id: int, payload: Payload, token: bytes = TOKEN, flags: int = 0) -> 
 
 
 def test_the_native_twin_is_the_one_in_use_where_it_was_built() -> None:
-    built = importlib.util.find_spec("antiphon.wire._exchange") is not None
-    assert ([PythonExchange] != TWINS) == built
+    built = importlib.util.find_spec("antiphon.wire._answering") is not None
+    assert ([PythonAnswerer] != TWINS) == built
 
 
 def test_where_it_was_not_built_the_other_one_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "antiphon.wire._exchange", None)
-    again = importlib.util.find_spec("antiphon.wire.exchange")
+    monkeypatch.setitem(sys.modules, "antiphon.wire._answering", None)
+    again = importlib.util.find_spec("antiphon.wire.answering")
     assert again is not None
     assert again.loader is not None
     module = importlib.util.module_from_spec(again)
     again.loader.exec_module(module)
-    assert module.Exchange is module.PythonExchange
+    assert module.Answerer is module.PythonAnswerer
 
 
 @twins
 def test_messages_are_answered_in_order_each_under_its_id(twin: Twin) -> None:
-    exchange = made(twin)
+    answerer = made(twin)
     data = message(1, "one") + message(7, b"\xff") + message(2**32 - 1, "три")
-    answers = exchange(data, 0)
+    answers = answerer(data, 0)
     assert list(split(answers)) == [
         encode_message(1, "one", Flag.LAST),
         encode_message(7, b"\xff", Flag.LAST),
         encode_message(2**32 - 1, "три", Flag.LAST),
     ]
-    assert (exchange.at, exchange.count, exchange.left) == (len(data), 3, None)
+    assert (answerer.at, answerer.count, answerer.left) == (len(data), 3, None)
 
 
 @twins
 def test_it_begins_where_it_is_told_and_takes_a_bytearray(twin: Twin) -> None:
-    exchange = made(twin)
+    answerer = made(twin)
     first = message(1, "one")
     data = bytearray(first + message(2, "two") + b"\0\0")
-    assert exchange(data, len(first)) == encode_message(2, "two", Flag.LAST)
-    assert (exchange.at, exchange.count) == (len(data) - 2, 1)
+    assert answerer(data, len(first)) == encode_message(2, "two", Flag.LAST)
+    assert (answerer.at, answerer.count) == (len(data) - 2, 1)
     data += b"it may grow again"
 
 
@@ -91,19 +91,19 @@ ODD = {
 @twins
 @pytest.mark.parametrize("odd", ODD)
 def test_whatever_is_odd_is_left_alone_with_all_that_follows(twin: Twin, odd: str) -> None:
-    exchange = made(twin)
+    answerer = made(twin)
     first = message(1, "one")
-    assert exchange(first + ODD[odd] + message(3, "three") * 4, 0) == encode_message(1, "one", Flag.LAST)
-    assert (exchange.at, exchange.count, exchange.left) == (len(first), 1, None)
+    assert answerer(first + ODD[odd] + message(3, "three") * 4, 0) == encode_message(1, "one", Flag.LAST)
+    assert (answerer.at, answerer.count, answerer.left) == (len(first), 1, None)
 
 
 @twins
 @pytest.mark.parametrize("size", range(len(message(2, "hello"))))
 def test_half_a_frame_waits_for_its_other_half(twin: Twin, size: int) -> None:
-    exchange = made(twin)
+    answerer = made(twin)
     first = message(1, "one")
-    assert exchange(first + message(2, "hello")[:size], 0) == encode_message(1, "one", Flag.LAST)
-    assert (exchange.at, exchange.count, exchange.left) == (len(first), 1, None)
+    assert answerer(first + message(2, "hello")[:size], 0) == encode_message(1, "one", Flag.LAST)
+    assert (answerer.at, answerer.count, answerer.left) == (len(first), 1, None)
 
 
 LEFT: list[object] = [None, 3, "x" * (LIMIT + 1), b"x" * (LIMIT + 1), "\ud800", bytearray(b"x"), ["x"]]
@@ -113,13 +113,13 @@ LEFT: list[object] = [None, 3, "x" * (LIMIT + 1), b"x" * (LIMIT + 1), "\ud800", 
 @pytest.mark.parametrize("reply", LEFT, ids=repr)
 def test_what_is_no_answer_at_once_is_left_to_the_caller(twin: Twin, reply: object) -> None:
     replies = {"one": "1", "two": reply, "three": "3"}
-    exchange = made(twin, lambda message: replies[message])
+    answerer = made(twin, lambda message: replies[message])
     data = message(1, "one") + message(2, "two")
-    assert exchange(data + message(3, "three"), 0) == encode_message(1, "1", Flag.LAST)
-    assert (exchange.at, exchange.count) == (len(data), 2)
-    assert exchange.left == (2, reply, None)
-    assert exchange(data + message(3, "three"), len(data)) == encode_message(3, "3", Flag.LAST)
-    assert exchange.left is None
+    assert answerer(data + message(3, "three"), 0) == encode_message(1, "1", Flag.LAST)
+    assert (answerer.at, answerer.count) == (len(data), 2)
+    assert answerer.left == (2, reply, None)
+    assert answerer(data + message(3, "three"), len(data)) == encode_message(3, "3", Flag.LAST)
+    assert answerer.left is None
 
 
 class Odd(str):
@@ -130,9 +130,9 @@ class Odd(str):
 
 @twins
 def test_a_kind_of_str_of_ones_own_is_left_too(twin: Twin) -> None:
-    exchange = made(twin, Odd)
-    assert exchange(message(1, "one"), 0) == b""
-    assert exchange.left == (1, "one", None)
+    answerer = made(twin, Odd)
+    assert answerer(message(1, "one"), 0) == b""
+    assert answerer.left == (1, "one", None)
 
 
 @twins
@@ -143,9 +143,9 @@ def test_what_the_service_raises_is_left_with_its_traceback(twin: Twin, kind: ty
             raise kind("why")
         return message
 
-    exchange = made(twin, raises)
-    assert exchange(message(1, "one") + message(2, "two"), 0) == encode_message(1, "one", Flag.LAST)
-    id, reply, error = exchange.left
+    answerer = made(twin, raises)
+    assert answerer(message(1, "one") + message(2, "two"), 0) == encode_message(1, "one", Flag.LAST)
+    id, reply, error = answerer.left
     assert (id, reply, type(error), error.args) == (2, None, kind, ("why",))
     trace = error.__traceback__
     while trace.tb_next:
@@ -155,28 +155,28 @@ def test_what_the_service_raises_is_left_with_its_traceback(twin: Twin, kind: ty
 
 @twins
 def test_a_service_of_text_is_given_text_only(twin: Twin) -> None:
-    exchange = made(twin, takes=str)
+    answerer = made(twin, takes=str)
     first = message(1, "one")
-    assert exchange(first + message(2, b"two"), 0) == encode_message(1, "one", Flag.LAST)
-    assert exchange.at == len(first)
+    assert answerer(first + message(2, b"two"), 0) == encode_message(1, "one", Flag.LAST)
+    assert answerer.at == len(first)
 
 
 @twins
 def test_a_service_of_bytes_is_given_the_utf8_of_text(twin: Twin) -> None:
-    exchange = made(twin, takes=bytes)
-    assert exchange(message(1, "три"), 0) == encode_message(1, "три".encode(), Flag.LAST)
+    answerer = made(twin, takes=bytes)
+    assert answerer(message(1, "три"), 0) == encode_message(1, "три".encode(), Flag.LAST)
     bad = encode(Kind.MESSAGE, 2, b"\xff", Flag.TEXT, TOKEN)
-    assert (exchange(bad, 0), exchange.at) == (b"", 0)
+    assert (answerer(bad, 0), answerer.at) == (b"", 0)
 
 
 @twins
 def test_the_caller_gets_a_look_when_there_are_many_answers(twin: Twin) -> None:
-    exchange = twin(lambda message: "x" * 30_000, None, TOKEN, LIMIT, 30_000)
+    answerer = twin(lambda message: "x" * 30_000, None, TOKEN, LIMIT, 30_000)
     data = message(1, "x") * 10
-    answers = exchange(data, 0)
-    assert exchange.count == 3
+    answers = answerer(data, 0)
+    assert answerer.count == 3
     assert BATCH_LIMIT <= len(answers) < BATCH_LIMIT + 30_012
-    assert exchange.at == len(data) * 3 // 10
+    assert answerer.at == len(data) * 3 // 10
 
 
 @twins
@@ -188,10 +188,10 @@ def test_a_token_has_its_size(twin: Twin) -> None:
 @twins
 def test_nothing_is_held_of_what_was_answered(twin: Twin) -> None:
     answer = b"an answer that is held here only"
-    exchange = made(twin, lambda _: answer)
+    answerer = made(twin, lambda _: answer)
     before = sys.getrefcount(answer)
     for _ in range(100):
-        exchange(message(1, "one") * 3, 0)
+        answerer(message(1, "one") * 3, 0)
     assert sys.getrefcount(answer) == before
 
 
@@ -218,8 +218,8 @@ def test_the_twins_do_the_same_with_whatever_comes(data: bytes, takes: type | No
     at = more.draw(st.sampled_from([0, len(data)]))
     told = []
     for twin in TWINS:
-        exchange = made(twin, replies, takes)
-        told.append((exchange(data, at), exchange.at, exchange.count, exchange.left))
+        answerer = made(twin, replies, takes)
+        told.append((answerer(data, at), answerer.at, answerer.count, answerer.left))
     assert told[0] == told[1]
 
 
@@ -232,8 +232,8 @@ def test_what_is_answered_is_what_the_gate_lets_in(twin: Twin, data: bytes) -> N
         given.append(message)
         return message
 
-    exchange = made(twin, remember)
-    exchange(data, 0)
+    answerer = made(twin, remember)
+    answerer(data, 0)
     reader = FrameReader(limits(Side.CLIENT, Phase.SESSION, LIMIT))
     reader.admit(limits(Side.CLIENT, Phase.SESSION, LIMIT), TOKEN)
     reader.feed(data)
