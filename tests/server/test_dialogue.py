@@ -306,6 +306,24 @@ def test_whoever_does_not_take_what_is_pushed_is_cut(client: RawClient, server: 
     assert "peer-too-slow" in server.server.log_path.read_text()
 
 
+def test_whoever_is_pushed_too_much_in_one_step_is_cut_once(
+    tmp_path: Path, desk: Desk, tokens: list[bytes]
+) -> None:
+    with (
+        serving(tmp_path / "data", desk, plain=True) as server,
+        server.session(tokens[0]) as client,
+    ):
+        assert client.ask("here") == "here"
+
+        async def flood() -> None:
+            for _ in range(200):
+                desk.sessions[0].send(bytes(64 * KIB))
+
+        server.call(flood())
+        client.closed()
+    assert server.server.log_path.read_text().count("peer-too-slow") == 1
+
+
 def test_a_service_can_end_a_session_and_say_why(client: RawClient, server: Serving, tokens: list[bytes]) -> None:
     (id,) = sent(client, "goodbye it is six")
     assert told(client, 1) == [(id, "as you wish")]

@@ -17,6 +17,7 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, ClientExchange, make_verifier, mechanism_for
 from antiphon.server.credentials import seal, unseal
 from antiphon.server.keyring import LiveRing
+from antiphon.services import Session
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import (
     SCRAM_SHA_256,
@@ -28,7 +29,7 @@ from antiphon.wire.bodies import (
     ServerBye,
     Welcome,
 )
-from antiphon.wire.frames import encode
+from antiphon.wire.frames import Frame, encode
 from antiphon.wire.kinds import Kind
 from support.processes import PASSWORD
 from support.raw import Closed, RawClient
@@ -444,6 +445,24 @@ def test_until_a_due_password_is_changed_no_message_is_handled_over_a_resume_too
         after = sign_in(server, NEW)
         assert isinstance(after, Welcome)
         assert not after.must_change
+
+
+def test_the_service_is_told_of_nobody_whose_password_is_due_until_it_is_changed(data: Path) -> None:
+    class Greeter:
+        def opened(self, session: Session) -> None:
+            session.send("come in")
+
+        def received(self, message: str) -> str:
+            return message
+
+    (token,) = seed(data, must_change=True)
+    with serving(data, Greeter(), plain=True) as server, server.session(token) as client:
+        assert guess(client) == "sign-in-refused"  # what comes is the answer, and nothing before it
+        change(client)
+        pushed = client.next()
+        assert isinstance(pushed, Frame)
+        assert (pushed.id, pushed.payload) == (0, "come in")
+        assert client.ask("hello") == "hello"
 
 
 def test_a_message_that_wants_no_answer_is_not_handled_either(data: Path) -> None:

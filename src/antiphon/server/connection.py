@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
             self.fail(ServerError())
         finally:
             self._busy = False
-        self._pump()
+        self.proceed()
 
     # --- requests, and the session --------------------------------------------------------------------------
 
@@ -400,6 +400,7 @@ class Connection(asyncio.Protocol):
         self._left = ""
         self._context.log.warning("cut", address=self.address, name=self._name, code=error.code, why=str(error))
         if isinstance(error, PeerTooSlow):
+            self._closing_at = math.inf  # or what else is pushed in this step would cut it again
             self._transport.abort()
         else:
             self._say_last(self._conversation.error(0, error, self.translate))

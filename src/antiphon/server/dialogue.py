@@ -81,8 +81,6 @@ class Dialogue:
         self.address = outlet.address
         self.translate = outlet.translate
         self.away_since = None
-        if not self._opened:
-            self._open()
         self.go_on()
 
     def detach(self, outlet: Outlet) -> None:
@@ -249,6 +247,8 @@ class Dialogue:
 
     def go_on(self) -> None:
         """Take the messages that wait, as far as they can be answered now."""
+        if not (self._opened or self.over or self._session.must_change):  # nor is what a service pushes for those
+            self._open()
         while self._waiting and not (self._busy or self._blocked or self.over):
             self._take(*self._waiting.take())
         if not self._blocked:
