@@ -1,160 +1,293 @@
-"""The chat at the socket: who hears what, in which order, and what nobody can do to others."""
+"""The chat, in memory: who hears what, and what nobody can do to others."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from antiphon.services import Chat
-from antiphon.wire.frames import Frame
-from antiphon.wire.kinds import Flag, Kind
-from support.raw import RawClient
-from support.serving import Serving, seed, serving
+from antiphon.services.chat import LINE_LIMIT, LINES_MOST, ROOMS_MOST
+from antiphon.wire.kinds import KIB
+from support.hall import Guest, Hall
 
-
-class Talker:
-    """Somebody in the chat; what is pushed is kept until it is asked for."""
-
-    def __init__(self, client: RawClient) -> None:
-        self.client = client
-        self.heard: list[str] = []
-
-    def _next(self) -> Frame:
-        while True:
-            event = self.client.next()
-            assert isinstance(event, Frame), event
-            if event.kind != Kind.HEARTBEAT:
-                return event
-
-    def say(self, message: str) -> list[str]:
-        """Say a line; return the answers to it."""
-        id, data = self.client.conversation.message(message)
-        self.client.send(data)
-        answers = []
-        while True:
-            frame = self._next()
-            if frame.id != id:
-                self.heard.append(str(frame.payload))
-                continue
-            if frame.kind == Kind.MESSAGE:
-                answers.append(str(frame.payload))
-                if self.single(frame):
-                    return answers
-            else:
-                return answers
-
-    def single(self, frame: Frame) -> bool:
-        return bool(frame.flags & Flag.LAST)
-
-    def hears(self, line: str) -> None:
-        """Read until a line has been pushed."""
-        while line not in self.heard:
-            self.heard.append(str(self._next().payload))
+LOBBY = "You speak in lobby now. /help tells what else you can do."
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Serving]:
-    tokens = {name: seed(tmp_path / "data", name, sessions=2) for name in ("ann", "bob")}
-    with serving(tmp_path / "data", Chat(), plain=True) as running:
-        running.tokens = tokens  # type: ignore[attr-defined]
-        yield running
+def hall() -> Iterator[Hall]:
+    with Hall() as hall:
+        yield hall
 
 
 @pytest.fixture
-def come(server: Serving) -> Iterator[Callable[[str], Talker]]:
-    with contextlib.ExitStack() as stack:
-
-        def come(name: str) -> Talker:
-            token = server.tokens[name].pop()  # type: ignore[attr-defined]
-            talker = Talker(stack.enter_context(server.session(token)))
-            talker.hears("You speak in lobby now. /help tells what else you can do.")
-            return talker
-
-        yield come
+def ann(hall: Hall) -> Guest:
+    ann = hall.come("ann")
+    assert ann.hears() == [LOBBY]
+    return ann
 
 
-def test_a_line_is_heard_by_others_under_the_name_of_the_account(come: Callable[[str], Talker]) -> None:
-    ann, bob = come("ann"), come("bob")
-    ann.hears("[lobby] -- bob has joined")
-    assert bob.say("hello") == []
-    assert bob.say("//join") == []
-    assert bob.say("/me waves") == []
-    assert ann.say("/who") == ["ann, bob"]
-    assert ann.heard[-3:] == ["[lobby] bob: hello", "[lobby] bob: /join", "[lobby] * bob waves"]
-    bob.client.leave()
-    ann.hears("[lobby] -- bob has left")
+@pytest.fixture
+def bob(hall: Hall, ann: Guest) -> Guest:
+    bob = hall.come("bob")
+    assert bob.hears() == [LOBBY]
+    assert ann.hears() == ["[lobby] -- bob has joined"]
+    return bob
 
 
-def test_rooms_keep_what_was_said_apart_and_show_the_last_lines(come: Callable[[str], Talker]) -> None:
-    ann = come("ann")
-    assert ann.say("/join Maths")[0].startswith("You speak in maths now.")
-    for number in range(51):
-        ann.say(str(number))
-    bob = come("bob")
-    bob.say("/join maths")
-    assert [line for line in bob.heard if line.startswith("[maths]")] == [
-        f"[maths] ann: {number}" for number in range(1, 51)
+# --- what is said -------------------------------------------------------------------------------------------
+
+
+def test_a_line_is_heard_by_others_under_the_name_of_the_account(hall: Hall, ann: Guest, bob: Guest) -> None:
+    assert hall.say(bob, "hello", "//join", "/me waves") == []
+    assert ann.hears() == ["[lobby] bob: hello", "[lobby] bob: /join", "[lobby] * bob waves"]
+    assert bob.hears() == []
+
+
+def test_a_text_of_many_lines_is_said_line_by_line(hall: Hall, ann: Guest, bob: Guest) -> None:
+    hall.say(bob, "if x:\n\n\ty()\r\n[lobby] eve: hi\u2028[lobby] -- bob has left\x0b/me\n")
+    assert ann.hears() == [
+        "[lobby] bob: if x:",
+        "[lobby] bob:     y()",
+        "[lobby] bob: [lobby] eve: hi",
+        "[lobby] bob: [lobby] -- bob has left",
+        "[lobby] bob: /me",
     ]
-    assert bob.say("/rooms") == ["lobby (2), maths (2)"]
-    assert bob.say("/leave")[0].startswith("You speak in lobby now.")
+    hall.say(bob, "/me a\nb")
+    hall.say(bob, "/msg ann a\nb")
+    assert ann.hears() == ["[lobby] * bob a", "[lobby] * bob b", "[bob to you] a", "[bob to you] b"]
 
 
-def test_a_text_to_one_person_reaches_that_one_only(come: Callable[[str], Talker]) -> None:
-    ann, bob = come("ann"), come("bob")
-    assert bob.say("/msg Ann psst") == []
-    ann.hears("[bob to you] psst")
-    assert bob.say("/msg eve psst") == ["There is nobody here by the name of eve."]
+@pytest.mark.parametrize("say", ["{}", "/me {}", "/msg ann {}", "//{}"])
+@pytest.mark.parametrize(
+    "character",
+    ["\x00", "\x07", "\x08", "\x1b", "\x7f", "\x9b", "\xad", "\u200b", "\u200f", "\u202e", "\u2066", "\ufeff"],
+)
+def test_nothing_that_a_terminal_would_obey_reaches_others(
+    hall: Hall, ann: Guest, bob: Guest, say: str, character: str
+) -> None:
+    hall.say(bob, say.format(f"a{character}b"))
+    (line,) = ann.hears()
+    assert line.endswith("a" + character.encode("unicode_escape").decode() + "b")
 
 
-def test_control_characters_of_others_reach_nobody(come: Callable[[str], Talker]) -> None:
-    ann, bob = come("ann"), come("bob")
-    bob.say("a\x1b[2Jb\n[lobby] eve: c")
-    ann.hears("[lobby] bob: a\\x1b[2Jb\\n[lobby] eve: c")
+def test_the_command_that_is_not_known_comes_back_safe_to_show(hall: Hall, ann: Guest) -> None:
+    (answer,) = hall.say(ann, "/\x1b[2J")
+    assert answer.startswith("There is no command /\\x1b[2J;")
+    (answer,) = hall.say(ann, "/msg \x1b[2J text")
+    assert answer == "There is nobody here by the name of \\x1b[2J."
+
+
+@pytest.mark.parametrize("message", ["", "  ", "\n\t\n"])
+def test_an_empty_line_says_nothing(hall: Hall, ann: Guest, bob: Guest, message: str) -> None:
+    assert hall.say(bob, message) == []
+    assert ann.hears() == []
 
 
 @pytest.mark.parametrize(
-    ("line", "answer"),
+    ("message", "answer"),
     [
-        ("x" * 1001, "This line is too long"),
+        ("x" * LINE_LIMIT, "This line is too long"),
+        ("fine\n" + "\u202e" * (LINE_LIMIT // 6), "This line is too long"),
+        ("/msg ann " + "x" * LINE_LIMIT, "This line is too long"),
+        ("x" * (LINE_LIMIT * LINES_MOST + 1), "This line is too long"),
+        ("x\n" * (LINES_MOST + 1), "This text has more than 20 lines"),
         ("/shout x", "There is no command /shout;"),
-        ("/join a]b", "A room has a name of up to 32"),
+        ("/", "There is no command /;"),
         ("/join", "A room has a name of up to 32"),
+        ("/join a]b", "A room has a name of up to 32"),
+        ("/join a b", "A room has a name of up to 32"),
+        ("/join " + "x" * 33, "A room has a name of up to 32"),
+        ("/leave maths", "There is no room maths;"),
+        ("/who maths", "There is no room maths;"),
+        ("/who \x1b", "A room has a name of up to 32"),
         ("/me", "There is nothing to say"),
+        ("/msg", "There is nothing to say"),
         ("/msg ann", "There is nothing to say"),
+        ("/msg eve psst", "There is nobody here by the name of eve."),
     ],
 )
-def test_what_cannot_be_done_is_answered_with_a_hint(
-    come: Callable[[str], Talker], line: str, answer: str
+def test_what_cannot_be_done_is_answered_with_a_hint_and_heard_by_nobody(
+    hall: Hall, ann: Guest, bob: Guest, message: str, answer: str
 ) -> None:
-    assert come("ann").say(line)[0].startswith(answer)
+    assert hall.say(bob, message)[0].startswith(answer)
+    assert ann.hears() == []
 
 
-def test_nobody_can_be_in_more_rooms_than_ten(come: Callable[[str], Talker]) -> None:
-    ann = come("ann")
+def test_the_longest_line_fits_into_the_smallest_message(hall: Hall, ann: Guest, bob: Guest) -> None:
+    hall.say(bob, "я" * ((LINE_LIMIT - len("[lobby] bob: ")) // 2))
+    (line,) = ann.hears()
+    assert LINE_LIMIT - 2 < len(line.encode()) <= LINE_LIMIT < KIB
+
+
+def test_a_text_to_one_person_reaches_all_sessions_of_that_one_only(hall: Hall, ann: Guest, bob: Guest) -> None:
+    also_ann, eve = hall.come("ann"), hall.come("eve")
+    for each in (ann, also_ann, bob, eve):
+        each.hears()
+    assert hall.say(bob, "/msg ANN psst  psst") == []
+    assert [each.hears() for each in (ann, also_ann, bob, eve)] == [["[bob to you] psst  psst"]] * 2 + [[], []]
+
+
+def test_commands_are_explained_in_the_language_of_each(hall: Hall, ann: Guest) -> None:
+    assert [line.split(":")[0] for line in hall.say(ann, "/HELP")[1:]] == [
+        "/join ROOM", "/leave [ROOM]", "/rooms", "/who [ROOM]", "/msg NAME text", "/me text",
+    ]  # fmt: skip
+    vadim = hall.come("Вадим", language="ru")
+    assert vadim.hears() == ["Вы говорите в комнате lobby. Что ещё можно сделать, покажет /help."]
+    assert hall.say(vadim, "/msg ann привет", "/me") == ["Сказать тут нечего; как это делается, покажет /help."]
+    assert ann.hears() == ["[lobby] -- Вадим has joined", "[Вадим to you] привет"]
+    hall.say(ann, "/msg вадим hi")
+    hall.go(ann)
+    assert vadim.hears() == ["[ann — вам] hi", "[lobby] -- выход: ann"]
+    commands = hall.say(vadim, "/help")
+    assert not [line for line in commands if not any("а" <= character <= "я" for character in line)]
+
+
+# --- rooms --------------------------------------------------------------------------------------------------
+
+
+def test_rooms_keep_apart_what_is_said(hall: Hall, ann: Guest, bob: Guest) -> None:
+    assert hall.say(ann, "/join #Maths") == ["You speak in maths now. /help tells what else you can do."]
+    hall.say(ann, "two")
+    hall.say(bob, "hello")
+    assert bob.hears() == []
+    assert ann.hears() == ["[lobby] bob: hello"]
+    assert hall.say(bob, "/rooms") == ["lobby (2)", "maths (1)"]
+    assert hall.say(bob, "/who") == ["[lobby] -- ann, bob"]
+    assert hall.say(bob, "/who MATHS") == ["[maths] -- ann"]
+
+
+def test_the_last_lines_are_shown_to_whoever_joins(hall: Hall, ann: Guest, bob: Guest) -> None:
+    hall.say(ann, "/join maths", *map(str, range(51)))
+    assert hall.say(bob, "/join maths") == ["You speak in maths now. /help tells what else you can do."]
+    assert bob.hears() == [
+        "[maths] -- what was said before you came:",
+        *(f"[maths] ann: {number}" for number in range(1, 51)),
+    ]
+    assert ann.hears() == ["[maths] -- bob has joined"]
+
+
+def test_to_join_again_is_to_speak_there(hall: Hall, ann: Guest, bob: Guest) -> None:
+    hall.say(ann, "/join maths")
+    hall.say(ann, "/join lobby", "back")
+    assert bob.hears() == ["[lobby] ann: back"]
+    assert hall.say(ann, "/leave maths") == [LOBBY]
+    assert hall.say(ann, "/rooms") == ["lobby (2)"]
+    assert hall.say(ann, "/leave") == ["You are in no room; /join ROOM goes into one."]
+    assert bob.hears() == ["[lobby] -- ann has left"]
+    for message in ("hello", "/me waves", "/who", "/leave"):
+        assert hall.say(ann, message) == ["You are in no room; /join ROOM goes into one."]
+    assert hall.say(bob, "/join maths", "/join lobby")
+    assert hall.say(ann, "/leave maths") == ["You are not in maths."]
+
+
+def test_a_room_that_everybody_has_left_is_gone_and_the_lobby_stays(hall: Hall, ann: Guest) -> None:
+    hall.say(ann, "in the lobby", "/join maths", "two")
+    hall.go(ann)
+    bob = hall.come("bob")
+    assert bob.hears() == ["[lobby] -- what was said before you came:", "[lobby] ann: in the lobby", LOBBY]
+    assert hall.say(bob, "/rooms") == ["lobby (1)"]
+    hall.say(bob, "/join maths")
+    assert bob.hears() == []
+
+
+def test_a_person_is_in_ten_rooms_at_the_most_in_all_sessions_together(hall: Hall, ann: Guest) -> None:
     for number in range(9):
-        ann.say(f"/join room{number}")
-    assert ann.say("/join more")[0].startswith("You are in 10 rooms")
+        hall.say(ann, f"/join room{number}")
+    also = hall.come("ann")
+    for session in (ann, also):
+        assert hall.say(session, "/join more")[0].startswith("You are in 10 rooms")
+    assert hall.say(also, "/join room1")[0].startswith("You speak in room1")
 
 
-def test_one_who_does_not_read_is_cut_and_twenty_others_lose_no_line(tmp_path: Path) -> None:
-    names = [f"user{number}" for number in range(20)]
-    tokens = {name: seed(tmp_path / "data", name)[0] for name in [*names, "stalled"]}
-    with (
-        serving(tmp_path / "data", Chat(), plain=True, write_seconds=1) as server,
-        contextlib.ExitStack() as stack,
-    ):
-        talkers = [Talker(stack.enter_context(server.session(tokens[name]))) for name in names]
-        stalled = stack.enter_context(server.session(tokens["stalled"]))
-        text = "x" * 900
-        said = 0
-        while server.read(lambda server: len(server._context.connections)) > len(names):
-            for _ in range(100):
-                talkers[0].say(f"{said} {text}")
-                said += 1
-            for talker in talkers[1:]:
-                talker.hears(f"[lobby] user0: {said - 1} {text}")
-        expected = [f"[lobby] user0: {number} {text}" for number in range(said)]
-        for talker in talkers[1:]:
-            assert [line for line in talker.heard if line.startswith("[lobby] user0: ")] == expected
-        stalled.closed()
+def test_there_are_a_hundred_rooms_at_the_most(hall: Hall, ann: Guest) -> None:
+    for number in range(ROOMS_MOST - 1):
+        guest = hall.come(f"user{number // 9}")
+        assert hall.say(guest, f"/join room{number}")[0].startswith("You speak in room")
+    assert hall.say(ann, "/join more") == ["There are 100 rooms, and there cannot be more; /rooms lists them."]
+    assert hall.say(ann, "/join room1")[0].startswith("You speak in room1")
+
+
+def test_a_crowd_is_listed_in_lines_that_fit(hall: Hall, ann: Guest) -> None:
+    names = ["ann", *("я" * 60 + str(number) for number in range(30))]
+    for name in names[1:]:
+        hall.come(name)
+    lines = hall.say(ann, "/who")
+    assert max(len(line.encode()) for line in lines) <= LINE_LIMIT
+    assert ", ".join(line.removeprefix("[lobby] -- ").removesuffix(",") for line in lines) == ", ".join(names)
+
+
+# --- who it is ----------------------------------------------------------------------------------------------
+
+
+def test_somebody_with_several_sessions_comes_once_and_goes_once(hall: Hall, ann: Guest, bob: Guest) -> None:
+    also = hall.come("bob")
+    assert hall.say(ann, "/who") == ["[lobby] -- ann, bob"]
+    hall.say(also, "hello")
+    assert bob.hears() == ["[lobby] bob: hello"]
+    hall.go(bob)
+    assert ann.hears() == ["[lobby] bob: hello"]
+    hall.go(also)
+    assert ann.hears() == ["[lobby] -- bob has left"]
+    hall.come("bob")
+    assert ann.hears() == ["[lobby] -- bob has joined"]
+
+
+def test_of_two_whom_their_addresses_know_by_one_name_the_second_gets_a_number(hall: Hall, ann: Guest) -> None:
+    first = hall.come("Bob", account=-1)
+    second, named_so = hall.come("bob", account=-2), hall.come("bob-2", account=-2)
+    also_second = hall.come("bob", account=-2)
+    assert hall.say(ann, "/who") == ["[lobby] -- ann, Bob, bob-2, bob-2-2"]
+    hall.go(first)
+    hall.say(second, "it is me")
+    hall.say(also_second, "and me")
+    ann.heard = ann.heard[-3:]
+    assert ann.hears() == ["[lobby] -- Bob has left", "[lobby] bob-2: it is me", "[lobby] bob-2: and me"]
+    named_so.hears()
+    hall.say(ann, "/msg bob-2-2 psst")
+    assert named_so.hears() == ["[ann to you] psst"]
+
+
+def test_a_number_behind_the_longest_name_makes_no_two_of_one_name(hall: Hall, ann: Guest) -> None:
+    for address in range(3):
+        hall.come("x" * 64, account=-address)
+    assert " ".join(hall.say(ann, "/who")).count("x" * 64) == 3
+    assert hall.say(ann, "/msg " + "x" * 64 + "-3 psst") == []
+
+
+def test_whoever_has_no_name_gets_one_that_nobody_had_before(hall: Hall) -> None:
+    guests = [hall.come("", account=-1) for _ in range(2)]
+    assert hall.say(guests[1], "/who") == ["[lobby] -- guest-1, guest-2"]
+    hall.go(guests[1])
+    hall.come("", account=-1)
+    assert hall.say(guests[0], "/who") == ["[lobby] -- guest-1, guest-3"]
+
+
+def test_a_name_that_looks_like_a_mark_of_the_chat_is_still_seen_to_be_a_name(hall: Hall, ann: Guest) -> None:
+    """The word behind the room tells: with a colon it is a name, else only `*` and `--` stand there."""
+    for name in ("*", "--", "bob:", "[lobby]", "lobby]"):
+        hall.say(hall.come(name), "bob: has left", "/me bob: x")
+    said = [line for line in ann.hears() if "has joined" not in line]
+    assert said == [
+        "[lobby] *: bob: has left", "[lobby] * * bob: x",
+        "[lobby] --: bob: has left", "[lobby] * -- bob: x",
+        "[lobby] bob:: bob: has left", "[lobby] * bob: bob: x",
+        "[lobby] [lobby]: bob: has left", "[lobby] * [lobby] bob: x",
+        "[lobby] lobby]: bob: has left", "[lobby] * lobby] bob: x",
+    ]  # fmt: skip
+
+
+# --- how much is said ---------------------------------------------------------------------------------------
+
+
+def test_whoever_says_much_is_slowed_in_all_sessions_together_and_loses_nothing() -> None:
+    with Hall(Chat(at_once=5, a_second=10)) as hall:
+        bob, also, ann = hall.come("bob"), hall.come("bob"), hall.come("ann")
+        ann.hears()
+        hall.say(bob, "0", "1", "2", "3\n4")
+        assert hall.now == 0
+        hall.say(ann, "mine")
+        assert hall.now == 0
+        hall.say(also, *map(str, range(5, 15)))
+        assert hall.now == pytest.approx(1.0, abs=0.01)
+        assert ann.hears() == [f"[lobby] bob: {number}" for number in range(15)]
+        hall.say(also, "/join maths", "/leave")
+        assert hall.now == pytest.approx(1.2, abs=0.01)

@@ -3,17 +3,20 @@
 Names are the accounts' own, and nothing that somebody else has typed reaches a terminal as a control character.
 """
 
+import asyncio
 import textwrap
 import unicodedata
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 
 from antiphon.errors import NameInvalid
-from antiphon.identity.names import prepare
-from antiphon.language import N_, Translate
+from antiphon.identity.names import LONGEST, prepare
+from antiphon.language import N_
 from antiphon.printable import printable
 from antiphon.services.contract import Session
+from antiphon.services.pace import Pace
 
 LOBBY = "lobby"
 """Where everybody begins; it is always there."""
@@ -21,10 +24,18 @@ REMEMBERED = 50
 """Lines of a room that are shown to whoever joins."""
 LINE_LIMIT = 1000
 """Bytes of a line with all that stands before it: below the least that `--message-limit` can be."""
+LINES_MOST = 20
+"""Lines of one text: a piece of program that was pasted, not a file."""
+AT_ONCE = 50
+"""Lines and commands of one person that pass without a wait."""
+A_SECOND = 10
+"""What passes of them in a second from then on: more than anybody reads, and no flood."""
+TAB = 4
+"""Columns."""
 ROOM_NAME_MOST = 32
 """Characters."""
 ROOMS_OF_ONE = 10
-"""Rooms that a session can be in."""
+"""Rooms that a person can be in."""
 ROOMS_MOST = 100
 """Rooms in all."""
 WIDTH = 200
@@ -33,17 +44,21 @@ WIDTH = 200
 _HELP = (
     N_("What begins with a slash is a command; //text says a text that begins with one."),
     N_("/join ROOM: go into a room and speak there; it is made if it is not there"),
-    N_("/leave: go out of the room in which you speak"),
+    N_("/leave [ROOM]: go out of a room, or of the one in which you speak"),
     N_("/rooms: which rooms there are, and how many people are in each"),
-    N_("/who: who is in the room in which you speak"),
+    N_("/who [ROOM]: who is in a room, or in the one in which you speak"),
     N_("/msg NAME text: say something to one person only"),
     N_("/me text: say what you do"),
 )
+_EARLIER = N_("[{room}] -- what was said before you came:")
 _JOINED = N_("[{room}] -- {name} has joined")
 _LEFT = N_("[{room}] -- {name} has left")
 _YOU_SPEAK_IN = N_("You speak in {room} now. /help tells what else you can do.")
 _TOO_LONG = N_("This line is too long; say it in parts.")
+_TOO_MANY = N_("This text has more than {most} lines; say it in parts.")
 _NO_ROOM = N_("You are in no room; /join ROOM goes into one.")
+_NO_SUCH_ROOM = N_("There is no room {room}; /rooms shows those there are.")
+_NOT_IN_ROOM = N_("You are not in {room}.")
 _ROOM_INVALID = N_("A room has a name of up to {most} letters and digits, - and _.")
 _ROOMS_OF_ONE = N_("You are in {most} rooms, and cannot be in more; /leave goes out of one.")
 _ROOMS_MOST = N_("There are {most} rooms, and there cannot be more; /rooms lists them.")
@@ -54,202 +69,276 @@ _UNKNOWN = N_("There is no command {command}; /help shows those there are, //tex
 _GUEST = "guest-{number}"
 
 
+class _Hindered(Exception):
+    """What was asked for cannot be done: a sentence that says so, and its fields."""
+
+    def __init__(self, sentence: str, **fields: object) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.fields = fields
+
+
 @dataclass(eq=False)
 class _Person:
+    """Somebody, in one session or in several."""
+
+    identity: tuple[int, str]
+    """who it is, whatever others call themselves"""
+    name: str
+    key: str
+    """by which names are compared; of all who are here, each has another"""
+    pace: Pace
+    seats: "list[_Seat]" = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Seat:
     """One session of somebody."""
 
     session: Session
-    name: str
-    key: str
-    """by which names are compared; the same for all sessions of an account"""
+    person: _Person
     rooms: "list[_Room]" = field(default_factory=list)
     """those that this session is in; it speaks in the last"""
 
+    @property
+    def room(self) -> "_Room":
+        """The one in which it speaks."""
+        if not self.rooms:
+            raise _Hindered(_NO_ROOM)
+        return self.rooms[-1]
+
+    def translated(self, sentence: str, **fields: object) -> str:
+        return self.session.translate(sentence).format(**fields)
+
     def tell(self, sentence: str, **fields: object) -> None:
-        self.session.send(self.session.translate(sentence).format(**fields))
+        self.session.send(self.translated(sentence, **fields))
 
 
 @dataclass(eq=False)
 class _Room:
     name: str
-    people: list[_Person] = field(default_factory=list)
+    seats: list[_Seat] = field(default_factory=list)
     said: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
-    def holds(self, key: str) -> bool:
-        return any(each.key == key for each in self.people)
+    def names(self) -> list[str]:
+        """Return who is there, each once, however many sessions they have."""
+        return list({seat.person: seat.person.name for seat in self.seats}.values())
+
+    def holds(self, person: _Person) -> bool:
+        return any(seat.person is person for seat in self.seats)
+
+    def tell(self, sentence: str, person: _Person) -> None:
+        """Tell everybody there of a person."""
+        for seat in self.seats:
+            seat.tell(sentence, room=self.name, name=person.name)
 
 
 class Chat:
     """A chat for all sessions of a server; rooms and what was said in them live as long as it does."""
 
-    def __init__(self) -> None:
-        """Begin with the lobby."""
+    def __init__(self, *, at_once: float = AT_ONCE, a_second: float = A_SECOND) -> None:
+        """Begin with the lobby; of each person `at_once` lines pass without a wait, and then `a_second`."""
+        self._at_once = at_once
+        self._a_second = a_second
         self._rooms = {LOBBY: _Room(LOBBY)}
-        self._people: dict[str, list[_Person]] = {}
-        self._guests = 0
+        self._people: dict[tuple[int, str], _Person] = {}
+        self._guests = count(1)
 
     def opened(self, session: Session) -> None:
         """Let somebody in, into the lobby."""
-        name = session.name
-        if not name:  # `--access anyone`: nobody was asked
-            self._guests += 1
-            name = _GUEST.format(number=self._guests)
-        person = session.state = _Person(session, name, prepare(name).key)
-        self._people.setdefault(person.key, []).append(person)
-        self._enter(person, self._rooms[LOBBY])
-        person.tell(_YOU_SPEAK_IN, room=LOBBY)
+        person = self._person(session)
+        seat = session.state = _Seat(session, person)
+        person.seats.append(seat)
+        self._enter(seat, self._rooms[LOBBY])
+        seat.tell(_YOU_SPEAK_IN, room=LOBBY)
 
     def closed(self, session: Session) -> None:
         """Let somebody go, out of all rooms."""
-        person: _Person | None = session.state
-        if person is None:
+        seat: _Seat | None = session.state
+        if seat is None:
             return
-        for room in list(person.rooms):
-            self._go_out(person, room)
-        mine = self._people[person.key]
-        mine.remove(person)
-        if not mine:
-            del self._people[person.key]
+        for room in list(seat.rooms):
+            self._go_out(seat, room)
+        seat.person.seats.remove(seat)
+        if not seat.person.seats:
+            del self._people[seat.person.identity]
 
-    def received(self, message: str, session: Session) -> str | AsyncIterator[str] | None:
-        """Say a line in the room, or do what a command says."""
-        person: _Person = session.state
-        translate = session.translate
-        if message.startswith("//"):
-            return self._say(person, ": ", message[1:])
-        if not message.startswith("/"):
-            return self._say(person, ": ", message)
-        command, _, rest = message.partition(" ")
-        rest = rest.strip()
-        match command:
+    async def received(self, message: str, session: Session) -> AsyncIterator[str]:
+        """Say a text in the room, or do what a command says; what is said to others is not answered."""
+        seat: _Seat = session.state
+        steps = min(len(message.splitlines()), LINES_MOST)
+        if wait := seat.person.pace.wait(asyncio.get_running_loop().time(), steps or 1):
+            await asyncio.sleep(wait)
+        try:
+            answers = self._do(seat, message)
+        except _Hindered as hindered:
+            answers = [seat.translated(hindered.sentence, **hindered.fields)]
+        for answer in answers:
+            yield answer
+
+    def _do(self, seat: _Seat, message: str) -> list[str]:
+        """Do what a message says, at once and whole; return the answers to it.
+
+        Raises:
+            _Hindered: it cannot be done.
+        """
+        if not message.strip():
+            return []
+        if len(message) > LINES_MOST * LINE_LIMIT:  # before anything is made of it
+            raise _Hindered(_TOO_LONG)
+        if not message.startswith("/") or message.startswith("//"):
+            return self._say(seat, ": ", message.removeprefix("/"))
+        command, *rest = message.split(maxsplit=1)
+        text = rest[0].rstrip() if rest else ""
+        match command.casefold():
             case "/help":
-                return _lines([translate(line) for line in _HELP])
+                return [seat.translated(line) for line in _HELP]
             case "/join":
-                return self._join(person, rest)
+                return self._join(seat, text)
             case "/leave":
-                return self._leave(person)
+                return self._leave(seat, text)
             case "/rooms":
-                return _listed(f"{room.name} ({len(_names(room.people))})" for room in self._rooms.values())
+                return [f"{room.name} ({len(room.names())})" for room in self._rooms.values()]
             case "/who":
-                return _listed(_names(person.rooms[-1].people)) if person.rooms else translate(_NO_ROOM)
+                return _listed(self._room(text) if text else seat.room)
             case "/me":
-                return self._say(person, " ", rest, mark="* ")
+                return self._say(seat, " ", text, mark="* ")
             case "/msg":
-                return self._whisper(person, rest)
-        return translate(_UNKNOWN).format(command=printable(command[:ROOM_NAME_MOST]))
+                return self._whisper(seat, text)
+        raise _Hindered(_UNKNOWN, command=printable(command[:ROOM_NAME_MOST]))
+
+    # --- who is here ----------------------------------------------------------------------------------------
+
+    def _person(self, session: Session) -> _Person:
+        """Return whose session this is.
+
+        Where nobody proves a name, people at two addresses may have the same one: the second gets a number.
+        """
+        name = session.name or _GUEST.format(number=next(self._guests))
+        identity = session.account, _key(name)
+        if identity not in self._people:
+            taken = {person.key for person in self._people.values()}
+            numbered = (f"{name}-{number}" if number > 1 else name for number in count(1))
+            free = next(each for each in numbered if _key(each) not in taken)
+            pace = Pace(self._at_once, self._a_second)
+            self._people[identity] = _Person(identity, free, _key(free), pace)
+        return self._people[identity]
 
     # --- what is said ---------------------------------------------------------------------------------------
 
-    def _say(self, person: _Person, link: str, text: str, mark: str = "") -> str | None:
-        """Say a line to everybody else in the room; return what hinders it."""
-        translate = person.session.translate
-        if not person.rooms:
-            return translate(_NO_ROOM)
-        if not text.strip():
-            return translate(_NOTHING_SAID)
-        room = person.rooms[-1]
-        line = f"[{room.name}] {mark}{person.name}{link}{printable(text)}"
-        if _is_too_long(line):
-            return translate(_TOO_LONG)
-        room.said.append(line)
-        for other in room.people:
-            if other is not person:
-                other.session.send(line)
-        return None
+    def _say(self, seat: _Seat, link: str, text: str, mark: str = "") -> list[str]:
+        """Say a text to everybody else in the room."""
+        room = seat.room
+        lines = [f"[{room.name}] {mark}{seat.person.name}{link}{line}" for line in _lines(text)]
+        _check_length(lines)
+        room.said.extend(lines)
+        for other in room.seats:
+            if other is not seat:
+                for line in lines:
+                    other.session.send(line)
+        return []
 
-    def _whisper(self, person: _Person, rest: str) -> str | None:
-        """Say a text to all sessions of one person; return what hinders it."""
-        translate = person.session.translate
-        name, _, text = rest.partition(" ")
-        text = printable(text.strip())
-        if not text:
-            return translate(_NOTHING_SAID)
-        if _is_too_long(person.name + text + _TO_YOU * 2):  # in whatever language it is told
-            return translate(_TOO_LONG)
-        try:
-            found = self._people.get(prepare(name).key, ())
-        except NameInvalid:
-            found = ()
-        if not found:
-            return translate(_NOT_HERE).format(name=printable(name[:ROOM_NAME_MOST]))
-        for other in found:
-            other.tell(_TO_YOU, name=person.name, text=text)
-        return None
+    def _whisper(self, seat: _Seat, text: str) -> list[str]:
+        """Say a text to one person, in all sessions of theirs."""
+        to, said = (*text.split(maxsplit=1), "", "")[:2]
+        lines = _lines(said)
+        name, key = seat.person.name, _key(to)
+        _check_length(name + line + 2 * _TO_YOU for line in lines)  # in whatever language it is told
+        person = next((each for each in self._people.values() if each.key == key), None)
+        if person is None:
+            raise _Hindered(_NOT_HERE, name=printable(to[:LONGEST]))
+        for other in person.seats:
+            for line in lines:
+                other.tell(_TO_YOU, name=name, text=line)
+        return []
 
     # --- rooms ----------------------------------------------------------------------------------------------
 
-    def _join(self, person: _Person, name: str) -> str:
-        translate = person.session.translate
-        key = _room_key(name)
-        if key is None:
-            return translate(_ROOM_INVALID).format(most=ROOM_NAME_MOST)
-        room = self._rooms.get(key)
-        if room is not None and room in person.rooms:
-            person.rooms.remove(room)
-            person.rooms.append(room)
-        elif len(person.rooms) >= ROOMS_OF_ONE:
-            return translate(_ROOMS_OF_ONE).format(most=ROOMS_OF_ONE)
-        elif room is None and len(self._rooms) >= ROOMS_MOST:
-            return translate(_ROOMS_MOST).format(most=ROOMS_MOST)
+    def _room(self, name: str) -> _Room:
+        """Return a room that is there."""
+        room = self._rooms.get(_room_name(name))
+        if room is None:
+            raise _Hindered(_NO_SUCH_ROOM, room=_room_name(name))
+        return room
+
+    def _join(self, seat: _Seat, text: str) -> list[str]:
+        name = _room_name(text)
+        room = self._rooms.get(name)
+        if room is not None and room in seat.rooms:
+            seat.rooms.remove(room)
+            seat.rooms.append(room)
         else:
-            room = room or self._rooms.setdefault(key, _Room(key))
-            self._enter(person, room)
-        return translate(_YOU_SPEAK_IN).format(room=room.name)
+            mine = {each.name for other in seat.person.seats for each in other.rooms}
+            if len(mine | {name}) > ROOMS_OF_ONE:
+                raise _Hindered(_ROOMS_OF_ONE, most=ROOMS_OF_ONE)
+            if room is None and len(self._rooms) >= ROOMS_MOST:
+                raise _Hindered(_ROOMS_MOST, most=ROOMS_MOST)
+            self._enter(seat, self._rooms.setdefault(name, _Room(name)))
+        return [seat.translated(_YOU_SPEAK_IN, room=name)]
 
-    def _leave(self, person: _Person) -> str:
-        translate: Translate = person.session.translate
-        if person.rooms:
-            self._go_out(person, person.rooms[-1])
-        if not person.rooms:
-            return translate(_NO_ROOM)
-        return translate(_YOU_SPEAK_IN).format(room=person.rooms[-1].name)
+    def _leave(self, seat: _Seat, text: str) -> list[str]:
+        room = self._room(text) if text else seat.room
+        if room not in seat.rooms:
+            raise _Hindered(_NOT_IN_ROOM, room=room.name)
+        self._go_out(seat, room)
+        return [seat.translated(_YOU_SPEAK_IN, room=seat.room.name)]
 
-    def _enter(self, person: _Person, room: _Room) -> None:
+    def _enter(self, seat: _Seat, room: _Room) -> None:
         """Show what was said in the room, and tell those inside, unless the same one is there already."""
+        if room.said:
+            seat.tell(_EARLIER, room=room.name)
         for line in room.said:
-            person.session.send(line)
-        if not room.holds(person.key):
-            _tell(room.people, _JOINED, room=room.name, name=person.name)
-        room.people.append(person)
-        person.rooms.append(room)
+            seat.session.send(line)
+        if not room.holds(seat.person):
+            room.tell(_JOINED, seat.person)
+        room.seats.append(seat)
+        seat.rooms.append(room)
 
-    def _go_out(self, person: _Person, room: _Room) -> None:
-        room.people.remove(person)
-        person.rooms.remove(room)
-        if not room.holds(person.key):
-            _tell(room.people, _LEFT, room=room.name, name=person.name)
-        if not room.people and room.name != LOBBY:
+    def _go_out(self, seat: _Seat, room: _Room) -> None:
+        """Tell those who stay, unless the same one is still there; a room that is empty is gone."""
+        room.seats.remove(seat)
+        seat.rooms.remove(room)
+        if not room.holds(seat.person):
+            room.tell(_LEFT, seat.person)
+        if not room.seats and room.name != LOBBY:
             del self._rooms[room.name]
 
 
-def _room_key(name: str) -> str | None:
-    """Return a room's name in the one form that it has; None, it cannot be one."""
+def _key(name: str) -> str:
+    """Return by what a name is compared; a number behind it may have made it no name for an account."""
     try:
-        key = prepare(name).key
+        return prepare(name).key
     except NameInvalid:
-        return None
-    fits = all(unicodedata.category(character)[0] in "LMN" or character in "-_" for character in key)
-    return key if fits and len(key) <= ROOM_NAME_MOST else None
+        return name.casefold()
 
 
-def _tell(people: Iterable[_Person], sentence: str, **fields: object) -> None:
-    for person in people:
-        person.tell(sentence, **fields)
+def _room_name(text: str) -> str:
+    """Return a room's name in the one form that it has; `#` before it is what some are used to."""
+    try:
+        name = prepare(text.removeprefix("#")).key
+    except NameInvalid:
+        name = ""
+    fits = all(unicodedata.category(character)[0] in "LMN" or character in "-_" for character in name)
+    if not (fits and 0 < len(name) <= ROOM_NAME_MOST):
+        raise _Hindered(_ROOM_INVALID, most=ROOM_NAME_MOST)
+    return name
 
 
-def _names(people: Iterable[_Person]) -> list[str]:
-    """Return who is there, each once, however many sessions they have."""
-    return list({person.key: person.name for person in people}.values())
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text, none of them empty, made safe to show: each is said by itself."""
+    lines = [line.rstrip() for line in text.expandtabs(TAB).splitlines() if line.strip()]
+    if not lines:
+        raise _Hindered(_NOTHING_SAID)
+    if len(lines) > LINES_MOST:
+        raise _Hindered(_TOO_MANY, most=LINES_MOST)
+    return [printable(line) for line in lines]
 
 
-def _is_too_long(line: str) -> bool:
-    return len(line.encode(errors="replace")) > LINE_LIMIT
+def _check_length(lines: Iterable[str]) -> None:
+    if any(len(line.encode(errors="replace")) > LINE_LIMIT for line in lines):
+        raise _Hindered(_TOO_LONG)
 
 
-def _listed(names: Iterable[str]) -> AsyncIterator[str]:
-    return _lines(textwrap.wrap(", ".join(names), WIDTH, break_long_words=False, break_on_hyphens=False))
-
-
-async def _lines(lines: Sequence[str]) -> AsyncIterator[str]:
-    for line in lines:
-        yield line
+def _listed(room: _Room) -> list[str]:
+    wrapped = textwrap.wrap(", ".join(room.names()), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [f"[{room.name}] -- {line}" for line in wrapped]
