@@ -36,6 +36,8 @@ class Console:
         self.answers_to_terminal = sys.stdout.isatty()
         self.thought = 0.0
         """Seconds that the person has taken for answers, in all."""
+        self._above: list[Callable[[], None]] = []
+        """What waits for room above the line that is being typed; it is drawn again once for all of them."""
 
     def _(self, message: str) -> str:
         return self.translations.gettext(message)
@@ -55,14 +57,21 @@ class Console:
         self.tell(printable(error.full(self.translations.gettext)), RED)
 
     def above(self, action: Callable[[], None]) -> None:
-        """Do what writes to the screen, above a line that is being typed if there is one."""
+        """Do what writes to the screen, above a line that is being typed if there is one, in the order of calls."""
+        self._above.append(action)
         if self.can_ask:
             from prompt_toolkit.application import get_app_or_none, run_in_terminal  # noqa: PLC0415 - as below
 
             if get_app_or_none() is not None:  # this line's, or a question's
-                asyncio.ensure_future(run_in_terminal(action))  # noqa: RUF006 - the application holds it
+                if len(self._above) == 1:  # else it is making room already
+                    asyncio.ensure_future(run_in_terminal(self._do_above))  # noqa: RUF006 - the application holds it
                 return
-        action()
+        self._do_above()
+
+    def _do_above(self) -> None:
+        actions, self._above = self._above, []
+        for action in actions:
+            action()
 
     def answer(self, message: str | bytes) -> None:
         """Put out an answer: as it is into a pipe, without what a terminal would obey onto a terminal."""
