@@ -14,16 +14,23 @@ from antiphon import connect
 from antiphon.address import Address
 from antiphon.client.session import Session
 from antiphon.errors import AntiphonError
-from antiphon.services import load
+from antiphon.server import dialogues
+from antiphon.server.connection import PUSHED_LIMIT
+from antiphon.server.replay import REPLAY_LIMIT
+from antiphon.services import chat, load
 from antiphon.wire.frames import Payload
-from support.documents import Block, blocks, read
+from antiphon.wire.kinds import KIB
+from support.documents import Block, blocks, read, section, table
+from support.hall import Hall
 from support.processes import PipedProcess, clean_environment
 from support.serving import serving
 
 PAGE = blocks(read("docs/services.md"))
 FILES = {block.about: block.text for block in PAGE if block.language == "python" and block.about}
 TALKS = [
-    pytest.param(block, id=block.about) for block in PAGE if block.language == "text" and ".py:" in block.about
+    pytest.param(block, id=block.about)
+    for block in PAGE
+    if block.language == "text" and (".py:" in block.about or block.about == "chat")
 ]
 SECONDS = 20
 
@@ -61,7 +68,10 @@ async def hold(talk: str, address: Address) -> None:
             else:
                 assert await people[name].is_shown() == text
     for person in people.values():
-        assert person.shown.empty()
+        rest = [person.shown.get_nowait() for _ in range(person.shown.qsize())]
+        assert [
+            line for line in rest if not str(line).endswith(" has left")
+        ] == []  # all leave, and the chat says so
 
 
 class Person:
@@ -94,7 +104,30 @@ class Person:
 
 def test_every_file_of_the_page_is_served_or_run() -> None:
     served = {talk.values[0].about.partition(":")[0] for talk in TALKS}  # type: ignore[union-attr]
-    assert served | {"both.py"} == set(FILES)
+    assert served - {"chat"} | {"both.py"} == set(FILES)
+
+
+def test_the_commands_and_limits_of_the_chat_are_those_that_it_has() -> None:
+    about = section(read("docs/services.md"), "## Chat")
+    told = {command for command, _ in table(about, "command", "what it does")}
+    with Hall() as hall:
+        lines = hall.say(hall.come("ann"), "/help")
+    assert told == {line.split(":")[0] for line in lines[1:]} | {"/help", "//text"}
+    assert table(about, "limit", "") == [
+        ("a line, with all that stands before it", f"{chat.LINE_LIMIT} bytes"),
+        ("lines of one text", f"{chat.LINES_MOST}"),
+        (
+            "lines and commands of one person",
+            f"{chat.AT_ONCE} at once, then {chat.A_SECOND} a second; more has to wait, and is not lost",
+        ),
+        ("rooms of one person", f"{chat.ROOMS_OF_ONE}"),
+        ("rooms in all", f"{chat.ROOMS_MOST}"),
+        ("the name of a room", f"{chat.ROOM_NAME_MOST} letters, digits, - and _"),
+    ]
+    assert f"its last {chat.REMEMBERED} lines" in about
+    assert f"there for another {dialogues.AWAY_SECONDS:.0f} s" in about
+    assert f"up to {REPLAY_LIMIT // KIB} KiB" in about
+    assert f"when {PUSHED_LIMIT // KIB} KiB wait" in about
 
 
 def test_a_program_that_serves_tells_where_and_ends_in_order(folder: Path) -> None:

@@ -57,7 +57,7 @@ class Console:
         self.tell(printable(error.full(self.translations.gettext)), RED)
 
     def above(self, action: Callable[[], None]) -> None:
-        """Do what writes to the screen, above a line that is being typed if there is one, in the order of calls."""
+        """Do what writes to the screen, above a line that is being typed if there is one, in order."""
         self._above.append(action)
         if self.can_ask:
             from prompt_toolkit.application import get_app_or_none, run_in_terminal  # noqa: PLC0415 - as below
