@@ -88,7 +88,7 @@ def test_an_empty_line_says_nothing(hall: Hall, ann: Guest, bob: Guest, message:
         ("x" * LINE_LIMIT, "This line is too long"),
         ("fine\n" + "\u202e" * (LINE_LIMIT // 6), "This line is too long"),
         ("/msg ann " + "x" * LINE_LIMIT, "This line is too long"),
-        ("x" * (LINE_LIMIT * LINES_MOST + 1), "This line is too long"),
+        ("fine" + " " * LINE_LIMIT * LINES_MOST, "This line is too long"),
         ("x\n" * (LINES_MOST + 1), "This text has more than 20 lines"),
         ("/shout x", "There is no command /shout;"),
         ("/", "There is no command /;"),
