@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from antiphon.files import write_atomically
 from antiphon.identity.invitations import Code
 from antiphon.identity.passwords import Password
 from antiphon.language import N_
+from antiphon.ping.chart import chart
 from antiphon.ping.crowd import Door, sign_in
 from antiphon.ping.live import PAUSE, LiveLine
 from antiphon.ping.load import Load, Plan
@@ -55,17 +57,19 @@ def ping(
     ] = None,
     common: Common = Common(),
 ) -> int:
-    """Measure round trips over a signed-in connection, and compare each answer with what was sent.
+    """Measure round trips over a signed-in connection; compare each answer.
 
-    As it stands, a message a second and a line for each answer, until Ctrl-C. With
-    --connections, --depth or --duration as fast as answers come (closed loop); with
-    --rate so many a second whatever the answers take (open loop), and times count from
-    the moment when a message was due. Figures stand on standard output, what happens
-    meanwhile on standard error. The service must give back what it is sent, as echo does.
+    As it stands, a message a second and a line for each answer, until Ctrl-C.
+    With --connections, --depth or --duration as fast as answers come (closed
+    loop); with --rate so many a second whatever the answers take (open loop),
+    and times count from the moment when a message was due. Figures stand on
+    standard output, what happens meanwhile on standard error. The service must
+    give back what it is sent, as echo does.
 
-    Exit codes: 0 every message came back, also after Ctrl-C; 1 not every one did, or
-    another failure; 2 usage, 3 cannot connect, 4 sign-in refused, 5 protocol or TLS,
-    6 timed out, 7 over a limit of --fail-over, 130 Ctrl-C before the first message.
+    Exit codes: 0 every message came back, also after Ctrl-C; 1 not every one
+    did, or another failure; 2 usage, 3 cannot connect, 4 sign-in refused,
+    5 protocol or TLS, 6 timed out, 7 over a limit of --fail-over, 130 Ctrl-C
+    before the first message.
 
     For example:
         antiphon ping
@@ -264,7 +268,9 @@ class _Run:
     def _tell(self, result: Result, load: Load) -> None:
         """Say what the figures are, and write them where that is wanted."""
         _ = self._console.translations.gettext
-        self._say(*summary(result, _), *drawing(load.tally.times))
+        times = load.tally.times
+        columns = shutil.get_terminal_size().columns if self._out.isatty() else 0
+        self._say(*summary(result, _), *(chart(times, columns) or drawing(times)))
         if load.tally.first_error is not None:
             self._say(load.tally.first_error.text(_))
         if self._wanted.json == "-":
@@ -272,7 +278,7 @@ class _Run:
         elif self._wanted.json is not None:
             write_atomically(Path(self._wanted.json), written(result).encode(), FileUnusable)
         if self._wanted.plot is not None:
-            draw(self._wanted.plot, load.tally.times, self._percentiles, result.target.address)
+            draw(self._wanted.plot, times, self._percentiles, result.target.address)
 
     def _judge(self, load: Load) -> None:
         """Hold the limits; where there is none for them, nothing may be lost and nothing wrong.
