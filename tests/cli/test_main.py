@@ -57,7 +57,7 @@ def test_help_of_the_whole_names_the_commands(tmp_path: Path) -> None:
         (["connect", "host", "--timeout", "0"], "--timeout: must be more than 0"),
         (["connect", "host", "--timeout", "nan"], "--timeout: must be more than 0"),
         (["connect", "host", "name"], "antiphon: "),
-        (["serve", "\x1b[2J"], "antiphon: "),
+        (["serve", "\x1b[2J"], r"“\x1b[2J” cannot be loaded: "),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, arguments: list[str], sentence: str) -> None:

@@ -282,9 +282,7 @@ class ClientConnection(asyncio.Protocol):
     def _flush(self) -> None:
         if self._batch:
             batch, self._batch, self._batched = self._batch, [], 0
-            self._spoke = True
-            if not self._transport.is_closing():
-                self._transport.write(b"".join(batch))
+            self._put(b"".join(batch))
 
     async def ready(self) -> None:
         """Wait until the server has taken enough for more to be sent, or the connection is gone."""
@@ -336,7 +334,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         self._flush()
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
         self._spoke = True
-        if self._observer is not None and not self._transport.is_closing():
-            self._observer.sent(data)
-        self._transport.write(data)
+        if not self._transport.is_closing():
+            if self._observer is not None:
+                self._observer.sent(data)
+            self._transport.write(data)

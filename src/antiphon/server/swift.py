@@ -49,8 +49,10 @@ class Swift:
         return answerer.count > 0
 
     def _send(self, answerer: Answerer, answers: bytes) -> None:
-        left = answerer.left
-        self._dialogue.answered(answerer.count, answers, answerer.count - (left is not None))
+        count, left = answerer.count, answerer.left
+        if not count:
+            return
+        self._dialogue.answered(count, answers, count - (left is not None))
         if answers:
             self._outbox.put(answers)
         if left is not None:
