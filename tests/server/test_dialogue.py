@@ -12,7 +12,7 @@ import pytest
 
 from antiphon.errors import TryLater
 from antiphon.identity.tokens import Token
-from antiphon.server import dialogue, dialogues
+from antiphon.server import dialogues, presence
 from antiphon.server.replay import REPLAY_LIMIT
 from antiphon.server.signin import Admission
 from antiphon.server.waiting import WAITING_MOST
@@ -246,6 +246,7 @@ def test_a_message_that_is_taken_back_is_stopped_and_ends(client: RawClient, des
     client.send(client.conversation.cancel(id))
     while frames[-1] != (id, "END"):
         frames += told(client, 1)
+    assert len(frames) < 500_000, "a service that never waits was not stopped"
     assert client.ask("next") == "next"
     desk.wait_for("cancelled wait" if message == "wait" else f"counted {message}")
 
@@ -334,6 +335,107 @@ def test_a_service_can_end_a_session_and_say_why(client: RawClient, server: Serv
         refused = late.resume(tokens[0])
         assert isinstance(refused, Error)
         assert refused.code == "session-ended"
+
+
+class Doorkeeper:
+    """A service that ends sessions as soon as they are opened, at once or a little later."""
+
+    def __init__(self, *, later: bool) -> None:
+        self.opened = self.open_later if later else self.open_at_once
+
+    def open_at_once(self, session: Session) -> None:
+        session.close("not today")
+
+    async def open_later(self, session: Session) -> None:
+        await asyncio.sleep(0)
+        session.close("not today")
+
+    def received(self, message: Payload) -> Payload:
+        return message
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_session_can_be_ended_as_soon_as_it_is_opened(tmp_path: Path, tokens: list[bytes], later: bool) -> None:
+    with serving(tmp_path / "data", Doorkeeper(later=later), plain=True) as server:
+        with server.session(tokens[0]) as client:
+            assert client.body() == ServerBye(reason="closed", text="not today")
+            client.closed()
+        with server.client() as late:
+            late.hello()
+            refused = late.resume(tokens[0])
+            assert isinstance(refused, Error)
+            assert refused.code == "session-ended"
+
+
+def test_a_session_that_is_ended_while_nobody_is_there_is_ended_for_who_comes_back(
+    client: RawClient, server: Serving, desk: Desk, tokens: list[bytes]
+) -> None:
+    away(client, server, desk)
+
+    async def close() -> None:
+        desk.sessions[0].close("it is late")
+
+    server.call(close())
+    late, _ = back(server, tokens[0], 1)
+    with late:
+        assert late.body() == ServerBye(reason="closed", text="it is late")
+    desk.wait_for("closed ann after 1")
+
+
+def test_a_session_that_was_ended_is_so_too_if_nobody_comes_back_in_time(
+    client: RawClient, server: Serving, desk: Desk, tokens: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away(client, server, desk)
+    monkeypatch.setattr(dialogues, "AWAY_SECONDS", 0)
+
+    async def close() -> None:
+        desk.sessions[0].close("it is late")
+
+    server.call(close())
+    while server.read(lambda running: running._context.tasks or list(running._context.dialogues)):
+        threading.Event().wait(0.01)
+    with server.client() as late:
+        late.hello()
+        refused = late.resume(tokens[0])
+        assert isinstance(refused, Error)
+        assert refused.code == "session-ended"
+
+
+def away(client: RawClient, server: Serving, desk: Desk) -> None:
+    """Break the link of a session that has been opened, and wait until the server knows."""
+    assert client.ask("here") == "here"
+    cut(client)
+    while server.read(lambda running: running._context.connections or running._context.tasks):
+        threading.Event().wait(0.01)
+
+
+def test_a_session_that_ends_while_it_is_taken_in_is_not_taken_in(tmp_path: Path, tokens: list[bytes]) -> None:
+    seen: list[str] = []
+
+    class Slow:
+        async def opened(self, session: Session) -> None:
+            seen.append("begun")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append("given up")
+
+        def closed(self, session: Session) -> None:
+            seen.append("closed")
+
+        def received(self, message: Payload) -> Payload:
+            return message
+
+    with serving(tmp_path / "data", Slow(), plain=True) as server, server.session(tokens[0]):
+        while not seen:
+            threading.Event().wait(0.01)
+        server.call(stop(server))
+    assert seen == ["begun", "given up", "closed"]
+
+
+async def stop(server: Serving) -> None:
+    """End the dialogues of a server, as at the end of its drain."""
+    await server.server._context.dialogues.stop()
 
 
 def test_the_service_sees_each_session_come_and_go_once(tmp_path: Path, desk: Desk) -> None:
@@ -591,7 +693,7 @@ def test_what_is_kept_for_the_next_server_is_given_once(tmp_path: Path, tokens: 
 def test_a_message_that_is_cut_short_by_the_stop_is_reported_as_unknown_and_one_that_waits_is_handled_later(
     tmp_path: Path, tokens: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialogue, "CLOSED_SECONDS", 1.0)
+    monkeypatch.setattr(presence, "CLOSED_SECONDS", 1.0)
     first, second = Desk(), Desk()
     with serving(tmp_path / "data", first, plain=True, drain_seconds=0.3) as server:
         client, _ = back(server, tokens[0], None)

@@ -321,8 +321,8 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self.proceed)
 
     def end(self, text: str) -> None:
-        """End the session, because the service says so."""
-        if self._session is not None and not self._busy:
+        """End the session, because the service says so; while a step is under way it has to say so again."""
+        if self._session is not None and not (self._busy or self._closing_at):
             self._begin(self._end(text))
 
     async def _end(self, text: str) -> None:

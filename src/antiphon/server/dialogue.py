@@ -15,6 +15,7 @@ from antiphon.language import Translate
 from antiphon.server.context import ServerContext
 from antiphon.server.kept import Kept
 from antiphon.server.outlet import Outlet
+from antiphon.server.presence import Presence, stopped
 from antiphon.server.replay import Replay
 from antiphon.server.sessions import Session
 from antiphon.server.waiting import Waiting
@@ -24,9 +25,6 @@ from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
 from antiphon.wire.kinds import Kind
-
-CLOSED_SECONDS = 5.0
-"""What a service may take to stop, and to be told that a session is over."""
 
 _IMMEDIATE = (str, bytes)
 
@@ -64,8 +62,9 @@ class Dialogue:
         self._taken_back = False
         """Its asker has cancelled it."""
         self.restored = False
-        self._opened = False
-        """The service has been told of the session."""
+        self._presence = Presence(context, self, self._not_opened)
+        self._closing: str | None = None
+        """Why the service has ended the session, which its client may not know yet."""
         self.over = False
         self._room = asyncio.Event()
         self._debug = context.log.debug_on
@@ -159,31 +158,20 @@ class Dialogue:
         """Whether every message that has come is answered."""
         return not (self._busy or self._waiting)
 
-    def _open(self) -> None:
-        """Tell the service that there is a session; messages wait until it has taken that in."""
-        self._opened = True
-        try:
-            told = self._context.service.opened(self)
-        except Exception as error:  # noqa: BLE001 - a service's fault is its own
-            self._not_opened(error)
-            return
-        if told is not None:
+    def _come(self) -> None:
+        """Have the service told of the session; messages wait until it has taken that in."""
+        opening = self._presence.come()
+        if opening is not None:
             self._busy = True
-            self._context.start(self._open_later(told))
+            opening.add_done_callback(self._opened)
 
-    async def _open_later(self, told: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(self._context.settings.service_seconds):
-                await told
-        except Exception as error:  # noqa: BLE001 - as above
-            self._not_opened(error)
+    def _opened(self, _: asyncio.Task[None]) -> None:
         self._busy = False
         self.go_on()
         if self._outlet is not None:
             self._outlet.proceed()
 
-    def _not_opened(self, error: Exception) -> None:
-        self._context.log.error("service-failed", name=self.name, address=self.address, exc_info=error)
+    def _not_opened(self) -> None:
         if self._outlet is not None:
             self._outlet.fail(ServiceFailed())
 
@@ -193,24 +181,19 @@ class Dialogue:
             return
         self.over = True
         self._room.set()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=CLOSED_SECONDS)
-        if not self._opened:
-            return
-        try:
-            async with asyncio.timeout(CLOSED_SECONDS):
-                told = self._context.service.closed(self)
-                if told is not None:
-                    await told
-        except Exception:  # a service's fault is its own
-            self._context.log.exception("service-failed", name=self.name, address=self.address)
+        await stopped(self._task)
+        await self._presence.go()
+        if self._closing is not None and self._outlet is None:  # nobody has come back to be told
+            try:
+                await self._context.sessions.end(self._session)
+            except AntiphonError as error:
+                self._context.log.exception("store-failed", code=error.code, name=self.name)
 
     def message(self, id: int, message: Payload) -> None:
         """Have the service answer a message, once it has answered those before."""
         self.counted = True
         self.received += 1
-        if self._busy or self._waiting:
+        if self._busy or self._waiting or self._closing is not None:
             self._waiting.put(id, message)
         else:
             self._take(id, message)
@@ -247,12 +230,14 @@ class Dialogue:
 
     def go_on(self) -> None:
         """Take the messages that wait, as far as they can be answered now."""
-        if not (self._opened or self.over or self._session.must_change):  # nor is what a service pushes for those
-            self._open()
-        while self._waiting and not (self._busy or self._blocked or self.over):
+        if not (self.over or self._session.must_change):  # nor is what a service pushes for those
+            self._come()
+        while self._waiting and not (self._busy or self._blocked or self.over or self._closing is not None):
             self._take(*self._waiting.take())
         if not self._blocked:
             self._room.set()
+        if self._closing is not None and self._outlet is not None:
+            self._outlet.end(self._closing)
 
     def _take(self, id: int, message: Payload) -> None:
         if self._debug:
@@ -299,6 +284,7 @@ class Dialogue:
                     break
                 await self.ready()
                 more = self._part(id, answer)
+                await asyncio.sleep(0)  # a service that never waits leaves the others, and CANCEL, their turn
         finally:
             if (close := getattr(answers, "aclose", None)) is not None:
                 await close()
@@ -365,8 +351,9 @@ class Dialogue:
 
     def close(self, reason: str = "") -> None:
         """See `services.Session`."""
-        if self._outlet is not None:
-            self._outlet.end(reason)
+        if self._closing is None:
+            self._closing = reason
+            self.go_on()
 
     def _answer(self, id: int, answer: Answer) -> None:
         try:

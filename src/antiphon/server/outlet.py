@@ -29,7 +29,7 @@ class Outlet(Protocol):
         """Do so after the step under way."""
 
     def end(self, text: str) -> None:
-        """End the session, because the service says so."""
+        """End the session, because the service says so, unless something is under way; then say it again."""
 
     def fail(self, error: AntiphonError) -> None:
         """End the connection with an error."""
