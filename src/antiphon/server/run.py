@@ -6,10 +6,13 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from antiphon import __version__
+from antiphon.errors import AntiphonError
 from antiphon.language import Translate, catalogue, choose
+from antiphon.printable import printable
 from antiphon.server.server import Server
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
@@ -24,7 +27,7 @@ def serve(
     *,
     language: str | None = None,
     **options: Any,
-) -> None:
+) -> int:
     """Serve `handler` until Ctrl-C or SIGTERM, as `antiphon serve` does: tell where, drain, then return.
 
     It has an event loop of its own, and is for the main thread of a program; `Server` is for an event loop that
@@ -36,29 +39,43 @@ def serve(
         language: of the sentences on the console, `en` or `ru`; by default the locale's.
         options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`.
 
+    Returns:
+        The exit code that `antiphon serve` ends with: 0 after SIGTERM, 130 after Ctrl-C.
+
     Raises:
-        UsageError: the service or the settings ask for what cannot be had here.
-        ServerError: the store cannot be opened.
+        SystemExit: it cannot serve, and has said why on standard error; the cause is the `AntiphonError`, which
+            `Server` raises as it is.
     """
-    server = Server(handler, settings, language=choose(language, os.environ), **options)
+    language = choose(language, os.environ)
     factory = None
     if sys.platform != "win32":
         import uvloop  # noqa: PLC0415 - not on every system
 
         factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(run(server))
+    try:
+        server = Server(handler, settings, language=language, **options)
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(run(server))
+    except AntiphonError as error:
+        sys.stderr.write(f"{printable(error.full(catalogue(language).gettext))}\n")
+        raise SystemExit(error.exit_code) from error
 
 
-async def run(server: Server, *, as_json: bool = False) -> int:
-    """Open a server, say on standard output where it listens, drain it after a signal; return the exit code."""
+async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], None] | None = None) -> int:
+    """Open a server, say where it listens, drain it after a signal; return the exit code.
+
+    It is said on standard output, or to `tell`.
+    """
     stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _listen_to_signals(stopping)
     async with server:
-        told = _as_json(server) if as_json else _start_block(server)
-        sys.stdout.write(f"{told}\n")
-        sys.stdout.flush()
+        (tell or _print)(_as_json(server) if as_json else _start_block(server))
         return await stopping
+
+
+def _print(told: str) -> None:
+    sys.stdout.write(f"{told}\n")
+    sys.stdout.flush()
 
 
 def _listen_to_signals(stopping: asyncio.Future[int]) -> None:
