@@ -30,6 +30,8 @@ PING_DEPTH_MOST = 256
 
 SQLITE = "sqlite"
 """The store that stands in the data folder."""
+EXEC_MEMORY_MOST = 2**40
+"""MiB; more than any system counts."""
 DRAIN_MOST = 15
 """Seconds; with what closing takes in the worst case, within the 30 of promise 24."""
 
@@ -125,6 +127,30 @@ class ServerSettings:
         _check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)
         if self.silence_seconds <= self.heartbeat_seconds:  # or those who keep to the heartbeat would be cut
             raise SettingInvalid(source="--silence-seconds", problem=_SILENCE_TOO_SHORT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramSettings:
+    """What `antiphon serve exec:COMMAND` can be told besides."""
+
+    exec_wait: float = _option(1.0, "Seconds that a message waits for a program's first line.")
+    exec_pause: float = _option(
+        0.1, "Seconds of silence that end a program's answer; 0: every message is answered by one line."
+    )
+    exec_seconds: float | None = _option(
+        None, "Seconds that a program may run [default: as long as its session lives]."
+    )
+    exec_memory: int = _option(1024, "MiB of address space for each process of a program; 0: any number.")
+    exec_most: int = _option(100, "Programs that run at once, at the most.")
+
+    def __post_init__(self) -> None:
+        """Check ranges; `SettingInvalid` names the option."""
+        _check_positive("--exec-wait", self.exec_wait)
+        _check_range("exec-pause", self.exec_pause, 0, 60)
+        if self.exec_seconds is not None:
+            _check_positive("--exec-seconds", self.exec_seconds)
+        _check_range("exec-memory", self.exec_memory, 0, EXEC_MEMORY_MOST)
+        _check_range("exec-most", self.exec_most, 1, 100_000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import pytest
 
 from antiphon.cli.common import Common
 from antiphon.errors import Fault
-from antiphon.settings import ClientSettings, PingSettings, ServerSettings
+from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, ServerSettings
 from antiphon.store.files.accounts import ACCOUNTS
 from antiphon.wire.bodies import ServerBye
 from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
@@ -25,14 +25,19 @@ TEXT = read("docs/operating.md")
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 
 
-def flags(settings: type[ServerSettings | ClientSettings | PingSettings | Common]) -> list[str]:
+def flags(settings: type[ServerSettings | ProgramSettings | ClientSettings | PingSettings | Common]) -> list[str]:
     return ["--" + each.name.replace("_", "-") for each in fields(settings)]
 
 
-def test_every_option_of_the_server_is_described_with_its_default() -> None:
-    rows = table(TEXT, "option", "default", "what it is for")
-    assert [option for option, _, _ in rows] == flags(ServerSettings)
-    for (option, default, _), each in zip(rows, fields(ServerSettings), strict=True):
+@pytest.mark.parametrize(
+    ("settings", "document"), [(ServerSettings, "docs/operating.md"), (ProgramSettings, "docs/programs.md")]
+)
+def test_every_option_of_the_server_is_described_with_its_default(
+    settings: type[ServerSettings | ProgramSettings], document: str
+) -> None:
+    rows = table(read(document), "option", "default", "what it is for")
+    assert [option for option, _, _ in rows] == flags(settings)
+    for (option, default, _), each in zip(rows, fields(settings), strict=True):
         if each.default is not None:
             value = "no" if each.default is False else str(each.default)
             assert default == value.removesuffix(".0"), option
@@ -42,6 +47,7 @@ def test_every_option_of_the_server_is_described_with_its_default() -> None:
 def test_every_option_that_a_document_names_exists(document: Path) -> None:
     known = {
         *flags(ServerSettings),
+        *flags(ProgramSettings),
         *flags(ClientSettings),
         *flags(PingSettings),
         *flags(Common),
@@ -66,7 +72,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("serve", [*flags(ServerSettings), *flags(Common), "--json"]),
+        ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(Common), "--json"]),
         ("connect", [*flags(ClientSettings), *flags(Common)]),
         ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(Common), "--compare"]),
         ("demo", ["--data", "--name", "--password-file", *flags(Common)]),

@@ -1,6 +1,9 @@
 """What can stand behind `antiphon serve`, and how each failure is told."""
 
+import errno
+import importlib
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,8 @@ from typing import Any
 import pytest
 
 from antiphon.errors import ServiceNotLoaded
-from antiphon.services import Chat, echo, load
+from antiphon.services import Chat, Program, echo, folder_of, load
+from antiphon.settings import ProgramSettings
 from support.processes import run_antiphon
 
 
@@ -47,13 +51,31 @@ def test_an_object_of_a_module_of_ones_own_is_found(folder: Path, service: str) 
         ("\n\n1 / 0\n", "shop_b:answer", "ZeroDivisionError: division by zero"),
         ("a b\n", "shop_b:answer", "SyntaxError"),
         ("raise SystemExit\n", "shop_b:answer", "ends the program"),
+        ("", ".shop_b:answer", "there is no module “.shop_b” here"),
+        ("", "shop_b.more:answer", "there is no module “shop_b.more” here"),
+        ("", "shop_b:answer.more", "“answer” is not in shop_b"),
+        ("", "folder.py:answer", "there is no file folder.py"),
+        ("import asyncio\nraise asyncio.CancelledError('so')\n", "shop_b.py:answer", "CancelledError: so ("),
+        (
+            "error = ValueError('one\\ntwo')\nerror.add_note('x')\nraise error\n",
+            "shop_b:answer",
+            "ValueError: one (",
+        ),
+        ("def __getattr__(name):\n    return 1 / 0\n", "shop_b:answer", "ZeroDivisionError"),
+        ("import json\njson.loads('{')\n", "shop_b:answer", "shop_b.py, line 2)"),
+        ("import msgspec\nmsgspec.structs.replace(1)\n", "shop_b:answer", "shop_b.py, line 2)"),
+        ("\neval('a b')\n", "shop_b:answer", "shop_b.py, line 2)"),
+        ("\n\nx = 'Ж\n", "./shop_b.py:answer", "SyntaxError: unterminated string literal"),
+        ("\n\nx = 'Ж\n", "./shop_b.py:answer", "shop_b.py, line 3)"),
     ],
 )
 def test_each_failure_is_one_sentence(folder: Path, text: str, service: str, problem: str) -> None:
     (folder / "shop_b.py").write_text(text, "utf-8")
+    (folder / "folder.py").mkdir()
     with pytest.raises(ServiceNotLoaded) as refused:
         load(service)
     assert problem in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
     assert refused.value.exit_code == 2
 
 
@@ -62,6 +84,75 @@ def test_a_module_that_raises_is_told_with_its_line(folder: Path) -> None:
     with pytest.raises(ServiceNotLoaded) as refused:
         load("s:answer")
     assert str(refused.value.fields["place"]).endswith("s.py, line 3")
+
+
+@pytest.mark.parametrize("place", ["my shop", "лавка", "a:b", "."])
+def test_a_file_may_stand_anywhere(folder: Path, place: str) -> None:
+    (folder / place).mkdir(exist_ok=True)
+    (folder / place / "beside_d.py").write_text("answer = str.upper\n", "utf-8")
+    (folder / place / "ответ-d.py").write_text("from beside_d import answer\n", "utf-8")
+    for path in (f"{place}/ответ-d.py", f"./{place}/ответ-d.py", folder / place / "ответ-d.py"):
+        assert load(f"{path}:answer") is str.upper
+
+
+@pytest.mark.parametrize(
+    "service", ["json.py:answer", "./json.py:answer", "json:answer", "structlog.py:answer", "turtle:answer"]
+)
+def test_a_name_that_others_have_is_refused_and_they_keep_it(folder: Path, service: str) -> None:
+    before = {name: importlib.import_module(name) for name in ("json", "structlog")}
+    for name in (*before, "turtle"):
+        (folder / f"{name}.py").write_text("answer = str.upper\n", "utf-8")
+    with pytest.raises(
+        ServiceNotLoaded, match=r"another module is called “(json|structlog|turtle)”, so \S+\.py needs"
+    ):
+        load(service)
+    assert {name: sys.modules[name] for name in before} == before
+
+
+def test_what_python_has_can_be_served() -> None:
+    assert load("textwrap:dedent") is textwrap.dedent
+
+
+def test_a_file_that_is_no_text_is_told(folder: Path) -> None:
+    (folder / "e.py").write_bytes(b"x = '\xff'\n")
+    with pytest.raises(ServiceNotLoaded, match=r"SyntaxError: .*utf-8.* \(.*e\.py, line 1\)"):
+        load("e.py:answer")
+
+
+def test_a_file_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "f.py").touch()
+
+    def refuse(_: Path) -> bytes:  # root may read everything
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ServiceNotLoaded, match=r"f\.py cannot be read: Permission denied"):
+        load("f.py:answer")
+
+
+def test_what_a_module_prints_is_not_on_standard_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "g.py").write_text("print('loud')\nanswer = str.upper\n", "utf-8")
+    load("g.py:answer")
+    assert capsys.readouterr() == ("", "loud\n")
+
+
+def test_to_interrupt_a_module_that_takes_long_is_no_failure_of_it(folder: Path) -> None:
+    (folder / "h.py").write_text("raise KeyboardInterrupt\n", "utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        load("h.py:answer")
+
+
+def test_a_program_is_one_with_its_limits() -> None:
+    program = load("exec:cat -u", ProgramSettings(exec_most=3))
+    assert isinstance(program, Program)
+    assert program._settings.exec_most == 3
+
+
+@pytest.mark.parametrize(
+    ("service", "found"), [("echo", None), ("exec:a:b.py:c", None), ("a.b:c", "."), ("d/e.py:f", "d")]
+)
+def test_the_folder_of_a_service_is_where_its_modules_stand(folder: Path, service: str, found: str | None) -> None:
+    assert folder_of(service) == (None if found is None else (folder / found).absolute())
 
 
 def test_what_cannot_be_served_ends_the_command_in_one_sentence(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """`antiphon serve`: a server until it is told to stop."""
 
+import asyncio
 from dataclasses import replace
 from typing import Annotated
 
@@ -9,8 +10,8 @@ from antiphon.cli.common import Common, run_loop
 from antiphon.server.folder import DataFolder
 from antiphon.server.run import run
 from antiphon.server.server import Server
-from antiphon.services import Handler, load
-from antiphon.settings import DEFAULT_PORT, ServerSettings
+from antiphon.services import load
+from antiphon.settings import DEFAULT_PORT, ProgramSettings, ServerSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.entry import read_port
 
@@ -18,10 +19,14 @@ from antiphon.terminal.entry import read_port
 def serve(
     service: Annotated[
         str,
-        Parameter(help="What answers: echo, chat, or an object of yours: module:attr, path/to/file.py:attr."),
+        Parameter(
+            help="What answers: echo, chat, an object of yours (module:attr, path/to/file.py:attr), "
+            "or a program (exec:COMMAND)."
+        ),
     ] = "echo",
     *,
     settings: Annotated[ServerSettings, Parameter(name="*")] = ServerSettings(),
+    program: Annotated[ProgramSettings, Parameter(name="*")] = ProgramSettings(),
     json: Annotated[
         bool, Parameter(help="Tell where the server listens as one line of JSON.", negative=())
     ] = False,
@@ -33,19 +38,19 @@ def serve(
         antiphon serve
         antiphon serve chat --port 9000 --strict-port
         antiphon serve shop.py:answer
+        antiphon serve 'exec:python3 -iqu'
         antiphon serve --host '*' --registration open --data /srv/antiphon
         antiphon serve --access identify
         antiphon serve --plain --port 0 --port-file port.txt --no-input
     """
     console = common.console()
-    return run_loop(_serve(load(service), settings, console, as_json=json), fast=True)
-
-
-async def _serve(handler: Handler, settings: ServerSettings, console: Console, *, as_json: bool) -> int:
+    handler = load(service, program)
     if settings.port is None and console.can_ask:
-        default = DataFolder.open(settings.data).last_port or DEFAULT_PORT
-        port = await console.ask(
-            console.translations.gettext("Port"), lambda text: read_port(text, 0), str(default)
-        )
-        settings = replace(settings, port=port)
-    return await run(Server(handler, settings, language=console.language), as_json=as_json)
+        settings = replace(settings, port=asyncio.run(_ask_for_port(console, settings)))
+    server = Server(handler, settings, language=console.language)
+    return run_loop(run(server, as_json=json), fast=True)
+
+
+async def _ask_for_port(console: Console, settings: ServerSettings) -> int:
+    default = DataFolder.open(settings.data).last_port or DEFAULT_PORT
+    return await console.ask(console.translations.gettext("Port"), lambda text: read_port(text, 0), str(default))

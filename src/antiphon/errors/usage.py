@@ -277,4 +277,4 @@ class ServiceNotLoaded(UsageError):
 
     code = "service-not-loaded"
     sentence = N_("“{service}” cannot be loaded: {problem}.")
-    hint = N_("Give echo, chat, module:attr or path/to/file.py:attr; see docs/services.md.")
+    hint = N_("Give echo, chat, module:attr, path/to/file.py:attr or exec:COMMAND; see docs/services.md.")

@@ -3,7 +3,20 @@
 from antiphon.services.chat import Chat
 from antiphon.services.contract import Answer, Handler, Reply, Session
 from antiphon.services.echo import echo
-from antiphon.services.loading import load
+from antiphon.services.loading import folder_of, load
+from antiphon.services.program import Program
 from antiphon.services.service import Service, as_service
 
-__all__ = ["Answer", "Chat", "Handler", "Reply", "Service", "Session", "as_service", "echo", "load"]
+__all__ = [
+    "Answer",
+    "Chat",
+    "Handler",
+    "Program",
+    "Reply",
+    "Service",
+    "Session",
+    "as_service",
+    "echo",
+    "folder_of",
+    "load",
+]
