@@ -53,6 +53,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         *flags(Common),
         "--json",
         "--compare",
+        "--reload",
         "--help",
         "--account",
         "--from",
@@ -72,7 +73,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(Common), "--json"]),
+        ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(Common), "--json", "--reload"]),
         ("connect", [*flags(ClientSettings), *flags(Common)]),
         ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(Common), "--compare"]),
         ("demo", ["--data", "--name", "--password-file", *flags(Common)]),

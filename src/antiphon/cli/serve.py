@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from antiphon.cli.common import Common, run_loop
+from antiphon.cli.reload import keep_reloading
 from antiphon.server.folder import DataFolder
 from antiphon.server.run import run
 from antiphon.server.server import Server
@@ -30,6 +31,12 @@ def serve(
     json: Annotated[
         bool, Parameter(help="Tell where the server listens as one line of JSON.", negative=())
     ] = False,
+    reload: Annotated[
+        bool,
+        Parameter(
+            help="Start again when a .py file beside the service has changed; for development.", negative=()
+        ),
+    ] = False,
     common: Common = Common(),
 ) -> int:
     """Serve sign-in, sessions and a service, until Ctrl-C or SIGTERM.
@@ -37,16 +44,18 @@ def serve(
     For example:
         antiphon serve
         antiphon serve chat --port 9000 --strict-port
-        antiphon serve shop.py:answer
+        antiphon serve shop.py:answer --reload
         antiphon serve 'exec:python3 -iqu'
         antiphon serve --host '*' --registration open --data /srv/antiphon
         antiphon serve --access identify
         antiphon serve --plain --port 0 --port-file port.txt --no-input
     """
     console = common.console()
-    handler = load(service, program)
+    handler = None if reload else load(service, program)
     if settings.port is None and console.can_ask:
         settings = replace(settings, port=asyncio.run(_ask_for_port(console, settings)))
+    if handler is None:
+        return keep_reloading(console, service, settings, as_json=json)
     server = Server(handler, settings, language=console.language)
     return run_loop(run(server, as_json=json), fast=True)
 

@@ -1,0 +1,231 @@
+"""`antiphon serve --reload`: an edit is served at once, on the same port, to the sessions that are there."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import antiphon
+from antiphon.address import parse
+from antiphon.cli.reload import LOOK_SECONDS, Watch
+from antiphon.client.session import Session
+from antiphon.wire.bodies import ServerBye
+from support.processes import ANTIPHON, PipedProcess, clean_environment, run_antiphon
+from support.serving import in_session, seed
+from support.terminal import CTRL_C, Terminal
+
+SHOP = "from words import WORD\n\ndef answer(message: str) -> str:\n    return WORD\n"
+
+
+@pytest.fixture(autouse=True)
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the folder of a service that stands in two files."""
+    folder = tmp_path / "my shop"
+    folder.mkdir()
+    (folder / "shop.py").write_text(SHOP, "utf-8")
+    (folder / "words.py").write_text("WORD = 'old'\n", "utf-8")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[PipedProcess]:
+    with PipedProcess(
+        ANTIPHON, "serve", "shop.py:answer", "--reload", "--data", tmp_path / "data", "--port", "0",
+        "--plain", "--access", "anyone", "--drain-seconds", "5", "--no-input",
+        environment=clean_environment(tmp_path),
+    ) as process:  # fmt: skip
+        yield process
+
+
+@pytest.fixture
+def address(process: PipedProcess) -> str:
+    """Wait for the start, and return where it listens."""
+    line = process.stdout.readline()
+    assert " listens on port " in line, process.communicate()
+    while not process.stdout.readline().startswith("  Log:"):
+        pass
+    return f"tcp://localhost:{line.rpartition(' ')[2].rstrip().rstrip('.')}"
+
+
+class Visit:
+    """A client in session, which takes note of each time that its link is back."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.back = asyncio.Event()
+        session.on_back = lambda _: self.back.set()
+
+    async def until_back(self) -> None:
+        await asyncio.wait_for(self.back.wait(), 20)
+        self.back.clear()
+
+
+@pytest.fixture
+async def visit(address: str) -> AsyncIterator[Visit]:
+    async with antiphon.connect(address) as session:
+        yield Visit(session)
+
+
+async def told(process: PipedProcess) -> str:
+    return await asyncio.to_thread(process.stderr.readline)
+
+
+async def test_an_edit_is_served_to_the_session_that_is_there_on_the_same_port(
+    process: PipedProcess, visit: Visit, shop: Path
+) -> None:
+    assert await visit.session.ask("x") == "old"
+    (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
+    assert await told(process) == f"{shop / 'words.py'} has changed; the server starts again.\n"
+    await visit.until_back()
+    assert await visit.session.ask("x") == "new"
+
+
+async def test_what_is_broken_is_told_with_its_line_and_waited_for(
+    process: PipedProcess, visit: Visit, shop: Path
+) -> None:
+    (shop / "shop.py").write_text("def answer(message: str) -> str:\n    return message +\n", "utf-8")
+    assert "has changed" in await told(process)
+    broken = await told(process)
+    assert "cannot be loaded: loading it failed: SyntaxError: invalid syntax" in broken
+    assert f"{shop / 'shop.py'}, line 2" in broken
+    (shop / "shop.py").write_text("def answer(message: str) -> str:\n    return 'mended'\n", "utf-8")
+    assert "has changed" in await told(process)
+    await visit.until_back()
+    assert await visit.session.ask("x") == "mended"
+    process.send_signal(signal.SIGTERM)
+    await visit.session.hang_up()
+    out, errors = await asyncio.to_thread(process.communicate)
+    assert (process.wait(), out, errors) == (0, "", "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_stops_both_in_order(
+    process: PipedProcess, address: str, tmp_path: Path, number: int, code: int
+) -> None:
+    process.send_signal(number)
+    assert process.wait(20) == code
+    log = (tmp_path / "data" / "server.log").read_text("utf-8").splitlines()
+    assert log[-1].split()[2] == "stopped"
+    assert gone(server(log))
+
+
+def test_the_server_ends_with_the_process_above_it(process: PipedProcess, address: str, tmp_path: Path) -> None:
+    process.kill()
+    process.wait()
+    log = tmp_path / "data" / "server.log"
+    ends = time.monotonic() + 20
+    while " stopped " not in log.read_text("utf-8"):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert gone(server(log.read_text("utf-8").splitlines()))
+
+
+def server(log: list[str]) -> int:
+    """Return the number of the process that serves."""
+    (started,) = [line for line in log if " started " in line]
+    return int(started.partition("pid=")[2].split()[0])
+
+
+def gone(pid: int) -> bool:
+    """Wait until there is no such process."""
+    ends = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < ends:
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.01)
+    return time.monotonic() < ends
+
+
+def test_a_signal_while_the_server_is_replaced_stops_both_and_cuts_nobody(
+    process: PipedProcess, address: str, shop: Path, tmp_path: Path
+) -> None:
+    (token,) = seed(tmp_path / "data")
+    with in_session(parse(address), token) as client:
+        (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
+        assert client.body() == ServerBye(reason="drained")
+        process.send_signal(signal.SIGTERM)
+        assert {client.ask("x") for _ in range(200)} == {"old"}  # long enough for the signal to be passed on
+        client.send(client.conversation.bye("drained"))
+        client.closed()
+    assert process.wait(20) == 0
+    log = (tmp_path / "data" / "server.log").read_text("utf-8").splitlines()
+    assert log[-1].split()[2] == "stopped"
+
+
+def test_ctrl_c_at_a_terminal_comes_once_and_cuts_nobody(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with Terminal(
+        "serve", "shop.py:answer", "--reload", "--data", tmp_path / "data", "--port", "0", "--plain", home=tmp_path
+    ) as terminal:
+        port = terminal.matches(r"listens on port (\d+)\.")[1]
+        terminal.shows("  Log: ")
+        with in_session(parse(f"tcp://localhost:{port}"), token) as client:
+            terminal.press(CTRL_C)
+            assert client.body() == ServerBye(reason="drained")
+            assert {client.ask("x") for _ in range(200)} == {"old"}  # long enough for a second one to come
+            client.send(client.conversation.bye("drained"))
+            client.closed()
+        assert terminal.ends() == 130
+
+
+HANGS = """
+import signal, time
+from pathlib import Path
+from antiphon.address import parse
+from antiphon.cli.reload import Below, Watch
+
+below, watch = Below(0.1), Watch(Path("."))
+if (link := below.start()) is not None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    link.sendall(b"1")
+    time.sleep(1000)
+while not below.listens:
+    Path("edited.py").write_text(str(time.time()))
+    below.wait_for(watch)
+below.end()
+print(below.exit_code)
+"""
+
+
+def test_a_server_that_hangs_is_killed(tmp_path: Path) -> None:
+    with PipedProcess(sys.executable, "-c", HANGS, environment=clean_environment(tmp_path)) as process:
+        assert process.communicate(timeout=20) == ("137\n", "")
+
+
+@pytest.mark.parametrize("service", ["echo", "chat", "exec:cat"])
+def test_where_there_is_nothing_to_watch_it_is_refused(tmp_path: Path, service: str) -> None:
+    done = run_antiphon("serve", service, "--reload", "--no-input", "--data", tmp_path / "d", home=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"--reload: “{service}” is no module of yours, so there is nothing to watch")
+
+
+def test_what_cannot_be_served_to_begin_with_is_refused(tmp_path: Path) -> None:
+    done = run_antiphon(
+        "serve", "shop.py:anwser", "--reload", "--no-input", "--data", tmp_path / "d", home=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "“anwser” is not in shop" in done.stderr
+
+
+def test_files_are_watched_that_somebody_writes(tmp_path: Path) -> None:
+    for folder in ("package", ".hidden", "venv", "node_modules"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
+    watch = Watch(tmp_path)
+    assert watch.pause >= LOOK_SECONDS
+    assert watch.changed() is None
+    for name in (".hidden/a.py", "venv/a.py", "node_modules/a.py", "package/a.txt"):
+        (tmp_path / name).write_text("x")
+    assert watch.changed() is None
+    module = tmp_path / "package" / "a.py"
+    for act in (lambda: module.write_text("x"), lambda: os.utime(module, (1, 1)), module.unlink):
+        act()
+        assert watch.changed() == module
+        assert watch.changed() is None
