@@ -1,6 +1,7 @@
 """What examples/README.md says to type works: each service is served, each client run against it."""
 
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,21 +16,23 @@ from support.serving import seed, serving
 
 TEXT = read("examples/README.md")
 BLOCKS = [block for block in blocks(TEXT) if block.language == "sh"]
-SERVE = "antiphon serve "
 SAID = {
     "instrument.py:furnace": "22 degrees reached\n",
     "jobs.py:jobs": "done: 2262\n",
     "game.py:game": "ann tried e\n",
+    "phones.sh": "find NAME, add NAME NUMBER\n",
 }
 """What the client puts out among other lines, by the service."""
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.text.split("/")[1].splitlines()[0])
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.text.split()[2])
 def test_the_commands_of_an_example_work(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve, client = block.text.splitlines()
+    service = shlex.split(serve)[2]
     monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PHONES", str(tmp_path / "phones.txt"))
     seed(tmp_path / "data")
-    with serving(tmp_path / "data", load(serve.removeprefix(SERVE))) as server:
+    with serving(tmp_path / "data", load(service)) as server:
         environment = clean_environment(
             tmp_path,
             ADDRESS=str(replace(server.address, name="ann")),
@@ -46,7 +49,7 @@ def test_the_commands_of_an_example_work(block: Block, tmp_path: Path, monkeypat
             timeout=60,
         )
         assert done.returncode == 0, done.stderr
-    assert SAID[serve.rpartition("/")[2]] in done.stdout
+    assert SAID[service.rpartition("/")[2]] in done.stdout
 
 
 def test_every_example_is_short_and_in_the_list() -> None:
