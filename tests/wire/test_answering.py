@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -117,7 +117,7 @@ def test_what_is_no_answer_at_once_is_left_to_the_caller(twin: Twin, reply: obje
     data = message(1, "one") + message(2, "two")
     assert answerer(data + message(3, "three"), 0) == encode_message(1, "1", Flag.LAST)
     assert (answerer.at, answerer.count) == (len(data), 2)
-    assert answerer.left == (2, reply, None)
+    assert answerer.left == (2, reply, None, None)
     assert answerer(data + message(3, "three"), len(data)) == encode_message(3, "3", Flag.LAST)
     assert answerer.left is None
 
@@ -132,7 +132,7 @@ class Odd(str):
 def test_a_kind_of_str_of_ones_own_is_left_too(twin: Twin) -> None:
     answerer = made(twin, Odd)
     assert answerer(message(1, "one"), 0) == b""
-    assert answerer.left == (1, "one", None)
+    assert answerer.left == (1, "one", None, None)
 
 
 @twins
@@ -145,7 +145,7 @@ def test_what_the_service_raises_is_left_with_its_traceback(twin: Twin, kind: ty
 
     answerer = made(twin, raises)
     assert answerer(message(1, "one") + message(2, "two"), 0) == encode_message(1, "one", Flag.LAST)
-    id, reply, error = answerer.left
+    id, reply, error, _ = answerer.left
     assert (id, reply, type(error), error.args) == (2, None, kind, ("why",))
     trace = error.__traceback__
     while trace.tb_next:
@@ -193,6 +193,46 @@ def test_nothing_is_held_of_what_was_answered(twin: Twin) -> None:
     for _ in range(100):
         answerer(message(1, "one") * 3, 0)
     assert sys.getrefcount(answer) == before
+
+
+class Waits:
+    """Something to be awaited that says what it yields."""
+
+    def __await__(self) -> Generator[object, object, object]:
+        return (yield "a future")
+
+
+@twins
+def test_a_coroutine_takes_its_first_step_where_that_is_wanted(twin: Twin) -> None:
+    async def answer(message: str) -> str:
+        if message == "two":
+            await Waits()
+        if message == "three":
+            raise ValueError("why")
+        return message.upper()
+
+    answerer = twin(answer, None, TOKEN, LIMIT, LIMIT, steps=True)
+    assert answerer(message(1, "one") + message(2, "two"), 0) == encode_message(1, "ONE", Flag.LAST)
+    id, coroutine, error, waits_for = answerer.left
+    assert (id, error, waits_for) == (2, None, ("a future",))
+    with pytest.raises(StopIteration) as done:
+        coroutine.send(None)
+    assert done.value.value == "TWO"
+    assert answerer(message(3, "three"), 0) == b""
+    id, reply, error, waits_for = answerer.left
+    assert (id, reply, type(error), waits_for) == (3, None, ValueError, None)
+
+
+@twins
+def test_elsewhere_a_coroutine_is_left_as_it_is(twin: Twin) -> None:
+    async def answer(message: str) -> str:
+        return message
+
+    answerer = made(twin, answer)
+    answerer(message(1, "one"), 0)
+    id, coroutine, error, waits_for = answerer.left
+    assert (id, error, waits_for) == (1, None, None)
+    coroutine.close()
 
 
 payloads = st.one_of(st.text(max_size=20), st.binary(max_size=LIMIT))

@@ -6,6 +6,7 @@ It outlives its connections: a handler goes on while the link is gone, and what 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from functools import partial
+from types import CoroutineType
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -18,6 +19,7 @@ from antiphon.server.outlet import Outlet
 from antiphon.server.presence import Presence, stopped
 from antiphon.server.replay import Replay
 from antiphon.server.sessions import Session
+from antiphon.server.turn import step
 from antiphon.server.waiting import Waiting
 from antiphon.services import Answer, Reply
 from antiphon.store.contracts import Revocation
@@ -27,6 +29,7 @@ from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
 from antiphon.wire.kinds import Kind
 
 _IMMEDIATE = (str, bytes)
+_CANCELLED_ITSELF = "the service was cancelled by itself"
 
 
 Result = TypeVar("Result")
@@ -209,10 +212,16 @@ class Dialogue:
         """See to the message that the swift way has left: what the service gave to it, or raised."""
         if error is None:
             self._replied(id, cast("Reply", reply))
-        elif isinstance(error, Exception):
-            self._service_failed(id, error)
         else:
+            self._raised(id, error)
+
+    def _raised(self, id: int, error: BaseException) -> None:
+        """Tell the asker of what the service raised at once."""
+        if isinstance(error, asyncio.CancelledError):
+            error = RuntimeError(_CANCELLED_ITSELF)
+        if not isinstance(error, Exception):
             raise error
+        self._service_failed(id, error)
 
     def refused(self, id: int, error: AntiphonError) -> None:
         """Answer a message that came and was refused at the gate."""
@@ -224,7 +233,7 @@ class Dialogue:
         """Take a message back: the service stops, or never begins; one that is answered already is no news."""
         if self._task is not None and self._current == id:
             self._taken_back = True
-            self._task.cancel()
+            asyncio.get_running_loop().call_soon(self._task.cancel)  # not before its own first step
         elif self._waiting.take_back(id):
             self._say(ServerConversation.end(id))
 
@@ -247,10 +256,12 @@ class Dialogue:
             return
         try:
             reply = self._handle(message)
+            if type(reply) is CoroutineType:
+                reply = step(reply)
         except TextOnly as error:
             self._fail(id, error)
-        except Exception as error:  # noqa: BLE001 - a service's fault is its own; the session goes on
-            self._service_failed(id, error)
+        except BaseException as error:  # noqa: BLE001 - a service's fault is its own; the session goes on
+            self._raised(id, error)
         else:
             self._replied(id, reply)
 
@@ -304,7 +315,7 @@ class Dialogue:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise RuntimeError("the service was cancelled by itself") from error
+            raise RuntimeError(_CANCELLED_ITSELF) from error
 
     def _done(self, id: int, reply: Reply, task: asyncio.Task[None]) -> None:
         """Say how the work on a message has ended, and go on."""

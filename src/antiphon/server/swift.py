@@ -1,12 +1,14 @@
 """The swift way from messages to answers: for a service that sees messages only, many in one step."""
 
-from typing import Self
+import asyncio
+from typing import Any, Self, cast
 
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
-from antiphon.wire.answering import Answerer
+from antiphon.server.turn import Suspended, Turn, enter, leave
+from antiphon.wire.answering import Answerer, Left
 from antiphon.wire.frames import FrameReader
 
 
@@ -18,7 +20,7 @@ class Swift:
 
     __slots__ = ("_answerer", "_dialogue", "_outbox")
 
-    def __init__(self, dialogue: Dialogue, answerer: Answerer, outbox: Outbox) -> None:
+    def __init__(self, dialogue: Dialogue, answerer: "Answerer | _InTurn", outbox: Outbox) -> None:
         """Answer into `outbox` what `answerer` is given."""
         self._dialogue = dialogue
         self._answerer = answerer
@@ -32,28 +34,58 @@ class Swift:
         service, limit = context.service, context.settings.message_limit
         if context.log.debug_on or session.must_change or not service.sees_messages_only:
             return None
-        return cls(dialogue, Answerer(service.receive, service.takes, token, limit, limit), outbox)
+        steps = service.is_async
+        answerer = Answerer(service.receive, service.takes, token, limit, limit, steps=steps)
+        return cls(dialogue, _InTurn(answerer) if steps else answerer, outbox)
 
     def read(self, data: bytes) -> bytes | None:
         """Answer what has come; return the rest, which needs another way, or None where all is answered."""
         answerer = self._answerer
-        self._send(answerer, answerer(data, 0))
+        self._send(answerer(data, 0))
         if answerer.at == len(data) and answerer.left is None:
             return None
         return data[answerer.at :]
 
     def pump(self, reader: FrameReader) -> bool:
         """Answer what waits in `reader`; return whether there was anything that could be answered."""
-        answerer = self._answerer
-        self._send(answerer, reader.pass_on(answerer))
-        return answerer.count > 0
+        self._send(reader.pass_on(self._answerer))
+        return self._answerer.count > 0
 
-    def _send(self, answerer: Answerer, answers: bytes) -> None:
-        count, left = answerer.count, answerer.left
+    def _send(self, answers: bytes) -> None:
+        count, left = self._answerer.count, self._answerer.left
         if not count:
             return
         self._dialogue.answered(count, answers, count - (left is not None))
         if answers:
             self._outbox.put(answers)
         if left is not None:
-            self._dialogue.left(*left)
+            id, reply, error, _ = left
+            self._dialogue.left(id, reply, error)
+
+
+class _InTurn:
+    """An answerer of coroutines: while they take their first step, a turn is the current task."""
+
+    __slots__ = ("_answerer", "_loop", "at", "count", "left")
+
+    def __init__(self, answerer: Answerer) -> None:
+        """See `Answerer`."""
+        self._answerer = answerer
+        self._loop = asyncio.get_running_loop()
+        self.at = self.count = 0
+        self.left: Left | None = None
+
+    def __call__(self, data: bytes | bytearray, at: int) -> bytes:
+        """See `Answerer`; what waits is left as something to be awaited."""
+        answerer, turn = self._answerer, Turn()
+        before = enter(self._loop, turn)
+        try:
+            answers = answerer(data, at)
+        finally:
+            leave(self._loop, turn, before)
+        self.at, self.count, self.left = answerer.at, answerer.count, answerer.left
+        if self.left is not None:
+            id, reply, error, waits_for = self.left
+            if waits_for is not None:
+                self.left = id, Suspended(cast("Any", reply), waits_for[0], turn), error, None
+        return answers

@@ -38,6 +38,13 @@ class Service:
         """Whether it knows of no session, so that all it can do to one is to answer."""
         return self.wants_session == "no" and self.opened is _nothing and self.closed is _nothing
 
+    @property
+    def is_async(self) -> bool:
+        """Whether every reply is a coroutine."""
+        return inspect.iscoroutinefunction(self.receive) or inspect.iscoroutinefunction(
+            getattr(self.receive, "__call__", None)  # noqa: B004 - an object that can be called, not a function
+        )
+
     def bind(self, session: Session) -> Callable[[str | bytes], Reply]:
         """Return the function that gives the reply to a message of `session`.
 

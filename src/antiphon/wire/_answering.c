@@ -26,6 +26,7 @@ typedef struct {
     unsigned char token[TOKEN_SIZE];
     Py_ssize_t message_limit, answer_limit;
     int takes_text, takes_bytes; /* both: whatever was sent */
+    int steps; /* coroutines take their first step here */
     Py_ssize_t at, count;
     PyObject *left;
 } Answerer;
@@ -119,16 +120,33 @@ static PyObject *raised(void) {
 #endif
 }
 
-/* Keep what the service gave, or raised, for the caller. */
-static int leave(Answerer *self, uint32_t id, PyObject *reply) {
-    if (reply != NULL) {
-        self->left = Py_BuildValue("(IOO)", id, reply, Py_None);
+/* Keep what the service gave, and what that waits for, or what was raised, for the caller. */
+static int leave(Answerer *self, uint32_t id, PyObject *reply, PyObject *waits_for) {
+    if (waits_for != NULL) {
+        self->left = Py_BuildValue("(IOO(O))", id, reply, Py_None, waits_for);
+    } else if (reply != NULL) {
+        self->left = Py_BuildValue("(IOOO)", id, reply, Py_None, Py_None);
     } else {
         PyObject *error = raised();
-        self->left = Py_BuildValue("(IOO)", id, Py_None, error);
+        self->left = Py_BuildValue("(IOOO)", id, Py_None, error, Py_None);
         Py_XDECREF(error);
     }
     return self->left == NULL ? -1 : 0;
+}
+
+/* Take the first step of a coroutine that the service gave. Return what it returns, or NULL: with an exception, or
+   with what it waits for, if it goes on later. */
+static PyObject *first_step(PyObject *coroutine, PyObject **waits_for) {
+    PyObject *given;
+    switch (PyIter_Send(coroutine, Py_None, &given)) {
+    case PYGEN_RETURN:
+        return given;
+    case PYGEN_NEXT:
+        *waits_for = given;
+        return NULL;
+    default:
+        return NULL;
+    }
 }
 
 /* Answer what stands in `data` from self->at on; -1 with an exception of our own. */
@@ -149,9 +167,19 @@ static int converse(Answerer *self, const Py_buffer *data, Answers *answers) {
         self->count++;
         PyObject *reply = PyObject_CallOneArg(self->handle, payload);
         Py_DECREF(payload);
-        if (reply == NULL) return leave(self, id, NULL);
+        if (reply != NULL && self->steps && PyCoro_CheckExact(reply)) {
+            PyObject *waits_for = NULL, *answer = first_step(reply, &waits_for);
+            if (waits_for != NULL) {
+                int failed = leave(self, id, reply, waits_for);
+                Py_DECREF(reply);
+                Py_DECREF(waits_for);
+                return failed;
+            }
+            Py_SETREF(reply, answer);
+        }
+        if (reply == NULL) return leave(self, id, NULL, NULL);
         int done = append(answers, data->len - self->at + HEADER_SIZE + size, self->answer_limit, frame + 8, reply);
-        if (done == 0 && leave(self, id, reply) < 0) done = -1;
+        if (done == 0 && leave(self, id, reply, NULL) < 0) done = -1;
         Py_DECREF(reply);
         if (done != 1) return done;
     }
@@ -183,12 +211,13 @@ static PyObject *Answerer_call(Answerer *self, PyObject *arguments, PyObject *na
 }
 
 static int Answerer_init(Answerer *self, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", NULL};
+    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "steps", NULL};
     PyObject *handle, *takes;
     const char *token;
     Py_ssize_t size;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn", names, &handle, &takes, &token, &size,
-                                     &self->message_limit, &self->answer_limit))
+    self->steps = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$p", names, &handle, &takes, &token, &size,
+                                     &self->message_limit, &self->answer_limit, &self->steps))
         return -1;
     if (size != TOKEN_SIZE) {
         PyErr_SetString(PyExc_ValueError, "a token has 16 bytes");
@@ -235,7 +264,7 @@ static PyMemberDef members[] = {
 };
 
 static PyGetSetDef properties[] = {
-    {"left", (getter)Answerer_left, NULL, "The id, and what the service gave or raised, where it was no answer.", NULL},
+    {"left", (getter)Answerer_left, NULL, "The id, what the service gave, raised and waits for, where it was no answer.", NULL},
     {NULL},
 };
 

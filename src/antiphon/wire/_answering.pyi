@@ -4,7 +4,7 @@ from typing import Any
 class Answerer:
     at: int
     count: int
-    left: tuple[int, object, BaseException | None] | None
+    left: tuple[int, object, BaseException | None, tuple[object] | None] | None
     def __init__(
         self,
         handle: Callable[[Any], object],
@@ -12,5 +12,7 @@ class Answerer:
         token: bytes,
         message_limit: int,
         answer_limit: int,
+        *,
+        steps: bool = False,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, at: int) -> bytes: ...

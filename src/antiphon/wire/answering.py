@@ -6,6 +6,7 @@ times as fast. Both leave whatever is out of the ordinary to `frames.py` and to 
 
 from collections.abc import Callable
 from hmac import compare_digest
+from types import CoroutineType
 from typing import Any
 
 from antiphon.wire.frames import COUNTED, HEADER, HEADER_SIZE, LENGTH_SIZE, Payload, encode_message
@@ -22,6 +23,10 @@ _SHORTEST = HEADER_SIZE + TOKEN_SIZE
 _unpack = HEADER.unpack_from
 
 
+Left = tuple[int, object, BaseException | None, tuple[object] | None]
+"""The id of a message, what the service gave, what it raised, and what a coroutine of its own waits for."""
+
+
 class PythonAnswerer:
     """Gives a client's messages to a service that answers at once, and makes the frames of its answers.
 
@@ -29,10 +34,11 @@ class PythonAnswerer:
     sent in order. It stops, at `at`, before a frame that is not a whole message of this session as it should be
     (with the token, compared in constant time; with an id; of a size that is allowed; its text UTF-8) and when
     there are many answers; and behind a message that the service did not answer with text or bytes of a size that
-    is allowed: `left` then holds its id, what the service gave, and what it raised.
+    is allowed: `left` then holds its id, what the service gave, and what it raised. With `steps` a coroutine takes
+    its first step at once, and that it returns is an answer; for one that waits, `left` says for what.
     """
 
-    __slots__ = ("_answer_limit", "_handle", "_largest", "_takes", "_token", "at", "count", "left")
+    __slots__ = ("_answer_limit", "_handle", "_largest", "_steps", "_takes", "_token", "at", "count", "left")
 
     def __init__(
         self,
@@ -41,6 +47,8 @@ class PythonAnswerer:
         token: bytes,
         message_limit: int,
         answer_limit: int,
+        *,
+        steps: bool = False,
     ) -> None:
         """Answer with `handle`, which takes `str`, `bytes` or (None) whatever was sent; limits are of payload."""
         if len(token) != TOKEN_SIZE:
@@ -50,12 +58,13 @@ class PythonAnswerer:
         self._token = token
         self._largest = COUNTED + TOKEN_SIZE + message_limit
         self._answer_limit = answer_limit
+        self._steps = steps
         self.at = 0
         """Where in the bytes the first frame stands that is not answered."""
         self.count = 0
         """How many messages the service was given."""
-        self.left: tuple[int, object, BaseException | None] | None = None
-        """The id, and what the service gave or raised, where it was no answer."""
+        self.left: Left | None = None
+        """The id, what the service gave, raised and waits for, where it was no answer."""
 
     def __call__(self, data: bytes | bytearray, at: int) -> bytes:
         """Answer what stands in `data` from `at` on; return the frames."""
@@ -105,8 +114,15 @@ class PythonAnswerer:
         reply: object = None
         try:
             reply = self._handle(message)
+            if self._steps and isinstance(reply, CoroutineType):
+                try:
+                    self.left = id, reply, None, (reply.send(None),)
+                except StopIteration as done:
+                    reply = done.value
+                else:
+                    return None
         except BaseException as error:  # noqa: BLE001 - the caller knows what to do with it
-            self.left = id, None, error
+            self.left = id, None, error, None
             return None
         if type(reply) is str or type(reply) is bytes:
             try:
@@ -116,11 +132,11 @@ class PythonAnswerer:
             else:
                 if len(frame) - HEADER_SIZE <= self._answer_limit:
                     return frame
-        self.left = id, reply, None
+        self.left = id, reply, None, None
         return None
 
 
-__all__ = ["BATCH_LIMIT", "Answerer", "PythonAnswerer"]
+__all__ = ["BATCH_LIMIT", "Answerer", "Left", "PythonAnswerer"]
 
 try:
     from antiphon.wire._answering import Answerer
