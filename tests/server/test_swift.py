@@ -1,5 +1,6 @@
 """The swift way: nobody can tell it from the other one but by its pace."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,30 @@ def test_answers_to_what_was_sent_in_one_piece_come_in_one_piece(tmp_path: Path)
         data = b"".join(client.conversation.message("x" * 100)[1] for _ in range(16))
         client.send(data)
         assert len(client.sock.recv(2**16)) == 16 * 112
+
+
+@pytest.mark.parametrize("sees_session", [True, False])
+def test_what_is_taken_back_at_once_is_cancelled_and_not_thrown_away(tmp_path: Path, sees_session: bool) -> None:
+    (token,) = seed(tmp_path / "data")
+    ends: list[str] = []
+
+    async def wait(message: str) -> str:
+        try:
+            await asyncio.Event().wait()
+        except BaseException as error:
+            await asyncio.sleep(0)
+            ends.append(f"{message}: {type(error).__name__}")
+            raise
+        return "never"
+
+    async def wait_in(message: str, session: Session) -> str:
+        return await wait(message)
+
+    handler = wait_in if sees_session else wait
+    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+        id, data = client.conversation.message("hello")
+        client.send(data + client.conversation.cancel(id))
+        event = client.next()
+        assert isinstance(event, Frame)
+        assert (event.kind, event.id) == (Kind.END, id)
+        assert ends == ["hello: CancelledError"]

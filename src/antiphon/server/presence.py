@@ -68,5 +68,5 @@ class Presence:
 async def stopped(task: asyncio.Task[Any] | None) -> None:
     """Have a task of a service end, if it lets itself be cancelled in time."""
     if task is not None and not task.done():
-        task.cancel()
+        asyncio.get_running_loop().call_soon(task.cancel)  # not before its own first step
         await asyncio.wait({task}, timeout=CLOSED_SECONDS)
