@@ -31,7 +31,6 @@ from antiphon.wire.kinds import Kind
 _IMMEDIATE = (str, bytes)
 _CANCELLED_ITSELF = "the service was cancelled by itself"
 
-
 Result = TypeVar("Result")
 
 
@@ -69,7 +68,7 @@ class Dialogue:
         self._closing: str | None = None
         """Why the service has ended the session, which its client may not know yet."""
         self.over = False
-        self._room = asyncio.Event()
+        self._room: asyncio.Event | None = None  # where somebody waits to send more
         self._debug = context.log.debug_on
         self._largest = context.settings.message_limit + HEADER_SIZE
         self._handle = context.service.bind(self)
@@ -183,7 +182,7 @@ class Dialogue:
         if self.over:
             return
         self.over = True
-        self._room.set()
+        self._make_room()
         await stopped(self._task)
         await self._presence.go()
         if self._closing is not None and self._outlet is None:  # nobody has come back to be told
@@ -244,7 +243,7 @@ class Dialogue:
         while self._waiting and not (self._busy or self._blocked or self.over or self._closing is not None):
             self._take(*self._waiting.take())
         if not self._blocked:
-            self._room.set()
+            self._make_room()
         if self._closing is not None and self._outlet is not None:
             self._outlet.end(self._closing)
 
@@ -357,8 +356,13 @@ class Dialogue:
     async def ready(self) -> None:
         """See `services.Session`."""
         while self._blocked and not self.over:
-            self._room.clear()
+            self._room = self._room or asyncio.Event()
             await self._room.wait()
+
+    def _make_room(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
     def close(self, reason: str = "") -> None:
         """See `services.Session`."""

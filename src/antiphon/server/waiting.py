@@ -1,6 +1,5 @@
 """The messages of a session that wait for the one before them."""
 
-from collections import deque
 from collections.abc import Iterator
 
 from antiphon.wire.frames import Payload
@@ -19,7 +18,7 @@ class Waiting:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._messages: deque[tuple[int, Payload]] = deque()
+        self._messages: list[tuple[int, Payload]] = []
         self.size = 0
         """Bytes and characters of them."""
         self.full = False
@@ -40,7 +39,7 @@ class Waiting:
 
     def take(self) -> tuple[int, Payload]:
         """Take the first."""
-        id, message = self._messages.popleft()
+        id, message = self._messages.pop(0)
         self._grown(-len(message))
         return id, message
 

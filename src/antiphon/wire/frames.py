@@ -82,13 +82,17 @@ def encode_message(id: int, message: Payload, flags: int = 0, token: bytes = b""
     return _pack(COUNTED + len(token) + len(message), _MESSAGE, flags, 0, id) + token + message
 
 
-def split(frames: bytes) -> Iterator[bytes]:
-    """Yield the frames of ours that `frames` holds one behind the other."""
-    at = 0
+def behind(frames: bytes, at: int) -> int:
+    """Return where the frame of ours ends that begins `at` this place."""
+    return at + LENGTH_SIZE + int.from_bytes(frames[at : at + LENGTH_SIZE], "big")
+
+
+def split(frames: bytes, at: int = 0) -> Iterator[bytes]:
+    """Yield the frames of ours that stand in `frames` from `at` on, one behind the other."""
     while at < len(frames):
-        behind = at + LENGTH_SIZE + int.from_bytes(frames[at : at + LENGTH_SIZE], "big")
-        yield frames[at:behind]
-        at = behind
+        end = behind(frames, at)
+        yield frames[at:end]
+        at = end
 
 
 class FrameReader:
