@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-import aiosqlite
 import pytest
 from sqlalchemy import Connection
 
@@ -51,19 +50,22 @@ def locked(path: Path) -> Iterator[None]:
 class Ice:
     """What freezes a database, as a disk does that no longer answers."""
 
-    def __init__(self, database: Database, driver: aiosqlite.Connection) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
         self._loop = asyncio.get_running_loop()
-        self.driver = driver
         self.frozen = asyncio.Event()
         self.thaw = threading.Event()
 
     @classmethod
     async def on(cls, database: Database) -> Self:
-        driver = (await database._connection.get_raw_connection()).driver_connection
-        assert isinstance(driver, aiosqlite.Connection)
-        ice = cls(database, driver)
-        await driver.create_function("freeze", 0, ice._wait)
+        ice = cls(database)
+
+        def work(connection: Connection) -> None:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.create_function("freeze", 0, ice._wait)
+
+        await database.run(work)
         return ice
 
     async def freeze(self, *statements: str) -> None:
@@ -176,7 +178,6 @@ async def test_a_frozen_database_does_not_keep_a_server_from_closing(store: SqlS
         await frozen
     with pytest.raises(TryLater):
         await store.accounts.find("ann")
-    await store.accounts._database._connection.close()  # it was left behind
 
 
 async def test_a_transaction_is_finished_although_nobody_waits_for_it(store: SqlStore) -> None:

@@ -4,18 +4,18 @@ Whatever goes wrong below comes out as `TryLater` with its cause; nothing of SQL
 """
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from sqlalchemy import URL, Connection, Executable, NullPool, event
+from sqlalchemy import URL, Connection, Executable, NullPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from antiphon.errors import TryLater
+from antiphon.store.sql.worker import Worker
 
 BUSY_SECONDS = 1.5
 """How long SQLite waits for another process to unlock the file."""
@@ -29,9 +29,9 @@ Result = TypeVar("Result")
 class Database:
     """One connection that is kept open, because taking one from a pool costs more than the statements here."""
 
-    def __init__(self, engine: AsyncEngine, connection: AsyncConnection) -> None:
-        """Take over an open connection and its engine; `open` makes both."""
-        self._engine = engine
+    def __init__(self, worker: Worker, connection: Connection) -> None:
+        """Take over an open connection and the thread that it belongs to; `open` makes both."""
+        self._worker = worker
         self._connection = connection
         self._turn = asyncio.Lock()
         self._closed = False
@@ -46,21 +46,23 @@ class Database:
         Raises:
             TryLater: it cannot be opened.
         """
-        url = URL.create("sqlite+aiosqlite", database=str(path))
-        engine = create_async_engine(
+        url = URL.create("sqlite", database=str(path))
+        engine = create_engine(
             url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
         )
 
-        @event.listens_for(engine.sync_engine, "connect")
+        @event.listens_for(engine, "connect")
         def set_up(connection: PoolProxiedConnection, _: ConnectionPoolEntry) -> None:
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA synchronous = {synchronous}")
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.close()
 
+        worker = Worker(path.name)
         try:
-            return cls(engine, await engine.connect())
+            return cls(worker, await worker.do(engine.connect))
         except (SQLAlchemyError, sqlite3.Error) as error:
+            worker.stop()
             raise TryLater from error
 
     async def run(self, work: Callable[[Connection], Result]) -> Result:
@@ -74,7 +76,10 @@ class Database:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._turn.acquire()
-                transaction = asyncio.create_task(self._transact(work))
+                if self._closed:
+                    self._turn.release()
+                    raise TryLater
+                transaction = self._worker.do(partial(self._transact, work))
                 transaction.add_done_callback(self._done)
                 return await asyncio.shield(transaction)
         except (SQLAlchemyError, sqlite3.Error, TimeoutError) as error:
@@ -95,26 +100,25 @@ class Database:
         await self.run(work)
 
     async def close(self) -> None:
-        """Let the transaction under way end, then close; a frozen one is left behind."""
+        """Let the transaction under way end, then close; a frozen one is left behind, and closed when it thaws."""
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(SQLAlchemyError, sqlite3.Error, TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS), self._turn:
-                await self._connection.close()
-        await self._engine.dispose()
+        closing = self._worker.do(self._connection.close)
+        self._worker.stop()
+        closing.add_done_callback(_seen)
+        await asyncio.wait({closing}, timeout=ANSWER_SECONDS)
 
-    async def _transact(self, work: Callable[[Connection], Result]) -> Result:
-        if self._closed:
-            raise TryLater
+    def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        with self._connection.begin():
+            return work(self._connection)
 
-        def transaction(connection: Connection) -> Result:
-            with connection.begin():
-                return work(connection)
-
-        return await self._connection.run_sync(transaction)
-
-    def _done(self, transaction: asyncio.Task[Any]) -> None:
+    def _done(self, transaction: "asyncio.Future[Any]") -> None:
         self._turn.release()
-        if not transaction.cancelled():
-            transaction.exception()  # it has been seen: the one who asked may have gone
+        _seen(transaction)
+
+
+def _seen(outcome: "asyncio.Future[Any]") -> None:
+    """Take note of how it ended: the one who asked may have gone."""
+    if not outcome.cancelled():
+        outcome.exception()

@@ -26,7 +26,7 @@ class SqlStore:
         self.sessions = SqlSessions(sessions)
 
     async def close(self) -> None:
-        """Close all. Without it the process does not end, because a thread of each database waits for work."""
+        """Close all; the thread of each database ends."""
         await self.sessions.close()
         await self.clients.close()
         await self.invitations.close()
