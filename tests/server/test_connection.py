@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.server.connection import QUEUE_LIMIT
+from antiphon.services import Session
 from antiphon.wire.bodies import Error, ServerBye
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame, Payload, encode_message
@@ -266,6 +268,10 @@ def fault(message: Payload) -> object:
     match message:
         case "raise":
             raise RuntimeError("secret detail")
+        case "cancelled":
+            raise asyncio.CancelledError
+        case "exit":  # as argparse does
+            sys.exit(2)
         case "number":
             return 5
         case "half a character":
@@ -276,19 +282,22 @@ def fault(message: Payload) -> object:
             return message
 
 
-async def fault_later(message: Payload) -> object:
-    await asyncio.sleep(0)
-    if message == "cancelled":
-        raise asyncio.CancelledError
+def fault_in_session(message: Payload, session: Session) -> object:
+    assert session.name == "ann"
     return fault(message)
 
 
-FAULTS = ["raise", "number", "half a character", "too large"]
+async def fault_later(message: Payload) -> object:
+    await asyncio.sleep(0)
+    return fault(message)
+
+
+FAULTS = ["raise", "cancelled", "exit", "number", "half a character", "too large"]
 
 
 @pytest.mark.parametrize(
     ("handler", "asked"),
-    [*((fault, asked) for asked in FAULTS), *((fault_later, asked) for asked in [*FAULTS, "cancelled"])],
+    [(handler, asked) for handler in (fault, fault_in_session, fault_later) for asked in FAULTS],
 )
 def test_a_fault_of_the_service_is_its_own_and_the_session_goes_on(
     tmp_path: Path, handler: object, asked: str

@@ -455,23 +455,63 @@ def test_the_service_sees_each_session_come_and_go_once(tmp_path: Path, desk: De
 
 
 @pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("fault", [RuntimeError, SystemExit, asyncio.CancelledError])
 def test_a_session_that_the_service_cannot_take_is_told_so(
-    tmp_path: Path, tokens: list[bytes], later: bool
+    tmp_path: Path, tokens: list[bytes], fault: type[BaseException], later: bool
 ) -> None:
     class Unready(Desk):
         def opened(self, session: Session) -> Any:
             if later:
                 return self.fail()
-            raise RuntimeError("not ready")
+            raise fault("not ready")
 
         async def fail(self) -> None:
             await asyncio.sleep(0)
-            raise RuntimeError("not ready")
+            raise fault("not ready")
 
     with serving(tmp_path / "data", Unready(), plain=True) as server, server.session(tokens[0]) as client:
         assert client.ended_with() == "service-failed"
         log = server.server.log_path
     assert "not ready" in log.read_text()
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, SystemExit, asyncio.CancelledError])
+def test_the_server_stops_in_order_whatever_a_service_raises_at_the_end(
+    tmp_path: Path, tokens: list[bytes], fault: type[BaseException]
+) -> None:
+    class Clumsy(Desk):
+        async def closed(self, session: Session) -> None:
+            await super().closed(session)
+            raise fault("clumsy")
+
+    clumsy = Clumsy()
+    with serving(tmp_path / "data", clumsy, plain=True) as server:
+        with server.session(tokens[0]) as first, server.session(tokens[1]) as second:
+            first.leave()
+            clumsy.wait_for("closed ann after 0")
+            assert second.ask("hello") == "hello"
+        log = server.server.log_path
+    assert clumsy.seen[-1] == "closed ann after 1"
+    assert log.read_text().count("clumsy") >= 2
+
+
+def test_an_end_that_takes_too_long_is_cut_short_and_told_to_the_log(tmp_path: Path, tokens: list[bytes]) -> None:
+    async def endless(message: str) -> AsyncIterator[str]:
+        try:
+            yield message * KIB
+        finally:
+            await asyncio.sleep(60)
+
+    settings = {"message_limit": KIB, "service_seconds": 0.5}
+    with (
+        serving(tmp_path / "data", endless, plain=True, **settings) as server,
+        server.session(tokens[0]) as client,
+    ):
+        sent(client, "too long", "x")
+        assert client.error().code == "service-failed"
+        assert client.answer(client.conversation.next_id() - 1) == "x" * KIB
+        log = server.server.log_path
+    assert "ServiceTooSlow" in log.read_text()
 
 
 def test_no_more_is_read_while_sixteen_messages_wait(client: RawClient, server: Serving, desk: Desk) -> None:

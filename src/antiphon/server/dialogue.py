@@ -14,6 +14,7 @@ import msgspec
 from antiphon.errors import AntiphonError, OutcomeUnknown, PasswordDue, ServiceFailed, ServiceTooSlow, TextOnly
 from antiphon.language import Translate
 from antiphon.server.context import ServerContext
+from antiphon.server.faults import in_time
 from antiphon.server.kept import Kept
 from antiphon.server.outlet import Outlet
 from antiphon.server.presence import Presence, stopped
@@ -29,7 +30,6 @@ from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
 from antiphon.wire.kinds import Kind
 
 _IMMEDIATE = (str, bytes)
-_CANCELLED_ITSELF = "the service was cancelled by itself"
 
 Result = TypeVar("Result")
 
@@ -214,14 +214,6 @@ class Dialogue:
         else:
             self._raised(id, error)
 
-    def _raised(self, id: int, error: BaseException) -> None:
-        """Tell the asker of what the service raised at once."""
-        if isinstance(error, asyncio.CancelledError):
-            error = RuntimeError(_CANCELLED_ITSELF)
-        if not isinstance(error, Exception):
-            raise error
-        self._service_failed(id, error)
-
     def refused(self, id: int, error: AntiphonError) -> None:
         """Answer a message that came and was refused at the gate."""
         self.counted = True
@@ -264,6 +256,11 @@ class Dialogue:
         else:
             self._replied(id, reply)
 
+    def _raised(self, id: int, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):  # the operator's
+            raise error
+        self._service_failed(id, error)
+
     def _replied(self, id: int, reply: Reply) -> None:
         if reply is None or isinstance(reply, _IMMEDIATE):
             self._answer(id, reply)
@@ -297,24 +294,17 @@ class Dialogue:
                 await asyncio.sleep(0)  # a service that never waits leaves the others, and CANCEL, their turn
         finally:
             if (close := getattr(answers, "aclose", None)) is not None:
-                await close()
+                try:
+                    await self._in_time(close())
+                except Exception as error:
+                    if more:
+                        raise
+                    self._service_failed(0, error)  # the asker has been told of another one
         if more and id:
             self._say(ServerConversation.end(id))
 
     async def _in_time(self, work: Awaitable[Result]) -> Result:
-        """Return what the service gives, unless it takes too long."""
-        try:
-            async with asyncio.timeout(self._context.settings.service_seconds) as limit:
-                return await work
-        except TimeoutError:
-            if limit.expired():
-                raise ServiceTooSlow from None
-            raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RuntimeError(_CANCELLED_ITSELF) from error
+        return await in_time(work, self._context.settings.service_seconds)
 
     def _done(self, id: int, reply: Reply, task: asyncio.Task[None]) -> None:
         """Say how the work on a message has ended, and go on."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from antiphon.server.context import ServerContext
+from antiphon.server.faults import called, in_time
 from antiphon.services import Session
 
 CLOSED_SECONDS = 5.0
@@ -28,7 +29,7 @@ class Presence:
             return None
         self._told = True
         try:
-            taken_in = self._context.service.opened(self._session)
+            taken_in = called(self._context.service.opened, self._session)
         except Exception as error:  # noqa: BLE001 - as said above
             self._not_opened(error)
             return None
@@ -38,8 +39,7 @@ class Presence:
 
     async def _open(self, taken_in: Awaitable[None]) -> None:
         try:
-            async with asyncio.timeout(self._context.settings.service_seconds):
-                await taken_in
+            await in_time(taken_in, self._context.settings.service_seconds)
         except Exception as error:  # noqa: BLE001 - as said above
             self._not_opened(error)
 
@@ -53,10 +53,9 @@ class Presence:
         if not self._told:
             return
         try:
-            async with asyncio.timeout(CLOSED_SECONDS):
-                told = self._context.service.closed(self._session)
-                if told is not None:
-                    await told
+            told = called(self._context.service.closed, self._session)
+            if told is not None:
+                await in_time(told, CLOSED_SECONDS)
         except Exception as error:  # noqa: BLE001 - as said above
             self._log(error)
 

@@ -1,0 +1,56 @@
+"""A service's own code, called so that whatever it raises is its own fault and an `Exception`.
+
+Ctrl-C alone goes through: it is the operator's.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from antiphon.errors import ServiceTooSlow
+
+Result = TypeVar("Result")
+
+
+def called(function: Callable[..., Result], *arguments: object) -> Result:
+    """Return what a plain function of the service gives.
+
+    Raises:
+        Exception: what it raised; `RuntimeError` in the place of what would have ended more than the call.
+    """
+    try:
+        return function(*arguments)
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise _own(error) from error
+
+
+async def in_time(work: Awaitable[Result], seconds: float) -> Result:
+    """Return what the service gives, unless it takes too long.
+
+    Raises:
+        ServiceTooSlow: it took more than `seconds`.
+        CancelledError: the task was cancelled, from outside.
+        Exception: as `called`.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await work
+    except TimeoutError:
+        if limit.expired():
+            raise ServiceTooSlow from None
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("the service was cancelled by itself") from error
+    except (Exception, GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # sys.exit() among them, which argparse calls where a message is no good
+        raise _own(error) from error
+
+
+def _own(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"the service raised {type(error).__name__}")
