@@ -22,6 +22,7 @@ _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _LOCKED = Problem(N_("another process keeps it locked"))
 _LINK = Problem(N_("is a symbolic link"))
+_NO_FILE = Problem(N_("it is no plain file"))
 _PROBLEMS = {
     errno.ENOENT: Problem(N_("there is no such file")),
     errno.ENOSPC: Problem(N_("the disk is full")),
@@ -120,6 +121,19 @@ def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
             return file.read()
 
 
+def check_replaceable(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:
+    """Refuse to put a file in the place of what is none: for root, even /dev/null could be replaced.
+
+    Raises:
+        FolderUnsafe: a symbolic link stands at `path`.
+        FolderUnusable: a device or a pipe does; or the error that `unusable` names.
+    """
+    if path.is_symlink():
+        raise FolderUnsafe(path=str(path), problem=_LINK)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise unusable(path=str(path), problem=_NO_FILE)
+
+
 def write_atomically(
     path: Path, data: bytes, unusable: type[UsageError] = FolderUnusable, *, at: int | None = None
 ) -> None:
@@ -131,8 +145,7 @@ def write_atomically(
         FolderUnsafe: a symbolic link stands at `path`.
         FolderUnusable: it cannot be written; or the error that `unusable` names.
     """
-    if path.is_symlink():
-        raise FolderUnsafe(path=str(path), problem=_LINK)
+    check_replaceable(path, unusable)
     with reported(path, unusable):
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
         try:

@@ -396,6 +396,7 @@ def test_a_line_lives_on_a_terminal_and_ctrl_c_ends_with_the_summary(data: Path,
         ("--percentiles 101", "--percentiles: must be percentiles such as 50,90,99.9, not “101”"),
         ("--fail-over p99", "--fail-over: must be such as p99=5ms, max=1s, lost=0.1% or wrong=0%, not “p99”"),
         ("--json nowhere/x.json", "nowhere/x.json cannot be used: it cannot be written there. Name another file."),
+        ("--json /dev/full", "/dev/full cannot be used: it is no plain file. Name another file."),
         ("--plot x.gif", "x.gif cannot be used: a picture is called .svg or .png. Name another file."),
     ],
 )

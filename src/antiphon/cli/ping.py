@@ -20,7 +20,7 @@ from antiphon.cli.connect import password_from, place_from
 from antiphon.client.reach import bare
 from antiphon.client.session import Session
 from antiphon.errors import AnswersFaulty, AntiphonError, FileUnusable, PasswordDue, Problem
-from antiphon.files import write_atomically
+from antiphon.files import check_replaceable, write_atomically
 from antiphon.identity.invitations import Code
 from antiphon.identity.passwords import Password
 from antiphon.language import N_
@@ -121,8 +121,10 @@ class _Run:
         self._percentiles = read_percentiles(wanted.percentiles)
         self._thresholds = [Threshold.read(text) for text in wanted.fail_over]
         for path in (wanted.plot, Path(wanted.json) if wanted.json not in (None, "-") else None):
-            if path is not None and (path.is_dir() or not path.parent.is_dir()):
-                raise FileUnusable(path=str(path), problem=_NO_FOLDER)
+            if path is not None:
+                if path.is_dir() or not path.parent.is_dir():
+                    raise FileUnusable(path=str(path), problem=_NO_FOLDER)
+                check_replaceable(path, FileUnusable)
         if wanted.plot is not None:
             check_drawable(wanted.plot)
         self._out = sys.stderr if wanted.json == "-" else sys.stdout
