@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -377,6 +378,21 @@ def test_a_line_lives_on_a_terminal_and_ctrl_c_ends_with_the_summary(data: Path,
         assert terminal.ends() == 0
         assert re.search(r"\x1b\[K(?:\^C)?Sent ", terminal.raw), "the line has made way"
         assert "\x1b[3" not in terminal.raw, "NO_COLOR"
+
+
+def test_the_summary_comes_when_ctrl_c_is_pressed_again_during_the_goodbye(
+    proxied: tuple[FaultProxy, Address], data: Path, tmp_path: Path
+) -> None:
+    proxy, address = proxied
+    proxy.faults = {0: LinkFault("down", delay=0.5)}.get
+    with Terminal("ping", str(address), home=tmp_path, ANTIPHON_PASSWORD=PASSWORD, COLUMNS="150") as terminal:
+        terminal.shows("number 1, ")
+        terminal.press(CTRL_C)
+        while "session-ended" not in (data / "server.log").read_text():
+            time.sleep(0.01)
+        terminal.press(CTRL_C)  # what the server says to it is half a second away
+        terminal.matches(r"Sent (\d), answered \1, wrong 0, lost 0, in ")
+        assert terminal.ends() == 0
 
 
 # --- what cannot be -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -149,9 +150,8 @@ class _Run:
             began_at = datetime.now(UTC)
             try:
                 failure = await self._measure(load, target)
-            finally:  # nobody waits any more for what has not come
-                leave = Session.hang_up if load.tally.lost else Session.leave
-                await asyncio.gather(*map(leave, sessions))
+            finally:
+                await self._leave(sessions, in_haste=load.tally.lost > 0)
         ended_by = None if failure is None else failure.code
         result = result_of(load, target, self._percentiles, began_at=began_at, ended_by=ended_by)
         self._tell(result, load)
@@ -221,9 +221,7 @@ class _Run:
         if at_leisure:
             load.on_settled = lambda trip: self._say(self._told_of_trip(trip, target))
         load.on_link = self._tell_link
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(NotImplementedError):  # not on Windows, where Ctrl-C ends without a summary
-            loop.add_signal_handler(signal.SIGINT, load.stop)
+        _at_interrupt(load.stop)
         ticking = None if at_leisure or not self._line.works else asyncio.create_task(self._tick(load))
         try:
             await load.run()
@@ -233,9 +231,20 @@ class _Run:
             if ticking is not None:
                 ticking.cancel()
             self._line.clear()
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(signal.SIGINT)
         return None
+
+    async def _leave(self, sessions: list[Session], *, in_haste: bool) -> None:
+        """Say goodbye; nobody waits any more for what has not come. Ctrl-C hurries it, and the summary is told."""
+        leave = Session.hang_up if in_haste else Session.leave
+        leaving = [asyncio.create_task(leave(session)) for session in sessions]
+
+        def hurry() -> None:
+            for task in leaving:
+                task.cancel()
+
+        _at_interrupt(hurry)
+        await asyncio.gather(*leaving, return_exceptions=True)
+        await asyncio.gather(*map(Session.hang_up, sessions))
 
     async def _tick(self, load: Load) -> None:
         while True:
@@ -301,3 +310,9 @@ class _Run:
         self._line.clear()
         for line in lines:
             print(printable(line), file=self._out, flush=True)
+
+
+def _at_interrupt(do: Callable[[], None]) -> None:
+    """Have Ctrl-C do this from now on, until the event loop ends."""
+    with contextlib.suppress(NotImplementedError):  # not on Windows, where Ctrl-C ends without a summary
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, do)
