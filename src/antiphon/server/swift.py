@@ -41,9 +41,12 @@ class Swift:
     def read(self, data: bytes) -> bytes | None:
         """Answer what has come; return the rest, which needs another way, or None where all is answered."""
         answerer = self._answerer
-        self._send(answerer(data, 0))
+        answers = answerer(data, 0)
         if answerer.at == len(data) and answerer.left is None:
+            self._dialogue.answered(answerer.count, answers, answerer.count)
+            self._outbox.put(answers)
             return None
+        self._send(answers)
         return data[answerer.at :]
 
     def pump(self, reader: FrameReader) -> bool:
