@@ -27,9 +27,9 @@ class Steps:
             setattr(os, name, self._counting(getattr(os, name)))
         transact = Database._transact
 
-        async def counting(database: Database, work: Any) -> Any:
+        def counting(database: Database, work: Any) -> Any:
             self._step()
-            return await transact(database, work)
+            return transact(database, work)
 
         Database._transact = counting  # type: ignore[assignment,method-assign]
 

@@ -14,6 +14,7 @@ from antiphon.client.signin import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.errors import Problem, UsageError
 from antiphon.identity.passwords import Password
+from antiphon.identity.throttle import FREE_FAILURES
 from antiphon.language import N_
 from antiphon.wire.bodies import Welcome
 
@@ -89,7 +90,13 @@ async def sign_in(door: Door, more: int, stack: AsyncExitStack) -> tuple[list[Se
     Raises:
         AntiphonError: one of them was not let in; the others are let go.
     """
-    tasks = [asyncio.create_task(door.enter()) for _ in range(more)]
+    turns = asyncio.Semaphore(FREE_FAILURES)  # a server counts each as a failure until it has been proved
+
+    async def enter() -> tuple[Dialled, Welcome, float]:
+        async with turns:
+            return await door.enter()
+
+    tasks = [asyncio.create_task(enter()) for _ in range(more)]
     try:
         entered = await asyncio.gather(*tasks)
     except BaseException:
