@@ -59,7 +59,7 @@ class Dialogue:
         self._waiting = Waiting()
         self._busy = False
         self._current = 0
-        """The id of the message that the service is at work on."""
+        """The id of the message that the service is at work on; 0 where nothing more can be said to it."""
         self._task: asyncio.Task[None] | None = None
         self._taken_back = False
         """Its asker has cancelled it."""
@@ -277,7 +277,7 @@ class Dialogue:
         else:
             work = self._answer_later(id, cast("Awaitable[Answer]", reply))
         self._task = self._context.start(work)
-        self._task.add_done_callback(partial(self._done, id, reply))
+        self._task.add_done_callback(partial(self._done, reply))
 
     async def _answer_later(self, id: int, reply: Awaitable[Answer]) -> None:
         self._answer(id, await self._in_time(reply))
@@ -293,21 +293,19 @@ class Dialogue:
                 more = self._part(id, answer)
                 await asyncio.sleep(0)  # a service that never waits leaves the others, and CANCEL, their turn
         finally:
+            if not more:
+                self._current = 0  # the asker has been told that it failed; what comes now is for the log
             if (close := getattr(answers, "aclose", None)) is not None:
-                try:
-                    await self._in_time(close())
-                except Exception as error:
-                    if more:
-                        raise
-                    self._service_failed(0, error)  # the asker has been told of another one
+                await self._in_time(close())
         if more and id:
             self._say(ServerConversation.end(id))
 
     async def _in_time(self, work: Awaitable[Result]) -> Result:
         return await in_time(work, self._context.settings.service_seconds)
 
-    def _done(self, id: int, reply: Reply, task: asyncio.Task[None]) -> None:
+    def _done(self, reply: Reply, task: asyncio.Task[None]) -> None:
         """Say how the work on a message has ended, and go on."""
+        id = self._current
         self._busy = False
         self._task = None
         if isinstance(reply, Coroutine):
