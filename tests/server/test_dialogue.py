@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -513,6 +514,40 @@ def test_an_end_that_takes_too_long_is_cut_short_and_told_to_the_log(tmp_path: P
         assert client.answer(client.conversation.next_id() - 1) == "x" * KIB
         log = server.server.log_path
     assert "service-too-slow" in log.read_text()
+
+
+async def steps(turned: asyncio.Event) -> AsyncIterator[int]:
+    """Go on, without ever waiting, until the event loop has had a turn."""
+    asyncio.get_running_loop().call_soon(turned.set)
+    for step in range(300):
+        time.sleep(0.001)
+        yield step
+        if turned.is_set():
+            return
+    raise RuntimeError("nobody else had a turn")
+
+
+async def in_answers(message: str) -> AsyncIterator[str]:
+    async for step in steps(asyncio.Event()):
+        yield str(step)
+    yield "done"
+
+
+async def in_pushes(message: str, session: Session) -> str:
+    async for _ in steps(asyncio.Event()):
+        await session.ready()
+    return "done"
+
+
+@pytest.mark.parametrize("service", [in_answers, in_pushes])
+def test_a_service_that_never_waits_lets_others_have_their_turn(
+    tmp_path: Path, tokens: list[bytes], service: Any
+) -> None:
+    with serving(tmp_path / "data", service, plain=True) as server, server.session(tokens[0]) as client:
+        sent(client, "go", "again")
+        for _ in range(2):
+            while (answer := told(client, 1)[0][1]) != "done":
+                assert answer != "service-failed"
 
 
 def test_no_more_is_read_while_sixteen_messages_wait(client: RawClient, server: Serving, desk: Desk) -> None:
