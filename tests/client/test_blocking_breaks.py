@@ -282,6 +282,23 @@ async def test_a_program_is_told_of_a_lost_link_and_of_its_return_and_leaves_in_
     await on_bench(data, tokens[0], service, work)
 
 
+async def test_what_is_asked_when_a_link_is_lost_brings_it_back_once(
+    data: Path, tokens: list[bytes], service: Counting
+) -> None:
+    def work(bench: Bench) -> None:
+        told: list[Any] = []
+        with bench.session() as session:
+            session.on_lost = lambda _: told.append(session.ask("inside"))
+            session.on_back = told.append
+            bench.cut()
+            assert session.ask("outside") == "got outside"
+        back, inside = told
+        assert 0 <= back < 60
+        assert inside == "got inside"
+
+    await on_bench(data, tokens[0], service, work)
+
+
 async def test_what_is_left_early_is_taken_back(data: Path, tokens: list[bytes], service: Counting) -> None:
     def leave_a_stream(session: Session) -> None:
         for answer in session.ask_stream("forever"):

@@ -259,6 +259,8 @@ class Session(Exchange[BlockingConnection, Inbox]):
         if self._lost_at is None:
             self._lost_at = time.monotonic()
             self.on_lost(reason)
+            if self._lost_at is None or self._over:  # it has asked something, and so brought the link back
+                return
         try:
             self._go_on(*self._way_back.restore(reason, self._continuity.received, deadline))
         except AntiphonError as error:
