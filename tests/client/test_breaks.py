@@ -254,6 +254,23 @@ async def test_a_program_is_told_of_a_lost_link_and_of_its_return(data: Path, to
         assert 0 <= await told.get() < 60
 
 
+async def test_a_link_comes_back_whatever_a_program_does_when_it_is_told(data: Path, tokens: list[bytes]) -> None:
+    def clumsy(news: object) -> None:
+        raise ZeroDivisionError
+
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, failure: failures.append(failure))
+    async with (
+        server_here(data, Counting()) as server,
+        FaultProxy(server.addresses[0]) as proxy,
+        session_of(proxy.address, tokens[0]) as session,
+    ):
+        session.on_lost = session.on_back = clumsy
+        await proxy.cut()
+        assert await session.ask("hello", timeout=20) == "got hello"
+    assert [type(failure["exception"]) for failure in failures] == [ZeroDivisionError] * 2
+
+
 async def test_a_session_that_has_ended_meanwhile_is_not_tried_again(data: Path, tokens: list[bytes]) -> None:
     async with (
         server_here(data, Counting()) as server,

@@ -5,7 +5,8 @@ What a link brings and what is said on the next one is `exchange.py`'s; how a li
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import TypeVar
 
 from antiphon.client.answers import Answers
 from antiphon.client.connection import ClientConnection
@@ -18,6 +19,8 @@ from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
+
+Told = TypeVar("Told")
 
 INBOX_LIMIT = 256 * KIB
 """Bytes that may wait for the program to take them; then nothing more is read."""
@@ -233,11 +236,11 @@ class Session(Exchange[ClientConnection, Answers]):
                 if self._leaving or not (lost_for_now(reason) and self._link.patient):
                     break
                 assert reason is not None
-                self.on_lost(reason)
+                _tell(self.on_lost, reason)
                 lost_at = asyncio.get_running_loop().time()
                 connection, welcome = await self._way_back.restore(reason, lambda: self._continuity.received)
                 self._go_on(connection, welcome)
-                self.on_back(asyncio.get_running_loop().time() - lost_at)
+                _tell(self.on_back, asyncio.get_running_loop().time() - lost_at)
         except AntiphonError as error:
             reason = error
             self._connection.abort()
@@ -283,6 +286,15 @@ class Session(Exchange[ClientConnection, Answers]):
         await asyncio.wait({self._keeper})
         self._connection.abort()
         self._end(None)
+
+
+def _tell(callback: Callable[[Told], object], news: Told) -> None:
+    """Tell the program; what fails in it is the event loop's to report, and the link comes back all the same."""
+    try:
+        callback(news)
+    except Exception as error:  # noqa: BLE001 - the program's own
+        told = {"message": f"{callback!r} failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(told)
 
 
 async def _each(messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload]:
