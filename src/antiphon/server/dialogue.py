@@ -15,7 +15,7 @@ import msgspec
 from antiphon.errors import AntiphonError, OutcomeUnknown, PasswordDue, ServiceFailed, ServiceTooSlow, TextOnly
 from antiphon.language import Translate
 from antiphon.server.context import ServerContext
-from antiphon.server.faults import in_time
+from antiphon.server.faults import as_fault, in_time
 from antiphon.server.kept import Kept
 from antiphon.server.outlet import Outlet
 from antiphon.server.presence import Presence, stopped
@@ -217,7 +217,7 @@ class Dialogue:
         if error is None:
             self._replied(id, cast("Reply", reply))
         else:
-            self._raised(id, error)
+            self._service_failed(id, as_fault(error))
 
     def refused(self, id: int, error: AntiphonError) -> None:
         """Answer a message that came and was refused at the gate."""
@@ -257,14 +257,9 @@ class Dialogue:
         except TextOnly as error:
             self._fail(id, error)
         except BaseException as error:  # noqa: BLE001 - a service's fault is its own; the session goes on
-            self._raised(id, error)
+            self._service_failed(id, as_fault(error))
         else:
             self._replied(id, reply)
-
-    def _raised(self, id: int, error: BaseException) -> None:
-        if isinstance(error, KeyboardInterrupt):  # the operator's
-            raise error
-        self._service_failed(id, error)
 
     def _replied(self, id: int, reply: Reply) -> None:
         if reply is None or isinstance(reply, _IMMEDIATE):

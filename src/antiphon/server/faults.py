@@ -12,6 +12,17 @@ from antiphon.errors import ServiceTooSlow
 Result = TypeVar("Result")
 
 
+def as_fault(error: BaseException) -> Exception:
+    """Return what a service has raised, or what stands for that where it would end more than a call."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    if isinstance(error, Exception):
+        return error
+    fault = RuntimeError(f"the service raised {type(error).__name__}")
+    fault.__cause__ = error
+    return fault
+
+
 def called(function: Callable[..., Result], *arguments: object) -> Result:
     """Return what a plain function of the service gives.
 
@@ -23,7 +34,7 @@ def called(function: Callable[..., Result], *arguments: object) -> Result:
     except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise _own(error) from error
+        raise as_fault(error) from error
 
 
 async def in_time(work: Awaitable[Result], seconds: float) -> Result:
@@ -49,8 +60,4 @@ async def in_time(work: Awaitable[Result], seconds: float) -> Result:
     except (Exception, GeneratorExit, KeyboardInterrupt):
         raise
     except BaseException as error:  # sys.exit() among them, which argparse calls where a message is no good
-        raise _own(error) from error
-
-
-def _own(error: BaseException) -> RuntimeError:
-    return RuntimeError(f"the service raised {type(error).__name__}")
+        raise as_fault(error) from error
