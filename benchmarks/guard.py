@@ -10,11 +10,11 @@ from rows import Row
 
 FLOORS = {
     "tcp-single/blind": 0.65,
-    "tcp-depth1/blind": 0.45,
-    "tcp-depth16/blind": 0.11,
-    "tcp-16k/blind": 0.40,
+    "tcp-depth1/blind": 0.55,
+    "tcp-depth16/blind": 0.40,
+    "tcp-16k/blind": 0.35,
     "tls-depth1/blind": 0.45,
-    "tls-depth16/blind": 0.15,
+    "tls-depth16/blind": 0.35,
     "tls-16k/blind": 0.40,
 }
 
