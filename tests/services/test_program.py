@@ -159,14 +159,33 @@ def test_what_an_answer_leaves_behind_is_not_the_next_ones(served: Served, token
         ]  # fmt: skip
 
 
-def test_where_one_line_answers_each_none_is_taken_for_anothers(served: Served, tokens: list[bytes]) -> None:
-    script = "read a; read b; echo $a; echo $b; exec cat"
+def test_where_one_line_answers_each_none_is_taken_for_anothers(
+    served: Served, tokens: list[bytes], tmp_path: Path
+) -> None:
+    script = f"read a; touch {tmp_path}/read; read b; echo $a; echo $b; exec cat"
     with served(shell(script), exec_pause=0) as server, server.session(tokens[0]) as client:
         first = asked(client, "a")
+        while not (tmp_path / "read").exists():
+            time.sleep(0.01)
         client.send(client.conversation.cancel(first))
         assert said(client, 1) == [(first, None)]
         second = asked(client, "b")
         assert said(client, 3) == [(0, "a"), (second, "b"), (second, None)]
+        assert ask(client, "c") == "c"
+
+
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_what_is_taken_back_before_the_program_has_it_changes_nothing(
+    served: Served, tokens: list[bytes], tmp_path: Path, pause: float
+) -> None:
+    script = f"echo ready; until [ -e {tmp_path}/go ]; do sleep 0.01; done; echo unasked; exec cat"
+    with served(shell(script), exec_pause=pause) as server, server.session(tokens[0]) as client:
+        assert said(client, 1) == [(0, "ready")]
+        id, data = client.conversation.message("never")
+        client.send(data + client.conversation.cancel(id))
+        assert said(client, 1) == [(id, None)]
+        (tmp_path / "go").touch()
+        assert said(client, 1) == [(0, "unasked")]
         assert ask(client, "c") == "c"
 
 

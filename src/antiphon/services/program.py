@@ -150,12 +150,13 @@ class _Run:
         with contextlib.suppress(ConnectionError):  # it reads no more, and may speak all the same
             await self._in.drain()  # what it is slow to read does not pile up here
         self._pushing.cancel()
-        await asyncio.wait({self._pushing})
-        answered = False
+        written = answered = False
         try:
+            await asyncio.wait({self._pushing})
             await self._settle()
             if not self._in.is_closing():
                 self._in.write(message.encode() + b"\n")
+            written = True
             wait = self._wait
             while (line := await self._line_within(wait)) is not None:
                 if self._owed:
@@ -168,7 +169,7 @@ class _Run:
                     return
                 wait = self._pause
         finally:
-            if not (self._pause or answered):
+            if written and not (self._pause or answered):
                 self._owed += 1
             if self._going is None:
                 self._pushing = self._loop.create_task(self._push())
