@@ -27,7 +27,6 @@ from antiphon.errors import (
     ConnectRefused,
     HostUnknown,
     InputMissing,
-    MechanismUnsupported,
     MessageTooLarge,
     NameInvalid,
     NotAntiphon,
@@ -41,7 +40,6 @@ from antiphon.errors import (
     ServerKeyChanged,
     ServerKeyUnknown,
     ServerStopping,
-    ServerUnproven,
     ServiceFailed,
     SessionEnded,
     SessionReplaced,
@@ -58,6 +56,7 @@ from antiphon.wire.frames import Frame, Payload, encode, encode_message
 from antiphon.wire.kinds import KIB, Flag, Kind
 from support.authority import issue_certificate
 from support.fakes import Fake, Peer, fake, welcome
+from support.hostile import HOSTILE
 from support.processes import PASSWORD
 from support.serving import Serving, seed, serving
 
@@ -451,48 +450,7 @@ def test_a_server_without_tls_and_a_host_without_a_server_are_told() -> None:
 # --- hostile servers ----------------------------------------------------------------------------------------
 
 
-def ask_too_much(peer: Peer) -> None:
-    peer.hello()
-    peer.challenge(iterations=10_000_000)
-
-
-def ask_too_little(peer: Peer) -> None:
-    peer.hello()
-    peer.challenge(iterations=1)
-
-
-def send_a_huge_frame(peer: Peer) -> None:
-    peer.hello()
-    peer.control()
-    peer.send(HUGE)
-
-
-def welcome_without_a_challenge(peer: Peer) -> None:
-    peer.hello()
-    peer.welcome()
-
-
-def sign_wrongly(peer: Peer) -> None:
-    peer.hello()
-    peer.challenge()
-    peer.welcome()
-
-
-def offer_nothing(peer: Peer) -> None:
-    peer.hello(mechanisms=["PLAIN"])
-
-
-@pytest.mark.parametrize(
-    ("play", "error"),
-    [
-        (ask_too_much, ProtocolError),
-        (ask_too_little, ProtocolError),
-        (send_a_huge_frame, ProtocolError),
-        (welcome_without_a_challenge, ProtocolError),
-        (sign_wrongly, ServerUnproven),
-        (offer_nothing, MechanismUnsupported),
-    ],
-)
+@pytest.mark.parametrize(("play", "error"), HOSTILE)
 def test_a_hostile_server_is_refused_and_gets_nothing_more(
     play: Callable[[Peer], None], error: type[AntiphonError]
 ) -> None:

@@ -16,13 +16,10 @@ from antiphon.client.trust import KnownServers
 from antiphon.errors import (
     AntiphonError,
     ConnectionLost,
-    FrameUnexpected,
-    MechanismUnsupported,
     NotAntiphon,
     PeerSilent,
     ProtocolError,
     ServerStopping,
-    ServerUnproven,
     SessionClosed,
     SessionEnded,
     SessionReplaced,
@@ -31,9 +28,10 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS
 from antiphon.wire.bodies import Authenticate, Bye, Challenge, Identified, Limits, Scram
 from antiphon.wire.conversation import Control
-from antiphon.wire.frames import Frame, Payload, encode, encode_message
-from antiphon.wire.kinds import Flag, Kind
+from antiphon.wire.frames import Frame, Payload, encode
+from antiphon.wire.kinds import Kind
 from support.fakes import Fake, Peer, faked, welcome
+from support.hostile import EARLY, HOSTILE
 
 SECRET = Password("correct horse battery")
 
@@ -171,7 +169,6 @@ async def test_what_comes_right_behind_the_welcome_is_kept_for_the_session(tmp_p
 
 
 HUGE = struct.pack(">IBBHI", 0xFFFFFFFF, Kind.HELLO, 0, 0, 0)
-EARLY = encode_message(1, "hello", int(Flag.LAST))
 
 
 @pytest.mark.parametrize("first", [HUGE, EARLY, b"SSH-2.0-OpenSSH_9.9\r\n", encode(Kind.HELLO, 0, b"{}")])
@@ -189,69 +186,7 @@ async def test_what_is_no_hello_is_refused_at_once_and_nothing_is_sent(tmp_path:
 # --- hostile servers ----------------------------------------------------------------------------------------
 
 
-def ask_too_much(peer: Peer) -> None:
-    peer.hello()
-    peer.challenge(iterations=10_000_000)
-
-
-def ask_too_little(peer: Peer) -> None:
-    peer.hello()
-    peer.challenge(iterations=1)
-
-
-def say_hello_twice(peer: Peer) -> None:
-    peer.hello()
-    peer.control()
-    peer.hello()
-
-
-def send_a_huge_frame(peer: Peer) -> None:
-    peer.hello()
-    peer.control()
-    peer.send(struct.pack(">IBBHI", 0xFFFFFFFF, Kind.CHALLENGE, 0, 0, 1))
-
-
-def answer_before_the_welcome(peer: Peer) -> None:
-    peer.hello()
-    peer.control()
-    peer.send(EARLY)
-
-
-def welcome_without_a_challenge(peer: Peer) -> None:
-    peer.hello()
-    peer.welcome()
-
-
-def sign_wrongly(peer: Peer) -> None:
-    peer.hello()
-    peer.challenge()
-    peer.welcome()
-
-
-def sign_nothing(peer: Peer) -> None:
-    peer.hello()
-    peer.challenge()
-    peer.welcome(data=None)
-
-
-def offer_nothing(peer: Peer) -> None:
-    peer.hello(mechanisms=["PLAIN"])
-
-
-@pytest.mark.parametrize(
-    ("play", "error"),
-    [
-        (ask_too_much, ProtocolError),
-        (ask_too_little, ProtocolError),
-        (say_hello_twice, ProtocolError),
-        (send_a_huge_frame, ProtocolError),
-        (answer_before_the_welcome, FrameUnexpected),
-        (welcome_without_a_challenge, ProtocolError),
-        (sign_wrongly, ServerUnproven),
-        (sign_nothing, ServerUnproven),
-        (offer_nothing, MechanismUnsupported),
-    ],
-)
+@pytest.mark.parametrize(("play", "error"), HOSTILE)
 async def test_a_hostile_server_is_refused_and_gets_nothing_more(
     tmp_path: Path, play: Callable[[Peer], None], error: type[AntiphonError]
 ) -> None:
