@@ -68,6 +68,28 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, arguments: list[str],
     assert "\x1b" not in done.stderr
 
 
+def test_an_interrupt_while_the_program_is_loaded_is_no_traceback(tmp_path: Path) -> None:
+    interrupted = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'antiphon.terminal.console':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "from antiphon.__main__ import run\n"
+        "run()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted],
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_fault_of_the_program_is_one_sentence_and_its_trace_a_file(tmp_path: Path) -> None:
     broken = "import antiphon.cli.main as m; m.app = 1; m.sys.argv = ['antiphon', 'serve']; m.run()"
     done = subprocess.run(

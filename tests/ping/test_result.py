@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from antiphon.errors import FileUnusable
 from antiphon.ping.load import Load, Plan
 from antiphon.ping.report import comparison, summary
-from antiphon.ping.result import LARGEST, Result, Target, read, result_of, written
+from antiphon.ping.result import LARGEST, Lost, Result, Target, read, result_of, written
 from support.virtual import FakeSession, now_ns, run_virtually
 
 PERCENTILES = (50.0, 99.9)
@@ -129,3 +130,11 @@ def test_figures_of_another_version_are_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileUnusable, match="there is no such file"):
         read(tmp_path / "none.json")
+
+
+def test_a_link_that_did_not_come_back_was_away_until_the_end() -> None:
+    run = result(Plan(count=1000))
+    lost = Lost(connection=1, at_s=run.elapsed_s - 1.5, away_s=None, code="connection-lost")
+    back = Lost(connection=2, at_s=0.0, away_s=0.25, code="connection-lost")
+    told = summary(msgspec.structs.replace(run, outages=[lost, back]), str)
+    assert "Links lost: 2; seconds away: 1.75." in told

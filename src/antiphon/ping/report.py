@@ -36,7 +36,8 @@ def summary(result: Result, _: Translate) -> list[str]:
     speed = _("Messages a second: {messages}; bytes a second: {size}.")
     lines.append(speed.format(messages=_rounded(result.messages_per_s), size=_rounded(result.bytes_per_s)))
     if result.outages:
-        away = sum(each.away_s or 0 for each in result.outages)
+        until = result.elapsed_s  # where a link did not come back
+        away = sum(until - each.at_s if each.away_s is None else each.away_s for each in result.outages)
         told = _("Links lost: {count}; seconds away: {seconds}.")
         lines.append(told.format(count=len(result.outages), seconds=f"{away:.2f}"))
     if result.latency.min_us is not None:
