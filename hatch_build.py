@@ -1,4 +1,4 @@
-"""Builds `antiphon.wire._answering` where there is a C compiler; without one its twin in Python does the same."""
+"""Builds the parts in C where there is a C compiler; without one their twins in Python do the same."""
 
 import os
 import shlex
@@ -10,11 +10,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("src/antiphon/wire/_answering.c")
+SOURCES = [Path("src/antiphon/wire/_answering.c"), Path("src/antiphon/transport/_endpoint.c")]
 
 
-class NativeAnswering(BuildHookInterface):
-    """Compiles one file, beside its source."""
+class NativeParts(BuildHookInterface):
+    """Compiles each file, beside its source."""
 
     PLUGIN_NAME = "custom"
 
@@ -22,7 +22,17 @@ class NativeAnswering(BuildHookInterface):
         """Compile before the wheel is put together; a failure is no more than a slower server."""
         if self.target_name != "wheel" or sys.platform == "win32":
             return
-        source = Path(self.root, SOURCE)
+        libraries = [self._compiled(Path(self.root, source)) for source in SOURCES]
+        if None in libraries:
+            self.app.display_warning("antiphon: no C compiler or no headers of Python; the server will be slower.")
+        built = [str(library.relative_to(self.root)) for library in libraries if library is not None]
+        if built:
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+            build_data["artifacts"] += built
+
+    def _compiled(self, source: Path) -> Path | None:
+        """Return the library that was made of a source; None where that cannot be."""
         library = source.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
         compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
@@ -32,8 +42,5 @@ class NativeAnswering(BuildHookInterface):
             subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - the compiler that made this Python
         except (OSError, subprocess.CalledProcessError):
             library.unlink(missing_ok=True)
-            self.app.display_warning("antiphon: no C compiler or no headers of Python; the server will be slower.")
-            return
-        build_data["pure_python"] = False
-        build_data["infer_tag"] = True
-        build_data["artifacts"].append(str(library.relative_to(self.root)))
+            return None
+        return library

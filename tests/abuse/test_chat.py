@@ -38,7 +38,7 @@ def test_one_who_does_not_read_is_cut_in_bounded_memory_and_nobody_else_loses_a_
                 return None
             sock = outlet._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * KIB)  # full before long
-            return sum(map(len, dialogue._replay.kept())) + int(outlet._outbox.waiting)
+            return sum(map(len, dialogue.continuity.kept())) + int(outlet._outbox.waiting)
 
         most = said = 0
         while (holds := server.read(lambda _: held())) is not None:

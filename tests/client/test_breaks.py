@@ -297,8 +297,8 @@ async def spoiled(session: Session, message: str) -> None:
 def assert_counts_are_equal(server: Server, session: Session) -> None:
     (dialogue,) = server._context.dialogues
     continuity = session._continuity
-    assert dialogue.received == continuity._sent
-    assert dialogue._replay.sent == continuity.received
+    assert dialogue.continuity.received == continuity._sent
+    assert dialogue.continuity.sent == continuity.received
     assert not continuity.unanswered
 
 

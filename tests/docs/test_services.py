@@ -16,7 +16,7 @@ from antiphon.client.session import Session
 from antiphon.errors import AntiphonError
 from antiphon.server import dialogues
 from antiphon.server.connection import PUSHED_LIMIT
-from antiphon.server.replay import REPLAY_LIMIT
+from antiphon.server.continuity import REPLAY_LIMIT
 from antiphon.services import chat, load
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB

@@ -14,7 +14,7 @@ import pytest
 from antiphon.errors import TryLater
 from antiphon.identity.tokens import Token
 from antiphon.server import dialogues, presence
-from antiphon.server.replay import REPLAY_LIMIT
+from antiphon.server.continuity import REPLAY_LIMIT
 from antiphon.server.signin import Admission
 from antiphon.server.waiting import WAITING_MOST
 from antiphon.services import Session
@@ -584,7 +584,7 @@ def test_what_is_acknowledged_is_kept_no_longer(server: Serving, client: RawClie
         assert client.ask(str(number)) == str(number)
     client.send(client.conversation.ack(5))
     assert client.ask("last") == "last"
-    kept = server.read(lambda running: [each._replay.kept() for each in running._context.dialogues])
+    kept = server.read(lambda running: [each.continuity.kept() for each in running._context.dialogues])
     assert [len(frames) for frames in kept] == [1]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from antiphon.server.certificate import Certificate
 from antiphon.server.connection import Connection
 from antiphon.server.context import ServerContext
+from antiphon.transport.plain import READ_SIZE, PlainTransport
 
 RETRY_SECONDS = 0.2
 """Pause before the next accept when the machine has no descriptor or memory left (promise 25)."""
@@ -30,6 +31,7 @@ class Acceptor:
         self._listener = listener
         self._certificate = certificate
         self._exhausted = False
+        self._buffer = bytearray(READ_SIZE)
 
     async def run(self) -> None:
         """Accept for ever; cancel the task to stop."""
@@ -68,25 +70,25 @@ class Acceptor:
             client.close()
             self._context.caps.release(source)
             return
-        self._context.start(self._connect(client, address, source, accepted_at))
-
-    async def _connect(self, client: socket.socket, address: str, source: str, accepted_at: float) -> None:
-        """Put a connection on an accepted socket, after its TLS handshake where there is one."""
-        context, certificate = self._context, self._certificate
+        certificate = self._certificate
         binding = certificate.binding if certificate else None
-        connection = Connection(context, address, source, binding, accepted_at)
-        loop = asyncio.get_running_loop()
+        connection = Connection(self._context, address, source, binding, accepted_at)
+        if certificate is None:
+            PlainTransport(client, connection, self._buffer)
+        else:
+            self._context.start(self._shake_hands(client, certificate, connection))
+
+    async def _shake_hands(self, client: socket.socket, certificate: Certificate, connection: Connection) -> None:
+        """Put a connection on an accepted socket after its TLS handshake."""
+        context, address, source = self._context, connection.address, connection.source
         try:
-            if certificate is None:
-                await loop.connect_accepted_socket(lambda: connection, client)
-            else:
-                await loop.connect_accepted_socket(
-                    lambda: connection,
-                    client,
-                    ssl=certificate.context,
-                    ssl_handshake_timeout=context.settings.handshake_seconds,
-                    ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-                )
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                client,
+                ssl=certificate.context,
+                ssl_handshake_timeout=context.settings.handshake_seconds,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
         except OSError as error:  # ssl.SSLError and TimeoutError are among them
             context.log.warning("tls-failed", address=address, why=type(error).__name__)
         finally:

@@ -13,6 +13,7 @@ from antiphon.errors import AntiphonError, PeerTooSlow, ProtocolError, ServerErr
 from antiphon.language import Translate
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
+from antiphon.server.intake import Intake
 from antiphon.server.outbox import Outbox
 from antiphon.server.requests import Requests
 from antiphon.server.sessions import Session
@@ -49,7 +50,8 @@ class Connection(asyncio.Protocol):
         self._context = context
         self.address = address
         """The peer's, as logs show it."""
-        self._source = source
+        self.source = source
+        """Its host alone, whose connections are counted."""
         self._binding = binding
         self._watch = Watch(context.settings, accepted_at)
         self._conversation = ServerConversation(context.settings.message_limit)
@@ -59,8 +61,7 @@ class Connection(asyncio.Protocol):
         self._session: Session | None = None
         self._dialogue: Dialogue | None = None
         self._swift: Swift | None = None
-        self._calm = False
-        """There is a swift way, and it is free: nothing is under way, and nothing waits."""
+        self._intake = Intake(self.received)
         self._name: str | None = None
         """Whose the session is or was, for the log."""
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
@@ -91,23 +92,27 @@ class Connection(asyncio.Protocol):
         self._context.connections.add(self)
         self._context.log.info("connected", address=self.address)
         self._outbox = Outbox(self._transport)
+        self._intake.of(transport)
         self._transport.set_write_buffer_limits(high=QUEUE_LIMIT)
         self._transport.write(self._context.hello)
         if self._context.stopping:  # it came out of its handshake after the others had been told
             self.drain()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes."""
+        """Take bytes, from a transport that hands them over."""
+        self._intake.receive(data, len(data))
+
+    def received(self, buffer: bytes | bytearray, size: int, at: int = 0) -> None:
+        """Take bytes of a buffer, which holds others afterwards."""
         self._watch.heard = True
-        if self._closing_at:
-            return
-        if self._calm:
-            rest = self._swift.read(data)  # type: ignore[union-attr] # there is one where it is calm
-            if rest is None:
-                return
-            data = rest
-        self._feed(data)
-        self._pump()
+        if not self._closing_at:
+            self._feed(buffer[at:size])
+            self._pump()
+
+    def _leave_shortcut(self, buffer: bytes | bytearray, size: int, answers: bytes) -> None:
+        """Go on where something came that the shortcut does not know, or was answered in another way."""
+        self._intake.look()
+        self.received(buffer, size, self._swift.take(answers))  # type: ignore[union-attr] # it is its shortcut
 
     def eof_received(self) -> bool:
         """Answer what came before the end of the peer's input, then close; only plain TCP can still send."""
@@ -118,7 +123,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop handling messages: the peer does not take the answers."""
-        self._calm = False
+        self._intake.look()
         self._outbox.paused = True
 
     def resume_writing(self) -> None:
@@ -130,9 +135,11 @@ class Connection(asyncio.Protocol):
         """Let go of everything; the session stays for a while, unless it was left."""
         context = self._context
         context.connections.discard(self)
+        self._intake.look()
+        self._swift = None
         self._closing_at = self._closing_at or math.inf
         if not self._watch.admitted:
-            context.caps.release(self._source)
+            context.caps.release(self.source)
         session, self._session = self._session, None
         if session is not None:
             context.start(self._release(session))
@@ -146,7 +153,7 @@ class Connection(asyncio.Protocol):
     def _pump(self) -> None:
         """Handle what has come, until something has to be waited for."""
         outbox, dialogue = self._outbox, self._dialogue
-        self._calm = False
+        self._intake.look()
         try:
             while not (self._busy or outbox.paused or self._closing_at or self._bye is not None):
                 if dialogue is not None:
@@ -169,8 +176,8 @@ class Connection(asyncio.Protocol):
             at_rest = self._at_rest
             if self._reading_paused or not at_rest:
                 self._balance()
-            else:
-                self._calm = self._swift is not None and not self._conversation.reader.buffered
+            elif self._swift is not None and self._swift.is_free and not self._conversation.reader.buffered:
+                self._intake.pass_by(self._swift.shortcut)
 
     @property
     def _at_rest(self) -> bool:
@@ -218,6 +225,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, step: Awaitable[None]) -> None:
         """Do something that takes time; what comes meanwhile waits."""
         self._busy = True
+        self._intake.look()
         self._context.start(self._finish(step))
 
     async def _finish(self, step: Awaitable[None]) -> None:
@@ -253,7 +261,7 @@ class Connection(asyncio.Protocol):
         session = self._session = admission.session
         self._name = session.name
         self._watch.admitted = True
-        self._context.caps.release(self._source)
+        self._context.caps.release(self.source)
         self._requests.admitted(session)
         dialogue, welcome, missing = self._context.dialogues.take_up(self._context, admission)
         self._dialogue = dialogue
@@ -261,7 +269,9 @@ class Connection(asyncio.Protocol):
         for frame in missing:
             self.send(frame)
         dialogue.attach(self, session)
-        self._swift = Swift.of(self._context, session, dialogue, bytes(admission.token), self._outbox)
+        self._swift = Swift.of(
+            self._context, session, dialogue, bytes(admission.token), self._outbox, self._leave_shortcut
+        )
 
     async def _release(self, session: Session) -> None:
         try:
@@ -303,6 +313,7 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Have a frame sent with what else is sent in this step."""
         if not self._closing_at:
+            self._intake.look()
             self._outbox.add(data)
 
     def proceed(self) -> None:
@@ -349,6 +360,8 @@ class Connection(asyncio.Protocol):
             if now - self._closing_at > (self._context.settings.write_seconds if unsent else LINGER_SECONDS):
                 transport.abort()
             return
+        if self._swift is not None and self._swift.credit():
+            self._watch.heard = True
         if outbox.spoke:
             outbox.spoke = False
             self._watch.spoke = True
@@ -385,6 +398,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close when everything is sent."""
         if not self._closing_at:
+            self._intake.look()
             self._outbox.finish()
             self._closing_at = asyncio.get_running_loop().time()
             self._transport.close()
@@ -400,6 +414,7 @@ class Connection(asyncio.Protocol):
         self._left = ""
         self._context.log.warning("cut", address=self.address, name=self._name, code=error.code, why=str(error))
         if isinstance(error, PeerTooSlow):
+            self._intake.look()
             self._closing_at = math.inf  # or what else is pushed in this step would cut it again
             self._transport.abort()
         else:

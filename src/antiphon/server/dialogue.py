@@ -15,11 +15,11 @@ import msgspec
 from antiphon.errors import AntiphonError, OutcomeUnknown, PasswordDue, ServiceFailed, ServiceTooSlow, TextOnly
 from antiphon.language import Translate
 from antiphon.server.context import ServerContext
+from antiphon.server.continuity import Continuity
 from antiphon.server.faults import as_fault, in_time
 from antiphon.server.kept import Kept
 from antiphon.server.outlet import Outlet
 from antiphon.server.presence import Presence, stopped
-from antiphon.server.replay import Replay
 from antiphon.server.sessions import Session
 from antiphon.server.turn import step
 from antiphon.server.waiting import Waiting
@@ -52,11 +52,10 @@ class Dialogue:
         self.since = session.opened_at
         self.state: Any = None
         self.translate: Translate = str
-        self.received: int = 0
-        """Messages that have come."""
         self.counted = True
-        """Whether `received` and the replay are known, and the client knows that it begins with them."""
-        self._replay = Replay()
+        """Whether the counts are known, and the client knows that it begins with them."""
+        self.continuity = Continuity()
+        """What has come, and what was sent."""
         self._outlet: Outlet | None = None
         self.away_since: float | None = asyncio.get_running_loop().time()
         """Since when no connection holds it, in loop time; None while one does."""
@@ -102,17 +101,17 @@ class Dialogue:
         know the counts is said until the client has sent something after it: it may not have heard it.
         """
         if received is None or not self.counted:
-            self.received, self._replay, self.counted = 0, Replay(), received is None
+            self.continuity, self.counted = Continuity(), received is None
             return welcome, []
-        self._replay.acknowledge(received)
+        self.continuity.acknowledge(received)
         welcome = msgspec.structs.replace(
             welcome,
-            received=self.received,
-            missed=max(0, self._replay.first - received),
-            sent=self._replay.sent,
+            received=self.continuity.received,
+            missed=max(0, self.continuity.first - received),
+            sent=self.continuity.sent,
             open=self._unanswered(),
         )
-        return welcome, self._replay.kept()
+        return welcome, self.continuity.kept()
 
     def _unanswered(self) -> list[int]:
         """Return the ids of the messages that are not answered, in order; few of them can wait."""
@@ -135,11 +134,11 @@ class Dialogue:
             self._cancel(frame.id)
         elif frame.kind == Kind.ACK:
             self.counted = True
-            self._replay.acknowledge(ServerConversation.count(frame))
+            self.continuity.acknowledge(ServerConversation.count(frame))
 
     def dump(self) -> bytes:
         """Return what another server needs to go on."""
-        kept = Kept.of(self.received, self._replay.first, self._replay.kept(), self._waiting)
+        kept = Kept.of(self.continuity.received, self.continuity.first, self.continuity.kept(), self._waiting)
         return kept.encode()
 
     def restore(self, data: bytes | None) -> None:
@@ -148,8 +147,7 @@ class Dialogue:
         kept = Kept.decode(data)
         self.counted = kept is not None
         if kept is not None:
-            self.received = kept.received
-            self._replay = Replay(kept.first, kept.frames)
+            self.continuity = Continuity(kept.received, kept.first, kept.frames)
             for id, message in kept.messages():
                 self._waiting.put(id, message)
 
@@ -199,7 +197,7 @@ class Dialogue:
     def message(self, id: int, message: Payload) -> None:
         """Have the service answer a message, once it has answered those before."""
         self.counted = True
-        self.received += 1
+        self.continuity.came()
         if self._busy or self._waiting or self._closing is not None:
             self._waiting.put(id, message)
         else:
@@ -208,9 +206,9 @@ class Dialogue:
     def answered(self, received: int, answers: bytes, answered: int) -> None:
         """Take in that messages have gone to the service by the swift way, and that their answers are sent."""
         self.counted = True
-        self.received += received
+        self.continuity.came(received)
         if answered:
-            self._replay.keep(answers, answered)
+            self.continuity.keep(answers, answered)
 
     def left(self, id: int, reply: object, error: BaseException | None) -> None:
         """See to the message that the swift way has left: what the service gave to it, or raised."""
@@ -222,7 +220,7 @@ class Dialogue:
     def refused(self, id: int, error: AntiphonError) -> None:
         """Answer a message that came and was refused at the gate."""
         self.counted = True
-        self.received += 1
+        self.continuity.came()
         self._fail(id, error)
 
     def _cancel(self, id: int) -> None:
@@ -327,7 +325,7 @@ class Dialogue:
 
     @property
     def _blocked(self) -> bool:
-        return self._replay.full if self._outlet is None else self._outlet.blocked
+        return self.continuity.full if self._outlet is None else self._outlet.blocked
 
     def send(self, message: str | bytes) -> None:
         """See `services.Session`."""
@@ -405,6 +403,6 @@ class Dialogue:
 
     def _say(self, data: bytes) -> None:
         """Send a frame that counts, now or on another connection."""
-        self._replay.keep(data)
+        self.continuity.keep(data)
         if self._outlet is not None:
             self._outlet.send(data)

@@ -5,6 +5,7 @@ given no more than a batch at a time, and asked after each whether it can take t
 """
 
 import asyncio
+from collections.abc import Callable
 
 from antiphon.wire.kinds import KIB
 
@@ -29,6 +30,11 @@ class Outbox:
         """Something was written since somebody last set this to False."""
 
     @property
+    def write(self) -> Callable[[bytes], object]:
+        """What writes past us, for whoever knows that nothing waits here, and has it credited."""
+        return self._transport.write
+
+    @property
     def waiting(self) -> int:
         """Bytes that the peer has not taken, as far as it can be known."""
         return self._size + self._transport.get_write_buffer_size()
@@ -37,6 +43,12 @@ class Outbox:
     def taken(self) -> int:
         """Bytes that the peer has taken in all, likewise."""
         return self._written - self._transport.get_write_buffer_size()
+
+    def credit(self, size: int) -> None:
+        """Know of bytes that went to the transport past us."""
+        if size:
+            self._written += size
+            self.spoke = True
 
     def add(self, data: bytes) -> None:
         """Have `data` sent with the next flush, or at once where a batch is full."""

@@ -1,6 +1,7 @@
 """The swift way from messages to answers: for a service that sees messages only, many in one step."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Self, cast
 
 from antiphon.server.context import ServerContext
@@ -8,27 +9,45 @@ from antiphon.server.dialogue import Dialogue
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
 from antiphon.server.turn import Suspended, Turn, enter, leave
-from antiphon.wire.answering import Answerer, Left
+from antiphon.wire.answering import Answerer, Left, PythonShortcut, Shortcut
 from antiphon.wire.frames import FrameReader
+
+Otherwise = Callable[[bytes | bytearray, int, bytes], object]
+"""Sees to what has come, where the frames of the answers are not all."""
 
 
 class Swift:
     """Has the messages of one session answered while nothing else is under way and its service answers at once.
 
-    Whoever calls `read` or `pump` sees to it that the dialogue is idle and that the peer takes what is sent.
+    Whoever calls `shortcut` or `pump` sees to it that the dialogue is idle and that the peer takes what is sent.
     """
 
-    __slots__ = ("_answerer", "_dialogue", "_outbox")
+    __slots__ = ("_answerer", "_credited", "_dialogue", "_outbox", "shortcut")
 
-    def __init__(self, dialogue: Dialogue, answerer: "Answerer | _InTurn", outbox: Outbox) -> None:
-        """Answer into `outbox` what `answerer` is given."""
+    def __init__(
+        self, dialogue: Dialogue, answerer: "Answerer | _InTurn", outbox: Outbox, otherwise: Otherwise
+    ) -> None:
+        """Answer into `outbox` what `answerer` is given; `otherwise` sees to what the shortcut leaves."""
         self._dialogue = dialogue
         self._answerer = answerer
         self._outbox = outbox
+        self._credited = 0
+        books = dialogue.continuity
+        rest = books.fresh, books.settle, outbox.write, otherwise
+        self.shortcut = (
+            PythonShortcut(answerer, *rest) if isinstance(answerer, _InTurn) else Shortcut(answerer, *rest)
+        )
+        """What to call with what has come, and how many bytes of it, while nothing waits to be sent."""
 
     @classmethod
-    def of(
-        cls, context: ServerContext, session: Session, dialogue: Dialogue, token: bytes, outbox: Outbox
+    def of(  # noqa: PLR0917 - one of each
+        cls,
+        context: ServerContext,
+        session: Session,
+        dialogue: Dialogue,
+        token: bytes,
+        outbox: Outbox,
+        otherwise: Otherwise,
     ) -> Self | None:
         """Return the swift way of a session; None where each message must be looked at by itself."""
         service, limit = context.service, context.settings.message_limit
@@ -36,18 +55,24 @@ class Swift:
             return None
         steps = service.is_async
         answerer = Answerer(service.receive, service.takes, token, limit, limit, steps=steps)
-        return cls(dialogue, _InTurn(answerer) if steps else answerer, outbox)
+        return cls(dialogue, _InTurn(answerer) if steps else answerer, outbox, otherwise)
 
-    def read(self, data: bytes) -> bytes | None:
-        """Answer what has come; return the rest, which needs another way, or None where all is answered."""
-        answerer = self._answerer
-        answers = answerer(data, 0)
-        if answerer.at == len(data) and answerer.left is None:
-            self._dialogue.answered(answerer.count, answers, answerer.count)
-            self._outbox.put(answers)
-            return None
+    @property
+    def is_free(self) -> bool:
+        """Whether the shortcut may be taken, as far as the session goes: it counts nothing by itself."""
+        return self._dialogue.counted
+
+    def take(self, answers: bytes) -> int:
+        """Send what the shortcut has answered before something else came; return where that begins."""
         self._send(answers)
-        return data[answerer.at :]
+        return self._answerer.at
+
+    def credit(self) -> bool:
+        """Have the outbox know what took the shortcut since the last time; return whether anything did."""
+        said = self.shortcut.said - self._credited
+        self._credited += said
+        self._outbox.credit(said)
+        return said > 0
 
     def pump(self, reader: FrameReader) -> bool:
         """Answer what waits in `reader`; return whether there was anything that could be answered."""
@@ -78,12 +103,12 @@ class _InTurn:
         self.at = self.count = 0
         self.left: Left | None = None
 
-    def __call__(self, data: bytes | bytearray, at: int) -> bytes:
+    def __call__(self, data: bytes | bytearray, at: int, end: int) -> bytes:
         """See `Answerer`; what waits is left as something to be awaited."""
         answerer, turn = self._answerer, Turn()
         before = enter(self._loop, turn)
         try:
-            answers = answerer(data, at)
+            answers = answerer(data, at, end)
         finally:
             leave(self._loop, turn, before)
         self.at, self.count, self.left = answerer.at, answerer.count, answerer.left

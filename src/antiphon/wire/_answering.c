@@ -1,4 +1,5 @@
-/* The twin in C of `PythonAnswerer` in answering.py, which says what it does; the same tests run over both.
+/* The twins in C of `PythonAnswerer` and `PythonShortcut` in answering.py, which says what they do; the same tests run
+ * over both.
  *
  * One call answers all whole messages that have come. Whatever is out of the ordinary (another kind, a wrong token,
  * text that is no UTF-8, half a frame, an answer that comes later) is left to Python: this file refuses nothing, sends
@@ -8,6 +9,7 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+#include <structmember.h>
 
 enum {
     LENGTH_SIZE = 4,
@@ -18,10 +20,12 @@ enum {
     TEXT = 1,
     LAST = 2,
     BATCH_LIMIT = 64 * 1024, /* bytes of answers after which the caller looks whether the peer takes them */
+    FRESH_LIMIT = 32 * 1024, /* bytes of answers after which those are settled that took the shortcut */
 };
 
 typedef struct {
     PyObject_HEAD
+    vectorcallfunc call;
     PyObject *handle;
     unsigned char token[TOKEN_SIZE];
     Py_ssize_t message_limit, answer_limit;
@@ -149,16 +153,15 @@ static PyObject *first_step(PyObject *coroutine, PyObject **waits_for) {
     }
 }
 
-/* Answer what stands in `data` from self->at on; -1 with an exception of our own. */
-static int converse(Answerer *self, const Py_buffer *data, Answers *answers) {
-    const unsigned char *bytes = data->buf;
-    while (data->len - self->at >= HEADER_SIZE + TOKEN_SIZE && answers->used < BATCH_LIMIT) {
+/* Answer what stands in `bytes` from self->at to `end`; -1 with an exception of our own. */
+static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, Answers *answers) {
+    while (end - self->at >= HEADER_SIZE + TOKEN_SIZE && answers->used < BATCH_LIMIT) {
         const unsigned char *frame = bytes + self->at;
         Py_ssize_t length = read_u32(frame);
         Py_ssize_t size = length - COUNTED - TOKEN_SIZE;
         uint32_t id = read_u32(frame + 8);
         if (frame[4] != MESSAGE || frame[5] & ~(TEXT | LAST) || frame[6] || frame[7] || id == 0 || size < 0 ||
-            size > self->message_limit || data->len - self->at < LENGTH_SIZE + length ||
+            size > self->message_limit || end - self->at < LENGTH_SIZE + length ||
             !same_token(frame + HEADER_SIZE, self->token))
             return 0;
         PyObject *payload = payload_of(self, frame + HEADER_SIZE + TOKEN_SIZE, size, frame[5] & TEXT);
@@ -178,7 +181,7 @@ static int converse(Answerer *self, const Py_buffer *data, Answers *answers) {
             Py_SETREF(reply, answer);
         }
         if (reply == NULL) return leave(self, id, NULL, NULL);
-        int done = append(answers, data->len - self->at + HEADER_SIZE + size, self->answer_limit, frame + 8, reply);
+        int done = append(answers, end - self->at + HEADER_SIZE + size, self->answer_limit, frame + 8, reply);
         if (done == 0 && leave(self, id, reply, NULL) < 0) done = -1;
         Py_DECREF(reply);
         if (done != 1) return done;
@@ -186,21 +189,21 @@ static int converse(Answerer *self, const Py_buffer *data, Answers *answers) {
     return 0;
 }
 
-static PyObject *Answerer_call(Answerer *self, PyObject *arguments, PyObject *named) {
-    PyObject *given;
-    Py_buffer data;
-    if (named != NULL && PyDict_GET_SIZE(named)) {
-        PyErr_SetString(PyExc_TypeError, "an answerer takes no named arguments");
-        return NULL;
-    }
-    if (!PyArg_ParseTuple(arguments, "On", &given, &self->at)) return NULL;
-    if (self->at < 0) self->at = 0;
-    if (PyObject_GetBuffer(given, &data, PyBUF_SIMPLE) < 0) return NULL;
+/* Answer what stands in `data` from one place to another; return the frames. */
+static PyObject *answered(Answerer *self, PyObject *data, Py_ssize_t at, Py_ssize_t end) {
+    Py_buffer buffer;
     Answers answers = {NULL, 0};
-    self->count = 0;
-    Py_CLEAR(self->left);
-    int failed = converse(self, &data, &answers);
-    PyBuffer_Release(&data);
+    if (PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) < 0) return NULL;
+    int failed = -1;
+    if (at < 0 || end > buffer.len) {
+        PyErr_SetString(PyExc_ValueError, "these places are not within the bytes");
+    } else {
+        self->at = at;
+        self->count = 0;
+        Py_CLEAR(self->left);
+        failed = converse(self, buffer.buf, end, &answers);
+    }
+    PyBuffer_Release(&buffer);
     if (failed) {
         Py_XDECREF(answers.bytes);
         return NULL;
@@ -210,12 +213,29 @@ static PyObject *Answerer_call(Answerer *self, PyObject *arguments, PyObject *na
     return answers.bytes;
 }
 
+/* The places that a caller has named; -1 with an exception. */
+static int places(PyObject *const *numbers, Py_ssize_t *at, Py_ssize_t *end) {
+    *at = PyLong_AsSsize_t(numbers[0]);
+    *end = PyLong_AsSsize_t(numbers[1]);
+    return (*at == -1 || *end == -1) && PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *Answerer_call(Answerer *self, PyObject *const *arguments, size_t flags, PyObject *named) {
+    Py_ssize_t at, end;
+    if (PyVectorcall_NARGS(flags) != 3 || named != NULL) {
+        PyErr_SetString(PyExc_TypeError, "an answerer takes bytes, and from where to where");
+        return NULL;
+    }
+    return places(arguments + 1, &at, &end) < 0 ? NULL : answered(self, arguments[0], at, end);
+}
+
 static int Answerer_init(Answerer *self, PyObject *arguments, PyObject *named) {
     static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "steps", NULL};
     PyObject *handle, *takes;
     const char *token;
     Py_ssize_t size;
     self->steps = 0;
+    self->call = (vectorcallfunc)Answerer_call;
     if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$p", names, &handle, &takes, &token, &size,
                                      &self->message_limit, &self->answer_limit, &self->steps))
         return -1;
@@ -256,7 +276,6 @@ static void Answerer_dealloc(Answerer *self) {
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
-#include <structmember.h>
 static PyMemberDef members[] = {
     {"at", T_PYSSIZET, offsetof(Answerer, at), READONLY, "Where in the bytes the first frame stands that is not answered."},
     {"count", T_PYSSIZET, offsetof(Answerer, count), READONLY, "How many messages the service was given."},
@@ -271,10 +290,11 @@ static PyGetSetDef properties[] = {
 static PyTypeObject AnswererType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._answering.Answerer",
     .tp_basicsize = sizeof(Answerer),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .tp_vectorcall_offset = offsetof(Answerer, call),
     .tp_new = PyType_GenericNew,
     .tp_init = (initproc)Answerer_init,
-    .tp_call = (ternaryfunc)Answerer_call,
+    .tp_call = PyVectorcall_Call,
     .tp_traverse = (traverseproc)Answerer_traverse,
     .tp_clear = (inquiry)Answerer_clear,
     .tp_dealloc = (destructor)Answerer_dealloc,
@@ -282,11 +302,122 @@ static PyTypeObject AnswererType = {
     .tp_getset = properties,
 };
 
+/* --- the shortcut ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc call;
+    Answerer *answerer;
+    PyObject *fresh, *settle, *write, *otherwise;
+    Py_ssize_t unsettled, said;
+} Shortcut;
+
+/* Note what goes out; -1 with an exception. */
+static int note(Shortcut *self, PyObject *answers) {
+    PyObject *count = PyLong_FromSsize_t(self->answerer->count);
+    if (count == NULL) return -1;
+    int failed = PyList_Append(self->fresh, answers) < 0 || PyList_Append(self->fresh, count) < 0;
+    Py_DECREF(count);
+    if (failed) return -1;
+    self->said += PyBytes_GET_SIZE(answers);
+    self->unsettled += PyBytes_GET_SIZE(answers);
+    if (self->unsettled <= FRESH_LIMIT) return 0;
+    self->unsettled = 0;
+    PyObject *done = PyObject_CallNoArgs(self->settle);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_t flags, PyObject *named) {
+    if (PyVectorcall_NARGS(flags) != 2 || named != NULL) {
+        PyErr_SetString(PyExc_TypeError, "a shortcut takes bytes, and how many");
+        return NULL;
+    }
+    Py_ssize_t size = PyLong_AsSsize_t(arguments[1]);
+    if (size == -1 && PyErr_Occurred()) return NULL;
+    PyObject *answers = answered(self->answerer, arguments[0], 0, size), *done = NULL;
+    if (answers == NULL) return NULL;
+    if (self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
+        PyObject *rest[] = {arguments[0], arguments[1], answers};
+        done = PyObject_Vectorcall(self->otherwise, rest, 3, NULL);
+    } else if (note(self, answers) == 0) {
+        done = PyObject_CallOneArg(self->write, answers);
+    }
+    Py_DECREF(answers);
+    return done;
+}
+
+static int Shortcut_traverse(Shortcut *self, visitproc visit, void *arg) {
+    Py_VISIT(self->answerer);
+    Py_VISIT(self->fresh);
+    Py_VISIT(self->settle);
+    Py_VISIT(self->write);
+    Py_VISIT(self->otherwise);
+    return 0;
+}
+
+static int Shortcut_clear(Shortcut *self) {
+    Py_CLEAR(self->answerer);
+    Py_CLEAR(self->fresh);
+    Py_CLEAR(self->settle);
+    Py_CLEAR(self->write);
+    Py_CLEAR(self->otherwise);
+    return 0;
+}
+
+static void Shortcut_dealloc(Shortcut *self) {
+    PyObject_GC_UnTrack(self);
+    Shortcut_clear(self);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
+    static char *names[] = {"answerer", "fresh", "settle", "write", "otherwise", NULL};
+    PyObject *answerer, *fresh, *settle, *write, *otherwise;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!O!OOO", names, &AnswererType, &answerer, &PyList_Type, &fresh,
+                                     &settle, &write, &otherwise))
+        return NULL;
+    Shortcut *self = (Shortcut *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->call = (vectorcallfunc)Shortcut_call;
+    Py_INCREF(answerer);
+    self->answerer = (Answerer *)answerer;
+    Py_INCREF(fresh);
+    self->fresh = fresh;
+    Py_INCREF(settle);
+    self->settle = settle;
+    Py_INCREF(write);
+    self->write = write;
+    Py_INCREF(otherwise);
+    self->otherwise = otherwise;
+    return (PyObject *)self;
+}
+
+static PyMemberDef shortcut_members[] = {
+    {"said", T_PYSSIZET, offsetof(Shortcut, said), READONLY, "Bytes that were written."},
+    {NULL},
+};
+
+static PyTypeObject ShortcutType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._answering.Shortcut",
+    .tp_basicsize = sizeof(Shortcut),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .tp_vectorcall_offset = offsetof(Shortcut, call),
+    .tp_new = Shortcut_new,
+    .tp_call = PyVectorcall_Call,
+    .tp_traverse = (traverseproc)Shortcut_traverse,
+    .tp_clear = (inquiry)Shortcut_clear,
+    .tp_dealloc = (destructor)Shortcut_dealloc,
+    .tp_members = shortcut_members,
+};
+
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_answering", .m_size = -1};
 
 PyMODINIT_FUNC PyInit__answering(void) {
-    if (PyType_Ready(&AnswererType) < 0) return NULL;
+    if (PyType_Ready(&AnswererType) < 0 || PyType_Ready(&ShortcutType) < 0) return NULL;
     PyObject *made = PyModule_Create(&module);
-    if (made != NULL && PyModule_AddObjectRef(made, "Answerer", (PyObject *)&AnswererType) < 0) Py_CLEAR(made);
+    if (made != NULL && (PyModule_AddObjectRef(made, "Answerer", (PyObject *)&AnswererType) < 0 ||
+                         PyModule_AddObjectRef(made, "Shortcut", (PyObject *)&ShortcutType) < 0))
+        Py_CLEAR(made);
     return made;
 }

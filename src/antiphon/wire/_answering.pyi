@@ -15,4 +15,16 @@ class Answerer:
         *,
         steps: bool = False,
     ) -> None: ...
-    def __call__(self, data: bytes | bytearray, at: int) -> bytes: ...
+    def __call__(self, data: bytes | bytearray, at: int, end: int) -> bytes: ...
+
+class Shortcut:
+    said: int
+    def __init__(
+        self,
+        answerer: Answerer,
+        fresh: list[bytes | int],
+        settle: Callable[[], object],
+        write: Callable[[bytes], object],
+        otherwise: Callable[[bytes | bytearray, int, bytes], object],
+    ) -> None: ...
+    def __call__(self, data: bytes | bytearray, size: int) -> None: ...

@@ -7,13 +7,16 @@ times as fast. Both leave whatever is out of the ordinary to `frames.py` and to 
 from collections.abc import Callable
 from hmac import compare_digest
 from types import CoroutineType
-from typing import Any
+from typing import Any, Protocol
 
 from antiphon.wire.frames import COUNTED, HEADER, HEADER_SIZE, LENGTH_SIZE, Payload, encode_message
 from antiphon.wire.kinds import KIB, TOKEN_SIZE, Flag, Kind
 
 BATCH_LIMIT = 64 * KIB
 """Bytes of answers after which the caller looks whether the peer takes them."""
+
+FRESH_LIMIT = 32 * KIB
+"""Bytes of answers after which those are settled that took the shortcut."""
 
 _MESSAGE = int(Kind.MESSAGE)
 _TEXT = int(Flag.TEXT)
@@ -27,15 +30,27 @@ Left = tuple[int, object, BaseException | None, tuple[object] | None]
 """The id of a message, what the service gave, what it raised, and what a coroutine of its own waits for."""
 
 
+class Taking(Protocol):
+    """What a shortcut needs of an answerer."""
+
+    at: int
+    count: int
+    left: Left | None
+
+    def __call__(self, data: bytes | bytearray, at: int, end: int, /) -> bytes:
+        """See `PythonAnswerer`."""
+
+
 class PythonAnswerer:
     """Gives a client's messages to a service that answers at once, and makes the frames of its answers.
 
-    Call it with bytes as they came and the place of the first frame; it returns the frames of the answers, to be
-    sent in order. It stops, at `at`, before a frame that is not a whole message of this session as it should be
-    (with the token, compared in constant time; with an id; of a size that is allowed; its text UTF-8) and when
-    there are many answers; and behind a message that the service did not answer with text or bytes of a size that
-    is allowed: `left` then holds its id, what the service gave, and what it raised. With `steps` a coroutine takes
-    its first step at once, and that it returns is an answer; for one that waits, `left` says for what.
+    Call it with bytes as they came, the place of the first frame and the end of what may be looked at; it returns
+    the frames of the answers, to be sent in order. It stops, at `at`, before a frame that is no whole message of
+    this session as it should be (with the token, compared in constant time; with an id; of a size that is allowed;
+    its text UTF-8) and where there are many answers; and behind one that the service did not answer with text
+    or bytes of a size that is allowed: `left` then holds its id, what the service gave, and what it raised. With
+    `steps` a coroutine takes its first step at once, and that it returns is an answer; for one that waits, `left`
+    says for what.
     """
 
     __slots__ = ("_answer_limit", "_handle", "_largest", "_steps", "_takes", "_token", "at", "count", "left")
@@ -66,12 +81,11 @@ class PythonAnswerer:
         self.left: Left | None = None
         """The id, what the service gave, raised and waits for, where it was no answer."""
 
-    def __call__(self, data: bytes | bytearray, at: int) -> bytes:
-        """Answer what stands in `data` from `at` on; return the frames."""
+    def __call__(self, data: bytes | bytearray, at: int, end: int) -> bytes:
+        """Answer what stands in `data` from `at` to `end`; return the frames."""
         self.at, self.count, self.left = at, 0, None
         answers: list[bytes] = []
         size = 0
-        end = len(data)
         while end - self.at >= _SHORTEST and size < BATCH_LIMIT:
             start = self.at
             length, kind, flags, reserved, id = _unpack(data, start)
@@ -136,9 +150,57 @@ class PythonAnswerer:
         return None
 
 
-__all__ = ["BATCH_LIMIT", "Answerer", "Left", "PythonAnswerer"]
+class PythonShortcut:
+    """The shortest way from what a connection has read to what it writes, where nothing is out of the ordinary.
+
+    Call it with what has come. When all of it is answered and little enough to go out in one piece, the frames are
+    written, and put into `fresh`, with their number behind them, for whoever keeps them; now and then `settle` is
+    called, to have that emptied. Else `otherwise` is called with the same and the frames of what was answered;
+    the answerer knows the rest.
+    """
+
+    __slots__ = ("_answerer", "_fresh", "_otherwise", "_settle", "_unsettled", "_write", "said")
+
+    def __init__(
+        self,
+        answerer: Taking,
+        fresh: list[bytes | int],
+        settle: Callable[[], object],
+        write: Callable[[bytes], object],
+        otherwise: Callable[[bytes | bytearray, int, bytes], object],
+    ) -> None:
+        """Begin with nothing said."""
+        self._answerer = answerer
+        self._fresh = fresh
+        self._settle = settle
+        self._unsettled = 0
+        self._write = write
+        self._otherwise = otherwise
+        self.said = 0
+        """Bytes that were written."""
+
+    def __call__(self, data: bytes | bytearray, size: int) -> None:
+        """Answer the first `size` bytes of `data`."""
+        answerer = self._answerer
+        answers = answerer(data, 0, size)
+        if answerer.at < size or answerer.left is not None or len(answers) > BATCH_LIMIT:
+            self._otherwise(data, size, answers)
+            return
+        self._fresh += (answers, answerer.count)
+        self.said += len(answers)
+        self._unsettled += len(answers)
+        if self._unsettled > FRESH_LIMIT:
+            self._unsettled = 0
+            self._settle()
+        self._write(answers)
+
+
+__all__ = [
+    "BATCH_LIMIT", "FRESH_LIMIT", "Answerer", "Left", "PythonAnswerer", "PythonShortcut", "Shortcut", "Taking",
+]  # fmt: skip
 
 try:
-    from antiphon.wire._answering import Answerer
+    from antiphon.wire._answering import Answerer, Shortcut
 except ImportError:  # no compiler where it was installed
     Answerer = PythonAnswerer  # type: ignore[assignment,misc]
+    Shortcut = PythonShortcut  # type: ignore[assignment,misc]

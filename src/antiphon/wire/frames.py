@@ -61,11 +61,11 @@ class Refused(NamedTuple):
 
 
 class Taker(Protocol):
-    """Takes frames from bytes, from a place on, and says `at` which place it stopped."""
+    """Takes frames from bytes, from one place to another, and says `at` which place it stopped."""
 
     at: int
 
-    def __call__(self, data: bytes | bytearray, at: int, /) -> bytes:
+    def __call__(self, data: bytes | bytearray, at: int, end: int, /) -> bytes:
         """Return what is to be said to them."""
 
 
@@ -122,7 +122,7 @@ class FrameReader:
         self._allowed = allowed
         self._token = token
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """Take bytes as they came, in pieces of any size."""
         if self._at == len(self._data):
             self._data = data
@@ -137,7 +137,7 @@ class FrameReader:
 
     def pass_on(self, taker: Taker) -> bytes:
         """Return what an `Answerer` makes of the bytes that have come; what it leaves is for `next`."""
-        answers = taker(self._data, self._at)
+        answers = taker(self._data, self._at, len(self._data))
         self._at = taker.at
         if self._at == len(self._data):
             self._data, self._at = b"", 0

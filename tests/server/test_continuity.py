@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.server.replay import REPLAY_LIMIT, Replay
+from antiphon.server.continuity import REPLAY_LIMIT, Continuity
 from antiphon.wire.frames import HEADER_SIZE, encode
 from antiphon.wire.kinds import KIB, Kind
 
@@ -13,7 +13,7 @@ def frame(id: int, size: int = 0) -> bytes:
 
 
 def test_frames_are_kept_in_order_until_they_are_acknowledged() -> None:
-    replay = Replay()
+    replay = Continuity()
     for id in range(3):
         replay.keep(frame(id))
     replay.acknowledge(1)
@@ -23,7 +23,7 @@ def test_frames_are_kept_in_order_until_they_are_acknowledged() -> None:
 
 
 def test_what_was_sent_in_one_piece_is_acknowledged_frame_by_frame() -> None:
-    replay = Replay()
+    replay = Continuity()
     replay.keep(frame(0))
     replay.keep(frame(1) + frame(2, 5) + frame(3), 3)
     replay.keep(frame(4))
@@ -34,7 +34,7 @@ def test_what_was_sent_in_one_piece_is_acknowledged_frame_by_frame() -> None:
 
 
 def test_what_was_never_sent_cannot_be_acknowledged() -> None:
-    replay = Replay()
+    replay = Continuity()
     replay.keep(frame(0) + frame(1), 2)
     replay.acknowledge(2**53)
     replay.keep(frame(2))
@@ -42,7 +42,7 @@ def test_what_was_never_sent_cannot_be_acknowledged() -> None:
 
 
 def test_a_frame_larger_than_all_that_is_kept_is_not_kept() -> None:
-    replay = Replay()
+    replay = Continuity()
     replay.keep(frame(0))
     replay.keep(frame(1, REPLAY_LIMIT + 1))
     assert (replay.first, replay.kept(), replay.sent) == (2, [], 2)
@@ -56,7 +56,7 @@ large = st.integers(0, REPLAY_LIMIT // 2).map(lambda size: [size])
 def test_the_newest_frames_are_kept_within_the_limit_and_their_numbers_are_right(
     steps: list[int | list[int]],
 ) -> None:
-    replay = Replay()
+    replay = Continuity()
     sent: list[bytes] = []
     for step in steps:
         if isinstance(step, int):

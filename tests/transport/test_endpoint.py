@@ -1,0 +1,173 @@
+"""The two calls of a socket: the twins do the same."""
+
+import importlib.util
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from antiphon.transport.endpoint import Endpoint, PythonEndpoint
+
+TWINS: list[type] = list(dict.fromkeys([PythonEndpoint, Endpoint]))
+"""One of them where no compiler was found."""
+
+
+@dataclass
+class Owner:
+    """Writes down what an endpoint tells."""
+
+    twin: type
+    near: socket.socket
+    far: socket.socket
+    told: list[object] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.endpoint = self.twin(self.near, bytearray(8), self.received, self.ended, self.rest)
+
+    def received(self, buffer: bytearray, size: int) -> None:
+        self.told.append(bytes(buffer[:size]))
+
+    def ended(self, error: Exception | None) -> None:
+        self.told.append(error)
+
+    def rest(self, data: bytes, sent: int) -> None:
+        self.told.append((data, sent))
+
+
+@pytest.fixture(params=TWINS)
+def owner(request: pytest.FixtureRequest) -> Iterator[Owner]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.settimeout(10)
+        yield Owner(request.param, near, far)
+
+
+def test_the_native_twin_is_the_one_in_use_where_it_was_built() -> None:
+    built = importlib.util.find_spec("antiphon.transport._endpoint") is not None
+    assert ([PythonEndpoint] != TWINS) == built
+
+
+def test_where_it_was_not_built_the_other_one_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "antiphon.transport._endpoint", None)
+    again = importlib.util.find_spec("antiphon.transport.endpoint")
+    assert again is not None
+    assert again.loader is not None
+    module = importlib.util.module_from_spec(again)
+    again.loader.exec_module(module)
+    assert module.Endpoint is module.PythonEndpoint
+
+
+def test_what_has_come_is_handed_over_in_pieces_of_the_buffer(owner: Owner) -> None:
+    owner.far.sendall(b"0123456789")
+    owner.endpoint()
+    owner.endpoint()
+    assert owner.told == [b"01234567", b"89"]
+
+
+def test_nothing_is_told_where_nothing_has_come(owner: Owner) -> None:
+    owner.endpoint()
+    assert owner.told == []
+
+
+def test_the_end_is_told(owner: Owner) -> None:
+    owner.far.close()
+    owner.endpoint()
+    assert owner.told == [None]
+
+
+def test_an_error_of_the_socket_is_told(owner: Owner) -> None:
+    owner.endpoint.write(b"never read")
+    owner.far.close()  # with something unread: a reset
+    owner.endpoint()
+    (error,) = owner.told
+    assert isinstance(error, ConnectionResetError)
+
+
+def test_what_the_receiver_raises_is_told(owner: Owner) -> None:
+    def boom(buffer: bytearray, size: int) -> None:
+        raise ValueError("why")
+
+    owner.endpoint.received = boom
+    owner.far.sendall(b"x")
+    owner.endpoint()
+    (error,) = owner.told
+    assert isinstance(error, ValueError)
+    assert error.__traceback__ is not None
+
+
+def test_what_ends_a_program_is_not_held_back(owner: Owner) -> None:
+    def stop(buffer: bytearray, size: int) -> None:
+        raise KeyboardInterrupt
+
+    owner.endpoint.received = stop
+    owner.far.sendall(b"x")
+    with pytest.raises(KeyboardInterrupt):
+        owner.endpoint()
+    assert owner.told == []
+
+
+def test_the_receiver_may_name_another_one_while_it_is_called(owner: Owner) -> None:
+    def once(buffer: bytearray, size: int) -> None:
+        owner.endpoint.received = owner.received
+
+    owner.endpoint.received = once
+    del once
+    for piece in (b"one", b"two"):
+        owner.far.sendall(piece)
+        owner.endpoint()
+    assert owner.told == [b"two"]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_what_is_written_is_sent_at_once(owner: Owner, kind: Any) -> None:
+    owner.endpoint.write(kind(b"hello"))
+    assert owner.far.recv(100) == b"hello"
+    assert owner.endpoint.send(kind(b"again")) == 5
+    assert owner.far.recv(100) == b"again"
+    assert owner.told == []
+
+
+def test_what_the_socket_does_not_take_is_left_to_the_owner(owner: Owner) -> None:
+    data = bytes(2**22)
+    owner.endpoint.write(data)
+    ((left, sent),) = cast("list[tuple[bytes, int]]", owner.told)
+    assert left is data
+    assert 0 < sent < len(data)
+    owner.endpoint.write(b"more")
+    assert owner.told[1] == (b"more", 0)
+    assert owner.endpoint.send(b"more") == 0
+
+
+def test_while_it_is_held_everything_is_left_to_the_owner(owner: Owner) -> None:
+    owner.endpoint.held = True
+    owner.endpoint.write(b"hello")
+    owner.endpoint.held = False
+    owner.endpoint.write(b"and")
+    assert owner.far.recv(100) == b"and"
+    assert owner.told == [(b"hello", 0)]
+
+
+def test_writing_to_nobody_is_told_or_raised(owner: Owner) -> None:
+    owner.far.close()
+    owner.endpoint.write(b"hello")
+    (error,) = owner.told
+    assert isinstance(error, BrokenPipeError)
+    with pytest.raises(BrokenPipeError):
+        owner.endpoint.send(b"hello")
+
+
+def test_only_bytes_can_be_written(owner: Owner) -> None:
+    for write in (owner.endpoint.write, owner.endpoint.send):
+        with pytest.raises(TypeError):
+            write("text")
+
+
+@pytest.mark.skipif(len(TWINS) == 1, reason="no compiler was found")
+def test_a_buffer_that_cannot_be_read_into_is_refused() -> None:
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(TypeError):
+        Endpoint(near, b"fixed", print, print, print)  # type: ignore[arg-type]

@@ -1,0 +1,301 @@
+"""A socket as a transport: what asyncio promises of transports holds on each of its event loops."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from antiphon.transport import plain
+from antiphon.transport.endpoint import Endpoint, PythonEndpoint
+from antiphon.transport.plain import WRITE_LIMIT, PlainTransport
+
+MUCH = 2**23
+
+
+class End:
+    """Writes down what it is told."""
+
+    def __init__(self, *, stays: bool = False) -> None:
+        self.heard: list[object] = []
+        self.stays = stays
+        self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self._news = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, PlainTransport)
+        self.transport = transport
+
+    def received(self, buffer: bytes | bytearray, size: int) -> None:
+        self._hear(bytes(buffer[:size]))
+
+    def eof_received(self) -> bool:
+        self._hear("end")
+        return self.stays
+
+    def pause_writing(self) -> None:
+        self._hear("pause")
+
+    def resume_writing(self) -> None:
+        self._hear("resume")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert not self.lost.done()
+        self.lost.set_result(exc)
+
+    def _hear(self, what: object) -> None:
+        self.heard.append(what)
+        self._news.set()
+
+    async def hears(self, *what: object) -> None:
+        """Wait until that is all that was heard."""
+        async with asyncio.timeout(10):
+            while self.heard != list(what):
+                self._news.clear()
+                await self._news.wait()
+
+
+@pytest.fixture(params=list(dict.fromkeys([PythonEndpoint, Endpoint])), autouse=True)
+def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "Endpoint", request.param)
+
+
+@asynccontextmanager
+async def connected(*, stays: bool = False) -> AsyncIterator[tuple[End, socket.socket]]:
+    """An end, and the socket of its peer."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as far:
+        listener.setblocking(False)
+        far.setblocking(False)
+        await loop.sock_connect(far, listener.getsockname())
+        near, _ = await loop.sock_accept(listener)
+        end = End(stays=stays)
+        PlainTransport(near, end, bytearray(2**16))
+        yield end, far
+        end.transport.abort()
+        await asyncio.wait_for(end.lost, 10)
+        assert near.fileno() == -1
+
+
+async def take(far: socket.socket, size: int) -> bytes:
+    loop, data = asyncio.get_running_loop(), bytearray()
+    async with asyncio.timeout(10):
+        while len(data) < size:
+            piece = await loop.sock_recv(far, size - len(data))
+            assert piece
+            data += piece
+    return bytes(data)
+
+
+async def give(far: socket.socket, data: bytes) -> None:
+    await asyncio.get_running_loop().sock_sendall(far, data)
+
+
+async def test_bytes_go_both_ways_in_order() -> None:
+    async with connected() as (end, far):
+        end.transport.write(b"one ")
+        end.transport.write(bytearray(b"two"))
+        assert await take(far, 7) == b"one two"
+        await give(far, b"three")
+        await end.hears(b"three")
+
+
+async def test_what_is_written_has_been_sent_when_write_returns() -> None:
+    async with connected() as (end, far):
+        end.transport.write(b"now")
+        assert far.recv(10) == b"now"
+        assert end.transport.get_write_buffer_size() == 0
+
+
+async def test_what_comes_goes_to_whom_the_protocol_names() -> None:
+    async with connected() as (end, far):
+        other = asyncio.get_running_loop().create_future()
+        end.transport.hand_to(lambda buffer, size: other.set_result(bytes(buffer[:size])))
+        await give(far, b"to another")
+        assert await asyncio.wait_for(other, 10) == b"to another"
+        assert end.heard == []
+
+
+async def test_a_peer_that_does_not_read_pauses_the_protocol_and_gets_everything_in_order() -> None:
+    async with connected() as (end, far):
+        transport = end.transport
+        data = bytes(range(256)) * (MUCH // 256)
+        transport.write(data)
+        assert end.heard == ["pause"]
+        transport.write(b"behind it")
+        assert end.heard == ["pause"]
+        assert transport.get_write_buffer_size() > WRITE_LIMIT
+        assert await take(far, MUCH + 9) == data + b"behind it"
+        await end.hears("pause", "resume")
+        assert transport.get_write_buffer_size() == 0
+        transport.write(b"at once again")
+        assert await take(far, 13) == b"at once again"
+
+
+async def test_the_protocol_is_paused_above_the_limit_and_resumed_at_the_lower_one() -> None:
+    async with connected() as (end, _):
+        transport = end.transport
+        transport.set_write_buffer_limits(MUCH)
+        assert transport.get_write_buffer_limits() == (MUCH // 4, MUCH)
+        transport.write(bytes(MUCH))
+        assert end.heard == []
+        held = transport.get_write_buffer_size()
+        transport.write(bytes(MUCH - held))
+        assert (end.heard, transport.get_write_buffer_size()) == ([], MUCH)
+        transport.write(b"x")
+        assert end.heard == ["pause"]
+        transport.set_write_buffer_limits(high=10, low=3)
+        assert transport.get_write_buffer_limits() == (3, 10)
+
+
+async def test_nothing_is_read_while_reading_is_paused() -> None:
+    async with connected() as (end, far):
+        transport = end.transport
+        transport.pause_reading()
+        transport.pause_reading()
+        assert not transport.is_reading()
+        await give(far, b"waits")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert end.heard == []
+        transport.resume_reading()
+        transport.resume_reading()
+        assert transport.is_reading()
+        await end.hears(b"waits")
+
+
+async def test_the_end_of_what_comes_closes() -> None:
+    async with connected() as (end, far):
+        end.transport.pause_reading()
+        await give(far, b"last")
+        far.shutdown(socket.SHUT_WR)
+        end.transport.resume_reading()
+        assert await asyncio.wait_for(end.lost, 10) is None
+        assert end.heard == [b"last", "end"]
+        assert far.recv(1) == b""
+
+
+async def test_a_protocol_that_stays_can_go_on_writing_and_hears_the_end_once() -> None:
+    async with connected(stays=True) as (end, far):
+        far.shutdown(socket.SHUT_WR)
+        await end.hears("end")
+        assert not end.transport.is_reading()
+        end.transport.resume_reading()
+        assert not end.transport.is_reading()
+        end.transport.write(b"an answer")
+        assert await take(far, 9) == b"an answer"
+        end.transport.close()
+        assert await asyncio.wait_for(end.lost, 10) is None
+        assert end.heard == ["end"]
+
+
+async def test_closing_sends_what_was_written_and_takes_nothing_more() -> None:
+    async with connected() as (end, far):
+        transport = end.transport
+        transport.write(bytes(MUCH))
+        transport.close()
+        transport.close()
+        assert transport.is_closing()
+        transport.write(b"too late")
+        assert await take(far, MUCH) == bytes(MUCH)
+        assert await asyncio.wait_for(end.lost, 10) is None
+        assert await asyncio.get_running_loop().sock_recv(far, 1) == b""
+
+
+async def test_after_the_end_of_our_direction_the_other_one_goes_on() -> None:
+    async with connected() as (end, far):
+        transport = end.transport
+        assert transport.can_write_eof()
+        transport.write(bytes(MUCH))
+        transport.write_eof()
+        transport.write_eof()
+        transport.write(b"too late")
+        assert await take(far, MUCH) == bytes(MUCH)
+        assert await asyncio.get_running_loop().sock_recv(far, 1) == b""
+        await give(far, b"still heard")
+        await end.hears("pause", "resume", b"still heard")
+
+
+async def test_our_end_is_told_at_once_where_nothing_waits() -> None:
+    async with connected() as (end, far):
+        end.transport.write_eof()
+        assert far.recv(1) == b""
+
+
+async def test_aborting_forgets_what_waits() -> None:
+    async with connected() as (end, _):
+        end.transport.write(bytes(MUCH))
+        end.transport.abort()
+        end.transport.abort()
+        assert end.transport.get_write_buffer_size() == 0
+        assert not end.lost.done()  # never from within the call
+        assert await asyncio.wait_for(end.lost, 10) is None
+
+
+async def test_a_close_that_cannot_end_can_be_cut_short() -> None:
+    async with connected() as (end, _):
+        end.transport.write(bytes(MUCH))
+        end.transport.close()
+        end.transport.abort()
+        assert await asyncio.wait_for(end.lost, 10) is None
+
+
+@pytest.mark.parametrize("waiting", [0, MUCH])
+async def test_a_reset_is_told_once(waiting: int) -> None:
+    async with connected() as (end, far):
+        end.transport.write(bytes(waiting))
+        end.transport.write(b"never read")
+        await asyncio.get_running_loop().sock_recv(far, 1)
+        far.close()
+        error = await asyncio.wait_for(end.lost, 10)
+        assert isinstance(error, ConnectionResetError | BrokenPipeError)
+        end.transport.write(b"nobody hears it")
+        end.transport.close()
+
+
+async def test_a_peer_that_is_gone_is_found_in_writing() -> None:
+    async with connected() as (end, far):
+        end.transport.pause_reading()
+        far.close()
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            while not end.lost.done():
+                end.transport.write(b"hello")
+                await asyncio.sleep(0)
+        assert isinstance(end.lost.result(), ConnectionResetError | BrokenPipeError)
+        assert loop.is_running()
+
+
+async def test_a_fault_of_the_protocol_ends_the_connection_and_is_told_to_the_loop() -> None:
+    told: list[dict[str, Any]] = []
+    async with connected() as (end, far):
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+        def boom(buffer: bytearray, size: int) -> None:
+            raise ValueError("why")
+
+        end.transport.hand_to(boom)
+        await give(far, b"x")
+        error = await asyncio.wait_for(end.lost, 10)
+        assert isinstance(error, ValueError)
+        assert [context["exception"] for context in told] == [error]
+
+
+async def test_a_protocol_may_close_while_it_is_told() -> None:
+    async with connected() as (end, far):
+
+        def close(buffer: bytearray, size: int) -> None:
+            end.transport.close()
+
+        end.transport.hand_to(close)
+        await give(far, b"x")
+        assert await asyncio.wait_for(end.lost, 10) is None
+
+
+async def test_the_socket_and_the_protocol_are_known() -> None:
+    async with connected() as (end, far):
+        assert end.transport.get_protocol() is end
+        assert end.transport.get_extra_info("socket").getsockname() == far.getpeername()
+        assert end.transport.get_extra_info("peername", "none") == "none"

@@ -1,0 +1,173 @@
+"""The shortest way through a connection: the twins do the same, and leave the same to others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.wire.answering import (
+    BATCH_LIMIT,
+    FRESH_LIMIT,
+    Answerer,
+    PythonAnswerer,
+    PythonShortcut,
+    Shortcut,
+)
+from antiphon.wire.frames import Payload, encode, encode_message
+from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind
+
+TOKEN = bytes(range(TOKEN_SIZE))
+LIMIT = 2 * BATCH_LIMIT
+TWINS: list[tuple[type, type]] = list(dict.fromkeys([(PythonAnswerer, PythonShortcut), (Answerer, Shortcut)]))
+"""One pair of them where no compiler was found."""
+
+Twin = tuple[type, type]
+twins = pytest.mark.parametrize("twin", TWINS)
+
+
+def message(id: int, payload: Payload) -> bytes:
+    return encode_message(id, payload, 0, TOKEN)
+
+
+def answer(id: int, payload: Payload) -> bytes:
+    return encode_message(id, payload, Flag.LAST)
+
+
+class Way:
+    """A shortcut and what it has done."""
+
+    def __init__(self, twin: Twin, handle: Callable[[Any], object] = lambda message: message) -> None:
+        answerer, shortcut = twin
+        self.answerer: Any = answerer(handle, None, TOKEN, LIMIT, LIMIT)
+        self.fresh: list[bytes | int] = []
+        self.done: list[object] = []
+        self.take: Any = shortcut(self.answerer, self.fresh, self.settle, self.write, self.otherwise)
+
+    def settle(self) -> None:
+        self.done.append(("settle", self.fresh[:]))
+        self.fresh.clear()
+
+    def write(self, data: bytes) -> None:
+        self.done.append(data)
+
+    def otherwise(self, data: bytes, size: int, answers: bytes) -> None:
+        self.done.append((data, size, answers, self.answerer.at, self.answerer.count, self.answerer.left))
+
+
+@twins
+def test_what_comes_is_answered_and_noted(twin: Twin) -> None:
+    way = Way(twin)
+    data = message(1, "one") + message(2, b"two")
+    way.take(data, len(data))
+    answers = answer(1, "one") + answer(2, b"two")
+    assert way.done == [answers]
+    assert way.fresh == [answers, 2]
+    assert way.take.said == len(answers)
+
+
+@twins
+def test_what_stands_behind_in_the_buffer_is_not_looked_at(twin: Twin) -> None:
+    way = Way(twin)
+    data = bytearray(message(1, "one") + message(2, "of the last one"))
+    way.take(data, len(message(1, "one")))
+    assert way.done == [answer(1, "one")]
+
+
+@twins
+@pytest.mark.parametrize(
+    "odd",
+    [message(2, "half")[:-1], encode(Kind.HEARTBEAT, 0), encode_message(2, "no", 0, bytes(TOKEN_SIZE))],
+    ids=["half a frame", "another kind", "another token"],
+)
+def test_what_is_no_whole_message_goes_another_way_behind_what_was_answered(twin: Twin, odd: bytes) -> None:
+    way = Way(twin)
+    first = message(1, "one")
+    data = first + odd
+    way.take(data, len(data))
+    assert way.done == [(data, len(data), answer(1, "one"), len(first), 1, None)]
+    assert (way.fresh, way.take.said) == ([], 0)
+
+
+@twins
+def test_what_the_service_does_not_answer_at_once_goes_another_way(twin: Twin) -> None:
+    way = Way(twin, lambda _: None)
+    data = message(7, "one")
+    way.take(data, len(data))
+    assert way.done == [(data, len(data), b"", len(data), 1, (7, None, None, None))]
+
+
+@twins
+def test_more_than_goes_out_in_one_piece_goes_another_way(twin: Twin) -> None:
+    way = Way(twin)
+    data = message(1, bytes(BATCH_LIMIT))
+    way.take(data, len(data))
+    assert way.done == [(data, len(data), answer(1, bytes(BATCH_LIMIT)), len(data), 1, None)]
+
+
+@twins
+def test_what_is_fresh_is_settled_now_and_then(twin: Twin) -> None:
+    way = Way(twin)
+    data = message(1, bytes(FRESH_LIMIT // 4))
+    for _ in range(9):
+        way.take(data, len(data))
+    reply = answer(1, bytes(FRESH_LIMIT // 4))
+    assert way.done == [
+        *[reply] * 3,
+        ("settle", [reply, 1] * 4),
+        *[reply] * 4,
+        ("settle", [reply, 1] * 4),
+        *[reply] * 2,
+    ]
+    assert way.fresh == [reply, 1]
+
+
+@twins
+@pytest.mark.parametrize("at", ["settle", "write", "otherwise"])
+def test_a_fault_of_those_it_calls_is_not_swallowed(twin: Twin, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def boom(*_: object) -> None:
+        raise RuntimeError(at)
+
+    monkeypatch.setattr(Way, at, boom)
+    way = Way(twin)
+    data = message(1, bytes(FRESH_LIMIT)) + (b"odd" if at == "otherwise" else b"")
+    with pytest.raises(RuntimeError, match=at):
+        way.take(data, len(data))
+
+
+@pytest.mark.parametrize("twin", TWINS[1:])
+def test_the_native_twin_reads_nothing_behind_the_bytes(twin: Twin) -> None:
+    way = Way(twin)
+    with pytest.raises(ValueError, match="not within"):
+        way.take(b"short", 6)
+    with pytest.raises(TypeError):
+        way.take(b"short")
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(message, st.integers(0, 3), st.text(max_size=5) | st.binary(max_size=5)),
+            st.just(message(9, bytes(BATCH_LIMIT - 5))),
+            st.just(encode(Kind.HEARTBEAT, 0)),
+            st.binary(max_size=30),
+        ),
+        max_size=6,
+    ),
+    st.integers(0, 60),
+)
+def test_the_twins_do_the_same(pieces: list[bytes], less: int) -> None:
+    def handle(message: Payload) -> object:
+        if not message:
+            raise LookupError
+        return {1: message, 2: message * 2, 3: None}.get(len(message) % 4, "…")
+
+    data = b"".join(pieces)
+    size = max(0, len(data) - less)
+    told = []
+    for twin in TWINS:
+        way = Way(twin, handle)
+        way.take(data, size)
+        told.append((repr(way.done), way.fresh, way.take.said))
+    assert told[0] == told[-1]
