@@ -21,6 +21,10 @@ class Load:
     """What is sent once, before the first batch."""
     prologue_frames: int = 0
     """Frames that come back before the first reply."""
+    acknowledgements: bytes = b""
+    """For each connection what it says in front of a batch, when it has received so much; ends with a number."""
+    acknowledge_every: int = 0
+    """Bytes of replies."""
     prologue_ends: str = ""
     """The end of what comes back before the first reply."""
 
@@ -59,6 +63,9 @@ def measure(load: Load, port: int, server: int, run: Run) -> Figures:
         "port": port, "server": server, "connections": run.connections, "seconds": run.seconds,
         "warmup": run.warmup, "prologue-frames": load.prologue_frames, "prologue-ends": load.prologue_ends,
     }  # fmt: skip
+    if load.acknowledge_every:
+        files["acknowledgement"] = load.acknowledgements
+        options["acknowledge-every"] = load.acknowledge_every
     for name, content in files.items():
         path = run.folder / name
         path.write_bytes(content)

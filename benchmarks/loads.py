@@ -6,9 +6,11 @@ from itertools import cycle
 from generator import Load
 from processes import PASSWORD
 
+from antiphon.client.exchange import ACK_EVERY
 from antiphon.wire.bodies import Resume
 from antiphon.wire.conversation import ClientConversation, ServerConversation
-from antiphon.wire.frames import encode_message
+from antiphon.wire.frames import encode, encode_message
+from antiphon.wire.kinds import COUNT_SIZE, Kind
 
 TEXT = "sixty-four bytes of text, as a person might type and a pipe send"
 MASK = bytes.fromhex("5a17c3e9")
@@ -41,6 +43,8 @@ def antiphon(shape: Shape, tokens: list[bytes]) -> Load:
         replies=b"".join(ServerConversation.answer(id, shape.text) for id in ids),
         prologues=b"".join(ClientConversation().resume(token, Resume())[1] for token in tokens),
         prologue_frames=2,  # HELLO and WELCOME
+        acknowledgements=b"".join(encode(Kind.ACK, 0, bytes(COUNT_SIZE), token=token) for token in tokens),
+        acknowledge_every=ACK_EVERY,
     )
 
 

@@ -1,5 +1,8 @@
 """What is kept of a session to be sent again."""
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +72,40 @@ def test_the_newest_frames_are_kept_within_the_limit_and_their_numbers_are_right
         assert replay.kept() == sent[replay.first :]
         assert sum(map(len, replay.kept())) <= REPLAY_LIMIT
     assert all(len(each) >= HEADER_SIZE for each in replay.kept())
+
+
+LOOKS: list[Callable[[Continuity], object]] = [
+    lambda books: books.keep(frame(9)),
+    lambda books: books.acknowledge(0),
+    lambda books: books.kept(),
+    lambda books: books.settle(),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=["keep", "acknowledge", "kept", "settle"])
+def test_what_is_fresh_is_counted_and_kept_before_anything_else(look: Callable[[Continuity], object]) -> None:
+    books = Continuity(received=5)
+    books.keep(frame(0))
+    books.fresh += (frame(1) + frame(2), 2, (frame(3, 5)[:HEADER_SIZE], bytes(5)), 1)
+    look(books)
+    assert books.fresh == []
+    assert (books.received, books.first) == (8, 0)
+    assert books.kept()[:4] == [frame(0), frame(1), frame(2), frame(3, 5)]
+
+
+def test_counts_have_what_is_fresh() -> None:
+    for name, expected in (("received", 2), ("sent", 2), ("first", 0), ("full", False)):
+        books = Continuity()
+        books.fresh += (frame(1) + frame(2), 2)
+        assert getattr(books, name) == expected
+
+
+def test_what_came_in_two_parts_is_kept_as_one_and_makes_way_as_any_other() -> None:
+    books = Continuity()
+    books.fresh += ((b"head", "text"), 1)
+    books.settle()
+    books.fresh += ((frame(0, 4)[:HEADER_SIZE], b"1234"), 1)
+    books.acknowledge(1)
+    assert books.kept() == [frame(0, 4)[:HEADER_SIZE] + b"1234"]
+    books.fresh += (frame(1, REPLAY_LIMIT - HEADER_SIZE), 1)
+    assert (books.full, books.first) == (True, 2)

@@ -160,6 +160,46 @@ def test_writing_to_nobody_is_told_or_raised(owner: Owner) -> None:
         owner.endpoint.send(b"hello")
 
 
+@pytest.mark.parametrize("payload", ["т" * 3, b"bytes", ""])
+def test_a_header_and_its_payload_are_sent_as_one(owner: Owner, payload: str | bytes) -> None:
+    owner.endpoint.write_framed(b"header ", payload)
+    assert owner.far.recv(100) == b"header " + (payload.encode() if isinstance(payload, str) else payload)
+    assert owner.told == []
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("payload", ["x" * 2**22, b"x" * 2**22], ids=["text", "bytes"])
+def test_what_the_socket_does_not_take_of_both_is_left_as_one(owner: Owner, payload: Any, held: bool) -> None:
+    owner.endpoint.held = held
+    owner.endpoint.write_framed(b"header", payload)
+    owner.endpoint.write_framed(b"and", "more")
+    (first, sent), second = cast("list[tuple[bytes, int]]", owner.told)
+    assert first == b"header" + b"x" * 2**22
+    assert 0 <= sent < len(first)
+    assert (sent == 0) == held
+    assert second == (b"andmore", 0)
+
+
+def test_both_to_nobody_is_told(owner: Owner) -> None:
+    owner.far.close()
+    owner.endpoint.write_framed(b"hello", "there")
+    (error,) = owner.told
+    assert isinstance(error, BrokenPipeError)
+
+
+@pytest.mark.parametrize("parts", [(b"one",), ("text", b"x"), (b"x", None), (b"x", 1)])
+def test_nothing_else_can_be_written_as_both(owner: Owner, parts: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError):
+        owner.endpoint.write_framed(*parts)
+    assert owner.told == []
+
+
+def test_text_that_utf8_cannot_hold_is_not_sent(owner: Owner) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        owner.endpoint.write_framed(b"header", "half \ud800")
+    assert owner.told == []
+
+
 def test_only_bytes_can_be_written(owner: Owner) -> None:
     for write in (owner.endpoint.write, owner.endpoint.send):
         with pytest.raises(TypeError):

@@ -54,6 +54,55 @@ def test_where_it_was_not_built_the_other_one_serves(monkeypatch: pytest.MonkeyP
     assert module.Answerer is module.PythonAnswerer
 
 
+def ack(count: int, token: bytes = TOKEN, id: int = 0, flags: int = 0) -> bytes:
+    return encode(Kind.ACK, id, count.to_bytes(8, "big"), flags, token)
+
+
+@twins
+def test_acknowledgements_among_messages_are_passed_on_in_order(twin: Twin) -> None:
+    told: list[object] = []
+    answerer = twin(told.append, None, TOKEN, LIMIT, LIMIT, acknowledge=told.append)
+    data = ack(2**64 - 1) + ack(3)
+    assert (asked(answerer, data), answerer.at, answerer.count) == (b"", len(data), 0)
+
+    def yes(message: Payload) -> str:
+        told.append(message)
+        return "yes"
+
+    answerer = twin(yes, None, TOKEN, LIMIT, LIMIT, acknowledge=told.append)
+    data = ack(4) + message(1, "one") + ack(5) + message(2, "two")
+    assert asked(answerer, data) == encode_message(1, "yes", Flag.LAST) + encode_message(2, "yes", Flag.LAST)
+    assert (told, answerer.at, answerer.count) == ([2**64 - 1, 3, 4, "one", 5, "two"], len(data), 2)
+
+
+@twins
+@pytest.mark.parametrize(
+    "odd",
+    [ack(1)[:-1], ack(1, OTHER), ack(1, id=1), ack(1, flags=1), encode(Kind.ACK, 0, bytes(7), token=TOKEN)],
+    ids=["cut", "another token", "id", "flags", "short"],
+)
+def test_an_acknowledgement_that_is_not_as_it_should_be_is_left(twin: Twin, odd: bytes) -> None:
+    told: list[int] = []
+    answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, acknowledge=told.append)
+    assert (asked(answerer, odd), answerer.at, told) == (b"", 0, [])
+
+
+@twins
+def test_an_acknowledgement_is_left_where_nobody_takes_it(twin: Twin) -> None:
+    answerer = made(twin)
+    assert (asked(answerer, ack(1)), answerer.at) == (b"", 0)
+
+
+@twins
+def test_what_taking_an_acknowledgement_raises_is_not_swallowed(twin: Twin) -> None:
+    def boom(count: int) -> None:
+        raise RuntimeError
+
+    answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, acknowledge=boom)
+    with pytest.raises(RuntimeError):
+        asked(answerer, ack(1))
+
+
 @twins
 def test_messages_are_answered_in_order_each_under_its_id(twin: Twin) -> None:
     answerer = made(twin)

@@ -11,6 +11,7 @@ from antiphon.wire.answering import (
     BATCH_LIMIT,
     FRESH_LIMIT,
     Answerer,
+    Fresh,
     PythonAnswerer,
     PythonShortcut,
     Shortcut,
@@ -35,15 +36,26 @@ def answer(id: int, payload: Payload) -> bytes:
     return encode_message(id, payload, Flag.LAST)
 
 
+def whole(piece: Fresh) -> bytes | int:
+    """Put together what was noted in two parts."""
+    if not isinstance(piece, tuple):
+        return piece
+    header, payload = piece
+    return header + (payload.encode() if isinstance(payload, str) else payload)
+
+
 class Way:
     """A shortcut and what it has done."""
 
-    def __init__(self, twin: Twin, handle: Callable[[Any], object] = lambda message: message) -> None:
+    def __init__(
+        self, twin: Twin, handle: Callable[[Any], object] = lambda message: message, *, framed: bool = False
+    ) -> None:
         answerer, shortcut = twin
-        self.answerer: Any = answerer(handle, None, TOKEN, LIMIT, LIMIT)
-        self.fresh: list[bytes | int] = []
         self.done: list[object] = []
-        self.take: Any = shortcut(self.answerer, self.fresh, self.settle, self.write, self.otherwise)
+        self.answerer: Any = answerer(handle, None, TOKEN, LIMIT, LIMIT, acknowledge=self.done.append)
+        self.fresh: list[Fresh] = []
+        rest = self.settle, self.write, self.otherwise, *([self.write_framed] if framed else [])
+        self.take: Any = shortcut(self.answerer, self.fresh, *rest)
 
     def settle(self) -> None:
         self.done.append(("settle", self.fresh[:]))
@@ -51,6 +63,9 @@ class Way:
 
     def write(self, data: bytes) -> None:
         self.done.append(data)
+
+    def write_framed(self, header: bytes, payload: Payload) -> None:
+        self.done.append(whole((header, payload)))
 
     def otherwise(self, data: bytes, size: int, answers: bytes) -> None:
         self.done.append((data, size, answers, self.answerer.at, self.answerer.count, self.answerer.left))
@@ -136,6 +151,49 @@ def test_a_fault_of_those_it_calls_is_not_swallowed(twin: Twin, at: str, monkeyp
         way.take(data, len(data))
 
 
+@twins
+def test_acknowledgements_alone_have_nothing_written(twin: Twin) -> None:
+    way = Way(twin)
+    data = encode(Kind.ACK, 0, (7).to_bytes(8, "big"), token=TOKEN)
+    way.take(data, len(data))
+    assert (way.done, way.fresh) == ([7], [])
+    assert (way.take.heard, way.take.said) == (len(data), 0)
+
+
+LARGE = ["x" * 5000, b"y" * 5000]
+
+
+@pytest.mark.parametrize("twin", TWINS[1:])
+@pytest.mark.parametrize("payload", LARGE, ids=["text", "bytes"])
+def test_the_native_twin_does_not_copy_one_large_answer(twin: Twin, payload: Payload) -> None:
+    way = Way(twin, lambda _: payload, framed=True)
+    data = message(1, "more")
+    way.take(data, len(data))
+    (piece, count) = way.fresh
+    assert isinstance(piece, tuple)
+    assert piece[1] is payload
+    assert (whole(piece), count) == (answer(1, payload), 1)
+    assert way.done == [answer(1, payload)]
+    assert way.take.said == len(answer(1, payload))
+
+
+@pytest.mark.parametrize("twin", TWINS[1:])
+@pytest.mark.parametrize(
+    ("payload", "messages"),
+    [("я" * 5000, 1), ("x" * 4000, 1), ("x" * 5000, 2), (b"x" * BATCH_LIMIT, 1), (b"x" * (LIMIT + 1), 1)],
+    ids=["not as it stands", "small", "not alone", "more than a piece", "too much"],
+)
+def test_other_answers_are_put_together(twin: Twin, payload: Payload, messages: int) -> None:
+    ways = []
+    for framed in (False, True):
+        way = Way(twin, lambda _: payload, framed=framed)
+        data = message(1, "more") * messages
+        way.take(data, len(data))
+        assert not any(isinstance(piece, tuple) for piece in way.fresh)
+        ways.append((way.done, way.fresh, way.take.said))
+    assert ways[0] == ways[1]
+
+
 @pytest.mark.parametrize("twin", TWINS[1:])
 def test_the_native_twin_reads_nothing_behind_the_bytes(twin: Twin) -> None:
     way = Way(twin)
@@ -150,6 +208,8 @@ def test_the_native_twin_reads_nothing_behind_the_bytes(twin: Twin) -> None:
         st.one_of(
             st.builds(message, st.integers(0, 3), st.text(max_size=5) | st.binary(max_size=5)),
             st.just(message(9, bytes(BATCH_LIMIT - 5))),
+            st.just(message(8, "x" * 5000)),
+            st.just(encode(Kind.ACK, 0, (5).to_bytes(8, "big"), token=TOKEN)),
             st.just(encode(Kind.HEARTBEAT, 0)),
             st.binary(max_size=30),
         ),
@@ -167,7 +227,7 @@ def test_the_twins_do_the_same(pieces: list[bytes], less: int) -> None:
     size = max(0, len(data) - less)
     told = []
     for twin in TWINS:
-        way = Way(twin, handle)
+        way = Way(twin, handle, framed=True)
         way.take(data, size)
-        told.append((repr(way.done), way.fresh, way.take.said))
+        told.append((repr(way.done), list(map(whole, way.fresh)), way.take.said, way.take.heard))
     assert told[0] == told[-1]

@@ -5,11 +5,16 @@ from collections.abc import Iterable
 from itertools import chain, repeat
 from typing import Any
 
-from antiphon.wire.frames import behind, split
+from antiphon.wire.answering import Fresh
+from antiphon.wire.frames import Payload, behind, split
 from antiphon.wire.kinds import KIB
 
 REPLAY_LIMIT = 256 * KIB
 """Bytes that are kept of a session, beside what is fresh; the oldest frames make way."""
+
+
+Piece = bytes | tuple[bytes, Payload]
+"""Frames, or the header and the payload of one: text is ASCII then."""
 
 
 class Continuity:
@@ -30,7 +35,7 @@ class Continuity:
         self._at = 0
         """Where in the first piece the oldest frame stands that is kept."""
         self._size = 0
-        self.fresh: list[bytes | int] = []
+        self.fresh: list[Fresh] = []
         """Pieces that answer as many frames as they have, with that number behind each: to be settled soon."""
         for frame in frames:
             self.keep(frame)
@@ -85,24 +90,36 @@ class Continuity:
         while pieces and pieces[1] <= received:
             self._drop()
         while pieces and self._first < received:
-            self._at = behind(pieces[0], self._at)
+            self._at = behind(_whole(pieces[0]), self._at)
             self._first += 1
 
     def kept(self) -> list[bytes]:
         """Return the frames that are kept, in order."""
         self.settle()
         starts = chain([self._at], repeat(0))
-        return [frame for piece, at in zip(list(self._pieces)[::2], starts) for frame in split(piece, at)]  # noqa: B905
+        pieces = map(_whole, list(self._pieces)[::2])
+        return [frame for piece, at in zip(pieces, starts) for frame in split(piece, at)]  # noqa: B905
 
-    def _keep(self, frames: bytes, count: int) -> None:
+    def _keep(self, frames: Piece, count: int) -> None:
         self._sent += count
         self._pieces.append(frames)
         self._pieces.append(self._sent)
-        self._size += len(frames)
+        self._size += _size(frames)
         while self._size > REPLAY_LIMIT:
             self._drop()
 
     def _drop(self) -> None:
-        self._size -= len(self._pieces.popleft())
+        self._size -= _size(self._pieces.popleft())
         self._first = self._pieces.popleft()
         self._at = 0
+
+
+def _size(piece: Piece) -> int:
+    return len(piece) if isinstance(piece, bytes) else len(piece[0]) + len(piece[1])
+
+
+def _whole(piece: Piece) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    header, payload = piece
+    return header + (payload.encode() if isinstance(payload, str) else payload)

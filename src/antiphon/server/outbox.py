@@ -7,6 +7,8 @@ given no more than a batch at a time, and asked after each whether it can take t
 import asyncio
 from collections.abc import Callable
 
+from antiphon.transport.plain import PlainTransport
+from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 
 BATCH_LIMIT = 64 * KIB
@@ -33,6 +35,11 @@ class Outbox:
     def write(self) -> Callable[[bytes], object]:
         """What writes past us, for whoever knows that nothing waits here, and has it credited."""
         return self._transport.write
+
+    @property
+    def write_framed(self) -> Callable[[bytes, Payload], object] | None:
+        """The same with a header and a payload, where the transport can do that."""
+        return self._transport.write_framed if isinstance(self._transport, PlainTransport) else None
 
     @property
     def waiting(self) -> int:

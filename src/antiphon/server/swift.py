@@ -22,7 +22,7 @@ class Swift:
     Whoever calls `shortcut` or `pump` sees to it that the dialogue is idle and that the peer takes what is sent.
     """
 
-    __slots__ = ("_answerer", "_credited", "_dialogue", "_outbox", "shortcut")
+    __slots__ = ("_answerer", "_dialogue", "_heard", "_outbox", "_said", "shortcut")
 
     def __init__(
         self, dialogue: Dialogue, answerer: "Answerer | _InTurn", outbox: Outbox, otherwise: Otherwise
@@ -31,9 +31,9 @@ class Swift:
         self._dialogue = dialogue
         self._answerer = answerer
         self._outbox = outbox
-        self._credited = 0
+        self._said = self._heard = 0
         books = dialogue.continuity
-        rest = books.fresh, books.settle, outbox.write, otherwise
+        rest = books.fresh, books.settle, outbox.write, otherwise, outbox.write_framed
         self.shortcut = (
             PythonShortcut(answerer, *rest) if isinstance(answerer, _InTurn) else Shortcut(answerer, *rest)
         )
@@ -54,7 +54,10 @@ class Swift:
         if context.log.debug_on or session.must_change or not service.sees_messages_only:
             return None
         steps = service.is_async
-        answerer = Answerer(service.receive, service.takes, token, limit, limit, steps=steps)
+        acknowledge = dialogue.continuity.acknowledge
+        answerer = Answerer(
+            service.receive, service.takes, token, limit, limit, steps=steps, acknowledge=acknowledge
+        )
         return cls(dialogue, _InTurn(answerer) if steps else answerer, outbox, otherwise)
 
     @property
@@ -69,10 +72,11 @@ class Swift:
 
     def credit(self) -> bool:
         """Have the outbox know what took the shortcut since the last time; return whether anything did."""
-        said = self.shortcut.said - self._credited
-        self._credited += said
+        said, heard = self.shortcut.said - self._said, self.shortcut.heard - self._heard
+        self._said += said
+        self._heard += heard
         self._outbox.credit(said)
-        return said > 0
+        return heard > 0
 
     def pump(self, reader: FrameReader) -> bool:
         """Answer what waits in `reader`; return whether there was anything that could be answered."""

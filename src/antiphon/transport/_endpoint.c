@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <structmember.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* Python ignores SIGPIPE */
@@ -93,6 +94,52 @@ static PyObject *Endpoint_write(Endpoint *self, PyObject *data) {
     return failed(self);
 }
 
+/* The bytes of a payload; -1 with an exception. */
+static int payload_of(PyObject *payload, struct iovec *bytes) {
+    Py_ssize_t size = -1;
+    if (PyUnicode_Check(payload)) {
+        bytes->iov_base = (void *)PyUnicode_AsUTF8AndSize(payload, &size);
+        if (bytes->iov_base == NULL) return -1;
+    } else if (PyBytes_Check(payload)) {
+        bytes->iov_base = PyBytes_AS_STRING(payload);
+        size = PyBytes_GET_SIZE(payload);
+    } else {
+        PyErr_SetString(PyExc_TypeError, "a payload is text or bytes");
+        return -1;
+    }
+    bytes->iov_len = size;
+    return 0;
+}
+
+static PyObject *Endpoint_write_framed(Endpoint *self, PyObject *const *arguments, Py_ssize_t count) {
+    struct iovec parts[2];
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    if (count != 2 || !PyBytes_Check(arguments[0])) {
+        PyErr_SetString(PyExc_TypeError, "a header of bytes and a payload are needed");
+        return NULL;
+    }
+    parts[0].iov_base = PyBytes_AS_STRING(arguments[0]);
+    parts[0].iov_len = PyBytes_GET_SIZE(arguments[0]);
+    if (payload_of(arguments[1], parts + 1) < 0) return NULL;
+    ssize_t total = parts[0].iov_len + parts[1].iov_len, sent = 0;
+    if (!self->held) {
+        sent = sendmsg(self->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent == total) Py_RETURN_NONE;
+        if (sent < 0 && !would_block()) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return failed(self);
+        }
+        if (sent < 0) sent = 0;
+    }
+    PyObject *whole = PyBytes_FromStringAndSize(NULL, total);
+    if (whole == NULL) return NULL;
+    memcpy(PyBytes_AS_STRING(whole), parts[0].iov_base, parts[0].iov_len);
+    memcpy(PyBytes_AS_STRING(whole) + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
+    PyObject *done = leave(self, whole, sent);
+    Py_DECREF(whole);
+    return done;
+}
+
 static int Endpoint_traverse(Endpoint *self, visitproc visit, void *arg) {
     Py_VISIT(self->buffer);
     Py_VISIT(self->received);
@@ -136,6 +183,8 @@ static void Endpoint_dealloc(Endpoint *self) {
 
 static PyMethodDef methods[] = {
     {"write", (PyCFunction)Endpoint_write, METH_O, "Send at once; what the socket does not take goes to `rest`."},
+    {"write_framed", (PyCFunction)(void (*)(void))Endpoint_write_framed, METH_FASTCALL,
+     "Do so with a header and the payload behind it, which is not copied."},
     {"send", (PyCFunction)Endpoint_send, METH_O, "Send as much as the socket takes now; return how many bytes."},
     {NULL},
 };

@@ -67,6 +67,10 @@ class PythonEndpoint:
                 return
         self._rest(data, sent)
 
+    def write_framed(self, header: bytes, payload: str | bytes) -> None:
+        """Do so with a header and the payload behind it (text goes out as UTF-8), which the twin does not copy."""
+        self.write(header + (payload.encode() if isinstance(payload, str) else payload))
+
     def send(self, data: Buffer) -> int:
         """Send as much as the socket takes now; return how many bytes.
 

@@ -53,6 +53,7 @@ class PlainTransport(asyncio.Transport):
         "_sock",
         "_unsent",
         "write",
+        "write_framed",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, protocol: Receiver, buffer: bytearray) -> None:
@@ -63,6 +64,7 @@ class PlainTransport(asyncio.Transport):
         self._protocol = protocol
         self._endpoint = Endpoint(sock, buffer, protocol.received, self._ended, self._rest)
         self.write: Callable[[Buffer], None] = self._endpoint.write  # type: ignore[assignment] # no step between
+        self.write_framed = self._endpoint.write_framed
         self._unsent = bytearray()
         self._closing = False
         self._half_closed = False

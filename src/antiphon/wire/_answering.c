@@ -16,17 +16,20 @@ enum {
     HEADER_SIZE = 12,
     COUNTED = HEADER_SIZE - LENGTH_SIZE, /* bytes of the header that its length counts */
     TOKEN_SIZE = 16,
+    COUNT_SIZE = 8,
     MESSAGE = 0x10,
+    ACK = 0x14,
     TEXT = 1,
     LAST = 2,
     BATCH_LIMIT = 64 * 1024, /* bytes of answers after which the caller looks whether the peer takes them */
+    FRAMED_FROM = 4 * 1024, /* bytes of an answer that is worth to be written without a copy */
     FRESH_LIMIT = 32 * 1024, /* bytes of answers after which those are settled that took the shortcut */
 };
 
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
-    PyObject *handle;
+    PyObject *handle, *acknowledge; /* the latter NULL, where an ACK is left to others */
     unsigned char token[TOKEN_SIZE];
     Py_ssize_t message_limit, answer_limit;
     int takes_text, takes_bytes; /* both: whatever was sent */
@@ -59,6 +62,15 @@ static int same_token(const unsigned char *one, const unsigned char *other) {
     return difference == 0;
 }
 
+/* Write the header of an answer. */
+static void head(unsigned char *frame, Py_ssize_t size, unsigned char flags, const unsigned char *id) {
+    write_u32(frame, (uint32_t)(COUNTED + size));
+    frame[4] = MESSAGE;
+    frame[5] = flags;
+    frame[6] = frame[7] = 0;
+    memcpy(frame + 8, id, 4);
+}
+
 /* Append one answer; 1 when done, 0 where it is none that can be sent as it is, -1 with an exception. */
 static int append(Answers *answers, Py_ssize_t expected, Py_ssize_t limit, const unsigned char *id, PyObject *reply) {
     const char *body;
@@ -86,13 +98,31 @@ static int append(Answers *answers, Py_ssize_t expected, Py_ssize_t limit, const
     }
     if (answers->bytes == NULL) return -1;
     unsigned char *frame = (unsigned char *)PyBytes_AS_STRING(answers->bytes) + answers->used;
-    write_u32(frame, (uint32_t)(COUNTED + size));
-    frame[4] = MESSAGE;
-    frame[5] = flags;
-    frame[6] = frame[7] = 0;
-    memcpy(frame + 8, id, 4);
+    head(frame, size, flags, id);
     memcpy(frame + HEADER_SIZE, body, size);
     answers->used = needed;
+    return 1;
+}
+
+/* Whether an answer is large, and bytes as it stands. */
+static int is_large(PyObject *reply, Py_ssize_t limit) {
+    Py_ssize_t size;
+    if (PyBytes_CheckExact(reply)) size = PyBytes_GET_SIZE(reply);
+    else if (PyUnicode_CheckExact(reply) && PyUnicode_IS_COMPACT_ASCII(reply)) size = PyUnicode_GET_LENGTH(reply);
+    else return 0;
+    return size >= FRAMED_FROM && size <= limit && HEADER_SIZE + size <= BATCH_LIMIT;
+}
+
+/* Have the only answer be its header, and hand out its payload by itself; -1 with an exception. */
+static int put_framed(Answers *answers, PyObject **payload, const unsigned char *id, PyObject *reply) {
+    int is_text = PyUnicode_CheckExact(reply);
+    answers->bytes = PyBytes_FromStringAndSize(NULL, HEADER_SIZE);
+    if (answers->bytes == NULL) return -1;
+    answers->used = HEADER_SIZE;
+    Py_ssize_t size = is_text ? PyUnicode_GET_LENGTH(reply) : PyBytes_GET_SIZE(reply);
+    head((unsigned char *)PyBytes_AS_STRING(answers->bytes), size, LAST | (is_text ? TEXT : 0), id);
+    Py_INCREF(reply);
+    *payload = reply;
     return 1;
 }
 
@@ -153,8 +183,25 @@ static PyObject *first_step(PyObject *coroutine, PyObject **waits_for) {
     }
 }
 
-/* Answer what stands in `bytes` from self->at to `end`; -1 with an exception of our own. */
-static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, Answers *answers) {
+/* Pass on the count of an ACK; 0 where none stands there, -1 with an exception. */
+static int acknowledged(Answerer *self, const unsigned char *frame, Py_ssize_t room) {
+    static const unsigned char header[HEADER_SIZE] = {0, 0, 0, COUNTED + TOKEN_SIZE + COUNT_SIZE, ACK};
+    const unsigned char *token = frame + HEADER_SIZE, *count = token + TOKEN_SIZE;
+    if (self->acknowledge == NULL || room < HEADER_SIZE + TOKEN_SIZE + COUNT_SIZE || memcmp(frame, header, HEADER_SIZE) ||
+        !same_token(token, self->token))
+        return 0;
+    PyObject *number = PyLong_FromUnsignedLongLong((uint64_t)read_u32(count) << 32 | read_u32(count + 4));
+    if (number == NULL) return -1;
+    PyObject *done = PyObject_CallOneArg(self->acknowledge, number);
+    Py_DECREF(number);
+    Py_XDECREF(done);
+    self->at += HEADER_SIZE + TOKEN_SIZE + COUNT_SIZE;
+    return done == NULL ? -1 : 1;
+}
+
+/* Answer what stands in `bytes` from self->at to `end`; -1 with an exception of our own. Where there is a place for
+   the payload of the only answer, it may be put there instead of behind its header. */
+static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, Answers *answers, PyObject **only) {
     while (end - self->at >= HEADER_SIZE + TOKEN_SIZE && answers->used < BATCH_LIMIT) {
         const unsigned char *frame = bytes + self->at;
         Py_ssize_t length = read_u32(frame);
@@ -162,8 +209,11 @@ static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, 
         uint32_t id = read_u32(frame + 8);
         if (frame[4] != MESSAGE || frame[5] & ~(TEXT | LAST) || frame[6] || frame[7] || id == 0 || size < 0 ||
             size > self->message_limit || end - self->at < LENGTH_SIZE + length ||
-            !same_token(frame + HEADER_SIZE, self->token))
-            return 0;
+            !same_token(frame + HEADER_SIZE, self->token)) {
+            int done = acknowledged(self, frame, end - self->at);
+            if (done == 1) continue;
+            return done;
+        }
         PyObject *payload = payload_of(self, frame + HEADER_SIZE + TOKEN_SIZE, size, frame[5] & TEXT);
         if (payload == NULL) return PyErr_Occurred() ? -1 : 0;
         self->at += LENGTH_SIZE + length;
@@ -181,7 +231,9 @@ static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, 
             Py_SETREF(reply, answer);
         }
         if (reply == NULL) return leave(self, id, NULL, NULL);
-        int done = append(answers, end - self->at + HEADER_SIZE + size, self->answer_limit, frame + 8, reply);
+        int framed = only != NULL && answers->used == 0 && self->at == end && is_large(reply, self->answer_limit);
+        int done = framed ? put_framed(answers, only, frame + 8, reply)
+                          : append(answers, end - self->at + HEADER_SIZE + size, self->answer_limit, frame + 8, reply);
         if (done == 0 && leave(self, id, reply, NULL) < 0) done = -1;
         Py_DECREF(reply);
         if (done != 1) return done;
@@ -190,7 +242,7 @@ static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, 
 }
 
 /* Answer what stands in `data` from one place to another; return the frames. */
-static PyObject *answered(Answerer *self, PyObject *data, Py_ssize_t at, Py_ssize_t end) {
+static PyObject *answered(Answerer *self, PyObject *data, Py_ssize_t at, Py_ssize_t end, PyObject **only) {
     Py_buffer buffer;
     Answers answers = {NULL, 0};
     if (PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) < 0) return NULL;
@@ -201,7 +253,7 @@ static PyObject *answered(Answerer *self, PyObject *data, Py_ssize_t at, Py_ssiz
         self->at = at;
         self->count = 0;
         Py_CLEAR(self->left);
-        failed = converse(self, buffer.buf, end, &answers);
+        failed = converse(self, buffer.buf, end, &answers, only);
     }
     PyBuffer_Release(&buffer);
     if (failed) {
@@ -226,18 +278,18 @@ static PyObject *Answerer_call(Answerer *self, PyObject *const *arguments, size_
         PyErr_SetString(PyExc_TypeError, "an answerer takes bytes, and from where to where");
         return NULL;
     }
-    return places(arguments + 1, &at, &end) < 0 ? NULL : answered(self, arguments[0], at, end);
+    return places(arguments + 1, &at, &end) < 0 ? NULL : answered(self, arguments[0], at, end, NULL);
 }
 
 static int Answerer_init(Answerer *self, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "steps", NULL};
-    PyObject *handle, *takes;
+    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "steps", "acknowledge", NULL};
+    PyObject *handle, *takes, *acknowledge = Py_None;
     const char *token;
     Py_ssize_t size;
     self->steps = 0;
     self->call = (vectorcallfunc)Answerer_call;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$p", names, &handle, &takes, &token, &size,
-                                     &self->message_limit, &self->answer_limit, &self->steps))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$pO", names, &handle, &takes, &token, &size,
+                                     &self->message_limit, &self->answer_limit, &self->steps, &acknowledge))
         return -1;
     if (size != TOKEN_SIZE) {
         PyErr_SetString(PyExc_ValueError, "a token has 16 bytes");
@@ -248,6 +300,9 @@ static int Answerer_init(Answerer *self, PyObject *arguments, PyObject *named) {
     self->takes_bytes = takes != (PyObject *)&PyUnicode_Type;
     Py_INCREF(handle);
     Py_XSETREF(self->handle, handle);
+    if (acknowledge == Py_None) acknowledge = NULL;
+    Py_XINCREF(acknowledge);
+    Py_XSETREF(self->acknowledge, acknowledge);
     return 0;
 }
 
@@ -259,12 +314,14 @@ static PyObject *Answerer_left(Answerer *self, void *Py_UNUSED(closure)) {
 
 static int Answerer_traverse(Answerer *self, visitproc visit, void *arg) {
     Py_VISIT(self->handle);
+    Py_VISIT(self->acknowledge);
     Py_VISIT(self->left);
     return 0;
 }
 
 static int Answerer_clear(Answerer *self) {
     Py_CLEAR(self->handle);
+    Py_CLEAR(self->acknowledge);
     Py_CLEAR(self->left);
     return 0;
 }
@@ -308,24 +365,43 @@ typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
     Answerer *answerer;
-    PyObject *fresh, *settle, *write, *otherwise;
-    Py_ssize_t unsettled, said;
+    PyObject *fresh, *settle, *write, *otherwise, *write_framed; /* the last one may be NULL */
+    Py_ssize_t unsettled, heard, said;
 } Shortcut;
 
-/* Note what goes out; -1 with an exception. */
-static int note(Shortcut *self, PyObject *answers) {
+/* Note frames that go out, `size` bytes of them; -1 with an exception. */
+static int note(Shortcut *self, PyObject *answers, Py_ssize_t size) {
     PyObject *count = PyLong_FromSsize_t(self->answerer->count);
     if (count == NULL) return -1;
     int failed = PyList_Append(self->fresh, answers) < 0 || PyList_Append(self->fresh, count) < 0;
     Py_DECREF(count);
     if (failed) return -1;
-    self->said += PyBytes_GET_SIZE(answers);
-    self->unsettled += PyBytes_GET_SIZE(answers);
+    self->said += size;
+    self->unsettled += size;
     if (self->unsettled <= FRESH_LIMIT) return 0;
     self->unsettled = 0;
     PyObject *done = PyObject_CallNoArgs(self->settle);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
+}
+
+/* Send one answer whose payload nobody has to copy. */
+static PyObject *send_framed(Shortcut *self, PyObject *header, PyObject *payload) {
+    PyObject *piece = PyTuple_Pack(2, header, payload), *done = NULL;
+    if (piece == NULL) return NULL;
+    if (note(self, piece, HEADER_SIZE + PyObject_Length(payload)) == 0) {
+        PyObject *both[] = {header, payload};
+        done = PyObject_Vectorcall(self->write_framed, both, 2, NULL);
+    }
+    Py_DECREF(piece);
+    return done;
+}
+
+/* Send what all that came was answered with. */
+static PyObject *send_answers(Shortcut *self, PyObject *answers) {
+    Py_ssize_t size = PyBytes_GET_SIZE(answers);
+    if (size == 0) Py_RETURN_NONE;
+    return note(self, answers, size) < 0 ? NULL : PyObject_CallOneArg(self->write, answers);
 }
 
 static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_t flags, PyObject *named) {
@@ -335,14 +411,20 @@ static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_
     }
     Py_ssize_t size = PyLong_AsSsize_t(arguments[1]);
     if (size == -1 && PyErr_Occurred()) return NULL;
-    PyObject *answers = answered(self->answerer, arguments[0], 0, size), *done = NULL;
-    if (answers == NULL) return NULL;
+    PyObject *payload = NULL, *done;
+    PyObject *answers = answered(self->answerer, arguments[0], 0, size, self->write_framed ? &payload : NULL);
+    if (answers == NULL) {
+        Py_XDECREF(payload);
+        return NULL;
+    }
     if (self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
         PyObject *rest[] = {arguments[0], arguments[1], answers};
         done = PyObject_Vectorcall(self->otherwise, rest, 3, NULL);
-    } else if (note(self, answers) == 0) {
-        done = PyObject_CallOneArg(self->write, answers);
+    } else {
+        self->heard += size;
+        done = payload != NULL ? send_framed(self, answers, payload) : send_answers(self, answers);
     }
+    Py_XDECREF(payload);
     Py_DECREF(answers);
     return done;
 }
@@ -353,6 +435,7 @@ static int Shortcut_traverse(Shortcut *self, visitproc visit, void *arg) {
     Py_VISIT(self->settle);
     Py_VISIT(self->write);
     Py_VISIT(self->otherwise);
+    Py_VISIT(self->write_framed);
     return 0;
 }
 
@@ -362,6 +445,7 @@ static int Shortcut_clear(Shortcut *self) {
     Py_CLEAR(self->settle);
     Py_CLEAR(self->write);
     Py_CLEAR(self->otherwise);
+    Py_CLEAR(self->write_framed);
     return 0;
 }
 
@@ -372,10 +456,10 @@ static void Shortcut_dealloc(Shortcut *self) {
 }
 
 static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"answerer", "fresh", "settle", "write", "otherwise", NULL};
-    PyObject *answerer, *fresh, *settle, *write, *otherwise;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!O!OOO", names, &AnswererType, &answerer, &PyList_Type, &fresh,
-                                     &settle, &write, &otherwise))
+    static char *names[] = {"answerer", "fresh", "settle", "write", "otherwise", "write_framed", NULL};
+    PyObject *answerer, *fresh, *settle, *write, *otherwise, *write_framed = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!O!OOO|O", names, &AnswererType, &answerer, &PyList_Type, &fresh,
+                                     &settle, &write, &otherwise, &write_framed))
         return NULL;
     Shortcut *self = (Shortcut *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
@@ -390,10 +474,15 @@ static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject 
     self->write = write;
     Py_INCREF(otherwise);
     self->otherwise = otherwise;
+    if (write_framed != Py_None) {
+        Py_INCREF(write_framed);
+        self->write_framed = write_framed;
+    }
     return (PyObject *)self;
 }
 
 static PyMemberDef shortcut_members[] = {
+    {"heard", T_PYSSIZET, offsetof(Shortcut, heard), READONLY, "Bytes that came and were seen to here."},
     {"said", T_PYSSIZET, offsetof(Shortcut, said), READONLY, "Bytes that were written."},
     {NULL},
 };

@@ -1,6 +1,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from antiphon.wire.answering import Fresh
+from antiphon.wire.frames import Payload
+
 class Answerer:
     at: int
     count: int
@@ -14,17 +17,20 @@ class Answerer:
         answer_limit: int,
         *,
         steps: bool = False,
+        acknowledge: Callable[[int], object] | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, at: int, end: int) -> bytes: ...
 
 class Shortcut:
+    heard: int
     said: int
     def __init__(
         self,
         answerer: Answerer,
-        fresh: list[bytes | int],
+        fresh: list[Fresh],
         settle: Callable[[], object],
         write: Callable[[bytes], object],
         otherwise: Callable[[bytes | bytearray, int, bytes], object],
+        write_framed: Callable[[bytes, Payload], object] | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, size: int) -> None: ...

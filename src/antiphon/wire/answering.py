@@ -10,7 +10,7 @@ from types import CoroutineType
 from typing import Any, Protocol
 
 from antiphon.wire.frames import COUNTED, HEADER, HEADER_SIZE, LENGTH_SIZE, Payload, encode_message
-from antiphon.wire.kinds import KIB, TOKEN_SIZE, Flag, Kind
+from antiphon.wire.kinds import COUNT_SIZE, KIB, TOKEN_SIZE, Flag, Kind
 
 BATCH_LIMIT = 64 * KIB
 """Bytes of answers after which the caller looks whether the peer takes them."""
@@ -23,6 +23,8 @@ _TEXT = int(Flag.TEXT)
 _LAST = int(Flag.LAST)
 _UNKNOWN_FLAGS = 0xFF & ~(_TEXT | _LAST)
 _SHORTEST = HEADER_SIZE + TOKEN_SIZE
+_ACK_HEADER = HEADER.pack(COUNTED + TOKEN_SIZE + COUNT_SIZE, int(Kind.ACK), 0, 0, 0)
+_ACK_SIZE = _SHORTEST + COUNT_SIZE
 _unpack = HEADER.unpack_from
 
 
@@ -47,13 +49,24 @@ class PythonAnswerer:
     Call it with bytes as they came, the place of the first frame and the end of what may be looked at; it returns
     the frames of the answers, to be sent in order. It stops, at `at`, before a frame that is no whole message of
     this session as it should be (with the token, compared in constant time; with an id; of a size that is allowed;
-    its text UTF-8) and where there are many answers; and behind one that the service did not answer with text
-    or bytes of a size that is allowed: `left` then holds its id, what the service gave, and what it raised. With
-    `steps` a coroutine takes its first step at once, and that it returns is an answer; for one that waits, `left`
-    says for what.
+    its text UTF-8), nor an ACK where `acknowledge` is given its count; where there are many answers; and behind a
+    message that the service did not answer with text or bytes of a size that is allowed: `left` then holds its id,
+    what the service gave, and what it raised. With `steps` a coroutine takes its first step at once, and that it
+    returns is an answer; for one that waits, `left` says for what.
     """
 
-    __slots__ = ("_answer_limit", "_handle", "_largest", "_steps", "_takes", "_token", "at", "count", "left")
+    __slots__ = (
+        "_acknowledge",
+        "_answer_limit",
+        "_handle",
+        "_largest",
+        "_steps",
+        "_takes",
+        "_token",
+        "at",
+        "count",
+        "left",
+    )
 
     def __init__(
         self,
@@ -64,6 +77,7 @@ class PythonAnswerer:
         answer_limit: int,
         *,
         steps: bool = False,
+        acknowledge: Callable[[int], object] | None = None,
     ) -> None:
         """Answer with `handle`, which takes `str`, `bytes` or (None) whatever was sent; limits are of payload."""
         if len(token) != TOKEN_SIZE:
@@ -74,6 +88,7 @@ class PythonAnswerer:
         self._largest = COUNTED + TOKEN_SIZE + message_limit
         self._answer_limit = answer_limit
         self._steps = steps
+        self._acknowledge = acknowledge
         self.at = 0
         """Where in the bytes the first frame stands that is not answered."""
         self.count = 0
@@ -100,6 +115,8 @@ class PythonAnswerer:
                 or length > self._largest
                 or not compare_digest(bytes(data[start + HEADER_SIZE : payload]), self._token)
             ):
+                if self._acknowledged(data, start, end):
+                    continue
                 break
             message = self._message(bytes(data[payload:behind]), is_text=bool(flags & _TEXT))
             if message is None:
@@ -112,6 +129,21 @@ class PythonAnswerer:
             answers.append(answer)
             size += len(answer)
         return answers[0] if len(answers) == 1 else b"".join(answers)
+
+    def _acknowledged(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        """Pass on the count of an ACK, if one stands there."""
+        behind = start + _ACK_SIZE
+        token = start + HEADER_SIZE
+        if (
+            self._acknowledge is None
+            or behind > end
+            or data[start:token] != _ACK_HEADER
+            or not compare_digest(bytes(data[token : token + TOKEN_SIZE]), self._token)
+        ):
+            return False
+        self._acknowledge(int.from_bytes(data[behind - COUNT_SIZE : behind], "big"))
+        self.at = behind
+        return True
 
     def _message(self, payload: bytes, *, is_text: bool) -> Payload | None:
         """Return a message as the service takes it; None where the caller has to look at it."""
@@ -150,6 +182,10 @@ class PythonAnswerer:
         return None
 
 
+Fresh = bytes | tuple[bytes, Payload] | int
+"""Frames, or the header and payload of one, and behind them how many there are."""
+
+
 class PythonShortcut:
     """The shortest way from what a connection has read to what it writes, where nothing is out of the ordinary.
 
@@ -159,25 +195,30 @@ class PythonShortcut:
     the answerer knows the rest.
     """
 
-    __slots__ = ("_answerer", "_fresh", "_otherwise", "_settle", "_unsettled", "_write", "said")
+    __slots__ = ("_answerer", "_fresh", "_otherwise", "_settle", "_unsettled", "_write", "heard", "said")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one of each
         self,
         answerer: Taking,
-        fresh: list[bytes | int],
+        fresh: list[Fresh],
         settle: Callable[[], object],
         write: Callable[[bytes], object],
         otherwise: Callable[[bytes | bytearray, int, bytes], object],
+        write_framed: Callable[[bytes, Payload], object] | None = None,  # noqa: ARG002 - for the twin
     ) -> None:
-        """Begin with nothing said."""
+        """Begin with nothing said.
+
+        With `write_framed` one large answer may be written, and noted, as its header and its payload, so that
+        nobody has to copy it. Here that would gain nothing.
+        """
         self._answerer = answerer
         self._fresh = fresh
         self._settle = settle
         self._unsettled = 0
         self._write = write
         self._otherwise = otherwise
-        self.said = 0
-        """Bytes that were written."""
+        self.heard = self.said = 0
+        """Bytes that came and were seen to here, and bytes that were written."""
 
     def __call__(self, data: bytes | bytearray, size: int) -> None:
         """Answer the first `size` bytes of `data`."""
@@ -185,6 +226,9 @@ class PythonShortcut:
         answers = answerer(data, 0, size)
         if answerer.at < size or answerer.left is not None or len(answers) > BATCH_LIMIT:
             self._otherwise(data, size, answers)
+            return
+        self.heard += size
+        if not answers:
             return
         self._fresh += (answers, answerer.count)
         self.said += len(answers)
@@ -196,7 +240,8 @@ class PythonShortcut:
 
 
 __all__ = [
-    "BATCH_LIMIT", "FRESH_LIMIT", "Answerer", "Left", "PythonAnswerer", "PythonShortcut", "Shortcut", "Taking",
+    "BATCH_LIMIT", "FRESH_LIMIT", "Answerer", "Fresh", "Left", "PythonAnswerer", "PythonShortcut", "Shortcut",
+    "Taking",
 ]  # fmt: skip
 
 try:

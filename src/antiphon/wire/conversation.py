@@ -18,7 +18,7 @@ from antiphon.language import Translate
 from antiphon.wire import bodies
 from antiphon.wire.bodies import Body, Bye, Error, FirstRequest, Hello, ServerBye, Welcome
 from antiphon.wire.frames import Frame, FrameReader, Payload, Refused, encode, encode_message
-from antiphon.wire.kinds import MESSAGE_LIMIT, MESSAGE_LIMIT_MOST, Flag, Kind, Phase, Side, limits
+from antiphon.wire.kinds import COUNT_SIZE, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST, Flag, Kind, Phase, Side, limits
 
 REFUSAL_LIMIT = 3
 """Wrong tokens, or wrong passwords, on one connection before it is closed."""
@@ -29,8 +29,6 @@ LAST_ID = 0xFFFF_FFFF
 _LAST = int(Flag.LAST)
 _BARE = frozenset(map(int, (Kind.MESSAGE, Kind.END, Kind.CANCEL, Kind.ACK, Kind.HEARTBEAT)))
 """Kinds without a control body."""
-COUNT_SIZE = 8
-"""Bytes of an ACK: a count in network byte order."""
 
 
 class Control(NamedTuple):

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 KIB = 1024
 TOKEN_SIZE = 16
+COUNT_SIZE = 8
+"""Bytes of an ACK: a count in network byte order."""
 """Bytes of a session token: 128 bits (promise 14)."""
 MESSAGE_LIMIT = 1024 * KIB
 """Bytes in a message by default (promise 11)."""
