@@ -93,6 +93,24 @@ def test_thirty_silent_handshakes_keep_nobody_waiting(server: Serving) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "stays", "why"),
+    [(bytes(64), True, "SSLError"), (b"", True, "TimeoutError"), (b"", False, "ConnectionResetError")],
+)
+def test_a_handshake_that_fails_is_told_of_in_the_log_and_gives_its_place_back(
+    server: Serving, sent: bytes, stays: bool, why: str
+) -> None:
+    with dial(server.address, source=ATTACKER) as connection:
+        told = f'tls-failed address={ATTACKER}:{connection.getsockname()[1]} why="{why}"'
+        connection.sendall(sent)
+        if stays:
+            rest_of(connection)
+    deadline = time.monotonic() + HANDSHAKE + LATE
+    while told not in server.server.log_path.read_text("utf-8"):
+        assert time.monotonic() < deadline
+    assert server.read(lambda server: server._context.caps.count) == 0
+
+
+@pytest.mark.parametrize(
     "sent",
     [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",

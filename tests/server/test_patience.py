@@ -122,12 +122,16 @@ def test_over_tls_who_reads_late_still_gets_what_was_answered_before_the_end(
 
 
 class Closing(asyncio.Transport):
-    """A transport that has handed everything on and does not end."""
+    """A transport that does not end, and from which the peer takes nothing more."""
 
     aborted = False
 
+    def __init__(self, unsent: int) -> None:
+        super().__init__()
+        self.unsent = unsent
+
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Take any."""
@@ -142,13 +146,14 @@ class Closing(asyncio.Transport):
         self.aborted = True
 
 
-@pytest.mark.parametrize(("binding", "patience"), [(b"over TLS", 10.0), (None, LINGER_SECONDS)])
-async def test_what_may_wait_below_tls_has_the_time_of_a_slow_reader(
-    data: Path, binding: bytes | None, patience: float
+@pytest.mark.parametrize("binding", [b"over TLS", None])
+@pytest.mark.parametrize(("unsent", "patience"), [(1, 10.0), (0, LINGER_SECONDS)])
+async def test_what_waits_at_the_end_has_the_time_of_a_slow_reader(
+    data: Path, binding: bytes | None, unsent: int, patience: float
 ) -> None:
     settings = ServerSettings(data=data, host="127.0.0.1", port=0, plain=True, drain_seconds=1, write_seconds=10)
     async with Server(settings=settings) as server:
-        transport = Closing()
+        transport = Closing(unsent)
         connection = Connection(server._context, "127.0.0.1:1", "127.0.0.1", binding, 0)
         connection.connection_made(transport)
         connection.close()

@@ -12,12 +12,11 @@ from typing import Any
 from antiphon.server.certificate import Certificate
 from antiphon.server.connection import Connection
 from antiphon.server.context import ServerContext
+from antiphon.server.tls import SharedBuffers, TlsTransport
 from antiphon.transport.plain import READ_SIZE, PlainTransport
 
 RETRY_SECONDS = 0.2
 """Pause before the next accept when the machine has no descriptor or memory left (promise 25)."""
-SHUTDOWN_SECONDS = 5.0
-"""Time that TLS gets to say goodbye when we close."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -30,6 +29,7 @@ class Acceptor:
         self._context = context
         self._listener = listener
         self._certificate = certificate
+        self._buffers = SharedBuffers()
         self._exhausted = False
         self._buffer = bytearray(READ_SIZE)
 
@@ -79,19 +79,17 @@ class Acceptor:
             self._context.start(self._shake_hands(client, certificate, connection))
 
     async def _shake_hands(self, client: socket.socket, certificate: Certificate, connection: Connection) -> None:
-        """Put a connection on an accepted socket after its TLS handshake."""
-        context, address, source = self._context, connection.address, connection.source
+        """Put a connection on an accepted socket over TLS; a handshake that is not done in time is given up."""
+        context = self._context
+        tls = TlsTransport(certificate.context, self._buffers, connection)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection,
-                client,
-                ssl=certificate.context,
-                ssl_handshake_timeout=context.settings.handshake_seconds,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
+            async with asyncio.timeout(context.settings.handshake_seconds):
+                PlainTransport(client, tls, self._buffer)
+                await tls.opened()
         except OSError as error:  # ssl.SSLError and TimeoutError are among them
-            context.log.warning("tls-failed", address=address, why=type(error).__name__)
+            if not connection.made:  # its time may be over in the very step that makes it
+                context.log.warning("tls-failed", address=connection.address, why=type(error).__name__)
         finally:
             if not connection.made:
-                client.close()
-                context.caps.release(source)
+                tls.abort()
+                context.caps.release(connection.source)

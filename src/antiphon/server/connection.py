@@ -356,8 +356,8 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         outbox = self._outbox
         if self._closing_at:
-            unsent = self._binding is not None or outbox.waiting  # what waits below TLS nobody can tell
-            if now - self._closing_at > (self._context.settings.write_seconds if unsent else LINGER_SECONDS):
+            patience = self._context.settings.write_seconds if outbox.waiting else LINGER_SECONDS
+            if now - self._closing_at > patience:
                 transport.abort()
             return
         if self._swift is not None and self._swift.credit():

@@ -1,8 +1,4 @@
-"""What a connection has to say: joined into few writes, and held back while the peer does not take it.
-
-Over TLS the transport knows only part of what waits, because it hands on whatever it is given at once; so it is
-given no more than a batch at a time, and asked after each whether it can take the next.
-"""
+"""What a connection has to say: joined into few writes, and held back while the peer does not take it."""
 
 import asyncio
 from collections.abc import Callable
@@ -43,7 +39,7 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Bytes that the peer has not taken, as far as it can be known."""
+        """Bytes that the peer has not taken, those of TLS around what was written included."""
         return self._size + self._transport.get_write_buffer_size()
 
     @property

@@ -1,0 +1,364 @@
+"""TLS in memory that all connections share: nothing is left in it, and each connection keeps what TCP keeps."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from antiphon.server.certificate import load_or_make
+from antiphon.server.folder import DataFolder
+from antiphon.server.tls import ANSWERS_LIMIT, RECORD, SharedBuffers, TlsTransport
+from antiphon.testing.memory import MemoryTransport
+from antiphon.wire.kinds import KIB
+from support.raw import tls_context
+
+
+class Above(asyncio.Protocol):
+    """Writes down what happens above TLS; gives back what comes where it `echoes`."""
+
+    def __init__(self, *, echoes: bool = False) -> None:
+        self.heard: list[object] = []
+        self.echoes = echoes
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, TlsTransport)
+        self.transport = transport
+        self.heard.append("made")
+
+    def data_received(self, data: bytes) -> None:
+        self.heard.append(data)
+        if self.echoes:
+            self.transport.write(data)
+
+    def eof_received(self) -> None:
+        self.heard.append("end")
+
+    def pause_writing(self) -> None:
+        self.heard.append("pause")
+
+    def resume_writing(self) -> None:
+        self.heard.append("resume")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.heard.append("lost" if exc is None else exc)
+
+
+class Client(asyncio.Protocol):
+    """A client on OpenSSL alone; `read` returns what it was sent, and `pieces` shows how that came."""
+
+    def __init__(self) -> None:
+        self._incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = tls_context().wrap_bio(self._incoming, self.outgoing)
+        self.pieces: list[bytes] = []
+        self.ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, MemoryTransport)
+        self.transport = transport
+        self.go_on()
+
+    def data_received(self, data: bytes) -> None:
+        self.pieces.append(data)
+        self._incoming.write(data)
+        self.go_on()
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        return True
+
+    def go_on(self) -> None:
+        """Take a step of the handshake."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        self.send(self.outgoing.read())
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.transport.write(data)
+
+    def sealed(self, data: bytes) -> bytes:
+        """Return what says `data`."""
+        at = 0
+        while at < len(data):
+            at += self.tls.write(data[at:])
+        return self.outgoing.read()
+
+    def say(self, data: bytes) -> None:
+        self.send(self.sealed(data))
+
+    def goodbye(self) -> bytes:
+        """Return what says goodbye."""
+        with contextlib.suppress(ssl.SSLError):
+            self.tls.unwrap()
+        return self.outgoing.read()
+
+    def read(self) -> bytes:
+        """Return what has come; where the server has said goodbye, `b"."` stands at its end."""
+        read = b""
+        try:
+            while part := self.tls.read(RECORD):
+                read += part
+        except ssl.SSLWantReadError:
+            return read
+        except ssl.SSLZeroReturnError:  # a goodbye that answers our own
+            pass
+        return read + b"."
+
+
+class Ending(Client):
+    """A client that says nothing of TLS."""
+
+    def go_on(self) -> None:
+        """Nothing."""
+
+
+class Dripping(Client):
+    """A client whose bytes come one by one, each in a step of its own."""
+
+    def __init__(self, drip: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self.drip = drip
+
+    def send(self, data: bytes) -> None:
+        for byte in data:
+            self.drip(bytes([byte]))
+
+
+class Pair:
+    """A client and the server's end on two transports in memory."""
+
+    def __init__(self, tls: TlsTransport, above: Above, client: Client) -> None:
+        self.tls, self.above, self.client = tls, above, client
+        MemoryTransport.join(tls, client)
+
+
+Connect = Callable[..., Pair]
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    return load_or_make(DataFolder.open(tmp_path_factory.mktemp("tls")), ["localhost"]).context
+
+
+@pytest.fixture
+def buffers() -> SharedBuffers:
+    return SharedBuffers()
+
+
+@pytest.fixture
+def connect(context: ssl.SSLContext, buffers: SharedBuffers) -> Connect:
+    def connect(*, echoes: bool = False) -> Pair:
+        above = Above(echoes=echoes)
+        return Pair(TlsTransport(context, buffers, above), above, Client())
+
+    return connect
+
+
+async def turns(count: int = 20) -> None:
+    """Let the event loop go round."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def opened(pair: Pair) -> Pair:
+    await pair.tls.opened()
+    await turns()
+    pair.client.pieces.clear()
+    return pair
+
+
+@pytest.mark.parametrize("size", [1, 100, RECORD - 1, RECORD, RECORD + 1, 60 * KIB])
+async def test_what_comes_together_is_told_together_and_answered_in_one_piece(connect: Connect, size: int) -> None:
+    pair = await opened(connect(echoes=True))
+    pair.client.say(bytes(size))
+    await turns()
+    assert pair.above.heard == ["made", bytes(size)]
+    assert len(pair.client.pieces) == 1
+    assert pair.client.read() == bytes(size)
+
+
+async def test_what_comes_byte_by_byte_is_told_whole_and_nothing_of_it_is_left(
+    context: ssl.SSLContext, buffers: SharedBuffers
+) -> None:
+    above = Above()
+    tls = TlsTransport(context, buffers, above)
+
+    def drip(data: bytes) -> None:
+        tls.data_received(data)
+        assert buffers.incoming.pending == buffers.outgoing.pending == 0
+
+    pair = await opened(Pair(tls, above, Dripping(drip)))
+    pair.client.say(b"one")
+    pair.client.say(b"another")
+    pair.client.send(pair.client.goodbye())
+    assert above.heard == ["made", b"one", b"another", "end"]
+
+
+async def test_connections_that_take_turns_in_the_middle_of_everything_do_not_meet(connect: Connect) -> None:
+    pairs = [connect(echoes=True) for _ in range(3)]  # their handshakes go on side by side
+    for pair in pairs:
+        await opened(pair)
+    said = [b"a" * 100, b"b" * (RECORD + 100), b"c"]
+    sealed = [pair.client.sealed(data) for pair, data in zip(pairs, said, strict=True)]
+    for part in (slice(0, 10), slice(10, 90), slice(90, None)):
+        for pair, data in zip(pairs, sealed, strict=True):
+            pair.client.send(data[part])
+        await turns()
+    assert [pair.client.read() for pair in pairs] == said
+
+
+async def test_rubbish_ends_one_connection_with_an_alert_and_no_other(
+    connect: Connect, buffers: SharedBuffers
+) -> None:
+    one, other = await opened(connect()), await opened(connect(echoes=True))
+    one.client.send(b"\x17\x03\x03\x00\x20" + bytes(100))
+    await turns()
+    assert buffers.incoming.pending == buffers.outgoing.pending == 0
+    assert one.above.heard == ["made", "lost"]
+    with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
+        one.client.read()
+    other.client.say(b"still here")
+    await turns()
+    assert other.client.read() == b"still here"
+
+
+async def test_the_peers_goodbye_is_answered_with_ours_and_nothing_behind_it_is_looked_at(
+    connect: Connect, buffers: SharedBuffers
+) -> None:
+    pair = await opened(connect(echoes=True))
+    pair.client.send(pair.client.sealed(b"last") + pair.client.goodbye() + b"rubbish")
+    await turns()
+    assert pair.above.heard == ["made", b"last", "end", "lost"]
+    assert pair.client.read() == b"last."
+    assert pair.client.ended
+    assert buffers.incoming.pending == 0
+
+
+async def test_our_goodbye_waits_for_the_peer_whose_reading_we_had_paused(connect: Connect) -> None:
+    pair = await opened(connect())
+    pair.tls.pause_reading()
+    pair.client.say(b"never looked at")
+    pair.tls.write(b"last words")
+    pair.tls.close()
+    pair.tls.write(b"too late")
+    await turns()
+    assert pair.client.read() == b"last words."
+    assert pair.client.ended
+    assert pair.above.heard == ["made"]
+    pair.client.transport.close()
+    await turns()
+    assert pair.above.heard == ["made", "lost"]
+
+
+async def test_bytes_that_end_without_a_goodbye_end_the_connection(connect: Connect) -> None:
+    pair = await opened(connect())
+    pair.client.transport.write_eof()
+    await turns()
+    assert pair.above.heard == ["made", "lost"]
+
+
+@pytest.mark.parametrize("hello", [b"GET / HTTP/1.1\r\n\r\n", bytes(64)], ids=["http", "zeros"])
+async def test_a_handshake_that_fails_is_told_to_who_waits_and_to_nobody_above(
+    context: ssl.SSLContext, buffers: SharedBuffers, hello: bytes
+) -> None:
+    above, end = Above(), Ending()
+    tls = TlsTransport(context, buffers, above)
+    MemoryTransport.join(tls, end)
+    end.transport.write(hello)
+    with pytest.raises(ssl.SSLError):
+        await tls.opened()
+    await turns()
+    assert end.ended
+    assert above.heard == []
+    assert buffers.incoming.pending == buffers.outgoing.pending == 0
+
+
+async def test_a_peer_that_goes_in_the_handshake_is_told_to_who_waits(connect: Connect) -> None:
+    pair = connect()
+    pair.client.transport.abort()
+    with pytest.raises(ConnectionResetError):
+        await pair.tls.opened()
+    assert pair.above.heard == []
+
+
+async def test_a_handshake_that_is_given_up_opens_nothing_any_more(connect: Connect) -> None:
+    pair = connect()
+    waiting = asyncio.ensure_future(pair.tls.opened())
+    await asyncio.sleep(0)
+    waiting.cancel()  # as a deadline does; the client's answer comes before anybody can abort
+    await turns()
+    assert pair.above.heard == []
+    pair.tls.abort()
+    await turns()
+    assert pair.client.ended
+    assert pair.above.heard == []
+
+
+async def test_what_the_peer_does_not_take_is_known_and_can_be_waited_for(connect: Connect) -> None:
+    pair = await opened(connect())
+    pair.tls.set_write_buffer_limits(high=RECORD)
+    pair.client.transport.pause_reading()
+    pair.tls.write(bytes(2 * RECORD))
+    assert pair.above.heard == ["made", "pause"]
+    assert 2 * RECORD < pair.tls.get_write_buffer_size() < 2 * RECORD + 100
+    pair.client.transport.resume_reading()
+    await turns()
+    assert pair.above.heard == ["made", "pause", "resume"]
+    assert pair.tls.get_write_buffer_size() == 0
+
+
+async def test_what_comes_while_reading_is_paused_stays_with_the_peer(connect: Connect) -> None:
+    pair = await opened(connect())
+    pair.tls.pause_reading()
+    pair.client.say(b"later")
+    await turns()
+    assert pair.above.heard == ["made"]
+    pair.tls.resume_reading()
+    await turns()
+    assert pair.above.heard == ["made", b"later"]
+
+
+class Odd(ssl.SSLObject):
+    """TLS that counts how often it is read, and has as much to say by itself as it is told to."""
+
+    reads = 0
+    says = b""
+
+    def read(self, *args: Any) -> Any:
+        self.reads += 1
+        if self.says:
+            self.write(self.says)
+        return super().read(*args)
+
+
+@pytest.fixture
+def odd(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "sslobject_class", Odd)
+
+
+@pytest.mark.usefixtures("odd")
+async def test_who_has_tls_itself_answer_and_reads_nothing_is_cut(connect: Connect) -> None:
+    pair = await opened(connect())
+    pair.client.transport.pause_reading()
+    pair.tls._tls.says = bytes(1024)  # type: ignore[attr-defined] # as its answer to a key update
+    said = 0
+    while "lost" not in pair.above.heard:
+        assert pair.tls.get_write_buffer_size() <= ANSWERS_LIMIT
+        pair.client.say(b"x")
+        said += 1
+        await turns(3)
+    assert said > ANSWERS_LIMIT // 2048
+
+
+@pytest.mark.usefixtures("odd")
+async def test_the_last_byte_of_a_record_does_not_have_it_read_byte_by_byte(connect: Connect) -> None:
+    pair = await opened(connect())
+    sealed = pair.client.sealed(bytes(RECORD))
+    pair.tls.data_received(sealed[:-1])
+    before = pair.tls._tls.reads  # type: ignore[attr-defined]
+    pair.tls.data_received(sealed[-1:])
+    assert pair.above.heard == ["made", bytes(RECORD)]
+    assert pair.tls._tls.reads - before <= 3  # type: ignore[attr-defined]
