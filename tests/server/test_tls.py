@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from antiphon.server.tls import ANSWERS_LIMIT, RECORD, SharedBuffers, TlsTranspo
 from antiphon.testing.memory import MemoryTransport
 from antiphon.wire.kinds import KIB
 from support.raw import tls_context
+
+RUBBISH = b"\x17\x03\x03\x00\x20" + bytes(100)
+"""A record that was not encrypted, and more."""
 
 
 class Above(asyncio.Protocol):
@@ -214,7 +218,7 @@ async def test_rubbish_ends_one_connection_with_an_alert_and_no_other(
     connect: Connect, buffers: SharedBuffers
 ) -> None:
     one, other = await opened(connect()), await opened(connect(echoes=True))
-    one.client.send(b"\x17\x03\x03\x00\x20" + bytes(100))
+    one.client.send(RUBBISH)
     await turns()
     assert buffers.incoming.pending == buffers.outgoing.pending == 0
     assert one.above.heard == ["made", "lost"]
@@ -247,8 +251,34 @@ async def test_our_goodbye_waits_for_the_peer_whose_reading_we_had_paused(connec
     await turns()
     assert pair.client.read() == b"last words."
     assert pair.client.ended
+    pair.client.send(RUBBISH)
+    await turns()
     assert pair.above.heard == ["made"]
     pair.client.transport.close()
+    await turns()
+    assert pair.above.heard == ["made", "lost"]
+
+
+async def test_of_a_connection_that_is_gone_openssl_keeps_nothing(connect: Connect) -> None:
+    pair = await opened(connect())
+    kept = weakref.ref(pair.tls._tls)
+    pair.client.transport.abort()
+    await turns()
+    assert pair.above.heard == ["made", "lost"]
+    assert kept() is None
+
+
+async def test_a_peer_that_has_gone_in_this_step_takes_what_is_said_and_no_harm(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: bytes) -> None:
+        raise RuntimeError("unable to perform operation on a closed handle")  # uvloop's word for it
+
+    pair = await opened(connect())
+    pair.tls._below.abort()
+    monkeypatch.setattr(pair.tls._below, "write", gone)
+    pair.tls.write(b"too late")
+    pair.tls.close()
     await turns()
     assert pair.above.heard == ["made", "lost"]
 
@@ -285,6 +315,8 @@ async def test_a_peer_that_goes_in_the_handshake_is_told_to_who_waits(connect: C
 
 
 async def test_a_handshake_that_is_given_up_opens_nothing_any_more(connect: Connect) -> None:
+    faults: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
     pair = connect()
     waiting = asyncio.ensure_future(pair.tls.opened())
     await asyncio.sleep(0)
@@ -294,7 +326,7 @@ async def test_a_handshake_that_is_given_up_opens_nothing_any_more(connect: Conn
     pair.tls.abort()
     await turns()
     assert pair.client.ended
-    assert pair.above.heard == []
+    assert pair.above.heard == faults == []
 
 
 async def test_what_the_peer_does_not_take_is_known_and_can_be_waited_for(connect: Connect) -> None:
@@ -322,16 +354,19 @@ async def test_what_comes_while_reading_is_paused_stays_with_the_peer(connect: C
 
 
 class Odd(ssl.SSLObject):
-    """TLS that counts how often it is read, and has as much to say by itself as it is told to."""
+    """TLS that counts how often it is read, says by itself what it is told to, and writes one record at a time."""
 
     reads = 0
     says = b""
 
     def read(self, *args: Any) -> Any:
         self.reads += 1
-        if self.says:
-            self.write(self.says)
+        for at in range(0, len(self.says), RECORD):
+            self.write(self.says[at : at + RECORD])
         return super().read(*args)
+
+    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
+        return super().write(data[:RECORD])
 
 
 @pytest.fixture
@@ -351,6 +386,25 @@ async def test_who_has_tls_itself_answer_and_reads_nothing_is_cut(connect: Conne
         said += 1
         await turns(3)
     assert said > ANSWERS_LIMIT // 2048
+
+
+@pytest.mark.usefixtures("odd")
+async def test_what_is_encrypted_record_by_record_is_sent_in_one_piece(connect: Connect) -> None:
+    pair = await opened(connect())
+    pair.tls.write(bytes(60 * KIB))
+    await turns()
+    assert len(pair.client.pieces) == 1
+    assert pair.client.read() == bytes(60 * KIB)
+
+
+@pytest.mark.usefixtures("odd")
+async def test_nobody_is_told_to_pause_before_the_connection_is_there(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Odd, "says", bytes(100 * KIB))  # asked for together with the end of the handshake
+    pair = connect()
+    await pair.tls.opened()
+    assert pair.above.heard == ["made"]
 
 
 @pytest.mark.usefixtures("odd")

@@ -97,8 +97,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
-        """Hand it on."""
-        self._above.pause_writing()
+        """Hand it on; the one above cannot stop before it was told to begin."""
+        if self._opening is None:
+            self._above.pause_writing()
 
     def resume_writing(self) -> None:
         """Hand it on."""
@@ -163,7 +164,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt `data`, and have it sent in one piece."""
-        if self._closing or not data:
+        gone = self._below.is_closing()  # to write would be an error on uvloop
+        if self._closing or gone or not data:
             return
         try:
             written = self._tls.write(data)
@@ -179,7 +181,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
         To close before would send a reset, which takes from the peer what it has not read yet.
         """
-        if self._closing:
+        if self._closing or self._below.is_closing():
             return
         self._closing = True
         ended = True
@@ -215,7 +217,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """Take what comes."""
-        self._below.resume_reading()
+        if not self._closing:
+            self._below.resume_reading()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Pause the protocol above when more than `high` encrypted bytes wait."""
