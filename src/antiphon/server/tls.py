@@ -36,7 +36,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     The one above is told of a connection when the handshake is done, and of its end only if it was told.
     """
 
-    __slots__ = ("_above", "_below", "_closing", "_incoming", "_opening", "_outgoing", "_tls")
+    __slots__ = ("_above", "_below", "_closing", "_ended", "_incoming", "_opening", "_outgoing", "_tls")
 
     def __init__(self, context: ssl.SSLContext, buffers: SharedBuffers, above: asyncio.Protocol) -> None:
         """Speak TLS as `context` says, and carry what `above` says."""
@@ -50,6 +50,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """The end of the handshake; None when it is done."""
         self._closing = False
         """Nothing more is sent, and what comes is not looked at."""
+        self._ended = False
+        """The peer has said goodbye."""
 
     async def opened(self) -> None:
         """Wait until the handshake is done.
@@ -70,16 +72,21 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Hand on what the peer says."""
         if self._closing:
             return
-        said: list[bytes] | None = None
-        self._incoming.write(data)
+        incoming, most = self._incoming, min(len(data), RECORD)  # to make room for more than can come takes time
+        said: bytes | None = None
+        incoming.write(data)
         try:
             if self._opening is None or self._shake_hands():
-                said = self._read(len(data))
+                said = self._tls.read(most)
+                if not 0 < len(said) < most or incoming.pending:  # more or less than one whole record
+                    said = self._read_on(said)
+        except ssl.SSLWantReadError:  # the rest of a record is to come
+            said = b""
         except ssl.SSLError as error:
             self._fail(error)
         finally:
-            if self._incoming.pending:  # behind an error or a goodbye
-                self._incoming.read()
+            if incoming.pending:  # behind an error or a goodbye
+                incoming.read()
         if self._outgoing.pending:
             self._answer()
         if said is None or self._closing:
@@ -89,7 +96,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._opening = None
             self._above.connection_made(self)
         if said:
-            self._hand_on(said)
+            self._above.data_received(said)
+        if self._ended and not self._above.eof_received():
+            self.close()
 
     def eof_received(self) -> bool:
         """Let the end of the bytes be the end of the connection: TLS says goodbye before it."""
@@ -124,33 +133,24 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return False
         return self._opening is not None and not self._opening.done()
 
-    def _read(self, size: int) -> list[bytes]:
-        """Return what `size` encrypted bytes say, the last one empty where it is a goodbye."""
-        read, incoming = self._tls.read, self._incoming
-        said: list[bytes] = []
-        most = min(size, RECORD)  # what is encrypted is longer, and to make room for more takes time
+    def _read_on(self, said: bytes) -> bytes:
+        """Return `said` and what the buffer says behind it; note where that is a goodbye."""
+        parts = [said]
         try:
-            while True:
-                part = read(most)
-                said.append(part)
-                if len(part) == most:
-                    most = RECORD  # the beginning of this record had come before
-                elif not (part and incoming.pending):
-                    return said
-        except ssl.SSLWantReadError:  # the rest of a record is to come
-            return said
+            while parts[-1]:
+                parts.append(self._tls.read(RECORD))
+                if len(parts[-1]) < RECORD and not self._incoming.pending:
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        self._ended = not parts[-1]
+        return b"".join(parts)
 
     def _answer(self) -> None:
         """Send what TLS itself has to say."""
         self._below.write(self._outgoing.read())
         if self._below.get_write_buffer_size() > ANSWERS_LIMIT:
             self.abort()
-
-    def _hand_on(self, said: list[bytes]) -> None:
-        if text := b"".join(said):
-            self._above.data_received(text)
-        if not (said[-1] or self._above.eof_received()):
-            self.close()
 
     def _fail(self, error: ssl.SSLError) -> None:
         """End what cannot go on, with the alert that OpenSSL has written."""
