@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own over TLS is no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is no subclass
         self.made = True
         self._context.connections.add(self)
         self._context.log.info("connected", address=self.address)
