@@ -12,8 +12,8 @@ from typing import Any
 from antiphon.server.certificate import Certificate
 from antiphon.server.connection import Connection
 from antiphon.server.context import ServerContext
-from antiphon.server.tls import SharedBuffers, TlsTransport
 from antiphon.transport.plain import READ_SIZE, PlainTransport
+from antiphon.transport.tls import SharedBuffers, TlsTransport
 
 RETRY_SECONDS = 0.2
 """Pause before the next accept when the machine has no descriptor or memory left (promise 25)."""

@@ -76,7 +76,10 @@ class PlainTransport(asyncio.Transport):
         """The protocol was asked to pause."""
         self.set_write_buffer_limits()
         protocol.connection_made(self)
-        self.resume_reading()
+        try:
+            self.resume_reading()
+        except OSError as error:  # the system watches no more sockets
+            self._fail(error)
 
     # --- reading --------------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import pytest
 
 from antiphon.server.certificate import load_or_make
 from antiphon.server.folder import DataFolder
-from antiphon.server.tls import ANSWERS_LIMIT, RECORD, SharedBuffers, TlsTransport
 from antiphon.testing.memory import MemoryTransport
+from antiphon.transport.tls import ANSWERS_LIMIT, RECORD, SharedBuffers, TlsTransport
 from antiphon.wire.kinds import KIB
 from support.raw import tls_context
 

@@ -70,11 +70,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on what the peer says."""
+        self.received(data, len(data))
+
+    def received(self, buffer: bytes | bytearray, size: int) -> None:
+        """Do so with the first `size` bytes of a buffer."""
         if self._closing:
             return
-        incoming, most = self._incoming, min(len(data), RECORD)  # to make room for more than can come takes time
+        incoming, most = self._incoming, min(size, RECORD)  # to make room for more than can come takes time
         said: bytes | None = None
-        incoming.write(data)
+        incoming.write(memoryview(buffer)[:size])
         try:
             if self._opening is None or self._shake_hands():
                 said = self._tls.read(most)
