@@ -15,8 +15,8 @@ from antiphon.address import Address
 from antiphon.client.session import Session
 from antiphon.errors import AntiphonError
 from antiphon.server import dialogues
-from antiphon.server.connection import PUSHED_LIMIT
 from antiphon.server.continuity import REPLAY_LIMIT
+from antiphon.server.outbox import PUSHED_LIMIT
 from antiphon.services import chat, load
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.server.connection import QUEUE_LIMIT
+from antiphon.server.outbox import QUEUE_LIMIT
 from antiphon.services import Session
 from antiphon.wire.bodies import Error, ServerBye
 from antiphon.wire.conversation import Control

@@ -14,6 +14,7 @@ from antiphon.server import folder as folder_module
 from antiphon.server.certificate import load_or_make
 from antiphon.server.connection import ENTRY_QUEUE_LIMIT, LINGER_SECONDS, Connection
 from antiphon.server.folder import DataFolder
+from antiphon.server.outbox import QUEUE_LIMIT
 from antiphon.server.server import Server
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Account, Accounts
@@ -88,7 +89,7 @@ def wait_for(server: Serving, condition: Callable[[Connection], bool]) -> None:
 def test_of_one_who_has_not_signed_in_little_is_read_while_the_store_is_asked(data: Path) -> None:
     frame = encode(Kind.IDENTIFY, 1, b'{"name":"ann"}'.ljust(ENTRY_LIMIT))
     count = 2 * ENTRY_QUEUE_LIMIT // len(frame)
-    assert count * len(frame) < connection_module.QUEUE_LIMIT
+    assert count * len(frame) < QUEUE_LIMIT
     with serving(data, plain=True) as server, server.client(ATTACKER) as client:
         client.hello()
         slow = server.read(lambda server: Slow(server._context.accounts))

@@ -2,49 +2,39 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
 
-from antiphon.server.turn import Suspended, step
+from antiphon.server.turn import Turn, step
 
 Handler = Callable[[], Coroutine[Any, Any, object]]
 
 
 async def driven(handler: Handler) -> object:
-    """Take the first step outside of any task, as when bytes have come, and go on in one."""
+    """Take the first step outside of any task, as when bytes have come, and wait for the last."""
     loop = asyncio.get_running_loop()
     first: asyncio.Future[Any] = loop.create_future()
 
     def begin() -> None:
         assert asyncio.current_task() is None
         try:
-            first.set_result(step(handler()))
+            first.set_result(step(handler(), copy_context()))
         except Exception as error:  # noqa: BLE001 - it is told below
             first.set_exception(error)
         assert asyncio.current_task() is None
 
     loop.call_soon(begin)
     result = await first
-    if isinstance(result, Suspended):
-        return await asyncio.create_task(_awaited(result))
-    return result
-
-
-async def _awaited(suspended: Suspended) -> object:
-    task = asyncio.current_task()
-    try:
-        return await suspended
-    finally:
-        assert asyncio.current_task() is task
+    return await result if isinstance(result, Turn) else result
 
 
 async def test_what_waits_for_nothing_is_done_at_once() -> None:
     async def handler() -> str:
         return "done"
 
-    assert step(handler()) == "done"
+    assert step(handler(), copy_context()) == "done"
 
 
 async def test_what_it_raises_at_once_comes_out() -> None:
@@ -137,7 +127,7 @@ async def test_it_can_cancel_itself_in_its_first_step() -> None:
     assert await driven(handler) == "cancelled"
 
 
-async def test_whoever_cancels_what_drives_it_cancels_it() -> None:
+async def test_whoever_waits_for_it_and_is_cancelled_cancels_it() -> None:
     cleaned = asyncio.Event()
     begun = asyncio.Event()
 
@@ -149,28 +139,33 @@ async def test_whoever_cancels_what_drives_it_cancels_it() -> None:
             await asyncio.sleep(0)
             cleaned.set()
 
-    task = asyncio.create_task(driven_alone(handler))
+    task = asyncio.create_task(driven(handler))
     await begun.wait()
+    await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert cleaned.is_set()
+    await cleaned.wait()
 
 
-async def driven_alone(handler: Handler) -> object:
-    return await step(handler())
-
-
-async def test_a_variable_of_the_context_is_kept_over_the_steps() -> None:
+async def test_each_handler_has_the_variables_of_a_context_of_its_own_over_all_its_steps() -> None:
     variable: ContextVar[str] = ContextVar("variable", default="none")
 
     async def handler() -> str:
-        variable.set("kept")
+        before = variable.get()
+        token = variable.set("kept")
         await asyncio.sleep(0)
-        return variable.get()
+        kept = variable.get()
+        await asyncio.create_task(asyncio.sleep(0))
+        variable.reset(token)
+        token = variable.set("left behind")
+        return f"{before}, {kept}"
 
-    suspended = step(handler())
-    assert await asyncio.create_task(_awaited(suspended)) == "kept"
+    variables = copy_context()
+    turns = [step(handler(), variables) for _ in range(2)]
+    assert list(await asyncio.gather(*turns)) == ["none, kept", "none, kept"]
+    assert variable.get() == "none"
+    assert variables.get(variable) is None
 
 
 async def test_inside_another_task_that_one_is_the_current_one_again() -> None:
@@ -179,5 +174,78 @@ async def test_inside_another_task_that_one_is_the_current_one_again() -> None:
     async def handler() -> bool:
         return asyncio.current_task() is not outer
 
-    assert step(handler()) is True
+    assert step(handler(), copy_context()) is True
     assert asyncio.current_task() is outer
+
+
+async def test_who_is_told_first_is_told_before_anybody_else_and_when_no_task_is_the_current_one() -> None:
+    told: list[object] = []
+
+    async def handler() -> str:
+        return await asyncio.sleep(0, "done")
+
+    turn = step(handler(), copy_context())
+    turn.add_done_callback(lambda _: told.append("later"))
+    turn.then = lambda turn: told.extend([turn.result(), asyncio.current_task()])
+    await turn
+    assert told == ["done", None, "later"]
+
+
+async def test_it_is_to_others_what_a_task_is() -> None:
+    gate = asyncio.Event()
+
+    async def handler() -> str:
+        await gate.wait()
+        return "done"
+
+    coroutine = handler()
+    turn: Any = step(coroutine, copy_context())
+    assert (turn.get_coro(), turn.get_loop()) == (coroutine, asyncio.get_running_loop())
+    assert turn.get_name() == "handler"
+    turn.set_name(7)
+    assert turn.get_name() == "7"
+    assert (turn.done(), turn.cancelling(), turn.uncancel()) == (False, 0, 0)
+    assert turn._fut_waiter is not None
+    gate.set()
+    assert await asyncio.wait_for(asyncio.shield(turn), 60) == "done"
+    done, _ = await asyncio.wait([turn, asyncio.create_task(asyncio.sleep(0))])
+    assert turn in done
+    assert list(await asyncio.gather(turn, turn)) == ["done", "done"]
+    assert turn.cancel() is False
+    assert asyncio.isfuture(turn)
+
+
+async def test_one_that_is_cancelled_and_waits_for_nothing_more_is_cancelled() -> None:
+    async def handler() -> str:
+        await asyncio.sleep(0)
+        task: Any = asyncio.current_task()
+        assert task._fut_waiter is None
+        task.cancel("by itself")
+        return "never"
+
+    for turn in (asyncio.create_task(handler()), step(handler(), copy_context())):
+        with pytest.raises(asyncio.CancelledError, match="by itself"):
+            await turn
+
+
+async def raises_later(error: BaseException) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+async def test_what_would_stop_the_server_goes_no_further() -> None:
+    with pytest.raises(SystemExit):
+        await step(raises_later(SystemExit(3)), copy_context())
+
+
+def test_ctrl_c_goes_on_to_the_loop_when_everybody_has_been_told() -> None:
+    told: list[BaseException | None] = []
+
+    async def main() -> None:
+        turn = step(raises_later(KeyboardInterrupt()), copy_context())
+        turn.then = lambda turn: told.append(turn.exception())
+        await asyncio.Event().wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert [type(error) for error in told] == [KeyboardInterrupt]

@@ -14,7 +14,7 @@ from antiphon.language import Translate
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
 from antiphon.server.intake import Intake
-from antiphon.server.outbox import Outbox
+from antiphon.server.outbox import QUEUE_LIMIT, Outbox
 from antiphon.server.requests import Requests
 from antiphon.server.sessions import Session
 from antiphon.server.signin import Admission
@@ -25,12 +25,8 @@ from antiphon.wire.conversation import Control, Event, ServerConversation
 from antiphon.wire.frames import Frame, Refused
 from antiphon.wire.kinds import KIB, Kind
 
-QUEUE_LIMIT = 256 * KIB
-"""Bytes that may wait in either direction before the connection stops taking more (promise 12)."""
 ENTRY_QUEUE_LIMIT = 16 * KIB
-"""The same of what comes before sign-in: more than any honest client sends ahead."""
-PUSHED_LIMIT = 2 * QUEUE_LIMIT
-"""Bytes that may wait for a peer that is pushed to: what the transport holds, and as much again."""
+"""Bytes that may wait before sign-in (after it, `QUEUE_LIMIT`): more than any honest client sends ahead."""
 LINGER_SECONDS = 2.0
 """How long a connection that we end goes on reading, so that our last words are not lost to a reset."""
 
@@ -55,8 +51,7 @@ class Connection(asyncio.Protocol):
         self._binding = binding
         self._watch = Watch(context.settings, accepted_at)
         self._conversation = ServerConversation(context.settings.message_limit)
-        self._feed = self._conversation.reader.feed
-        self._next = self._conversation.reader.next
+        self._reader = self._conversation.reader
         self._requests = Requests(context, self, address, source, binding)
         self._session: Session | None = None
         self._dialogue: Dialogue | None = None
@@ -66,7 +61,7 @@ class Connection(asyncio.Protocol):
         """Whose the session is or was, for the log."""
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
         self.made = False
-        """The event loop has given us the socket: from here on `connection_lost` lets go of it."""
+        """We have a transport: from here on `connection_lost` lets go of it."""
         self._outbox: Outbox = None  # type: ignore[assignment] # likewise
         self._busy = False
         """A step of the sign-in or of the goodbye is under way."""
@@ -106,13 +101,16 @@ class Connection(asyncio.Protocol):
         """Take bytes of a buffer, which holds others afterwards."""
         self._watch.heard = True
         if not self._closing_at:
-            self._feed(buffer[at:size])
+            self._reader.feed(buffer[at:size])
             self._pump()
 
     def _leave_shortcut(self, buffer: bytes | bytearray, size: int, answers: bytes) -> None:
         """Go on where something came that the shortcut does not know, or was answered in another way."""
         self._intake.look()
-        self.received(buffer, size, self._swift.take(answers))  # type: ignore[union-attr] # it is its shortcut
+        self._watch.heard = True
+        at = self._swift.take(answers)  # type: ignore[union-attr] # it is its shortcut
+        if at < size or self._dialogue.idle:  # type: ignore[union-attr] # else it has to wait for the last answer
+            self.received(buffer, size, at)
 
     def eof_received(self) -> bool:
         """Answer what came before the end of the peer's input, then close; only plain TCP can still send."""
@@ -142,7 +140,7 @@ class Connection(asyncio.Protocol):
             context.caps.release(self.source)
         session, self._session = self._session, None
         if session is not None:
-            context.start(self._release(session))
+            context.start(context.release(session))
         if self._dialogue is not None:
             self._dialogue.detach(self)
         if self._left:
@@ -152,16 +150,16 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Handle what has come, until something has to be waited for."""
-        outbox, dialogue = self._outbox, self._dialogue
+        outbox, dialogue, reader = self._outbox, self._dialogue, self._reader
         self._intake.look()
         try:
             while not (self._busy or outbox.paused or self._closing_at or self._bye is not None):
                 if dialogue is not None:
                     if dialogue.full:
                         break
-                    if self._swift is not None and dialogue.idle and self._swift.pump(self._conversation.reader):
+                    if self._swift is not None and reader.buffered and dialogue.idle and self._swift.pump(reader):
                         continue
-                item = self._next()
+                item = reader.next()
                 if item is None:
                     break
                 if type(item) is Frame and item[0] == _MESSAGE:
@@ -173,10 +171,9 @@ class Connection(asyncio.Protocol):
             self.fail(error)
         if not self._closing_at:
             outbox.flush()
-            at_rest = self._at_rest
-            if self._reading_paused or not at_rest:
+            if self._reading_paused or not self._at_rest:
                 self._balance()
-            elif self._swift is not None and self._swift.is_free and not self._conversation.reader.buffered:
+            elif self._swift is not None and self._swift.is_free and not reader.buffered:
                 self._intake.pass_by(self._swift.shortcut)
 
     @property
@@ -198,13 +195,10 @@ class Connection(asyncio.Protocol):
             blocked = self._busy or self._outbox.paused or self._bye is not None
             limit = QUEUE_LIMIT if self._watch.admitted else ENTRY_QUEUE_LIMIT
             full = dialogue is not None and dialogue.full
-            pause = full or (blocked and self._conversation.reader.buffered > limit)
+            pause = full or (blocked and self._reader.buffered > limit)
             if self._reading_paused != pause:
                 self._reading_paused = pause
-                if pause:
-                    self._transport.pause_reading()
-                else:
-                    self._transport.resume_reading()
+                (self._transport.pause_reading if pause else self._transport.resume_reading)()
 
     def _other(self, event: Event) -> None:
         self._watch.framed = True
@@ -256,7 +250,7 @@ class Connection(asyncio.Protocol):
 
     def _admit(self, id: int, admission: Admission) -> None:
         if self._closing_at:  # gone while the store was asked: the session is there to be resumed
-            self._context.start(self._release(admission.session))
+            self._context.start(self._context.release(admission.session))
             return
         session = self._session = admission.session
         self._name = session.name
@@ -269,15 +263,8 @@ class Connection(asyncio.Protocol):
         for frame in missing:
             self.send(frame)
         dialogue.attach(self, session)
-        self._swift = Swift.of(
-            self._context, session, dialogue, bytes(admission.token), self._outbox, self._leave_shortcut
-        )
-
-    async def _release(self, session: Session) -> None:
-        try:
-            await self._context.sessions.release(session)
-        except AntiphonError as error:
-            self._context.log.exception("store-failed", code=error.code, name=session.name)
+        token = bytes(admission.token)
+        self._swift = Swift.of(self._context, session, dialogue, token, self._outbox, self._leave_shortcut)
 
     async def _leave(self, reason: str) -> None:
         """Answer a BYE; a person who leaves ends the session before we say so."""
@@ -292,7 +279,7 @@ class Connection(asyncio.Protocol):
             self._session = None
             if ended:
                 self._context.log.info("session-ended", name=session.name, address=self.address)
-                self._finish_dialogue()
+                self._context.dialogues.finish(self._context, self._dialogue)
         if not self._draining:
             self.send(self._conversation.bye("left" if reason == "left" else "drained"))
         self._left = "left"
@@ -319,13 +306,18 @@ class Connection(asyncio.Protocol):
     def proceed(self) -> None:
         """Send what waits, and look at what has come."""
         self._proceeding = False
+        done = not (self._reader.buffered or self._reading_paused or self._closing_at)
+        if done and self._swift is not None and self._swift.is_free and self._at_rest:
+            self._intake.pass_by(self._swift.shortcut)  # before the flush, which may change it
+            self._outbox.flush()
+            return
         if self._dialogue is not None:
             self._dialogue.go_on()
         self._pump()
 
     def proceed_soon(self) -> None:
         """Do so after the step under way; a peer that lets too much wait is cut."""
-        if self._outbox.paused and self._outbox.waiting > PUSHED_LIMIT:
+        if self._outbox.overfull:
             self.fail(PeerTooSlow())
         elif not self._proceeding:
             self._proceeding = True
@@ -342,32 +334,26 @@ class Connection(asyncio.Protocol):
             self._session = None
             self._left = "closed"
             self._context.log.info("session-closed", name=session.name, address=self.address, reason=text)
-            self._finish_dialogue()
-            self._say_last(self._conversation.bye("closed", text))
-
-    def _finish_dialogue(self) -> None:
-        if self._dialogue is not None:
             self._context.dialogues.finish(self._context, self._dialogue)
+            self._say_last(self._conversation.bye("closed", text))
 
     # --- the end --------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Look at the deadlines; `now` is loop time. Called a few times a second."""
-        transport = self._transport
         outbox = self._outbox
         if self._closing_at:
-            patience = self._context.settings.write_seconds if outbox.waiting else LINGER_SECONDS
-            if now - self._closing_at > patience:
-                transport.abort()
+            if now - self._closing_at > (
+                self._context.settings.write_seconds if outbox.waiting else LINGER_SECONDS
+            ):
+                self._transport.abort()
             return
         if self._swift is not None and self._swift.credit():
             self._watch.heard = True
-        if outbox.spoke:
-            outbox.spoke = False
-            self._watch.spoke = True
-        error = self._watch.overdue(
-            now, reading=not self._reading_paused, queued=outbox.waiting, taken=outbox.taken
-        )
+        self._watch.spoke |= outbox.spoke
+        outbox.spoke = False
+        reading = not self._reading_paused
+        error = self._watch.overdue(now, reading=reading, queued=outbox.waiting, taken=outbox.taken)
         if error is not None:
             self.fail(error)
         elif self._watch.heartbeat_due(now):
@@ -380,17 +366,15 @@ class Connection(asyncio.Protocol):
         if self._dialogue is not None and reason == "replaced":
             self._dialogue.detach(self)
         else:
-            self._finish_dialogue()
+            self._context.dialogues.finish(self._context, self._dialogue)
         self._left = reason
         self._say_last(self._conversation.bye(reason))
 
     def drain(self) -> None:
         """Ask the client to say goodbye: what it has sent until then is answered, and nothing is lost."""
-        if self._closing_at:
-            return
         if self._session is None:
             self.fail(ServerStopping())
-        else:
+        elif not self._closing_at:
             self._draining = True
             self.send(self._conversation.bye("drained"))
             self._outbox.flush()

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.invited import Invited
 from antiphon.server.keyring import LiveRing
-from antiphon.server.sessions import SessionKeeper
+from antiphon.server.sessions import Session, SessionKeeper
 from antiphon.server.throttle import Throttle
+from antiphon.server.turns import Turns
 from antiphon.services import Service
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Accounts, Clients
@@ -53,6 +56,14 @@ class ServerContext:
     """Connections dropped at the door since the log was last told."""
     connections: "set[Connection]" = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    turns: Turns = field(init=False)
+    """The handlers that wait for something."""
+    variables: Context = field(default_factory=copy_context)
+    """Those of the context that the server was started in: each handler has a copy."""
+
+    def __post_init__(self) -> None:
+        """Give every turn the same time."""
+        self.turns = Turns(self.settings.service_seconds)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside everything else; the server waits for it before it stops."""
@@ -60,3 +71,15 @@ class ServerContext:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+    async def release(self, session: Session) -> None:
+        """Have a session wait to be resumed, since its connection is gone."""
+        try:
+            await self.sessions.release(session)
+        except AntiphonError as error:
+            self.log.exception("store-failed", code=error.code, name=session.name)
+
+    @property
+    def under_way(self) -> list[asyncio.Future[Any]]:
+        """All that the server waits for before it stops."""
+        return [*self.tasks, *self.turns]

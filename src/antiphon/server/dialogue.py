@@ -5,10 +5,9 @@ It outlives its connections: a handler goes on while the link is gone, and what 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable
 from types import CoroutineType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -21,7 +20,7 @@ from antiphon.server.kept import Kept
 from antiphon.server.outlet import Outlet
 from antiphon.server.presence import Presence, stopped
 from antiphon.server.sessions import Session
-from antiphon.server.turn import step
+from antiphon.server.turn import Turn, step
 from antiphon.server.waiting import Waiting
 from antiphon.services import Answer, Reply
 from antiphon.store.contracts import Revocation
@@ -32,10 +31,6 @@ from antiphon.wire.kinds import Kind
 
 TURN_SECONDS = 0.005
 """How long a service that never waits may say one thing after another, before everybody else has a turn."""
-
-_IMMEDIATE = (str, bytes)
-
-Result = TypeVar("Result")
 
 
 class Dialogue:
@@ -63,7 +58,7 @@ class Dialogue:
         self._busy = False
         self._current = 0
         """The id of the message that the service is at work on; 0 where nothing more can be said to it."""
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
         self._taken_back = False
         """Its asker has cancelled it."""
         self.restored = False
@@ -250,8 +245,6 @@ class Dialogue:
             return
         try:
             reply = self._handle(message)
-            if type(reply) is CoroutineType:
-                reply = step(reply)
         except TextOnly as error:
             self._fail(id, error)
         except BaseException as error:  # noqa: BLE001 - a service's fault is its own; the session goes on
@@ -260,31 +253,41 @@ class Dialogue:
             self._replied(id, reply)
 
     def _replied(self, id: int, reply: Reply) -> None:
-        if reply is None or isinstance(reply, _IMMEDIATE):
+        if reply is None or isinstance(reply, (str, bytes)):
             self._answer(id, reply)
+        elif type(reply) is not CoroutineType and isinstance(reply, AsyncIterator):
+            self._begin(id, task := self._context.start(self._stream(id, reply)))
+            task.add_done_callback(self._ended)
         else:
-            self._begin(id, reply)
+            self._step(id, reply)
 
-    def _begin(self, id: int, reply: Reply) -> None:
-        """Have an answer, or many, come later."""
+    def _step(self, id: int, handler: Awaitable[Answer]) -> None:
+        """Take the first step of a handler, which may be its last."""
+        try:
+            reply = step(handler, self._context.variables)
+        except BaseException as error:  # noqa: BLE001 - as in `_take`
+            self._service_failed(id, as_fault(error))
+        else:
+            (self.wait_for if isinstance(reply, Turn) else self._replied)(id, reply)
+
+    def wait_for(self, id: int, turn: Turn) -> None:
+        """Answer when a handler that waits for something has ended."""
+        turn.then = self._ended
+        self._context.turns.begin(turn)
+        self._begin(id, turn)
+
+    def _begin(self, id: int, task: asyncio.Future[Any]) -> None:
+        """Have other messages wait until a task has ended."""
         self._busy = True
         self._current = id
         self._taken_back = False
-        if isinstance(reply, AsyncIterator):
-            work = self._stream(id, reply)
-        else:
-            work = self._answer_later(id, cast("Awaitable[Answer]", reply))
-        self._task = self._context.start(work)
-        self._task.add_done_callback(partial(self._done, reply))
-
-    async def _answer_later(self, id: int, reply: Awaitable[Answer]) -> None:
-        self._answer(id, await self._in_time(reply))
+        self._task = task
 
     async def _stream(self, id: int, answers: AsyncIterator[str | bytes]) -> None:
-        more = True
+        more, seconds = True, self._context.settings.service_seconds
         try:
             while more:
-                answer = await self._in_time(anext(answers, None))
+                answer = await in_time(anext(answers, None), seconds)
                 if answer is None:
                     break
                 await self.ready()
@@ -293,33 +296,40 @@ class Dialogue:
             if not more:
                 self._current = 0  # the asker has been told that it failed; what comes now is for the log
             if (close := getattr(answers, "aclose", None)) is not None:
-                await self._in_time(close())
-        if more and id:
-            self._say(ServerConversation.end(id))
+                await in_time(close(), seconds)
+        if more:  # said in this step, so that what is pushed in the next ones comes behind it
+            self._answer(id, None)
+            self._current = 0
 
-    async def _in_time(self, work: Awaitable[Result]) -> Result:
-        return await in_time(work, self._context.settings.service_seconds)
-
-    def _done(self, reply: Reply, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Future[Any]) -> None:
         """Say how the work on a message has ended, and go on."""
         id = self._current
         self._busy = False
         self._task = None
-        if isinstance(reply, Coroutine):
-            reply.close()  # one that was cancelled before it began
-        if task.cancelled():
-            if not self._taken_back:  # we stop
-                self._fail(id, OutcomeUnknown())
-            elif id:
-                self._say(ServerConversation.end(id))
-        elif isinstance(error := task.exception(), ServiceTooSlow):
-            self._context.log.error("service-too-slow", name=self.name, address=self.address)
-            self._fail(id, error)
-        elif error is not None:
-            self._service_failed(id, error)
-        self.go_on()
+        self._context.turns.end(task)
+        try:
+            answer = task.result()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the service's
+            self._not_answered(id, error, late=isinstance(task, Turn) and task.late)
+        else:
+            self._answer(id, answer)
         if self._outlet is not None:
             self._outlet.proceed()
+        else:
+            self.go_on()
+
+    def _not_answered(self, id: int, error: BaseException, *, late: bool) -> None:
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if cancelled and self._taken_back:
+            if id:
+                self._say(ServerConversation.end(id))
+        elif cancelled and self.over:
+            self._fail(id, OutcomeUnknown())
+        elif isinstance(error, ServiceTooSlow) or (late and (cancelled or isinstance(error, TimeoutError))):
+            self._context.log.error("service-too-slow", name=self.name, address=self.address)
+            self._fail(id, ServiceTooSlow())
+        else:
+            self._service_failed(id, error if isinstance(error, KeyboardInterrupt) else as_fault(error))
 
     # --- what is said ---------------------------------------------------------------------------------------
 

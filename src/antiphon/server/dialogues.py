@@ -45,8 +45,10 @@ class Dialogues:
             return dialogue, admission.welcome, []
         return dialogue, *dialogue.resume(admission.resumed.received, admission.welcome)
 
-    def finish(self, context: ServerContext, dialogue: Dialogue) -> None:
-        """End a dialogue; the service is told beside everything else."""
+    def finish(self, context: ServerContext, dialogue: Dialogue | None) -> None:
+        """End a dialogue, if there is one; the service is told beside everything else."""
+        if dialogue is None:
+            return
         if self._dialogues.get(dialogue.fingerprint) is dialogue:
             del self._dialogues[dialogue.fingerprint]
         if not dialogue.over:

@@ -18,7 +18,10 @@ def as_fault(error: BaseException) -> Exception:
         raise error
     if isinstance(error, Exception):
         return error
-    fault = RuntimeError(f"the service raised {type(error).__name__}")
+    if isinstance(error, asyncio.CancelledError):
+        fault = RuntimeError("the service was cancelled by itself")
+    else:
+        fault = RuntimeError(f"the service raised {type(error).__name__}")
     fault.__cause__ = error
     return fault
 
@@ -56,7 +59,7 @@ async def in_time(work: Awaitable[Result], seconds: float) -> Result:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        raise RuntimeError("the service was cancelled by itself") from error
+        raise as_fault(error) from error
     except (Exception, GeneratorExit, KeyboardInterrupt):
         raise
     except BaseException as error:  # sys.exit() among them, which argparse calls where a message is no good

@@ -10,6 +10,11 @@ from antiphon.wire.kinds import KIB
 BATCH_LIMIT = 64 * KIB
 """Bytes in one write: few system calls for small answers, and no pile of large ones below us."""
 
+QUEUE_LIMIT = 256 * KIB
+"""Bytes that may wait in either direction before the connection stops taking more (promise 12)."""
+PUSHED_LIMIT = 2 * QUEUE_LIMIT
+"""Bytes that may wait for a peer that is pushed to: what the transport holds, and as much again."""
+
 
 class Outbox:
     """Bytes on their way to `transport`, which says `paused` when it can take no more."""
@@ -41,6 +46,11 @@ class Outbox:
     def waiting(self) -> int:
         """Bytes that the peer has not taken, those of TLS around what was written included."""
         return self._size + self._transport.get_write_buffer_size()
+
+    @property
+    def overfull(self) -> bool:
+        """Whether a peer that takes nothing is pushed to for too long."""
+        return self.paused and self.waiting > PUSHED_LIMIT
 
     @property
     def taken(self) -> int:

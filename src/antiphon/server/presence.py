@@ -64,7 +64,7 @@ class Presence:
         self._context.log.error("service-failed", name=session.name, address=session.address, exc_info=error)
 
 
-async def stopped(task: asyncio.Task[Any] | None) -> None:
+async def stopped(task: asyncio.Future[Any] | None) -> None:
     """Have a task of a service end, if it lets itself be cancelled in time."""
     if task is not None and not task.done():
         asyncio.get_running_loop().call_soon(task.cancel)  # not before its own first step

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -312,7 +313,7 @@ class Server:
             connection.drain()
         try:
             async with asyncio.timeout(self.settings.drain_seconds):
-                while context.connections or context.tasks:
+                while context.connections or context.under_way:
                     await self._gone()
         except TimeoutError:
             context.log.warning("drain-cut", connections=len(context.connections))
@@ -323,7 +324,7 @@ class Server:
                 while context.connections:
                     await self._gone()
         await self._keep_dialogues()
-        if left := await _cancel([*self._beside, *context.tasks]):
+        if left := await _cancel([*self._beside, *context.under_way]):
             context.log.warning("tasks-left", count=left)
 
     async def _keep_dialogues(self) -> None:
@@ -337,13 +338,13 @@ class Server:
     async def _gone(self) -> None:
         """Wait until something that is alive has ended."""
         context = self._context
-        if context.tasks:
-            await asyncio.wait(context.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_SECONDS)
+        if under_way := context.under_way:
+            await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_SECONDS)
         else:
             await asyncio.sleep(TICK_SECONDS / 10)
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> int:
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> int:
     """Cancel tasks, and return how many do not end in time: a service may not let itself be cancelled."""
     for task in tasks:
         task.cancel()

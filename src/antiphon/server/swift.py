@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Self, cast
 
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
+from antiphon.server.intake import Receive
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
-from antiphon.server.turn import Suspended, Turn, enter, leave
-from antiphon.wire.answering import Answerer, Left, PythonShortcut, Shortcut
+from antiphon.server.turn import Turn
+from antiphon.wire.answering import Answerer, Shortcut
 from antiphon.wire.frames import FrameReader
 
 Otherwise = Callable[[bytes | bytearray, int, bytes], object]
@@ -22,21 +24,36 @@ class Swift:
     Whoever calls `shortcut` or `pump` sees to it that the dialogue is idle and that the peer takes what is sent.
     """
 
-    __slots__ = ("_answerer", "_dialogue", "_heard", "_outbox", "_said", "shortcut")
+    __slots__ = (
+        "_answerer", "_aside", "_dialogue", "_heard", "_otherwise", "_outbox", "_said", "_shortcut", "_turn",
+        "_variables", "shortcut",
+    )  # fmt: skip
 
     def __init__(
-        self, dialogue: Dialogue, answerer: "Answerer | _InTurn", outbox: Outbox, otherwise: Otherwise
+        self,
+        dialogue: Dialogue,
+        answerer: Answerer,
+        outbox: Outbox,
+        otherwise: Otherwise,
+        variables: Context | None,
     ) -> None:
-        """Answer into `outbox` what `answerer` is given; `otherwise` sees to what the shortcut leaves."""
+        """Answer into `outbox` what `answerer` is given; with `variables`, by coroutines that have a copy.
+
+        `otherwise` sees to what the shortcut leaves.
+        """
         self._dialogue = dialogue
         self._answerer = answerer
         self._outbox = outbox
+        self._otherwise = otherwise
+        self._variables = variables
+        self._turn: Turn | None = None
+        """That of the message that was left, where it waits for something."""
+        self._aside: bytes | None = None
         self._said = self._heard = 0
         books = dialogue.continuity
-        rest = books.fresh, books.settle, outbox.write, otherwise, outbox.write_framed
-        self.shortcut = (
-            PythonShortcut(answerer, *rest) if isinstance(answerer, _InTurn) else Shortcut(answerer, *rest)
-        )
+        leave = otherwise if variables is None else self._set_aside
+        self._shortcut = Shortcut(answerer, books.fresh, books.settle, outbox.write, leave, outbox.write_framed)
+        self.shortcut: Receive = self._shortcut if variables is None else self._take
         """What to call with what has come, and how many bytes of it, while nothing waits to be sent."""
 
     @classmethod
@@ -53,12 +70,11 @@ class Swift:
         service, limit = context.service, context.settings.message_limit
         if context.log.debug_on or session.must_change or not service.sees_messages_only:
             return None
-        steps = service.is_async
-        acknowledge = dialogue.continuity.acknowledge
+        steps, acknowledge = service.is_async, dialogue.continuity.acknowledge
         answerer = Answerer(
             service.receive, service.takes, token, limit, limit, steps=steps, acknowledge=acknowledge
         )
-        return cls(dialogue, _InTurn(answerer) if steps else answerer, outbox, otherwise)
+        return cls(dialogue, answerer, outbox, otherwise, context.variables if steps else None)
 
     @property
     def is_free(self) -> bool:
@@ -72,7 +88,7 @@ class Swift:
 
     def credit(self) -> bool:
         """Have the outbox know what took the shortcut since the last time; return whether anything did."""
-        said, heard = self.shortcut.said - self._said, self.shortcut.heard - self._heard
+        said, heard = self._shortcut.said - self._said, self._shortcut.heard - self._heard
         self._said += said
         self._heard += heard
         self._outbox.credit(said)
@@ -80,7 +96,8 @@ class Swift:
 
     def pump(self, reader: FrameReader) -> bool:
         """Answer what waits in `reader`; return whether there was anything that could be answered."""
-        self._send(reader.pass_on(self._answerer))
+        answer = self._answerer if self._variables is None else self._answer
+        self._send(reader.pass_on(answer, self._answerer))
         return self._answerer.count > 0
 
     def _send(self, answers: bytes) -> None:
@@ -91,33 +108,35 @@ class Swift:
         if answers:
             self._outbox.put(answers)
         if left is not None:
-            id, reply, error, _ = left
-            self._dialogue.left(id, reply, error)
+            turn, self._turn = self._turn, None
+            if turn is not None:
+                self._dialogue.wait_for(left[0], turn)
+            else:
+                id, reply, error, _ = left
+                self._dialogue.left(id, reply, error)
 
+    # --- coroutines -----------------------------------------------------------------------------------------
 
-class _InTurn:
-    """An answerer of coroutines: while they take their first step, a turn is the current task."""
+    def _take(self, data: bytes | bytearray, size: int) -> None:
+        self._in_turn(self._shortcut, data, size)
+        answers, self._aside = self._aside, None
+        if answers is not None:
+            self._otherwise(data, size, answers)
 
-    __slots__ = ("_answerer", "_loop", "at", "count", "left")
+    def _set_aside(self, _data: bytes | bytearray, _size: int, answers: bytes) -> None:
+        """Wait with what the shortcut leaves, for it is nothing that the turn should do."""
+        self._aside = answers
 
-    def __init__(self, answerer: Answerer) -> None:
-        """See `Answerer`."""
-        self._answerer = answerer
-        self._loop = asyncio.get_running_loop()
-        self.at = self.count = 0
-        self.left: Left | None = None
+    def _answer(self, data: bytes | bytearray, at: int, end: int) -> bytes:
+        return cast("bytes", self._in_turn(self._answerer, data, at, end))
 
-    def __call__(self, data: bytes | bytearray, at: int, end: int) -> bytes:
-        """See `Answerer`; what waits is left as something to be awaited."""
-        answerer, turn = self._answerer, Turn()
-        before = enter(self._loop, turn)
-        try:
-            answers = answerer(data, at, end)
-        finally:
-            leave(self._loop, turn, before)
-        self.at, self.count, self.left = answerer.at, answerer.count, answerer.left
-        if self.left is not None:
-            id, reply, error, waits_for = self.left
-            if waits_for is not None:
-                self.left = id, Suspended(cast("Any", reply), waits_for[0], turn), error, None
-        return answers
+    def _in_turn(self, answer: Callable[..., Any], *given: object) -> Any:
+        """Answer; while coroutines take their first step, a turn is the current task."""
+        assert self._variables is not None
+        turn = Turn(loop=asyncio.get_running_loop())
+        answered = turn.during(self._variables, answer, *given)
+        left = self._answerer.left
+        if left is not None and left[3] is not None:
+            turn.go_on(cast("Any", left[1]), left[3][0])
+            self._turn = turn
+        return answered

@@ -125,8 +125,8 @@ class Service:
         while context.connections:  # noqa: ASYNC110 - their last step is one turn of the loop away
             await asyncio.sleep(0)
         await context.dialogues.stop()
-        if context.tasks:
-            await asyncio.wait(context.tasks, timeout=END_SECONDS)
+        if context.under_way:
+            await asyncio.wait(context.under_way, timeout=END_SECONDS)
 
 
 @contextlib.asynccontextmanager

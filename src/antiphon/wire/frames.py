@@ -4,7 +4,7 @@ Version 1 of the wire (docs/protocol.md): 12 bytes of header in network byte ord
 means, and what may follow it, is `conversation.py`'s.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hmac import compare_digest
 from struct import Struct
 from typing import NamedTuple, Protocol
@@ -61,12 +61,9 @@ class Refused(NamedTuple):
 
 
 class Taker(Protocol):
-    """Takes frames from bytes, from one place to another, and says `at` which place it stopped."""
+    """Takes frames from bytes, and says `at` which place it stopped."""
 
     at: int
-
-    def __call__(self, data: bytes | bytearray, at: int, end: int, /) -> bytes:
-        """Return what is to be said to them."""
 
 
 def encode(kind: int, id: int, payload: bytes = b"", flags: int = 0, token: bytes = b"") -> bytes:
@@ -135,9 +132,9 @@ class FrameReader:
         self._at = 0
         self._data += data
 
-    def pass_on(self, taker: Taker) -> bytes:
-        """Return what an `Answerer` makes of the bytes that have come; what it leaves is for `next`."""
-        answers = taker(self._data, self._at, len(self._data))
+    def pass_on(self, answer: Callable[[bytes | bytearray, int, int], bytes], taker: Taker) -> bytes:
+        """Return what `answer` makes of the bytes that have come; what `taker` then has left is for `next`."""
+        answers = answer(self._data, self._at, len(self._data))
         self._at = taker.at
         if self._at == len(self._data):
             self._data, self._at = b"", 0
