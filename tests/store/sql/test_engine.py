@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from sqlalchemy import Connection
 
 from antiphon.errors import FolderUnusable, TryLater
 from antiphon.store.contracts import STORE_SECONDS, Account, Visit
@@ -60,20 +59,15 @@ class Ice:
     async def on(cls, database: Database) -> Self:
         ice = cls(database)
 
-        def work(connection: Connection) -> None:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            driver.create_function("freeze", 0, ice._wait)
-
-        await database.run(work)
+        await database.run(lambda connection: connection.create_function("freeze", 0, ice._wait))
         return ice
 
     async def freeze(self, *statements: str) -> None:
         """Execute `statements`, which call `freeze()`, in one transaction."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: sqlite3.Connection) -> None:
             for statement in statements or ("SELECT freeze()",):
-                connection.exec_driver_sql(statement)
+                connection.execute(statement).fetchall()
 
         await self._database.run(work)
 
@@ -82,8 +76,8 @@ class Ice:
         return self.thaw.wait(60)
 
 
-def pragma(connection: Connection, name: str) -> object:
-    return connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 async def test_accounts_are_synchronised_in_full_and_sessions_normally(store: SqlStore) -> None:
@@ -97,7 +91,7 @@ async def test_accounts_are_synchronised_in_full_and_sessions_normally(store: Sq
 async def test_a_credential_without_an_account_is_refused(store: SqlStore) -> None:
     statement = "INSERT INTO credentials (account_id, type, data) VALUES (1, 'type', x'00')"
     with pytest.raises(TryLater):
-        await store.accounts._database.run(lambda connection: connection.exec_driver_sql(statement) and None)
+        await store.accounts._database.run(lambda connection: connection.execute(statement))
 
 
 async def test_a_locked_database_can_be_read_and_says_try_later_to_writers(
@@ -190,8 +184,8 @@ async def test_a_transaction_is_finished_although_nobody_waits_for_it(store: Sql
     with pytest.raises(asyncio.CancelledError):
         await asked
     ice.thaw.set()
-    count = await store.accounts._database.run(lambda c: c.exec_driver_sql("SELECT one FROM kept").scalar_one())
-    assert count == 1
+    count = await store.accounts._database.run(lambda c: c.execute("SELECT one FROM kept").fetchone())
+    assert count == (1,)
 
 
 async def test_a_full_disk_says_try_later_and_works_again_when_there_is_room(store: SqlStore) -> None:

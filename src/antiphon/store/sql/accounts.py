@@ -1,23 +1,32 @@
 """Accounts in SQL."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Integer, bindparam, delete, exists, func, insert, or_, select, union, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Integer, bindparam, delete, exists, func, insert, or_, select, union, update
 
-from antiphon.errors import NameTaken
+from antiphon.errors import NameTaken, TryLater
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Account, NewAccount, Overview, Visit
 from antiphon.store.sql.engine import Database
 from antiphon.store.sql.invitations import use_up
 from antiphon.store.sql.schema import ACCOUNTS, CREDENTIALS
+from antiphon.store.sql.statement import Statement
 
-_ADD_ACCOUNT = insert(ACCOUNTS).returning(ACCOUNTS.c.id, ACCOUNTS.c.disabled, ACCOUNTS.c.epoch)
+_ADD_ACCOUNT = Statement(
+    insert(ACCOUNTS)
+    .values(disabled=False, epoch=0, refusals=0)
+    .returning(ACCOUNTS.c.id, ACCOUNTS.c.disabled, ACCOUNTS.c.epoch),
+    "key",
+    "display",
+    "registered_at",
+    "registered_from",
+)
 
-_ADD_CREDENTIAL = insert(CREDENTIALS)
+_ADD_CREDENTIAL = Statement(insert(CREDENTIALS), "account_id", "type", "data", "must_change", "expires_at")
 
-_FIND = (
+_FIND = Statement(
     select(
         ACCOUNTS.c.id,
         ACCOUNTS.c.display,
@@ -33,9 +42,9 @@ _FIND = (
     .where(ACCOUNTS.c.key == bindparam("sought"))
 )
 
-_EPOCH = select(ACCOUNTS.c.epoch).where(ACCOUNTS.c.id == bindparam("account"))
+_EPOCH = Statement(select(ACCOUNTS.c.epoch).where(ACCOUNTS.c.id == bindparam("account")))
 
-_VISIT = (
+_VISIT = Statement(
     update(ACCOUNTS)
     .where(ACCOUNTS.c.id == bindparam("account"))
     .values(
@@ -49,9 +58,11 @@ _VISIT = (
     .returning(ACCOUNTS.c.previous_at, ACCOUNTS.c.previous_from, ACCOUNTS.c.previous_refusals)
 )
 
-_REFUSE = update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(refusals=ACCOUNTS.c.refusals + 1)
+_REFUSE = Statement(
+    update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(refusals=ACCOUNTS.c.refusals + 1)
+)
 
-_OVERVIEWS = (
+_OVERVIEWS = Statement(
     select(
         ACCOUNTS.c.id,
         ACCOUNTS.c.display.label("name"),
@@ -70,15 +81,17 @@ _OVERVIEWS = (
 
 _NEW_EPOCH = update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(epoch=ACCOUNTS.c.epoch + 1)
 
-_NEXT_EPOCH = _NEW_EPOCH.where(
-    or_(bindparam("proved", type_=Integer).is_(None), ACCOUNTS.c.epoch == bindparam("proved"))
+_NEXT_EPOCH = Statement(
+    _NEW_EPOCH.where(or_(bindparam("proved", type_=Integer).is_(None), ACCOUNTS.c.epoch == bindparam("proved")))
 )
 
-_SET_DISABLED = _NEW_EPOCH.where(ACCOUNTS.c.disabled != bindparam("wanted")).values(disabled=bindparam("wanted"))
+_SET_DISABLED = Statement(
+    _NEW_EPOCH.where(ACCOUNTS.c.disabled != bindparam("wanted")).values(disabled=bindparam("wanted"))
+)
 
-_RENAME = _NEW_EPOCH.values(key=bindparam("new_key"), display=bindparam("new_display"))
+_RENAME = Statement(_NEW_EPOCH.values(key=bindparam("new_key"), display=bindparam("new_display")))
 
-_REPLACE = (
+_REPLACE = Statement(
     update(CREDENTIALS)
     .where(CREDENTIALS.c.account_id == bindparam("account"), CREDENTIALS.c.type == bindparam("credential_type"))
     .values(data=bindparam("credential"), must_change=bindparam("change"), expires_at=None)
@@ -91,35 +104,37 @@ _NEXT = (
     .limit(bindparam("most"))
 )
 
-_SEALED = (
+_SEALED = Statement(
     select(CREDENTIALS.c.account_id, CREDENTIALS.c.type, CREDENTIALS.c.data)
     .where(CREDENTIALS.c.account_id.in_(_NEXT))
     .order_by(CREDENTIALS.c.account_id)
 )
 
-_RESEAL = (
+_RESEAL = Statement(
     update(CREDENTIALS)
     .where(CREDENTIALS.c.account_id == bindparam("account"), CREDENTIALS.c.type == bindparam("credential_type"))
     .values(data=bindparam("credential"))
 )
 
-_LOCK = update(ACCOUNTS).where(ACCOUNTS.c.id == 0).values(id=0)
+_LOCK = Statement(update(ACCOUNTS).where(ACCOUNTS.c.id == 0).values(id=0))
 """Changes nothing and locks other writers out: what is read behind it is what is overwritten."""
 
 _BEGINNING = func.substr(CREDENTIALS.c.data, 1, bindparam("size"))
 
-_SPECIMENS = select(CREDENTIALS.c.account_id, CREDENTIALS.c.data).where(
-    CREDENTIALS.c.account_id.in_(
-        union(
-            select(func.min(CREDENTIALS.c.account_id)).group_by(_BEGINNING),
-            select(func.max(CREDENTIALS.c.account_id)).group_by(_BEGINNING),
+_SPECIMENS = Statement(
+    select(CREDENTIALS.c.account_id, CREDENTIALS.c.data).where(
+        CREDENTIALS.c.account_id.in_(
+            union(
+                select(func.min(CREDENTIALS.c.account_id)).group_by(_BEGINNING),
+                select(func.max(CREDENTIALS.c.account_id)).group_by(_BEGINNING),
+            )
         )
     )
 )
 
-_IMPORTS = select(exists().where(CREDENTIALS.c.expires_at > bindparam("at")))
+_IMPORTS = Statement(select(exists().where(CREDENTIALS.c.expires_at > bindparam("at"))))
 
-_REMOVE = delete(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account"))
+_REMOVE = Statement(delete(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")))
 
 
 class SqlAccounts:
@@ -142,7 +157,7 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
         new = NewAccount(name=name, seal=seal, credential_type=credential_type)
 
-        def work(connection: Connection) -> Account:
+        def work(connection: sqlite3.Connection) -> Account:
             if invitation is not None:
                 use_up(connection, invitation, name, at, address)
             return _add(connection, new, at, address)
@@ -157,52 +172,45 @@ class SqlAccounts:
 
     async def find(self, key: str) -> Account | None:
         """See `contracts.Accounts`."""
-
-        def work(connection: Connection) -> Account | None:
-            row = connection.execute(_FIND, {"sought": key}).mappings().one_or_none()
-            return Account(**row) if row else None
-
-        return await self._database.run(work)
+        row = await self._database.run(lambda connection: _FIND.row(connection, sought=key))
+        return Account(**row) if row else None
 
     async def epoch(self, account_id: int) -> int | None:
         """See `contracts.Accounts`."""
-        return await self._database.run(lambda connection: connection.scalar(_EPOCH, {"account": account_id}))
+        return await self._database.run(lambda connection: _EPOCH.value(connection, account=account_id))
 
     async def visited(self, account_id: int, at: datetime, address: str) -> Visit | None:
         """See `contracts.Accounts`."""
-
-        def work(connection: Connection) -> Visit | None:
-            values = {"account": account_id, "at": at, "address": address}
-            row = connection.execute(_VISIT, values).one()  # an account that is gone signs nobody in
-            if row.previous_at is None:
-                return None
-            return Visit(at=row.previous_at, address=row.previous_from, refusals=row.previous_refusals)
-
-        return await self._database.run(work)
+        row = await self._database.run(
+            lambda connection: _VISIT.row(connection, account=account_id, at=at, address=address)
+        )
+        if row is None:
+            raise TryLater  # an account that is gone signs nobody in
+        if row["previous_at"] is None:
+            return None
+        return Visit(at=row["previous_at"], address=row["previous_from"], refusals=row["previous_refusals"])
 
     async def refused(self, account_id: int) -> None:
         """See `contracts.Accounts`."""
-        await self._database.execute(_REFUSE, {"account": account_id})
+        await self._database.run(lambda connection: _REFUSE.change(connection, account=account_id))
 
     async def overviews(self) -> list[Overview]:
         """See `contracts.Accounts`."""
-        return await self._database.run(
-            lambda connection: [Overview(**row) for row in connection.execute(_OVERVIEWS).mappings()]
-        )
+        return [Overview(**row) for row in await self._database.run(_OVERVIEWS.rows)]
 
     async def set_disabled(self, account_id: int, *, disabled: bool) -> bool:
         """See `contracts.Accounts`."""
-        values = {"account": account_id, "wanted": disabled}
-        return await self._database.run(lambda connection: connection.execute(_SET_DISABLED, values).rowcount > 0)
+        return await self._database.run(
+            lambda connection: _SET_DISABLED.change(connection, account=account_id, wanted=disabled) > 0
+        )
 
     async def rename(self, account_id: int, name: Name) -> None:
         """See `contracts.Accounts`."""
 
-        def work(connection: Connection) -> None:
-            values = {"account": account_id, "new_key": name.key, "new_display": name.display}
+        def work(connection: sqlite3.Connection) -> None:
             try:
-                connection.execute(_RENAME, values)
-            except IntegrityError:  # the key is all that must be unique
+                _RENAME.change(connection, account=account_id, new_key=name.key, new_display=name.display)
+            except sqlite3.IntegrityError:  # the key is all that must be unique
                 raise NameTaken(name=name.display) from None
 
         await self._database.run(work)
@@ -218,79 +226,75 @@ class SqlAccounts:
     ) -> int | None:
         """See `contracts.Accounts`."""
 
-        def work(connection: Connection) -> int | None:
-            if not connection.execute(_NEXT_EPOCH, {"account": account_id, "proved": epoch}).rowcount:
+        def work(connection: sqlite3.Connection) -> int | None:
+            if not _NEXT_EPOCH.change(connection, account=account_id, proved=epoch):
                 return None
-            values = {
-                "account": account_id,
-                "credential_type": credential_type,
-                "credential": seal(account_id),
-                "change": must_change,
-            }
-            connection.execute(_REPLACE, values)
-            return int(connection.execute(_EPOCH, {"account": account_id}).scalar_one())
+            _REPLACE.change(
+                connection,
+                account=account_id,
+                credential_type=credential_type,
+                credential=seal(account_id),
+                change=must_change,
+            )
+            return int(_EPOCH.value(connection, account=account_id))
 
         return await self._database.run(work)
 
     async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:
         """See `contracts.Accounts`."""
 
-        def work(connection: Connection) -> int | None:
-            connection.execute(_LOCK)
-            rows = connection.execute(_SEALED, {"after": after, "most": most}).all()
+        def work(connection: sqlite3.Connection) -> int | None:
+            _LOCK.change(connection)
+            rows = _SEALED.rows(connection, after=after, most=most)
             renewed = [
-                {"account": row.account_id, "credential_type": row.type, "credential": credential}
+                {"account": row["account_id"], "credential_type": row["type"], "credential": credential}
                 for row in rows
-                if (credential := renew(row.account_id, row.data)) != row.data
+                if (credential := renew(row["account_id"], row["data"])) != row["data"]
             ]
-            if renewed:
-                connection.execute(_RESEAL, renewed)
-            return int(rows[-1].account_id) if rows else None
+            _RESEAL.change_each(connection, renewed)
+            return int(rows[-1]["account_id"]) if rows else None
 
         return await self._database.run(work)
 
     async def specimens(self, size: int) -> list[tuple[int, bytes]]:
         """See `contracts.Accounts`."""
-
-        def work(connection: Connection) -> list[tuple[int, bytes]]:
-            return [(row.account_id, row.data) for row in connection.execute(_SPECIMENS, {"size": size})]
-
-        return await self._database.run(work)
+        rows = await self._database.run(lambda connection: _SPECIMENS.rows(connection, size=size))
+        return [(row["account_id"], row["data"]) for row in rows]
 
     async def imports(self, at: datetime) -> bool:
         """See `contracts.Accounts`."""
-        return await self._database.run(lambda connection: bool(connection.scalar(_IMPORTS, {"at": at})))
+        return await self._database.run(lambda connection: bool(_IMPORTS.value(connection, at=at)))
 
     async def remove(self, account_id: int) -> None:
         """See `contracts.Accounts`."""
-        await self._database.execute(_REMOVE, {"account": account_id})
+        await self._database.run(lambda connection: _REMOVE.change(connection, account=account_id))
 
     async def close(self) -> None:
         """See `contracts.Accounts`."""
         await self._database.close()
 
 
-def _add(connection: Connection, new: NewAccount, at: datetime, address: str) -> Account:
+def _add(connection: sqlite3.Connection, new: NewAccount, at: datetime, address: str) -> Account:
     row = {"key": new.name.key, "display": new.name.display, "registered_at": at, "registered_from": address}
     try:
-        added = connection.execute(_ADD_ACCOUNT, row).one()
-    except IntegrityError:  # the key is all that must be unique
+        (added,) = _ADD_ACCOUNT.rows(connection, **row)
+    except sqlite3.IntegrityError:  # the key is all that must be unique
         raise NameTaken(name=new.name.display) from None
-    credential = new.seal(added.id)
-    row = {
-        "account_id": added.id,
-        "type": new.credential_type,
-        "data": credential,
-        "must_change": new.must_change,
-        "expires_at": new.expires_at,
-    }
-    connection.execute(_ADD_CREDENTIAL, row)
+    credential = new.seal(added["id"])
+    _ADD_CREDENTIAL.change(
+        connection,
+        account_id=added["id"],
+        type=new.credential_type,
+        data=credential,
+        must_change=new.must_change,
+        expires_at=new.expires_at,
+    )
     return Account(
-        id=added.id,
+        id=added["id"],
         display=new.name.display,
         key=new.name.key,
-        disabled=added.disabled,
-        epoch=added.epoch,
+        disabled=added["disabled"],
+        epoch=added["epoch"],
         credential_type=new.credential_type,
         credential=credential,
         must_change=new.must_change,

@@ -1,37 +1,41 @@
 """Clients by address in SQL."""
 
+import sqlite3
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Client
 from antiphon.store.sql.engine import Database
 from antiphon.store.sql.schema import CLIENTS
+from antiphon.store.sql.statement import Statement
 
 # The first statement of each transaction that changes something writes, so that it has the database to itself
 # before it reads.
 
-_ALL = select(CLIENTS).order_by(CLIENTS.c.address, CLIENTS.c.key)
-_AT = (
+_ALL = Statement(select(CLIENTS).order_by(CLIENTS.c.address, CLIENTS.c.key))
+_AT = Statement(
     select(CLIENTS)
     .where(CLIENTS.c.address == bindparam("place"))
     .order_by(CLIENTS.c.visited_at.desc(), CLIENTS.c.key)
 )
 _ONE = (CLIENTS.c.address == bindparam("place")) & (CLIENTS.c.key == bindparam("sought"))
-_TOUCH = update(CLIENTS).where(_ONE).values(display=CLIENTS.c.display).returning(CLIENTS.c.visited_at)
-_VISIT = update(CLIENTS).where(_ONE).values(visited_at=bindparam("at"))
-_ADD = insert(CLIENTS)
-_MAKE_WAY = delete(CLIENTS).where(
-    CLIENTS.c.address == bindparam("place"),
-    CLIENTS.c.key.in_(
-        select(CLIENTS.c.key)
-        .where(CLIENTS.c.address == bindparam("place"), CLIENTS.c.key != bindparam("sought"))
-        .order_by(CLIENTS.c.visited_at.desc())
-        .offset(bindparam("others"))
-    ),
+_TOUCH = Statement(update(CLIENTS).where(_ONE).values(display=CLIENTS.c.display).returning(CLIENTS.c.visited_at))
+_VISIT = Statement(update(CLIENTS).where(_ONE).values(visited_at=bindparam("at")))
+_ADD = Statement(insert(CLIENTS), "address", "key", "display", "first_at", "visited_at")
+_MAKE_WAY = Statement(
+    delete(CLIENTS).where(
+        CLIENTS.c.address == bindparam("place"),
+        CLIENTS.c.key.in_(
+            select(CLIENTS.c.key)
+            .where(CLIENTS.c.address == bindparam("place"), CLIENTS.c.key != bindparam("sought"))
+            .order_by(CLIENTS.c.visited_at.desc())
+            .offset(bindparam("others"))
+        ),
+    )
 )
-_TAKE_OUT = delete(CLIENTS).where(_ONE).returning(CLIENTS.c.first_at, CLIENTS.c.visited_at)
+_TAKE_OUT = Statement(delete(CLIENTS).where(_ONE).returning(CLIENTS.c.first_at, CLIENTS.c.visited_at))
 
 
 class SqlClients:
@@ -43,21 +47,20 @@ class SqlClients:
 
     async def at(self, address: str) -> list[Client]:
         """See `contracts.Clients`."""
-        return await self._database.run(
-            lambda connection: [Client(**row) for row in connection.execute(_AT, {"place": address}).mappings()]
-        )
+        rows = await self._database.run(lambda connection: _AT.rows(connection, place=address))
+        return [Client(**row) for row in rows]
 
     async def visited(self, address: str, name: Name, at: datetime, most: int) -> datetime | None:
         """See `contracts.Clients`."""
         which = {"place": address, "sought": name.key}
 
-        def work(connection: Connection) -> datetime | None:
-            before: datetime | None = connection.scalar(_TOUCH, which)
+        def work(connection: sqlite3.Connection) -> datetime | None:
+            before: datetime | None = _TOUCH.value(connection, **which)
             if before is not None:
-                connection.execute(_VISIT, which | {"at": at})
+                _VISIT.change(connection, **which, at=at)
                 return before
             _add(connection, address, name, at, at)
-            connection.execute(_MAKE_WAY, which | {"others": most - 1})
+            _MAKE_WAY.change(connection, **which, others=most - 1)
             return None
 
         return await self._database.run(work)
@@ -65,42 +68,41 @@ class SqlClients:
     async def renamed(self, address: str, key: str, name: Name, at: datetime) -> None:
         """See `contracts.Clients`."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: sqlite3.Connection) -> None:
             taken = [
                 row
                 for sought in {key, name.key}
-                for row in connection.execute(_TAKE_OUT, {"place": address, "sought": sought})
+                for row in _TAKE_OUT.rows(connection, place=address, sought=sought)
             ]
-            first_at = min((row.first_at for row in taken), default=at)
-            visited_at = max((row.visited_at for row in taken), default=at)
+            first_at = min((row["first_at"] for row in taken), default=at)
+            visited_at = max((row["visited_at"] for row in taken), default=at)
             _add(connection, address, name, first_at, visited_at)
 
         await self._database.run(work)
 
     async def forget(self, address: str, key: str) -> bool:
         """See `contracts.Clients`."""
-        which = {"place": address, "sought": key}
         return await self._database.run(
-            lambda connection: connection.execute(_TAKE_OUT, which).first() is not None
+            lambda connection: bool(_TAKE_OUT.rows(connection, place=address, sought=key))
         )
 
     async def all(self) -> list[Client]:
         """See `contracts.Clients`."""
-        return await self._database.run(
-            lambda connection: [Client(**row) for row in connection.execute(_ALL).mappings()]
-        )
+        return [Client(**row) for row in await self._database.run(_ALL.rows)]
 
     async def close(self) -> None:
         """See `contracts.Clients`."""
         await self._database.close()
 
 
-def _add(connection: Connection, address: str, name: Name, first_at: datetime, visited_at: datetime) -> None:
-    row = {
-        "address": address,
-        "key": name.key,
-        "display": name.display,
-        "first_at": first_at,
-        "visited_at": visited_at,
-    }
-    connection.execute(_ADD, row)
+def _add(
+    connection: sqlite3.Connection, address: str, name: Name, first_at: datetime, visited_at: datetime
+) -> None:
+    _ADD.change(
+        connection,
+        address=address,
+        key=name.key,
+        display=name.display,
+        first_at=first_at,
+        visited_at=visited_at,
+    )

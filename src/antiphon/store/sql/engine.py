@@ -1,18 +1,14 @@
 """One database and the way to it: one transaction at a time, and an answer within the time of the contracts.
 
-Whatever goes wrong below comes out as `TryLater` with its cause; nothing of SQLAlchemy leaves this folder.
+Whatever goes wrong below comes out as `TryLater` with its cause; nothing of SQLite leaves this folder.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
-
-from sqlalchemy import URL, Connection, Executable, NullPool, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from antiphon.errors import TryLater
 from antiphon.store.sql.worker import Worker
@@ -29,7 +25,7 @@ Result = TypeVar("Result")
 class Database:
     """One connection that is kept open, because taking one from a pool costs more than the statements here."""
 
-    def __init__(self, worker: Worker, connection: Connection) -> None:
+    def __init__(self, worker: Worker, connection: sqlite3.Connection) -> None:
         """Take over an open connection and the thread that it belongs to; `open` makes both."""
         self._worker = worker
         self._connection = connection
@@ -46,29 +42,25 @@ class Database:
         Raises:
             TryLater: it cannot be opened.
         """
-        url = URL.create("sqlite", database=str(path))
-        engine = create_engine(
-            url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
-        )
 
-        @event.listens_for(engine, "connect")
-        def set_up(connection: PoolProxiedConnection, _: ConnectionPoolEntry) -> None:
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA synchronous = {synchronous}")
-            cursor.execute("PRAGMA foreign_keys = ON")
-            cursor.close()
+        def connect() -> sqlite3.Connection:
+            connection = sqlite3.connect(path, BUSY_SECONDS)
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            return connection
 
         worker = Worker(path.name)
         try:
-            return cls(worker, await worker.do(engine.connect))
-        except (SQLAlchemyError, sqlite3.Error) as error:
+            return cls(worker, await worker.do(connect))
+        except sqlite3.Error as error:
             worker.stop()
             raise TryLater from error
 
-    async def run(self, work: Callable[[Connection], Result]) -> Result:
+    async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Return what `work` returns; its statements are one transaction, undone if it raises.
 
-        A transaction that has begun is never cut in the middle, even if nobody waits for it any more.
+        The transaction begins with the first statement that writes (the driver's way), and one that has begun is
+        never cut in the middle, even if nobody waits for it any more.
 
         Raises:
             TryLater: the database is locked, full, damaged, frozen or closed.
@@ -82,22 +74,8 @@ class Database:
                 transaction = self._worker.do(partial(self._transact, work))
                 transaction.add_done_callback(self._done)
                 return await asyncio.shield(transaction)
-        except (SQLAlchemyError, sqlite3.Error, TimeoutError) as error:
+        except (sqlite3.Error, TimeoutError) as error:
             raise TryLater from error
-
-    async def execute(
-        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Execute a statement that returns nothing, once for each set of parameters, in one transaction.
-
-        Raises:
-            TryLater: as `run`.
-        """
-
-        def work(connection: Connection) -> None:
-            connection.execute(statement, parameters)
-
-        await self.run(work)
 
     async def close(self) -> None:
         """Let the transaction under way end, then close; a frozen one is left behind, and closed when it thaws."""
@@ -109,8 +87,8 @@ class Database:
         closing.add_done_callback(_seen)
         await asyncio.wait({closing}, timeout=ANSWER_SECONDS)
 
-    def _transact(self, work: Callable[[Connection], Result]) -> Result:
-        with self._connection.begin():
+    def _transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        with self._connection:
             return work(self._connection)
 
     def _done(self, transaction: "asyncio.Future[Any]") -> None:

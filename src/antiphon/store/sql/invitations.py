@@ -1,24 +1,30 @@
 """Invitations in SQL."""
 
+import sqlite3
 from dataclasses import fields, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Invitation, check_invitation
 from antiphon.store.sql.engine import Database
 from antiphon.store.sql.schema import INVITATIONS
+from antiphon.store.sql.statement import Statement
 
 _COLUMNS = [INVITATIONS.c[field.name] for field in fields(Invitation)]
 """A record's fields and a row's columns have the same names."""
 
-_WITHDRAW = delete(INVITATIONS).where(INVITATIONS.c.key == bindparam("of"), INVITATIONS.c.used_at.is_(None))
-_INVITE = insert(INVITATIONS).returning(*_COLUMNS)
-_FIND = select(*_COLUMNS).where(INVITATIONS.c.fingerprint == bindparam("sought"))
-_LIST = select(*_COLUMNS).order_by(INVITATIONS.c.id)
-_FORGET = delete(INVITATIONS).where(INVITATIONS.c.expires_at <= bindparam("at"))
-_USE_UP = (
+_WITHDRAW = Statement(
+    delete(INVITATIONS).where(INVITATIONS.c.key == bindparam("of"), INVITATIONS.c.used_at.is_(None))
+)
+_INVITE = Statement(
+    insert(INVITATIONS).returning(*_COLUMNS), "fingerprint", "display", "key", "made_at", "made_by", "expires_at"
+)
+_FIND = Statement(select(*_COLUMNS).where(INVITATIONS.c.fingerprint == bindparam("sought")))
+_LIST = Statement(select(*_COLUMNS).order_by(INVITATIONS.c.id))
+_FORGET = Statement(delete(INVITATIONS).where(INVITATIONS.c.expires_at <= bindparam("at")))
+_USE_UP = Statement(
     update(INVITATIONS)
     .where(INVITATIONS.c.fingerprint == bindparam("sought"), INVITATIONS.c.used_at.is_(None))
     .values(used_at=bindparam("at"), used_from=bindparam("address"))
@@ -45,9 +51,10 @@ class SqlInvitations:
             "expires_at": expires_at,
         }
 
-        def work(connection: Connection) -> Invitation:
-            connection.execute(_WITHDRAW, {"of": name.key})
-            return Invitation(**connection.execute(_INVITE, row).mappings().one())
+        def work(connection: sqlite3.Connection) -> Invitation:
+            _WITHDRAW.change(connection, of=name.key)
+            (made,) = _INVITE.rows(connection, **row)
+            return Invitation(**made)
 
         return await self._database.run(work)
 
@@ -57,24 +64,22 @@ class SqlInvitations:
 
     async def withdraw(self, key: str) -> bool:
         """See `contracts.Invitations`."""
-        return await self._database.run(lambda connection: connection.execute(_WITHDRAW, {"of": key}).rowcount > 0)
+        return await self._database.run(lambda connection: _WITHDRAW.change(connection, of=key) > 0)
 
     async def all(self) -> list[Invitation]:
         """See `contracts.Invitations`."""
-        return await self._database.run(
-            lambda connection: [Invitation(**row) for row in connection.execute(_LIST).mappings()]
-        )
+        return [Invitation(**row) for row in await self._database.run(_LIST.rows)]
 
     async def forget(self, expired_by: datetime) -> None:
         """See `contracts.Invitations`."""
-        await self._database.execute(_FORGET, {"at": expired_by})
+        await self._database.run(lambda connection: _FORGET.change(connection, at=expired_by))
 
     async def close(self) -> None:
         """See `contracts.Invitations`."""
         await self._database.close()
 
 
-def use_up(connection: Connection, fingerprint: bytes, name: Name, at: datetime, address: str) -> None:
+def use_up(connection: sqlite3.Connection, fingerprint: bytes, name: Name, at: datetime, address: str) -> None:
     """Use an invitation up for `name`; inside the transaction in which its account is made.
 
     The write comes first, so that no other process has the invitation between the look and the use.
@@ -82,13 +87,13 @@ def use_up(connection: Connection, fingerprint: bytes, name: Name, at: datetime,
     Raises:
         InvitationRefused: it does not let the name register.
     """
-    taken = connection.execute(_USE_UP, {"sought": fingerprint, "at": at, "address": address}).rowcount > 0
+    taken = _USE_UP.change(connection, sought=fingerprint, at=at, address=address) > 0
     found = _found(connection, fingerprint)
     if found is not None and taken:
         found = replace(found, used_at=None)  # by nobody before us
     check_invitation(found, name, at)
 
 
-def _found(connection: Connection, fingerprint: bytes) -> Invitation | None:
-    row = connection.execute(_FIND, {"sought": fingerprint}).mappings().one_or_none()
+def _found(connection: sqlite3.Connection, fingerprint: bytes) -> Invitation | None:
+    row = _FIND.row(connection, sought=fingerprint)
     return Invitation(**row) if row else None
