@@ -69,7 +69,6 @@ FAULTS = [
     ("accounts", "find"),
     ("accounts", "visited"),
     ("sessions", "attempt"),
-    ("sessions", "succeeded"),
     ("sessions", "open"),
 ]
 

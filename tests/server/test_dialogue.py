@@ -800,6 +800,8 @@ def test_a_session_whose_kept_bytes_cannot_be_had_is_held_by_nobody(tmp_path: Pa
     (token,) = seed(tmp_path / "data")
     with serving(tmp_path / "data", plain=True) as server:
         keeper = server.server._context.sessions
+        (record,) = server.call(keeper._store.all())
+        server.call(keeper._store.keep({record.fingerprint: b"kept"}))
         take = keeper._store.take
 
         async def fail(fingerprint: bytes) -> bytes | None:

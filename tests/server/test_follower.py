@@ -11,6 +11,7 @@ import pytest
 from antiphon.errors import TryLater
 from antiphon.server.context import ServerContext
 from antiphon.server.sessions import SESSIONS_MOST
+from antiphon.store.contracts import Account
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import Error, ServerBye, Welcome
 from support.processes import PASSWORD
@@ -164,7 +165,7 @@ def test_the_eleventh_session_ends_the_oldest(data: Path) -> None:
 
 
 def test_an_account_that_is_disabled_while_it_signs_in_is_refused(data: Path) -> None:
-    seed(data)
+    seed(data, sessions=0)
     with serving(data, plain=True) as server, server.client() as client:
         client.hello()
         server.read(lambda server: hold_up(server._context, data))
@@ -172,15 +173,16 @@ def test_an_account_that_is_disabled_while_it_signs_in_is_refused(data: Path) ->
         assert isinstance(refused, Error)
         assert refused.code == "sign-in-refused"
         assert server.read(lambda server: len(server._context.sessions._held)) == 0
+        assert server.call(server.server._context.sessions._store.all()) == []
 
 
 def hold_up(context: ServerContext, data: Path) -> None:
-    """Have the account disabled after its password is proved and before its session is open."""
+    """Have the account disabled after its password is proved, while its session is being opened."""
     visited = context.accounts.visited
 
-    async def disabled_meanwhile(account_id: int, *arguments: Any) -> Any:
-        await context.accounts.set_disabled(account_id, disabled=True)
-        return await visited(account_id, *arguments)
+    async def disabled_meanwhile(account: Account, *arguments: Any) -> Any:
+        await context.accounts.set_disabled(account.id, disabled=True)
+        return await visited(account, *arguments)
 
     vars(context.accounts)["visited"] = disabled_meanwhile
 

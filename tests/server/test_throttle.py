@@ -250,7 +250,7 @@ def watched(server: Serving, calls: list[str]) -> None:
 
         setattr(store, method, noting)
 
-    for method in ("find", "epoch", "visited", "register"):
+    for method in ("find", "visited", "register"):
         watch(context.accounts, method)
     for method in ("attempt", "succeeded", "forgive", "open", "find", "end"):
         watch(context.throttle._store, method)
@@ -334,7 +334,7 @@ def test_known_and_unknown_names_are_refused_in_the_same_time(tmp_path: Path) ->
 def test_a_prefix_of_an_ipv6_network_is_one_address_to_its_owner(tmp_path: Path) -> None:
     throttle = Throttle(None, bytes(32), None)  # type: ignore[arg-type] # only its marks are looked at
     one, same, other = (
-        throttle._marks("ann", host) for host in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1")
+        throttle.marks("ann", host) for host in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1")
     )
     assert one == same
     assert one[1] != other[1]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from antiphon.errors import TryLater
-from antiphon.store.contracts import REVOCATIONS_KEPT, SessionRecord, Sessions
+from antiphon.store.contracts import REVOCATIONS_KEPT, Claim, Marks, SessionRecord, Sessions
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -147,11 +147,28 @@ async def test_all_sessions_of_an_account_but_one_are_revoked_and_that_one_goes_
     assert entries == [(b"one", None, None, "password"), (b"three", None, None, "password")]
 
 
+@pytest.mark.parametrize("proved", [None, Marks(b"n" * 32, b"s" * 32)])
+async def test_the_transaction_of_an_opening_forgives_what_was_proved(
+    sessions: Sessions, proved: Marks | None
+) -> None:
+    marks = Marks(b"n" * 32, b"s" * 32)
+    for _ in range(5):
+        assert await sessions.attempt(*marks, NOON) == 0
+    await opened(sessions, record(b"one"))
+    with pytest.raises(TryLater):  # there is one with its fingerprint
+        await sessions.open(record(b"one"), 10, NOON, proved)
+    assert await sessions.attempt(*marks, NOON) == 1
+    await sessions.open(record(b"two"), 10, NOON, proved)
+    assert await sessions.attempt(*marks, NOON) == (0 if proved else 1)
+
+
 async def test_what_is_kept_for_a_session_is_given_once(sessions: Sessions) -> None:
     await opened(sessions, record(b"one"))
     await sessions.keep({b"one": b"\x00kept"})
+    assert await sessions.claim(b"one", "one", "::1", NOON) == Claim(0, kept=True)
     assert await sessions.take(b"one") == b"\x00kept"
     assert await sessions.take(b"one") is None
+    assert await sessions.claim(b"one", "one", "::1", NOON) == Claim(0, kept=False)
 
 
 async def test_nothing_is_kept_for_a_session_that_is_over(sessions: Sessions) -> None:
@@ -188,19 +205,19 @@ async def test_old_revocations_are_forgotten_and_their_numbers_not_given_again(s
 async def test_a_session_that_is_taken_up_elsewhere_is_taken_from_its_server(sessions: Sessions) -> None:
     await opened(sessions, record(b"one", owner="first"))
     await opened(sessions, record(b"two", owner="first"))
-    position = await sessions.claim(b"one", "second", "192.0.2.1", NOON + MINUTE)
+    claim = await sessions.claim(b"one", "second", "192.0.2.1", NOON + MINUTE)
     assert await sessions.find(b"one") == record(
         b"one", owner="second", address="192.0.2.1", seen_at=NOON + MINUTE
     )
     assert await told(sessions) == [(b"one", None, "second", "replaced")]
-    assert position == await sessions.position()
+    assert claim == Claim(await sessions.position(), kept=False)
 
 
 async def test_nobody_is_told_of_a_session_that_its_own_server_takes_up_or_none_held(sessions: Sessions) -> None:
     await opened(sessions, record(b"one", owner="first"))
-    assert await sessions.claim(b"one", "first", "::1", NOON) == 0
+    assert await sessions.claim(b"one", "first", "::1", NOON) == Claim(0, kept=False)
     await sessions.released(b"one", "first", NOON)
-    assert await sessions.claim(b"one", "second", "::1", NOON) == 0
+    assert await sessions.claim(b"one", "second", "::1", NOON) == Claim(0, kept=False)
     assert await sessions.revocations(0) == []
 
 

@@ -5,18 +5,19 @@ keyed hash, the connection compares each message with the token that it was give
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Protocol
 
-from antiphon.errors import SessionEnded, SignInRefused
+from antiphon.errors import AntiphonError, SessionEnded, SignInRefused
 from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.caps import source_of
 from antiphon.settings import Access
-from antiphon.store.contracts import Account, Accounts, Revocation, SessionRecord, Sessions
+from antiphon.store.contracts import Account, Accounts, Claim, Marks, Revocation, SessionRecord, Sessions, Visit
 
 HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
@@ -51,6 +52,8 @@ class Session:
     """The newest revocation when it was taken up: only later ones concern it."""
     must_change: bool
     """Whether a new password must be chosen before anything else."""
+    kept: bool
+    """Whether a server that has stopped kept its dialogue in the store."""
 
 
 class SessionKeeper:
@@ -90,22 +93,47 @@ class SessionKeeper:
         self.applied = 0
         """The newest revocation that has been applied here."""
 
-    async def open(self, account: Account, holder: Holder) -> tuple[Session, Token]:
-        """Open a session for an account that has just signed in, with a fresh token of 128 bits.
+    async def open(
+        self, account: Account, holder: Holder, host: str, proved: Marks
+    ) -> tuple[Session, Token, Visit | None]:
+        """Open a session for an account that has just signed in from `host`, with a fresh token of 128 bits.
+
+        The failures that are counted by the marks `proved` are forgiven. With it comes the visit before this one.
 
         Raises:
             SignInRefused: the account was disabled, or given another password, while it signed in.
         """
-        return await self._open(
-            account.id, account.display, account.epoch, SESSIONS_MOST, holder, must_change=account.must_change
+        session, token = await self._open(
+            account.id,
+            account.display,
+            account.epoch,
+            SESSIONS_MOST,
+            holder,
+            must_change=account.must_change,
+            proved=proved,
         )
+        # The epoch is looked at behind the opening: who ends an account's sessions begins an epoch first, so that
+        # one of the two sees the other.
+        async with self._confirming(session):
+            visit = await self._accounts.visited(account, self._clock(), host)
+        return session, token, visit
 
     async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:
         """Open a session for a client at the IP `host`, known by `name` or, where it is empty, by nothing."""
-        return await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
+        session, token = await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
+        async with self._confirming(session):
+            return session, token
 
     async def _open(
-        self, account_id: int, name: str, epoch: int, most: int, holder: Holder, *, must_change: bool = False
+        self,
+        account_id: int,
+        name: str,
+        epoch: int,
+        most: int,
+        holder: Holder,
+        *,
+        must_change: bool = False,
+        proved: Marks | None = None,
     ) -> tuple[Session, Token]:
         token = Token(self._random(TOKEN_SIZE))
         now = self._clock()
@@ -120,19 +148,23 @@ class SessionKeeper:
             owner=self._owner,
             address=holder.address,
         )
-        position = await self._store.open(record, most, now - self._unheld)
-        session = self._hold(record, holder, position, must_change=must_change)
-        # Looked at behind the opening: who ends an account's sessions begins an epoch first, so that one of the
-        # two sees the other.
+        position = await self._store.open(record, most, now - self._unheld, proved)
+        return self._hold(record, holder, Claim(position, kept=False), must_change=must_change), token
+
+    @contextlib.asynccontextmanager
+    async def _confirming(self, session: Session) -> AsyncIterator[None]:
+        """Look at what may end a session that has just been opened, and then whether it is still there."""
         try:
-            current = await self._epoch(account_id) == epoch and await self._still_held(session)
+            yield
+            current = await self._still_held(session)
         except BaseException:
             self._let_go(session)
+            with contextlib.suppress(AntiphonError):  # nobody has its token: left there, it is over in a while
+                await self._store.end(session.fingerprint, self._owner)
             raise
         if not current:
             self._let_go(session)
             raise SignInRefused
-        return session, token
 
     async def resume(self, token: Token, holder: Holder) -> Session:
         """Take the session of `token` up on another connection; one that holds it still loses it.
@@ -152,13 +184,13 @@ class SessionKeeper:
             must_change = await self._due(record)
             if must_change is None:
                 raise SessionEnded
-            position = await self._store.claim(mark, self._owner, holder.address, now)
-            if position is None:
+            claim = await self._store.claim(mark, self._owner, holder.address, now)
+            if claim is None:
                 raise SessionEnded
             held = self._held.get(mark)
             if held is not None:
                 held.holder.lose("replaced")
-            session = self._hold(record, holder, position, must_change=must_change)
+            session = self._hold(record, holder, claim, must_change=must_change)
             if not await self._still_held(session):
                 self._let_go(session)
                 raise SessionEnded
@@ -166,7 +198,7 @@ class SessionKeeper:
 
     async def kept(self, session: Session) -> bytes | None:
         """Return what a server that has stopped kept of a session's dialogue; once."""
-        return await self._store.take(session.fingerprint)
+        return await self._store.take(session.fingerprint) if session.kept else None
 
     async def keep(self, dialogues: Mapping[bytes, bytes]) -> None:
         """Keep, by the session's fingerprint, what another server needs to go on with dialogues."""
@@ -247,9 +279,6 @@ class SessionKeeper:
             return None
         return account.must_change
 
-    async def _epoch(self, account_id: int) -> int | None:
-        return await self._accounts.epoch(account_id) if account_id > 0 else 0
-
     def _concerned(self, entry: Revocation) -> list[Session]:
         """Return the sessions held here that a revocation takes away; our own taking over is at its position."""
         if entry.fingerprint is not None:
@@ -258,7 +287,7 @@ class SessionKeeper:
             sought = [held for held in self._held.values() if held.account_id == entry.account_id]
         return [session for session in sought if session.position < entry.id]
 
-    def _hold(self, record: SessionRecord, holder: Holder, position: int, *, must_change: bool) -> Session:
+    def _hold(self, record: SessionRecord, holder: Holder, claim: Claim, *, must_change: bool) -> Session:
         session = Session(
             record.fingerprint,
             record.account_id,
@@ -266,8 +295,9 @@ class SessionKeeper:
             record.opened_at,
             record.expires_at,
             holder,
-            position,
+            claim.position,
             must_change,
+            claim.kept,
         )
         self._held[record.fingerprint] = session
         return session

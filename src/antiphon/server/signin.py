@@ -219,7 +219,6 @@ class SignIn:
             await self._context.throttle.attempt(proof.key, self._host)
             signature = proof.exchange.verify(answer.data)
             account = _allowed_in(proof.account, self._context.clock())
-            await self._context.throttle.succeeded(account.key, self._host)
             return await self._admit(account, signature)
         except (SignInRefused, TooManyFailures, NameLocked) as error:
             self._refuse(proof.claimed, proof.account, error.code)
@@ -237,8 +236,8 @@ class SignIn:
 
     async def _admit(self, account: Account, signature: bytes) -> Admission:
         context = self._context
-        visit = await context.accounts.visited(account.id, context.clock(), self._host)
-        session, token = await context.sessions.open(account, self._holder)
+        proved = context.throttle.marks(account.key, self._host)
+        session, token, visit = await context.sessions.open(account, self._holder, self._host, proved)
         context.log.info("signed-in", name=account.display, address=self._address, first=visit is None)
         welcome = self._welcome(session, visit, first=visit is None, token=bytes(token), data=signature)
         return Admission(session, token, welcome)

@@ -10,7 +10,7 @@ from datetime import datetime
 from antiphon.errors import NameLocked, TooManyFailures
 from antiphon.identity.throttle import name_mark, source_mark
 from antiphon.server.caps import source_of
-from antiphon.store.contracts import Sessions
+from antiphon.store.contracts import Marks, Sessions
 
 
 class Throttle:
@@ -30,7 +30,7 @@ class Throttle:
             NameLocked: it must not be looked at at all.
             TryLater: it could not be counted, and so must not be looked at.
         """
-        seconds = await self._store.attempt(*self._marks(name_key, host), self._clock())
+        seconds = await self._store.attempt(*self.marks(name_key, host), self._clock())
         if math.isinf(seconds):
             raise NameLocked
         if seconds:
@@ -38,9 +38,10 @@ class Throttle:
 
     async def succeeded(self, name_key: str, host: str) -> None:
         """Forget the failures under the name; from now on its owner is known at this `host`."""
-        await self._store.succeeded(*self._marks(name_key, host), self._clock())
+        await self._store.succeeded(*self.marks(name_key, host), self._clock())
 
-    def _marks(self, name_key: str, host: str) -> tuple[bytes, bytes]:
+    def marks(self, name_key: str, host: str) -> Marks:
+        """Return by what the store counts attempts under a name from this `host`."""
         name = name_mark(name_key, self._key)
         source = source_of(host)
-        return name, source_mark(name, source if isinstance(source, bytes) else source.encode(), self._key)
+        return Marks(name, source_mark(name, source if isinstance(source, bytes) else source.encode(), self._key))

@@ -116,6 +116,7 @@ class Sessions(SessionKeeper):
             holder=holder,
             position=0,
             must_change=False,
+            kept=False,
         )
         return session, token
 

@@ -139,13 +139,13 @@ async def test_a_frozen_database_says_try_later_and_works_again_when_it_thaws(st
         assert {type(outcome) for outcome in outcomes} == {TryLater}
     finally:
         ice.thaw.set()
-    await store.accounts.visited(account.id, NOON, "::1")
+    await store.accounts.visited(account, NOON, "::1")
     assert await store.accounts.find("ann") == account
 
 
 async def test_what_was_given_up_while_waiting_is_not_done_later(store: SqlStore) -> None:
     account = await register(store.accounts, "ann")
-    await store.accounts.visited(account.id, NOON, "::1")
+    await store.accounts.visited(account, NOON, "::1")
     ice = await Ice.on(store.accounts._database)
     frozen = asyncio.create_task(ice.freeze())
     try:
@@ -155,7 +155,7 @@ async def test_what_was_given_up_while_waiting_is_not_done_later(store: SqlStore
     finally:
         ice.thaw.set()
     await asyncio.gather(frozen, return_exceptions=True)
-    assert await store.accounts.visited(account.id, NOON, "::1") == Visit(at=NOON, address="::1", refusals=0)
+    assert await store.accounts.visited(account, NOON, "::1") == Visit(at=NOON, address="::1", refusals=0)
 
 
 async def test_a_frozen_database_does_not_keep_a_server_from_closing(store: SqlStore) -> None:

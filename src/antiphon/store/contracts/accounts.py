@@ -114,13 +114,13 @@ class Accounts(Protocol):
     async def find(self, key: str) -> Account | None:
         """Return the account whose name has this key."""
 
-    async def epoch(self, account_id: int) -> int | None:
-        """Return the epoch that an account is in, None when there is no such account."""
-
-    async def visited(self, account_id: int, at: datetime, address: str) -> Visit | None:
+    async def visited(self, account: Account, at: datetime, address: str) -> Visit | None:
         """Record a sign-in, and return the one before it with the refusals since; None at the first.
 
         Reading and writing are one transaction; the refusals are counted from zero again.
+
+        Raises:
+            SignInRefused: the account is gone, or in another epoch than `account` tells of; nothing is recorded.
         """
 
     async def refused(self, account_id: int) -> None:

@@ -6,7 +6,7 @@ A store keeps no clock: times are passed in and have a time zone, and whoever as
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 COUNTED_NAMES = 65_536
 """Names whose failures are counted at once, give or take a few; the one that failed longest ago makes way."""
@@ -52,6 +52,21 @@ class Revocation:
     """one word, for the log"""
 
 
+class Claim(NamedTuple):
+    """A session was taken up."""
+
+    position: int
+    kept: bool
+    """whether there is something to `take`"""
+
+
+class Marks(NamedTuple):
+    """By what failed sign-ins are counted (`identity.throttle`)."""
+
+    name: bytes
+    source: bytes
+
+
 class Sessions(Protocol):
     """Sessions by the fingerprint of their token; what is not there is over. With them, the failed sign-ins.
 
@@ -62,11 +77,13 @@ class Sessions(Protocol):
     Every method raises `TryLater` when the store cannot do its work.
     """
 
-    async def open(self, record: SessionRecord, most: int, unheld_by: datetime) -> int:
+    async def open(
+        self, record: SessionRecord, most: int, unheld_by: datetime, proved: Marks | None = None
+    ) -> int:
         """Keep a new session, whose fingerprint no other has, and return the position.
 
         An account keeps `most` sessions: beyond that, those last seen before `unheld_by` are revoked, then the
-        oldest, for the reason `too-many`.
+        oldest, for the reason `too-many`. The same transaction forgives what was `proved`, as `succeeded` does.
         """
 
     async def find(self, fingerprint: bytes) -> SessionRecord | None:
@@ -75,8 +92,8 @@ class Sessions(Protocol):
     async def held(self, fingerprints: Sequence[bytes], at: datetime) -> None:
         """Note that connections hold these sessions at the time `at`; those that are over stay so."""
 
-    async def claim(self, fingerprint: bytes, owner: str, address: str, at: datetime) -> int | None:
-        """Note that a connection of `owner` from `address` takes a session up; return the position, None if over.
+    async def claim(self, fingerprint: bytes, owner: str, address: str, at: datetime) -> Claim | None:
+        """Note that a connection of `owner` from `address` takes a session up; return None where it is over.
 
         Where another server held it, that one is told by a revocation with `owner`, for the reason `replaced`.
         """
@@ -120,7 +137,7 @@ class Sessions(Protocol):
     async def attempt(self, name: bytes, source: bytes, at: datetime) -> float:
         """Count a sign-in as failed before anybody knows whether it is, or say how long it has to wait.
 
-        `name` and `source` are marks (`identity.throttle`). Where the name has signed in from this source before,
+        `name` and `source` are `Marks`. Where the name has signed in from this source before,
         the source's own count is taken, else the name's. Reading and counting are one step, for all servers: of
         attempts that come at once each is counted, and no more pass than `throttle.wait` allows.
 

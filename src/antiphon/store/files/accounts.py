@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from antiphon.errors import NameTaken, TryLater
+from antiphon.errors import NameTaken, SignInRefused, TryLater
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Account, NewAccount, Overview, Visit
 from antiphon.store.files.invitations import FilesInvitations
@@ -180,23 +180,17 @@ class FilesAccounts(Part):
 
         return await self._run(work)
 
-    async def epoch(self, account_id: int) -> int | None:
+    async def visited(self, account: Account, at: datetime, address: str) -> Visit | None:
         """See `contracts.Accounts`."""
 
-        def work() -> int | None:
-            self._read()
-            row = self._by_number.get(account_id)
-            return row.epoch if row else None
+        def visited(row: AccountRow) -> AccountRow:
+            if row.epoch != account.epoch:
+                raise SignInRefused
+            return replace(row, visited_at=at, visited_from=address, refusals=0)
 
-        return await self._run(work)
-
-    async def visited(self, account_id: int, at: datetime, address: str) -> Visit | None:
-        """See `contracts.Accounts`."""
-        before = await self._change(
-            account_id, lambda row: replace(row, visited_at=at, visited_from=address, refusals=0)
-        )
+        before = await self._change(account.id, visited)
         if before is None:
-            raise TryLater  # an account that is gone signs nobody in
+            raise SignInRefused
         if before.visited_at is None or before.visited_from is None:
             return None
         return Visit(at=before.visited_at, address=before.visited_from, refusals=before.refusals)

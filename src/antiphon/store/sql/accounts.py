@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Integer, bindparam, delete, exists, func, insert, or_, select, union, update
 
-from antiphon.errors import NameTaken, TryLater
+from antiphon.errors import NameTaken, SignInRefused
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Account, NewAccount, Overview, Visit
 from antiphon.store.sql.engine import Database
@@ -46,7 +46,7 @@ _EPOCH = Statement(select(ACCOUNTS.c.epoch).where(ACCOUNTS.c.id == bindparam("ac
 
 _VISIT = Statement(
     update(ACCOUNTS)
-    .where(ACCOUNTS.c.id == bindparam("account"))
+    .where(ACCOUNTS.c.id == bindparam("account"), ACCOUNTS.c.epoch == bindparam("proved"))
     .values(
         visited_at=bindparam("at"),
         visited_from=bindparam("address"),
@@ -175,17 +175,15 @@ class SqlAccounts:
         row = await self._database.run(lambda connection: _FIND.row(connection, sought=key))
         return Account(**row) if row else None
 
-    async def epoch(self, account_id: int) -> int | None:
-        """See `contracts.Accounts`."""
-        return await self._database.run(lambda connection: _EPOCH.value(connection, account=account_id))
-
-    async def visited(self, account_id: int, at: datetime, address: str) -> Visit | None:
+    async def visited(self, account: Account, at: datetime, address: str) -> Visit | None:
         """See `contracts.Accounts`."""
         row = await self._database.run(
-            lambda connection: _VISIT.row(connection, account=account_id, at=at, address=address)
+            lambda connection: _VISIT.row(
+                connection, account=account.id, proved=account.epoch, at=at, address=address
+            )
         )
         if row is None:
-            raise TryLater  # an account that is gone signs nobody in
+            raise SignInRefused
         if row["previous_at"] is None:
             return None
         return Visit(at=row["previous_at"], address=row["previous_from"], refusals=row["previous_refusals"])

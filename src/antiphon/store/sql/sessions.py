@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from sqlalchemy import bindparam, delete, func, insert, literal, or_, select, update
 
-from antiphon.store.contracts import REVOCATIONS_KEPT, Revocation, SessionRecord
+from antiphon.store.contracts import REVOCATIONS_KEPT, Claim, Marks, Revocation, SessionRecord
 from antiphon.store.sql.engine import Database
 from antiphon.store.sql.failures import Failures
 from antiphon.store.sql.schema import REVOCATIONS, SESSIONS
@@ -71,7 +71,14 @@ _REVOCATIONS = Statement(
     .where(REVOCATIONS.c.id > bindparam("after"))
     .order_by(REVOCATIONS.c.id)
 )
-_POSITION = Statement(select(func.coalesce(func.max(REVOCATIONS.c.id), 0)))
+_position_now = select(func.coalesce(func.max(REVOCATIONS.c.id), 0))
+_POSITION = Statement(_position_now)
+_CLAIMED = Statement(
+    select(
+        _position_now.scalar_subquery().label("position"),
+        SESSIONS.c.kept.is_not(None).label("kept"),  # not by RETURNING: SQLite 3.40 takes no column there for NULL
+    ).where(_of_one)
+)
 _TRIM = Statement(delete(REVOCATIONS).where(REVOCATIONS.c.at <= bindparam("before")))
 _FORGET = Statement(delete(SESSIONS).where(SESSIONS.c.expires_at <= bindparam("at")))
 
@@ -84,7 +91,9 @@ class SqlSessions:
         self._database = database
         self._failures = Failures()
 
-    async def open(self, record: SessionRecord, most: int, unheld_by: datetime) -> int:
+    async def open(
+        self, record: SessionRecord, most: int, unheld_by: datetime, proved: Marks | None = None
+    ) -> int:
         """See `contracts.Sessions`."""
         row = dict(zip(_COLUMNS, _values(record), strict=True))
         sought = {
@@ -98,6 +107,8 @@ class SqlSessions:
             _OPEN.change(connection, **row)  # first: it locks the others out until the end
             for surplus in _TOO_MANY.rows(connection, **sought):
                 _revoke(connection, surplus["fingerprint"], "too-many", record.opened_at)
+            if proved is not None:
+                self._failures.succeeded(connection, *proved, record.opened_at)
             return _position(connection)
 
         return await self._database.run(work)
@@ -113,13 +124,16 @@ class SqlSessions:
         if rows:
             await self._database.run(lambda connection: _SEEN.change_each(connection, rows))
 
-    async def claim(self, fingerprint: bytes, owner: str, address: str, at: datetime) -> int | None:
+    async def claim(self, fingerprint: bytes, owner: str, address: str, at: datetime) -> Claim | None:
         """See `contracts.Sessions`."""
         values = {"sought": fingerprint, "by": owner, "at": at}
 
-        def work(connection: sqlite3.Connection) -> int | None:
+        def work(connection: sqlite3.Connection) -> Claim | None:
             _TAKE_OVER.change(connection, **values)  # before the owner is overwritten
-            return _position(connection) if _CLAIM.change(connection, source=address, **values) else None
+            if not _CLAIM.change(connection, source=address, **values):
+                return None
+            claimed = _CLAIMED.row(connection, sought=fingerprint)
+            return Claim(**claimed) if claimed else None
 
         return await self._database.run(work)
 

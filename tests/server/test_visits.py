@@ -1,0 +1,63 @@
+"""What coming in asks of the store: each visit is a transaction of its own, in a thread of its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.store.sql.engine import Database
+from antiphon.wire.bodies import Welcome
+from support.processes import PASSWORD
+from support.serving import Serving, seed, serving
+
+
+@pytest.fixture
+def visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the transactions that there have been, by the functions that did them."""
+    done: list[str] = []
+    transact = Database._transact
+
+    def counted(database: Database, work: Callable[..., Any]) -> Any:
+        done.append(work.__qualname__.split(".<")[0])
+        return transact(database, work)
+
+    monkeypatch.setattr(Database, "_transact", counted)
+    return done
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> list[bytes]:
+    return seed(tmp_path / "data", sessions=1)
+
+
+@pytest.fixture
+def server(tmp_path: Path, tokens: list[bytes]) -> Iterator[Serving]:
+    with serving(tmp_path / "data", plain=True) as running:
+        yield running
+
+
+def of_people(visits: list[str]) -> list[str]:
+    """Return those that are not the follower's, who looks four times a second."""
+    return [visit for visit in visits if visit != "SqlSessions.revocations"]
+
+
+def test_a_sign_in_visits_the_store_four_times(server: Serving, visits: list[str]) -> None:
+    with server.client() as client:
+        client.hello()
+        visits.clear()
+        assert isinstance(client.authenticate("ann", PASSWORD), Welcome)
+        assert of_people(visits) == [
+            "SqlAccounts.find",
+            "SqlSessions.attempt",
+            "SqlSessions.open",
+            "SqlAccounts.visited",
+        ]
+
+
+def test_a_resume_visits_the_store_three_times(server: Serving, tokens: list[bytes], visits: list[str]) -> None:
+    with server.client() as client:
+        client.hello()
+        visits.clear()
+        client.resume(tokens[0])
+        assert of_people(visits) == ["SqlSessions.find", "SqlAccounts.find", "SqlSessions.claim"]
