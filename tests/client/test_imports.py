@@ -10,6 +10,8 @@ UNWANTED = {
     *("antiphon.server", "antiphon.store", "antiphon.cli", "antiphon.terminal", "antiphon.observe"),
     *("sqlalchemy", "aiosqlite", "structlog", "cyclopts", "prompt_toolkit", "rich", "uvloop", "polib"),
 }
+NEEDED_LATER = {"cryptography", "scramp", "asn1crypto", "antiphon.identity.legacy", "importlib.resources"}
+"""What costs much to import: for certificates, for signing in, for old imports, for another language."""
 CLIENT = Path(antiphon.client.__file__ or "").parent
 
 
@@ -17,6 +19,11 @@ def test_the_client_imports_only_what_it_needs() -> None:
     modules = [f"antiphon.client.{path.stem}" for path in CLIENT.glob("[a-z]*.py")]
     assert len(modules) >= 4
     assert loaded_by(*modules) & UNWANTED == set()
+
+
+def test_what_only_some_clients_need_is_imported_by_them() -> None:
+    assert loaded_by("antiphon.client", "antiphon.client.entry") & NEEDED_LATER == set()
+    assert loaded_by("antiphon.blocking") & NEEDED_LATER == set()
 
 
 def test_the_blocking_client_brings_no_event_loop_either() -> None:

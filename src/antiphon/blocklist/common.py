@@ -1,7 +1,6 @@
 """Reads the lists of common passwords that stand beside this file; SOURCES.txt says where they come from."""
 
 from functools import cache
-from importlib.resources import files
 
 LENGTHS = (8, 15)
 """Characters that the passwords of a list have at the least: those that the rules speak of (promise 1)."""
@@ -12,6 +11,8 @@ MOST = 3000
 @cache
 def common_passwords() -> frozenset[str]:
     """Return the passwords of both lists, each as `identity.passwords.folded` gives it."""
+    from importlib.resources import files  # noqa: PLC0415 - only who chooses a password pays for it
+
     folder = files("antiphon.blocklist")
     texts = [folder.joinpath(f"common-{length}.txt").read_text("utf-8") for length in LENGTHS]
     return frozenset(line for text in texts for line in text.splitlines())

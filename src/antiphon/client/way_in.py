@@ -29,7 +29,6 @@ from antiphon.errors import (
     UsageError,
 )
 from antiphon.identity.invitations import Code, Secret, read_place
-from antiphon.identity.legacy import old_forms
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
@@ -148,6 +147,8 @@ class WayIn(ABC, Generic[Line]):
             check(password.text, reached.hello.password_minimum, name=name, common=common_passwords())
             await self._steps(reached).register(name, password, self._invitation)
             return await self._authenticate(name, password)
+        from antiphon.identity.legacy import old_forms  # noqa: PLC0415 - it holds the readers of old files, too
+
         try:
             forms = [password, *old_forms(password)]
             prove = partial(self._authenticate, name)

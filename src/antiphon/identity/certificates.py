@@ -1,16 +1,11 @@
 """What a certificate is known by: its key's fingerprint, which addresses carry, and the binding of a TLS channel.
 
 Certificates come in as DER; where they come from and whether they are trusted is left to server and client.
+cryptography is imported when there is one: a quarter of the client's import, which plain TCP has no use for.
 """
 
 import base64
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-_WEAK_HASHES = (hashes.MD5, hashes.SHA1)
+from hashlib import sha256
 
 
 def fingerprint_of(der: bytes) -> str:
@@ -22,11 +17,15 @@ def fingerprint_of(der: bytes) -> str:
     Raises:
         ValueError: `der` is not a certificate with a key of a known kind.
     """
+    from cryptography import x509  # noqa: PLC0415 - see above, and so below
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
     try:
         key = x509.load_der_x509_certificate(der).public_key()
     except UnsupportedAlgorithm as error:
         raise ValueError("a key of an unknown kind") from error
-    digest = _digest(hashes.SHA256(), key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    digest = sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
     return "sha256:" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
@@ -40,16 +39,17 @@ def binding_of(der: bytes) -> bytes:
         ValueError: `der` is not a certificate, or its signature has no hash function (Ed25519), for which the
             RFC leaves the binding undefined.
     """
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+
     try:
         algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
     except UnsupportedAlgorithm as error:
         raise ValueError("a signature of an unknown kind") from error
     if algorithm is None:
         raise ValueError("a signature without a hash function, which gives no channel binding")
-    return _digest(hashes.SHA256() if isinstance(algorithm, _WEAK_HASHES) else algorithm, der)
-
-
-def _digest(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
-    digest = hashes.Hash(algorithm)
-    digest.update(data)
+    weak = isinstance(algorithm, hashes.MD5 | hashes.SHA1)
+    digest = hashes.Hash(hashes.SHA256() if weak else algorithm)
+    digest.update(der)
     return digest.finalize()

@@ -8,7 +8,6 @@ import gettext
 import io
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import resources
 
 LANGUAGES = ("en", "ru")
 
@@ -26,7 +25,9 @@ def catalogue(language: str) -> gettext.NullTranslations:
     """Return the translations into `language`, one of `LANGUAGES`; any other language gets English."""
     if language not in LANGUAGES or language == "en":
         return gettext.NullTranslations()
-    import polib  # noqa: PLC0415 - only those who need a translation pay for reading one
+    from importlib import resources  # noqa: PLC0415 - only those who need a translation pay for reading one
+
+    import polib  # noqa: PLC0415 - likewise
 
     text = resources.files("antiphon.language").joinpath(f"{language}.po").read_text("utf-8")
     return gettext.GNUTranslations(io.BytesIO(polib.pofile(text).to_binary()))

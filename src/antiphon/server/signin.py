@@ -13,6 +13,8 @@ from datetime import datetime
 from gettext import NullTranslations
 from typing import NamedTuple
 
+import scramp  # noqa: F401 - what `identity` imports when it is needed: here before anybody waits for it
+
 from antiphon.errors import (
     AccessUnsupported,
     AntiphonError,
