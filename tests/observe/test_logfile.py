@@ -144,6 +144,33 @@ def test_closing_writes_what_waits(path: Path) -> None:
     assert path.read_text().split() == [str(number) for number in range(5000)]
 
 
+class NotedFile(LogFile):
+    """A file that notes what is written to it in one go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.written: list[bytes] = []
+
+    def write(self, lines: bytes) -> int:
+        self.written.append(lines)
+        return super().write(lines)
+
+
+def test_what_comes_within_a_moment_is_written_together_and_closing_waits_for_no_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.observe.logfile.GATHER_SECONDS", 60)
+    file = NotedFile(path)
+    writer = LogWriter(file, lost)
+    writer.put("one")
+    while not writer._queue.empty():  # the thread has it, and waits
+        threading.Event().wait(0.01)
+    for line in ("two", "three"):
+        writer.put(line)
+    writer.close()
+    assert file.written == [b"one\ntwo\nthree\n"]
+
+
 def test_what_comes_after_closing_is_dropped(path: Path) -> None:
     writer = LogWriter(LogFile(path), lost)
     writer.close()

@@ -23,6 +23,8 @@ CLOSE_SECONDS = 2.0
 """Time that closing gives to what waits."""
 _BATCH = 256
 """Records written in one go, so that a storm costs few system calls."""
+GATHER_SECONDS = 0.02
+"""What the thread waits behind a record for others, to write them together: waking costs more than writing."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -116,6 +118,8 @@ class LogWriter:
         self._lost = 0
         self._counting = threading.Lock()
         self._closed = False
+        self._last = threading.Event()
+        """Nothing comes any more that could be written together with what there is."""
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -133,6 +137,7 @@ class LogWriter:
         if self._closed:
             return
         self._closed = True
+        self._last.set()
         deadline = time.monotonic() + CLOSE_SECONDS
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=CLOSE_SECONDS)
@@ -146,6 +151,8 @@ class LogWriter:
         running = True
         while running:
             lines = [self._queue.get()]
+            if self._queue.qsize() < _BATCH:
+                self._last.wait(GATHER_SECONDS)
             with contextlib.suppress(queue.Empty):
                 while len(lines) < _BATCH and lines[-1] is not None:
                     lines.append(self._queue.get_nowait())
