@@ -32,16 +32,30 @@ async def test_what_comes_out_is_the_askers_result_or_error() -> None:
     worker.stop()
 
 
-async def test_what_was_given_is_done_even_if_nobody_waits() -> None:
+async def test_what_has_begun_is_finished_and_what_was_given_up_before_is_not_begun() -> None:
     worker = Worker("worker")
-    begin, done = threading.Event(), threading.Event()
-    waiting = worker.do(begin.wait)
-    unwanted = worker.do(done.set)
+    begun, begin, finished = threading.Event(), threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def work() -> None:
+        begun.set()
+        begin.wait()
+        finished.set()
+
+    unwanted = worker.do(work)
+    cancelled, late = worker.do(lambda: done.append("cancelled")), worker.do(lambda: done.append("late"))
+    wanted = worker.do(lambda: done.append("wanted"))
+    assert await asyncio.to_thread(begun.wait, 10)
     unwanted.cancel()
-    worker.stop()
+    cancelled.cancel()
+    late.set_exception(TimeoutError())
     begin.set()
-    assert await waiting
-    assert await asyncio.to_thread(done.wait, 10)
+    await wanted
+    assert finished.is_set()
+    assert done == ["wanted"]
+    with pytest.raises(TimeoutError):
+        await late
+    worker.stop()
 
 
 class Thing:

@@ -24,7 +24,10 @@ class Worker:
         Thread(target=self._run, name=name, daemon=True).start()
 
     def do(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
-        """Have `work` done; the future has its outcome, in this event loop. It is done even if nobody waits."""
+        """Have `work` done; the future has its outcome, in this event loop.
+
+        Where the future is done or cancelled before its turn has come, the work is not begun.
+        """
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(work, outcome))
         return outcome
@@ -35,6 +38,8 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
+            if job.outcome.done():  # given up
+                continue
             result, error = None, None
             try:
                 result = job.work()
