@@ -69,6 +69,7 @@ async def _round(running: Running, count: int, folder: Path) -> float:
     """Sign every account in, one after the other; return the milliseconds that one took the server."""
     known = KnownServers(folder / "known_servers")
     held: list[ClientConnection] = []
+    running.rest()
     before = running.processor_seconds()
     for number in range(count):
         held.append((await dial(parse(running.address), known, SECONDS)).connection)
@@ -87,6 +88,7 @@ def _resumes(plan: Plan, place: Place) -> Spread:
         for sock in resumed(running.port, tokens[:WARM_UP], secure=place.secure):
             sock.close()
         for _ in range(min(plan.rounds, ROUNDS_MOST)):
+            running.rest()
             before = running.processor_seconds()
             held = resumed(running.port, tokens, secure=place.secure)
             rounds.append((running.processor_seconds() - before) / count * 1000)
