@@ -17,3 +17,11 @@ def remembered_hashes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashlib, "pbkdf2_hmac", cache(hashlib.pbkdf2_hmac))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def log_at_once() -> Iterator[None]:
+    """Have servers in this process write each record at once; those in processes of their own gather them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("antiphon.observe.logfile.GATHER_SECONDS", 0)
+        yield
