@@ -37,7 +37,7 @@ class NativeParts(BuildHookInterface):
         compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
         include = sysconfig.get_path("include")
-        command = [*compiler, "-O2", "-fPIC", *shared, "-I", include, str(source), "-o", str(library)]
+        command = [*compiler, "-O3", "-fPIC", *shared, "-I", include, str(source), "-o", str(library)]
         try:
             subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - the compiler that made this Python
         except (OSError, subprocess.CalledProcessError):

@@ -23,7 +23,7 @@ enum {
     LAST = 2,
     BATCH_LIMIT = 64 * 1024, /* bytes of answers after which the caller looks whether the peer takes them */
     FRAMED_FROM = 4 * 1024, /* bytes of an answer that is worth to be written without a copy */
-    FRESH_LIMIT = 32 * 1024, /* bytes of answers after which those are settled that took the shortcut */
+    FRESH_LIMIT = 64 * 1024, /* bytes of answers after which those are settled that took the shortcut */
 };
 
 typedef struct {
@@ -55,10 +55,12 @@ static void write_u32(unsigned char *bytes, uint32_t number) {
     bytes[3] = number;
 }
 
-/* Whether two tokens are the same, in a time that does not depend on where they differ. */
+/* Whether two tokens are the same, in a time that does not depend on where they differ: no step is left out. */
 static int same_token(const unsigned char *one, const unsigned char *other) {
-    volatile unsigned char difference = 0;
-    for (int i = 0; i < TOKEN_SIZE; i++) difference |= one[i] ^ other[i];
+    uint64_t a[TOKEN_SIZE / 8], b[TOKEN_SIZE / 8];
+    memcpy(a, one, TOKEN_SIZE);
+    memcpy(b, other, TOKEN_SIZE);
+    volatile uint64_t difference = (a[0] ^ b[0]) | (a[1] ^ b[1]);
     return difference == 0;
 }
 
@@ -126,10 +128,26 @@ static int put_framed(Answers *answers, PyObject **payload, const unsigned char 
     return 1;
 }
 
+/* Return text. Python's own decoder looks at it and copies it at once, a word at a time and only where it is aligned;
+   to look first, and then to copy what is ASCII, takes a third of its time where there is much. */
+static PyObject *text_of(const unsigned char *bytes, Py_ssize_t size) {
+    uint64_t all = 0, word;
+    Py_ssize_t at = 0;
+    for (; at + 8 <= size; at += 8) {
+        memcpy(&word, bytes + at, 8);
+        all |= word;
+    }
+    for (; at < size; at++) all |= (uint64_t)bytes[at];
+    if (size < 2 || all & 0x8080808080808080u) return PyUnicode_DecodeUTF8((const char *)bytes, size, NULL);
+    PyObject *text = PyUnicode_New(size, 127);
+    if (text != NULL) memcpy(PyUnicode_1BYTE_DATA(text), bytes, size);
+    return text;
+}
+
 /* Return the payload as the service takes it; NULL without an exception where it is not for the fast way. */
 static PyObject *payload_of(Answerer *self, const unsigned char *payload, Py_ssize_t size, int is_text) {
     if (!is_text) return self->takes_bytes ? PyBytes_FromStringAndSize((const char *)payload, size) : NULL;
-    PyObject *text = PyUnicode_DecodeUTF8((const char *)payload, size, NULL);
+    PyObject *text = text_of(payload, size);
     if (text == NULL) {
         PyErr_Clear();
         return NULL;
@@ -232,8 +250,10 @@ static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, 
         }
         if (reply == NULL) return leave(self, id, NULL, NULL);
         int framed = only != NULL && answers->used == 0 && self->at == end && is_large(reply, self->answer_limit);
+        Py_ssize_t more = (end - self->at) / (LENGTH_SIZE + length); /* messages, if they are all alike: an echo's frames
+                                                                        are shorter by the token */
         int done = framed ? put_framed(answers, only, frame + 8, reply)
-                          : append(answers, end - self->at + HEADER_SIZE + size, self->answer_limit, frame + 8, reply);
+                          : append(answers, (more + 1) * (HEADER_SIZE + size), self->answer_limit, frame + 8, reply);
         if (done == 0 && leave(self, id, reply, NULL) < 0) done = -1;
         Py_DECREF(reply);
         if (done != 1) return done;
@@ -376,6 +396,7 @@ static int note(Shortcut *self, PyObject *answers, Py_ssize_t size) {
     int failed = PyList_Append(self->fresh, answers) < 0 || PyList_Append(self->fresh, count) < 0;
     Py_DECREF(count);
     if (failed) return -1;
+    if (PyList_GET_SIZE(self->fresh) == 2) self->unsettled = 0; /* somebody else has settled what there was */
     self->said += size;
     self->unsettled += size;
     if (self->unsettled <= FRESH_LIMIT) return 0;

@@ -15,7 +15,7 @@ from antiphon.wire.kinds import COUNT_SIZE, KIB, TOKEN_SIZE, Flag, Kind
 BATCH_LIMIT = 64 * KIB
 """Bytes of answers after which the caller looks whether the peer takes them."""
 
-FRESH_LIMIT = 32 * KIB
+FRESH_LIMIT = 64 * KIB
 """Bytes of answers after which those are settled that took the shortcut."""
 
 _MESSAGE = int(Kind.MESSAGE)
@@ -230,6 +230,8 @@ class PythonShortcut:
         self.heard += size
         if not answers:
             return
+        if not self._fresh:  # whoever has settled what there was
+            self._unsettled = 0
         self._fresh += (answers, answerer.count)
         self.said += len(answers)
         self._unsettled += len(answers)
