@@ -260,6 +260,7 @@ def test_a_log_that_cannot_be_written_for_a_while_stops_nothing_and_goes_on(data
         in_session(process.address, token) as client,
     ):
         log = Path(process.start["log"])
+        process.logged("listening")
         log.rename(log.with_suffix(".old"))
         log.mkdir()  # nothing can be opened in its place, not even by root
         for number in range(1000):
