@@ -1,7 +1,10 @@
 """The shortest way through a connection: the twins do the same, and leave the same to others."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from contextvars import Context, ContextVar, copy_context
+from itertools import count
+from types import coroutine
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -15,6 +18,7 @@ from antiphon.wire.answering import (
     PythonAnswerer,
     PythonShortcut,
     Shortcut,
+    Stepping,
 )
 from antiphon.wire.frames import Payload, encode, encode_message
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind
@@ -151,9 +155,10 @@ def test_a_fault_of_those_it_calls_is_not_swallowed(twin: Twin, at: str, monkeyp
     monkeypatch.setattr(Way, at, boom)
     way = Way(twin)
     data = message(1, bytes(FRESH_LIMIT // 2)) + (b"odd" if at == "otherwise" else b"")
+    if at == "settle":
+        way.take(data, len(data))  # no more than may be fresh
     with pytest.raises(RuntimeError, match=at):
-        for _ in range(3):
-            way.take(data, len(data))
+        way.take(data, len(data))
 
 
 @twins
@@ -236,3 +241,149 @@ def test_the_twins_do_the_same(pieces: list[bytes], less: int) -> None:
         way.take(data, size)
         told.append((repr(way.done), list(map(whole, way.fresh)), way.take.said, way.take.heard))
     assert told[0] == told[-1]
+
+
+VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="none")
+
+
+class Turn:
+    """What a coroutine's first step is taken with."""
+
+    current: ClassVar["Turn | None"] = None
+    variables: Context
+
+    def __init__(self, number: int = 0) -> None:
+        self.touched = False
+        self.number = number
+
+
+def begun(loop: object, turn: Turn) -> None:
+    assert (loop, Turn.current) == ("loop", None)
+    Turn.current = turn
+
+
+def ended(loop: object, turn: Turn) -> None:
+    assert (loop, Turn.current) == ("loop", turn)
+    Turn.current = None
+
+
+def stepping(twin: Twin, handle: Callable[[Any], object]) -> Way:
+    """A way for coroutines, whose turns are numbered."""
+    numbers = count()
+
+    def make() -> Turn:
+        return Turn(next(numbers))
+
+    way = Way(twin)
+    context = copy_context()
+    context.run(VARIABLE.set, "the server's")
+    answerer, shortcut = twin
+    way.answerer = answerer(handle, None, TOKEN, LIMIT, LIMIT, steps=True)
+    told = Stepping(make, begun, ended, "loop", context)
+    way.take = shortcut(way.answerer, way.fresh, way.settle, way.write, way.otherwise, None, told)
+    return way
+
+
+@twins
+def test_coroutines_take_their_first_step_in_a_turn_and_variables_of_their_own(twin: Twin) -> None:
+    async def handle(message: str) -> str:
+        assert Turn.current is not None
+        assert Turn.current.variables[VARIABLE] == VARIABLE.get()
+        before = VARIABLE.get()
+        VARIABLE.set(message)
+        return before
+
+    way = stepping(twin, handle)
+    for text in ("one", "two"):
+        way.take(message(1, text), len(message(1, text)))
+    assert way.done == [answer(1, "the server's")] * 2
+    assert (Turn.current, VARIABLE.get()) == (None, "none")
+
+
+@twins
+def test_a_coroutine_that_waits_is_left_with_its_turn_and_the_next_one_has_another(
+    twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @coroutine
+    def wait() -> Generator[str, None, str]:
+        yield "something"
+        return "never"
+
+    async def handle(message: str) -> str:
+        return await wait() if message == "wait" else f"{Turn.current and Turn.current.number}"
+
+    seen: list[int] = []
+
+    def otherwise(way: Way, *_: object) -> None:
+        seen.append(way.take.turn.number)
+
+    monkeypatch.setattr(Way, "otherwise", otherwise)
+    way = stepping(twin, handle)
+    data = message(1, "wait")
+    way.take(data, len(data))
+    (id, reply, error, waits_for) = way.answerer.left
+    assert (id, error, waits_for, seen, Turn.current) == (1, None, ("something",), [0], None)
+    reply.close()
+    data = message(2, "number")
+    way.take(data, len(data))
+    assert way.done == [answer(2, "1")]
+
+
+@pytest.mark.parametrize("twin", TWINS[1:])
+def test_a_turn_serves_again_only_where_nobody_knows_of_it(twin: Twin) -> None:
+    kept: list[Turn | None] = []
+
+    async def handle(message: str) -> str:
+        turn = Turn.current
+        assert turn is not None
+        if message == "keep":
+            kept.append(turn)
+        turn.touched = message == "touch"
+        return str(turn.number)
+
+    way = stepping(twin, handle)
+    for text in ("", "", "keep", "", "touch", "", ""):
+        way.take(message(1, text), len(message(1, text)))
+    assert way.done == [answer(1, number) for number in ("0", "0", "0", "1", "1", "2", "2")]
+
+
+@twins
+def test_what_a_coroutine_raises_leaves_no_turn_behind(twin: Twin) -> None:
+    async def handle(message: str) -> str:
+        raise LookupError(message)
+
+    way = stepping(twin, handle)
+    data = message(1, "why")
+    way.take(data, len(data))
+    assert isinstance(way.answerer.left[2], LookupError)
+    assert Turn.current is None
+
+
+@twins
+@pytest.mark.parametrize("at", ["make", "enter", "leave"])
+def test_a_fault_around_a_step_is_not_swallowed(twin: Twin, at: str) -> None:
+    def boom(*_: object) -> None:
+        raise RuntimeError(at)
+
+    async def handle(message: str) -> str:
+        return message
+
+    def nothing(*_: object) -> None:
+        pass
+
+    way = Way(twin)
+    answerer, shortcut = twin
+    around: Any = {"make": Turn, "enter": nothing, "leave": nothing, at: boom}
+    told = Stepping(**around, loop=None, variables=copy_context())
+    steps = answerer(handle, None, TOKEN, LIMIT, LIMIT, steps=True)
+    take = shortcut(steps, way.fresh, way.settle, way.write, way.otherwise, None, told)
+    with pytest.raises(RuntimeError, match=at):
+        take(message(1, "one"), len(message(1, "one")))
+    assert way.done == []
+
+
+@pytest.mark.parametrize("twin", TWINS[1:])
+def test_how_steps_are_taken_is_told_by_a_stepping(twin: Twin) -> None:
+    way = Way(twin)
+    with pytest.raises(TypeError):
+        twin[1](way.answerer, way.fresh, way.settle, way.write, way.otherwise, None, ("short",))

@@ -1,17 +1,18 @@
 """The swift way from messages to answers: for a service that sees messages only, many in one step."""
 
 import asyncio
+from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, Self, cast
 
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
-from antiphon.server.intake import Receive
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
 from antiphon.server.turn import Turn
-from antiphon.wire.answering import Answerer, Shortcut
+from antiphon.wire.answering import Answerer, Shortcut, Stepping
 from antiphon.wire.frames import FrameReader
 
 Otherwise = Callable[[bytes | bytearray, int, bytes], object]
@@ -24,10 +25,7 @@ class Swift:
     Whoever calls `shortcut` or `pump` sees to it that the dialogue is idle and that the peer takes what is sent.
     """
 
-    __slots__ = (
-        "_answerer", "_aside", "_dialogue", "_heard", "_otherwise", "_outbox", "_said", "_shortcut", "_turn",
-        "_variables", "shortcut",
-    )  # fmt: skip
+    __slots__ = ("_answerer", "_dialogue", "_heard", "_outbox", "_said", "_turn", "_variables", "shortcut")
 
     def __init__(
         self,
@@ -44,16 +42,18 @@ class Swift:
         self._dialogue = dialogue
         self._answerer = answerer
         self._outbox = outbox
-        self._otherwise = otherwise
         self._variables = variables
-        self._turn: Turn | None = None
-        """That of the message that was left, where it waits for something."""
-        self._aside: bytes | None = None
+        self._turn: Turn = None  # type: ignore[assignment] # there is one before anything waits
+        """The current task of the coroutines that `pump` has answered with last."""
         self._said = self._heard = 0
+        stepping = None
+        if variables is not None:
+            loop = asyncio.get_running_loop()
+            stepping = Stepping(partial(Turn, loop=loop), _enter_task, _leave_task, loop, variables)
         books = dialogue.continuity
-        leave = otherwise if variables is None else self._set_aside
-        self._shortcut = Shortcut(answerer, books.fresh, books.settle, outbox.write, leave, outbox.write_framed)
-        self.shortcut: Receive = self._shortcut if variables is None else self._take
+        self.shortcut = Shortcut(
+            answerer, books.fresh, books.settle, outbox.write, otherwise, outbox.write_framed, stepping
+        )
         """What to call with what has come, and how many bytes of it, while nothing waits to be sent."""
 
     @classmethod
@@ -83,12 +83,12 @@ class Swift:
 
     def take(self, answers: bytes) -> int:
         """Send what the shortcut has answered before something else came; return where that begins."""
-        self._send(answers)
+        self._send(answers, self.shortcut.turn)
         return self._answerer.at
 
     def credit(self) -> bool:
         """Have the outbox know what took the shortcut since the last time; return whether anything did."""
-        said, heard = self._shortcut.said - self._said, self._shortcut.heard - self._heard
+        said, heard = self.shortcut.said - self._said, self.shortcut.heard - self._heard
         self._said += said
         self._heard += heard
         self._outbox.credit(said)
@@ -97,10 +97,10 @@ class Swift:
     def pump(self, reader: FrameReader) -> bool:
         """Answer what waits in `reader`; return whether there was anything that could be answered."""
         answer = self._answerer if self._variables is None else self._answer
-        self._send(reader.pass_on(answer, self._answerer))
+        self._send(reader.pass_on(answer, self._answerer), self._turn)
         return self._answerer.count > 0
 
-    def _send(self, answers: bytes) -> None:
+    def _send(self, answers: bytes, turn: Turn) -> None:
         count, left = self._answerer.count, self._answerer.left
         if not count:
             return
@@ -108,35 +108,17 @@ class Swift:
         if answers:
             self._outbox.put(answers)
         if left is not None:
-            turn, self._turn = self._turn, None
-            if turn is not None:
-                self._dialogue.wait_for(left[0], turn)
-            else:
-                id, reply, error, _ = left
+            id, reply, error, waits_for = left
+            if waits_for is None:
                 self._dialogue.left(id, reply, error)
+            else:
+                turn.go_on(cast("Any", reply), waits_for[0])
+                self._dialogue.wait_for(id, turn)
 
     # --- coroutines -----------------------------------------------------------------------------------------
 
-    def _take(self, data: bytes | bytearray, size: int) -> None:
-        self._in_turn(self._shortcut, data, size)
-        answers, self._aside = self._aside, None
-        if answers is not None:
-            self._otherwise(data, size, answers)
-
-    def _set_aside(self, _data: bytes | bytearray, _size: int, answers: bytes) -> None:
-        """Wait with what the shortcut leaves, for it is nothing that the turn should do."""
-        self._aside = answers
-
     def _answer(self, data: bytes | bytearray, at: int, end: int) -> bytes:
-        return cast("bytes", self._in_turn(self._answerer, data, at, end))
-
-    def _in_turn(self, answer: Callable[..., Any], *given: object) -> Any:
-        """Answer; while coroutines take their first step, a turn is the current task."""
+        """Answer what has waited; while coroutines take their first step, a turn is the current task."""
         assert self._variables is not None
-        turn = Turn(loop=asyncio.get_running_loop())
-        answered = turn.during(self._variables, answer, *given)
-        left = self._answerer.left
-        if left is not None and left[3] is not None:
-            turn.go_on(cast("Any", left[1]), left[3][0])
-            self._turn = turn
-        return answered
+        self._turn = Turn(loop=asyncio.get_running_loop())
+        return self._turn.during(self._variables, self._answerer, data, at, end)

@@ -27,7 +27,10 @@ class Turn(asyncio.Future[Any]):
     """
 
     # Most turns end with their first step: what the others need is no instance's until then.
-    _variables: Context
+    variables: Context
+    """Those of the context that its handler runs in."""
+    touched = False
+    """A handler, or who knows of it, has told it something; else it may serve for the next one."""
     _coroutine: Coroutine[Any, Any, Any] | None = None
     then: Callable[["Turn"], None] | None = None
     """Called with this when it has ended, before anybody else is told."""
@@ -53,9 +56,9 @@ class Turn(asyncio.Future[Any]):
             before = asyncio.current_task(loop)
             _leave_task(loop, before)
             _enter_task(loop, self)  # type: ignore[arg-type] # as above
-        self._variables = variables.copy()
+        self.variables = variables.copy()
         try:
-            return self._variables.run(function, *given)
+            return self.variables.run(function, *given)
         finally:
             _leave_task(loop, self)  # type: ignore[arg-type] # as above
             if before is not None:
@@ -66,7 +69,7 @@ class Turn(asyncio.Future[Any]):
         self._coroutine = coroutine
         if getattr(waits_for, "_asyncio_future_blocking", False) and waits_for is not self:
             waits_for._asyncio_future_blocking = False  # noqa: SLF001 - what a future and a task say to each other
-            waits_for.add_done_callback(self._step, context=self._variables)
+            waits_for.add_done_callback(self._step, context=self.variables)
             self._fut_waiter = waits_for
             if self._must_cancel and waits_for.cancel(msg=self._cancel_message):
                 self._must_cancel = False
@@ -75,7 +78,7 @@ class Turn(asyncio.Future[Any]):
             wrong = self._loop.create_future()
             wrong.set_exception(RuntimeError(f"a handler cannot wait for {waits_for!r}"))
             waits_for = wrong
-        self._loop.call_soon(self._step, waits_for, context=self._variables)
+        self._loop.call_soon(self._step, waits_for, context=self.variables)
 
     def _step(self, waited_for: asyncio.Future[Any] | None) -> None:
         """Go on from where it waits, with None where it has but let others have their turn."""
@@ -120,6 +123,7 @@ class Turn(asyncio.Future[Any]):
         if self.done():
             return False
         self._cancels += 1
+        self.touched = True
         if self._fut_waiter is None or not self._fut_waiter.cancel(msg=msg):
             self._must_cancel = True
             self._cancel_message = msg
@@ -142,7 +146,7 @@ class Turn(asyncio.Future[Any]):
 
     def get_context(self) -> Context:
         """Return the variables of the context that the coroutine runs in."""
-        return self._variables
+        return self.variables
 
     def get_name(self) -> str:
         """Return what a debugger or a log calls it."""
@@ -151,6 +155,12 @@ class Turn(asyncio.Future[Any]):
     def set_name(self, value: object) -> None:
         """Have it called something else."""
         self._name = str(value)
+        self.touched = True
+
+    def add_done_callback(self, function: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        """Call a function when it has ended."""
+        self.touched = True
+        super().add_done_callback(function, context=context)
 
 
 def step(handler: Awaitable[Any], variables: Context) -> Any:

@@ -385,7 +385,8 @@ typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
     Answerer *answerer;
-    PyObject *fresh, *settle, *write, *otherwise, *write_framed; /* the last one may be NULL */
+    PyObject *fresh, *settle, *write, *otherwise;
+    PyObject *write_framed, *stepping, *turn; /* they may be NULL */
     Py_ssize_t unsettled, heard, said;
 } Shortcut;
 
@@ -425,6 +426,47 @@ static PyObject *send_answers(Shortcut *self, PyObject *answers) {
     return note(self, answers, size) < 0 ? NULL : PyObject_CallOneArg(self->write, answers);
 }
 
+enum { MAKE, ENTER, LEAVE, LOOP, VARIABLES, STEPPING_SIZE }; /* what stands where in `Stepping` */
+
+/* Whether the last turn is as new: nobody holds it, and no handler has told it anything. */
+static int is_unused(PyObject *turn) {
+    if (turn == NULL || Py_REFCNT(turn) != 1) return 0;
+    PyObject *touched = PyObject_GetAttrString(turn, "touched");
+    if (touched == NULL) PyErr_Clear();
+    Py_XDECREF(touched);
+    return touched == Py_False;
+}
+
+/* Call what makes a turn the current task, or no longer; -1 with an exception. */
+static int tell_loop(Shortcut *self, int what) {
+    PyObject *given[] = {PyTuple_GET_ITEM(self->stepping, LOOP), self->turn};
+    PyObject *done = PyObject_Vectorcall(PyTuple_GET_ITEM(self->stepping, what), given, 2, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Answer; while coroutines take their first step, a turn is the current task, with variables of its own. */
+static PyObject *answered_in_turn(Shortcut *self, PyObject *data, Py_ssize_t size, PyObject **only) {
+    if (!is_unused(self->turn)) {
+        Py_XSETREF(self->turn, PyObject_CallNoArgs(PyTuple_GET_ITEM(self->stepping, MAKE)));
+        if (self->turn == NULL) return NULL;
+    }
+    PyObject *answers = NULL, *variables = PyContext_Copy(PyTuple_GET_ITEM(self->stepping, VARIABLES));
+    if (variables == NULL) return NULL;
+    if (PyObject_SetAttrString(self->turn, "variables", variables) == 0 && tell_loop(self, ENTER) == 0) {
+        if (PyContext_Enter(variables) == 0) {
+            answers = answered(self->answerer, data, 0, size, only);
+            if (PyContext_Exit(variables) < 0) Py_CLEAR(answers);
+        }
+        PyObject *error = PyErr_Occurred() ? raised() : NULL;
+        if (tell_loop(self, LEAVE) < 0) Py_CLEAR(answers);
+        if (error != NULL) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_XDECREF(error);
+    }
+    Py_DECREF(variables);
+    return answers;
+}
+
 static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_t flags, PyObject *named) {
     if (PyVectorcall_NARGS(flags) != 2 || named != NULL) {
         PyErr_SetString(PyExc_TypeError, "a shortcut takes bytes, and how many");
@@ -433,7 +475,9 @@ static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_
     Py_ssize_t size = PyLong_AsSsize_t(arguments[1]);
     if (size == -1 && PyErr_Occurred()) return NULL;
     PyObject *payload = NULL, *done;
-    PyObject *answers = answered(self->answerer, arguments[0], 0, size, self->write_framed ? &payload : NULL);
+    PyObject **only = self->write_framed ? &payload : NULL;
+    PyObject *answers = self->stepping ? answered_in_turn(self, arguments[0], size, only)
+                                       : answered(self->answerer, arguments[0], 0, size, only);
     if (answers == NULL) {
         Py_XDECREF(payload);
         return NULL;
@@ -441,6 +485,7 @@ static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_
     if (self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
         PyObject *rest[] = {arguments[0], arguments[1], answers};
         done = PyObject_Vectorcall(self->otherwise, rest, 3, NULL);
+        Py_CLEAR(self->turn); /* a handler that waits goes on with it */
     } else {
         self->heard += size;
         done = payload != NULL ? send_framed(self, answers, payload) : send_answers(self, answers);
@@ -457,6 +502,8 @@ static int Shortcut_traverse(Shortcut *self, visitproc visit, void *arg) {
     Py_VISIT(self->write);
     Py_VISIT(self->otherwise);
     Py_VISIT(self->write_framed);
+    Py_VISIT(self->stepping);
+    Py_VISIT(self->turn);
     return 0;
 }
 
@@ -467,6 +514,8 @@ static int Shortcut_clear(Shortcut *self) {
     Py_CLEAR(self->write);
     Py_CLEAR(self->otherwise);
     Py_CLEAR(self->write_framed);
+    Py_CLEAR(self->stepping);
+    Py_CLEAR(self->turn);
     return 0;
 }
 
@@ -477,11 +526,16 @@ static void Shortcut_dealloc(Shortcut *self) {
 }
 
 static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"answerer", "fresh", "settle", "write", "otherwise", "write_framed", NULL};
+    static char *names[] = {"answerer", "fresh", "settle", "write", "otherwise", "write_framed", "stepping", NULL};
     PyObject *answerer, *fresh, *settle, *write, *otherwise, *write_framed = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!O!OOO|O", names, &AnswererType, &answerer, &PyList_Type, &fresh,
-                                     &settle, &write, &otherwise, &write_framed))
+    PyObject *stepping = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!O!OOO|OO", names, &AnswererType, &answerer, &PyList_Type, &fresh,
+                                     &settle, &write, &otherwise, &write_framed, &stepping))
         return NULL;
+    if (stepping != Py_None && (!PyTuple_Check(stepping) || PyTuple_GET_SIZE(stepping) != STEPPING_SIZE)) {
+        PyErr_SetString(PyExc_TypeError, "how coroutines take a step is told by a `Stepping`");
+        return NULL;
+    }
     Shortcut *self = (Shortcut *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->call = (vectorcallfunc)Shortcut_call;
@@ -499,10 +553,15 @@ static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject 
         Py_INCREF(write_framed);
         self->write_framed = write_framed;
     }
+    if (stepping != Py_None) {
+        Py_INCREF(stepping);
+        self->stepping = stepping;
+    }
     return (PyObject *)self;
 }
 
 static PyMemberDef shortcut_members[] = {
+    {"turn", T_OBJECT, offsetof(Shortcut, turn), READONLY, "The current task of the coroutines of the last call."},
     {"heard", T_PYSSIZET, offsetof(Shortcut, heard), READONLY, "Bytes that came and were seen to here."},
     {"said", T_PYSSIZET, offsetof(Shortcut, said), READONLY, "Bytes that were written."},
     {NULL},

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from antiphon.wire.answering import Fresh
+from antiphon.wire.answering import Fresh, Stepping
 from antiphon.wire.frames import Payload
 
 class Answerer:
@@ -24,6 +24,7 @@ class Answerer:
 class Shortcut:
     heard: int
     said: int
+    turn: Any
     def __init__(
         self,
         answerer: Answerer,
@@ -32,5 +33,6 @@ class Shortcut:
         write: Callable[[bytes], object],
         otherwise: Callable[[bytes | bytearray, int, bytes], object],
         write_framed: Callable[[bytes, Payload], object] | None = None,
+        stepping: Stepping | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, size: int) -> None: ...

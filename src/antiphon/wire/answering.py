@@ -5,9 +5,10 @@ times as fast. Both leave whatever is out of the ordinary to `frames.py` and to 
 """
 
 from collections.abc import Callable
+from contextvars import Context
 from hmac import compare_digest
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from antiphon.wire.frames import COUNTED, HEADER, HEADER_SIZE, LENGTH_SIZE, Payload, encode_message
 from antiphon.wire.kinds import COUNT_SIZE, KIB, TOKEN_SIZE, Flag, Kind
@@ -186,6 +187,21 @@ Fresh = bytes | tuple[bytes, Payload] | int
 """Frames, or the header and payload of one, and behind them how many there are."""
 
 
+class Stepping(NamedTuple):
+    """With what coroutines take their first step."""
+
+    make: Callable[[], Any]
+    """Makes what is the current task meanwhile: a turn. It gets the `variables` of its context, and has `touched`
+    say whether it has been told anything; one that was not, and that nobody holds, may serve again."""
+    enter: Callable[[Any, Any], object]
+    """Makes a turn the current task of `loop`."""
+    leave: Callable[[Any, Any], object]
+    """Does the contrary."""
+    loop: object
+    variables: Context
+    """Each call has a copy."""
+
+
 class PythonShortcut:
     """The shortest way from what a connection has read to what it writes, where nothing is out of the ordinary.
 
@@ -195,7 +211,10 @@ class PythonShortcut:
     the answerer knows the rest.
     """
 
-    __slots__ = ("_answerer", "_fresh", "_otherwise", "_settle", "_unsettled", "_write", "heard", "said")
+    __slots__ = (
+        "_answerer", "_fresh", "_otherwise", "_settle", "_stepping", "_unsettled", "_write", "heard", "said",
+        "turn",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - one of each
         self,
@@ -205,11 +224,12 @@ class PythonShortcut:
         write: Callable[[bytes], object],
         otherwise: Callable[[bytes | bytearray, int, bytes], object],
         write_framed: Callable[[bytes, Payload], object] | None = None,  # noqa: ARG002 - for the twin
+        stepping: Stepping | None = None,
     ) -> None:
         """Begin with nothing said.
 
         With `write_framed` one large answer may be written, and noted, as its header and its payload, so that
-        nobody has to copy it. Here that would gain nothing.
+        nobody has to copy it. Here that would gain nothing. With `stepping` coroutines are answered.
         """
         self._answerer = answerer
         self._fresh = fresh
@@ -217,13 +237,16 @@ class PythonShortcut:
         self._unsettled = 0
         self._write = write
         self._otherwise = otherwise
+        self._stepping = stepping
+        self.turn: Any = None
+        """The current task of the coroutines of the last call."""
         self.heard = self.said = 0
         """Bytes that came and were seen to here, and bytes that were written."""
 
     def __call__(self, data: bytes | bytearray, size: int) -> None:
         """Answer the first `size` bytes of `data`."""
         answerer = self._answerer
-        answers = answerer(data, 0, size)
+        answers = self._in_turn(data, size) if self._stepping else answerer(data, 0, size)
         if answerer.at < size or answerer.left is not None or len(answers) > BATCH_LIMIT:
             self._otherwise(data, size, answers)
             return
@@ -240,10 +263,22 @@ class PythonShortcut:
             self._settle()
         self._write(answers)
 
+    def _in_turn(self, data: bytes | bytearray, size: int) -> bytes:
+        """Answer; while coroutines take their first step, a turn is the current task."""
+        assert self._stepping is not None
+        make, enter, leave, loop, variables = self._stepping
+        turn = self.turn = make()
+        turn.variables = variables.copy()
+        enter(loop, turn)
+        try:
+            return cast("bytes", turn.variables.run(self._answerer, data, 0, size))
+        finally:
+            leave(loop, turn)
+
 
 __all__ = [
     "BATCH_LIMIT", "FRESH_LIMIT", "Answerer", "Fresh", "Left", "PythonAnswerer", "PythonShortcut", "Shortcut",
-    "Taking",
+    "Stepping", "Taking",
 ]  # fmt: skip
 
 try:
