@@ -20,6 +20,7 @@ import entry
 import guard
 import machine
 import memory
+import pair
 import startup
 import throughput
 from compiled import build
@@ -105,7 +106,7 @@ def measure(options: Options, about: dict[str, Any], folder: Path, details: list
         say=lambda line: print(line, flush=True),
     )
     yield from throughput.rows(plan, details)
-    for part in (memory, entry, startup):
+    for part in (pair, memory, entry, startup):
         yield from part.rows(plan)
 
 
@@ -126,7 +127,7 @@ def say_first(about: dict[str, Any], options: Options) -> str:
 
 def read_options() -> Options:
     """Return what the command line and BENCH_JSON ask for."""
-    names = [name for part in (throughput, memory, entry, startup) for name in part.names()]
+    names = [name for part in (throughput, pair, memory, entry, startup) for name in part.names()]
     parser = argparse.ArgumentParser(
         description="Measure Antiphon beside others of its kind.", epilog=f"Rows: {', '.join(names)}"
     )

@@ -118,19 +118,11 @@ GROUPS = (
     Group("timer", (Case("timer", "await of a timer", CROWD, {"streams-timer": 1.5}),)),
     Group("queue", (Case("queue", "await of a queue", MANY, {"streams-queue": 1.5}),)),
 )
-WORKERS = Row(
-    "workers/two",
-    "two workers on two cores",
-    "one worker",
-    "ratio",
-    missing="`antiphon serve` has no workers yet",
-)
 
 
 def names() -> list[str]:
     """Return the name of every row."""
-    echoes = [_name(case, other) for group in GROUPS for case in group.cases for other in case.targets]
-    return [*echoes, WORKERS.name]
+    return [_name(case, other) for group in GROUPS for case in group.cases for other in case.targets]
 
 
 def rows(plan: Plan, details: list[dict[str, Any]]) -> Iterator[Row]:
@@ -147,8 +139,6 @@ def rows(plan: Plan, details: list[dict[str, Any]]) -> Iterator[Row]:
             folder = plan.folder / f"group{number}"
             folder.mkdir()
             yield from _group(plan, replace(group, cases=tuple(wanted)), folder, details)
-    if plan.wanted(WORKERS.name):
-        yield WORKERS
 
 
 def _name(case: Case, other: str) -> str:
