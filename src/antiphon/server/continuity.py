@@ -30,8 +30,9 @@ class Continuity:
         self._received = received
         self._first = first
         self._sent = first
-        self._pieces: deque[Any] = deque()
-        """Each is two, since one queue takes half the memory of two: the bytes, and the number behind them."""
+        self._pieces: deque[Any] | None = None
+        """Each is two, since one queue takes half the memory of two: the bytes, and the number behind them. An
+        empty one would take a tenth of the memory of an idle session."""
         self._at = 0
         """Where in the first piece the oldest frame stands that is kept."""
         self._size = 0
@@ -88,29 +89,34 @@ class Continuity:
         self.settle()
         pieces = self._pieces
         while pieces and pieces[1] <= received:
-            self._drop()
+            self._drop(pieces)
         while pieces and self._first < received:
             self._at = behind(_whole(pieces[0]), self._at)
             self._first += 1
+        if not pieces:
+            self._pieces = None
 
     def kept(self) -> list[bytes]:
         """Return the frames that are kept, in order."""
         self.settle()
         starts = chain([self._at], repeat(0))
-        pieces = map(_whole, list(self._pieces)[::2])
+        pieces = map(_whole, list(self._pieces or ())[::2])
         return [frame for piece, at in zip(pieces, starts) for frame in split(piece, at)]  # noqa: B905
 
     def _keep(self, frames: Piece, count: int) -> None:
+        pieces = self._pieces
+        if pieces is None:
+            pieces = self._pieces = deque()
         self._sent += count
-        self._pieces.append(frames)
-        self._pieces.append(self._sent)
+        pieces.append(frames)
+        pieces.append(self._sent)
         self._size += _size(frames)
         while self._size > REPLAY_LIMIT:
-            self._drop()
+            self._drop(pieces)
 
-    def _drop(self) -> None:
-        self._size -= _size(self._pieces.popleft())
-        self._first = self._pieces.popleft()
+    def _drop(self, pieces: deque[Any]) -> None:
+        self._size -= _size(pieces.popleft())
+        self._first = pieces.popleft()
         self._at = 0
 
 

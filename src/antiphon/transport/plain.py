@@ -32,6 +32,10 @@ class Receiver(Protocol):
     def connection_lost(self, exc: Exception | None) -> None: ...
 
 
+_NOTHING = bytearray()
+"""What waits where nothing does; never filled."""
+
+
 def _nobody(buffer: bytearray, size: int) -> None:
     """Take nothing: who took it is gone."""
 
@@ -65,7 +69,7 @@ class PlainTransport(asyncio.Transport):
         self._endpoint = Endpoint(sock, buffer, protocol.received, self._ended, self._rest)
         self.write: Callable[[Buffer], None] = self._endpoint.write  # type: ignore[assignment] # no step between
         self.write_framed = self._endpoint.write_framed
-        self._unsent = bytearray()
+        self._unsent = _NOTHING
         self._closing = False
         self._half_closed = False
         """`write_eof` was said."""
@@ -123,6 +127,7 @@ class PlainTransport(asyncio.Transport):
         if self._closing or self._half_closed:
             return
         if not self._unsent:
+            self._unsent = bytearray()
             self._endpoint.held = True
             self._loop.add_writer(self._sock, self._writable)
         self._unsent += memoryview(data)[sent:]
@@ -137,6 +142,7 @@ class PlainTransport(asyncio.Transport):
             self._fail(error)
             return
         if not self._unsent:
+            self._unsent = _NOTHING
             self._loop.remove_writer(self._sock)
             if self._closing:
                 self._loop.call_soon(self._lose, None)
@@ -203,7 +209,7 @@ class PlainTransport(asyncio.Transport):
             return
         self._closing = self._endpoint.held = True
         if self._unsent:
-            self._unsent.clear()
+            self._unsent = _NOTHING
             self._loop.remove_writer(self._sock)
         self._loop.call_soon(self._lose, error)
 
