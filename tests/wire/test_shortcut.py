@@ -162,6 +162,20 @@ def test_a_fault_of_those_it_calls_is_not_swallowed(twin: Twin, at: str, monkeyp
 
 
 @twins
+def test_while_it_is_held_everything_goes_another_way_unseen(twin: Twin) -> None:
+    way = Way(twin)
+    first, data = message(1, "one"), message(2, "two")
+    way.take(first, len(first))
+    way.take.held = True
+    way.take(data, len(data))
+    assert way.done[1:] == [(data, len(data), b"", 0, 0, None)]
+    way.take.held = False
+    way.take(data, len(data))
+    assert way.done[2:] == [answer(2, "two")]
+    assert way.take.heard == len(first + data + data)
+
+
+@twins
 def test_acknowledgements_alone_have_nothing_written(twin: Twin) -> None:
     way = Way(twin)
     data = encode(Kind.ACK, 0, (7).to_bytes(8, "big"), token=TOKEN)

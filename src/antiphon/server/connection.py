@@ -13,20 +13,17 @@ from antiphon.errors import AntiphonError, PeerTooSlow, ProtocolError, ServerErr
 from antiphon.language import Translate
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
-from antiphon.server.intake import Intake
-from antiphon.server.outbox import QUEUE_LIMIT, Outbox
+from antiphon.server.outbox import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT, Outbox
 from antiphon.server.requests import Requests
 from antiphon.server.sessions import Session
 from antiphon.server.signin import Admission
-from antiphon.server.swift import Swift
+from antiphon.server.swift import Receive, Swift
 from antiphon.server.watch import Watch
 from antiphon.wire.bodies import Bye
 from antiphon.wire.conversation import Control, Event, ServerConversation
 from antiphon.wire.frames import Frame, Refused
-from antiphon.wire.kinds import KIB, Kind
+from antiphon.wire.kinds import Kind
 
-ENTRY_QUEUE_LIMIT = 16 * KIB
-"""Bytes that may wait before sign-in (after it, `QUEUE_LIMIT`): more than any honest client sends ahead."""
 LINGER_SECONDS = 2.0
 """How long a connection that we end goes on reading, so that our last words are not lost to a reset."""
 
@@ -56,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._session: Session | None = None
         self._dialogue: Dialogue | None = None
         self._swift: Swift | None = None
-        self._intake = Intake(self.received)
+        self._receive: Receive = self.received
         self._name: str | None = None
         """Whose the session is or was, for the log."""
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
@@ -87,7 +84,6 @@ class Connection(asyncio.Protocol):
         self._context.connections.add(self)
         self._context.log.info("connected", address=self.address)
         self._outbox = Outbox(self._transport)
-        self._intake.of(transport)
         self._transport.set_write_buffer_limits(high=QUEUE_LIMIT)
         self._transport.write(self._context.hello)
         if self._context.stopping:  # it came out of its handshake after the others had been told
@@ -95,7 +91,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, from a transport that hands them over."""
-        self._intake.receive(data, len(data))
+        self._receive(data, len(data))
 
     def received(self, buffer: bytes | bytearray, size: int, at: int = 0) -> None:
         """Take bytes of a buffer, which holds others afterwards."""
@@ -106,11 +102,15 @@ class Connection(asyncio.Protocol):
 
     def _leave_shortcut(self, buffer: bytes | bytearray, size: int, answers: bytes) -> None:
         """Go on where something came that the shortcut does not know, or was answered in another way."""
-        self._intake.look()
-        self._watch.heard = True
+        self._look()
         at = self._swift.take(answers)  # type: ignore[union-attr] # it is its shortcut
         if at < size or self._dialogue.idle:  # type: ignore[union-attr] # else it has to wait for the last answer
             self.received(buffer, size, at)
+
+    def _look(self) -> None:
+        """Have what comes next looked at."""
+        if self._swift is not None:
+            self._swift.shortcut.held = True
 
     def eof_received(self) -> bool:
         """Answer what came before the end of the peer's input, then close; only plain TCP can still send."""
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop handling messages: the peer does not take the answers."""
-        self._intake.look()
+        self._look()
         self._outbox.paused = True
 
     def resume_writing(self) -> None:
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
         """Let go of everything; the session stays for a while, unless it was left."""
         context = self._context
         context.connections.discard(self)
-        self._intake.look()
+        self._look()
         self._swift = None
         self._closing_at = self._closing_at or math.inf
         if not self._watch.admitted:
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
     def _pump(self) -> None:
         """Handle what has come, until something has to be waited for."""
         outbox, dialogue, reader = self._outbox, self._dialogue, self._reader
-        self._intake.look()
+        self._look()
         try:
             while not (self._busy or outbox.paused or self._closing_at or self._bye is not None):
                 if dialogue is not None:
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
             if self._reading_paused or not self._at_rest:
                 self._balance()
             elif self._swift is not None and self._swift.is_free and not reader.buffered:
-                self._intake.pass_by(self._swift.shortcut)
+                self._swift.shortcut.held = False
 
     @property
     def _at_rest(self) -> bool:
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, step: Awaitable[None]) -> None:
         """Do something that takes time; what comes meanwhile waits."""
         self._busy = True
-        self._intake.look()
+        self._look()
         self._context.start(self._finish(step))
 
     async def _finish(self, step: Awaitable[None]) -> None:
@@ -265,6 +265,8 @@ class Connection(asyncio.Protocol):
         dialogue.attach(self, session)
         token = bytes(admission.token)
         self._swift = Swift.of(self._context, session, dialogue, token, self._outbox, self._leave_shortcut)
+        if self._swift is not None:
+            self._receive = self._swift.installed(self._transport)
 
     async def _leave(self, reason: str) -> None:
         """Answer a BYE; a person who leaves ends the session before we say so."""
@@ -300,7 +302,7 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Have a frame sent with what else is sent in this step."""
         if not self._closing_at:
-            self._intake.look()
+            self._look()
             self._outbox.add(data)
 
     def proceed(self) -> None:
@@ -308,7 +310,7 @@ class Connection(asyncio.Protocol):
         self._proceeding = False
         done = not (self._reader.buffered or self._reading_paused or self._closing_at)
         if done and self._swift is not None and self._swift.is_free and self._at_rest:
-            self._intake.pass_by(self._swift.shortcut)  # before the flush, which may change it
+            self._swift.shortcut.held = False  # before the flush, which may change it
             self._outbox.flush()
             return
         if self._dialogue is not None:
@@ -348,8 +350,7 @@ class Connection(asyncio.Protocol):
             ):
                 self._transport.abort()
             return
-        if self._swift is not None and self._swift.credit():
-            self._watch.heard = True
+        self._watch.heard |= self._swift is not None and self._swift.credit()
         self._watch.spoke |= outbox.spoke
         outbox.spoke = False
         reading = not self._reading_paused
@@ -382,7 +383,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close when everything is sent."""
         if not self._closing_at:
-            self._intake.look()
+            self._look()
             self._outbox.finish()
             self._closing_at = asyncio.get_running_loop().time()
             self._transport.close()
@@ -398,7 +399,7 @@ class Connection(asyncio.Protocol):
         self._left = ""
         self._context.log.warning("cut", address=self.address, name=self._name, code=error.code, why=str(error))
         if isinstance(error, PeerTooSlow):
-            self._intake.look()
+            self._look()
             self._closing_at = math.inf  # or what else is pushed in this step would cut it again
             self._transport.abort()
         else:

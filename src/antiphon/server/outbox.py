@@ -12,6 +12,8 @@ BATCH_LIMIT = 64 * KIB
 
 QUEUE_LIMIT = 256 * KIB
 """Bytes that may wait in either direction before the connection stops taking more (promise 12)."""
+ENTRY_QUEUE_LIMIT = 16 * KIB
+"""The same of what comes before sign-in: more than any honest client sends ahead."""
 PUSHED_LIMIT = 2 * QUEUE_LIMIT
 """Bytes that may wait for a peer that is pushed to: what the transport holds, and as much again."""
 

@@ -12,9 +12,12 @@ from antiphon.server.dialogue import Dialogue
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
 from antiphon.server.turn import Turn
+from antiphon.transport.plain import PlainTransport
 from antiphon.wire.answering import Answerer, Shortcut, Stepping
 from antiphon.wire.frames import FrameReader
 
+Receive = Callable[[bytes | bytearray, int], object]
+"""Takes the first bytes of a buffer, which holds others afterwards."""
 Otherwise = Callable[[bytes | bytearray, int, bytes], object]
 """Sees to what has come, where the frames of the answers are not all."""
 
@@ -54,7 +57,8 @@ class Swift:
         self.shortcut = Shortcut(
             answerer, books.fresh, books.settle, outbox.write, otherwise, outbox.write_framed, stepping
         )
-        """What to call with what has come, and how many bytes of it, while nothing waits to be sent."""
+        """What to call with what has come, and how many bytes of it; free while nothing waits to be sent."""
+        self.shortcut.held = True
 
     @classmethod
     def of(  # noqa: PLR0917 - one of each
@@ -75,6 +79,12 @@ class Swift:
             service.receive, service.takes, token, limit, limit, steps=steps, acknowledge=acknowledge
         )
         return cls(dialogue, answerer, outbox, otherwise, context.variables if steps else None)
+
+    def installed(self, transport: asyncio.BaseTransport) -> Receive:
+        """Return the shortcut, to which a transport that can do so hands what comes with no step between."""
+        if isinstance(transport, PlainTransport):
+            transport.hand_to(self.shortcut)
+        return self.shortcut
 
     @property
     def is_free(self) -> bool:

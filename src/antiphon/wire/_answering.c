@@ -387,6 +387,7 @@ typedef struct {
     Answerer *answerer;
     PyObject *fresh, *settle, *write, *otherwise;
     PyObject *write_framed, *stepping, *turn; /* they may be NULL */
+    char held; /* everything goes another way */
     Py_ssize_t unsettled, heard, said;
 } Shortcut;
 
@@ -476,18 +477,20 @@ static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_
     if (size == -1 && PyErr_Occurred()) return NULL;
     PyObject *payload = NULL, *done;
     PyObject **only = self->write_framed ? &payload : NULL;
-    PyObject *answers = self->stepping ? answered_in_turn(self, arguments[0], size, only)
-                                       : answered(self->answerer, arguments[0], 0, size, only);
+    int held = self->held;
+    self->heard += size;
+    PyObject *answers = held             ? answered(self->answerer, arguments[0], 0, 0, NULL)
+                        : self->stepping ? answered_in_turn(self, arguments[0], size, only)
+                                         : answered(self->answerer, arguments[0], 0, size, only);
     if (answers == NULL) {
         Py_XDECREF(payload);
         return NULL;
     }
-    if (self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
+    if (held || self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
         PyObject *rest[] = {arguments[0], arguments[1], answers};
         done = PyObject_Vectorcall(self->otherwise, rest, 3, NULL);
         Py_CLEAR(self->turn); /* a handler that waits goes on with it */
     } else {
-        self->heard += size;
         done = payload != NULL ? send_framed(self, answers, payload) : send_answers(self, answers);
     }
     Py_XDECREF(payload);
@@ -562,7 +565,8 @@ static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject 
 
 static PyMemberDef shortcut_members[] = {
     {"turn", T_OBJECT, offsetof(Shortcut, turn), READONLY, "The current task of the coroutines of the last call."},
-    {"heard", T_PYSSIZET, offsetof(Shortcut, heard), READONLY, "Bytes that came and were seen to here."},
+    {"held", T_BOOL, offsetof(Shortcut, held), 0, "Whether everything goes another way."},
+    {"heard", T_PYSSIZET, offsetof(Shortcut, heard), READONLY, "Bytes that came."},
     {"said", T_PYSSIZET, offsetof(Shortcut, said), READONLY, "Bytes that were written."},
     {NULL},
 };

@@ -23,6 +23,7 @@ class Answerer:
 
 class Shortcut:
     heard: int
+    held: bool
     said: int
     turn: Any
     def __init__(

@@ -212,8 +212,8 @@ class PythonShortcut:
     """
 
     __slots__ = (
-        "_answerer", "_fresh", "_otherwise", "_settle", "_stepping", "_unsettled", "_write", "heard", "said",
-        "turn",
+        "_answerer", "_fresh", "_otherwise", "_settle", "_stepping", "_unsettled", "_write", "heard", "held",
+        "said", "turn",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - one of each
@@ -240,17 +240,22 @@ class PythonShortcut:
         self._stepping = stepping
         self.turn: Any = None
         """The current task of the coroutines of the last call."""
+        self.held = False
+        """Whether everything goes another way."""
         self.heard = self.said = 0
-        """Bytes that came and were seen to here, and bytes that were written."""
+        """Bytes that came, and bytes that were written."""
 
     def __call__(self, data: bytes | bytearray, size: int) -> None:
         """Answer the first `size` bytes of `data`."""
         answerer = self._answerer
+        self.heard += size
+        if self.held:
+            self._otherwise(data, size, answerer(data, 0, 0))
+            return
         answers = self._in_turn(data, size) if self._stepping else answerer(data, 0, size)
         if answerer.at < size or answerer.left is not None or len(answers) > BATCH_LIMIT:
             self._otherwise(data, size, answers)
             return
-        self.heard += size
         if not answers:
             return
         if not self._fresh:  # whoever has settled what there was
