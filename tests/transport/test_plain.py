@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -253,6 +254,15 @@ async def test_a_reset_is_told_once(waiting: int) -> None:
         assert isinstance(error, ConnectionResetError | BrokenPipeError)
         end.transport.write(b"nobody hears it")
         end.transport.close()
+
+
+async def test_a_reset_behind_what_has_come_is_told_though_nobody_writes() -> None:
+    async with connected() as (end, far):
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.send(b"last words")
+        far.close()  # both are there when the loop looks
+        assert isinstance(await asyncio.wait_for(end.lost, 10), ConnectionResetError)
+        assert end.heard == [b"last words"]
 
 
 async def test_a_peer_that_is_gone_is_found_in_writing() -> None:

@@ -13,7 +13,7 @@
 typedef struct {
     PyObject_HEAD
     int fd;
-    char held;
+    char held, spoke;
     PyObject *buffer, *received, *ended, *rest;
 } Endpoint;
 
@@ -40,6 +40,16 @@ static PyObject *failed(Endpoint *self) {
     return done;
 }
 
+/* Whether the peer has reset the connection: with the exception. */
+static int was_reset(int fd) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error == 0) return 0;
+    errno = error;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return 1;
+}
+
 static PyObject *Endpoint_call(Endpoint *self, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named)) {
     ssize_t size = recv(self->fd, PyByteArray_AS_STRING(self->buffer), PyByteArray_GET_SIZE(self->buffer), MSG_DONTWAIT);
     if (size < 0) {
@@ -53,9 +63,14 @@ static PyObject *Endpoint_call(Endpoint *self, PyObject *Py_UNUSED(arguments), P
     PyObject *arguments[] = {self->buffer, length};
     PyObject *received = self->received; /* which may be changed within the call */
     Py_INCREF(received);
+    self->spoke = 0;
     PyObject *done = PyObject_Vectorcall(received, arguments, 2, NULL);
     Py_DECREF(received);
     Py_DECREF(length);
+    if (done != NULL && !self->spoke && was_reset(self->fd)) {
+        Py_DECREF(done);
+        done = NULL;
+    }
     if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) return failed(self);
     return done;
 }
@@ -82,6 +97,7 @@ static PyObject *leave(Endpoint *self, PyObject *data, Py_ssize_t sent) {
 
 static PyObject *Endpoint_write(Endpoint *self, PyObject *data) {
     Py_buffer bytes;
+    self->spoke = 1;
     if (self->held) return leave(self, data, 0);
     if (PyObject_GetBuffer(data, &bytes, PyBUF_SIMPLE) < 0) return NULL;
     ssize_t sent = send(self->fd, bytes.buf, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -121,6 +137,7 @@ static PyObject *Endpoint_write_framed(Endpoint *self, PyObject *const *argument
     parts[0].iov_base = PyBytes_AS_STRING(arguments[0]);
     parts[0].iov_len = PyBytes_GET_SIZE(arguments[0]);
     if (payload_of(arguments[1], parts + 1) < 0) return NULL;
+    self->spoke = 1;
     ssize_t total = parts[0].iov_len + parts[1].iov_len, sent = 0;
     if (!self->held) {
         sent = sendmsg(self->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -4,6 +4,7 @@
 else about a socket is its transport's.
 """
 
+import os
 import socket
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ class PythonEndpoint:
     `rest`, with the number of bytes that were sent. All who share a buffer run on one event loop.
     """
 
-    __slots__ = ("_buffer", "_ended", "_rest", "_sock", "held", "received")
+    __slots__ = ("_buffer", "_ended", "_rest", "_sock", "_spoke", "held", "received")
 
     def __init__(
         self,
@@ -39,13 +40,21 @@ class PythonEndpoint:
         self._rest = rest
         self.held = False
         """Whether all that is written goes to `rest`."""
+        self._spoke = False
+        """Something was written since this was called last: that finds a reset."""
 
     def __call__(self) -> None:
-        """Take what has come."""
+        """Take what has come.
+
+        A reset that stands behind it is looked for: uvloop calls once where there is one, and never again.
+        """
         try:
             size = self._sock.recv_into(self._buffer)
             if size:
+                self._spoke = False
                 self.received(self._buffer, size)
+                if not self._spoke and (error := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                    raise OSError(error, os.strerror(error))  # noqa: TRY301 - it ends as one of `recv_into` does
                 return
         except _LATER:
             return
@@ -56,6 +65,7 @@ class PythonEndpoint:
 
     def write(self, data: Buffer) -> None:
         """Send at once."""
+        self._spoke = True
         sent = 0
         if not self.held:
             try:
