@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from antiphon.transport.endpoint import Endpoint, PythonEndpoint
 from antiphon.transport.plain import WRITE_LIMIT, PlainTransport
 
 MUCH = 2**23
+WHO: ContextVar[str] = ContextVar("who", default="nobody")
 
 
 class End:
@@ -165,6 +167,24 @@ async def test_nothing_is_read_while_reading_is_paused() -> None:
         transport.resume_reading()
         assert transport.is_reading()
         await end.hears(b"waits")
+
+
+async def test_what_comes_is_told_in_the_variables_of_no_other_who_has_us_go_on() -> None:
+    def look(*_: object) -> None:
+        end.heard.append(WHO.get())
+
+    async with connected() as (end, far):
+        end.transport.hand_to(look)
+        end.resume_writing = look  # type: ignore[method-assign]
+        end.transport.pause_reading()
+        another = copy_context()
+        another.run(WHO.set, "another")
+        another.run(end.transport.resume_reading)
+        another.run(end.transport.write, bytes(MUCH))
+        await take(far, MUCH)
+        await give(far, b"hello")
+        far.shutdown(socket.SHUT_WR)
+        await end.hears("pause", "nobody", "nobody", "end")
 
 
 async def test_the_end_of_what_comes_closes() -> None:

@@ -7,6 +7,7 @@ read; this one costs a message two system calls and little else. It promises wha
 import asyncio
 import socket
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from antiphon.transport.endpoint import Buffer, Endpoint
@@ -56,6 +57,7 @@ class PlainTransport(asyncio.Transport):
         "_reading",
         "_sock",
         "_unsent",
+        "_variables",
         "write",
         "write_framed",
     )  # fmt: skip
@@ -64,6 +66,8 @@ class PlainTransport(asyncio.Transport):
         """Tell `protocol` that it is connected, and read; `sock` must not block."""
         super().__init__()
         self._loop = asyncio.get_running_loop()
+        self._variables = copy_context()
+        """In which the protocol is told everything; another session's handler may have us watch the socket."""
         self._sock = sock
         self._protocol = protocol
         self._endpoint = Endpoint(sock, buffer, protocol.received, self._ended, self._rest)
@@ -105,7 +109,7 @@ class PlainTransport(asyncio.Transport):
         """Take what comes."""
         if not (self._reading or self._eof or self._closing):
             self._reading = True
-            self._loop.add_reader(self._sock, self._endpoint)
+            self._variables.run(self._loop.add_reader, self._sock, self._endpoint)
 
     def _ended(self, error: Exception | None) -> None:
         """Hear that nothing more comes."""
@@ -129,7 +133,7 @@ class PlainTransport(asyncio.Transport):
         if not self._unsent:
             self._unsent = bytearray()
             self._endpoint.held = True
-            self._loop.add_writer(self._sock, self._writable)
+            self._variables.run(self._loop.add_writer, self._sock, self._writable)
         self._unsent += memoryview(data)[sent:]
         if len(self._unsent) > self._high and not self._paused:
             self._paused = True
