@@ -1,10 +1,13 @@
 """The two calls of a socket: the twins do the same."""
 
+import gc
 import importlib.util
 import socket
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -120,6 +123,65 @@ def test_the_receiver_may_name_another_one_while_it_is_called(owner: Owner) -> N
         owner.far.sendall(piece)
         owner.endpoint()
     assert owner.told == [b"two"]
+
+
+def test_the_receiver_is_held_while_it_is_called(owner: Owner) -> None:
+    def once(buffer: bytearray, size: int) -> None:
+        owner.endpoint.received = owner.received
+        owner.told.append(called() is not None)
+
+    receiver = partial(once)
+    called = weakref.ref(receiver)
+    owner.endpoint.received = receiver
+    del receiver
+    owner.far.sendall(b"one")
+    owner.endpoint()
+    assert owner.told == [True]
+
+
+def test_nothing_is_held_of_what_went_through(owner: Owner) -> None:
+    near, far = owner.near, owner.far
+
+    def boom(buffer: bytearray, size: int) -> None:
+        raise ValueError
+
+    def there_and_back() -> None:
+        endpoint = owner.twin(near, bytearray(2**12), lambda *_: None, lambda _: None, lambda *_: None)
+        for failing in (False, True):
+            if failing:
+                endpoint.received = boom
+            far.sendall(bytes(1000))
+            endpoint()
+        endpoint.write(bytes(1000))
+        endpoint.send(bytes(1000))
+        endpoint.write_framed(bytes(500), "x" * 500)
+        far.recv(3000)
+        endpoint.held = True
+        endpoint.write(bytes(1000))
+        endpoint.write_framed(bytes(500), "x" * 500)
+
+    for _ in range(3):
+        there_and_back()
+    before = sys.getallocatedblocks()
+    for _ in range(200):
+        there_and_back()
+    assert sys.getallocatedblocks() - before < 100
+
+
+def test_it_goes_with_an_owner_that_nobody_else_holds(owner: Owner) -> None:
+    once = Owner(owner.twin, owner.near, owner.far)
+    left = weakref.ref(once)
+    del once
+    gc.collect()
+    assert left() is None
+
+
+def test_what_was_written_may_change_afterwards(owner: Owner) -> None:
+    data = bytearray(b"hello")
+    owner.endpoint.write(data)
+    owner.endpoint.send(data)
+    data += b"!"
+    assert owner.far.recv(100) == b"hellohello"
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])

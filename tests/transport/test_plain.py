@@ -1,11 +1,14 @@
 """A socket as a transport: what asyncio promises of transports holds on each of its event loops."""
 
 import asyncio
+import contextlib
+import os
 import socket
 import struct
+import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,8 @@ class End:
     def __init__(self, *, stays: bool = False) -> None:
         self.heard: list[object] = []
         self.stays = stays
+        self.resumed_at: list[int] = []
+        """How much waited when it could go on."""
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         self._news = asyncio.Event()
 
@@ -42,6 +47,7 @@ class End:
         self._hear("pause")
 
     def resume_writing(self) -> None:
+        self.resumed_at.append(self.transport.get_write_buffer_size())
         self._hear("resume")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -65,10 +71,12 @@ def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(plain, "Endpoint", request.param)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def connected(*, stays: bool = False) -> AsyncIterator[tuple[End, socket.socket]]:
-    """An end, and the socket of its peer."""
+    """An end, and the socket of its peer; nothing may go wrong in the loop meanwhile."""
     loop = asyncio.get_running_loop()
+    wrong: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: wrong.append(context))
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as far:
         listener.setblocking(False)
         far.setblocking(False)
@@ -80,6 +88,8 @@ async def connected(*, stays: bool = False) -> AsyncIterator[tuple[End, socket.s
         end.transport.abort()
         await asyncio.wait_for(end.lost, 10)
         assert near.fileno() == -1
+        await asyncio.sleep(0)
+        assert wrong == []
 
 
 async def take(far: socket.socket, size: int) -> bytes:
@@ -134,7 +144,28 @@ async def test_a_peer_that_does_not_read_pauses_the_protocol_and_gets_everything
         await end.hears("pause", "resume")
         assert transport.get_write_buffer_size() == 0
         transport.write(b"at once again")
-        assert await take(far, 13) == b"at once again"
+        assert far.recv(20) == b"at once again"
+
+
+async def test_what_is_written_stays_behind_what_waits_where_the_socket_has_room_again() -> None:
+    async with connected() as (end, far):
+        end.transport.write(bytes(MUCH))
+        taken = 0
+        with contextlib.suppress(BlockingIOError):  # the transport has had no turn yet
+            while True:
+                taken += len(far.recv(MUCH))
+        end.transport.write(b"behind it")
+        assert await take(far, MUCH + 9 - taken) == bytes(MUCH - taken) + b"behind it"
+
+
+@pytest.mark.parametrize("high", [0, WRITE_LIMIT])
+async def test_the_protocol_goes_on_when_no_more_than_the_lower_limit_waits(high: int) -> None:
+    async with connected() as (end, far):
+        end.transport.set_write_buffer_limits(high)
+        end.transport.write(bytes(MUCH))
+        await take(far, MUCH)
+        await end.hears("pause", "resume")
+        assert end.resumed_at[0] <= high // 4
 
 
 async def test_the_protocol_is_paused_above_the_limit_and_resumed_at_the_lower_one() -> None:
@@ -208,6 +239,7 @@ async def test_a_protocol_that_stays_can_go_on_writing_and_hears_the_end_once() 
         end.transport.write(b"an answer")
         assert await take(far, 9) == b"an answer"
         end.transport.close()
+        end.transport.close()
         assert await asyncio.wait_for(end.lost, 10) is None
         assert end.heard == ["end"]
 
@@ -219,6 +251,8 @@ async def test_closing_sends_what_was_written_and_takes_nothing_more() -> None:
         transport.close()
         transport.close()
         assert transport.is_closing()
+        transport.resume_reading()
+        assert not transport.is_reading()
         transport.write(b"too late")
         assert await take(far, MUCH) == bytes(MUCH)
         assert await asyncio.wait_for(end.lost, 10) is None
@@ -235,6 +269,7 @@ async def test_after_the_end_of_our_direction_the_other_one_goes_on() -> None:
         transport.write(b"too late")
         assert await take(far, MUCH) == bytes(MUCH)
         assert await asyncio.get_running_loop().sock_recv(far, 1) == b""
+        transport.write(b"too late as well")
         await give(far, b"still heard")
         await end.hears("pause", "resume", b"still heard")
 
@@ -243,6 +278,9 @@ async def test_our_end_is_told_at_once_where_nothing_waits() -> None:
     async with connected() as (end, far):
         end.transport.write_eof()
         assert far.recv(1) == b""
+        end.transport.write(b"too late")
+        await give(far, b"still heard")
+        await end.hears(b"still heard")
 
 
 async def test_aborting_forgets_what_waits() -> None:
@@ -285,6 +323,27 @@ async def test_a_reset_behind_what_has_come_is_told_though_nobody_writes() -> No
         assert end.heard == [b"last words"]
 
 
+@pytest.mark.parametrize("waiting", [0, MUCH])
+async def test_a_reset_is_found_by_what_is_left_to_do_while_nothing_is_read(waiting: int) -> None:
+    async with connected() as (end, far):
+        end.transport.pause_reading()
+        end.transport.write(b"never read")
+        end.transport.write(bytes(waiting))
+        far.close()
+        end.transport.write_eof()
+        assert isinstance(await asyncio.wait_for(end.lost, 10), OSError)
+
+
+async def test_a_socket_that_cannot_be_watched_is_lost(tmp_path: Path) -> None:
+    near, far = socket.socketpair()
+    with far, (tmp_path / "file").open("w") as file:
+        os.dup2(file.fileno(), near.fileno())  # a file is always ready, and no system watches it
+        end = End()
+        PlainTransport(near, end, bytearray(8))
+        assert isinstance(await asyncio.wait_for(end.lost, 10), OSError)
+    assert near.fileno() == -1
+
+
 async def test_a_peer_that_is_gone_is_found_in_writing() -> None:
     async with connected() as (end, far):
         end.transport.pause_reading()
@@ -311,6 +370,50 @@ async def test_a_fault_of_the_protocol_ends_the_connection_and_is_told_to_the_lo
         error = await asyncio.wait_for(end.lost, 10)
         assert isinstance(error, ValueError)
         assert [context["exception"] for context in told] == [error]
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_nothing_goes_to_a_socket_that_is_given_up_nor_to_whoever_has_its_number_next(how: str) -> None:
+    async with connected() as (end, far):
+        getattr(end.transport, how)()
+        assert not end.lost.done()  # never from within the call
+        end.transport.write(b"too late")
+        end.transport.write_framed(b"too ", "late")
+        assert await asyncio.wait_for(end.lost, 10) is None
+        assert await asyncio.get_running_loop().sock_recv(far, 100) == b""
+        near, other = socket.socketpair()
+        with near, other:
+            other.setblocking(False)
+            end.transport.write(b"for another")
+            end.transport.write_framed(b"for ", "another")
+            with pytest.raises(BlockingIOError):
+                other.recv(100)
+
+
+async def test_a_socket_is_closed_whatever_the_protocol_raises_at_the_end() -> None:
+    told: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.set_result(context))
+    near, far = socket.socketpair()
+    with far:
+        end = End()
+        end.lost.set_result(None)  # which it may not be told twice
+        PlainTransport(near, end, bytearray(8))
+        end.transport.abort()
+        assert isinstance((await asyncio.wait_for(told, 10))["exception"], AssertionError)
+    assert near.fileno() == -1
+
+
+async def test_a_protocol_that_has_lost_its_transport_is_held_by_nobody() -> None:
+    near, far = socket.socketpair()
+    with far:
+        end = End()
+        transport = PlainTransport(near, end, bytearray(8))
+        transport.abort()
+        await asyncio.wait_for(end.lost, 10)
+        left = weakref.ref(end)
+        del end
+        assert left() is None
+        assert transport.is_closing()
 
 
 async def test_a_protocol_may_close_while_it_is_told() -> None:

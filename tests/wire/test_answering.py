@@ -135,9 +135,11 @@ ODD = {
     "another kind": encode(Kind.CANCEL, 2, token=TOKEN),
     "an unknown flag": message(2, "x", flags=4),
     "reserved bits": message(2, "x")[:7] + b"\1" + message(2, "x")[8:],
+    "other reserved bits": message(2, "x")[:6] + b"\1" + message(2, "x")[7:],
     "shorter than a token": encode(Kind.MESSAGE, 2, b"", 0, TOKEN[:-1]),
     "a length that is all ones": b"\xff\xff\xff\xff" + message(2, "x")[4:],
     "a length of nothing": b"\0\0\0\0" + message(2, "x")[4:],
+    "a length of nothing before bytes": b"\0\0\0\0" + message(2, b"x")[4:],
 }
 
 
@@ -148,6 +150,16 @@ def test_whatever_is_odd_is_left_alone_with_all_that_follows(twin: Twin, odd: st
     first = message(1, "one")
     assert asked(answerer, first + ODD[odd] + message(3, "three") * 4) == encode_message(1, "one", Flag.LAST)
     assert (answerer.at, answerer.count, answerer.left) == (len(first), 1, None)
+
+
+@twins
+@pytest.mark.parametrize("at", range(TOKEN_SIZE))
+def test_every_byte_of_a_token_counts(twin: Twin, at: int) -> None:
+    other = TOKEN[:at] + bytes([TOKEN[at] ^ 0x80]) + TOKEN[at + 1 :]
+    told: list[object] = []
+    answerer = twin(told.append, None, TOKEN, LIMIT, LIMIT, acknowledge=told.append)
+    for odd in (message(1, "x", other), ack(1, other)):
+        assert (asked(answerer, odd), answerer.at, told) == (b"", 0, [])
 
 
 @twins
@@ -173,6 +185,11 @@ def test_what_is_no_answer_at_once_is_left_to_the_caller(twin: Twin, reply: obje
     assert answerer.left == (2, reply, None, None)
     assert asked(answerer, data + message(3, "three"), len(data)) == encode_message(3, "3", Flag.LAST)
     assert answerer.left is None
+
+
+@twins
+def test_a_message_and_an_answer_of_the_limit_pass(twin: Twin) -> None:
+    assert asked(made(twin), message(1, "x" * LIMIT)) == encode_message(1, "x" * LIMIT, Flag.LAST)
 
 
 class Odd(str):
@@ -246,6 +263,36 @@ def test_nothing_is_held_of_what_was_answered(twin: Twin) -> None:
     for _ in range(100):
         asked(answerer, message(1, "one") * 3)
     assert sys.getrefcount(answer) == before
+
+
+@twins
+def test_nothing_is_held_of_what_went_through(twin: Twin) -> None:
+    class Fault(Exception):
+        pass
+
+    async def waits() -> str:
+        await Waits()
+        return "done"
+
+    def handle(message: Payload) -> object:
+        if message == b"fault":
+            raise Fault
+        if message == b"coroutine":
+            return waits()
+        return None if message == b"none" else message
+
+    def once() -> None:
+        answerer = twin(handle, bytes, TOKEN, LIMIT, LIMIT, steps=True, acknowledge=lambda count: count)
+        for payload in (b"fault", b"coroutine", b"none", b"x" * LIMIT):
+            asked(answerer, ack(2**40) + message(1, "text") * 3 + message(2, payload))
+            if payload == b"coroutine":
+                answerer.left[1].close()
+
+    once()
+    before = sys.getallocatedblocks()
+    for _ in range(200):
+        once()
+    assert sys.getallocatedblocks() - before < 100
 
 
 class Waits:

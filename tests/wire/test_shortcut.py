@@ -1,5 +1,7 @@
 """The shortest way through a connection: the twins do the same, and leave the same to others."""
 
+import gc
+import sys
 from collections.abc import Callable, Generator
 from contextvars import Context, ContextVar, copy_context
 from itertools import count
@@ -52,11 +54,16 @@ class Way:
     """A shortcut and what it has done."""
 
     def __init__(
-        self, twin: Twin, handle: Callable[[Any], object] = lambda message: message, *, framed: bool = False
+        self,
+        twin: Twin,
+        handle: Callable[[Any], object] = lambda message: message,
+        *,
+        framed: bool = False,
+        limit: int = LIMIT,
     ) -> None:
         answerer, shortcut = twin
         self.done: list[object] = []
-        self.answerer: Any = answerer(handle, None, TOKEN, LIMIT, LIMIT, acknowledge=self.done.append)
+        self.answerer: Any = answerer(handle, None, TOKEN, limit, limit, acknowledge=self.done.append)
         self.fresh: list[Fresh] = []
         rest = self.settle, self.write, self.otherwise, *([self.write_framed] if framed else [])
         self.take: Any = shortcut(self.answerer, self.fresh, *rest)
@@ -184,6 +191,23 @@ def test_acknowledgements_alone_have_nothing_written(twin: Twin) -> None:
     assert (way.take.heard, way.take.said) == (len(data), 0)
 
 
+@twins
+def test_nothing_is_held_of_what_went_through(twin: Twin) -> None:
+    def once() -> None:
+        way = Way(twin, framed=True)
+        for data in (message(1, "one") * 3, message(1, bytes(5000)), message(1, "x" * 5000), b"odd"):
+            way.take(data, len(data))
+        way.settle()
+
+    once()
+    before = sys.getallocatedblocks()
+    for _ in range(200):
+        once()
+        gc.collect(0)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 100
+
+
 LARGE = ["x" * 5000, b"y" * 5000]
 
 
@@ -216,6 +240,15 @@ def test_other_answers_are_put_together(twin: Twin, payload: Payload, messages: 
         assert not any(isinstance(piece, tuple) for piece in way.fresh)
         ways.append((way.done, way.fresh, way.take.said))
     assert ways[0] == ways[1]
+
+
+@twins
+@pytest.mark.parametrize("payload", LARGE, ids=["text", "bytes"])
+def test_a_large_answer_above_the_limit_is_left(twin: Twin, payload: Payload) -> None:
+    way = Way(twin, lambda _: payload, framed=True, limit=len(payload) - 1)
+    data = message(7, "more")
+    way.take(data, len(data))
+    assert way.done == [(data, len(data), b"", len(data), 1, (7, payload, None, None))]
 
 
 @pytest.mark.parametrize("twin", TWINS[1:])
