@@ -109,3 +109,5 @@ def test_what_came_in_two_parts_is_kept_as_one_and_makes_way_as_any_other() -> N
     assert books.kept() == [frame(0, 4)[:HEADER_SIZE] + b"1234"]
     books.fresh += (frame(1, REPLAY_LIMIT - HEADER_SIZE), 1)
     assert (books.full, books.first) == (True, 2)
+    books.fresh += ((frame(2)[:HEADER_SIZE], bytes(REPLAY_LIMIT - HEADER_SIZE + 1)), 1)
+    assert (books.first, books.kept()) == (4, [])

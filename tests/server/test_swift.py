@@ -1,6 +1,8 @@
 """The swift way: nobody can tell it from the other one but by its pace."""
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from antiphon.server.server import Server
 from antiphon.services import Handler, Session, echo
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
-from antiphon.wire.frames import Frame
+from antiphon.wire.frames import HEADER_SIZE, Frame
 from antiphon.wire.kinds import Flag, Kind
 from support.raw import RawClient
 from support.serving import seed, serving
@@ -95,6 +97,65 @@ def test_answers_to_what_was_sent_in_one_piece_come_in_one_piece(tmp_path: Path)
         data = b"".join(client.conversation.message("x" * 100)[1] for _ in range(16))
         client.send(data)
         assert len(client.sock.recv(2**16)) == 16 * 112
+
+
+@pytest.mark.parametrize("plain_tcp", [True, False], ids=["tcp", "tls"])
+@pytest.mark.parametrize("handler", [plain, later], ids=["plain", "async"])
+def test_deadlines_know_what_takes_the_shortcut(tmp_path: Path, handler: Handler, plain_tcp: bool) -> None:
+    (token,) = seed(tmp_path / "data")
+
+    def look(server: Server) -> tuple[float, float, int]:
+        """Return when a deadline was last put off by what came, by what was said, and how much that was."""
+        (connection,) = server._context.connections
+        connection.tick(time.monotonic())
+        watch = connection._watch
+        return watch._heard_at, watch._spoke_at, connection._outbox._written
+
+    def acknowledged(server: Server) -> bool:
+        return all(dialogue.continuity.first == 3 for dialogue in server._context.dialogues)
+
+    with serving(tmp_path / "data", handler, plain=plain_tcp) as server, server.session(token) as client:
+        client.ask("first")
+        heard, spoke, said = server.read(look)
+        assert server.read(look) == (heard, spoke, said)
+        client.ask("one")
+        heard_again, spoke_again, said_again = server.read(look)
+        assert heard_again != heard
+        assert spoke_again != spoke
+        assert said_again - said == HEADER_SIZE + 3
+        client.ask("two")
+        _, spoke, said = server.read(look)
+        assert said - said_again == HEADER_SIZE + 3
+        heard = server.read(look)[0]
+        client.send(client.conversation.ack(3))
+        while not server.read(acknowledged):
+            pass  # each look is a step of the server
+        assert server.read(look)[0] != heard
+        assert server.read(look)[1:] == (spoke, said)
+
+
+def test_a_message_whose_handler_waits_was_heard(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    begun = threading.Event()
+
+    async def wait(message: str) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    def look(server: Server) -> float:
+        (connection,) = server._context.connections
+        connection.tick(time.monotonic())
+        return connection._watch._heard_at
+
+    with serving(tmp_path / "data", wait, plain=True) as server, server.session(token) as client:
+        server.read(look)
+        heard = server.read(look)
+        id, data = client.conversation.message("hello")
+        client.send(data)
+        assert begun.wait(10)
+        assert server.read(look) != heard
+        client.send(client.conversation.cancel(id))
+        assert client.answer(id) is None
 
 
 @pytest.mark.parametrize("sees_session", [True, False])

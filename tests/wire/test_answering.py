@@ -103,6 +103,13 @@ def test_what_taking_an_acknowledgement_raises_is_not_swallowed(twin: Twin) -> N
         asked(answerer, ack(1))
 
 
+@pytest.mark.parametrize("twin", TWINS[1:])
+@pytest.mark.parametrize(("at", "end"), [(-1, 5), (0, 6)])
+def test_the_native_twin_reads_nothing_around_the_bytes(twin: Twin, at: int, end: int) -> None:
+    with pytest.raises(ValueError, match="not within"):
+        made(twin)(b"short", at, end)
+
+
 @twins
 def test_messages_are_answered_in_order_each_under_its_id(twin: Twin) -> None:
     answerer = made(twin)
