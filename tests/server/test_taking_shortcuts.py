@@ -18,7 +18,7 @@ tokens: list[bytes] = []
 
 @pytest.fixture(scope="module", params=["tcp", "tls"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    folder = tmp_path_factory.mktemp("intake") / "data"
+    folder = tmp_path_factory.mktemp("shortcut") / "data"
     tokens[:] = seed(folder, sessions=60)
     with serving(folder, echo, plain=request.param == "tcp") as running:
         yield running
@@ -42,7 +42,7 @@ def step(server: Serving, client: RawClient, do: Callable[[Connection], object])
         connections = server.server._context.connections
         (connection,) = (each for each in connections if each.address == f"{host}:{port}")
         do(connection)
-        return connection._intake.receive == connection.received
+        return connection._swift is None or connection._swift.shortcut.held
 
     return server.call(work())
 
@@ -61,7 +61,7 @@ AGAIN: dict[str, Callable[[Connection], object]] = {
 @pytest.mark.parametrize("go_on", AGAIN.values(), ids=AGAIN)
 def test_it_is_taken_again(server: Serving, client: RawClient, go_on: Callable[[Connection], object]) -> None:
     def work(connection: Connection) -> None:
-        connection._intake.look()
+        connection._look()
         go_on(connection)
 
     assert not step(server, client, work)
@@ -112,7 +112,7 @@ def test_while_anything_is_under_way_each_frame_is_looked_at(
     go_on: Callable[[Connection], object],
 ) -> None:
     def work(connection: Connection) -> None:
-        connection._intake.look()
+        connection._look()
         under_way(connection)
         go_on(connection)
         assert not connection._reading_paused
