@@ -29,9 +29,8 @@ def client(server: Serving) -> Iterator[RawClient]:
     with server.session(tokens.pop()) as client:
         assert client.ask("hello") == "hello"
         yield client
-        server.read(
-            lambda server: list(map(Connection.abort, server._context.connections))
-        )  # whatever it waits for
+        # It may wait for something that never comes.
+        server.read(lambda server: list(map(Connection.abort, server._context.connections)))
 
 
 def step(server: Serving, client: RawClient, do: Callable[[Connection], object]) -> bool:

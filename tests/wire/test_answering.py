@@ -170,6 +170,16 @@ def test_every_byte_of_a_token_counts(twin: Twin, at: int) -> None:
 
 
 @twins
+@pytest.mark.parametrize("at", range(20))
+def test_every_byte_of_a_text_is_looked_at(twin: Twin, at: int) -> None:
+    around = b"a" * at, b"b" * (20 - at)
+    whole, bad = "я".encode().join(around), b"\xff".join(around)
+    assert asked(made(twin), message(1, whole.decode())) == encode_message(1, whole.decode(), Flag.LAST)
+    answerer = made(twin)
+    assert (asked(answerer, encode(Kind.MESSAGE, 1, bad, Flag.TEXT, TOKEN)), answerer.at) == (b"", 0)
+
+
+@twins
 @pytest.mark.parametrize("size", range(len(message(2, "hello"))))
 def test_half_a_frame_waits_for_its_other_half(twin: Twin, size: int) -> None:
     answerer = made(twin)
@@ -277,8 +287,12 @@ def test_nothing_is_held_of_what_went_through(twin: Twin) -> None:
     class Fault(Exception):
         pass
 
+    class Large:
+        def __await__(self) -> Generator[object, object, object]:
+            return (yield [self])
+
     async def waits() -> str:
-        await Waits()
+        await Large()
         return "done"
 
     def handle(message: Payload) -> object:

@@ -1,0 +1,86 @@
+"""The build's own step: what it hands on where each part in C can be compiled, and where it cannot."""
+
+import importlib.util
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PARTS = ["src/antiphon/wire/_answering", "src/antiphon/transport/_endpoint"]
+
+
+class Hook:
+    """What hatchling gives a hook, which is there only while a wheel is built."""
+
+    def __init__(self, root: Path, target_name: str, warnings: list[str]) -> None:
+        self.root = str(root)
+        self.target_name = target_name
+        self.app = SimpleNamespace(display_warning=warnings.append)
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the step's module."""
+    interface = ModuleType("hatchling.builders.hooks.plugin.interface")
+    interface.BuildHookInterface = Hook  # type: ignore[attr-defined]
+    for name in ("hatchling", "hatchling.builders", "hatchling.builders.hooks", "hatchling.builders.hooks.plugin"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, interface.__name__, interface)
+    found = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def compiler(folder: Path, fails_for: str) -> Path:
+    """Return one that writes what it is asked for, and then fails for some sources."""
+    script = folder / "cc"
+    script.write_text(
+        f'#!/bin/sh\nfor made; do :; done\necho half > "$made"\ncase "$*" in *{fails_for}*) exit 1;; esac\n'
+    )
+    script.chmod(0o700)
+    return script
+
+
+@pytest.mark.parametrize(
+    ("fails_for", "built"),
+    [("nothing.c", PARTS), ("_endpoint.c", PARTS[:1]), ("_answering.c", PARTS[1:]), (".c", [])],
+    ids=["all", "one", "the other", "none"],
+)
+def test_what_can_be_compiled_is_put_in_and_nothing_half_made_stays(
+    hook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_for: str, built: list[str]
+) -> None:
+    monkeypatch.setenv("CC", f"'{compiler(tmp_path, fails_for)}' -g")
+    for part in PARTS:
+        (tmp_path / part).parent.mkdir(parents=True)
+    warnings: list[str] = []
+    data: dict[str, Any] = {"pure_python": True, "infer_tag": False, "artifacts": ["another"]}
+    hook.NativeParts(tmp_path, "wheel", warnings).initialize("standard", data)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    expected = [part + suffix for part in built]
+    assert data == {"pure_python": not built, "infer_tag": bool(built), "artifacts": ["another", *expected]}
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("_*")} == set(expected)
+    assert len(warnings) == (built != PARTS)
+
+
+@pytest.mark.parametrize("command", ["no-such-compiler", "false"])
+def test_without_a_compiler_the_wheel_is_one_of_python_alone(
+    hook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("CC", command)
+    warnings: list[str] = []
+    data: dict[str, Any] = {"artifacts": []}
+    hook.NativeParts(tmp_path, "wheel", warnings).initialize("standard", data)
+    assert (data, len(warnings)) == ({"artifacts": []}, 1)
+
+
+def test_nothing_is_compiled_for_an_archive_of_sources(hook: Any, tmp_path: Path) -> None:
+    data: dict[str, Any] = {"artifacts": []}
+    hook.NativeParts(tmp_path, "sdist", []).initialize("standard", data)
+    assert data == {"artifacts": []}
