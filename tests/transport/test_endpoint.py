@@ -90,15 +90,16 @@ def test_an_error_of_the_socket_is_told(owner: Owner) -> None:
     assert isinstance(error, ConnectionResetError)
 
 
-def test_what_the_receiver_raises_is_told(owner: Owner) -> None:
+@pytest.mark.parametrize("fault", [ValueError, BlockingIOError])
+def test_what_the_receiver_raises_is_told(owner: Owner, fault: type[Exception]) -> None:
     def boom(buffer: bytearray, size: int) -> None:
-        raise ValueError("why")
+        raise fault("why")
 
     owner.endpoint.received = boom
     owner.far.sendall(b"x")
     owner.endpoint()
     (error,) = owner.told
-    assert isinstance(error, ValueError)
+    assert isinstance(error, fault)
     assert error.__traceback__ is not None
 
 

@@ -50,18 +50,21 @@ class PythonEndpoint:
         """
         try:
             size = self._sock.recv_into(self._buffer)
-            if size:
-                self._spoke = False
-                self.received(self._buffer, size)
-                if not self._spoke and (error := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
-                    raise OSError(error, os.strerror(error))  # noqa: TRY301 - it ends as one of `recv_into` does
-                return
         except _LATER:
             return
-        except Exception as error:  # noqa: BLE001 - whatever it was, it ends this connection and no other
+        except OSError as error:
             self._ended(error)
             return
-        self._ended(None)
+        if not size:
+            self._ended(None)
+            return
+        self._spoke = False
+        try:
+            self.received(self._buffer, size)
+            if not self._spoke and (code := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                raise OSError(code, os.strerror(code))  # noqa: TRY301 - it ends as one of `recv_into` does
+        except Exception as error:  # noqa: BLE001 - whatever it was, it ends this connection and no other
+            self._ended(error)
 
     def write(self, data: Buffer) -> None:
         """Send at once."""
