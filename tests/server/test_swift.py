@@ -11,7 +11,7 @@ from antiphon.server.server import Server
 from antiphon.services import Handler, Session, echo
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
-from antiphon.wire.frames import HEADER_SIZE, Frame
+from antiphon.wire.frames import HEADER_SIZE, Frame, encode
 from antiphon.wire.kinds import Flag, Kind
 from support.raw import RawClient
 from support.serving import seed, serving
@@ -68,6 +68,8 @@ def test_every_way_gives_the_same_answers(tmp_path: Path, handler: Handler, in_o
     with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         pieces = [said] if in_one_piece else [[message] for message in said]
         told = [frame for piece in pieces for frame in conversation(client, piece)]
+        (books,) = server.read(lambda server: [dialogue.continuity for dialogue in server._context.dialogues])
+        assert (books.received, books.sent, books.first, len(books.kept())) == (9, 9, 0, 9)
     text = Flag.LAST | Flag.TEXT
     assert [(kind, flags, payload) for kind, _, flags, payload in told] == [
         (Kind.MESSAGE, text, "ONE"),
@@ -97,6 +99,24 @@ def test_answers_to_what_was_sent_in_one_piece_come_in_one_piece(tmp_path: Path)
         data = b"".join(client.conversation.message("x" * 100)[1] for _ in range(16))
         client.send(data)
         assert len(client.sock.recv(2**16)) == 16 * 112
+
+
+def test_what_is_no_message_does_not_say_that_the_counts_are_known(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+
+    def beat(server: Server) -> bool:
+        (connection,) = server._context.connections
+        heartbeat = encode(Kind.HEARTBEAT, 0)
+        connection.received(heartbeat, len(heartbeat))
+        assert connection._dialogue is not None
+        return connection._dialogue.counted
+
+    with serving(tmp_path / "data", echo, plain=True) as server, server.client() as client:
+        client.hello()
+        client.resume(token, 0)
+        assert not server.read(beat)
+        assert client.ask("hello") == "hello"
+        assert server.read(beat)
 
 
 @pytest.mark.parametrize("plain_tcp", [True, False], ids=["tcp", "tls"])
