@@ -1,10 +1,15 @@
 """What the parts of a server share, where a session ends in an odd moment."""
 
+import asyncio
+import socket
+import struct
 from pathlib import Path
 
 from antiphon.errors import TryLater
+from antiphon.identity.tokens import Token
 from antiphon.server.connection import Connection
-from antiphon.wire.bodies import ServerBye
+from antiphon.server.sessions import Holder, Session
+from antiphon.wire.bodies import Resume, ServerBye
 from support.serving import seed, serving
 
 
@@ -33,3 +38,29 @@ def test_a_store_that_fails_while_a_session_is_put_aside_is_told_to_the_log(tmp_
         server.call(context.release(session))
         log = server.server.log_path
     assert "store-failed" in log.read_text()
+
+
+def test_a_session_that_is_found_for_a_connection_that_is_gone_waits_for_the_next_one(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with serving(tmp_path / "data", plain=True) as server, server.client() as client:
+        context = server.server._context
+        resume, found, gone = context.sessions.resume, asyncio.Event(), asyncio.Event()
+
+        async def late(token: Token, holder: Holder) -> Session:
+            session = await resume(token, holder)
+            found.set()
+            await gone.wait()
+            return session
+
+        server.read(lambda _: setattr(context.sessions, "resume", late))
+        client.hello()
+        client.send(client.conversation.resume(token, Resume())[1])
+        server.call(found.wait())
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sock.close()  # with a reset
+        while server.read(lambda _: bool(context.connections)):
+            pass  # each look is a step of the server
+        server.read(lambda _: gone.set())
+        while server.read(lambda _: bool(context.tasks)):
+            pass
+        assert server.read(lambda _: not context.sessions._held)

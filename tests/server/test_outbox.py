@@ -35,6 +35,7 @@ class Holder:
 @pytest_asyncio.fixture
 async def ends() -> AsyncIterator[tuple[Outbox, socket.socket]]:
     near, far = socket.socketpair()
+    near.setblocking(False)
     far.setblocking(False)
     with far:
         holder = Holder()

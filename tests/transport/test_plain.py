@@ -336,6 +336,7 @@ async def test_a_reset_is_found_by_what_is_left_to_do_while_nothing_is_read(wait
 
 async def test_a_socket_that_cannot_be_watched_is_lost(tmp_path: Path) -> None:
     near, far = socket.socketpair()
+    near.setblocking(False)
     with far, (tmp_path / "file").open("w") as file:
         os.dup2(file.fileno(), near.fileno())  # a file is always ready, and no system watches it
         end = End()
@@ -394,6 +395,7 @@ async def test_a_socket_is_closed_whatever_the_protocol_raises_at_the_end() -> N
     told: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.set_result(context))
     near, far = socket.socketpair()
+    near.setblocking(False)
     with far:
         end = End()
         end.lost.set_result(None)  # which it may not be told twice
@@ -405,6 +407,7 @@ async def test_a_socket_is_closed_whatever_the_protocol_raises_at_the_end() -> N
 
 async def test_a_protocol_that_has_lost_its_transport_is_held_by_nobody() -> None:
     near, far = socket.socketpair()
+    near.setblocking(False)
     with far:
         end = End()
         transport = PlainTransport(near, end, bytearray(8))
