@@ -121,7 +121,7 @@ class PlainTransport(asyncio.Transport):
                     {"message": "received failed", "exception": error, "transport": self}
                 )
             self._fail(error)
-        elif not (self._closing or self._protocol.eof_received()):
+        elif not self._protocol.eof_received():
             self.close()
 
     # --- writing --------------------------------------------------------------------------------------------
