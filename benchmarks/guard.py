@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from rows import Row
 
 FLOORS = {
-    "tcp-single/blind": 0.65,
-    "tcp-depth1/blind": 0.55,
-    "tcp-depth16/blind": 0.40,
-    "tcp-16k/blind": 0.35,
-    "tls-depth1/blind": 0.45,
-    "tls-depth16/blind": 0.35,
-    "tls-16k/blind": 0.40,
+    "tcp-single/blind": 0.60,
+    "tcp-depth1/blind": 0.60,
+    "tcp-depth16/blind": 0.50,
+    "tcp-16k/blind": 0.45,
+    "tls-depth1/blind": 0.50,
+    "tls-depth16/blind": 0.45,
+    "tls-16k/blind": 0.45,
 }
 
 
