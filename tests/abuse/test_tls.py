@@ -15,6 +15,7 @@ import pytest
 
 from antiphon.address import Address
 from antiphon.errors import ExposureRefused
+from antiphon.server import accept
 from antiphon.server.certificate import load_or_make
 from antiphon.server.folder import DataFolder
 from antiphon.wire.bodies import Authenticate, Error, Identify, encode
@@ -107,6 +108,18 @@ def test_a_handshake_that_fails_is_told_of_in_the_log_and_gives_its_place_back(
     deadline = time.monotonic() + HANDSHAKE + LATE
     while told not in server.server.log_path.read_text("utf-8"):
         assert time.monotonic() < deadline
+    assert server.read(lambda server: server._context.caps.count) == 0
+
+
+def test_where_tls_cannot_be_begun_the_place_is_given_back(
+    server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise ssl.SSLError("no memory")
+
+    monkeypatch.setattr(accept, "TlsTransport", none)
+    with dial(server.address, source=ATTACKER) as connection:
+        assert rest_of(connection) == b""
     assert server.read(lambda server: server._context.caps.count) == 0
 
 

@@ -81,9 +81,10 @@ class Acceptor:
     async def _shake_hands(self, client: socket.socket, certificate: Certificate, connection: Connection) -> None:
         """Put a connection on an accepted socket over TLS; a handshake that is not done in time is given up."""
         context = self._context
-        tls = TlsTransport(certificate.context, self._buffers, connection)
+        tls: TlsTransport | None = None
         try:
             async with asyncio.timeout(context.settings.handshake_seconds):
+                tls = TlsTransport(certificate.context, self._buffers, connection)
                 PlainTransport(client, tls, self._buffer)
                 await tls.opened()
         except OSError as error:  # ssl.SSLError and TimeoutError are among them
@@ -91,5 +92,8 @@ class Acceptor:
                 context.log.warning("tls-failed", address=connection.address, why=type(error).__name__)
         finally:
             if not connection.made:
-                tls.abort()
                 context.caps.release(connection.source)
+                if tls is None:  # there was no memory for it
+                    client.close()
+                else:
+                    tls.abort()

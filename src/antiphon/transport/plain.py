@@ -45,21 +45,8 @@ class PlainTransport(asyncio.Transport):
     """One connected socket, which it owns from here on."""
 
     __slots__ = (
-        "_closing",
-        "_endpoint",
-        "_eof",
-        "_half_closed",
-        "_high",
-        "_loop",
-        "_low",
-        "_paused",
-        "_protocol",
-        "_reading",
-        "_sock",
-        "_unsent",
-        "_variables",
-        "write",
-        "write_framed",
+        "_closing", "_endpoint", "_eof", "_half_closed", "_high", "_loop", "_low", "_paused", "_protocol",
+        "_reading", "_sock", "_unsent", "_variables", "write", "write_framed",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, protocol: Receiver, buffer: bytearray) -> None:

@@ -402,7 +402,6 @@ static int note(Shortcut *self, PyObject *answers, Py_ssize_t size) {
     self->said += size;
     self->unsettled += size;
     if (self->unsettled <= FRESH_LIMIT) return 0;
-    self->unsettled = 0;
     PyObject *done = PyObject_CallNoArgs(self->settle);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;

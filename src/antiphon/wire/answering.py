@@ -264,7 +264,6 @@ class PythonShortcut:
         self.said += len(answers)
         self._unsettled += len(answers)
         if self._unsettled > FRESH_LIMIT:
-            self._unsettled = 0
             self._settle()
         self._write(answers)
 
