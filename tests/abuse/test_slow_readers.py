@@ -128,4 +128,4 @@ def test_one_who_asks_once_for_much_and_reads_nothing_is_cut(tmp_path: Path, pla
         while server.read(lambda server: len(server._context.connections)) > 1:
             assert time.monotonic() < until, "it holds its connection, and our memory with it"
         client.sock.close()
-    assert "peer-too-slow" in server.server.log_path.read_text("utf-8")
+    assert "peer-too-slow" in server.log()

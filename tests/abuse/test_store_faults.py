@@ -204,7 +204,7 @@ def test_why_the_store_could_not_answer_is_in_the_log_and_not_at_the_peer(
         error = refused(client.authenticate("ann", PASSWORD))
         assert error.code == "try-later"
         assert "disk" not in error.text + error.hint
-    log = server.server.log_path.read_text("utf-8")  # whole, now that the server has stopped
+    log = server.log()
     (record,) = [line for line in log.splitlines() if " error sign-in-failed " in line]
     assert 'code="try-later"' in record
     assert "the disk is gone" in record

@@ -84,7 +84,7 @@ def test_a_common_password_registers_nobody(tmp_path: Path) -> None:
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(COMMON)
-        assert "hasty" not in server.server.log_path.read_text("utf-8")
+        assert "hasty" not in server.log()
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,6 @@ def refusal(server: Serving, name: str = "ann") -> str:
         return body.code
 
 
-def records(server: Serving, event: str) -> list[str]:
-    return [line for line in server.server.log_path.read_text("utf-8").splitlines() if f" {event} " in line]
-
-
 def cut(client: RawClient) -> None:
     client.sock.settimeout(SOON)
     assert client.body() == ServerBye(reason="revoked")
@@ -79,7 +75,7 @@ def test_a_live_session_is_cut_by_an_edit_and_the_others_go_on(
             assert isinstance(again, Error)
             assert again.code == "session-ended"
         assert refusal(server) == "sign-in-refused"
-        (told,) = records(server, "session-revoked")
+        (told,) = server.records("session-revoked")
         assert 'name="ann"' in told
         assert f'reason="{reason}"' in told
 
@@ -96,9 +92,9 @@ def test_a_broken_row_is_told_in_the_log_once_and_harms_nobody_inside(data: Path
         with server.client() as again:
             again.hello()
             assert not isinstance(again.authenticate("ann", PASSWORD), Error)
-    (told,) = records(server, "sign-in-failed")
+    (told,) = server.records("sign-in-failed")
     assert f"{file}, line 2: what stands under “number” cannot be read." in told
-    assert len(records(server, "revocations-unread")) <= 1
+    assert len(server.records("revocations-unread")) <= 1
 
 
 def test_a_second_server_is_refused_and_the_first_goes_on(data: Path, store: str) -> None:

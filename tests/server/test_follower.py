@@ -63,10 +63,6 @@ def resumed(server: Serving, token: bytes) -> str:
         return body.code if isinstance(body, Error) else "welcome"
 
 
-def records(server: Serving, event: str) -> list[str]:
-    return [line for line in server.server.log_path.read_text("utf-8").splitlines() if f" {event}" in line]
-
-
 def test_what_is_revoked_elsewhere_is_cut_with_the_reason_in_the_log(data: Path) -> None:
     tokens = seed(data, sessions=2)
     with serving(data, plain=True) as server:
@@ -76,7 +72,7 @@ def test_what_is_revoked_elsewhere_is_cut_with_the_reason_in_the_log(data: Path)
             cut(client)
             cut(other)
         assert resumed(server, tokens[0]) == "session-ended"
-    told = records(server, "session-revoked")
+    told = server.records("session-revoked")
     assert len(told) == 2
     assert all(
         'name="ann"' in line and "address=127.0.0.1:" in line and 'reason="revoked"' in line for line in told
@@ -160,7 +156,7 @@ def test_the_eleventh_session_ends_the_oldest(data: Path) -> None:
         assert all(other.ask("hello") == "hello" for other in others)
         for other in others:
             other.leave()
-    (told,) = records(server, "session-revoked")
+    (told,) = server.records("session-revoked")
     assert 'reason="too-many"' in told
 
 
@@ -203,8 +199,8 @@ def test_live_sessions_go_on_while_the_store_is_away_and_what_was_missed_is_done
             assert client.ask("hello") == "hello"
         server.read(lambda _: store.__dict__.pop("revocations"))
         cut(client)
-    assert len(records(server, "revocations-unread")) == 1
-    assert len(records(server, "revocations-read")) == 1
+    assert len(server.records("revocations-unread")) == 1
+    assert len(server.records("revocations-read")) == 1
 
 
 def test_a_fault_while_following_is_not_the_end_of_it(data: Path) -> None:

@@ -86,10 +86,6 @@ def resumed(server: Serving, token: bytes | None) -> str:
         return body.code if isinstance(body, Error) else "welcome"
 
 
-def log(server: Serving, event: str) -> list[str]:
-    return [line for line in server.server.log_path.read_text("utf-8").splitlines() if f" {event} " in line]
-
-
 def all_sessions(server: Serving) -> list[SessionRecord]:
     async def work() -> list[SessionRecord]:
         return await server.server._context.sessions._store.all()
@@ -194,7 +190,7 @@ def test_a_wrong_name_is_replaced_and_its_visits_are_kept(server: Serving, host:
     right = enter(server, host, "ann", instead_of="AMN")
     assert (right.name, right.first) == ("ann", False)
     assert known(server, host) == ["ann"]
-    (line,) = [line for line in log(server, "renamed") if f"address={host}:" in line]
+    (line,) = [line for line in server.records("renamed") if f"address={host}:" in line]
     assert ' name="ann" was="amn" ' in line
 
 
@@ -233,7 +229,7 @@ def test_anyone_is_let_in_at_once_has_a_session_and_no_name(anyone: Serving) -> 
         assert client.ask("hello") == "hello"
         client.leave()
     assert resumed(anyone, welcome.token) == "session-ended"
-    assert all("name" not in line for event in ("signed-in", "session-ended") for line in log(anyone, event))
+    assert all("name" not in line for event in ("signed-in", "session-ended") for line in anyone.records(event))
 
 
 # --- what an access does not have ---------------------------------------------------------------------------
@@ -291,7 +287,7 @@ def test_new_names_are_counted_as_registrations_and_those_who_are_known_go_on(tm
         assert enter(server, host, "ann", instead_of="bob").name == "ann"
         assert known(server, host) == ["ann"]
         assert enter(server, f"127.0.1.{next(_hosts)}", "carl").first
-        assert len(log(server, "refused")) == 2
+        assert len(server.records("refused")) == 2
 
 
 def test_where_registration_is_closed_only_those_who_are_known_come_in(tmp_path: Path, host: str) -> None:

@@ -132,10 +132,6 @@ def kept(data: Path, server: Serving) -> bytes:
     return unseal(ring, account).stored_key
 
 
-def records(server: Serving, event: str) -> list[str]:
-    return [line for line in server.server.log_path.read_text("utf-8").splitlines() if f" {event} " in line]
-
-
 # --- the change ---------------------------------------------------------------------------------------------
 
 
@@ -161,10 +157,10 @@ def test_a_change_ends_all_other_sessions_and_this_one_goes_on(data: Path, *, pl
             assert again.ask("and back") == "and back"
         assert code(sign_in(server, PASSWORD)) == "sign-in-refused"
         assert isinstance(sign_in(server, NEW), Welcome)
-    (line,) = records(server, "password-changed")
+    (line,) = server.records("password-changed")
     assert 'name="ann" address=127.0.0.1:' in line
     assert line.endswith(" sessions=2")
-    assert 'reason="password"' in records(server, "session-revoked")[0]
+    assert 'reason="password"' in server.records("session-revoked")[0]
 
 
 def test_messages_may_come_between_the_steps(inside: RawClient) -> None:
@@ -199,7 +195,7 @@ def test_wrong_old_passwords_are_counted_and_slowed_down_and_the_conversation_go
             assert code(outsider.authenticate("ann", PASSWORD)) == "too-many-failures"
     account = outside(data, lambda store: store.accounts.overviews())[0]
     assert account.refusals == 7
-    refused = records(server, "refused")
+    refused = server.records("refused")
     assert len(refused) == 7
     assert all('name="ann" address=127.0.0.1:' in line for line in refused)
 
@@ -377,7 +373,7 @@ def test_what_an_operator_does_after_the_proof_is_not_overwritten(data: Path, ac
         if account is not None:
             assert kept(data, server) == credential().stored_key
             assert account.must_change == (act is reset)
-    assert records(server, "password-changed") == []
+    assert server.records("password-changed") == []
 
 
 def test_the_end_of_the_other_sessions_is_tried_again_until_the_store_takes_it(data: Path) -> None:
@@ -402,7 +398,7 @@ def test_the_end_of_the_other_sessions_is_tried_again_until_the_store_takes_it(d
         assert other.body() == ServerBye(reason="revoked")
         assert mine.ask("still here") == "still here"
     assert len(tries) == 3
-    assert "sessions" not in records(server, "password-changed")[0]
+    assert "sessions" not in server.records("password-changed")[0]
 
 
 # --- when it is due -----------------------------------------------------------------------------------------

@@ -241,7 +241,7 @@ def test_its_end_is_that_of_the_session(served: Served, tokens: list[bytes], scr
 
 
 def client_port(server: Serving) -> str:
-    log = server.server.log_path.read_text("utf-8")
+    log = server.log()
     return log.partition('resumed name="ann" address=127.0.0.1:')[2].split()[0]
 
 

@@ -42,6 +42,8 @@ PACE_SECONDS = 0.005
 """Between two questions of the honest client, so that it takes no processor from anybody."""
 PATIENCE_SECONDS = 8.0
 """The longest that an honest client waits for one answer, on a machine that has much else to do."""
+READ = "log-read"
+"""The record that the tests add to a log, to know that what came before it is written."""
 
 Result = TypeVar("Result")
 
@@ -157,6 +159,7 @@ class Serving:
         self.server = server
         self._loop = loop
         self._stopped: asyncio.Event
+        self._running = True
 
     @property
     def address(self) -> Address:
@@ -174,6 +177,22 @@ class Serving:
             return look(self.server)
 
         return self.call(work())
+
+    def log(self) -> str:
+        """Return the log, with all in it that the server has told of so far."""
+        if self._running:  # the log is written by a thread of its own: wait until it has come to a last record
+            mark = secrets.token_hex(8)
+            self.read(lambda server: server._context.log.error(READ, mark=mark))
+            ends = time.monotonic() + PATIENCE_SECONDS
+            while mark not in self.server.log_path.read_text("utf-8"):
+                assert time.monotonic() < ends
+                time.sleep(PACE_SECONDS)
+        lines = self.server.log_path.read_text("utf-8").splitlines(keepends=True)
+        return "".join(line for line in lines if f" {READ} " not in line)
+
+    def records(self, event: str) -> list[str]:
+        """Return the lines of the log that tell of `event`, as far as it has been told."""
+        return [line for line in self.log().splitlines() if f" {event} " in f"{line} "]
 
     def client(self, source: str = "") -> RawClient:
         """Return a connection to it."""
@@ -223,6 +242,8 @@ def serving(folder: Path, handler: Handler = echo, **options: Any) -> Iterator[S
         if started:
             started[0]._loop.call_soon_threadsafe(started[0]._stopped.set)
         thread.join()
+        if started:
+            started[0]._running = False
     if failed:
         raise failed[0]
 
