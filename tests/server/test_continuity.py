@@ -1,6 +1,7 @@
 """What is kept of a session to be sent again."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,24 +54,36 @@ def test_a_frame_larger_than_all_that_is_kept_is_not_kept() -> None:
 
 pieces = st.lists(st.integers(0, 16 * KIB), min_size=1, max_size=5)
 large = st.integers(0, REPLAY_LIMIT // 2).map(lambda size: [size])
+said = st.tuples(st.sampled_from(["keep", "fresh"]), st.one_of(pieces, large))
+acknowledged = st.tuples(st.just("acknowledge"), st.integers(-1, 7))
+looked = st.tuples(st.just("look"), st.none())
 
 
-@given(st.lists(st.one_of(pieces, large, st.integers(1, 4)), max_size=60))
+@given(st.lists(st.one_of(said, acknowledged, looked), max_size=60))
 def test_the_newest_frames_are_kept_within_the_limit_and_their_numbers_are_right(
-    steps: list[int | list[int]],
+    steps: list[tuple[str, Any]],
 ) -> None:
     replay = Continuity()
     sent: list[bytes] = []
-    for step in steps:
-        if isinstance(step, int):
-            replay.acknowledge(replay.first + step)
+    heard = least = 0
+    for step, what in [*steps, ("look", None)]:
+        if step == "acknowledge":
+            replay.acknowledge(len(sent) - what)
+            least = max(least, min(len(sent) - what, len(sent)))
+        elif step == "look":
+            assert replay.kept() == sent[replay.first :]
+            assert (replay.sent, replay.received) == (len(sent), heard)
+            assert replay.first >= least
+            assert replay.first == least or sum(map(len, sent[replay.first - 1 :])) > REPLAY_LIMIT / 4
+            assert sum(map(len, replay.kept())) <= REPLAY_LIMIT
         else:
-            frames = [frame(len(sent) + number, size) for number, size in enumerate(step)]
+            frames = [frame(len(sent) + number, size) for number, size in enumerate(what)]
             sent += frames
-            replay.keep(b"".join(frames), len(frames))
-        assert replay.sent == len(sent)
-        assert replay.kept() == sent[replay.first :]
-        assert sum(map(len, replay.kept())) <= REPLAY_LIMIT
+            if step == "keep":
+                replay.keep(b"".join(frames), len(frames))
+            else:
+                replay.fresh += (b"".join(frames), len(frames))
+                heard += len(frames)
     assert all(len(each) >= HEADER_SIZE for each in replay.kept())
 
 
@@ -91,6 +104,21 @@ def test_what_is_fresh_is_counted_and_kept_before_anything_else(look: Callable[[
     assert books.fresh == []
     assert (books.received, books.first) == (8, 0)
     assert books.kept()[:4] == [frame(0), frame(1), frame(2), frame(3, 5)]
+
+
+def test_what_is_acknowledged_while_it_is_fresh_is_never_kept_and_counts() -> None:
+    books = Continuity(received=5)
+    books.keep(frame(0) + frame(1), 2)
+    books.fresh += (frame(2) + frame(3), 2, (frame(4, 5)[:HEADER_SIZE], bytes(5)), 1)
+    books.acknowledge(5)
+    assert books.fresh == []
+    assert (books.received, books.sent, books.first, books.kept()) == (8, 5, 5, [])
+    books.fresh += (frame(5) + frame(6), 2)
+    books.acknowledge(6)
+    assert (books.received, books.sent, books.first, books.kept()) == (10, 7, 6, [frame(6)])
+    books.acknowledge(7)
+    books.keep(frame(7, REPLAY_LIMIT - HEADER_SIZE))  # there is room for as much as at first
+    assert books.first == 7
 
 
 def test_counts_have_what_is_fresh() -> None:

@@ -23,7 +23,7 @@ enum {
     LAST = 2,
     BATCH_LIMIT = 64 * 1024, /* bytes of answers after which the caller looks whether the peer takes them */
     FRAMED_FROM = 4 * 1024, /* bytes of an answer that is worth to be written without a copy */
-    FRESH_LIMIT = 64 * 1024, /* bytes of answers after which those are settled that took the shortcut */
+    FRESH_LIMIT = 128 * 1024, /* bytes of answers after which those are settled that took the shortcut */
 };
 
 typedef struct {
@@ -41,7 +41,7 @@ typedef struct {
 /* Frames of answers, in a bytes object that grows. */
 typedef struct {
     PyObject *bytes;
-    Py_ssize_t used;
+    Py_ssize_t used, expected;
 } Answers;
 
 static uint32_t read_u32(const unsigned char *bytes) {
@@ -74,7 +74,7 @@ static void head(unsigned char *frame, Py_ssize_t size, unsigned char flags, con
 }
 
 /* Append one answer; 1 when done, 0 where it is none that can be sent as it is, -1 with an exception. */
-static int append(Answers *answers, Py_ssize_t expected, Py_ssize_t limit, const unsigned char *id, PyObject *reply) {
+static int append(Answers *answers, Py_ssize_t limit, const unsigned char *id, PyObject *reply) {
     const char *body;
     Py_ssize_t size;
     unsigned char flags = LAST;
@@ -94,7 +94,7 @@ static int append(Answers *answers, Py_ssize_t expected, Py_ssize_t limit, const
     if (size > limit) return 0;
     Py_ssize_t needed = answers->used + HEADER_SIZE + size;
     if (answers->bytes == NULL) {
-        answers->bytes = PyBytes_FromStringAndSize(NULL, needed > expected ? needed : expected);
+        answers->bytes = PyBytes_FromStringAndSize(NULL, needed > answers->expected ? needed : answers->expected);
     } else if (needed > PyBytes_GET_SIZE(answers->bytes)) {
         _PyBytes_Resize(&answers->bytes, needed + needed / 2);
     }
@@ -250,10 +250,11 @@ static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, 
         }
         if (reply == NULL) return leave(self, id, NULL, NULL);
         int framed = only != NULL && answers->used == 0 && self->at == end && is_large(reply, self->answer_limit);
-        Py_ssize_t more = (end - self->at) / (LENGTH_SIZE + length); /* messages, if they are all alike: an echo's frames
-                                                                        are shorter by the token */
+        if (answers->bytes == NULL) { /* room for all, if they are alike: an echo's frames are shorter by the token */
+            answers->expected = ((end - self->at) / (LENGTH_SIZE + length) + 1) * (HEADER_SIZE + size);
+        }
         int done = framed ? put_framed(answers, only, frame + 8, reply)
-                          : append(answers, (more + 1) * (HEADER_SIZE + size), self->answer_limit, frame + 8, reply);
+                          : append(answers, self->answer_limit, frame + 8, reply);
         if (done == 0 && leave(self, id, reply, NULL) < 0) done = -1;
         Py_DECREF(reply);
         if (done != 1) return done;
@@ -264,7 +265,7 @@ static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, 
 /* Answer what stands in `data` from one place to another; return the frames. */
 static PyObject *answered(Answerer *self, PyObject *data, Py_ssize_t at, Py_ssize_t end, PyObject **only) {
     Py_buffer buffer;
-    Answers answers = {NULL, 0};
+    Answers answers = {NULL, 0, 0};
     if (PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) < 0) return NULL;
     int failed = -1;
     if (at < 0 || end > buffer.len) {
