@@ -116,6 +116,16 @@ async def test_the_address_that_was_used_longest_ago_is_forgotten(sessions: Sess
     assert waits == {b"0": 0, b"1": math.inf, b"2": 0, b"7": 0, b"new": 0}
 
 
+async def test_an_address_that_was_used_twice_is_forgotten_in_its_turn(sessions: Sessions) -> None:
+    await sessions.succeeded(ANN, HOME, NOON)
+    await sessions.succeeded(ANN, HOME, NOON + HOUR)
+    for number in range(KNOWN_SOURCES):
+        await sessions.succeeded(ANN, b"%d" % number, NOON + (2 + number) * HOUR)
+    last = await fail(sessions, MOST_FAILURES, first=NOON + 22 * HOUR)
+    waits = {source: await sessions.attempt(ANN, source, last) for source in (HOME, b"0", b"7")}
+    assert waits == {HOME: math.inf, b"0": 0, b"7": 0}
+
+
 async def test_a_closed_store_counts_nothing_and_lets_nobody_pass(sessions: Sessions) -> None:
     await sessions.close()
     with pytest.raises(TryLater):

@@ -17,7 +17,7 @@ BATCH_LIMIT = 64 * KIB
 """Bytes of answers after which the caller looks whether the peer takes them."""
 
 FRESH_LIMIT = 128 * KIB
-"""Bytes of answers after which those are settled that took the shortcut; a client acknowledges after half of it."""
+"""Bytes of answers after which those are settled that took the shortcut; clients acknowledge after half of it."""
 
 _MESSAGE = int(Kind.MESSAGE)
 _TEXT = int(Flag.TEXT)

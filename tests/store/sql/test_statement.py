@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     bindparam,
+    case,
     func,
     insert,
     select,
@@ -94,3 +95,11 @@ def test_a_parameter_that_is_missing_is_an_error_and_not_null(connection: sqlite
         with pytest.raises((KeyError, sqlite3.ProgrammingError)):
             ADD.change(connection, **values)
     assert ALL.rows(connection) == []
+
+
+def test_a_parameter_without_a_type_is_refused_before_the_driver_makes_what_it_likes_of_it(
+    connection: sqlite3.Connection,
+) -> None:
+    untyped = Statement(update(THINGS).values(at=case((THINGS.c.id == 1, bindparam("then")), else_=None)))
+    with pytest.raises(TypeError, match="“then” has no type"):
+        untyped.change(connection, then=NOON)

@@ -101,7 +101,7 @@ _NEXT = (
     select(ACCOUNTS.c.id)
     .where(ACCOUNTS.c.id > bindparam("after"))
     .order_by(ACCOUNTS.c.id)
-    .limit(bindparam("most"))
+    .limit(bindparam("most", type_=Integer))
 )
 
 _SEALED = Statement(
@@ -119,7 +119,7 @@ _RESEAL = Statement(
 _LOCK = Statement(update(ACCOUNTS).where(ACCOUNTS.c.id == 0).values(id=0))
 """Changes nothing and locks other writers out: what is read behind it is what is overwritten."""
 
-_BEGINNING = func.substr(CREDENTIALS.c.data, 1, bindparam("size"))
+_BEGINNING = func.substr(CREDENTIALS.c.data, 1, bindparam("size", type_=Integer))
 
 _SPECIMENS = Statement(
     select(CREDENTIALS.c.account_id, CREDENTIALS.c.data).where(

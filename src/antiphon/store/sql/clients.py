@@ -3,7 +3,7 @@
 import sqlite3
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Integer, bindparam, delete, insert, select, update
 
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Client
@@ -31,7 +31,7 @@ _MAKE_WAY = Statement(
             select(CLIENTS.c.key)
             .where(CLIENTS.c.address == bindparam("place"), CLIENTS.c.key != bindparam("sought"))
             .order_by(CLIENTS.c.visited_at.desc())
-            .offset(bindparam("others"))
+            .offset(bindparam("others", type_=Integer))
         ),
     )
 )

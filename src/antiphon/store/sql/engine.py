@@ -43,7 +43,7 @@ class Database:
         """
 
         def connect() -> sqlite3.Connection:
-            connection = sqlite3.connect(path, BUSY_SECONDS)
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA foreign_keys = ON")
             return connection

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from antiphon.identity.throttle import wait
 from antiphon.store.contracts import COUNTED_NAMES, KNOWN_SOURCES
-from antiphon.store.sql.schema import FAILURES, SOURCES
+from antiphon.store.sql.schema import FAILURES, SOURCES, UtcTime
 from antiphon.store.sql.statement import Statement
 
 # The first statement of each transaction writes, so that it has the database to itself before it reads.
@@ -46,7 +46,9 @@ _FORGIVE_SOURCES = Statement(
     .where(SOURCES.c.name == bindparam("of_name"))
     .values(
         failures=0,
-        used_at=case((SOURCES.c.source == bindparam("of_source"), bindparam("at")), else_=SOURCES.c.used_at),
+        used_at=case(
+            (SOURCES.c.source == bindparam("of_source"), bindparam("at", type_=UtcTime)), else_=SOURCES.c.used_at
+        ),
     )
     .returning(SOURCES.c.source)
 )

@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
 
-from sqlalchemy import bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Integer, bindparam, delete, func, insert, literal, or_, select, update
 
 from antiphon.store.contracts import REVOCATIONS_KEPT, Claim, Marks, Revocation, SessionRecord
 from antiphon.store.sql.engine import Database
@@ -29,7 +29,7 @@ _TOO_MANY = Statement(
     select(SESSIONS.c.fingerprint)
     .where(SESSIONS.c.account_id == bindparam("account"), SESSIONS.c.fingerprint != bindparam("new"))
     .order_by((SESSIONS.c.seen_at > bindparam("unheld_by")).desc(), SESSIONS.c.opened_at.desc())
-    .offset(bindparam("others"))
+    .offset(bindparam("others", type_=Integer))
 )
 _of_one = SESSIONS.c.fingerprint == bindparam("sought")
 _seen = update(SESSIONS).where(_of_one).values(seen_at=bindparam("at"))

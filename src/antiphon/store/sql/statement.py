@@ -12,7 +12,7 @@ from sqlalchemy import Executable
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
 
 Row = dict[str, Any]
 """A row by the names of its columns."""
@@ -82,6 +82,8 @@ class Statement:
         given: Row = {}
         inward: dict[str, Convert] = {}
         for bind, name in compiled.bind_names.items():
+            if isinstance(bind.type, NullType):
+                raise TypeError(f"“{name}” has no type, and would be kept as the driver likes")
             convert = _inward(bind.type)
             if not bind.required:
                 given[name] = convert(bind.value) if convert else bind.value
