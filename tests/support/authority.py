@@ -12,6 +12,11 @@ from cryptography.x509.oid import NameOID
 from antiphon.identity.certificates import fingerprint_of
 from antiphon.server.certificate import CERTIFICATE_FILE, KEY_FILE
 
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
 
 def issue_certificate(folder: Path) -> tuple[Path, str]:
     """Put a certificate of a new authority into a data folder; return the authority's file and the fingerprint."""
@@ -20,7 +25,7 @@ def issue_certificate(folder: Path) -> tuple[Path, str]:
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority")])
 
     def build(name: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        return x509.CertificateBuilder(
+        builder = x509.CertificateBuilder(
             issuer_name=authority,
             subject_name=name,
             public_key=public,
@@ -28,8 +33,12 @@ def issue_certificate(folder: Path) -> tuple[Path, str]:
             not_valid_before=now - timedelta(days=1),
             not_valid_after=now + timedelta(days=1),
         )
+        ours = x509.SubjectKeyIdentifier.from_public_key(public)
+        theirs = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+        return builder.add_extension(ours, False).add_extension(theirs, False)  # RFC 5280, as Python 3.13 asks for
 
     root = build(authority, authority_key.public_key()).add_extension(x509.BasicConstraints(True, None), True)
+    root = root.add_extension(SIGNS_CERTIFICATES, True)
     leaf = build(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), key.public_key())
     leaf = leaf.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
     signed = leaf.sign(authority_key, hashes.SHA256())
