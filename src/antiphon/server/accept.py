@@ -30,31 +30,40 @@ class Acceptor:
         self._listener = listener
         self._certificate = certificate
         self._buffers = SharedBuffers()
-        self._exhausted = False
+        self._exhausted: asyncio.Future[OSError]
+        """What accepting ended with, once the machine had nothing left for it."""
+        self._told = False
+        """The log knows of it."""
         self._buffer = bytearray(READ_SIZE)
 
     async def run(self) -> None:
         """Accept for ever; cancel the task to stop."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(0)  # on asyncio's own loop `sock_accept` gives nobody a turn while many come
+            exhausted = self._exhausted = loop.create_future()
+            loop.add_reader(self._listener, self._accept)
             try:
-                client, peer = await loop.sock_accept(self._listener)
-                self._exhausted = False
-                self._begin(client, peer, loop.time())
-            except OSError as error:
-                await self._wait_for_room(error)
-            except Exception:  # whatever it was, others want to come in
-                self._context.log.exception("fault")
+                error = await exhausted
+            finally:
+                loop.remove_reader(self._listener)
+            if not self._told:
+                self._context.log.error("accept-exhausted", problem=error.strerror)
+                self._told = True
+            # Those inside are served: not to accept for a moment beats spinning on what cannot be accepted.
+            await asyncio.sleep(RETRY_SECONDS)
 
-    async def _wait_for_room(self, error: OSError) -> None:
-        """Let those inside be served: not to accept for a moment beats spinning on what cannot be accepted."""
-        if error.errno not in _EXHAUSTED:  # a client that was gone before it was accepted
-            return
-        if not self._exhausted:
-            self._context.log.error("accept-exhausted", problem=error.strerror)
-            self._exhausted = True
-        await asyncio.sleep(RETRY_SECONDS)
+    def _accept(self) -> None:
+        """Accept one; the loop calls again where there are more, behind whoever else has something to say."""
+        try:
+            client, peer = self._listener.accept()
+            self._told = False
+            self._begin(client, peer, asyncio.get_running_loop().time())
+        except OSError as error:
+            # Else it is a client that was gone before it was accepted.
+            if error.errno in _EXHAUSTED and not self._exhausted.done():
+                self._exhausted.set_result(error)
+        except Exception:  # whatever it was, others want to come in
+            self._context.log.exception("fault")
 
     def _begin(self, client: socket.socket, peer: tuple[Any, ...], accepted_at: float) -> None:
         source = peer[0].partition("%")[0]
