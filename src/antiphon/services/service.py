@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, get_type_hints
 
 from antiphon.errors import Problem, ServiceInvalid, TextOnly
@@ -38,7 +38,7 @@ class Service:
         """Whether it knows of no session, so that all it can do to one is to answer."""
         return self.wants_session == "no" and self.opened is _nothing and self.closed is _nothing
 
-    @property
+    @cached_property
     def is_async(self) -> bool:
         """Whether every reply is a coroutine."""
         return inspect.iscoroutinefunction(self.receive) or inspect.iscoroutinefunction(

@@ -325,7 +325,7 @@ def decode(sender: Side, kind: int, payload: bytes) -> Body:
     try:
         body = _DECODERS[sender, kind].decode(payload)
         # msgspec takes the last of two fields of one name, where another reader may take the first.
-        json.loads(payload.decode(), object_pairs_hook=_each_once, parse_int=str)
+        _fields.decode(payload.decode())
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BodyInvalid(kind=Kind(kind).name, problem=_problem(error)) from None
     return body
@@ -334,6 +334,10 @@ def decode(sender: Side, kind: int, payload: bytes) -> Body:
 def _each_once(fields: list[tuple[str, object]]) -> None:
     if len({name for name, _ in fields}) < len(fields):
         raise msgspec.ValidationError("Object contains a field twice")
+
+
+_fields = json.JSONDecoder(object_pairs_hook=_each_once, parse_int=str)
+"""Only looks: what it gives is nothing."""
 
 
 def _problem(error: Exception) -> str:

@@ -4,7 +4,7 @@ Version 1 of the wire (docs/protocol.md): 12 bytes of header in network byte ord
 means, and what may follow it, is `conversation.py`'s.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hmac import compare_digest
 from struct import Struct
 from typing import NamedTuple, Protocol
@@ -102,7 +102,7 @@ class FrameReader:
 
     __slots__ = ("_allowed", "_at", "_data", "_token")
 
-    def __init__(self, allowed: dict[int, Allowed]) -> None:
+    def __init__(self, allowed: Mapping[int, Allowed]) -> None:
         """Start with nothing read; `allowed` as `kinds.limits` gives it."""
         self._allowed = allowed
         self._token = b""
@@ -114,7 +114,7 @@ class FrameReader:
         """Bytes received and not yet given out."""
         return len(self._data) - self._at
 
-    def admit(self, allowed: dict[int, Allowed], token: bytes = b"") -> None:
+    def admit(self, allowed: Mapping[int, Allowed], token: bytes = b"") -> None:
         """From the next frame on let through what `allowed` holds, and of it only what carries `token`."""
         self._allowed = allowed
         self._token = token

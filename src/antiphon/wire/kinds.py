@@ -4,7 +4,9 @@ This table is the protocol's gate in data; `frames.FrameReader` reads it through
 by adding its row here and its body to `bodies.py`.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, IntFlag, StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 KIB = 1024
@@ -118,7 +120,8 @@ class Allowed(NamedTuple):
     """Bytes of payload."""
 
 
-def limits(sender: Side, phase: Phase, message_limit: int = MESSAGE_LIMIT) -> dict[int, Allowed]:
+@lru_cache  # the same for all connections
+def limits(sender: Side, phase: Phase, message_limit: int = MESSAGE_LIMIT) -> Mapping[int, Allowed]:
     """Return what `sender` may send in `phase`, by kind; a kind that is not there may not come now."""
     return {
         int(row.kind): Allowed(
