@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -69,6 +70,7 @@ async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], No
     stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _listen_to_signals(stopping)
     async with server:
+        gc.freeze()  # what is there now stays: the collector need not look at it again and again
         (tell or _print)(_as_json(server) if as_json else _start_block(server))
         return await stopping
 
