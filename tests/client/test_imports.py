@@ -8,7 +8,7 @@ import antiphon.client.session
 
 UNWANTED = {
     *("antiphon.server", "antiphon.store", "antiphon.cli", "antiphon.terminal", "antiphon.observe"),
-    *("sqlalchemy", "aiosqlite", "structlog", "cyclopts", "prompt_toolkit", "rich", "uvloop", "polib"),
+    *("sqlalchemy", "aiosqlite", "cyclopts", "prompt_toolkit", "rich", "uvloop", "polib"),
 }
 NEEDED_LATER = {"cryptography", "scramp", "asn1crypto", "antiphon.identity.legacy", "importlib.resources"}
 """What costs much to import: for certificates, for signing in, for old imports, for another language."""

@@ -184,7 +184,7 @@ def events() -> Iterator[tuple[str, str, str]]:
             continue
         if ast.unparse(function.value).rpartition(".")[2] != "log":
             continue
-        kept = ["exception" if keyword.arg == "exc_info" else str(keyword.arg) for keyword in keywords]
+        kept = [str(keyword.arg) for keyword in keywords]
         if function.attr == "exception":
             kept.append("exception")
         first = arguments[0]

@@ -96,14 +96,14 @@ def test_a_file_may_stand_anywhere(folder: Path, place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "service", ["json.py:answer", "./json.py:answer", "json:answer", "structlog.py:answer", "turtle:answer"]
+    "service", ["json.py:answer", "./json.py:answer", "json:answer", "polib.py:answer", "turtle:answer"]
 )
 def test_a_name_that_others_have_is_refused_and_they_keep_it(folder: Path, service: str) -> None:
-    before = {name: importlib.import_module(name) for name in ("json", "structlog")}
+    before = {name: importlib.import_module(name) for name in ("json", "polib")}
     for name in (*before, "turtle"):
         (folder / f"{name}.py").write_text("answer = str.upper\n", "utf-8")
     with pytest.raises(
-        ServiceNotLoaded, match=r"another module is called “(json|structlog|turtle)”, so \S+\.py needs"
+        ServiceNotLoaded, match=r"another module is called “(json|polib|turtle)”, so \S+\.py needs"
     ):
         load(service)
     assert {name: sys.modules[name] for name in before} == before

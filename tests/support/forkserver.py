@@ -27,7 +27,7 @@ REQUEST_MOST = 128 * 1024
 """Bytes of a request, which is one packet: command, environment and folder."""
 NUMBER = struct.Struct("i")
 """A process's number, and how it ended as `waitpid` says it."""
-WHEN_NEEDED = ["polib", "prompt_toolkit", "prompt_toolkit.application", "rich.table", "structlog", "uvloop"]
+WHEN_NEEDED = ["polib", "prompt_toolkit", "prompt_toolkit.application", "rich.table", "uvloop"]
 """What the source imports inside of functions."""
 
 

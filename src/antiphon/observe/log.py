@@ -1,15 +1,16 @@
 """The server's log: one record a line, `time level event key=value ...`, whatever a value holds.
 
-Secrets are hidden here once more, whoever may have passed them in. structlog is imported when a log is opened, so
-that those who only name the type do not pay for it.
+Secrets are hidden here once more, whoever may have passed them in.
 """
 
 import logging
 import re
+import sys
 import traceback
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 from antiphon.observe.logfile import LogFile, LogWriter
 from antiphon.printable import printable
@@ -22,10 +23,10 @@ VALUE_LIMIT = 1_000
 TRACEBACK_LIMIT = 20_000
 """Characters of a traceback, which is shortened at its beginning: the end says what happened."""
 
-_HEAD = ("timestamp", "level", "event")
+_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 _BARE = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
 
-Fields = MutableMapping[str, Any]
+Fields = Mapping[str, object]
 
 
 class ServerLog:
@@ -34,35 +35,39 @@ class ServerLog:
     Logging never raises and never waits. After `close`, records are dropped.
     """
 
-    def __init__(self, logger: Any, writer: LogWriter, *, debug_on: bool) -> None:
-        """Log through the structlog `logger`, whose lines go to `writer`; see `open_log`."""
-        self._logger = logger
+    def __init__(self, writer: LogWriter, level: LogLevel) -> None:
+        """Give lines of `level` and above to `writer`; see `open_log`."""
         self._writer = writer
-        self.debug_on = debug_on
+        self._levels = _LEVELS[_LEVELS.index(level) :]
+        self.debug_on = "debug" in self._levels
         """Whether debug records are written: the hot path asks before it gathers fields."""
-        self._libraries = _Libraries(logger)
+        self._libraries = _Libraries(self)
         logging.getLogger().addHandler(self._libraries)
         logging.captureWarnings(capture=True)
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Log what only helps while looking for something."""
-        self._logger.debug(event, **fields)
+        self._write("debug", event, fields)
 
     def info(self, event: str, /, **fields: object) -> None:
         """Log what happens as it should."""
-        self._logger.info(event, **fields)
+        self._write("info", event, fields)
 
     def warning(self, event: str, /, **fields: object) -> None:
         """Log what an operator may want to look at: refusals, peers that were cut."""
-        self._logger.warning(event, **fields)
+        self._write("warning", event, fields)
 
     def error(self, event: str, /, **fields: object) -> None:
         """Log what an operator must look at."""
-        self._logger.error(event, **fields)
+        self._write("error", event, fields)
 
     def exception(self, event: str, /, **fields: object) -> None:
         """Log the exception that is being handled, as an error with its traceback."""
-        self._logger.exception(event, **fields)  # noqa: LOG004 - callers stand in the handler
+        self._write("error", event, fields | {"exception": sys.exception()})
+
+    def _write(self, level: LogLevel, event: str, fields: Fields) -> None:
+        if level in self._levels:
+            self._writer.put(render(datetime.now(UTC), level, event, fields))
 
     def close(self) -> None:
         """Write what waits, within 2 s, and close the file."""
@@ -81,54 +86,27 @@ def open_log(path: Path, level: LogLevel = "info") -> ServerLog:
         FolderUnsafe: a symbolic link, or another user's file, stands in its place.
         FolderUnusable: it cannot be written.
     """
-    import structlog  # noqa: PLC0415 - costs 0.15 s, which those who only name the type must not pay
-
-    number = logging.getLevelNamesMapping()[level.upper()]
-    processors: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True),
-        hide_secrets,
-        structlog.processors.ExceptionRenderer(_traceback),
-        render,
-    ]
 
     def lost(count: int) -> str:
-        fields: Any = {"event": "records-dropped", "count": count}
-        for processor in processors:
-            fields = processor(None, "warning", fields)
-        return str(fields)
+        return render(datetime.now(UTC), "warning", "records-dropped", {"count": count})
 
-    writer = LogWriter(LogFile(path), lost)
-    logger = structlog.wrap_logger(
-        _Sink(writer),
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        context_class=dict,
-        cache_logger_on_first_use=True,
-    )
-    return ServerLog(logger.bind(), writer, debug_on=number <= logging.DEBUG)
+    return ServerLog(LogWriter(LogFile(path), lost), level)
 
 
-def hide_secrets(_logger: object, _level: str, fields: Fields) -> Fields:
-    """Put `***` in the place of each field with a word of `HIDDEN` in its name: a processor of structlog."""
-    for key in fields:
-        if not HIDDEN.isdisjoint(key.split("_")):
-            fields[key] = "***"
-    return fields
-
-
-def render(_logger: object, _level: str, fields: Fields) -> str:
-    """Return one line; fields that are None are left out: the last processor of structlog.
+def render(at: datetime, level: LogLevel, event: str, fields: Fields) -> str:
+    """Return one line; fields that are None are left out.
 
     Numbers and addresses stand bare, so that fail2ban finds an address; other values stand in quotes, within
     which quotes and backslashes have a backslash before them.
     """
-    head = [str(fields.pop(key)) for key in _HEAD]
-    head[-1] = printable(head[-1])
-    return " ".join(head + [f"{key}={_shown(key, value)}" for key, value in fields.items() if value is not None])
+    time = at.isoformat(timespec="microseconds").removesuffix("+00:00")
+    shown = [f"{key}={_shown(key, value)}" for key, value in fields.items() if value is not None]
+    return " ".join((f"{time}Z", level, printable(event), *shown))
 
 
 def _shown(key: str, value: object) -> str:
+    if not HIDDEN.isdisjoint(key.split("_")):
+        return '"***"'
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
@@ -137,13 +115,14 @@ def _shown(key: str, value: object) -> str:
         return "[" + ",".join(_shown("", item) for item in value) + "]"
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
-    text = _text(value)
-    if key == "address" and _BARE.fullmatch(text):
-        return text
-    if key == "exception":
-        text = text[-TRACEBACK_LIMIT:]
-    elif len(text) > VALUE_LIMIT:
-        text = text[:VALUE_LIMIT] + "…"
+    if isinstance(value, BaseException):
+        text = "".join(traceback.format_exception(value)).rstrip()[-TRACEBACK_LIMIT:]
+    else:
+        text = _text(value)
+        if key == "address" and _BARE.fullmatch(text):
+            return text
+        if len(text) > VALUE_LIMIT:
+            text = text[:VALUE_LIMIT] + "…"
     return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
@@ -154,28 +133,18 @@ def _text(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _traceback(exc_info: Iterable[Any]) -> str:
-    return "".join(traceback.format_exception(*exc_info)).rstrip()
-
-
-class _Sink:
-    """What structlog calls a logger: it takes lines, whatever their level."""
-
-    def __init__(self, writer: LogWriter) -> None:
-        self.debug = self.info = self.warning = self.error = writer.put
-
-
 class _Libraries(logging.Handler):
     """Takes the records of libraries, from warnings on, into the server's log."""
 
-    def __init__(self, logger: Any) -> None:
+    def __init__(self, log: ServerLog) -> None:
         super().__init__(logging.WARNING)
-        self._logger = logger
+        self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - a library's wrong format is not worth a fault of ours
             message = str(record.msg)
-        write = self._logger.error if record.levelno >= logging.ERROR else self._logger.warning
-        write("library", source=record.name, message=message, exc_info=record.exc_info)
+        write = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        error = record.exc_info[1] if record.exc_info else None
+        write("library", source=record.name, message=message, exception=error)

@@ -404,7 +404,7 @@ class Dialogue:
             self._say(ServerConversation.error(id, error, self.translate))
 
     def _service_failed(self, id: int, error: BaseException) -> None:
-        self._context.log.error("service-failed", name=self.name, address=self.address, exc_info=error)
+        self._context.log.error("service-failed", name=self.name, address=self.address, exception=error)
         self._fail(id, ServiceFailed())
 
     def _log_size(self, event: str, id: int, message: Payload) -> None:

@@ -61,7 +61,7 @@ class Presence:
 
     def _log(self, error: Exception) -> None:
         session = self._session
-        self._context.log.error("service-failed", name=session.name, address=session.address, exc_info=error)
+        self._context.log.error("service-failed", name=session.name, address=session.address, exception=error)
 
 
 async def stopped(task: asyncio.Future[Any] | None) -> None:

@@ -47,7 +47,7 @@ class Failures(ServerLog):
 
     def error(self, event: str, /, **fields: object) -> None:
         """Keep what the service raised, and the answer that was too large."""
-        error = fields.get("exc_info")
+        error = fields.get("exception")
         if event == "answer-too-large":
             error = ValueError(f"an answer of {fields['size']} bytes is more than message_limit lets through")
         if isinstance(error, BaseException):
@@ -55,7 +55,7 @@ class Failures(ServerLog):
 
     def exception(self, event: str, /, **fields: object) -> None:
         """Keep what is being handled."""
-        self.error(event, **fields | {"exc_info": sys.exception()})
+        self.error(event, **fields | {"exception": sys.exception()})
 
     def explain(self, address: str, told: AntiphonError | None) -> None:
         """Put what the service raised behind the `service-failed` that a client at `address` was told.
