@@ -10,7 +10,6 @@ import os
 import queue
 import stat
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,10 +110,11 @@ class LogWriter:
     """Takes lines from any thread at once and writes them from its own."""
 
     def __init__(self, file: LogFile, lost: Callable[[int], str], size: int = QUEUE_SIZE) -> None:
-        """Write to `file`; `lost` gives the line that says how many were dropped. At most `size` lines wait."""
+        """Write to `file`; `lost` gives the line that says how many were dropped. Some `size` lines may wait."""
         self._file = file
         self._line_of_lost = lost
-        self._queue: queue.Queue[str | None] = queue.Queue(size)
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._size = size
         self._lost = 0
         self._counting = threading.Lock()
         self._closed = False
@@ -127,9 +127,9 @@ class LogWriter:
         """Have `line` (without its end) written; drop it when too many wait."""
         if self._closed:
             return
-        try:
-            self._queue.put_nowait(line)
-        except queue.Full:
+        if self._queue.qsize() < self._size:
+            self._queue.put(line)
+        else:
             self._count(1)
 
     def close(self) -> None:
@@ -138,10 +138,8 @@ class LogWriter:
             return
         self._closed = True
         self._last.set()
-        deadline = time.monotonic() + CLOSE_SECONDS
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=CLOSE_SECONDS)
-        self._thread.join(max(0, deadline - time.monotonic()))
+        self._queue.put(None)
+        self._thread.join(CLOSE_SECONDS)
 
     def _count(self, lost: int) -> None:
         with self._counting:
