@@ -13,6 +13,7 @@ from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
 from antiphon.server.turn import Turn
 from antiphon.transport.plain import PlainTransport
+from antiphon.transport.tls import TlsTransport
 from antiphon.wire.answering import Answerer, Shortcut, Stepping
 from antiphon.wire.frames import FrameReader
 
@@ -82,7 +83,7 @@ class Swift:
 
     def installed(self, transport: asyncio.BaseTransport) -> Receive:
         """Return the shortcut, to which a transport that can do so hands what comes with no step between."""
-        if isinstance(transport, PlainTransport):
+        if isinstance(transport, PlainTransport | TlsTransport):
             transport.hand_to(self.shortcut)
         return self.shortcut
 

@@ -1,7 +1,8 @@
 import socket
+import ssl
 from collections.abc import Callable
 
-from antiphon.transport.endpoint import Buffer
+from antiphon.transport.endpoint import Buffer, Tls
 
 class Endpoint:
     held: bool
@@ -18,3 +19,20 @@ class Endpoint:
     def write(self, data: Buffer) -> None: ...
     def write_framed(self, header: bytes, payload: str | bytes) -> None: ...
     def send(self, data: Buffer) -> int: ...
+
+class Records:
+    held: bool
+    received: Callable[[bytearray, int], object]
+    tls: Tls | None
+    def __init__(
+        self,
+        tls: Tls,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        received: Callable[[bytearray, int], object],
+        left: Callable[[bytearray, int, BaseException | None], object],
+        send: Callable[[bytes], object],
+        failed: Callable[[OSError], object],
+    ) -> None: ...
+    def __call__(self, buffer: bytearray, size: int) -> None: ...
+    def write(self, data: Buffer) -> None: ...

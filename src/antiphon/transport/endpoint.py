@@ -1,12 +1,14 @@
-"""The two calls that a socket is asked for all the time: take what has come, and send.
+"""The two calls that a socket, and TLS above it, is asked for all the time: take what has come, and send.
 
-`Endpoint` is written twice: here, and in C (`_endpoint.c`), which is built where there is a compiler. Everything
-else about a socket is its transport's.
+`Endpoint` and `Records` are written twice: here, and in C (`_endpoint.c`), which is built where there is a
+compiler. Everything else is their transports'.
 """
 
 import os
 import socket
+import ssl
 from collections.abc import Callable
+from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
 _LATER = (BlockingIOError, InterruptedError)
@@ -96,9 +98,87 @@ class PythonEndpoint:
             return 0
 
 
-__all__ = ["Buffer", "Endpoint", "PythonEndpoint"]
+class Tls(Protocol):
+    """What is asked of an `ssl.SSLObject`, or of what is inside."""
+
+    def read(self, size: int, buffer: bytearray | memoryview, /) -> int: ...
+    def write(self, data: Buffer, /) -> int: ...
+
+
+class PythonRecords:
+    """Has TLS decrypt what has come, in the buffer that holds it, and encrypt what is written.
+
+    Call it with whole records, as an `Endpoint` hands them over: what they say goes to `received` in the same way.
+    Where there is more to do (half a record is left, a goodbye, something that TLS itself has to answer, an error)
+    `left` is called instead, with the buffer, how many of its bytes hold, and the error. What is written goes to
+    `send` in one piece, and an `OSError` of TLS to `failed`.
+    """
+
+    __slots__ = ("_failed", "_incoming", "_left", "_outgoing", "_send", "held", "received", "tls")
+
+    def __init__(  # noqa: PLR0917 - one of each
+        self,
+        tls: Tls,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        received: Callable[[bytearray, int], object],
+        left: Callable[[bytearray, int, BaseException | None], object],
+        send: Callable[[bytes], object],
+        failed: Callable[[OSError], object],
+    ) -> None:
+        """Use `tls`, which reads from `incoming` and writes to `outgoing`; others may share those."""
+        self.tls: Tls | None = tls
+        """None where nothing is left to do: all is held."""
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self.received = received
+        """Who is handed what was said."""
+        self._left = left
+        self._send = send
+        self._failed = failed
+        self.held = False
+        """Nothing more is written, and what comes is not looked at."""
+
+    def __call__(self, buffer: bytearray, size: int) -> None:
+        """Take the first `size` bytes of `buffer`, which is written over."""
+        if self.held:
+            return
+        assert self.tls is not None
+        said = 0
+        with memoryview(buffer) as view:
+            self._incoming.write(view[:size])
+            try:
+                while more := self.tls.read(len(view) - said, view[said:]):
+                    said += more
+                    if said == len(view) or not self._incoming.pending:  # a record is read to its end
+                        break
+            except BaseException as error:  # noqa: BLE001 - whatever it was, what is behind it must not stay
+                self._left(buffer, said, error)
+                return
+        if not more or said == len(buffer) or self._outgoing.pending:
+            self._left(buffer, said, None)
+        else:
+            self.received(buffer, said)
+
+    def write(self, data: Buffer) -> None:
+        """Encrypt `data`, and send it at once."""
+        if self.held or not data:
+            return
+        assert self.tls is not None
+        try:
+            written = self.tls.write(data)
+            while written < len(data):  # it takes a record at a time
+                written += self.tls.write(memoryview(data)[written:])
+        except OSError as error:
+            self._failed(error)
+        else:
+            self._send(self._outgoing.read())
+
+
+__all__ = ["Buffer", "Endpoint", "PythonEndpoint", "PythonRecords", "Records", "Tls"]
 
 try:
-    from antiphon.transport._endpoint import Endpoint
+    from antiphon.transport._endpoint import Endpoint, Records
 except ImportError:  # no compiler where it was installed
     Endpoint = PythonEndpoint  # type: ignore[assignment,misc]
+    Records = PythonRecords  # type: ignore[assignment,misc]

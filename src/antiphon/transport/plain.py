@@ -24,7 +24,7 @@ class Receiver(Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`; so with the rest."""
 
-    def received(self, buffer: bytes | bytearray, size: int) -> None:
+    def received(self, buffer: bytearray, size: int) -> None:
         """Take the first `size` bytes of `buffer`."""
 
     def eof_received(self) -> bool | None: ...

@@ -6,7 +6,11 @@ deadlines are left to others.
 
 import asyncio
 import ssl
+from collections.abc import Callable
+from typing import Any
 
+from antiphon.transport.endpoint import Buffer, Records
+from antiphon.transport.plain import PlainTransport, Receiver
 from antiphon.wire.kinds import KIB
 
 RECORD = 16 * KIB
@@ -36,9 +40,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     The one above is told of a connection when the handshake is done, and of its end only if it was told.
     """
 
-    __slots__ = ("_above", "_below", "_closing", "_ended", "_incoming", "_opening", "_outgoing", "_tls")
+    __slots__ = ("_above", "_below", "_ended", "_incoming", "_opening", "_outgoing", "_records", "_tls", "write")
 
-    def __init__(self, context: ssl.SSLContext, buffers: SharedBuffers, above: asyncio.Protocol) -> None:
+    def __init__(self, context: ssl.SSLContext, buffers: SharedBuffers, above: Receiver) -> None:
         """Speak TLS as `context` says, and carry what `above` says."""
         super().__init__()
         self._incoming = buffers.incoming
@@ -46,10 +50,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._tls = context.wrap_bio(buffers.incoming, buffers.outgoing, server_side=True)
         self._above = above
         self._below: asyncio.Transport = None  # type: ignore[assignment] # set before anything comes
+        self._records: Records = None  # type: ignore[assignment] # likewise
+        self.write: Callable[[Buffer], None]  # type: ignore[assignment] # likewise; no step between
         self._opening: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
         """The end of the handshake; None when it is done."""
-        self._closing = False
-        """Nothing more is sent, and what comes is not looked at."""
         self._ended = False
         """The peer has said goodbye."""
 
@@ -66,47 +70,31 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the client, which speaks first."""
-        self._below = transport  # type: ignore[assignment] # uvloop's is no subclass
+        self._below = transport  # type: ignore[assignment] # one in memory is no subclass of ours
+        tls: Any = getattr(self._tls, "_sslobj", self._tls)  # all that is around it is a step in Python more
+        received, send = self._above.received, self._below.write
+        self._records = Records(tls, self._incoming, self._outgoing, received, self._read_on, send, self._fail)
+        self.write = self._records.write
 
     def data_received(self, data: bytes) -> None:
         """Hand on what the peer says."""
-        self.received(data, len(data))
+        self.received(bytearray(data + bytes(RECORD)), len(data))  # with room for a record that ends here
 
-    def received(self, buffer: bytes | bytearray, size: int) -> None:
-        """Do so with the first `size` bytes of a buffer."""
-        if self._closing:
-            return
-        incoming, most = self._incoming, min(size, RECORD)  # to make room for more than can come takes time
-        said: bytes | None = None
-        incoming.write(memoryview(buffer)[:size])
-        try:
-            if self._opening is None or self._shake_hands():
-                said = self._tls.read(most)
-                if not 0 < len(said) < most or incoming.pending:  # more or less than one whole record
-                    said = self._read_on(said)
-        except ssl.SSLWantReadError:  # the rest of a record is to come
-            said = b""
-        except ssl.SSLError as error:
-            self._fail(error)
-        finally:
-            if incoming.pending:  # behind an error or a goodbye
-                incoming.read()
-        if self._outgoing.pending:
-            self._answer()
-        if said is None or self._closing:
-            return
-        if self._opening is not None:
-            self._opening.set_result(None)
-            self._opening = None
-            self._above.connection_made(self)
-        if said:
-            self._above.data_received(said)
-        if self._ended and not self._above.eof_received():
-            self.close()
+    def received(self, buffer: bytearray, size: int) -> None:
+        """Do so with the first `size` bytes of a buffer, which is written over."""
+        if self._opening is None:
+            self._records(buffer, size)
+        elif not self._records.held:
+            self._incoming.write(memoryview(buffer)[:size])
+            self._go_on()
+
+    def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
+        """Hand what is said from now on to somebody else than the protocol."""
+        self._records.received = received
 
     def eof_received(self) -> bool:
         """Let the end of the bytes be the end of the connection: TLS says goodbye before it."""
-        self._closing = True
+        self._records.held = True
         return False
 
     def pause_writing(self) -> None:
@@ -120,7 +108,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of what OpenSSL keeps; tell who waits for the handshake, or the protocol above."""
-        self._closing = True
+        self._records.held = True
+        self._records.tls = None
         del self._tls
         if self._opening is None:
             self._above.connection_lost(exc)
@@ -129,36 +118,69 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # --- bytes in -------------------------------------------------------------------------------------------
 
-    def _shake_hands(self) -> bool:
-        """Take a step of the handshake; return whether it is done, and somebody still waits for it."""
+    def _go_on(self) -> None:
+        """Take a step of the handshake; when it is done and somebody still waits for it, begin."""
+        assert self._opening is not None
+        done = True
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            return False
-        return self._opening is not None and not self._opening.done()
+            done = False
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        finally:
+            behind = self._incoming.read()
+        self._answer()
+        if not done or self._records.held or self._opening.done():
+            return
+        self._opening.set_result(None)
+        self._opening = None
+        if isinstance(self._below, PlainTransport):
+            self._below.hand_to(self._records)
+        self._above.connection_made(self)
+        if behind:
+            self.data_received(behind)
 
-    def _read_on(self, said: bytes) -> bytes:
-        """Return `said` and what the buffer says behind it; note where that is a goodbye."""
-        parts = [said]
+    def _read_on(self, buffer: bytearray, said: int, problem: BaseException | None) -> None:
+        """Hand on the first bytes of `buffer` and what TLS has behind them, and see to what else there is."""
+        parts = []
         try:
-            while parts[-1]:
-                parts.append(self._tls.read(RECORD))
-                if len(parts[-1]) < RECORD and not self._incoming.pending:
-                    break
-        except ssl.SSLWantReadError:
+            if problem is None:
+                while part := self._tls.read(RECORD):
+                    parts.append(part)
+                self._ended = True
+            elif not isinstance(problem, ssl.SSLWantReadError):
+                raise problem
+        except ssl.SSLWantReadError:  # the rest of a record is to come
             pass
-        self._ended = not parts[-1]
-        return b"".join(parts)
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        finally:
+            if self._incoming.pending:  # behind an error or a goodbye
+                self._incoming.read()
+        self._answer()
+        if self._records.held:
+            return
+        if parts:
+            buffer = bytearray().join([memoryview(buffer)[:said], *parts])
+            said = len(buffer)
+        if said:
+            self._records.received(buffer, said)
+        if self._ended and not self._above.eof_received():
+            self.close()
 
     def _answer(self) -> None:
-        """Send what TLS itself has to say."""
-        self._below.write(self._outgoing.read())
-        if self._below.get_write_buffer_size() > ANSWERS_LIMIT:
-            self.abort()
+        """Send what TLS itself has to say, if anything."""
+        if self._outgoing.pending:
+            self._below.write(self._outgoing.read())
+            if self._below.get_write_buffer_size() > ANSWERS_LIMIT:
+                self.abort()
 
-    def _fail(self, error: ssl.SSLError) -> None:
+    def _fail(self, error: OSError) -> None:
         """End what cannot go on, with the alert that OpenSSL has written."""
-        self._closing = True
+        self._records.held = True
         self._below.write(self._outgoing.read())
         self._below.close()
         if self._opening is not None and not self._opening.done():
@@ -166,28 +188,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # --- called by the protocol above -----------------------------------------------------------------------
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt `data`, and have it sent in one piece."""
-        gone = self._below.is_closing()  # to write would be an error on uvloop
-        if self._closing or gone or not data:
-            return
-        try:
-            written = self._tls.write(data)
-            while written < len(data):  # it takes a record at a time
-                written += self._tls.write(memoryview(data)[written:])
-        except ssl.SSLError as error:
-            self._fail(error)
-        else:
-            self._below.write(self._outgoing.read())
-
     def close(self) -> None:
         """Say goodbye, and close behind the peer's last byte; where none comes, that is left to `abort`.
 
         To close before would send a reset, which takes from the peer what it has not read yet.
         """
-        if self._closing or self._below.is_closing():
+        if self._records.held or self._below.is_closing():
             return
-        self._closing = True
+        self._records.held = True
         ended = True
         try:
             self._tls.unwrap()
@@ -204,24 +212,24 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; also while the handshake goes on."""
-        self._closing = True
         if self._opening is not None:
             self._opening.cancel()
         if self._below is not None:
+            self._records.held = True
             self._below.abort()
 
     def is_closing(self) -> bool:
         """Return whether the end has begun."""
-        return self._closing
+        return self._records.held
 
     def pause_reading(self) -> None:
         """Leave what comes with the peer."""
-        if not self._closing:
+        if not self._records.held:
             self._below.pause_reading()
 
     def resume_reading(self) -> None:
         """Take what comes."""
-        if not self._closing:
+        if not self._records.held:
             self._below.resume_reading()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
