@@ -6,8 +6,9 @@ read; this one costs a message two system calls and little else. It promises wha
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from antiphon.transport.endpoint import Buffer, Endpoint
@@ -16,6 +17,8 @@ READ_SIZE = 256 * 1024
 """Bytes of a buffer to share: what is taken of one connection before the next one has its turn."""
 WRITE_LIMIT = 64 * 1024
 """Bytes that may wait before the protocol is asked to pause, if it does not say otherwise."""
+NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
+"""What asyncio keeps for each transport otherwise: a dictionary of its own."""
 
 
 class Receiver(Protocol):
@@ -46,12 +49,12 @@ class PlainTransport(asyncio.Transport):
 
     __slots__ = (
         "_closing", "_endpoint", "_eof", "_half_closed", "_high", "_loop", "_low", "_paused", "_protocol",
-        "_reading", "_sock", "_unsent", "_variables", "write", "write_framed",
+        "_reading", "_sock", "_unsent", "_variables", "write",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, protocol: Receiver, buffer: bytearray) -> None:
         """Tell `protocol` that it is connected, and read; `sock` must not block."""
-        super().__init__()
+        super().__init__(NO_EXTRA)
         self._loop = asyncio.get_running_loop()
         self._variables = copy_context()
         """In which the protocol is told everything; another session's handler may have us watch the socket."""
@@ -59,7 +62,6 @@ class PlainTransport(asyncio.Transport):
         self._protocol = protocol
         self._endpoint = Endpoint(sock, buffer, protocol.received, self._ended, self._rest)
         self.write: Callable[[Buffer], None] = self._endpoint.write  # type: ignore[assignment] # no step between
-        self.write_framed = self._endpoint.write_framed
         self._unsent = _NOTHING
         self._closing = False
         self._half_closed = False
@@ -144,6 +146,11 @@ class PlainTransport(asyncio.Transport):
         if self._paused and len(self._unsent) <= self._low:
             self._paused = False
             self._protocol.resume_writing()
+
+    @property
+    def write_framed(self) -> Callable[[bytes, str | bytes], None]:
+        """What writes a header and the payload behind it."""
+        return self._endpoint.write_framed
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes the socket has not taken."""

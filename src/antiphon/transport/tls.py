@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from antiphon.transport.endpoint import Buffer, Records
-from antiphon.transport.plain import PlainTransport, Receiver
+from antiphon.transport.plain import NO_EXTRA, PlainTransport, Receiver
 from antiphon.wire.kinds import KIB
 
 RECORD = 16 * KIB
@@ -40,11 +40,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     The one above is told of a connection when the handshake is done, and of its end only if it was told.
     """
 
-    __slots__ = ("_above", "_below", "_ended", "_incoming", "_opening", "_outgoing", "_records", "_tls", "write")
+    __slots__ = ("_above", "_below", "_incoming", "_opening", "_outgoing", "_records", "_tls", "write")
 
     def __init__(self, context: ssl.SSLContext, buffers: SharedBuffers, above: Receiver) -> None:
         """Speak TLS as `context` says, and carry what `above` says."""
-        super().__init__()
+        super().__init__(NO_EXTRA)
         self._incoming = buffers.incoming
         self._outgoing = buffers.outgoing
         self._tls = context.wrap_bio(buffers.incoming, buffers.outgoing, server_side=True)
@@ -54,8 +54,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self.write: Callable[[Buffer], None]  # type: ignore[assignment] # likewise; no step between
         self._opening: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
         """The end of the handshake; None when it is done."""
-        self._ended = False
-        """The peer has said goodbye."""
 
     async def opened(self) -> None:
         """Wait until the handshake is done.
@@ -145,11 +143,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _read_on(self, buffer: bytearray, said: int, problem: BaseException | None) -> None:
         """Hand on the first bytes of `buffer` and what TLS has behind them, and see to what else there is."""
         parts = []
+        ended = False
         try:
             if problem is None:
                 while part := self._tls.read(RECORD):
                     parts.append(part)
-                self._ended = True
+                ended = True
             elif not isinstance(problem, ssl.SSLWantReadError):
                 raise problem
         except ssl.SSLWantReadError:  # the rest of a record is to come
@@ -168,7 +167,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             said = len(buffer)
         if said:
             self._records.received(buffer, said)
-        if self._ended and not self._above.eof_received():
+        if ended and not self._above.eof_received():
             self.close()
 
     def _answer(self) -> None:
