@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from antiphon.errors import PeerTooSlow
 from antiphon.server.connection import Connection
 from antiphon.services import echo
+from antiphon.transport.tls import TlsTransport
 from support.raw import RawClient
 from support.serving import Serving, seed, serving
 
@@ -48,6 +50,19 @@ def step(server: Serving, client: RawClient, do: Callable[[Connection], object])
 
 def test_when_all_is_answered_what_comes_takes_the_shortcut(server: Serving, client: RawClient) -> None:
     assert not step(server, client, lambda _: None)
+
+
+def test_there_is_no_step_between_the_socket_and_the_shortcut(server: Serving, client: RawClient) -> None:
+    def ways(connection: Connection) -> None:
+        transport: Any = connection._transport
+        assert connection._swift is not None
+        hop: object = connection._swift.shortcut
+        if isinstance(transport, TlsTransport):
+            assert transport._records.received is hop
+            hop, transport = transport._records, transport._below
+        assert transport._endpoint.received is hop
+
+    step(server, client, ways)
 
 
 AGAIN: dict[str, Callable[[Connection], object]] = {

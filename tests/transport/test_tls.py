@@ -202,6 +202,22 @@ async def test_what_comes_byte_by_byte_is_told_whole_and_nothing_of_it_is_left(
     assert above.heard == ["made", b"one", b"another", "end"]
 
 
+async def test_what_comes_with_the_end_of_the_handshake_is_told_behind_it(
+    context: ssl.SSLContext, buffers: SharedBuffers
+) -> None:
+    class Eager(Client):
+        def go_on(self) -> None:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+                self.tls.write(b"at once")
+            self.send(self.outgoing.read())
+
+    above = Above()
+    pair = Pair(TlsTransport(context, buffers, above), above, Eager())
+    await pair.tls.opened()
+    assert above.heard == ["made", b"at once"]
+
+
 async def test_connections_that_take_turns_in_the_middle_of_everything_do_not_meet(connect: Connect) -> None:
     pairs = [connect(echoes=True) for _ in range(3)]  # their handshakes go on side by side
     for pair in pairs:

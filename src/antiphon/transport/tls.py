@@ -76,7 +76,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on what the peer says."""
-        self.received(bytearray(data + bytes(RECORD)), len(data))  # with room for a record that ends here
+        self.received(bytearray(data), len(data))
 
     def received(self, buffer: bytearray, size: int) -> None:
         """Do so with the first `size` bytes of a buffer, which is written over."""
@@ -130,7 +130,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         finally:
             behind = self._incoming.read()
         self._answer()
-        if not done or self._records.held or self._opening.done():
+        if not done or self._opening.done():
             return
         self._opening.set_result(None)
         self._opening = None
