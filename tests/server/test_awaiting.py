@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import struct
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +231,26 @@ def test_a_server_that_stops_waits_for_a_handler_whose_client_is_gone(tmp_path: 
         while server.read(lambda server: server._context.connections):
             pass
     assert ends == ["done"]
+
+
+@pytest.mark.parametrize("message", ["raise", "number"])
+def test_of_a_handler_that_fails_nothing_is_left_to_the_garbage_collector(tmp_path: Path, message: str) -> None:
+    turns: list[weakref.ref[Any]] = []
+
+    async def handler(message: str) -> str:
+        turns.append(weakref.ref(asyncio.current_task()))
+        await asyncio.sleep(0)
+        if message == "raise":
+            raise ValueError(message)
+        return 7  # type: ignore[return-value] # that is its fault
+
+    (token,) = seed(tmp_path / "data")
+    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+        gc.disable()
+        try:
+            assert told(client, [message], together=False) == ["service-failed"]
+            while server.read(lambda _: len(server.server._context.turns)):
+                pass
+            assert [turn() for turn in turns] == [None]
+        finally:
+            gc.enable()

@@ -311,6 +311,7 @@ class Dialogue:
             answer = task.result()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the service's
             self._not_answered(id, error, late=isinstance(task, Turn) and task.late)
+            del task  # it holds what was raised, whose traceback holds this
         else:
             self._answer(id, answer)
         if self._outlet is not None:
