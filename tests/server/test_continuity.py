@@ -54,7 +54,7 @@ def test_a_frame_larger_than_all_that_is_kept_is_not_kept() -> None:
 
 pieces = st.lists(st.integers(0, 16 * KIB), min_size=1, max_size=5)
 large = st.integers(0, REPLAY_LIMIT // 2).map(lambda size: [size])
-said = st.tuples(st.sampled_from(["keep", "fresh"]), st.one_of(pieces, large))
+said = st.tuples(st.sampled_from(["keep", "fresh", "waited"]), st.one_of(pieces, large))
 acknowledged = st.tuples(st.just("acknowledge"), st.integers(-1, 7))
 looked = st.tuples(st.just("look"), st.none())
 
@@ -81,6 +81,11 @@ def test_the_newest_frames_are_kept_within_the_limit_and_their_numbers_are_right
             sent += frames
             if step == "keep":
                 replay.keep(b"".join(frames), len(frames))
+            elif step == "waited":
+                replay.came(len(frames))
+                heard += len(frames)
+                for each in frames:
+                    replay.fresh += (each, 0)
             else:
                 replay.fresh += (b"".join(frames), len(frames))
                 heard += len(frames)
@@ -119,6 +124,13 @@ def test_what_is_acknowledged_while_it_is_fresh_is_never_kept_and_counts() -> No
     books.acknowledge(7)
     books.keep(frame(7, REPLAY_LIMIT - HEADER_SIZE))  # there is room for as much as at first
     assert books.first == 7
+
+
+def test_one_frame_that_answers_what_was_counted_when_it_came_is_kept_and_counts_nothing_else() -> None:
+    books = Continuity()
+    books.came()
+    books.fresh += (frame(1), 0, frame(2), 1)
+    assert (books.received, books.sent, books.kept()) == (2, 2, [frame(1), frame(2)])
 
 
 def test_counts_have_what_is_fresh() -> None:

@@ -11,6 +11,8 @@ from antiphon.errors import PeerTooSlow
 from antiphon.server.connection import Connection
 from antiphon.services import echo
 from antiphon.transport.tls import TlsTransport
+from antiphon.wire.answering import WAITS
+from antiphon.wire.frames import Frame
 from support.raw import RawClient
 from support.serving import Serving, seed, serving
 
@@ -43,7 +45,7 @@ def step(server: Serving, client: RawClient, do: Callable[[Connection], object])
         connections = server.server._context.connections
         (connection,) = (each for each in connections if each.address == f"{host}:{port}")
         do(connection)
-        return connection._swift is None or connection._swift.shortcut.held
+        return connection._swift is None or bool(connection._swift.shortcut.held)
 
     return server.call(work())
 
@@ -153,6 +155,108 @@ def test_what_comes_is_looked_at_from_then_on(
     server: Serving, client: RawClient, change: Callable[[Connection], object]
 ) -> None:
     assert step(server, client, change)
+
+
+gates: list[asyncio.Future[str]] = []
+"""What each message to `waiting_server` waits for."""
+
+
+async def wait(message: str) -> str:
+    gate = asyncio.get_running_loop().create_future()
+    gates.append(gate)
+    return f"{message}{await gate}"
+
+
+@pytest.fixture(scope="module", params=["tcp", "tls"])
+def waiting_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    folder = tmp_path_factory.mktemp("waiting") / "data"
+    waiting_tokens[:] = seed(folder, sessions=20)
+    with serving(folder, wait, plain=request.param == "tcp") as running:
+        yield running
+
+
+waiting_tokens: list[bytes] = []
+
+
+@pytest.fixture
+def waiting(waiting_server: Serving) -> Iterator[RawClient]:
+    """A client whose first message waits."""
+    gates.clear()
+    with waiting_server.session(waiting_tokens.pop()) as client:
+        client.send(client.conversation.message("one")[1])
+        while not waiting_server.read(lambda _: list(gates)):
+            pass  # each look is a step of the server
+        yield client
+        waiting_server.read(lambda server: list(map(Connection.abort, server._context.connections)))
+
+
+def go_on(server: Serving) -> None:
+    server.read(lambda _: gates.pop(0).set_result(" and on"))
+
+
+def held(server: Serving) -> list[int]:
+    """How the shortcuts are held; once more, since what a gate lets go on does so in the next step."""
+    server.read(lambda _: None)
+    connections = server.read(lambda server: list(server._context.connections))
+    return [connection._swift.shortcut.held for connection in connections if connection._swift is not None]
+
+
+def test_a_handler_that_has_waited_alone_answers_by_the_shortcut(
+    waiting_server: Serving, waiting: RawClient
+) -> None:
+    (books,) = waiting_server.read(
+        lambda server: [each.continuity for each in server._context.dialogues if each.away_since is None]
+    )
+    assert (books.received, books.sent) == (1, 0)
+    assert held(waiting_server) == [WAITS]
+    go_on(waiting_server)
+    answered = waiting.next()
+    assert isinstance(answered, Frame)
+    assert answered.payload == "one and on"
+    assert held(waiting_server) == [False]
+    assert books.fresh[1:] == [0]
+    assert (books.received, books.sent, len(books.kept())) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_whatever_happens_while_a_handler_waits_has_its_answer_looked_at(
+    waiting_server: Serving, waiting: RawClient, change: Callable[[Connection], object]
+) -> None:
+    assert step(waiting_server, waiting, change)
+    assert not {WAITS, False} & set(held(waiting_server))
+
+
+def test_what_comes_while_a_handler_waits_has_its_answer_looked_at(
+    waiting_server: Serving, waiting: RawClient
+) -> None:
+    waiting.send(waiting.conversation.message("two")[1])
+    while held(waiting_server) != [True]:
+        pass
+    for text in ("one", "two"):
+        while not waiting_server.read(lambda _: list(gates)):
+            pass
+        go_on(waiting_server)
+        answered = waiting.next()
+        assert isinstance(answered, Frame)
+        assert answered.payload == f"{text} and on"
+    assert held(waiting_server) == [False]
+
+
+def test_a_handler_whose_connection_is_gone_answers_the_next_one(
+    waiting_server: Serving, waiting: RawClient
+) -> None:
+    (dialogue,) = waiting_server.read(
+        lambda server: [each for each in server._context.dialogues if each.away_since is None]
+    )
+    waiting_server.read(lambda server: list(map(Connection.abort, server._context.connections)))
+    while waiting_server.read(lambda _: dialogue.away_since) is None:
+        pass
+    go_on(waiting_server)
+    while not dialogue.idle:
+        held(waiting_server)
+    assert (dialogue.continuity.received, dialogue.continuity.sent) == (1, 1)
+    assert dialogue.continuity.kept()[0].endswith(b"one and on")
+    assert dialogue.shortcut is None
 
 
 def test_what_comes_behind_our_last_words_is_not_kept(server: Serving, client: RawClient) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from antiphon.wire.answering import (
     BATCH_LIMIT,
     FRESH_LIMIT,
+    WAITS,
     Answerer,
     Fresh,
     PythonAnswerer,
@@ -375,6 +376,183 @@ def test_a_coroutine_that_waits_is_left_with_its_turn_and_the_next_one_has_anoth
     data = message(2, "number")
     way.take(data, len(data))
     assert way.done == [answer(2, "1")]
+
+
+class Waiting:
+    """A way on which coroutines wait, and are gone on with."""
+
+    def __init__(self, twin: Twin, limit: int = LIMIT) -> None:
+        self.way = Way(twin)
+        answerer, shortcut = twin
+        self.answerer: Any = answerer(self.handle, None, TOKEN, LIMIT, limit, steps=True)
+        rest = self.way.settle, self.way.write, self.otherwise, None
+        told = Stepping(Turn, begun, ended, "loop", copy_context(), self.wait)
+        self.take: Any = shortcut(self.answerer, self.way.fresh, *rest, told)
+        self.waited: list[Any] = []
+        self.others: list[Any] = []
+
+    async def handle(self, message: str) -> str:
+        if message == "hold":
+            self.take.held = True
+        return message if message == "now" else await self.something()
+
+    @staticmethod
+    @coroutine
+    def something() -> Generator[str, None, str]:
+        yield "something"
+        return "never"
+
+    def wait(self, turn: Turn, left: Any) -> None:
+        assert (self.take.held, Turn.current) == (WAITS, None)
+        self.waited.append((turn, left[0], left[3]))
+        left[1].close()
+
+    def otherwise(self, data: bytes, size: int, answers: bytes) -> None:
+        self.others.append(self.answerer.left)
+        if self.answerer.left is not None:
+            self.answerer.left[1].close()
+
+    def begin(self, *messages: str) -> "Waiting":
+        data = b"".join(message(id, text) for id, text in enumerate(messages, 7))
+        self.take(data, len(data))
+        return self
+
+
+@twins
+def test_a_coroutine_that_waits_alone_is_gone_on_with_and_answered_in_the_end(twin: Twin) -> None:
+    waiting = Waiting(twin).begin("wait")
+    (turn, id, waits_for) = waiting.waited[0]
+    assert (type(turn), id, waits_for, waiting.others) == (Turn, 7, ("something",), [])
+    assert waiting.answerer.left is None
+    assert waiting.take.answer(7, "done") is True
+    done = answer(7, "done")
+    assert (waiting.way.done, waiting.way.fresh, waiting.take.said) == ([done], [done, 0], len(done))
+    assert not waiting.take.held
+    assert waiting.take.answer(7, "done") is False
+    waiting.begin("now", "now")
+    assert waiting.way.fresh[3] == 2
+    waiting.begin("wait")
+    assert waiting.take.answer(2**32 - 1, b"again") is True
+    assert waiting.way.done[-1] == answer(2**32 - 1, b"again")
+
+
+@twins
+def test_its_turn_is_not_held(twin: Twin) -> None:
+    waiting = Waiting(twin)
+    for _ in range(2):
+        waiting.begin("wait")
+        waiting.take.answer(7, "done")
+    (first, *_), (second, *_) = waiting.waited
+    assert first is not second
+    assert waiting.take.turn is None
+
+
+@twins
+@pytest.mark.parametrize(
+    "messages", [("now", "wait"), ("wait", "now"), ("hold",)], ids=["before", "behind", "held"]
+)
+def test_one_that_does_not_wait_alone_goes_another_way(twin: Twin, messages: tuple[str, ...]) -> None:
+    waiting = Waiting(twin).begin(*messages)
+    assert (waiting.waited, len(waiting.others)) == ([], 1)
+    assert waiting.others[0][3] == ("something",)
+    assert waiting.take.answer(7, "done") is False
+    assert waiting.way.done == []
+
+
+@twins
+def test_what_happens_while_it_waits_leaves_its_answer_to_others(twin: Twin) -> None:
+    waiting = Waiting(twin).begin("wait")
+    waiting.begin("now")
+    assert waiting.others == [None]
+    waiting.take.held = True  # as whoever is called then does
+    assert waiting.take.answer(7, "done") is False
+    assert (waiting.way.done, waiting.way.fresh) == ([], [])
+
+
+class Text(str):
+    __slots__ = ()
+
+
+@twins
+@pytest.mark.parametrize(
+    "reply",
+    [None, 7, Text("text"), "\ud800", bytes(LIMIT - 9), bytes(BATCH_LIMIT)],
+    ids=["nothing", "a number", "no plain text", "half a pair", "too large", "more than a piece"],
+)
+def test_an_odd_answer_is_left_to_others(twin: Twin, reply: object) -> None:
+    waiting = Waiting(twin, LIMIT - 10).begin("wait")
+    assert waiting.take.answer(7, reply) is False
+    assert (waiting.way.done, waiting.way.fresh, waiting.take.held) == ([], [], WAITS)
+
+
+@twins
+def test_an_answer_may_be_as_large_as_the_limit(twin: Twin) -> None:
+    waiting = Waiting(twin, 100).begin("wait")
+    assert waiting.take.answer(7, bytes(101)) is False
+    assert waiting.take.answer(7, bytes(100)) is True
+
+
+@twins
+def test_whoever_is_written_to_may_hold_it_again(twin: Twin) -> None:
+    def write(_: bytes) -> None:
+        waiting.take.held = True
+
+    waiting = Waiting(twin)
+    _, shortcut = twin
+    told = Stepping(Turn, begun, ended, "loop", copy_context(), waiting.wait)
+    waiting.take = shortcut(waiting.answerer, [], waiting.way.settle, write, waiting.otherwise, None, told)
+    waiting.begin("wait")
+    assert waiting.take.answer(7, "done") is True
+    assert waiting.take.held == 1
+
+
+@twins
+def test_the_answers_of_those_that_waited_are_settled_now_and_then(twin: Twin) -> None:
+    waiting = Waiting(twin)
+    for _ in range(5):
+        waiting.begin("wait")
+        assert waiting.take.answer(7, bytes(FRESH_LIMIT // 4))
+    settled = [each for each in waiting.way.done if isinstance(each, tuple)]
+    assert settled == [("settle", [answer(7, bytes(FRESH_LIMIT // 4)), 0] * 4)]
+
+
+@twins
+@pytest.mark.parametrize("at", ["wait", "write"])
+def test_a_fault_of_whoever_goes_on_is_not_swallowed(twin: Twin, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def boom(*_: object) -> None:
+        raise RuntimeError(at)
+
+    monkeypatch.setattr(*{"wait": (Waiting, "wait"), "write": (Way, "write")}[at], boom)
+    waiting = Waiting(twin)
+    with pytest.raises(RuntimeError, match=at):
+        waiting.begin("wait").take.answer(7, "done")
+
+
+@twins
+def test_nothing_is_held_of_those_that_waited(twin: Twin) -> None:
+    def once() -> None:
+        waiting = Waiting(twin)
+        for reply in ("done", None, bytes(BATCH_LIMIT)):
+            waiting.begin("wait").take.answer(7, reply)
+            waiting.take.held = False
+        waiting.way.settle()
+
+    once()
+    gc.collect()  # what others have left
+    before = sys.getallocatedblocks()
+    for _ in range(200):
+        once()
+        gc.collect(0)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 100
+
+
+@pytest.mark.parametrize("twin", TWINS[1:])
+def test_an_answer_is_an_id_and_what_was_replied(twin: Twin) -> None:
+    take = Waiting(twin).begin("wait").take
+    for arguments in [(7,), (7, "done", "more"), ("seven", "done"), (-1, "done"), (2**64, "done")]:
+        with pytest.raises((TypeError, OverflowError)):
+            take.answer(*arguments)
 
 
 @pytest.mark.parametrize("twin", TWINS[1:])

@@ -37,7 +37,8 @@ class Continuity:
         """Where in the first piece the oldest frame stands that is kept."""
         self._size = 0
         self.fresh: list[Fresh] = []
-        """Pieces that answer as many frames as they have, with that number behind each: to be settled soon."""
+        """Pieces that answer as many frames as they have, with that number behind each, or with 0 behind one that
+        answers a frame that was counted when it came: to be settled soon."""
         for frame in frames:
             self.keep(frame)
 
@@ -82,14 +83,15 @@ class Continuity:
             fresh.clear()
             for piece, count in zip(pieces, pieces, strict=True):
                 self._received += count  # type: ignore[operator] # they come in turns
-                self._keep(piece, count)  # type: ignore[arg-type] # likewise
+                self._keep(piece, count or 1)  # type: ignore[arg-type] # likewise
 
     def acknowledge(self, received: int) -> None:
         """Forget the frames before number `received`; one that was never sent is no news."""
-        fresh = self.fresh
-        count: int = sum(fresh[1::2])  # type: ignore[arg-type] # they come in turns
-        if received >= self._sent + count:
-            self._forget(count)
+        counts: list[int] = self.fresh[1::2]  # type: ignore[assignment] # they come in turns
+        heard = sum(counts)
+        said = heard + counts.count(0)
+        if received >= self._sent + said:
+            self._forget(heard, said)
             return
         self.settle()
         pieces = self._pieces
@@ -101,11 +103,11 @@ class Continuity:
         if not pieces:
             self._pieces = None
 
-    def _forget(self, count: int) -> None:
-        """Keep nothing: not what is fresh either, `count` frames."""
+    def _forget(self, heard: int, said: int) -> None:
+        """Keep nothing: not what is fresh either, `said` frames that answer `heard` others."""
         self.fresh.clear()
-        self._received += count
-        self._sent += count
+        self._received += heard
+        self._sent += said
         self._first = self._sent
         self._pieces = None
         self._at = self._size = 0

@@ -5,7 +5,7 @@ It outlives its connections: a handler goes on while the link is gone, and what 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import CoroutineType
 from typing import Any, cast
 
@@ -52,6 +52,8 @@ class Dialogue:
         self.continuity = Continuity()
         """What has come, and what was sent."""
         self._outlet: Outlet | None = None
+        self.shortcut: Callable[[int, object], bool] | None = None
+        """Answers a message that has waited, where nothing else is to be seen to; tells whether it did."""
         self.away_since: float | None = asyncio.get_running_loop().time()
         """Since when no connection holds it, in loop time; None while one does."""
         self._waiting = Waiting()
@@ -86,7 +88,7 @@ class Dialogue:
     def detach(self, outlet: Outlet) -> None:
         """Go on without a connection, if `outlet` is still the one."""
         if self._outlet is outlet:
-            self._outlet = None
+            self._outlet = self.shortcut = None
             self.away_since = asyncio.get_running_loop().time()
 
     def resume(self, received: int | None, welcome: Welcome) -> tuple[Welcome, list[bytes]]:
@@ -313,11 +315,10 @@ class Dialogue:
             self._not_answered(id, error, late=isinstance(task, Turn) and task.late)
             del task  # it holds what was raised, whose traceback holds this
         else:
+            if self.shortcut is not None and self.shortcut(id, answer):
+                return
             self._answer(id, answer)
-        if self._outlet is not None:
-            self._outlet.proceed()
-        else:
-            self.go_on()
+        (self.go_on if self._outlet is None else self._outlet.proceed)()
 
     def _not_answered(self, id: int, error: BaseException, *, late: bool) -> None:
         cancelled = isinstance(error, asyncio.CancelledError)

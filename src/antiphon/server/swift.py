@@ -4,7 +4,6 @@ import asyncio
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable
 from contextvars import Context
-from functools import partial
 from typing import Any, Self, cast
 
 from antiphon.server.context import ServerContext
@@ -14,7 +13,7 @@ from antiphon.server.sessions import Session
 from antiphon.server.turn import Turn
 from antiphon.transport.plain import PlainTransport
 from antiphon.transport.tls import TlsTransport
-from antiphon.wire.answering import Answerer, Shortcut, Stepping
+from antiphon.wire.answering import Answerer, Left, Shortcut, Stepping
 from antiphon.wire.frames import FrameReader
 
 Receive = Callable[[bytes | bytearray, int], object]
@@ -53,13 +52,15 @@ class Swift:
         stepping = None
         if variables is not None:
             loop = asyncio.get_running_loop()
-            stepping = Stepping(partial(Turn, loop=loop), _enter_task, _leave_task, loop, variables)
+            stepping = Stepping(Turn, _enter_task, _leave_task, loop, variables, self._wait)
         books = dialogue.continuity
         self.shortcut = Shortcut(
             answerer, books.fresh, books.settle, outbox.write, otherwise, outbox.write_framed, stepping
         )
         """What to call with what has come, and how many bytes of it; free while nothing waits to be sent."""
         self.shortcut.held = True
+        if stepping is not None:
+            dialogue.shortcut = self.shortcut.answer
 
     @classmethod
     def of(  # noqa: PLR0917 - one of each
@@ -127,6 +128,14 @@ class Swift:
                 self._dialogue.wait_for(id, turn)
 
     # --- coroutines -----------------------------------------------------------------------------------------
+
+    def _wait(self, turn: Turn, left: Left) -> None:
+        """Go on with a coroutine that waits, where nothing else has come."""
+        id, coroutine, _, waits_for = left
+        dialogue = self._dialogue
+        dialogue.continuity.came()
+        turn.go_on(coroutine, waits_for[0])  # type: ignore[arg-type,index] # it waits for something
+        dialogue.wait_for(id, turn)
 
     def _answer(self, data: bytes | bytearray, at: int, end: int) -> bytes:
         """Answer what has waited; while coroutines take their first step, a turn is the current task."""

@@ -388,13 +388,15 @@ typedef struct {
     Answerer *answerer;
     PyObject *fresh, *settle, *write, *otherwise;
     PyObject *write_framed, *stepping, *turn; /* they may be NULL */
-    char held; /* everything goes another way */
+    char held; /* everything goes another way: no, yes, or WAITS */
     Py_ssize_t unsettled, heard, said;
 } Shortcut;
 
-/* Note frames that go out, `size` bytes of them; -1 with an exception. */
-static int note(Shortcut *self, PyObject *answers, Py_ssize_t size) {
-    PyObject *count = PyLong_FromSsize_t(self->answerer->count);
+enum { WAITS = 2 }; /* held by nothing but a coroutine that waits */
+
+/* Note frames that go out, `size` bytes of them, which answer so many messages; -1 with an exception. */
+static int note(Shortcut *self, PyObject *answers, Py_ssize_t size, Py_ssize_t messages) {
+    PyObject *count = PyLong_FromSsize_t(messages);
     if (count == NULL) return -1;
     int failed = PyList_Append(self->fresh, answers) < 0 || PyList_Append(self->fresh, count) < 0;
     Py_DECREF(count);
@@ -412,7 +414,7 @@ static int note(Shortcut *self, PyObject *answers, Py_ssize_t size) {
 static PyObject *send_framed(Shortcut *self, PyObject *header, PyObject *payload) {
     PyObject *piece = PyTuple_Pack(2, header, payload), *done = NULL;
     if (piece == NULL) return NULL;
-    if (note(self, piece, HEADER_SIZE + PyObject_Length(payload)) == 0) {
+    if (note(self, piece, HEADER_SIZE + PyObject_Length(payload), 1) == 0) {
         PyObject *both[] = {header, payload};
         done = PyObject_Vectorcall(self->write_framed, both, 2, NULL);
     }
@@ -420,14 +422,38 @@ static PyObject *send_framed(Shortcut *self, PyObject *header, PyObject *payload
     return done;
 }
 
-/* Send what all that came was answered with. */
-static PyObject *send_answers(Shortcut *self, PyObject *answers) {
+/* Send what so many messages were answered with. */
+static PyObject *send_answers(Shortcut *self, PyObject *answers, Py_ssize_t messages) {
     Py_ssize_t size = PyBytes_GET_SIZE(answers);
     if (size == 0) Py_RETURN_NONE;
-    return note(self, answers, size) < 0 ? NULL : PyObject_CallOneArg(self->write, answers);
+    return note(self, answers, size, messages) < 0 ? NULL : PyObject_CallOneArg(self->write, answers);
 }
 
-enum { MAKE, ENTER, LEAVE, LOOP, VARIABLES, STEPPING_SIZE }; /* what stands where in `Stepping` */
+static PyObject *Shortcut_answer(Shortcut *self, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "an answer is an id, and what was replied");
+        return NULL;
+    }
+    unsigned long id = PyLong_AsUnsignedLong(arguments[0]);
+    if (id == (unsigned long)-1 && PyErr_Occurred()) return NULL;
+    if (self->held != WAITS) Py_RETURN_FALSE;
+    unsigned char bytes[4];
+    write_u32(bytes, (uint32_t)id);
+    Answers answers = {NULL, 0};
+    if (append(&answers, 0, self->answerer->answer_limit, bytes, arguments[1]) < 0) return NULL;
+    if (answers.bytes == NULL || answers.used > BATCH_LIMIT) {
+        Py_XDECREF(answers.bytes);
+        Py_RETURN_FALSE;
+    }
+    self->held = 0; /* before it is written, which may change it */
+    PyObject *done = send_answers(self, answers.bytes, 0);
+    Py_DECREF(answers.bytes);
+    if (done == NULL) return NULL;
+    Py_DECREF(done);
+    Py_RETURN_TRUE;
+}
+
+enum { MAKE, ENTER, LEAVE, LOOP, VARIABLES, WAIT, STEPPING_SIZE }; /* what stands where in `Stepping` */
 
 /* Whether the last turn is as new: nobody holds it, and no handler has told it anything. */
 static int is_unused(PyObject *turn) {
@@ -468,6 +494,25 @@ static PyObject *answered_in_turn(Shortcut *self, PyObject *data, Py_ssize_t siz
     return answers;
 }
 
+/* Whether a coroutine that waits is all that has come, and somebody goes on with it. */
+static int only_waits(Shortcut *self, Py_ssize_t size, PyObject *answers) {
+    Answerer *answerer = self->answerer;
+    return self->stepping && PyTuple_GET_ITEM(self->stepping, WAIT) != Py_None && answerer->left != NULL &&
+           PyTuple_GET_ITEM(answerer->left, 3) != Py_None && !self->held && PyBytes_GET_SIZE(answers) == 0 &&
+           answerer->at == size;
+}
+
+/* Have a coroutine gone on with; neither that nor its turn is held here any longer. */
+static PyObject *wait_for(Shortcut *self) {
+    PyObject *both[] = {self->turn, self->answerer->left}, *wait = PyTuple_GET_ITEM(self->stepping, WAIT);
+    self->held = WAITS;
+    self->turn = self->answerer->left = NULL;
+    PyObject *done = PyObject_Vectorcall(wait, both, 2, NULL);
+    Py_DECREF(both[0]);
+    Py_DECREF(both[1]);
+    return done;
+}
+
 static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_t flags, PyObject *named) {
     if (PyVectorcall_NARGS(flags) != 2 || named != NULL) {
         PyErr_SetString(PyExc_TypeError, "a shortcut takes bytes, and how many");
@@ -486,12 +531,14 @@ static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_
         Py_XDECREF(payload);
         return NULL;
     }
-    if (held || self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
+    if (!held && only_waits(self, size, answers)) {
+        done = wait_for(self);
+    } else if (held || self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
         PyObject *rest[] = {arguments[0], arguments[1], answers};
         done = PyObject_Vectorcall(self->otherwise, rest, 3, NULL);
         Py_CLEAR(self->turn); /* a handler that waits goes on with it */
     } else {
-        done = payload != NULL ? send_framed(self, answers, payload) : send_answers(self, answers);
+        done = payload != NULL ? send_framed(self, answers, payload) : send_answers(self, answers, self->answerer->count);
     }
     Py_XDECREF(payload);
     Py_DECREF(answers);
@@ -565,9 +612,15 @@ static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject 
 
 static PyMemberDef shortcut_members[] = {
     {"turn", T_OBJECT, offsetof(Shortcut, turn), READONLY, "The current task of the coroutines of the last call."},
-    {"held", T_BOOL, offsetof(Shortcut, held), 0, "Whether everything goes another way."},
+    {"held", T_BYTE, offsetof(Shortcut, held), 0, "Whether everything goes another way: no, yes, or `WAITS`."},
     {"heard", T_PYSSIZET, offsetof(Shortcut, heard), READONLY, "Bytes that came."},
     {"said", T_PYSSIZET, offsetof(Shortcut, said), READONLY, "Bytes that were written."},
+    {NULL},
+};
+
+static PyMethodDef shortcut_methods[] = {
+    {"answer", (PyCFunction)(void (*)(void))Shortcut_answer, METH_FASTCALL,
+     "Answer a message whose coroutine has waited, if nothing has come or was said meanwhile; return whether it is."},
     {NULL},
 };
 
@@ -582,6 +635,7 @@ static PyTypeObject ShortcutType = {
     .tp_clear = (inquiry)Shortcut_clear,
     .tp_dealloc = (destructor)Shortcut_dealloc,
     .tp_members = shortcut_members,
+    .tp_methods = shortcut_methods,
 };
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_answering", .m_size = -1};

@@ -23,7 +23,7 @@ class Answerer:
 
 class Shortcut:
     heard: int
-    held: bool
+    held: int
     said: int
     turn: Any
     def __init__(
@@ -37,3 +37,4 @@ class Shortcut:
         stepping: Stepping | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, size: int) -> None: ...
+    def answer(self, id: int, reply: object) -> bool: ...

@@ -39,6 +39,7 @@ class Taking(Protocol):
     at: int
     count: int
     left: Left | None
+    answer_limit: int
 
     def __call__(self, data: bytes | bytearray, at: int, end: int, /) -> bytes:
         """See `PythonAnswerer`."""
@@ -58,12 +59,12 @@ class PythonAnswerer:
 
     __slots__ = (
         "_acknowledge",
-        "_answer_limit",
         "_handle",
         "_largest",
         "_steps",
         "_takes",
         "_token",
+        "answer_limit",
         "at",
         "count",
         "left",
@@ -87,7 +88,7 @@ class PythonAnswerer:
         self._takes = takes
         self._token = token
         self._largest = COUNTED + TOKEN_SIZE + message_limit
-        self._answer_limit = answer_limit
+        self.answer_limit = answer_limit
         self._steps = steps
         self._acknowledge = acknowledge
         self.at = 0
@@ -177,14 +178,18 @@ class PythonAnswerer:
             except UnicodeEncodeError:  # half a surrogate pair: the caller meets it again, and says so
                 pass
             else:
-                if len(frame) - HEADER_SIZE <= self._answer_limit:
+                if len(frame) - HEADER_SIZE <= self.answer_limit:
                     return frame
         self.left = id, reply, None, None
         return None
 
 
 Fresh = bytes | tuple[bytes, Payload] | int
-"""Frames, or the header and payload of one, and behind them how many there are."""
+"""Frames, or the header and payload of one, and behind them how many messages they answer; 0: one that was counted
+before."""
+
+WAITS = 2
+"""Held by nothing but a coroutine that waits."""
 
 
 class Stepping(NamedTuple):
@@ -200,6 +205,9 @@ class Stepping(NamedTuple):
     loop: object
     variables: Context
     """Each call has a copy."""
+    wait: Callable[[Any, Left], object] | None = None
+    """Goes on with a coroutine that waits: given its turn and what was left, where nothing else has come. Whoever
+    does calls `answer` in the end."""
 
 
 class PythonShortcut:
@@ -240,8 +248,8 @@ class PythonShortcut:
         self._stepping = stepping
         self.turn: Any = None
         """The current task of the coroutines of the last call."""
-        self.held = False
-        """Whether everything goes another way."""
+        self.held = 0
+        """Whether everything goes another way: no, yes, or `WAITS`."""
         self.heard = self.said = 0
         """Bytes that came, and bytes that were written."""
 
@@ -254,23 +262,53 @@ class PythonShortcut:
             return
         answers = self._in_turn(data, size) if self._stepping else answerer(data, 0, size)
         if answerer.at < size or answerer.left is not None or len(answers) > BATCH_LIMIT:
-            self._otherwise(data, size, answers)
-            return
-        if not answers:
-            return
+            if not self._waited_for(size, answers):
+                self._otherwise(data, size, answers)
+        elif answers:
+            self._send(answers, answerer.count)
+
+    def answer(self, id: int, reply: object) -> bool:
+        """Answer a message whose coroutine has waited, if nothing has come or was said meanwhile, nor is odd now.
+
+        Return whether it is answered: then the shortcut is free.
+        """
+        if self.held != WAITS or not (type(reply) is str or type(reply) is bytes):
+            return False
+        try:
+            frame = encode_message(id, reply, _LAST)
+        except UnicodeEncodeError:
+            return False
+        if len(frame) - HEADER_SIZE > self._answerer.answer_limit or len(frame) > BATCH_LIMIT:
+            return False
+        self.held = False  # before it is written, which may change it
+        self._send(frame, 0)
+        return True
+
+    def _send(self, answers: bytes, count: int) -> None:
         if not self._fresh:  # whoever has settled what there was
             self._unsettled = 0
-        self._fresh += (answers, answerer.count)
+        self._fresh += (answers, count)
         self.said += len(answers)
         self._unsettled += len(answers)
         if self._unsettled > FRESH_LIMIT:
             self._settle()
         self._write(answers)
 
+    def _waited_for(self, size: int, answers: bytes) -> bool:
+        """Have a coroutine gone on with that waits, if that is all that has come."""
+        answerer, left = self._answerer, self._answerer.left
+        wait = self._stepping and self._stepping.wait
+        if wait is None or left is None or left[3] is None or self.held or answers or answerer.at < size:
+            return False
+        self.held = WAITS
+        turn, self.turn, answerer.left = self.turn, None, None  # nor are they held here any longer
+        wait(turn, left)
+        return True
+
     def _in_turn(self, data: bytes | bytearray, size: int) -> bytes:
         """Answer; while coroutines take their first step, a turn is the current task."""
         assert self._stepping is not None
-        make, enter, leave, loop, variables = self._stepping
+        make, enter, leave, loop, variables, _ = self._stepping
         turn = self.turn = make()
         turn.variables = variables.copy()
         enter(loop, turn)
@@ -281,8 +319,8 @@ class PythonShortcut:
 
 
 __all__ = [
-    "BATCH_LIMIT", "FRESH_LIMIT", "Answerer", "Fresh", "Left", "PythonAnswerer", "PythonShortcut", "Shortcut",
-    "Stepping", "Taking",
+    "BATCH_LIMIT", "FRESH_LIMIT", "WAITS", "Answerer", "Fresh", "Left", "PythonAnswerer", "PythonShortcut",
+    "Shortcut", "Stepping", "Taking",
 ]  # fmt: skip
 
 try:
