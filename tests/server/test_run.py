@@ -1,5 +1,6 @@
 """`serve` in a program of one's own: a script, as somebody runs it."""
 
+import gc
 import signal
 import socket
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.address import Address
+from antiphon.server.run import YOUNG_MOST, run
+from antiphon.server.server import Server
 from antiphon.wire.bodies import ServerBye
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame
@@ -76,3 +79,27 @@ def test_a_port_that_is_taken_is_told_in_a_sentence_and_not_in_a_trace(tmp_path:
     assert f"{port}" in errors
     assert "Traceback" not in errors
     assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [(700, YOUNG_MOST), (2 * YOUNG_MOST, 2 * YOUNG_MOST), (0, 0)],
+    ids=["as it is", "less often already", "never"],
+)
+async def test_the_garbage_collector_looks_less_often_unless_it_was_told_how_often(
+    tmp_path: Path, before: int, meanwhile: int
+) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def tell(_: str) -> None:
+        seen.append(gc.get_threshold())
+        signal.raise_signal(signal.SIGTERM)
+
+    own = gc.get_threshold()
+    gc.set_threshold(before, 9, 8)
+    try:
+        server = Server(data=tmp_path / "data", host="127.0.0.1", port=0, plain=True)
+        assert await run(server, tell=tell) == 0
+    finally:
+        gc.set_threshold(*own)
+    assert seen == [(meanwhile, 9, 8)]
