@@ -439,8 +439,8 @@ static PyObject *Shortcut_answer(Shortcut *self, PyObject *const *arguments, Py_
     if (self->held != WAITS) Py_RETURN_FALSE;
     unsigned char bytes[4];
     write_u32(bytes, (uint32_t)id);
-    Answers answers = {NULL, 0};
-    if (append(&answers, 0, self->answerer->answer_limit, bytes, arguments[1]) < 0) return NULL;
+    Answers answers = {NULL, 0, 0};
+    if (append(&answers, self->answerer->answer_limit, bytes, arguments[1]) < 0) return NULL;
     if (answers.bytes == NULL || answers.used > BATCH_LIMIT) {
         Py_XDECREF(answers.bytes);
         Py_RETURN_FALSE;
