@@ -102,6 +102,7 @@ def test_what_taking_an_acknowledgement_raises_is_not_swallowed(twin: Twin) -> N
     answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, acknowledge=boom)
     with pytest.raises(RuntimeError):
         asked(answerer, ack(1))
+    assert answerer.at == 0
 
 
 @pytest.mark.parametrize("twin", TWINS[1:])

@@ -212,9 +212,10 @@ static int acknowledged(Answerer *self, const unsigned char *frame, Py_ssize_t r
     if (number == NULL) return -1;
     PyObject *done = PyObject_CallOneArg(self->acknowledge, number);
     Py_DECREF(number);
-    Py_XDECREF(done);
+    if (done == NULL) return -1;
+    Py_DECREF(done);
     self->at += HEADER_SIZE + TOKEN_SIZE + COUNT_SIZE;
-    return done == NULL ? -1 : 1;
+    return 1;
 }
 
 /* Answer what stands in `bytes` from self->at to `end`; -1 with an exception of our own. Where there is a place for
