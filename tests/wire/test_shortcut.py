@@ -608,6 +608,28 @@ def test_a_fault_around_a_step_is_not_swallowed(twin: Twin, at: str) -> None:
     assert way.done == []
 
 
+@twins
+def test_a_call_within_a_step_takes_no_turn_away_from_it(twin: Twin) -> None:
+    told: list[object] = []
+
+    def enter(loop: object, turn: Turn) -> None:
+        told.append(turn)
+        if len(told) == 1:
+            take(b"odd", 3)  # goes another way, and the turn with it
+
+    async def handle(message: str) -> str:
+        return message
+
+    way = Way(twin)
+    answerer, shortcut = twin
+    steps = answerer(handle, None, TOKEN, LIMIT, LIMIT, steps=True)
+    told_by = Stepping(Turn, enter, lambda loop, turn: told.append(turn), None, copy_context())
+    take = shortcut(steps, way.fresh, way.settle, way.write, way.otherwise, None, told_by)
+    take(message(1, "one"), len(message(1, "one")))
+    first, second, *left = told
+    assert left == [second, first]
+
+
 @pytest.mark.parametrize("twin", TWINS[1:])
 def test_how_steps_are_taken_is_told_by_a_stepping(twin: Twin) -> None:
     way = Way(twin)

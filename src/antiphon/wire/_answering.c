@@ -466,8 +466,8 @@ static int is_unused(PyObject *turn) {
 }
 
 /* Call what makes a turn the current task, or no longer; -1 with an exception. */
-static int tell_loop(Shortcut *self, int what) {
-    PyObject *given[] = {PyTuple_GET_ITEM(self->stepping, LOOP), self->turn};
+static int tell_loop(Shortcut *self, int what, PyObject *turn) {
+    PyObject *given[] = {PyTuple_GET_ITEM(self->stepping, LOOP), turn};
     PyObject *done = PyObject_Vectorcall(PyTuple_GET_ITEM(self->stepping, what), given, 2, NULL);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -481,16 +481,19 @@ static PyObject *answered_in_turn(Shortcut *self, PyObject *data, Py_ssize_t siz
     }
     PyObject *answers = NULL, *variables = PyContext_Copy(PyTuple_GET_ITEM(self->stepping, VARIABLES));
     if (variables == NULL) return NULL;
-    if (PyObject_SetAttrString(self->turn, "variables", variables) == 0 && tell_loop(self, ENTER) == 0) {
+    PyObject *turn = self->turn; /* a call within this one lets go of it */
+    Py_INCREF(turn);
+    if (PyObject_SetAttrString(turn, "variables", variables) == 0 && tell_loop(self, ENTER, turn) == 0) {
         if (PyContext_Enter(variables) == 0) {
             answers = answered(self->answerer, data, 0, size, only);
             if (PyContext_Exit(variables) < 0) Py_CLEAR(answers);
         }
         PyObject *error = PyErr_Occurred() ? raised() : NULL;
-        if (tell_loop(self, LEAVE) < 0) Py_CLEAR(answers);
+        if (tell_loop(self, LEAVE, turn) < 0) Py_CLEAR(answers);
         if (error != NULL) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_XDECREF(error);
     }
+    Py_DECREF(turn);
     Py_DECREF(variables);
     return answers;
 }
