@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-lowest check format bench docs clean develop
+.PHONY: help install run test test-lowest fuzz check format bench docs clean develop
 
 export PYTHON
 
@@ -39,6 +39,9 @@ docs: develop  ## build the documents as pages; build/docs/index.html is the fir
 test-lowest:  ## run the tests on the oldest dependencies that pyproject.toml allows
 	@PYTHON="$${PYTHON:-python3.11}" sh tools/install.sh .venv-lowest dev lowest
 	@exec .venv-lowest/bin/python -m pytest -q -n 3 --dist worksteal
+
+fuzz: develop  ## drive the parts in C, built with sanitizers, with whatever may come
+	@exec .venv/bin/python tools/fuzz.py
 
 clean:  ## take away .venv and what the tools left; the data of `make run` stays
 	@rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

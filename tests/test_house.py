@@ -60,6 +60,7 @@ def test_every_word_is_there() -> None:
         "run",
         "test",
         "test-lowest",
+        "fuzz",
         "check",
         "format",
         "bench",

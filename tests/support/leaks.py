@@ -1,0 +1,46 @@
+"""Whether anything stays behind of what was done: references to what is watched and, in `make fuzz`, memory."""
+
+import ctypes
+import gc
+import sys
+from array import array
+from collections.abc import Callable, Sequence
+from functools import cache
+
+TRIES = 8
+
+
+@cache
+def _counter() -> Callable[[], int]:
+    """Return what counts the memory in use: the sanitizer, where there is one; else it takes too long."""
+    try:
+        counted = ctypes.CDLL(None).__sanitizer_get_current_allocated_bytes
+    except AttributeError:
+        return lambda: 0
+    counted.restype = ctypes.c_size_t
+    gc.freeze()  # what is there by now need not be gone through each time
+    return counted
+
+
+def _measure(watched: Sequence[object], into: "array[int]") -> None:
+    for place, it in enumerate(watched, 1):
+        into[place] = sys.getrefcount(it)
+    into[0] = _counter()()
+
+
+def assert_nothing_stays(play: Callable[[], object], watched: Sequence[object] = ()) -> None:
+    """Do the same again and again; what others keep (caches) they keep once, and what leaks does so each time."""
+    seen = []
+    before, after = (array("q", bytes(8 * (1 + len(watched)))) for _ in range(2))
+    for attempt in range(TRIES):
+        for into in before, after:
+            if into is after:
+                play()
+            if attempt:
+                gc.collect()  # which empties Python's lists of free objects too: they may have grown
+            _measure(watched, into)
+        memory, *references = changed = [now - then for then, now in zip(before, after, strict=True)]
+        if memory <= 0 and not any(references):
+            return
+        seen.append(changed)
+    raise AssertionError(f"each time something stays (memory, then references): {seen}")

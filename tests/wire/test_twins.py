@@ -1,0 +1,337 @@
+"""Whatever comes and whatever a service does: the twins do the same, and nothing is left behind.
+
+`make fuzz` runs this over parts in C that are compiled with sanitizers.
+"""
+
+from array import array
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from types import coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.wire.answering import Answerer, Fresh, PythonAnswerer, PythonShortcut, Shortcut, Stepping
+from antiphon.wire.frames import Frame, FrameReader, Payload
+from antiphon.wire.kinds import COUNT_SIZE, Kind, Phase, Side, limits
+from support.leaks import assert_nothing_stays
+from support.streams import LIMITS, TOKEN, ends, payloads, streams, weighted
+
+Twin = tuple[type, type]
+PYTHON: Twin = (PythonAnswerer, PythonShortcut)
+NATIVE: Twin = (Answerer, Shortcut)
+"""The same where no compiler was found."""
+
+
+class Odd(str):
+    """No exact `str`."""
+
+    __slots__ = ()
+
+
+class Fault(Exception):
+    """What a service raises."""
+
+
+PLACES = [-(2**63), 1 - 2**63, -1, 2**63 - 2, 2**63 - 1]
+REPLIES: list[object] = [None, 3, "", b"", "\ud800", bytearray(b"x"), Odd("x"), ["x"]]
+"""As they stand: one that is released too often, or never, is seen by its count of references."""
+
+
+@coroutine
+def waiting() -> Generator[object, None, None]:
+    yield "something"
+
+
+async def coroutine_of(act: "Act") -> object:
+    what, value = act
+    if what == "wait":
+        await waiting()
+    if what == "raise":
+        raise value
+    return value
+
+
+Act = tuple[str, Any]
+sizes = st.sampled_from([0, 1, 4095, 4096, 4097, 5000, 16 * 1024, 64 * 1024 - 13, 64 * 1024 - 12, 64 * 1024])
+replies = st.one_of(
+    st.sampled_from(REPLIES), payloads, sizes.map(lambda size: "x" * size), sizes.map(lambda size: b"x" * size)
+)
+faults = st.sampled_from([Fault, KeyboardInterrupt, StopIteration, MemoryError])
+acts: st.SearchStrategy[Act] = st.one_of(
+    st.just(("echo", None)),
+    st.tuples(st.just("give"), replies),
+    st.tuples(st.just("raise"), faults),
+    st.tuples(
+        st.just("coroutine"),
+        st.one_of(
+            st.tuples(st.just("give"), replies),
+            st.tuples(st.just("raise"), faults),
+            st.tuples(st.just("wait"), replies),
+        ),
+    ),
+    st.just(("generator", None)),
+)
+mostly_large = weighted(st.sampled_from(LIMITS), st.just(LIMITS[-1]))
+listening: st.SearchStrategy[Act] = st.sampled_from([*[("echo", None)] * 4, ("raise", Fault)])
+reentering: st.SearchStrategy[Act] = st.one_of(
+    st.tuples(st.just("again"), streams()),
+    st.tuples(st.just("hold"), st.booleans()),
+    st.just(("settle", None)),
+    st.just(("empty", None)),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done: the same for each twin, as often as wanted."""
+
+    data: bytes
+    ends: list[int]
+    acts: list[Act]
+    takes: type | None
+    steps: bool
+    message_limit: int
+    answer_limit: int
+    told: list[Act]
+    """What is done at each other call: of an acknowledgement, of a write and so on."""
+    framed: bool
+
+
+@st.composite
+def plans(draw: st.DrawFn, more: st.SearchStrategy[Act]) -> Plan:
+    data = draw(streams())
+    return Plan(
+        data,
+        draw(ends(data)),
+        draw(st.lists(weighted(acts, more), min_size=1, max_size=6)),
+        draw(st.sampled_from([None, str, bytes])),
+        draw(st.booleans()),
+        draw(mostly_large),
+        draw(mostly_large),
+        draw(st.lists(listening if more is acts else listening | more, max_size=6)),
+        draw(st.booleans()),
+    )
+
+
+def exact(data: bytes) -> "array[int]":
+    """Return the same in memory that ends where it ends; in `bytes` there is a NUL behind."""
+    return (array("B", data) * 1) if data else array("B")
+
+
+def shape(value: object) -> object:
+    """Return what can be compared of what a service gave."""
+    return type(value).__name__ if hasattr(value, "close") else (type(value).__name__, value)
+
+
+@dataclass
+class World:
+    """A service and all who are told something, for one run of a plan."""
+
+    plan: Plan
+    done: list[object] = field(default_factory=list)
+    opened: list[Any] = field(default_factory=list)
+    fresh: list[Fresh] = field(default_factory=list)
+    again: int = 0
+    buffer: "array[int]" = field(default_factory=lambda: array("B"))
+    """What the native twin looks at."""
+    calls: int = 0
+    tellings: int = 0
+    call: Callable[[bytes], object] | None = None
+    shortcut: Any = None
+
+    def handle(self, message: Payload) -> object:
+        self.done.append(message)
+        self.calls += 1
+        return self.act(self.plan.acts[self.calls % len(self.plan.acts)], message)
+
+    def tell(self, *what: object) -> None:
+        self.done.append(what)
+        self.tellings += 1
+        if self.plan.told:
+            self.act(self.plan.told[self.tellings % len(self.plan.told)], "")
+
+    def act(self, act: Act, message: Payload) -> object:
+        what, value = act
+        if what == "give":
+            return value
+        if what == "raise":
+            raise value
+        if what == "coroutine":
+            self.opened.append(coroutine_of(value))
+            return self.opened[-1]
+        if what == "generator":
+            return (letter for letter in "abc")
+        if what == "again" and self.again < 3 and self.call is not None:
+            self.again += 1
+            self.call(value)
+        if what == "hold" and self.shortcut is not None:
+            self.shortcut.held = value
+        if what == "settle":
+            self.fresh.clear()
+        if what == "empty":
+            with suppress(BufferError):  # it is being looked at
+                del self.buffer[:]
+        return message
+
+    def as_read(self, data: bytes, twin: Twin) -> "bytes | array[int]":
+        """Return bytes as a twin is given them."""
+        if twin is not NATIVE:
+            return data
+        self.buffer = exact(data)
+        return self.buffer
+
+    def close(self) -> None:
+        """Let go of all that holds one another."""
+        self.call = self.shortcut = None
+        self.buffer = array("B")
+        for it in self.opened:
+            it.close()
+
+
+def left_of(answerer: Any) -> object:
+    if answerer.left is None:
+        return None
+    id, reply, error, waits_for = answerer.left
+    return id, shape(reply), type(error), waits_for
+
+
+def made(twin: Twin, plan: Plan, world: World) -> Any:
+    return twin[0](
+        world.handle,
+        plan.takes,
+        TOKEN,
+        plan.message_limit,
+        plan.answer_limit,
+        steps=plan.steps,
+        acknowledge=world.tell,
+    )
+
+
+def caught(world: World, call: Callable[..., object], *arguments: Any) -> None:
+    """Note what a call returns or raises."""
+    try:
+        world.done.append(call(*arguments))
+    except (Fault, KeyboardInterrupt, StopIteration, MemoryError) as error:
+        world.done.append(type(error))
+
+
+def answered(twin: Twin, plan: Plan) -> list[object]:
+    """Run a plan on an answerer; each call begins where the last one has stopped."""
+    world = World(plan)
+    answerer = made(twin, plan, world)
+    world.call = lambda data: caught(world, answerer, world.as_read(data, twin), 0, len(data))
+    at = 0
+    for end in plan.ends:
+        data = plan.data[:end]
+        caught(world, answerer, world.as_read(data, twin), at, end)
+        at = min(answerer.at, end)
+        world.done.append((answerer.at, answerer.count, left_of(answerer)))
+    world.close()
+    return world.done
+
+
+class Turn:
+    """What a coroutine's first step is taken with."""
+
+    touched = False
+    variables: object = None
+
+
+def shortened(twin: Twin, plan: Plan) -> list[object]:
+    """Run a plan on a shortcut; each piece comes by itself."""
+    world = World(plan)
+    answerer = made(twin, plan, world)
+
+    def write(data: bytes) -> None:
+        world.tell("write", data)
+
+    def write_framed(header: bytes, payload: Payload) -> None:
+        write(header + (payload.encode() if isinstance(payload, str) else payload))
+
+    def otherwise(data: Any, size: int, answers: bytes) -> None:
+        world.tell("otherwise", bytes(data), size, answers, answerer.at, answerer.count, left_of(answerer))
+
+    def settle() -> None:
+        world.fresh.clear()
+        world.tell("settle")
+
+    def around(loop: object, turn: Turn) -> None:
+        world.done.append((loop, type(turn)))
+
+    stepping = Stepping(Turn, around, around, "loop", copy_context()) if plan.steps else None
+    framed = write_framed if plan.framed else None
+    take = twin[1](answerer, world.fresh, settle, write, otherwise, framed, stepping)
+    world.shortcut = take
+    world.call = lambda data: caught(world, take, world.as_read(data, twin), len(data))
+    begin = 0
+    for end in plan.ends:
+        world.call(plan.data[begin:end])
+        begin = end
+        world.done.append((take.said, take.heard, take.held, [whole(piece) for piece in world.fresh]))
+    world.close()
+    return world.done
+
+
+def whole(piece: Fresh) -> bytes | int:
+    """Put together what was noted in two parts."""
+    if not isinstance(piece, tuple):
+        return piece
+    header, payload = piece
+    return header + (payload.encode() if isinstance(payload, str) else payload)
+
+
+@pytest.mark.parametrize("way", [answered, shortened])
+@given(plan=plans(acts))
+def test_the_twins_do_the_same_and_nothing_stays(way: Callable[[Twin, Plan], list[object]], plan: Plan) -> None:
+    assert way(NATIVE, plan) == way(PYTHON, plan)
+    assert_nothing_stays(lambda: way(NATIVE, plan), [*REPLIES, TOKEN, plan.data])
+
+
+@pytest.mark.parametrize("way", [answered, shortened])
+@given(plan=plans(reentering))
+def test_who_calls_again_while_called_does_no_harm(way: Callable[[Twin, Plan], list[object]], plan: Plan) -> None:
+    """What comes out is nobody's affair: both calls move the same place."""
+    assert_nothing_stays(lambda: way(NATIVE, plan), [*REPLIES, TOKEN, plan.data])
+
+
+@given(
+    data=streams(),
+    at=st.sampled_from(PLACES) | st.integers(-2, 40),
+    end=st.sampled_from(PLACES) | st.integers(-2, 40),
+)
+def test_nothing_is_read_outside_of_the_bytes_whatever_places_are_named(data: bytes, at: int, end: int) -> None:
+    plan = Plan(data, [], [("echo", None)], None, False, 100, 100, [], False)
+    way: Any = made(NATIVE, plan, World(plan))
+    take: Any = NATIVE[1](way, [], print, len, lambda data, size, answers: None)
+    for call in (partial(way, exact(data), at, end), partial(take, exact(data), end)):
+        with suppress(ValueError):
+            call()
+
+
+@given(data=streams(), limit=st.sampled_from(LIMITS))
+def test_what_goes_through_is_what_the_gate_lets_in(data: bytes, limit: int) -> None:
+    told: list[object] = []
+
+    def handle(message: Payload) -> str:
+        told.append((Kind.MESSAGE, message))
+        return ""
+
+    def acknowledge(count: int) -> None:
+        told.append((Kind.ACK, count.to_bytes(COUNT_SIZE, "big")))
+
+    answerer: Any = Answerer(handle, None, TOKEN, limit, 0, acknowledge=acknowledge)
+    answerer(exact(data), 0, len(data))
+    rules = limits(Side.CLIENT, Phase.SESSION, limit)
+    reader = FrameReader(rules)
+    reader.admit(rules, TOKEN)
+    reader.feed(data)
+    for it in told:
+        frame = reader.next()
+        assert isinstance(frame, Frame)
+        assert (frame.kind, frame.payload) == it

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Run the property tests of the parts in C over parts that are compiled with sanitizers, for a time: `make fuzz`.
+
+`FUZZ_SECONDS` (300) is how long: a round that has begun is finished, and there is one at least. `FUZZ_SEED` is the
+seed of the first round, `FUZZ_EXAMPLES` (100) how many examples each property has in one.
+"""
+
+import os
+import platform
+import random
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILT = ROOT / "build" / "fuzz"
+"""Holds a copy of the package, so that the parts that tests and servers use stay as they are."""
+SOURCES = ["antiphon/wire/_answering.c", "antiphon/transport/_endpoint.c"]
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
+RUNTIMES = ["libasan.so", f"libclang_rt.asan-{platform.machine()}.so", "libclang_rt.asan.so"]
+"""What GCC and Clang call the library that has to be there before Python itself, which knows nothing of it."""
+TESTS = ["tests/wire/test_answering.py", "tests/wire/test_shortcut.py", "tests/wire/test_twins.py"]
+TESTS += ["tests/transport/test_endpoint.py", "tests/transport/test_endpoint_twins.py"]
+ONCE = ["tests/transport/test_plain.py", "tests/server/test_taking_shortcuts.py"]
+"""Tests without properties that go through both parts as well."""
+HANGS_AFTER = 600
+AGAIN_FOR = 120
+WITHOUT = ["-W", "ignore:Generating overly large repr"]
+"""A warning, which is an error elsewhere, of what is said of a long example."""
+INTERRUPTED = 130
+ADVICE = "On Debian and Ubuntu: apt install gcc libc6-dev python3-dev; CC names another compiler."
+ENVIRONMENT = {
+    "PYTHONPATH": str(BUILT),
+    "PYTHONUNBUFFERED": "1",  # who dies empties no buffers
+    "PYTHONMALLOC": "malloc",  # or the sanitizer would see Python's pools, and not what is in them
+    # Python holds much until its end, so properties count what stays; what was freed is overwritten, to be missed.
+    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:quarantine_size_mb=64"
+    ":handle_segv=2:handle_sigbus=2:handle_sigfpe=2:max_free_fill_size=64:free_fill_byte=221:malloc_context_size=4",
+    "UBSAN_OPTIONS": "abort_on_error=1:print_stacktrace=1",
+}
+
+
+def compiled() -> str:
+    """Make the package with sanitized parts; return the library to be loaded before them."""
+    if sys.platform != "linux":
+        sys.exit("make fuzz: the sanitizers are loaded before Python in a way that Linux alone has; run it there.")
+    compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
+    if shutil.which(compiler[0]) is None:
+        sys.exit(f"make fuzz: there is no C compiler ({compiler[0]}), which the parts in C need. {ADVICE}")
+    shutil.rmtree(BUILT, ignore_errors=True)
+    ignored = shutil.ignore_patterns("*.so", "__pycache__")
+    shutil.copytree(ROOT / "src" / "antiphon", BUILT / "antiphon", ignore=ignored)
+    found = [said_by([*compiler, f"-print-file-name={name}"]).strip() for name in RUNTIMES]
+    runtime = next((name for name in found if Path(name).is_absolute()), None)
+    if runtime is None:
+        sys.exit(f"make fuzz: {compiler[0]} has no AddressSanitizer (libasan) that can be loaded. {ADVICE}")
+    flags = [*SANITIZED, *(["-shared-libasan"] if "clang" in runtime else []), "-fPIC", "-shared"]
+    flags += ["-I", sysconfig.get_path("include")]
+    for source in SOURCES:
+        part = BUILT / source
+        library = part.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+        said_by([*compiler, *flags, str(part), "-o", str(library)])
+    return runtime
+
+
+def said_by(command: list[str]) -> str:
+    """Return what a compiler says; one that fails ends us with its own words."""
+    made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if made.returncode:
+        why = next((line for line in made.stderr.splitlines() if "error" in line), made.stderr.strip())
+        sys.exit(f"make fuzz: {command[0]} cannot compile the parts in C with sanitizers: {why}. {ADVICE}")
+    return made.stdout
+
+
+def round_of(
+    runtime: str, seed: int, *arguments: str, timeout: float | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run the tests once, over the sanitized parts."""
+    environment = os.environ | ENVIRONMENT | {"LD_PRELOAD": runtime}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--capture=sys", *WITHOUT]
+    command += [f"--timeout={HANGS_AFTER}", "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}", *arguments]
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=timeout, **told)  # noqa: S603
+
+
+def last_example(runtime: str, seed: int, told: str) -> str:
+    """Return what a property was given when the process died, by going there again; nothing was shrunk."""
+    dying = re.search(r'File "\S*/(tests/\S+\.py)", line \d+ in (test_\w+)', told)
+    if dying is None:
+        return ""
+    verbose = ["-s", "--hypothesis-verbosity=verbose", f"{ROOT / dying[1]}::{dying[2]}"]
+    try:
+        again = round_of(runtime, seed, *verbose, timeout=AGAIN_FOR)
+    except subprocess.TimeoutExpired:
+        return ""
+    _, *examples = re.split(rf"^[A-Z][a-z ]+: (?={dying[2]}\()", again.stdout, flags=re.MULTILINE)
+    return f"\nThe last example was {examples[-1][:4000]}" if examples and again.returncode else ""
+
+
+def main() -> int:
+    """Go round until the time is over; return the exit code."""
+    runtime = compiled()
+    seconds = float(os.environ.get("FUZZ_SECONDS") or 300)
+    examples = os.environ.get("FUZZ_EXAMPLES") or "100"
+    first = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"Fuzzing {' and '.join(SOURCES)} for {seconds:g} s; the first seed is {first}.", flush=True)
+    begun = time.monotonic()
+    rounds = tried = code = 0
+    try:
+        while rounds == 0 or time.monotonic() - begun < seconds:
+            seed = first + rounds
+            what = [*TESTS, *ONCE] if rounds == 0 else [*TESTS, "-m", "hypothesis"]
+            done = round_of(runtime, seed, "--hypothesis-show-statistics", *what)
+            rounds += 1
+            tried += sum(map(int, re.findall(r"- (\d+) passing", done.stdout)))
+            if done.returncode:
+                print(done.stdout + last_example(runtime, seed, done.stdout))
+                again = f"FUZZ_SEED={seed} FUZZ_SECONDS=0 FUZZ_EXAMPLES={examples} make fuzz"
+                print(f"make fuzz: round {rounds} failed after {time.monotonic() - begun:.0f} s. Again: {again}")
+                return 1
+    except KeyboardInterrupt:
+        print("\nStopped by hand.")
+        code = INTERRUPTED
+    print(f"{tried} examples in {time.monotonic() - begun:.0f} s and {rounds} rounds: nothing was found.")
+    print(f"The same again: FUZZ_SEED={first} FUZZ_EXAMPLES={examples} make fuzz")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
