@@ -106,7 +106,7 @@ def test_what_taking_an_acknowledgement_raises_is_not_swallowed(twin: Twin) -> N
 
 
 @pytest.mark.parametrize("twin", TWINS[1:])
-@pytest.mark.parametrize(("at", "end"), [(-1, 5), (0, 6)])
+@pytest.mark.parametrize(("at", "end"), [(-1, 5), (0, 6), (2**63 - 1, -2)])
 def test_the_native_twin_reads_nothing_around_the_bytes(twin: Twin, at: int, end: int) -> None:
     with pytest.raises(ValueError, match="not within"):
         made(twin)(b"short", at, end)

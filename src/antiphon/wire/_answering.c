@@ -269,7 +269,7 @@ static PyObject *answered(Answerer *self, PyObject *data, Py_ssize_t at, Py_ssiz
     Answers answers = {NULL, 0, 0};
     if (PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) < 0) return NULL;
     int failed = -1;
-    if (at < 0 || end > buffer.len) {
+    if (at < 0 || end < 0 || end > buffer.len) {
         PyErr_SetString(PyExc_ValueError, "these places are not within the bytes");
     } else {
         self->at = at;
