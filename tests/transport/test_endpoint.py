@@ -126,6 +126,20 @@ def test_the_receiver_may_name_another_one_while_it_is_called(owner: Owner) -> N
     assert owner.told == [b"two"]
 
 
+def test_that_nobody_receives_any_more_is_told(owner: Owner) -> None:
+    del owner.endpoint.received
+    owner.far.sendall(b"one")
+    owner.endpoint()
+    (error,) = owner.told
+    assert isinstance(error, AttributeError)
+
+
+@pytest.mark.parametrize("twin", TWINS[1:])
+def test_the_native_twin_is_not_made_by_halves(twin: Any) -> None:
+    with pytest.raises(TypeError):
+        twin.__new__(twin)
+
+
 def test_the_receiver_is_held_while_it_is_called(owner: Owner) -> None:
     def once(buffer: bytearray, size: int) -> None:
         owner.endpoint.received = owner.received

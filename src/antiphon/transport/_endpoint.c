@@ -63,6 +63,11 @@ static PyObject *Endpoint_call(Endpoint *self, PyObject *Py_UNUSED(arguments), P
     if (length == NULL) return NULL;
     PyObject *arguments[] = {self->buffer, length};
     PyObject *received = self->received; /* which may be changed within the call */
+    if (received == NULL) {
+        Py_DECREF(length);
+        PyErr_SetString(PyExc_AttributeError, "received");
+        return failed(self);
+    }
     Py_INCREF(received);
     self->spoke = 0;
     PyObject *done = PyObject_Vectorcall(received, arguments, 2, NULL);
@@ -193,6 +198,12 @@ static int Endpoint_init(Endpoint *self, PyObject *arguments, PyObject *named) {
     return 0;
 }
 
+static PyObject *Endpoint_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self != NULL && Endpoint_init((Endpoint *)self, arguments, named) < 0) Py_CLEAR(self);
+    return self;
+}
+
 static void Endpoint_dealloc(Endpoint *self) {
     PyObject_GC_UnTrack(self);
     Endpoint_clear(self);
@@ -217,8 +228,7 @@ static PyTypeObject EndpointType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.transport._endpoint.Endpoint",
     .tp_basicsize = sizeof(Endpoint),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = PyType_GenericNew,
-    .tp_init = (initproc)Endpoint_init,
+    .tp_new = Endpoint_new,
     .tp_call = (ternaryfunc)Endpoint_call,
     .tp_traverse = (traverseproc)Endpoint_traverse,
     .tp_clear = (inquiry)Endpoint_clear,
