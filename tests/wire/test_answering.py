@@ -285,6 +285,23 @@ def test_nothing_is_held_of_what_was_answered(twin: Twin) -> None:
 
 
 @twins
+def test_nothing_is_held_of_what_a_call_within_has_left(twin: Twin) -> None:
+    left = ["no answer"]
+
+    def handle(message: Payload) -> object:
+        if message == "outer":
+            asked(answerer, message_within)
+        return left
+
+    answerer = made(twin, handle)
+    message_within, data = message(1, "inner"), message(2, "outer")
+    before = sys.getrefcount(left)
+    asked(answerer, data)
+    asked(answerer, b"")
+    assert sys.getrefcount(left) == before
+
+
+@twins
 def test_nothing_is_held_of_what_went_through(twin: Twin) -> None:
     class Fault(Exception):
         pass

@@ -174,6 +174,7 @@ static PyObject *raised(void) {
 
 /* Keep what the service gave, and what that waits for, or what was raised, for the caller. */
 static int leave(Answerer *self, uint32_t id, PyObject *reply, PyObject *waits_for) {
+    Py_CLEAR(self->left); /* what a call within this one has left */
     if (waits_for != NULL) {
         self->left = Py_BuildValue("(IOO(O))", id, reply, Py_None, waits_for);
     } else if (reply != NULL) {
