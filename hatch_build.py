@@ -10,11 +10,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = [Path("src/antiphon/wire/_answering.c"), Path("src/antiphon/transport/_endpoint.c")]
+PARTS = [Path("src/antiphon/wire/_answering"), Path("src/antiphon/transport/_endpoint")]
+"""Each is made of all files in C of its folder."""
 
 
 class NativeParts(BuildHookInterface):
-    """Compiles each file, beside its source."""
+    """Compiles each part, beside its sources."""
 
     PLUGIN_NAME = "custom"
 
@@ -22,7 +23,7 @@ class NativeParts(BuildHookInterface):
         """Compile before the wheel is put together; a failure is no more than a slower server."""
         if self.target_name != "wheel" or sys.platform == "win32":
             return
-        libraries = [self._compiled(Path(self.root, source)) for source in SOURCES]
+        libraries = [self._compiled(Path(self.root, part)) for part in PARTS]
         if None in libraries:
             self.app.display_warning("antiphon: no C compiler or no headers of Python; the server will be slower.")
         built = [str(library.relative_to(self.root)) for library in libraries if library is not None]
@@ -31,13 +32,15 @@ class NativeParts(BuildHookInterface):
             build_data["infer_tag"] = True
             build_data["artifacts"] += built
 
-    def _compiled(self, source: Path) -> Path | None:
-        """Return the library that was made of a source; None where that cannot be."""
-        library = source.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+    def _compiled(self, part: Path) -> Path | None:
+        """Return the library that was made; None where that cannot be."""
+        sources = map(str, sorted(part.parent.glob("*.c")))
+        library = part.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
         compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
         include = sysconfig.get_path("include")
-        command = [*compiler, "-O3", "-fPIC", *shared, "-I", include, str(source), "-o", str(library)]
+        options = ["-O3", "-fPIC", "-fvisibility=hidden", *shared, "-I", include]
+        command = [*compiler, *options, *sources, "-o", str(library)]
         try:
             subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - the compiler that made this Python
         except (OSError, subprocess.CalledProcessError):

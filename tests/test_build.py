@@ -1,6 +1,9 @@
 """The build's own step: what it hands on where each part in C can be compiled, and where it cannot."""
 
 import importlib.util
+import os
+import shlex
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
+COMPILER = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
 PARTS = ["src/antiphon/wire/_answering", "src/antiphon/transport/_endpoint"]
 
 
@@ -67,6 +71,20 @@ def test_what_can_be_compiled_is_put_in_and_nothing_half_made_stays(
     assert data == {"pure_python": not built, "infer_tag": bool(built), "artifacts": ["another", *expected]}
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("_*")} == set(expected)
     assert len(warnings) == (built != PARTS)
+
+
+@pytest.mark.skipif(shutil.which(COMPILER[0]) is None, reason="no compiler was found")
+def test_a_compiler_has_nothing_to_say_against_the_parts_and_they_are_in_use(
+    hook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.so"))
+    monkeypatch.setenv("CC", f"{COMPILER[0]} -Wall -Wextra -Werror")
+    warnings: list[str] = []
+    data: dict[str, Any] = {"artifacts": []}
+    hook.NativeParts(tmp_path, "wheel", warnings).initialize("standard", data)
+    assert (len(data["artifacts"]), warnings) == (len(PARTS), [])
+    for part in PARTS:  # what is skipped elsewhere without them is not skipped here
+        assert (ROOT / part).with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX"))).is_file()
 
 
 @pytest.mark.parametrize("command", ["no-such-compiler", "false"])

@@ -63,7 +63,7 @@ def test_a_read_past_the_end_is_found(fuzz: Any, tree: Path) -> None:
     source = (tree / PART).read_text("utf-8")
     assert CHECK in source
     (tree / PART).write_text(source.replace(CHECK, ""), "utf-8")
-    fuzz.SOURCES = fuzz.SOURCES[:1]
+    fuzz.PARTS = fuzz.PARTS[:1]
     try:
         env = os.environ | fuzz.ENVIRONMENT | {"LD_PRELOAD": fuzz.compiled()}
     except SystemExit as why:  # Fedora has it in a package of its own

@@ -20,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / "build" / "fuzz"
 """Holds a copy of the package, so that the parts that tests and servers use stay as they are."""
-SOURCES = ["antiphon/wire/_answering.c", "antiphon/transport/_endpoint.c"]
+PARTS = ["antiphon/wire/_answering", "antiphon/transport/_endpoint"]
+"""Each is made of all files in C of its folder."""
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
 RUNTIMES = ["libasan.so", f"libclang_rt.asan-{platform.machine()}.so", "libclang_rt.asan.so"]
 """What GCC and Clang call the library that has to be there before Python itself, which knows nothing of it."""
@@ -59,12 +60,17 @@ def compiled() -> str:
     runtime = next((name for name in found if Path(name).is_absolute()), None)
     if runtime is None:
         sys.exit(f"make fuzz: {compiler[0]} has no AddressSanitizer (libasan) that can be loaded. {ADVICE}")
-    flags = [*SANITIZED, *(["-shared-libasan"] if "clang" in runtime else []), "-fPIC", "-shared"]
+    flags = [
+        *SANITIZED,
+        *(["-shared-libasan"] if "clang" in runtime else []),
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-shared",
+    ]
     flags += ["-I", sysconfig.get_path("include")]
-    for source in SOURCES:
-        part = BUILT / source
-        library = part.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
-        said_by([*compiler, *flags, str(part), "-o", str(library)])
+    for part in PARTS:
+        library = (BUILT / part).with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
+        said_by([*compiler, *flags, *map(str, library.parent.glob("*.c")), "-o", str(library)])
     return runtime
 
 
@@ -108,7 +114,7 @@ def main() -> int:
     seconds = float(os.environ.get("FUZZ_SECONDS") or 300)
     examples = os.environ.get("FUZZ_EXAMPLES") or "100"
     first = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"Fuzzing {' and '.join(SOURCES)} for {seconds:g} s; the first seed is {first}.", flush=True)
+    print(f"Fuzzing {' and '.join(PARTS)} for {seconds:g} s; the first seed is {first}.", flush=True)
     begun = time.monotonic()
     rounds = tried = code = 0
     try:

@@ -56,7 +56,7 @@ make_environment() {
 
 # An environment holds its own path and does not survive being moved; a new pyproject.toml may ask for more,
 # and what is built is built again when its source has changed.
-state=$(cat pyproject.toml hatch_build.py src/antiphon/*/_*.c | cksum)
+state=$(cat pyproject.toml hatch_build.py src/antiphon/*/_*.[ch] | cksum)
 stamp="$folder/.antiphon${group:+-$group}"
 place="$folder/.antiphon-place"
 

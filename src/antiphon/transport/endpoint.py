@@ -1,7 +1,7 @@
 """The two calls that a socket, and TLS above it, is asked for all the time: take what has come, and send.
 
-`Endpoint` and `Records` are written twice: here, and in C (`_endpoint.c`), which is built where there is a
-compiler. Everything else is their transports'.
+`Endpoint` and `Records` are written twice: here, and in C (`_endpoint.c`, `_records.c`), which is built
+where there is a compiler. Everything else is their transports'.
 """
 
 import os

@@ -1,54 +1,16 @@
-/* The twins in C of `PythonAnswerer` and `PythonShortcut` in answering.py, which says what they do; the same tests run
- * over both.
+/* The twin in C of `PythonAnswerer` in answering.py, which says what it does; the same tests run over both.
  *
  * One call answers all whole messages that have come. Whatever is out of the ordinary (another kind, a wrong token,
  * text that is no UTF-8, half a frame, an answer that comes later) is left to Python: this file refuses nothing, sends
  * nothing and keeps nothing between two calls but where it stopped.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
-#include <structmember.h>
-
-enum {
-    LENGTH_SIZE = 4,
-    HEADER_SIZE = 12,
-    COUNTED = HEADER_SIZE - LENGTH_SIZE, /* bytes of the header that its length counts */
-    TOKEN_SIZE = 16,
-    COUNT_SIZE = 8,
-    MESSAGE = 0x10,
-    ACK = 0x14,
-    TEXT = 1,
-    LAST = 2,
-    BATCH_LIMIT = 64 * 1024, /* bytes of answers after which the caller looks whether the peer takes them */
-    FRAMED_FROM = 4 * 1024, /* bytes of an answer that is worth to be written without a copy */
-    FRESH_LIMIT = 128 * 1024, /* bytes of answers after which those are settled that took the shortcut */
-};
-
-typedef struct {
-    PyObject_HEAD
-    vectorcallfunc call;
-    PyObject *handle, *acknowledge; /* the latter NULL, where an ACK is left to others */
-    unsigned char token[TOKEN_SIZE];
-    Py_ssize_t message_limit, answer_limit;
-    int takes_text, takes_bytes; /* both: whatever was sent */
-    int steps; /* coroutines take their first step here */
-    Py_ssize_t at, count;
-    PyObject *left;
-} Answerer;
-
-/* Frames of answers, in a bytes object that grows. */
-typedef struct {
-    PyObject *bytes;
-    Py_ssize_t used, expected;
-} Answers;
+#include "_answering.h"
 
 static uint32_t read_u32(const unsigned char *bytes) {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-static void write_u32(unsigned char *bytes, uint32_t number) {
+void write_u32(unsigned char *bytes, uint32_t number) {
     bytes[0] = number >> 24;
     bytes[1] = number >> 16;
     bytes[2] = number >> 8;
@@ -73,8 +35,7 @@ static void head(unsigned char *frame, Py_ssize_t size, unsigned char flags, con
     memcpy(frame + 8, id, 4);
 }
 
-/* Append one answer; 1 when done, 0 where it is none that can be sent as it is, -1 with an exception. */
-static int append(Answers *answers, Py_ssize_t limit, const unsigned char *id, PyObject *reply) {
+int append(Answers *answers, Py_ssize_t limit, const unsigned char *id, PyObject *reply) {
     const char *body;
     Py_ssize_t size;
     unsigned char flags = LAST;
@@ -157,8 +118,7 @@ static PyObject *payload_of(Answerer *self, const unsigned char *payload, Py_ssi
     return PyBytes_FromStringAndSize((const char *)payload, size);
 }
 
-/* Return the exception that is set, with its traceback, and set none. */
-static PyObject *raised(void) {
+PyObject *raised(void) {
 #if PY_VERSION_HEX >= 0x030C0000
     return PyErr_GetRaisedException();
 #else
@@ -264,8 +224,7 @@ static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, 
     return 0;
 }
 
-/* Answer what stands in `data` from one place to another; return the frames. */
-static PyObject *answered(Answerer *self, PyObject *data, Py_ssize_t at, Py_ssize_t end, PyObject **only) {
+PyObject *answered(Answerer *self, PyObject *data, Py_ssize_t at, Py_ssize_t end, PyObject **only) {
     Py_buffer buffer;
     Answers answers = {NULL, 0, 0};
     if (PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) < 0) return NULL;
@@ -367,7 +326,7 @@ static PyGetSetDef properties[] = {
     {NULL},
 };
 
-static PyTypeObject AnswererType = {
+PyTypeObject AnswererType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._answering.Answerer",
     .tp_basicsize = sizeof(Answerer),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
@@ -380,267 +339,6 @@ static PyTypeObject AnswererType = {
     .tp_dealloc = (destructor)Answerer_dealloc,
     .tp_members = members,
     .tp_getset = properties,
-};
-
-/* --- the shortcut ------------------------------------------------------------------------------------------------ */
-
-typedef struct {
-    PyObject_HEAD
-    vectorcallfunc call;
-    Answerer *answerer;
-    PyObject *fresh, *settle, *write, *otherwise;
-    PyObject *write_framed, *stepping, *turn; /* they may be NULL */
-    char held; /* everything goes another way: no, yes, or WAITS */
-    Py_ssize_t unsettled, heard, said;
-} Shortcut;
-
-enum { WAITS = 2 }; /* held by nothing but a coroutine that waits */
-
-/* Note frames that go out, `size` bytes of them, which answer so many messages; -1 with an exception. */
-static int note(Shortcut *self, PyObject *answers, Py_ssize_t size, Py_ssize_t messages) {
-    PyObject *count = PyLong_FromSsize_t(messages);
-    if (count == NULL) return -1;
-    int failed = PyList_Append(self->fresh, answers) < 0 || PyList_Append(self->fresh, count) < 0;
-    Py_DECREF(count);
-    if (failed) return -1;
-    if (PyList_GET_SIZE(self->fresh) == 2) self->unsettled = 0; /* somebody else has settled what there was */
-    self->said += size;
-    self->unsettled += size;
-    if (self->unsettled <= FRESH_LIMIT) return 0;
-    PyObject *done = PyObject_CallNoArgs(self->settle);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-/* Send one answer whose payload nobody has to copy. */
-static PyObject *send_framed(Shortcut *self, PyObject *header, PyObject *payload) {
-    PyObject *piece = PyTuple_Pack(2, header, payload), *done = NULL;
-    if (piece == NULL) return NULL;
-    if (note(self, piece, HEADER_SIZE + PyObject_Length(payload), 1) == 0) {
-        PyObject *both[] = {header, payload};
-        done = PyObject_Vectorcall(self->write_framed, both, 2, NULL);
-    }
-    Py_DECREF(piece);
-    return done;
-}
-
-/* Send what so many messages were answered with. */
-static PyObject *send_answers(Shortcut *self, PyObject *answers, Py_ssize_t messages) {
-    Py_ssize_t size = PyBytes_GET_SIZE(answers);
-    if (size == 0) Py_RETURN_NONE;
-    return note(self, answers, size, messages) < 0 ? NULL : PyObject_CallOneArg(self->write, answers);
-}
-
-static PyObject *Shortcut_answer(Shortcut *self, PyObject *const *arguments, Py_ssize_t count) {
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "an answer is an id, and what was replied");
-        return NULL;
-    }
-    unsigned long id = PyLong_AsUnsignedLong(arguments[0]);
-    if (id == (unsigned long)-1 && PyErr_Occurred()) return NULL;
-    if (self->held != WAITS) Py_RETURN_FALSE;
-    unsigned char bytes[4];
-    write_u32(bytes, (uint32_t)id);
-    Answers answers = {NULL, 0, 0};
-    if (append(&answers, self->answerer->answer_limit, bytes, arguments[1]) < 0) return NULL;
-    if (answers.bytes == NULL || answers.used > BATCH_LIMIT) {
-        Py_XDECREF(answers.bytes);
-        Py_RETURN_FALSE;
-    }
-    self->held = 0; /* before it is written, which may change it */
-    PyObject *done = send_answers(self, answers.bytes, 0);
-    Py_DECREF(answers.bytes);
-    if (done == NULL) return NULL;
-    Py_DECREF(done);
-    Py_RETURN_TRUE;
-}
-
-enum { MAKE, ENTER, LEAVE, LOOP, VARIABLES, WAIT, STEPPING_SIZE }; /* what stands where in `Stepping` */
-
-/* Whether the last turn is as new: nobody holds it, and no handler has told it anything. */
-static int is_unused(PyObject *turn) {
-    if (turn == NULL || Py_REFCNT(turn) != 1) return 0;
-    PyObject *touched = PyObject_GetAttrString(turn, "touched");
-    if (touched == NULL) PyErr_Clear();
-    Py_XDECREF(touched);
-    return touched == Py_False;
-}
-
-/* Call what makes a turn the current task, or no longer; -1 with an exception. */
-static int tell_loop(Shortcut *self, int what, PyObject *turn) {
-    PyObject *given[] = {PyTuple_GET_ITEM(self->stepping, LOOP), turn};
-    PyObject *done = PyObject_Vectorcall(PyTuple_GET_ITEM(self->stepping, what), given, 2, NULL);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-/* Answer; while coroutines take their first step, a turn is the current task, with variables of its own. */
-static PyObject *answered_in_turn(Shortcut *self, PyObject *data, Py_ssize_t size, PyObject **only) {
-    if (!is_unused(self->turn)) {
-        Py_XSETREF(self->turn, PyObject_CallNoArgs(PyTuple_GET_ITEM(self->stepping, MAKE)));
-        if (self->turn == NULL) return NULL;
-    }
-    PyObject *answers = NULL, *variables = PyContext_Copy(PyTuple_GET_ITEM(self->stepping, VARIABLES));
-    if (variables == NULL) return NULL;
-    PyObject *turn = self->turn; /* a call within this one lets go of it */
-    Py_INCREF(turn);
-    if (PyObject_SetAttrString(turn, "variables", variables) == 0 && tell_loop(self, ENTER, turn) == 0) {
-        if (PyContext_Enter(variables) == 0) {
-            answers = answered(self->answerer, data, 0, size, only);
-            if (PyContext_Exit(variables) < 0) Py_CLEAR(answers);
-        }
-        PyObject *error = PyErr_Occurred() ? raised() : NULL;
-        if (tell_loop(self, LEAVE, turn) < 0) Py_CLEAR(answers);
-        if (error != NULL) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_XDECREF(error);
-    }
-    Py_DECREF(turn);
-    Py_DECREF(variables);
-    return answers;
-}
-
-/* Whether a coroutine that waits is all that has come, and somebody goes on with it. */
-static int only_waits(Shortcut *self, Py_ssize_t size, PyObject *answers) {
-    Answerer *answerer = self->answerer;
-    return self->stepping && PyTuple_GET_ITEM(self->stepping, WAIT) != Py_None && answerer->left != NULL &&
-           PyTuple_GET_ITEM(answerer->left, 3) != Py_None && !self->held && PyBytes_GET_SIZE(answers) == 0 &&
-           answerer->at == size;
-}
-
-/* Have a coroutine gone on with; neither that nor its turn is held here any longer. */
-static PyObject *wait_for(Shortcut *self) {
-    PyObject *both[] = {self->turn, self->answerer->left}, *wait = PyTuple_GET_ITEM(self->stepping, WAIT);
-    self->held = WAITS;
-    self->turn = self->answerer->left = NULL;
-    PyObject *done = PyObject_Vectorcall(wait, both, 2, NULL);
-    Py_DECREF(both[0]);
-    Py_DECREF(both[1]);
-    return done;
-}
-
-static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_t flags, PyObject *named) {
-    if (PyVectorcall_NARGS(flags) != 2 || named != NULL) {
-        PyErr_SetString(PyExc_TypeError, "a shortcut takes bytes, and how many");
-        return NULL;
-    }
-    Py_ssize_t size = PyLong_AsSsize_t(arguments[1]);
-    if (size == -1 && PyErr_Occurred()) return NULL;
-    PyObject *payload = NULL, *done;
-    PyObject **only = self->write_framed ? &payload : NULL;
-    int held = self->held;
-    self->heard += size;
-    PyObject *answers = held             ? answered(self->answerer, arguments[0], 0, 0, NULL)
-                        : self->stepping ? answered_in_turn(self, arguments[0], size, only)
-                                         : answered(self->answerer, arguments[0], 0, size, only);
-    if (answers == NULL) {
-        Py_XDECREF(payload);
-        return NULL;
-    }
-    if (!held && only_waits(self, size, answers)) {
-        done = wait_for(self);
-    } else if (held || self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
-        PyObject *rest[] = {arguments[0], arguments[1], answers};
-        done = PyObject_Vectorcall(self->otherwise, rest, 3, NULL);
-        Py_CLEAR(self->turn); /* a handler that waits goes on with it */
-    } else {
-        done = payload != NULL ? send_framed(self, answers, payload) : send_answers(self, answers, self->answerer->count);
-    }
-    Py_XDECREF(payload);
-    Py_DECREF(answers);
-    return done;
-}
-
-static int Shortcut_traverse(Shortcut *self, visitproc visit, void *arg) {
-    Py_VISIT(self->answerer);
-    Py_VISIT(self->fresh);
-    Py_VISIT(self->settle);
-    Py_VISIT(self->write);
-    Py_VISIT(self->otherwise);
-    Py_VISIT(self->write_framed);
-    Py_VISIT(self->stepping);
-    Py_VISIT(self->turn);
-    return 0;
-}
-
-static int Shortcut_clear(Shortcut *self) {
-    Py_CLEAR(self->answerer);
-    Py_CLEAR(self->fresh);
-    Py_CLEAR(self->settle);
-    Py_CLEAR(self->write);
-    Py_CLEAR(self->otherwise);
-    Py_CLEAR(self->write_framed);
-    Py_CLEAR(self->stepping);
-    Py_CLEAR(self->turn);
-    return 0;
-}
-
-static void Shortcut_dealloc(Shortcut *self) {
-    PyObject_GC_UnTrack(self);
-    Shortcut_clear(self);
-    Py_TYPE(self)->tp_free((PyObject *)self);
-}
-
-static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"answerer", "fresh", "settle", "write", "otherwise", "write_framed", "stepping", NULL};
-    PyObject *answerer, *fresh, *settle, *write, *otherwise, *write_framed = Py_None;
-    PyObject *stepping = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!O!OOO|OO", names, &AnswererType, &answerer, &PyList_Type, &fresh,
-                                     &settle, &write, &otherwise, &write_framed, &stepping))
-        return NULL;
-    if (stepping != Py_None && (!PyTuple_Check(stepping) || PyTuple_GET_SIZE(stepping) != STEPPING_SIZE)) {
-        PyErr_SetString(PyExc_TypeError, "how coroutines take a step is told by a `Stepping`");
-        return NULL;
-    }
-    Shortcut *self = (Shortcut *)type->tp_alloc(type, 0);
-    if (self == NULL) return NULL;
-    self->call = (vectorcallfunc)Shortcut_call;
-    Py_INCREF(answerer);
-    self->answerer = (Answerer *)answerer;
-    Py_INCREF(fresh);
-    self->fresh = fresh;
-    Py_INCREF(settle);
-    self->settle = settle;
-    Py_INCREF(write);
-    self->write = write;
-    Py_INCREF(otherwise);
-    self->otherwise = otherwise;
-    if (write_framed != Py_None) {
-        Py_INCREF(write_framed);
-        self->write_framed = write_framed;
-    }
-    if (stepping != Py_None) {
-        Py_INCREF(stepping);
-        self->stepping = stepping;
-    }
-    return (PyObject *)self;
-}
-
-static PyMemberDef shortcut_members[] = {
-    {"turn", T_OBJECT, offsetof(Shortcut, turn), READONLY, "The current task of the coroutines of the last call."},
-    {"held", T_BYTE, offsetof(Shortcut, held), 0, "Whether everything goes another way: no, yes, or `WAITS`."},
-    {"heard", T_PYSSIZET, offsetof(Shortcut, heard), READONLY, "Bytes that came."},
-    {"said", T_PYSSIZET, offsetof(Shortcut, said), READONLY, "Bytes that were written."},
-    {NULL},
-};
-
-static PyMethodDef shortcut_methods[] = {
-    {"answer", (PyCFunction)(void (*)(void))Shortcut_answer, METH_FASTCALL,
-     "Answer a message whose coroutine has waited, if nothing has come or was said meanwhile; return whether it is."},
-    {NULL},
-};
-
-static PyTypeObject ShortcutType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._answering.Shortcut",
-    .tp_basicsize = sizeof(Shortcut),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
-    .tp_vectorcall_offset = offsetof(Shortcut, call),
-    .tp_new = Shortcut_new,
-    .tp_call = PyVectorcall_Call,
-    .tp_traverse = (traverseproc)Shortcut_traverse,
-    .tp_clear = (inquiry)Shortcut_clear,
-    .tp_dealloc = (destructor)Shortcut_dealloc,
-    .tp_members = shortcut_members,
-    .tp_methods = shortcut_methods,
 };
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_answering", .m_size = -1};

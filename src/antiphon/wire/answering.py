@@ -1,7 +1,7 @@
 """From all messages that have come to the frames of their answers, in one step.
 
-`Answerer` is written twice: here, and in C (`_answering.c`), which is built where there is a compiler and is many
-times as fast. Both leave whatever is out of the ordinary to `frames.py` and to the caller.
+Both classes are written twice: here, and in C (`_answering.c`, `_shortcut.c`), which is built where there is a
+compiler and is many times as fast. Both leave whatever is out of the ordinary to `frames.py` and to the caller.
 """
 
 from collections.abc import Callable
