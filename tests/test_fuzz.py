@@ -58,6 +58,15 @@ def test_without_a_compiler_it_says_so_in_one_sentence(tree: Path, compiler: str
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["FUZZ_SECONDS", "FUZZ_EXAMPLES", "FUZZ_SEED"])
+def test_what_is_no_number_is_refused_in_one_sentence(
+    fuzz: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "many")
+    with pytest.raises(SystemExit, match=f"^make fuzz: {name} is 'many', and has to be a whole number.$"):
+        fuzz.main()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("antiphon.wire._answering") is None, reason="no compiler was found")
 def test_a_read_past_the_end_is_found(fuzz: Any, tree: Path) -> None:
     source = (tree / PART).read_text("utf-8")
@@ -115,7 +124,9 @@ def test_what_is_found_ends_it_and_how_to_see_it_again_is_said(
     assert seeds == [7, 8]
     told = capsys.readouterr().out
     assert "what was said" in told
-    assert told.endswith("round 2 failed after 2 s. Again: FUZZ_SEED=8 FUZZ_SECONDS=0 FUZZ_EXAMPLES=5 make fuzz\n")
+    assert told.endswith(
+        "round 2 failed after 2 s.\nAgain: FUZZ_SEED=8 FUZZ_SECONDS=0 FUZZ_EXAMPLES=5 make fuzz\n"
+    )
 
 
 def test_who_has_enough_is_told_what_was_done(

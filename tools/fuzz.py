@@ -26,8 +26,8 @@ SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-
 RUNTIMES = ["libasan.so", f"libclang_rt.asan-{platform.machine()}.so", "libclang_rt.asan.so"]
 """What GCC and Clang call the library that has to be there before Python itself, which knows nothing of it."""
 TESTS = ["tests/wire/test_answering.py", "tests/wire/test_shortcut.py", "tests/wire/test_twins.py"]
-TESTS += ["tests/transport/test_endpoint.py", "tests/transport/test_endpoint_twins.py"]
-ONCE = ["tests/transport/test_plain.py", "tests/server/test_taking_shortcuts.py"]
+TESTS += [f"tests/transport/test_{name}.py" for name in ("endpoint", "endpoint_twins", "records")]
+ONCE = ["tests/transport/test_plain.py", "tests/transport/test_tls.py", "tests/server/test_taking_shortcuts.py"]
 """Tests without properties that go through both parts as well."""
 HANGS_AFTER = 600
 AGAIN_FOR = 120
@@ -60,14 +60,9 @@ def compiled() -> str:
     runtime = next((name for name in found if Path(name).is_absolute()), None)
     if runtime is None:
         sys.exit(f"make fuzz: {compiler[0]} has no AddressSanitizer (libasan) that can be loaded. {ADVICE}")
-    flags = [
-        *SANITIZED,
-        *(["-shared-libasan"] if "clang" in runtime else []),
-        "-fPIC",
-        "-fvisibility=hidden",
-        "-shared",
-    ]
-    flags += ["-I", sysconfig.get_path("include")]
+    flags = [*SANITIZED, "-fPIC", "-fvisibility=hidden", "-shared", "-I", sysconfig.get_path("include")]
+    if "clang" in runtime:
+        flags.append("-shared-libasan")
     for part in PARTS:
         library = (BUILT / part).with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
         said_by([*compiler, *flags, *map(str, library.parent.glob("*.c")), "-o", str(library)])
@@ -90,31 +85,39 @@ def round_of(
     environment = os.environ | ENVIRONMENT | {"LD_PRELOAD": runtime}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--capture=sys", *WITHOUT]
     command += [f"--timeout={HANGS_AFTER}", "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}", *arguments]
-    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=timeout, **told)  # noqa: S603
+    taken = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=timeout, **taken)  # noqa: S603
 
 
-def last_example(runtime: str, seed: int, told: str) -> str:
+def last_example(runtime: str, seed: int, said: str) -> str:
     """Return what a property was given when the process died, by going there again; nothing was shrunk."""
-    dying = re.search(r'File "\S*/(tests/\S+\.py)", line \d+ in (test_\w+)', told)
+    dying = re.search(r'File "\S*/(tests/\S+\.py)", line \d+ in (test_\w+)', said)
     if dying is None:
         return ""
     verbose = ["-s", "--hypothesis-verbosity=verbose", f"{ROOT / dying[1]}::{dying[2]}"]
     try:
         again = round_of(runtime, seed, *verbose, timeout=AGAIN_FOR)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         return ""
     _, *examples = re.split(rf"^[A-Z][a-z ]+: (?={dying[2]}\()", again.stdout, flags=re.MULTILINE)
-    return f"\nThe last example was {examples[-1][:4000]}" if examples and again.returncode else ""
+    return f"The last example was {examples[-1][:4000]}" if examples and again.returncode else ""
+
+
+def told(name: str, otherwise: int) -> int:
+    """Return a number that the environment tells."""
+    try:
+        return int(os.environ.get(name) or otherwise)
+    except ValueError:
+        sys.exit(f"make fuzz: {name} is {os.environ[name]!r}, and has to be a whole number.")
 
 
 def main() -> int:
     """Go round until the time is over; return the exit code."""
+    seconds = told("FUZZ_SECONDS", 300)
+    examples = told("FUZZ_EXAMPLES", 100)
+    first = told("FUZZ_SEED", random.SystemRandom().randrange(2**32))
     runtime = compiled()
-    seconds = float(os.environ.get("FUZZ_SECONDS") or 300)
-    examples = os.environ.get("FUZZ_EXAMPLES") or "100"
-    first = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"Fuzzing {' and '.join(PARTS)} for {seconds:g} s; the first seed is {first}.", flush=True)
+    print(f"Fuzzing {' and '.join(PARTS)} for {seconds} s; the first seed is {first}.", flush=True)
     begun = time.monotonic()
     rounds = tried = code = 0
     try:
@@ -125,9 +128,10 @@ def main() -> int:
             rounds += 1
             tried += sum(map(int, re.findall(r"- (\d+) passing", done.stdout)))
             if done.returncode:
-                print(done.stdout + last_example(runtime, seed, done.stdout))
                 again = f"FUZZ_SEED={seed} FUZZ_SECONDS=0 FUZZ_EXAMPLES={examples} make fuzz"
-                print(f"make fuzz: round {rounds} failed after {time.monotonic() - begun:.0f} s. Again: {again}")
+                print(f"{done.stdout}\nmake fuzz: round {rounds} failed after {time.monotonic() - begun:.0f} s.")
+                print(f"Again: {again}", flush=True)
+                print(last_example(runtime, seed, done.stdout), end="")
                 return 1
     except KeyboardInterrupt:
         print("\nStopped by hand.")
