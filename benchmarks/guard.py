@@ -10,12 +10,12 @@ from rows import Row
 
 FLOORS = {
     "tcp-single/blind": 0.60,
-    "tcp-depth1/blind": 0.60,
-    "tcp-depth16/blind": 0.50,
-    "tcp-16k/blind": 0.45,
-    "tls-depth1/blind": 0.50,
-    "tls-depth16/blind": 0.45,
-    "tls-16k/blind": 0.45,
+    "tcp-depth1/blind": 0.70,
+    "tcp-depth16/blind": 0.55,
+    "tcp-16k/blind": 0.55,
+    "tls-depth1/blind": 0.65,
+    "tls-depth16/blind": 0.60,
+    "tls-16k/blind": 0.60,
 }
 
 
