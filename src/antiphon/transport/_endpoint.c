@@ -21,6 +21,9 @@ static int would_block(void) {
 }
 
 PyObject *taken(void) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
     PyErr_NormalizeException(&kind, &error, &trace);
@@ -28,6 +31,7 @@ PyObject *taken(void) {
     Py_XDECREF(kind);
     Py_XDECREF(trace);
     return error;
+#endif
 }
 
 /* Tell why nothing more comes: the exception that is set. */
