@@ -41,9 +41,11 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         while True:
             exhausted = self._exhausted = loop.create_future()
-            loop.add_reader(self._listener, self._accept)
             try:
+                loop.add_reader(self._listener, self._accept)
                 error = await exhausted
+            except OSError as unwatched:  # the system watches no more sockets
+                error = unwatched
             finally:
                 loop.remove_reader(self._listener)
             if not self._told:
