@@ -630,6 +630,35 @@ def test_a_call_within_a_step_takes_no_turn_away_from_it(twin: Twin) -> None:
     assert left == [second, first]
 
 
+@twins
+@pytest.mark.parametrize("inner", ["reply", "raise"])  # as long as the outer one
+def test_one_that_waits_goes_on_with_its_own_turn_though_another_came_within_its_step(
+    twin: Twin, inner: str
+) -> None:
+    turns: list[object] = []
+    waited: list[object] = []
+
+    async def handle(said: str) -> str:
+        if said == "outer":
+            take(message(8, inner), len(message(8, inner)))
+            await Waiting.something()
+        if said == "raise":
+            raise LookupError
+        return said
+
+    def wait(turn: Turn, left: Any) -> None:
+        waited.append(turn)
+        left[1].close()
+
+    way = Way(twin)
+    answerer, shortcut = twin
+    steps = answerer(handle, None, TOKEN, LIMIT, LIMIT, steps=True)
+    told = Stepping(Turn, lambda _, turn: turns.append(turn), lambda *_: None, None, copy_context(), wait)
+    take = shortcut(steps, way.fresh, way.settle, way.write, lambda *_: None, None, told)
+    take(message(7, "outer"), len(message(7, "outer")))
+    assert waited == turns[:1]
+
+
 @pytest.mark.parametrize("twin", TWINS[1:])
 def test_how_steps_are_taken_is_told_by_a_stepping(twin: Twin) -> None:
     way = Way(twin)

@@ -99,8 +99,7 @@ static PyObject *answered_in_turn(Shortcut *self, PyObject *data, Py_ssize_t siz
     }
     PyObject *answers = NULL, *variables = PyContext_Copy(PyTuple_GET_ITEM(self->stepping, VARIABLES));
     if (variables == NULL) return NULL;
-    PyObject *turn = self->turn; /* a call within this one lets go of it */
-    Py_INCREF(turn);
+    PyObject *turn = Py_NewRef(self->turn); /* a call within this one lets go of it, or has another */
     if (PyObject_SetAttrString(turn, "variables", variables) == 0 && tell_loop(self, ENTER, turn) == 0) {
         if (PyContext_Enter(variables) == 0) {
             answers = answered(self->answerer, data, 0, size, only);
@@ -111,7 +110,7 @@ static PyObject *answered_in_turn(Shortcut *self, PyObject *data, Py_ssize_t siz
         if (error != NULL) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_XDECREF(error);
     }
-    Py_DECREF(turn);
+    Py_XSETREF(self->turn, turn);
     Py_DECREF(variables);
     return answers;
 }

@@ -315,6 +315,7 @@ class PythonShortcut:
         try:
             return cast("bytes", turn.variables.run(self._answerer, data, 0, size))
         finally:
+            self.turn = turn  # a call within this one has had another
             leave(loop, turn)
 
 
