@@ -187,6 +187,17 @@ def test_the_receiver_may_name_another_one_while_it_is_called_and_is_held(owner:
     assert owner.told == [True, b"two"]
 
 
+@pytest.mark.parametrize("what", ["received", "tls"])
+def test_that_somebody_is_not_there_any_more_is_told(owner: Owner, what: str) -> None:
+    sealed = owner.sealed(b"one")
+    delattr(owner.records, what)
+    with pytest.raises(AttributeError):
+        owner.take(sealed)
+    with pytest.raises(AttributeError) if what == "tls" else contextlib.nullcontext():
+        owner.records.write(b"two")
+    assert len(owner.told) == (what == "received")
+
+
 def test_it_may_be_over_while_the_receiver_is_called(owner: Owner) -> None:
     def end(buffer: bytearray, size: int) -> None:
         owner.records.held = True

@@ -11,6 +11,12 @@ typedef struct {
     PyObject *tls, *incoming, *outgoing, *received, *left, *send, *failed;
 } Records;
 
+/* One of ours, which nobody may have taken away; NULL with an exception. */
+static PyObject *there(PyObject *one, const char *name) {
+    if (one == NULL) PyErr_SetString(PyExc_AttributeError, name);
+    return Py_XNewRef(one);
+}
+
 /* How many bytes stand in a BIO; -1 with an exception. */
 static Py_ssize_t pending(PyObject *bio) {
     PyObject *number = PyObject_GetAttr(bio, name_pending);
@@ -80,14 +86,15 @@ static PyObject *Records_call(Records *self, PyObject *const *arguments, size_t 
         return NULL;
     }
     if (self->held) Py_RETURN_NONE;
-    PyObject *tls = Py_NewRef(self->tls);
+    PyObject *tls = there(self->tls, "tls");
+    if (tls == NULL) return NULL;
     int whole = decrypt(self, tls, arguments[0], size, &said);
     Py_DECREF(tls);
     PyObject *error = whole < 0 ? taken() : Py_NewRef(Py_None), *length = PyLong_FromSsize_t(said), *done = NULL;
     PyObject *given[] = {arguments[0], length, error};
-    PyObject *taker = Py_NewRef(whole == 1 ? self->received : self->left); /* which may be changed within the call */
-    if (length != NULL) done = PyObject_Vectorcall(taker, given, whole == 1 ? 2 : 3, NULL);
-    Py_DECREF(taker);
+    PyObject *taker = there(whole == 1 ? self->received : self->left, "received"); /* it may change within the call */
+    if (taker != NULL && length != NULL) done = PyObject_Vectorcall(taker, given, whole == 1 ? 2 : 3, NULL);
+    Py_XDECREF(taker);
     Py_XDECREF(length);
     Py_DECREF(error);
     return done;
@@ -115,8 +122,8 @@ static PyObject *Records_write(Records *self, PyObject *data) {
     int empty = PyObject_Not(data);
     if (empty < 0) return NULL;
     if (self->held || empty) Py_RETURN_NONE;
-    PyObject *tls = self->tls;
-    Py_INCREF(tls);
+    PyObject *tls = there(self->tls, "tls");
+    if (tls == NULL) return NULL;
     int failed = encrypt(tls, data) < 0;
     Py_DECREF(tls);
     PyObject *taker = failed ? self->failed : self->send, *given;
