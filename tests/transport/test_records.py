@@ -252,6 +252,21 @@ def test_what_tls_does_not_write_is_told(owner: Owner) -> None:
     assert isinstance(error, ssl.SSLError)
 
 
+@pytest.mark.parametrize("fault", [MemoryError, KeyboardInterrupt])
+def test_of_what_cannot_be_written_to_its_end_nothing_is_left_to_others(
+    owner: Owner, fault: type[BaseException]
+) -> None:
+    def boom() -> None:
+        if owner.outgoing.pending:
+            raise fault
+
+    owner.records.tls = Odd(owner.tls, boom)
+    with pytest.raises(fault):
+        owner.records.write(b"hello")
+    assert owner.told == []
+    assert owner.outgoing.pending == 0
+
+
 def test_only_bytes_can_be_written(owner: Owner) -> None:
     for wrong in ("text", 5, None):
         with pytest.raises(TypeError):

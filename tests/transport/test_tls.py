@@ -373,6 +373,8 @@ class Odd:
 
     reads = 0
     says = b""
+    fault: type[BaseException] | None = None
+    """Raised behind what it says by itself."""
 
     def __init__(self, tls: ssl.SSLObject) -> None:
         self._tls = tls
@@ -395,12 +397,18 @@ class Odd:
         self._speak()
         return self._tls.read(*args)
 
+    def unwrap(self) -> None:
+        self._speak()
+        self._tls.unwrap()
+
     def write(self, data: bytes | memoryview) -> int:
         return self._tls.write(data[:RECORD])
 
     def _speak(self) -> None:
         for at in range(0, len(self.says), RECORD):
             self.write(self.says[at : at + RECORD])
+        if self.fault is not None:
+            raise self.fault
 
 
 @pytest.fixture
@@ -420,6 +428,29 @@ async def test_who_has_tls_itself_answer_and_reads_nothing_is_cut(connect: Conne
         said += 1
         await turns(3)
     assert said > ANSWERS_LIMIT // 2048
+
+
+@pytest.mark.usefixtures("odd")
+@pytest.mark.parametrize("when", ["handshake", "read", "goodbye"])
+async def test_a_fault_that_is_none_of_tls_leaves_nothing_to_others(
+    connect: Connect, buffers: SharedBuffers, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    pair = connect()
+    if when != "handshake":
+        await opened(pair)
+    monkeypatch.setattr(Odd, "says", b"by itself")
+    monkeypatch.setattr(Odd, "fault", MemoryError)
+    if when == "handshake":
+        with pytest.raises(ConnectionResetError):
+            await pair.tls.opened()
+    elif when == "read":
+        pair.client.say(b"hello")
+        await turns()
+    else:
+        with pytest.raises(MemoryError):
+            pair.tls.close()
+    assert buffers.incoming.pending == buffers.outgoing.pending == 0
 
 
 @pytest.mark.usefixtures("odd")

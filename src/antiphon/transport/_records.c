@@ -118,6 +118,16 @@ static int encrypt(PyObject *tls, PyObject *data) {
     return written == size ? 0 : -1;
 }
 
+/* Let go of what was encrypted before another fault than one of TLS: others share the buffer. */
+static PyObject *drop(Records *self) {
+    PyObject *error = taken(), *dropped = PyObject_CallMethodNoArgs(self->outgoing, name_read);
+    if (dropped == NULL) PyErr_Clear();
+    Py_XDECREF(dropped);
+    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_DECREF(error);
+    return NULL;
+}
+
 static PyObject *Records_write(Records *self, PyObject *data) {
     int empty = PyObject_Not(data);
     if (empty < 0) return NULL;
@@ -127,7 +137,7 @@ static PyObject *Records_write(Records *self, PyObject *data) {
     int failed = encrypt(tls, data) < 0;
     Py_DECREF(tls);
     PyObject *taker = failed ? self->failed : self->send, *given;
-    if (failed && !PyErr_ExceptionMatches(PyExc_OSError)) return NULL;
+    if (failed && !PyErr_ExceptionMatches(PyExc_OSError)) return drop(self);
     given = failed ? taken() : PyObject_CallMethodNoArgs(self->outgoing, name_read);
     if (given == NULL) return NULL;
     PyObject *done = PyObject_CallOneArg(taker, given);

@@ -171,6 +171,9 @@ class PythonRecords:
                 written += self.tls.write(memoryview(data)[written:])
         except OSError as error:
             self._failed(error)
+        except BaseException:
+            self._outgoing.read()  # others share it
+            raise
         else:
             self._send(self._outgoing.read())
 

@@ -129,7 +129,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         finally:
             behind = self._incoming.read()
-        self._answer()
+            self._answer()
         if not done or self._opening.done():
             return
         self._opening.set_result(None)
@@ -159,7 +159,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         finally:
             if self._incoming.pending:  # behind an error or a goodbye
                 self._incoming.read()
-        self._answer()
+            self._answer()
         if self._records.held:
             return
         if parts:
@@ -202,7 +202,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             ended = False
         except ssl.SSLError:
             pass
-        self._below.write(self._outgoing.read())
+        finally:
+            self._below.write(self._outgoing.read())
         if ended:
             self._below.close()
         else:
