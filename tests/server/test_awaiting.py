@@ -233,15 +233,30 @@ def test_a_server_that_stops_waits_for_a_handler_whose_client_is_gone(tmp_path: 
     assert ends == ["done"]
 
 
-@pytest.mark.parametrize("message", ["raise", "number"])
+class Held:
+    """What a handler has in its hands."""
+
+
+@pytest.mark.parametrize("message", ["raise", "another", "limit", "number"])
 def test_of_a_handler_that_fails_nothing_is_left_to_the_garbage_collector(tmp_path: Path, message: str) -> None:
-    turns: list[weakref.ref[Any]] = []
+    left: list[weakref.ref[Any]] = []
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ValueError(message)
 
     async def handler(message: str) -> str:
-        turns.append(weakref.ref(asyncio.current_task()))
+        held = Held()
+        left.extend(map(weakref.ref, (asyncio.current_task(), held)))
         await asyncio.sleep(0)
         if message == "raise":
             raise ValueError(message)
+        if message == "another":
+            await asyncio.ensure_future(fails())
+        if message == "limit":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await asyncio.sleep(10)
         return 7  # type: ignore[return-value] # that is its fault
 
     (token,) = seed(tmp_path / "data")
@@ -251,6 +266,6 @@ def test_of_a_handler_that_fails_nothing_is_left_to_the_garbage_collector(tmp_pa
             assert told(client, [message], together=False) == ["service-failed"]
             while server.read(lambda _: len(server.server._context.turns)):
                 pass
-            assert [turn() for turn in turns] == [None]
+            assert [each() for each in left] == [None, None]
         finally:
             gc.enable()

@@ -115,7 +115,7 @@ class Turn(asyncio.Future[Any]):
             _leave_task(loop, self)  # type: ignore[arg-type] # as above
             if self.then is not None and self.done():
                 self.then(self)
-            del self  # it holds what was raised, whose traceback holds this
+            del self, waited_for, failed  # what was raised, whose traceback holds this, and those that hold it
 
     # --- as others know a task ------------------------------------------------------------------------------
 
