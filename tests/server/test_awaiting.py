@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.server.server import Server
 from antiphon.services import Session
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
@@ -237,8 +238,11 @@ class Held:
     """What a handler has in its hands."""
 
 
-@pytest.mark.parametrize("message", ["raise", "another", "limit", "number"])
-def test_of_a_handler_that_fails_nothing_is_left_to_the_garbage_collector(tmp_path: Path, message: str) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("message", ["at once", "raise", "another", "limit", "number"])
+def test_of_a_handler_that_fails_nothing_is_left_to_the_garbage_collector(
+    tmp_path: Path, message: str, whole: bool
+) -> None:
     left: list[weakref.ref[Any]] = []
 
     async def fails() -> None:
@@ -248,6 +252,8 @@ def test_of_a_handler_that_fails_nothing_is_left_to_the_garbage_collector(tmp_pa
     async def handler(message: str) -> str:
         held = Held()
         left.extend(map(weakref.ref, (asyncio.current_task(), held)))
+        if message == "at once":
+            raise ValueError(message)
         await asyncio.sleep(0)
         if message == "raise":
             raise ValueError(message)
@@ -259,13 +265,21 @@ def test_of_a_handler_that_fails_nothing_is_left_to_the_garbage_collector(tmp_pa
                     await asyncio.sleep(10)
         return 7  # type: ignore[return-value] # that is its fault
 
+    def buffered(server: Server) -> int:
+        return sum(connection._reader.buffered for connection in server._context.connections)
+
     (token,) = seed(tmp_path / "data")
     with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         gc.disable()
         try:
-            assert told(client, [message], together=False) == ["service-failed"]
+            _, data = client.conversation.message(message)
+            for piece in [data] if whole else [data[:-1], data[-1:]]:
+                client.send(piece)
+                while piece == data[:-1] and not server.read(buffered):
+                    pass
+            assert client.error().code == "service-failed"
             while server.read(lambda _: len(server.server._context.turns)):
                 pass
-            assert [each() for each in left] == [None, None]
+            assert not any(each() for each in left)
         finally:
             gc.enable()

@@ -110,12 +110,14 @@ class Swift:
         """Answer what waits in `reader`; return whether there was anything that could be answered."""
         answer = self._answerer if self._variables is None else self._answer
         self._send(reader.pass_on(answer, self._answerer), self._turn)
+        self._turn = None  # type: ignore[assignment] # likewise
         return self._answerer.count > 0
 
     def _send(self, answers: bytes, turn: Turn) -> None:
         count, left = self._answerer.count, self._answerer.left
         if not count:
             return
+        self._answerer.left = None  # what was raised holds the message, until the next one comes
         self._dialogue.answered(count, answers, count - (left is not None))
         if answers:
             self._outbox.put(answers)

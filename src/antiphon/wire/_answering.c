@@ -294,6 +294,12 @@ static PyObject *Answerer_left(Answerer *self, void *Py_UNUSED(closure)) {
     return left;
 }
 
+/* Let go of what is left, whatever is put in its place: nobody has anything but None to put there. */
+static int Answerer_let_go(Answerer *self, PyObject *Py_UNUSED(none), void *Py_UNUSED(closure)) {
+    Py_CLEAR(self->left);
+    return 0;
+}
+
 static int Answerer_traverse(Answerer *self, visitproc visit, void *arg) {
     Py_VISIT(self->handle);
     Py_VISIT(self->acknowledge);
@@ -322,7 +328,8 @@ static PyMemberDef members[] = {
 };
 
 static PyGetSetDef properties[] = {
-    {"left", (getter)Answerer_left, NULL, "The id, what the service gave, raised and waits for, where it was no answer.", NULL},
+    {"left", (getter)Answerer_left, (setter)Answerer_let_go,
+     "The id, what the service gave, raised and waits for, where it was no answer.", NULL},
     {NULL},
 };
 
