@@ -17,8 +17,8 @@ from typing import Any
 
 from compiled import build
 
-from antiphon.server.certificate import CERTIFICATE_FILE, KEY_FILE, load_or_make
-from antiphon.server.folder import DataFolder
+from antiphon.data.certificate import CERTIFICATE_FILE, KEY_FILE, load_or_make
+from antiphon.data.folder import DataFolder
 
 HERE = Path(__file__).parent
 ANTIPHON = Path(sys.executable).with_name("antiphon")

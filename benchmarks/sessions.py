@@ -12,12 +12,12 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, insert
 
+from antiphon.data.credentials import seal
+from antiphon.data.folder import DataFolder
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
-from antiphon.server.credentials import seal
-from antiphon.server.folder import DataFolder
 from antiphon.store.contracts import Account, NewAccount, SessionRecord
 from antiphon.store.opening import open_store
 from antiphon.store.sql.schema import SESSIONS

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from antiphon.address import Address
+from antiphon.data.certificate import load_or_make
+from antiphon.data.folder import DataFolder
 from antiphon.errors import ExposureRefused
 from antiphon.server import accept
-from antiphon.server.certificate import load_or_make
-from antiphon.server.folder import DataFolder
 from antiphon.wire.bodies import Authenticate, Error, Identify, encode
 from antiphon.wire.frames import encode as frame
 from antiphon.wire.kinds import Kind

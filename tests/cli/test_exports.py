@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from antiphon.cli.exports import FORMULA, GUARD
+from antiphon.data.folder import DataFolder
 from antiphon.identity.scram import Verifier
-from antiphon.server.folder import DataFolder
 from support.commands import Operator
 from support.serving import seed, verifier
 

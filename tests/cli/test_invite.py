@@ -13,10 +13,10 @@ import pytest
 
 from antiphon.address import Address
 from antiphon.cli.main import main
+from antiphon.data.certificate import load_or_make
+from antiphon.data.folder import DataFolder
 from antiphon.errors import NamesUnusable, TryLater
 from antiphon.identity.invitations import Code
-from antiphon.server.certificate import load_or_make
-from antiphon.server.folder import DataFolder
 from antiphon.store.sql.invitations import SqlInvitations
 from support.inviting import invite
 from support.serving import seed

@@ -13,9 +13,9 @@ from cryptography.x509.oid import NameOID
 
 from antiphon.client.dial import _vouched_for, dial
 from antiphon.client.trust import KnownServers, Standing
+from antiphon.data.certificate import Certificate
 from antiphon.errors import NotAntiphon, ServerKeyChanged, TimedOut, TlsFailed, VersionUnsupported
 from antiphon.identity.certificates import fingerprint_of
-from antiphon.server.certificate import Certificate
 from support.authority import issue_certificate
 from support.fakes import Peer, faked
 from support.processes import ServerProcess

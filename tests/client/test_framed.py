@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.client.framed import FramedSocket, FramedTlsSocket
+from antiphon.data.certificate import Certificate, load_or_make
+from antiphon.data.folder import DataFolder
 from antiphon.errors import ConnectionLost, FrameTooLarge, NotText
-from antiphon.server.certificate import Certificate, load_or_make
-from antiphon.server.folder import DataFolder
 from support.raw import tls_context
 
 LARGE = 8 * 1024 * 1024

@@ -7,7 +7,14 @@ from pathlib import Path
 import antiphon.client.session
 
 UNWANTED = {
-    *("antiphon.server", "antiphon.store", "antiphon.cli", "antiphon.terminal", "antiphon.observe"),
+    *(
+        "antiphon.server",
+        "antiphon.data",
+        "antiphon.store",
+        "antiphon.cli",
+        "antiphon.terminal",
+        "antiphon.observe",
+    ),
     *("sqlalchemy", "aiosqlite", "cyclopts", "prompt_toolkit", "rich", "uvloop", "polib"),
 }
 NEEDED_LATER = {"cryptography", "scramp", "asn1crypto", "antiphon.identity.legacy", "importlib.resources"}

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 import reference_client
 from antiphon.address import Address
+from antiphon.data.certificate import VALIDITY
 from antiphon.errors import PasswordInvalid
 from antiphon.identity.certificates import binding_of, fingerprint_of
 from antiphon.identity.passwords import saslprepared
-from antiphon.server.certificate import VALIDITY
 from antiphon.wire.frames import Payload, encode, encode_message
 from antiphon.wire.kinds import Allowed, Kind
 from reference_client import Client, Refused

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from antiphon.data.credentials import seal, unseal
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import TryLater
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, ClientExchange, make_verifier, mechanism_for
-from antiphon.server.credentials import seal, unseal
-from antiphon.server.keyring import LiveRing
 from antiphon.services import Session
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import (
@@ -128,7 +128,7 @@ def outside(data: Path, work: Callable[[SqlStore], Any]) -> Any:
 def kept(data: Path, server: Serving) -> bytes:
     """Return the stored key of ann's password."""
     account = outside(data, lambda store: store.accounts.find("ann"))
-    ring: LiveRing = server.server._context.ring
+    ring: LiveKeyRing = server.server._context.ring
     return unseal(ring, account).stored_key
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from antiphon.data import folder as folder_module
+from antiphon.data.certificate import load_or_make
+from antiphon.data.folder import DataFolder
 from antiphon.server import connection as connection_module
-from antiphon.server import folder as folder_module
-from antiphon.server.certificate import load_or_make
 from antiphon.server.connection import LINGER_SECONDS, Connection
-from antiphon.server.folder import DataFolder
 from antiphon.server.outbox import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT
 from antiphon.server.server import Server
 from antiphon.settings import ServerSettings

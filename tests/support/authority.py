@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from antiphon.data.certificate import CERTIFICATE_FILE, KEY_FILE
 from antiphon.identity.certificates import fingerprint_of
-from antiphon.server.certificate import CERTIFICATE_FILE, KEY_FILE
 
 SIGNS_CERTIFICATES = x509.KeyUsage(
     key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,

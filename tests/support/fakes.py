@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from antiphon.address import Address
+from antiphon.data.certificate import Certificate, load_or_make
+from antiphon.data.folder import DataFolder
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, mechanism_for
-from antiphon.server.certificate import Certificate, load_or_make
-from antiphon.server.folder import DataFolder
 from antiphon.wire.bodies import Body, Challenge, Hello, Lifetimes, Limits, Scram, Welcome
 from antiphon.wire.conversation import Control, ServerConversation
 from antiphon.wire.frames import Frame

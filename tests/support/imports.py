@@ -7,11 +7,11 @@ from functools import cache
 from hashlib import md5
 from pathlib import Path
 
+from antiphon.data.credentials import seal
+from antiphon.data.folder import DataFolder
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
-from antiphon.server.credentials import seal
-from antiphon.server.folder import DataFolder
 from antiphon.store.contracts import NewAccount
 from antiphon.store.sql import open_sqlite
 from antiphon.wire.bodies import SCRAM_SHA_256

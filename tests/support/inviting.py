@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from antiphon.address import Address
+from antiphon.data.folder import DataFolder
 from antiphon.identity.invitations import Code, fingerprint
 from antiphon.identity.names import prepare
-from antiphon.server.folder import DataFolder
 from antiphon.store.sql import open_sqlite
 
 ADDRESS = Address("tcp", "localhost", 7862)

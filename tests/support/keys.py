@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from antiphon.data.credentials import seal, unseal
+from antiphon.data.folder import DataFolder
+from antiphon.data.keyring import LiveKeyRing
+from antiphon.data.rekey import Rekeyed, rekey
 from antiphon.errors import ServerError
 from antiphon.identity.keys import KeyRing
 from antiphon.identity.names import prepare
-from antiphon.server.credentials import seal, unseal
-from antiphon.server.folder import DataFolder
-from antiphon.server.keyring import LiveRing
-from antiphon.server.rekey import Rekeyed, rekey
 from antiphon.store.contracts import NewAccount
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import SCRAM_SHA_256
@@ -65,7 +65,7 @@ def lost(folder: Path) -> list[str]:
 
     def opens(account: Any) -> bool:
         try:
-            return unseal(LiveRing(ring, lambda: ring), account) == verifier()
+            return unseal(LiveKeyRing(ring, lambda: ring), account) == verifier()
         except ServerError:
             return False
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from antiphon.server import rekey as rekey_module
+from antiphon.data import rekey as rekey_module
 from antiphon.store.sql.engine import Database
 from support.keys import change_keys, lost, ring_of
 from support.serving import verifier

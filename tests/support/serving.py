@@ -18,13 +18,13 @@ from typing import Any, Self, TypeVar
 import uvloop
 
 from antiphon.address import Address
+from antiphon.data.folder import DataFolder
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.identity.throttle import name_mark
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
-from antiphon.server.folder import DataFolder
-from antiphon.server.keyring import LiveRing
 from antiphon.server.server import Server
 from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, echo
@@ -133,11 +133,11 @@ async def _forgive(folder: Path, name: str) -> None:
     await store.close()
 
 
-def _sealed(ring: LiveRing, number: int) -> bytes:
+def _sealed(ring: LiveKeyRing, number: int) -> bytes:
     return ring.seal(verifier().encode(), number.to_bytes(8, "big"), secrets.token_bytes(12))
 
 
-def _record(token: bytes, ring: LiveRing, account: Account, at: datetime) -> SessionRecord:
+def _record(token: bytes, ring: LiveKeyRing, account: Account, at: datetime) -> SessionRecord:
     return SessionRecord(
         fingerprint=fingerprint(Token(token), ring.token_key),
         account_id=account.id,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-from antiphon.server.certificate import load_or_make
-from antiphon.server.folder import DataFolder
+from antiphon.data.certificate import load_or_make
+from antiphon.data.folder import DataFolder
 
 
 def pytest_asyncio_loop_factories(

@@ -11,12 +11,12 @@ from antiphon.cli.connect import password_from
 from antiphon.cli.operator import ActPlace, Place, Record, acting, moment, now, opened, operator, show, tell
 from antiphon.cli.rekey import rekey_accounts
 from antiphon.cli.sessions import sessions_of
+from antiphon.data.credentials import seal
 from antiphon.errors import AccountExists, InputMissing, NameTaken, Problem, UsageError
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check, passphrase
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
-from antiphon.server.credentials import seal
 from antiphon.settings import PASSWORD_MINIMUM, PASSWORD_MINIMUM_LEAST
 from antiphon.store.contracts import Overview
 from antiphon.terminal.console import Console

@@ -7,8 +7,8 @@ from cyclopts import Parameter
 
 from antiphon.cli.common import Common, run_loop
 from antiphon.cli.connect import converse, password_from
+from antiphon.data.folder import data_folder
 from antiphon.identity.passwords import Password
-from antiphon.server.folder import data_folder
 from antiphon.server.server import Server
 from antiphon.services import echo
 from antiphon.settings import PASSWORD_MINIMUM_LEAST, Access, ClientSettings, ServerSettings

@@ -19,16 +19,16 @@ from cyclopts import Parameter
 
 from antiphon.cli.common import Common, run_loop
 from antiphon.cli.operator import ActPlace, Record, acting, moment, now, opened, operator, tell
+from antiphon.data.credentials import seal
+from antiphon.data.folder import data_folder
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import FileUnusable, ImportRefused, NameTaken, Problem, UsageError
 from antiphon.files import reported
 from antiphon.identity.legacy import Known, Names, Passed, Row, Why, read_accounts, read_names
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
-from antiphon.server.credentials import seal
-from antiphon.server.folder import data_folder
 from antiphon.server.identify import NAMES_MOST
-from antiphon.server.keyring import LiveRing
 from antiphon.store.contracts import Accounts, Clients, NewAccount
 from antiphon.store.opening import accounts_file
 from antiphon.terminal.console import Console
@@ -214,7 +214,11 @@ async def _hash(console: Console, rows: Sequence[Row]) -> dict[str, Verifier]:
 
 
 async def _add(
-    accounts: Accounts, ring: LiveRing, rows: Sequence[Row], verifiers: dict[str, Verifier], expires_at: datetime
+    accounts: Accounts,
+    ring: LiveKeyRing,
+    rows: Sequence[Row],
+    verifiers: dict[str, Verifier],
+    expires_at: datetime,
 ) -> list[Row]:
     """Add the accounts whose names nobody has, all or none; return their rows."""
     while True:
@@ -228,7 +232,7 @@ async def _add(
         return new
 
 
-def _new_account(row: Row, verifier: Verifier, ring: LiveRing, expires_at: datetime) -> NewAccount:
+def _new_account(row: Row, verifier: Verifier, ring: LiveKeyRing, expires_at: datetime) -> NewAccount:
     return NewAccount(
         name=row.name,
         seal=lambda number: seal(ring, verifier, number, os.urandom),

@@ -29,6 +29,8 @@ from antiphon.cli.operator import (
     show,
     tell,
 )
+from antiphon.data.certificate import load_or_make
+from antiphon.data.folder import DataFolder
 from antiphon.errors import (
     AccountExists,
     AddressInvalid,
@@ -43,8 +45,6 @@ from antiphon.errors import (
 from antiphon.identity.invitations import Code, fingerprint
 from antiphon.identity.names import Name, prepare
 from antiphon.language import N_
-from antiphon.server.certificate import load_or_make
-from antiphon.server.folder import DataFolder
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT
 from antiphon.store.contracts import Invitation
 from antiphon.terminal.console import Console

@@ -16,13 +16,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from antiphon.data.folder import DataFolder, data_folder
 from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable
 from antiphon.identity.names import prepare
 from antiphon.identity.throttle import name_mark
 from antiphon.language import N_
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.printable import printable
-from antiphon.server.folder import DataFolder, data_folder
 from antiphon.settings import SQLITE
 from antiphon.store.contracts import Account, Store
 from antiphon.store.opening import accounts_file, open_store

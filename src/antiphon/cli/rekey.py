@@ -5,8 +5,8 @@ import sys
 
 from antiphon.cli.common import Common, run_loop
 from antiphon.cli.operator import ActPlace, acting, operator, tell
-from antiphon.server.folder import KEY_RING_FILE
-from antiphon.server.rekey import BATCH, rekey
+from antiphon.data.folder import KEY_RING_FILE
+from antiphon.data.rekey import BATCH, rekey
 from antiphon.terminal.console import Console
 
 

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from antiphon.cli.common import Common, run_loop
 from antiphon.cli.reload import keep_reloading
-from antiphon.server.folder import DataFolder
+from antiphon.data.folder import DataFolder
 from antiphon.server.run import run
 from antiphon.server.server import Server
 from antiphon.services import load

@@ -9,7 +9,7 @@ import errno
 import socket
 from typing import Any
 
-from antiphon.server.certificate import Certificate
+from antiphon.data.certificate import Certificate
 from antiphon.server.connection import Connection
 from antiphon.server.context import ServerContext
 from antiphon.transport.plain import READ_SIZE, PlainTransport

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.caps import EntryCaps, RegistrationCaps
 from antiphon.server.invited import Invited
-from antiphon.server.keyring import LiveRing
 from antiphon.server.sessions import Session, SessionKeeper
 from antiphon.server.throttle import Throttle
 from antiphon.server.turns import Turns
@@ -35,7 +35,7 @@ class ServerContext:
     sessions: SessionKeeper
     dialogues: "Dialogues"
     throttle: Throttle
-    ring: LiveRing
+    ring: LiveKeyRing
     log: ServerLog
     caps: EntryCaps
     registrations: RegistrationCaps

@@ -8,6 +8,7 @@ import asyncio
 from base64 import b64encode
 from typing import NamedTuple
 
+from antiphon.data.credentials import seal, unseal, verifier_of
 from antiphon.errors import (
     AntiphonError,
     FrameUnexpected,
@@ -21,7 +22,6 @@ from antiphon.errors import (
 from antiphon.identity.names import prepare
 from antiphon.identity.scram import ServerExchange
 from antiphon.server.context import ServerContext
-from antiphon.server.credentials import seal, unseal, verifier_of
 from antiphon.server.sessions import Session
 from antiphon.server.signin import NONCE_SIZE, Reply, count_refusal
 from antiphon.store.contracts import Account

@@ -15,17 +15,17 @@ from typing import Any, Self
 
 from antiphon import __version__
 from antiphon.address import Address, Scheme
+from antiphon.data.certificate import Certificate, load_or_make
+from antiphon.data.credentials import check_ring
+from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, mechanism_for
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.server.accept import Acceptor
 from antiphon.server.caps import EntryCaps, RegistrationCaps
-from antiphon.server.certificate import Certificate, load_or_make
 from antiphon.server.context import ServerContext
-from antiphon.server.credentials import check_ring
 from antiphon.server.dialogues import Dialogues
-from antiphon.server.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.server.follower import Follower
 from antiphon.server.imports import Imports
 from antiphon.server.invited import Invited

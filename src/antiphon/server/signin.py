@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import scramp  # noqa: F401 - what `identity` imports when it is needed: here before anybody waits for it
 
+from antiphon.data.credentials import seal, unseal, verifier_of
 from antiphon.errors import (
     AccessUnsupported,
     AntiphonError,
@@ -36,7 +37,6 @@ from antiphon.identity.scram import ServerExchange, mock_verifier
 from antiphon.identity.tokens import Token
 from antiphon.language import catalogue, choose
 from antiphon.server.context import ServerContext
-from antiphon.server.credentials import seal, unseal, verifier_of
 from antiphon.server.greeting import greeting
 from antiphon.server.sessions import Holder, Session
 from antiphon.store.contracts import Account, Visit

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from antiphon.address import Address
+from antiphon.data import folder as folder_module
+from antiphon.data.folder import DataFolder, data_folder
 from antiphon.errors import FolderUnsafe, FolderUnusable, KeyRingUnusable
 from antiphon.files import write_atomically
-from antiphon.server import folder as folder_module
-from antiphon.server.folder import DataFolder, data_folder
 
 RING_MAKER = """
 import os, sys
 from pathlib import Path
-from antiphon.server.folder import DataFolder
+from antiphon.data.folder import DataFolder
 print("ready", flush=True)
 sys.stdin.readline()
 print(DataFolder.open(Path(sys.argv[1])).key_ring(os.urandom).token_key.hex())

@@ -14,11 +14,11 @@ import platformdirs
 from filelock import FileLock
 
 from antiphon.address import Address, parse
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import KeyRingUnusable, Problem, UsageError
 from antiphon.files import make_folder, read_private, reported, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
-from antiphon.server.keyring import LiveRing
 
 KEY_RING_FILE = "secret.key"
 ACCOUNTS_FILE = "accounts.db"
@@ -89,7 +89,7 @@ class DataFolder:
         """
         write_atomically(self.path / name, data)
 
-    def key_ring(self, random: Callable[[int], bytes]) -> LiveRing:
+    def key_ring(self, random: Callable[[int], bytes]) -> LiveKeyRing:
         """Return the folder's key ring; make it, from `random` bytes, where there are no accounts yet.
 
         Raises:
@@ -100,7 +100,7 @@ class DataFolder:
         with self.lock():
             if not os.path.lexists(self.path / KEY_RING_FILE) and not os.path.lexists(self._accounts):
                 self.write_private(KEY_RING_FILE, KeyRing.generate(random).dump())
-            return LiveRing(self._read_key_ring(), self._read_key_ring)
+            return LiveKeyRing(self._read_key_ring(), self._read_key_ring)
 
     def change_key_ring(self, change: Callable[[KeyRing], KeyRing]) -> KeyRing:
         """Put what `change` makes of the folder's key ring into its place, and return it.

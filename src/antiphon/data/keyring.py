@@ -13,7 +13,7 @@ from antiphon.language import N_
 _REPLACED = Problem(N_("The key ring has been replaced by another folder's."))
 
 
-class LiveRing:
+class LiveKeyRing:
     """What a `KeyRing` does, with the keys that the file holds at the moment. Only sealing keys ever change."""
 
     def __init__(self, ring: KeyRing, read: Callable[[], KeyRing]) -> None:
@@ -62,4 +62,4 @@ class LiveRing:
 
     def __repr__(self) -> str:
         """Hide the keys."""
-        return f"LiveRing({self._ring!r})"
+        return f"LiveKeyRing({self._ring!r})"

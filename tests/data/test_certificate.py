@@ -16,17 +16,17 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from antiphon.data import folder as folder_module
+from antiphon.data.certificate import load_or_make
+from antiphon.data.folder import DataFolder
 from antiphon.errors import CertificateUnusable, FolderUnsafe, FolderUnusable
 from antiphon.identity.certificates import binding_of, fingerprint_of
-from antiphon.server import folder as folder_module
-from antiphon.server.certificate import load_or_make
-from antiphon.server.folder import DataFolder
 
 MAKER = """
 import sys
 from pathlib import Path
-from antiphon.server.certificate import load_or_make
-from antiphon.server.folder import DataFolder
+from antiphon.data.certificate import load_or_make
+from antiphon.data.folder import DataFolder
 print("ready", flush=True)
 sys.stdin.readline()
 print(load_or_make(DataFolder.open(Path(sys.argv[1])), []).fingerprint)

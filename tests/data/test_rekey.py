@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from antiphon.data import rekey as rekey_module
+from antiphon.data.credentials import seal
+from antiphon.data.folder import DataFolder
+from antiphon.data.rekey import rekey
 from antiphon.errors import CredentialUnreadable, KeyRingUnusable, NameTaken, RekeyUnderWay, TryLater
 from antiphon.identity.keys import KeyRing, key_number
 from antiphon.identity.names import prepare
-from antiphon.server import rekey as rekey_module
-from antiphon.server.credentials import seal
-from antiphon.server.folder import DataFolder
-from antiphon.server.rekey import rekey
 from antiphon.store.contracts import Accounts
 from antiphon.store.sql import SqlStore
 from antiphon.wire.bodies import SCRAM_SHA_256, Authenticate, Body, Challenge, Error, Identified, Register, Welcome

@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from antiphon.data.folder import DataFolder
 from antiphon.errors import CertificateUnusable, Problem
 from antiphon.identity.certificates import binding_of, fingerprint_of
 from antiphon.language import N_
-from antiphon.server.folder import DataFolder
 
 CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "certificate.key"

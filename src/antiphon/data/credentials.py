@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import CredentialRefused, KeyRingUnusable, Problem, ServerError
 from antiphon.identity.keys import NONCE_SIZE, NUMBER_SIZE, KeyRing, key_number
 from antiphon.identity.scram import Verifier, check_parameters
 from antiphon.language import N_
-from antiphon.server.keyring import LiveRing
 from antiphon.store.contracts import Account, Accounts
 from antiphon.wire.bodies import SCRAM_SHA_256, Credential
 
@@ -27,15 +27,15 @@ def verifier_of(credential: Credential) -> Verifier:
     return verifier
 
 
-def seal(ring: LiveRing, verifier: Verifier, account_id: int, random: Callable[[int], bytes]) -> bytes:
+def seal(ring: LiveKeyRing, verifier: Verifier, account_id: int, random: Callable[[int], bytes]) -> bytes:
     """Return a verifier as the account with this number keeps it; `random` gives as many bytes as asked.
 
-    Call it inside the store's transaction that keeps the result, as `LiveRing.seal` wants it.
+    Call it inside the store's transaction that keeps the result, as `LiveKeyRing.seal` wants it.
     """
     return ring.seal(verifier.encode(), _bound_to(account_id), random(NONCE_SIZE))
 
 
-def unseal(ring: LiveRing, account: Account) -> Verifier:
+def unseal(ring: LiveKeyRing, account: Account) -> Verifier:
     """Return the verifier of an account.
 
     Raises:
@@ -55,7 +55,7 @@ def reseal(ring: KeyRing, account_id: int, sealed: bytes, random: Callable[[int]
     return ring.seal(ring.open(sealed, _bound_to(account_id)), _bound_to(account_id), random(NONCE_SIZE))
 
 
-async def check_ring(ring: LiveRing, accounts: Accounts, path: str) -> None:
+async def check_ring(ring: LiveKeyRing, accounts: Accounts, path: str) -> None:
     """See that `ring`, from the file `path`, is the one that the accounts were sealed with, by a few of them.
 
     Raises:
@@ -71,7 +71,7 @@ async def check_ring(ring: LiveRing, accounts: Accounts, path: str) -> None:
         raise KeyRingUnusable(path=path, problem=problem, number=number)
 
 
-def _opens(ring: LiveRing, account_id: int, sealed: bytes) -> bool:
+def _opens(ring: LiveKeyRing, account_id: int, sealed: bytes) -> bool:
     try:
         ring.open(sealed, _bound_to(account_id))
     except ServerError:

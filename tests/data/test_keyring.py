@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import KeyRingUnusable, ServerError, TryLater
 from antiphon.identity.keys import KeyRing, key_number
-from antiphon.server.keyring import LiveRing
 
 NONCE = bytes(12)
 
@@ -33,11 +33,11 @@ def file() -> File:
 
 
 @pytest.fixture
-def live(file: File) -> LiveRing:
-    return LiveRing(file.read(), file.read)
+def live(file: File) -> LiveKeyRing:
+    return LiveKeyRing(file.read(), file.read)
 
 
-def test_it_seals_with_the_newest_key_of_the_file_as_soon_as_it_is_there(file: File, live: LiveRing) -> None:
+def test_it_seals_with_the_newest_key_of_the_file_as_soon_as_it_is_there(file: File, live: LiveKeyRing) -> None:
     assert key_number(live.seal(b"plain", b"", NONCE)) == 1
     file.change(lambda ring: ring.with_new_key(os.urandom))
     sealed = live.seal(b"plain", b"", NONCE)
@@ -45,13 +45,13 @@ def test_it_seals_with_the_newest_key_of_the_file_as_soon_as_it_is_there(file: F
     assert file.read().open(sealed, b"") == b"plain"
 
 
-def test_it_opens_what_was_sealed_with_a_key_that_came_later(file: File, live: LiveRing) -> None:
+def test_it_opens_what_was_sealed_with_a_key_that_came_later(file: File, live: LiveKeyRing) -> None:
     file.change(lambda ring: ring.with_new_key(os.urandom))
     file.change(KeyRing.with_newest_only)
     assert live.open(file.read().seal(b"plain", b"at", NONCE), b"at") == b"plain"
 
 
-def test_what_was_read_before_it_was_sealed_again_still_opens(file: File, live: LiveRing) -> None:
+def test_what_was_read_before_it_was_sealed_again_still_opens(file: File, live: LiveKeyRing) -> None:
     before = live.seal(b"plain", b"", NONCE)
     file.change(lambda ring: ring.with_new_key(os.urandom))
     file.change(KeyRing.with_newest_only)
@@ -59,7 +59,7 @@ def test_what_was_read_before_it_was_sealed_again_still_opens(file: File, live: 
     assert live.open(before, b"") == b"plain"
 
 
-def test_without_its_file_it_opens_and_does_not_seal(file: File, live: LiveRing) -> None:
+def test_without_its_file_it_opens_and_does_not_seal(file: File, live: LiveKeyRing) -> None:
     sealed = live.seal(b"plain", b"", NONCE)
     file.ring = None
     assert live.open(sealed, b"") == b"plain"
@@ -69,16 +69,16 @@ def test_without_its_file_it_opens_and_does_not_seal(file: File, live: LiveRing)
     assert isinstance(raised.value.__cause__, KeyRingUnusable)
 
 
-def test_it_does_not_seal_with_the_ring_of_another_folder(file: File, live: LiveRing) -> None:
+def test_it_does_not_seal_with_the_ring_of_another_folder(file: File, live: LiveKeyRing) -> None:
     file.ring = KeyRing.generate(os.urandom)
     with pytest.raises(TryLater):
         live.seal(b"plain", b"", NONCE)
 
 
-def test_a_key_that_nobody_has_opens_nothing(live: LiveRing) -> None:
+def test_a_key_that_nobody_has_opens_nothing(live: LiveKeyRing) -> None:
     with pytest.raises(ServerError):
         live.open((7).to_bytes(4, "big") + bytes(40), b"")
 
 
-def test_it_does_not_print(live: LiveRing, file: File) -> None:
-    assert repr(live) == "LiveRing(KeyRing(sealing key 1, hidden))"
+def test_it_does_not_print(live: LiveKeyRing, file: File) -> None:
+    assert repr(live) == "LiveKeyRing(KeyRing(sealing key 1, hidden))"

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from antiphon.data.credentials import check_ring, reseal
+from antiphon.data.folder import KEY_RING_FILE, DataFolder
 from antiphon.errors import CredentialUnreadable, RekeyUnderWay, ServerError, TryLater
 from antiphon.files import reported
 from antiphon.identity.keys import NUMBER_SIZE, KeyRing, key_number
-from antiphon.server.credentials import check_ring, reseal
-from antiphon.server.folder import KEY_RING_FILE, DataFolder
 from antiphon.store.contracts import Accounts
 
 REKEY_LOCK_FILE = "rekey.lock"
