@@ -1,6 +1,6 @@
 """The server's certificate: read from the data folder, or made there at the first start.
 
-What the client checks (fingerprint, channel binding) is computed from the certificate that is really served.
+Clients check its fingerprint and channel binding, which are computed from the certificate that is really served.
 """
 
 import contextlib
@@ -32,32 +32,32 @@ from antiphon.language import N_
 CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "certificate.key"
 VALIDITY = timedelta(days=3652)
-"""Ten years: clients know the key, and nobody is there to renew it."""
+"""Ten years: clients trust the key, and nobody renews it."""
 CLOCK_SLACK = timedelta(days=1)
-"""A client's clock may be that far behind when the certificate is new."""
+"""How far a client's clock may be behind when the certificate is new."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate as connections need it; they keep this object, so that a reload cannot mix two of them."""
+    """A certificate as connections use it. Each keeps this object, so that a reload cannot mix two of them."""
 
     context: ssl.SSLContext
-    """TLS 1.3 with this certificate."""
+    """TLS 1.3 with this certificate"""
     fingerprint: str
-    """Of its key, as addresses carry it."""
+    """of its key, as addresses carry it"""
     binding: bytes
-    """Its `tls-server-end-point` (RFC 5929)."""
+    """its `tls-server-end-point` (RFC 5929)"""
 
 
 def load_or_make(folder: DataFolder, hosts: Iterable[str]) -> Certificate:
-    """Return the certificate of `folder`; at the first start make one, self-signed, that names `hosts` too.
+    """Return the certificate of `folder`; at the first start make a self-signed one that also names `hosts`.
 
-    A key without a certificate gets a new certificate: clients know the key, and it stays.
+    A key without a certificate gets a new certificate and stays, because clients trust it.
 
     Raises:
-        FolderUnsafe: somebody else can read the certificate or its key.
+        FolderUnsafe: another user can read the certificate or its key.
         FolderUnusable: they cannot be read or written.
-        CertificateUnusable: they are damaged, do not belong together, or fit no channel binding.
+        CertificateUnusable: they are damaged, do not belong together, or have no channel binding.
     """
     with folder.lock():
         key, certificate = folder.read_private(KEY_FILE), folder.read_private(CERTIFICATE_FILE)
@@ -92,7 +92,7 @@ def _load(certificate: Path, key: Path) -> Certificate:
 
 
 def _served(context: ssl.SSLContext) -> bytes:
-    """Return, as DER, the certificate that `context` really serves, by a handshake in memory."""
+    """Return, as DER, the certificate that `context` serves in a handshake in memory."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     asking.check_hostname = False
@@ -141,7 +141,7 @@ def _self_signed(pem: bytes, hosts: Iterable[str], path: Path) -> bytes:
 
 
 def _alternative_names(hosts: Iterable[str]) -> list[x509.GeneralName]:
-    """Return this machine's own names and `hosts`, each once; what no certificate can name (`*`) is left out."""
+    """Return the names of this machine and `hosts`, each once, without what no certificate can name (`*`)."""
     names = ("localhost", socket.gethostname(), "127.0.0.1", "::1", *hosts)
     return list(dict.fromkeys(filter(None, map(_alternative_name, names))))
 

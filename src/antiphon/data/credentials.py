@@ -15,10 +15,10 @@ _ANOTHERS = Problem(N_("it is another folder's; the accounts beside it were seal
 
 
 def verifier_of(credential: Credential) -> Verifier:
-    """Return the verifier that a client has made.
+    """Return the verifier in a credential that a client has made.
 
     Raises:
-        CredentialRefused: it is of another kind, or has other parameters than this server's (promise 3).
+        CredentialRefused: it has another type, or other parameters than this server's (promise 3).
     """
     if credential.type != SCRAM_SHA_256:
         raise CredentialRefused
@@ -28,9 +28,9 @@ def verifier_of(credential: Credential) -> Verifier:
 
 
 def seal(ring: LiveKeyRing, verifier: Verifier, account_id: int, random: Callable[[int], bytes]) -> bytes:
-    """Return a verifier as the account with this number keeps it; `random` gives as many bytes as asked.
+    """Return a verifier sealed for the account with this number; `random` returns as many bytes as asked.
 
-    Call it inside the store's transaction that keeps the result, as `LiveKeyRing.seal` wants it.
+    Call it inside the store's transaction that keeps the result; see `LiveKeyRing.seal`.
     """
     return ring.seal(verifier.encode(), _bound_to(account_id), random(NONCE_SIZE))
 
@@ -45,7 +45,7 @@ def unseal(ring: LiveKeyRing, account: Account) -> Verifier:
 
 
 def reseal(ring: KeyRing, account_id: int, sealed: bytes, random: Callable[[int], bytes]) -> bytes:
-    """Return what is kept of an account as the newest key of `ring` seals it.
+    """Return a sealed credential of an account, sealed again unless the newest key of `ring` sealed it.
 
     Raises:
         ServerError: as `unseal`.
@@ -56,7 +56,7 @@ def reseal(ring: KeyRing, account_id: int, sealed: bytes, random: Callable[[int]
 
 
 async def check_ring(ring: LiveKeyRing, accounts: Accounts, path: str) -> None:
-    """See that `ring`, from the file `path`, is the one that the accounts were sealed with, by a few of them.
+    """Check by a few accounts that `ring`, from the file `path`, is the one that sealed them.
 
     Raises:
         KeyRingUnusable: it lacks a key, or has others.
@@ -80,5 +80,5 @@ def _opens(ring: LiveKeyRing, account_id: int, sealed: bytes) -> bool:
 
 
 def _bound_to(account_id: int) -> bytes:
-    """Return what binds a sealed credential to its account, so that rows cannot be exchanged."""
+    """Return the associated data that binds a sealed credential to its account: rows cannot be exchanged."""
     return account_id.to_bytes(8, "big")

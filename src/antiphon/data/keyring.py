@@ -1,6 +1,6 @@
-"""The key ring of a data folder as programs use it while they run: `rekey` may change it under them.
+"""Key ring of a data folder for a running program, while `rekey` may change the file.
 
-Sealing always takes the newest key of the file, and opening asks the file for a key that it does not know yet.
+Sealing reads the file and takes its newest key. Opening reads the file if it meets a key that it does not know.
 """
 
 from collections.abc import Callable
@@ -14,23 +14,23 @@ _REPLACED = Problem(N_("The key ring has been replaced by another folder's."))
 
 
 class LiveKeyRing:
-    """What a `KeyRing` does, with the keys that the file holds at the moment. Only sealing keys ever change."""
+    """A `KeyRing` that follows its file. Only sealing keys ever change."""
 
     def __init__(self, ring: KeyRing, read: Callable[[], KeyRing]) -> None:
-        """Begin with `ring`; `read` returns what the file holds now, or raises a `UsageError`."""
+        """Begin with `ring`; `read` returns the content of the file, or raises a `UsageError`."""
         self._ring = ring
         self._read = read
         self.token_key = ring.token_key
         self.mock_key = ring.mock_key
 
     def seal(self, plain: bytes, associated: bytes, nonce: bytes) -> bytes:
-        """See `KeyRing`. To be called inside the store's transaction that keeps the result.
+        """See `KeyRing`. Call it inside the store's transaction that keeps the result.
 
-        A store lets one writer in at a time, so that whoever has changed the file and then seals everything again
-        sees all that was sealed before the change.
+        A store has one writer at a time. So `rekey`, which changes the file and then seals everything again, sees
+        all that was sealed before the change.
 
         Raises:
-            TryLater: the file cannot be read. What a key from memory seals might not open tomorrow.
+            TryLater: the file cannot be read. A key from memory may be gone from the file already.
         """
         return self.follow().seal(plain, associated, nonce)
 
@@ -41,12 +41,12 @@ class LiveKeyRing:
         return self._ring.open(sealed, associated)
 
     def follow(self) -> KeyRing:
-        """Take up what the file holds now, and return that.
+        """Read the file, add its keys, and return its content.
 
-        The keys that were known stay known, for a credential that was read right before it was sealed again.
+        Known keys stay known, for a credential that was read right before it was sealed again.
 
         Raises:
-            TryLater: the file is missing, damaged, another folder's, or cannot be read; the cause says it.
+            TryLater: the file is missing, damaged, another folder's, or cannot be read; the cause says which.
         """
         try:
             ring = self._read()
