@@ -35,7 +35,12 @@ def break_store(server: Serving) -> Iterator[Callable[..., None]]:
 
     def store(part: str) -> object:
         context = server.server._context
-        return context.accounts if part == "accounts" else context.sessions._store
+        parts = {
+            "accounts": context.accounts,
+            "sessions": context.sessions._store,
+            "failures": context.throttle._failures,
+        }
+        return parts[part]
 
     def heal() -> None:
         for target, method in broken:
@@ -68,7 +73,7 @@ def refused(body: Body) -> Error:
 FAULTS = [
     ("accounts", "find"),
     ("accounts", "visited"),
-    ("sessions", "attempt"),
+    ("failures", "attempt"),
     ("sessions", "open"),
 ]
 

@@ -20,13 +20,14 @@ from antiphon.data.rekey import rekey
 from antiphon.errors import CredentialUnreadable, KeyRingUnusable, NameTaken, RekeyUnderWay, TryLater
 from antiphon.identity.keys import KeyRing, key_number
 from antiphon.identity.names import prepare
-from antiphon.store.contracts import Accounts
+from antiphon.store.contracts import Accounts, Resealed
 from antiphon.store.sql import SqlStore
 from antiphon.wire.bodies import SCRAM_SHA_256, Authenticate, Body, Challenge, Error, Identified, Register, Welcome
 from antiphon.wire.kinds import Kind
 from support.keys import change_keys, enrol, in_store, lost, ring_of
 from support.processes import PASSWORD
 from support.raw import RawClient
+from support.retried import retry_everything
 from support.serving import PACE_SECONDS, Serving, credential, seed, serving, verifier
 
 NAMES = [f"person{number}" for number in range(25)]
@@ -77,6 +78,15 @@ def test_everything_is_sealed_with_a_new_key_and_the_old_one_is_gone(data: Path,
     assert (numbers(data), lost(data)) == ({3}, [])
 
 
+def test_a_transaction_that_is_tried_again_counts_no_account_twice(
+    data: Path, small_batches: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrol(data, NAMES)
+    retry_everything(monkeypatch)
+    assert change_keys(data) == (2, len(NAMES))
+    assert (numbers(data), lost(data)) == ({2}, [])
+
+
 def test_it_tells_how_far_it_is(data: Path, small_batches: None) -> None:
     enrol(data, NAMES)
     told: list[int] = []
@@ -101,9 +111,9 @@ class Hasty:
         self._accounts = accounts
         self._passes = 0
 
-    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:
+    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> Resealed:
         self._passes += not after
-        return None if self._passes == 1 else await self._accounts.reseal(renew, after, most)
+        return Resealed(None, 0) if self._passes == 1 else await self._accounts.reseal(renew, after, most)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._accounts, name)
@@ -264,9 +274,10 @@ def test_a_password_is_sealed_inside_the_transaction_that_keeps_it(data: Path) -
     async def work(store: SqlStore) -> None:
         await store.accounts.replace_credential(1, SCRAM_SHA_256, sealing)
         await store.accounts.register(prepare("bob"), sealing, SCRAM_SHA_256, datetime.now(UTC), "test")
+        await store.accounts.reseal(lambda number, _: sealing(number), 0, 10)
 
     in_store(data, work)
-    assert seen == ["database is locked"] * 2
+    assert seen == ["database is locked"] * 4
 
 
 # --- a ring that does not fit -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from antiphon.cli.common import Common
 from antiphon.errors import Fault
 from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, ServerSettings
-from antiphon.store.files.accounts import ACCOUNTS
+from antiphon.store.files.account_rows import ACCOUNTS
 from antiphon.wire.bodies import ServerBye
 from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
 from support.processes import PASSWORD, ServerProcess, run_antiphon

@@ -801,13 +801,13 @@ def test_a_session_whose_kept_bytes_cannot_be_had_is_held_by_nobody(tmp_path: Pa
     with serving(tmp_path / "data", plain=True) as server:
         keeper = server.server._context.sessions
         (record,) = server.call(keeper._store.all())
-        server.call(keeper._store.keep({record.fingerprint: b"kept"}))
-        take = keeper._store.take
+        server.call(keeper._snapshots.save({record.fingerprint: b"kept"}))
+        take = keeper._snapshots.take
 
         async def fail(fingerprint: bytes) -> bytes | None:
             raise TryLater
 
-        keeper._store.take = fail  # type: ignore[method-assign] # a store that goes away right after the claim
+        keeper._snapshots.take = fail  # type: ignore[method-assign] # a store that goes away right after the claim
         with server.client() as client:
             client.hello()
             refused = client.resume(token, 0)
@@ -816,7 +816,7 @@ def test_a_session_whose_kept_bytes_cannot_be_had_is_held_by_nobody(tmp_path: Pa
         assert not server.read(lambda running: running._context.sessions._held)
         (record,) = server.call(keeper._store.all())
         assert record.owner is None
-        keeper._store.take = take  # type: ignore[method-assign]
+        keeper._snapshots.take = take  # type: ignore[method-assign]
         client, _ = back(server, token, 0)
         assert client.ask("hello") == "hello"
         client.sock.close()
@@ -827,9 +827,9 @@ def test_kept_bytes_that_cannot_be_read_are_as_none(tmp_path: Path) -> None:
     with serving(tmp_path / "data", plain=True) as server:
 
         async def spoil() -> None:
-            store = server.server._context.sessions._store
-            (record,) = await store.all()
-            await store.keep({record.fingerprint: b"\xc1spoilt"})
+            keeper = server.server._context.sessions
+            (record,) = await keeper._store.all()
+            await keeper._snapshots.save({record.fingerprint: b"\xc1spoilt"})
 
         server.call(spoil())
         client, welcome = back(server, token, 0)

@@ -186,18 +186,18 @@ def hold_up(context: ServerContext, data: Path) -> None:
 def test_live_sessions_go_on_while_the_store_is_away_and_what_was_missed_is_done(data: Path) -> None:
     token = seed(data)[0]
     with serving(data, plain=True) as server, server.session(token) as client:
-        store = server.read(lambda server: server._context.sessions._store)
+        log = server.read(lambda server: server._context.sessions._revocations)
         looks = []
 
         async def away(after: int) -> NoReturn:
             looks.append(after)
             raise TryLater
 
-        server.read(lambda _: setattr(store, "revocations", away))
+        server.read(lambda _: setattr(log, "entries", away))
         revoke_all(data)
         while len(looks) < 4:
             assert client.ask("hello") == "hello"
-        server.read(lambda _: store.__dict__.pop("revocations"))
+        server.read(lambda _: log.__dict__.pop("entries"))
         cut(client)
     assert len(server.records("revocations-unread")) == 1
     assert len(server.records("revocations-read")) == 1
@@ -206,16 +206,16 @@ def test_live_sessions_go_on_while_the_store_is_away_and_what_was_missed_is_done
 def test_a_fault_while_following_is_not_the_end_of_it(data: Path) -> None:
     token = seed(data)[0]
     with serving(data, plain=True) as server, server.session(token) as client:
-        store = server.read(lambda server: server._context.sessions._store)
+        log = server.read(lambda server: server._context.sessions._revocations)
         looked = []
 
         async def broken(after: int) -> NoReturn:
             looked.append(after)
             raise LookupError
 
-        server.read(lambda _: setattr(store, "revocations", broken))
+        server.read(lambda _: setattr(log, "entries", broken))
         while not looked:
             assert client.ask("hello") == "hello"
-        server.read(lambda _: store.__dict__.pop("revocations"))
+        server.read(lambda _: log.__dict__.pop("entries"))
         revoke_all(data)
         cut(client)

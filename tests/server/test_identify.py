@@ -402,6 +402,7 @@ def test_one_who_is_let_in_is_admitted_and_one_who_says_nothing_is_cut(tmp_path:
 def test_a_store_that_is_away_lets_nobody_in(tmp_path: Path, host: str) -> None:
     with serving(tmp_path / "data", plain=True, access="identify") as server:
         enter(server, host, "ann")
-        server.call(server.server._context.clients.close())
+        clients: Any = server.server._context.clients
+        server.call(clients._database.close())
         assert code(identify(server, host, "ann")) == "try-later"
         assert code(identify(server, host)) == "try-later"

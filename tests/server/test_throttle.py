@@ -252,8 +252,10 @@ def watched(server: Serving, calls: list[str]) -> None:
 
     for method in ("find", "visited", "register"):
         watch(context.accounts, method)
-    for method in ("attempt", "succeeded", "forgive", "open", "find", "end"):
-        watch(context.throttle._store, method)
+    for method in ("attempt", "succeeded", "forgive"):
+        watch(context.throttle._failures, method)
+    for method in ("open", "find", "end"):
+        watch(context.sessions._store, method)
 
 
 def test_known_unknown_and_disabled_cause_the_same_calls_and_get_the_same_frames(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.store.sql.engine import Database
+from antiphon.store.sql.sqlite import SqliteDatabase
 from antiphon.wire.bodies import Welcome
 from support.processes import PASSWORD
 from support.serving import Serving, seed, serving
@@ -16,13 +16,13 @@ from support.serving import Serving, seed, serving
 def visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the transactions that there have been, by the functions that did them."""
     done: list[str] = []
-    transact = Database._transact
+    transact = SqliteDatabase._transact
 
-    def counted(database: Database, work: Callable[..., Any]) -> Any:
+    def counted(database: SqliteDatabase, work: Callable[..., Any]) -> Any:
         done.append(work.__qualname__.split(".<")[0])
         return transact(database, work)
 
-    monkeypatch.setattr(Database, "_transact", counted)
+    monkeypatch.setattr(SqliteDatabase, "_transact", counted)
     return done
 
 
@@ -39,7 +39,7 @@ def server(tmp_path: Path, tokens: list[bytes]) -> Iterator[Serving]:
 
 def of_people(visits: list[str]) -> list[str]:
     """Return those that are not the follower's, who looks four times a second."""
-    return [visit for visit in visits if visit != "SqlSessions.revocations"]
+    return [visit for visit in visits if visit != "SqlRevocationLog.entries"]
 
 
 def test_a_sign_in_visits_the_store_four_times(server: Serving, visits: list[str]) -> None:
@@ -49,7 +49,7 @@ def test_a_sign_in_visits_the_store_four_times(server: Serving, visits: list[str
         assert isinstance(client.authenticate("ann", PASSWORD), Welcome)
         assert of_people(visits) == [
             "SqlAccounts.find",
-            "SqlSessions.attempt",
+            "SqlLoginFailures.attempt",
             "SqlSessions.open",
             "SqlAccounts.visited",
         ]

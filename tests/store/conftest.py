@@ -1,19 +1,33 @@
-"""Every store that exists, for the contract tests."""
+"""Every store that exists, for the contract tests; once with transactions that are tried again."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from antiphon.store.contracts import Accounts, Clients, Invitations, Sessions, Store
+from antiphon.store.contracts import (
+    Accounts,
+    Clients,
+    Invitations,
+    LoginFailures,
+    RevocationLog,
+    Sessions,
+    Snapshots,
+    Store,
+)
 from antiphon.store.opening import open_store
+from support.retried import retry_everything
 
-STORES = {"sqlite": "sqlite", "files": "files:{folder}"}
-"""What `--store` says for each."""
+STORES = {"sqlite": "sqlite", "files": "files:{folder}", "retried": "sqlite"}
+"""`--store` for each."""
 
 
 @pytest.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Store]:
+    if request.param == "retried":
+        retry_everything(monkeypatch)
     opened = await open_store(STORES[request.param].format(folder=tmp_path / "people"), tmp_path)
     yield opened
     await opened.close()
@@ -37,3 +51,18 @@ def invitations(store: Store) -> Invitations:
 @pytest.fixture
 def sessions(store: Store) -> Sessions:
     return store.sessions
+
+
+@pytest.fixture
+def revocations(store: Store) -> RevocationLog:
+    return store.revocations
+
+
+@pytest.fixture
+def failures(store: Store) -> LoginFailures:
+    return store.failures
+
+
+@pytest.fixture
+def snapshots(store: Store) -> Snapshots:
+    return store.snapshots

@@ -7,7 +7,7 @@ import pytest
 
 from antiphon.errors import NameTaken, SignInRefused, TryLater
 from antiphon.identity.names import prepare
-from antiphon.store.contracts import Account, Accounts, NewAccount, Visit
+from antiphon.store.contracts import Account, Accounts, NewAccount, Resealed, Store, Visit
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 TYPE = "SCRAM-SHA-256"
@@ -120,10 +120,10 @@ async def test_an_account_that_is_gone_or_in_another_epoch_cannot_visit(accounts
     assert (overview.visited_at, overview.visited_from, overview.refusals) == (None, None, 1)
 
 
-async def test_a_closed_store_says_try_later(accounts: Accounts) -> None:
+async def test_a_closed_store_says_try_later(store: Store, accounts: Accounts) -> None:
     await register(accounts, "ann")
-    await accounts.close()
-    await accounts.close()
+    await store.close()
+    await store.close()
     with pytest.raises(TryLater):
         await accounts.find("ann")
     with pytest.raises(TryLater):
@@ -270,10 +270,12 @@ async def test_imports_remain_until_they_are_changed_or_over(accounts: Accounts)
 
 async def test_all_credentials_are_sealed_again_in_batches_and_no_epoch_begins(accounts: Accounts) -> None:
     before = [await register(accounts, name) for name in ("ann", "bob", "zoe")]
-    after, batches = 0, 0
-    while (last := await accounts.reseal(lambda number, sealed: sealed + b", again", after, 2)) is not None:
-        after, batches = last, batches + 1
-    assert batches == 2
+    after, batches = 0, []
+    while (done := await accounts.reseal(lambda number, sealed: sealed + b", again", after, 2)).last is not None:
+        after = done.last
+        batches.append(done.changed)
+    assert batches == [2, 1]
+    assert done.changed == 0
     for account in before:
         found = await accounts.find(account.key)
         assert found
@@ -296,7 +298,7 @@ async def test_a_batch_that_cannot_be_sealed_again_is_left_as_it_is(accounts: Ac
 
 async def test_what_is_not_sealed_anew_stays_as_it_is(accounts: Accounts) -> None:
     before = [await register(accounts, name) for name in ("ann", "bob")]
-    assert await accounts.reseal(lambda _, sealed: sealed, 0, 10) == before[1].id
+    assert await accounts.reseal(lambda _, sealed: sealed, 0, 10) == Resealed(before[1].id, 0)
     assert [await accounts.find(account.key) for account in before] == before
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from antiphon.errors import TryLater
 from antiphon.identity.names import prepare
-from antiphon.store.contracts import Client, Clients
+from antiphon.store.contracts import Client, Clients, Store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -175,9 +175,9 @@ async def test_a_client_is_forgotten_once_and_at_its_own_address(clients: Client
 # --- the end ------------------------------------------------------------------------------------------------
 
 
-async def test_a_closed_store_says_try_later(clients: Clients) -> None:
-    await clients.close()
-    await clients.close()
+async def test_a_closed_store_says_try_later(store: Store, clients: Clients) -> None:
+    await store.close()
+    await store.close()
     for work in (
         clients.at(HOME),
         clients.all(),

@@ -14,7 +14,7 @@ from antiphon.errors import (
     TryLater,
 )
 from antiphon.identity.names import prepare
-from antiphon.store.contracts import Account, Accounts, Invitation, Invitations, check_invitation
+from antiphon.store.contracts import Account, Accounts, Invitation, Invitations, Store, check_invitation
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -192,9 +192,9 @@ async def test_the_rule_is_the_same_for_whoever_only_looks(invitations: Invitati
         check_invitation(None, prepare("ann"), NOON)
 
 
-async def test_a_closed_store_says_try_later(invitations: Invitations) -> None:
-    await invitations.close()
-    await invitations.close()
+async def test_a_closed_store_says_try_later(store: Store, invitations: Invitations) -> None:
+    await store.close()
+    await store.close()
     with pytest.raises(TryLater):
         await invitations.all()
     with pytest.raises(TryLater):

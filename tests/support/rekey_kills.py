@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.data import rekey as rekey_module
-from antiphon.store.sql.engine import Database
+from antiphon.store.sql.sqlite import SqliteDatabase
 from support.keys import change_keys, lost, ring_of
 from support.serving import verifier
 
@@ -25,13 +25,13 @@ class Steps:
         self._left = last
         for name in ("fsync", "replace"):
             setattr(os, name, self._counting(getattr(os, name)))
-        transact = Database._transact
+        transact = SqliteDatabase._transact
 
-        def counting(database: Database, work: Any) -> Any:
+        def counting(database: SqliteDatabase, work: Any) -> Any:
             self._step()
             return transact(database, work)
 
-        Database._transact = counting  # type: ignore[assignment,method-assign]
+        SqliteDatabase._transact = counting  # type: ignore[assignment,method-assign]
 
     def _counting(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def counting(*arguments: Any) -> Any:

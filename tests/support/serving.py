@@ -113,7 +113,7 @@ async def _fail(folder: Path, name: str, times: int, host: str, last: datetime) 
     data = DataFolder.open(folder)
     store = await open_sqlite(data.path)
     moments = (last - timedelta(hours=number) for number in reversed(range(times)))  # an hour is never too early
-    throttle = Throttle(store.sessions, data.key_ring(secrets.token_bytes).mock_key, lambda: next(moments))
+    throttle = Throttle(store.failures, data.key_ring(secrets.token_bytes).mock_key, lambda: next(moments))
     try:
         for _ in range(times):
             await throttle.attempt(prepare(name).key, host)
@@ -129,7 +129,7 @@ def forgive(folder: Path, name: str) -> None:
 async def _forgive(folder: Path, name: str) -> None:
     data = DataFolder.open(folder)
     store = await open_sqlite(data.path)
-    await store.sessions.forgive(name_mark(prepare(name).key, data.key_ring(secrets.token_bytes).mock_key))
+    await store.failures.forgive(name_mark(prepare(name).key, data.key_ring(secrets.token_bytes).mock_key))
     await store.close()
 
 

@@ -76,7 +76,7 @@ class Opened:
     async def forgive(self, account: Account) -> None:
         """Forget the failed sign-ins of an account, and with them any wait or lock."""
         ring = self.folder.key_ring(os.urandom)
-        await self.store.sessions.forgive(name_mark(account.key, ring.mock_key))
+        await self.store.failures.forgive(name_mark(account.key, ring.mock_key))
 
     async def end_sessions(self, account: Account, reason: str) -> int:
         """End all sessions of an account, behind the change that begins its new epoch; return how many."""

@@ -1,6 +1,6 @@
-"""The data folder: everything that a server keeps, readable by nobody else.
+"""The data folder: everything that a server keeps, readable by its user alone.
 
-Files are replaced whole, so that one that is there is complete; what stands in them is left to others.
+Files are replaced whole: a file that exists is complete.
 """
 
 import contextlib
@@ -19,35 +19,37 @@ from antiphon.errors import KeyRingUnusable, Problem, UsageError
 from antiphon.files import make_folder, read_private, reported, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
+from antiphon.settings import SQLITE
+from antiphon.store.opening import accounts_file
 
 KEY_RING_FILE = "secret.key"
-ACCOUNTS_FILE = "accounts.db"
 PORT_FILE = "port"
 ADDRESS_FILE = "address"
 LOCK_FILE = "lock"
 LOCK_SECONDS = 30.0
-"""The lock is held for milliseconds; a process that keeps it for so long is stuck."""
+"""The lock is held for milliseconds; a process that holds it for so long is stuck."""
 
 
 def data_folder() -> Path:
-    """Return where this user's server keeps its data when no other folder is named."""
+    """Return the default data folder of this user."""
     return platformdirs.user_data_path("antiphon", appauthor=False)
 
 
 class DataFolder:
-    """A folder of this user's own, open for a server; several servers may share one."""
+    """A data folder. Several servers may share one."""
 
     def __init__(self, path: Path, accounts: Path | None = None) -> None:
-        """Stand for the folder `path`, which exists; `open` makes sure of that."""
+        """Use the folder `path`, which exists; `open` makes sure of that. `accounts` is as in `open`."""
         self.path = path
-        self._accounts = accounts or path / ACCOUNTS_FILE
+        self._accounts = accounts or accounts_file(SQLITE, path)
         self._lock = FileLock(path / LOCK_FILE, timeout=LOCK_SECONDS, mode=0o600)
 
     @classmethod
     def open(cls, path: Path | None = None, accounts: Path | None = None) -> Self:
-        """Return the folder at `path`, made (0700) if it is not there; without a path, this user's own.
+        """Open the folder at `path`, by default this user's; make it (0700) if it is missing.
 
-        `accounts` is the file that is there once there are accounts, wherever the store keeps it.
+        `accounts` is the file that exists once there are accounts (`store.opening.accounts_file`), by default that
+        of the SQLite store in the folder.
 
         Raises:
             FolderUnsafe: it is another user's, or others may write to it.
@@ -59,7 +61,7 @@ class DataFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other servers of this folder from making things meanwhile; it may be taken again inside.
+        """Hold the lock under which files of the folder are made; it may be taken again inside.
 
         Raises:
             FolderUnusable: the folder cannot be written to, or another process holds the lock for 30 s.
@@ -72,7 +74,7 @@ class DataFolder:
             self._lock.release()
 
     def read_private(self, name: str) -> bytes | None:
-        """Return what the file `name` holds, or None when there is none.
+        """Return the content of the file `name`, None if there is none.
 
         Raises:
             FolderUnsafe: it is a symbolic link, no plain file, another user's, or others can read or write it.
@@ -81,7 +83,7 @@ class DataFolder:
         return read_private(self.path / name)
 
     def write_private(self, name: str, data: bytes) -> None:
-        """Put `data` into the file `name` (0600), all or nothing, so that it survives a crash from here on.
+        """Write `data` into the file `name` (0600), all or nothing; once this returns, it survives a crash.
 
         Raises:
             FolderUnsafe: a symbolic link stands in its place.
@@ -90,10 +92,10 @@ class DataFolder:
         write_atomically(self.path / name, data)
 
     def key_ring(self, random: Callable[[int], bytes]) -> LiveKeyRing:
-        """Return the folder's key ring; make it, from `random` bytes, where there are no accounts yet.
+        """Return the folder's key ring; make it, from `random` bytes, if there are no accounts yet.
 
         Raises:
-            KeyRingUnusable: it is damaged, or missing while there are accounts that were sealed with it.
+            KeyRingUnusable: it is damaged, or missing although there are accounts sealed with it.
             FolderUnsafe: others can read it.
             FolderUnusable: it cannot be read or written.
         """
@@ -103,7 +105,7 @@ class DataFolder:
             return LiveKeyRing(self._read_key_ring(), self._read_key_ring)
 
     def change_key_ring(self, change: Callable[[KeyRing], KeyRing]) -> KeyRing:
-        """Put what `change` makes of the folder's key ring into its place, and return it.
+        """Replace the folder's key ring by what `change` returns for it; return the new one.
 
         Raises:
             KeyRingUnusable, FolderUnsafe, FolderUnusable: as `key_ring`; the ring is as it was.
@@ -125,7 +127,7 @@ class DataFolder:
 
     @property
     def last_port(self) -> int | None:
-        """The port that was listened on last, or None when that is not known."""
+        """The port that a server last listened on, None if that is not known."""
         with contextlib.suppress(UsageError, ValueError):
             port = int(self.read_private(PORT_FILE) or b"")
             return port if 0 < port <= 65535 else None
@@ -138,7 +140,7 @@ class DataFolder:
 
     @property
     def last_address(self) -> Address | None:
-        """Where clients reach the server that listened last, or None; its fingerprint is left out."""
+        """The address of the server that listened last, without its fingerprint; None if that is not known."""
         with contextlib.suppress(UsageError, UnicodeDecodeError):
             written = (self.read_private(ADDRESS_FILE) or b"").decode()
             return parse(written) if written else None

@@ -1,6 +1,6 @@
-"""A change of the sealing keys: a new key joins the ring, everything is sealed with it, the old keys leave.
+"""Change of the sealing keys: add a new key to the ring, seal everything with it, drop the old keys.
 
-Whatever moment it stops at, every account opens with the ring that is there; to say it again goes on from there.
+If it is interrupted, every account still opens with the ring as it is. Run it again to finish.
 """
 
 import asyncio
@@ -20,18 +20,26 @@ from antiphon.store.contracts import Accounts
 
 REKEY_LOCK_FILE = "rekey.lock"
 BATCH = 200
-"""Accounts in one transaction: some milliseconds, in which nobody else can write."""
+"""Accounts in one transaction: it takes milliseconds, in which nobody else can write."""
 PATIENCE_SECONDS = 30.0
-"""How long a store that is busy with others is asked again for its turn."""
+"""How long a busy store is asked again."""
 
 
 class Rekeyed(NamedTuple):
-    """What has been done."""
+    """Result of `rekey`."""
 
     number: int
     """of the key that seals now"""
     accounts: int
-    """that were sealed again"""
+    """how many accounts were sealed again"""
+
+
+class _Unreadable(Exception):
+    """The credential of one account does not open."""
+
+    def __init__(self, account_id: int) -> None:
+        super().__init__(account_id)
+        self.account_id = account_id
 
 
 async def rekey(
@@ -40,22 +48,23 @@ async def rekey(
     random: Callable[[int], bytes],
     told: Callable[[int], None] = lambda _: None,
 ) -> Rekeyed:
-    """Change the sealing keys of `folder`, whose accounts these are, while servers run on it.
+    """Change the sealing keys of `folder`, which holds the keys of `accounts`. Servers may run on it meanwhile.
 
-    A change that was cut short is finished, and no further key made. `told` hears how many accounts are done.
+    An interrupted change is finished without a further key. `told` is called with the number of accounts done.
 
     Raises:
-        RekeyUnderWay: another process is at it.
+        RekeyUnderWay: another process does the same.
         KeyRingUnusable: the ring is missing, damaged or another folder's; nothing has been done.
-        CredentialUnreadable: one account's does not open. Both keys stay, and all others sign in.
-        TryLater: the store cannot go on now; likewise.
+        CredentialUnreadable: the credential of one account does not open. Both keys stay, and all others can
+            sign in.
+        TryLater: the store cannot go on now; again both keys stay.
     """
     with _alone(folder):
         await check_ring(folder.key_ring(random), accounts, str(folder.path / KEY_RING_FILE))
         ring = folder.change_key_ring(
             lambda ring: ring.with_new_key(random) if len(ring.sealing_keys) == 1 else ring
         )
-        # At least once, whatever there is: it waits for those who were writing while the ring changed.
+        # At least once, also without accounts: it waits for those who were writing while the ring changed.
         done = await _seal_again(ring, accounts, random, 0, told)
         while not await _all_sealed_with(ring.newest, accounts):
             done = await _seal_again(ring, accounts, random, done, told)
@@ -70,31 +79,30 @@ async def _all_sealed_with(number: int, accounts: Accounts) -> bool:
 async def _seal_again(
     ring: KeyRing, accounts: Accounts, random: Callable[[int], bytes], done: int, told: Callable[[int], None]
 ) -> int:
-    """Seal everything with the newest key; return how many accounts are done, from `done` on."""
-    failed = 0
+    """Seal everything with the newest key; return how many accounts are done, counted from `done` on."""
 
     def renew(account_id: int, sealed: bytes) -> bytes:
-        nonlocal done, failed
-        failed = account_id
-        credential = reseal(ring, account_id, sealed, random)
-        done += credential != sealed
-        return credential
+        try:
+            return reseal(ring, account_id, sealed, random)
+        except ServerError as error:
+            raise _Unreadable(account_id) from error
 
     after: int | None = 0
     asked_at = time.monotonic()
     while after is not None:
         began = time.monotonic()
         try:
-            after = await accounts.reseal(renew, after, BATCH)
+            after, changed = await accounts.reseal(renew, after, BATCH)
+            done += changed
             asked_at = time.monotonic()
         except TryLater:
             if time.monotonic() - asked_at > PATIENCE_SECONDS:
                 raise
-        except ServerError as error:
+        except _Unreadable as error:
             names = {overview.id: overview.name for overview in await accounts.overviews()}
-            raise CredentialUnreadable(name=names.get(failed, "?")) from error
+            raise CredentialUnreadable(name=names.get(error.account_id, "?")) from error.__cause__
         told(done)
-        await asyncio.sleep(time.monotonic() - began)  # as long for the writers of the servers as for us
+        await asyncio.sleep(time.monotonic() - began)  # the writers of the servers get as much time as this
     return done
 
 

@@ -159,6 +159,8 @@ class Server:
         self._listen(folder, log)
         sessions = SessionKeeper(
             store.sessions,
+            store.revocations,
+            store.snapshots,
             store.accounts,
             ring.token_key,
             unheld=timedelta(seconds=settings.session_unheld),
@@ -176,7 +178,7 @@ class Server:
             clients=store.clients,
             sessions=sessions,
             dialogues=Dialogues(),
-            throttle=Throttle(store.sessions, ring.mock_key, _utc_now),
+            throttle=Throttle(store.failures, ring.mock_key, _utc_now),
             ring=ring,
             log=log,
             caps=EntryCaps(

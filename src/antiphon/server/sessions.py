@@ -17,7 +17,18 @@ from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.caps import source_of
 from antiphon.settings import Access
-from antiphon.store.contracts import Account, Accounts, Claim, Marks, Revocation, SessionRecord, Sessions, Visit
+from antiphon.store.contracts import (
+    Account,
+    Accounts,
+    Claim,
+    Marks,
+    Revocation,
+    RevocationLog,
+    SessionRecord,
+    Sessions,
+    Snapshots,
+    Visit,
+)
 
 HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
@@ -62,6 +73,8 @@ class SessionKeeper:
     def __init__(
         self,
         store: Sessions,
+        revocations: RevocationLog,
+        snapshots: Snapshots,
         accounts: Accounts,
         token_key: bytes,
         *,
@@ -77,6 +90,8 @@ class SessionKeeper:
         Others may keep theirs in the same store: `Follower` brings what they do to `apply`.
         """
         self._store = store
+        self._revocations = revocations
+        self._snapshots = snapshots
         self._accounts = accounts
         self._token_key = token_key
         self._unheld = unheld
@@ -149,7 +164,7 @@ class SessionKeeper:
             address=holder.address,
         )
         position = await self._store.open(record, most, now - self._unheld, proved)
-        return self._hold(record, holder, Claim(position, kept=False), must_change=must_change), token
+        return self._hold(record, holder, Claim(position, has_snapshot=False), must_change=must_change), token
 
     @contextlib.asynccontextmanager
     async def _confirming(self, session: Session) -> AsyncIterator[None]:
@@ -198,11 +213,11 @@ class SessionKeeper:
 
     async def kept(self, session: Session) -> bytes | None:
         """Return what a server that has stopped kept of a session's dialogue; once."""
-        return await self._store.take(session.fingerprint) if session.kept else None
+        return await self._snapshots.take(session.fingerprint) if session.kept else None
 
     async def keep(self, dialogues: Mapping[bytes, bytes]) -> None:
         """Keep, by the session's fingerprint, what another server needs to go on with dialogues."""
-        await self._store.keep(dialogues)
+        await self._snapshots.save(dialogues)
 
     async def release(self, session: Session) -> None:
         """Note that the link of a session is gone; it can be resumed for a while."""
@@ -234,6 +249,7 @@ class SessionKeeper:
         if self._held:
             await self._store.held(list(self._held), now)
         await self._store.forget(now)
+        await self._revocations.trim(now)
 
     def expire(self) -> None:
         """Let go of the sessions whose time is over; their rows are refused by their date."""
@@ -248,7 +264,7 @@ class SessionKeeper:
         A session that another server took over is lost too, and not among them.
         """
         revoked: list[tuple[Session, str]] = []
-        for entry in await self._store.revocations(self.applied):
+        for entry in await self._revocations.entries(self.applied):
             self.applied = entry.id
             self.told(entry)
             for session in self._concerned(entry):
@@ -262,7 +278,7 @@ class SessionKeeper:
 
     async def begin(self) -> None:
         """Begin to follow the log at its end: nothing is held yet."""
-        self.applied = await self._store.position()
+        self.applied = await self._revocations.position()
 
     def _satisfied_by(self, record: SessionRecord) -> bool:
         """Return whether what a session was opened with is enough: servers of one store may differ in access."""
@@ -297,7 +313,7 @@ class SessionKeeper:
             holder,
             claim.position,
             must_change,
-            claim.kept,
+            claim.has_snapshot,
         )
         self._held[record.fingerprint] = session
         return session

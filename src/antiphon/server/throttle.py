@@ -10,15 +10,15 @@ from datetime import datetime
 from antiphon.errors import NameLocked, TooManyFailures
 from antiphon.identity.throttle import name_mark, source_mark
 from antiphon.server.caps import source_of
-from antiphon.store.contracts import Marks, Sessions
+from antiphon.store.contracts import LoginFailures, Marks
 
 
 class Throttle:
     """Says which sign-in may be tried now. Nothing here asks whether anybody has the name (promise 5)."""
 
-    def __init__(self, store: Sessions, key: bytes, clock: Callable[[], datetime]) -> None:
-        """Count in `store`, by hashes under `key`, the key ring's `mock_key`."""
-        self._store = store
+    def __init__(self, failures: LoginFailures, key: bytes, clock: Callable[[], datetime]) -> None:
+        """Count in `failures`, by hashes under `key`, the key ring's `mock_key`."""
+        self._failures = failures
         self._key = key
         self._clock = clock
 
@@ -30,7 +30,7 @@ class Throttle:
             NameLocked: it must not be looked at at all.
             TryLater: it could not be counted, and so must not be looked at.
         """
-        seconds = await self._store.attempt(*self.marks(name_key, host), self._clock())
+        seconds = await self._failures.attempt(*self.marks(name_key, host), self._clock())
         if math.isinf(seconds):
             raise NameLocked
         if seconds:
@@ -38,7 +38,7 @@ class Throttle:
 
     async def succeeded(self, name_key: str, host: str) -> None:
         """Forget the failures under the name; from now on its owner is known at this `host`."""
-        await self._store.succeeded(*self.marks(name_key, host), self._clock())
+        await self._failures.succeeded(*self.marks(name_key, host), self._clock())
 
     def marks(self, name_key: str, host: str) -> Marks:
         """Return by what the store counts attempts under a name from this `host`."""

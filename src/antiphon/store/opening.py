@@ -1,4 +1,4 @@
-"""Opens the store that `--store` names, and says where its accounts are."""
+"""Opening of the store that `--store` names, and the file that shows whether it has accounts."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
 
 
 async def open_store(store: str, data: Path, *, serving: bool = False) -> Store:
-    """Return the store that `store` names, for the data folder `data`, which exists.
+    """Open the store that `store` names, for the data folder `data`, which exists. Call `close` in the end.
 
-    `serving` says that it is for a server, which some stores have to be alone with. Call `close` in the end.
+    `serving` says that a server opens it: some stores admit only one server.
 
     Raises:
-        SettingInvalid: `store` names none.
+        SettingInvalid: `store` names no store.
         UsageError: it cannot be used, as `open_sqlite` and `open_files` say.
         TryLater: it cannot be opened now.
     """
@@ -25,10 +25,10 @@ async def open_store(store: str, data: Path, *, serving: bool = False) -> Store:
 
 
 def accounts_file(store: str, data: Path) -> Path:
-    """Return the file that is there once there are accounts.
+    """Return the path of the file that exists once there are accounts in the store that `store` names.
 
     Raises:
-        SettingInvalid: `store` names none.
+        SettingInvalid: `store` names no store.
     """
     folder = files_folder(store)
     return folder / ACCOUNTS_CSV if folder else data / ACCOUNTS_DB

@@ -54,7 +54,7 @@ async def sessions(store: FilesStore) -> set[str]:
 
 
 async def reasons(store: FilesStore) -> list[tuple[int | None, str]]:
-    return [(entry.account_id, entry.reason) for entry in await store.sessions.revocations(0)]
+    return [(entry.account_id, entry.reason) for entry in await store.revocations.entries(0)]
 
 
 EDITS = [
@@ -125,10 +125,10 @@ async def test_sessions_that_cannot_be_ended_now_are_ended_at_the_next_look(
 
     edit(file, without("ann"))
     with monkeypatch.context() as context:
-        context.setattr(store.accounts, "_end_sessions", away)
+        context.setattr(store.accounts._edits, "_end_sessions", away)
         assert await store.accounts.find("ann") is None
         with pytest.raises(TryLater):
-            await store.sessions.revocations(0)
+            await store.revocations.entries(0)
     assert await reasons(store) == [(ann.id, "removed")]
 
 
@@ -217,7 +217,7 @@ async def test_a_broken_row_is_never_overwritten_and_its_line_is_the_cause(store
         store.accounts.remove(ann.id),
         store.accounts.reseal(lambda _, sealed: sealed + b"!", 0, 10),
         register(store, "bob"),
-        store.sessions.revocations(0),
+        store.revocations.entries(0),
     ):
         with pytest.raises(TryLater) as caught:
             await work

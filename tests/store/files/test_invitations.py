@@ -68,6 +68,6 @@ async def test_numbers_of_accounts_and_invitations_are_counted_apart(store: File
 
 
 async def test_closed_is_closed(store: FilesStore) -> None:
-    await store.invitations.close()
+    await store.close()
     with pytest.raises(TryLater):
         await store.invitations.all()

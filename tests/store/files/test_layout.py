@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from antiphon.errors import RowInvalid
 from antiphon.identity.names import prepare
-from antiphon.store.files.accounts import ACCOUNTS, AccountRow
+from antiphon.store.files.account_rows import ACCOUNTS, AccountRow
 from antiphon.store.files.clients import CLIENTS
 
 PATH = Path("/people/accounts.csv")

@@ -94,7 +94,7 @@ async def test_no_credential_of_an_account_is_left_out_where_a_batch_ends(tmp_pa
         database.execute("INSERT INTO credentials SELECT account_id, 'two', data, 0, NULL FROM credentials")
     after: int | None = 0
     while after is not None:
-        after = await store.accounts.reseal(lambda *_: b"new", after, 1)
+        after = (await store.accounts.reseal(lambda *_: b"new", after, 1)).last
     await store.close()
     with closing(sqlite3.connect(tmp_path / "accounts.db")) as database:
         assert database.execute("SELECT data, count(*) FROM credentials GROUP BY data").fetchall() == [(b"new", 4)]

@@ -20,8 +20,11 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql
 
+from antiphon.store.sql import accounts, clients, failures, invitations, revocations, sessions, snapshots
 from antiphon.store.sql.schema import UtcTime
+from antiphon.store.sql.sqlite import SqliteConnection
 from antiphon.store.sql.statement import Statement
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -47,13 +50,13 @@ COUNT = Statement(select(func.count()).where(THINGS.c.on == bindparam("wanted"))
 
 
 @pytest.fixture
-def connection() -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(":memory:")) as opened:
+def connection() -> Iterator[SqliteConnection]:
+    with closing(sqlite3.connect(":memory:", factory=SqliteConnection)) as opened:
         opened.execute('CREATE TABLE things (id INTEGER PRIMARY KEY, "key", at, "on", count)')
         yield opened
 
 
-def test_values_go_in_and_come_out_as_their_types_say(connection: sqlite3.Connection) -> None:
+def test_values_go_in_and_come_out_as_their_types_say(connection: SqliteConnection) -> None:
     moscow = NOON.astimezone(timezone(timedelta(hours=3)))
     assert ADD.change(connection, key=b"\x00one", at=moscow, on=True) == 1
     assert ADD.change(connection, key=None, at=None, on=None) == 1
@@ -65,7 +68,7 @@ def test_values_go_in_and_come_out_as_their_types_say(connection: sqlite3.Connec
     assert second == {"id": 2, "key": None, "at": None, "on": None, "count": 7}
 
 
-def test_what_stands_in_a_statement_needs_no_parameter(connection: sqlite3.Connection) -> None:
+def test_what_stands_in_a_statement_needs_no_parameter(connection: SqliteConnection) -> None:
     ADD.change(connection, key=b"one", at=NOON, on=True)
     assert CLEAR.change(connection, before=NOON) == 0
     assert CLEAR.change(connection, before=NOON + timedelta(microseconds=1)) == 1
@@ -74,7 +77,7 @@ def test_what_stands_in_a_statement_needs_no_parameter(connection: sqlite3.Conne
     assert (row["at"], row["on"], row["count"]) == (None, False, 7)
 
 
-def test_a_statement_that_changes_may_give_rows(connection: sqlite3.Connection) -> None:
+def test_a_statement_that_changes_may_give_rows(connection: SqliteConnection) -> None:
     ADD.change(connection, key=b"one", at=NOON, on=True)
     assert TAKE.row(connection, sought=1) == {"count": 8, "then": NOON}
     assert TAKE.value(connection, sought=1) == 9
@@ -82,7 +85,7 @@ def test_a_statement_that_changes_may_give_rows(connection: sqlite3.Connection) 
     assert TAKE.value(connection, sought=2) is None
 
 
-def test_many_sets_of_parameters_are_executed_one_by_one(connection: sqlite3.Connection) -> None:
+def test_many_sets_of_parameters_are_executed_one_by_one(connection: SqliteConnection) -> None:
     ADD.change_each(connection, [{"key": b"%d" % n, "at": NOON, "on": n % 2 == 0} for n in range(5)])
     assert [row["key"] for row in ALL.rows(connection)] == [b"0", b"1", b"2", b"3", b"4"]
     assert COUNT.value(connection, wanted=True) == 3
@@ -90,7 +93,7 @@ def test_many_sets_of_parameters_are_executed_one_by_one(connection: sqlite3.Con
     assert len(ALL.rows(connection)) == 5
 
 
-def test_a_parameter_that_is_missing_is_an_error_and_not_null(connection: sqlite3.Connection) -> None:
+def test_a_parameter_that_is_missing_is_an_error_and_not_null(connection: SqliteConnection) -> None:
     for values in ({"key": b"one", "on": True}, {"at": NOON, "on": True}):
         with pytest.raises((KeyError, sqlite3.ProgrammingError)):
             ADD.change(connection, **values)
@@ -98,8 +101,26 @@ def test_a_parameter_that_is_missing_is_an_error_and_not_null(connection: sqlite
 
 
 def test_a_parameter_without_a_type_is_refused_before_the_driver_makes_what_it_likes_of_it(
-    connection: sqlite3.Connection,
+    connection: SqliteConnection,
 ) -> None:
     untyped = Statement(update(THINGS).values(at=case((THINGS.c.id == 1, bindparam("then")), else_=None)))
     with pytest.raises(TypeError, match="“then” has no type"):
         untyped.change(connection, then=NOON)
+
+
+STORES = (accounts, clients, failures, invitations, revocations, sessions, snapshots)
+STATEMENTS = [
+    pytest.param(statement, id=f"{module.__name__.rpartition('.')[2]}.{name}")
+    for module in STORES
+    for name, statement in vars(module).items()
+    if isinstance(statement, Statement)
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_every_statement_can_be_compiled_for_another_engine_too(statement: Statement) -> None:
+    other = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    for_sqlite, for_other = statement.compiled(SqliteConnection.dialect), statement.compiled(other)
+    assert [name for name, _ in for_other.outward] == [name for name, _ in for_sqlite.outward]
+    assert statement.compiled(SqliteConnection.dialect) is for_sqlite
+    assert statement.compiled(other) is for_other

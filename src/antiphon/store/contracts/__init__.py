@@ -1,18 +1,12 @@
-"""What a server remembers: contracts that every store fulfils, and the records that they give."""
+"""Contracts that every store fulfils, one for each concern, and the records that they give."""
 
-from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Overview, Visit
+from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Overview, Resealed, Visit
 from antiphon.store.contracts.clients import Client, Clients
+from antiphon.store.contracts.failures import COUNTED_NAMES, KNOWN_SOURCES, LoginFailures, Marks
 from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
-from antiphon.store.contracts.sessions import (
-    COUNTED_NAMES,
-    KNOWN_SOURCES,
-    REVOCATIONS_KEPT,
-    Claim,
-    Marks,
-    Revocation,
-    SessionRecord,
-    Sessions,
-)
+from antiphon.store.contracts.revocations import REVOCATIONS_KEPT, Revocation, RevocationLog
+from antiphon.store.contracts.sessions import Claim, SessionRecord, Sessions
+from antiphon.store.contracts.snapshots import Snapshots
 from antiphon.store.contracts.store import STORE_SECONDS, Store
 
 __all__ = [
@@ -27,12 +21,16 @@ __all__ = [
     "Clients",
     "Invitation",
     "Invitations",
+    "LoginFailures",
     "Marks",
     "NewAccount",
     "Overview",
+    "Resealed",
     "Revocation",
+    "RevocationLog",
     "SessionRecord",
     "Sessions",
+    "Snapshots",
     "Store",
     "Visit",
     "check_invitation",

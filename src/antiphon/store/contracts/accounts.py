@@ -1,22 +1,22 @@
-"""What is remembered of accounts: the durable contract, and the records that it gives.
+"""Contract of the accounts store: accounts with their credentials, and the records that it gives.
 
-A store keeps no clock: times are passed in and have a time zone, and whoever asks decides what has expired.
+A store reads no clock: the caller passes times, which have a time zone, and decides what has expired.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from antiphon.identity.names import Name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """Somebody who has registered."""
+    """A registered account."""
 
     id: int
-    """at least 1, never given again; credentials are sealed with it as their associated data"""
+    """at least 1, never given again; credentials are sealed with it as associated data"""
     display: str
     """the name, as typed at registration"""
     key: str
@@ -28,14 +28,14 @@ class Account:
     credential: bytes = field(repr=False)
     """sealed"""
     must_change: bool = False
-    """Whether a new password must be chosen before anything else."""
+    """whether a new password must be chosen before anything else"""
     expires_at: datetime | None = None
-    """When the credential is good no longer, if ever: one that was imported is for a while only."""
+    """when the credential expires, if ever: an imported one does"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
-    """What an operator sees of an account; its credential is not among it."""
+    """An account as operators see it, without its credential."""
 
     id: int
     name: str
@@ -50,16 +50,16 @@ class Overview:
     must_change: bool = False
     """whether a new password must be chosen at the next sign-in"""
     expires_at: datetime | None = None
-    """when the credential is good no longer, if ever"""
+    """when the credential expires, if ever"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewAccount:
-    """Somebody to be added by an operator."""
+    """An account to be added."""
 
     name: Name
     seal: Callable[[int], bytes] = field(repr=False)
-    """gets the account's number, once, and returns the sealed credential"""
+    """gets the account's number and returns the sealed credential; called as `Accounts` says of callbacks"""
     credential_type: str
     must_change: bool = False
     expires_at: datetime | None = None
@@ -75,8 +75,21 @@ class Visit:
     """sign-ins refused since then"""
 
 
+class Resealed(NamedTuple):
+    """Result of one call of `Accounts.reseal`."""
+
+    last: int | None
+    """highest number of the accounts that were looked at; None if there were none"""
+    changed: int
+    """how many credentials were replaced by another"""
+
+
 class Accounts(Protocol):
-    """Accounts and their credentials; what a method has returned from survives a crash.
+    """Accounts and their credentials. What a method has done survives a crash once it has returned.
+
+    Callbacks (`seal`, `renew`) are called inside a transaction, in another thread. A store may try a transaction
+    again, and then calls them again: they must have no effects but their result. What they raise comes out of the
+    method, and nothing is changed.
 
     Every method raises `TryLater` when the store cannot do its work.
     """
@@ -91,36 +104,36 @@ class Accounts(Protocol):
         *,
         invitation: bytes | None = None,
     ) -> Account:
-        """Add an account that nobody had, with one credential, in one transaction.
+        """Add an account with a new name and one credential, in one transaction.
 
-        `seal` is called with the new account's number, once, and returns the credential as it is kept; what it
-        raises comes out, and nothing is added. It is called while no other writer has its turn, so that what it
-        seals with and `reseal` follow each other. `at` and `address` say when and from where. With the fingerprint
-        of an `invitation`, that one is used up in the same transaction: of many who use it at once, one wins.
+        `seal` gets the new account's number and returns the credential as it is kept. It is called while no
+        other writer has its turn, so that its choice of a key and `reseal` follow each other. `at` and `address`
+        say when and from where the account registered. With the fingerprint of an `invitation`, the same
+        transaction uses it up: of many who use one at once, one wins.
 
         Raises:
             InvitationRefused: `check_invitation` does not let the name register with it; nothing is added.
-            NameTaken: somebody has a name with the same key, or is getting it at this moment; the invitation stays
-                unused.
+            NameTaken: an account has a name with the same key, or is getting it at this moment; the invitation
+                stays unused.
         """
 
     async def add(self, accounts: Sequence[NewAccount], at: datetime, address: str) -> list[Account]:
         """Add many accounts, all in one transaction or none; otherwise as `register`.
 
         Raises:
-            NameTaken: somebody has one of the names, or two of the new ones have the same key.
+            NameTaken: an account has one of the names, or two of the new ones have the same key.
         """
 
     async def find(self, key: str) -> Account | None:
         """Return the account whose name has this key."""
 
     async def visited(self, account: Account, at: datetime, address: str) -> Visit | None:
-        """Record a sign-in, and return the one before it with the refusals since; None at the first.
+        """Record a sign-in; return the one before it with the refusals since then, None at the first.
 
-        Reading and writing are one transaction; the refusals are counted from zero again.
+        Reading and writing are one transaction, which also sets the count of refusals to zero.
 
         Raises:
-            SignInRefused: the account is gone, or in another epoch than `account` tells of; nothing is recorded.
+            SignInRefused: the account is gone, or in another epoch than `account` has; nothing is recorded.
         """
 
     async def refused(self, account_id: int) -> None:
@@ -133,7 +146,7 @@ class Accounts(Protocol):
         """Disable or enable an account; return whether that was a change, which begins a new epoch."""
 
     async def rename(self, account_id: int, name: Name) -> None:
-        """Give an account another name, and begin a new epoch: sessions carry the name.
+        """Change the name of an account, and begin a new epoch, because sessions carry the name.
 
         Raises:
             NameTaken: another account has a name with the same key.
@@ -148,31 +161,28 @@ class Accounts(Protocol):
         must_change: bool = False,
         epoch: int | None = None,
     ) -> int | None:
-        """Replace the credential of one type by one that does not expire, and begin a new epoch.
+        """Replace the credential of one type by one that does not expire, and begin a new epoch; return the epoch.
 
-        Both are one transaction, inside which `seal` is called as by `register`; the new epoch is returned. Where
-        the account is gone, or `epoch` is given and it is in another one by now, nothing is done and None is
-        returned: another password was proved than it has.
+        Both are one transaction, inside which `seal` is called as by `register`. If the account is gone, or is in
+        another epoch than the given one, nothing is changed and None is returned: the password that was proved is
+        no longer the account's.
         """
 
-    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:
-        """Seal the credentials of the next `most` accounts with a higher number than `after` again, all or none.
+    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> Resealed:
+        """Seal again the credentials of the next `most` accounts with a higher number than `after`, all or none.
 
-        `renew` gets the account's number and the sealed credential and returns it sealed anew. No epoch begins.
-        Returns the highest number among them, None where there were none.
+        `renew` gets the account's number and the sealed credential and returns it as it shall be kept, with no
+        other writer between. No epoch begins.
         """
 
     async def specimens(self, size: int) -> list[tuple[int, bytes]]:
-        """Return the oldest and the newest of the sealed credentials that begin alike, each with its account.
+        """Return the oldest and the newest of the sealed credentials with the same first `size` bytes.
 
-        Two begin alike when their first `size` bytes are the same.
+        Each comes with the number of its account.
         """
 
     async def imports(self, at: datetime) -> bool:
-        """Return whether there are credentials that expire, and have not yet at the time `at`."""
+        """Return whether there are credentials that expire after the time `at`."""
 
     async def remove(self, account_id: int) -> None:
-        """Forget an account and its credentials for good; its number is never given again."""
-
-    async def close(self) -> None:
-        """Let go of everything; every other method raises `TryLater` from here on. May be called again."""
+        """Delete an account and its credentials; its number is never given again."""

@@ -1,6 +1,6 @@
-"""What is remembered of clients that are known by their address alone (`--access identify`).
+"""Contract of the clients store: clients that are known by their address alone (`--access identify`).
 
-A store keeps no clock: times are passed in and have a time zone, and whoever asks decides what has expired.
+A store reads no clock: the caller passes times, which have a time zone.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from antiphon.identity.names import Name
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Client:
-    """A name that somebody has given at an address; the same name at another address is another client."""
+    """A name given at an address. The same name at another address is another client."""
 
     address: str
     """the host, without a port"""
     display: str
-    """the name, as typed when it was given first, or at the last renaming"""
+    """the name, as typed the first time, or at the last renaming"""
     key: str
     """the name, case-mapped: no two clients at one address have the same"""
     first_at: datetime
@@ -25,33 +25,31 @@ class Client:
 
 
 class Clients(Protocol):
-    """Clients by address; what a method has returned from survives a crash.
+    """Clients by address. What a method has done survives a crash once it has returned.
 
     Every method raises `TryLater` when the store cannot do its work.
     """
 
     async def at(self, address: str) -> list[Client]:
-        """Return the clients at an address, the one that came last first."""
+        """Return the clients at an address, the last visitor first."""
 
     async def visited(self, address: str, name: Name, at: datetime, most: int) -> datetime | None:
-        """Record a visit, and return when the one before it was; None at the first.
+        """Record a visit; return the time of the one before it, None at the first.
 
-        An address keeps `most` names; beyond that, of the others the one that was used longest ago makes way.
+        An address keeps `most` names. Beyond that, the other name that was used longest ago is deleted.
         """
 
     async def renamed(self, address: str, key: str, name: Name, at: datetime) -> None:
-        """Give the client with this key another name, for the old one was wrong.
+        """Correct the name of the client with this key.
 
-        Where another client at the address has the new name already, the two are one from here on, with the
-        earlier first visit and the later last one; where nobody has the key, the new name is added, with `at` as
-        both. Otherwise the visits stay as they were: to record one is left to `visited`.
+        - If another client at the address has the new name, the two become one, with the earlier first visit and
+          the later last visit.
+        - If no client has the key, the new name is added, with `at` as first and last visit.
+        - Otherwise the visits stay as they were: `visited` records visits.
         """
 
     async def forget(self, address: str, key: str) -> bool:
-        """Forget a client; return whether it was there."""
+        """Delete a client; return whether it was there."""
 
     async def all(self) -> list[Client]:
         """Return all clients, by address and key."""
-
-    async def close(self) -> None:
-        """Let go of everything; every other method raises `TryLater` from here on. May be called again."""

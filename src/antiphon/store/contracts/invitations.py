@@ -1,6 +1,6 @@
-"""What is remembered of invitations: rights to register one name, once, where registration is closed.
+"""Contract of the invitations store: rights to register one name, once, where registration is closed.
 
-A store keeps no clock: times are passed in and have a time zone, and whoever asks decides what has expired.
+A store reads no clock: the caller passes times, which have a time zone, and decides what has expired.
 """
 
 from dataclasses import dataclass, field
@@ -25,17 +25,17 @@ class Invitation:
     """the name, case-mapped"""
     made_at: datetime
     made_by: str
-    """who was at work, for the log"""
+    """the operator, for the log"""
     expires_at: datetime
     used_at: datetime | None
     used_from: str | None
 
 
 def check_invitation(invitation: Invitation | None, name: Name, at: datetime) -> None:
-    """Check that an invitation lets `name` register at the time `at`; None is one that nobody has made.
+    """Check that an invitation lets `name` register at the time `at`; None stands for an unknown invitation.
 
     Raises:
-        InvitationRefused: it does not; which of the errors below it says why.
+        InvitationRefused: it does not; the subclass says why.
     """
     if invitation is None:
         raise InvitationRefused
@@ -48,28 +48,25 @@ def check_invitation(invitation: Invitation | None, name: Name, at: datetime) ->
 
 
 class Invitations(Protocol):
-    """Invitations by the fingerprint of their code; what a method has returned from survives a crash.
+    """Invitations by the fingerprint of their code. What a method has done survives a crash once it has returned.
 
-    Using one up is `Accounts.register`'s, in one transaction with the account. Every method raises `TryLater` when
-    the store cannot do its work.
+    `Accounts.register` uses an invitation up, in the transaction that adds the account. Every method raises
+    `TryLater` when the store cannot do its work.
     """
 
     async def invite(
         self, fingerprint: bytes, name: Name, at: datetime, expires_at: datetime, by: str
     ) -> Invitation:
-        """Keep a new invitation; an earlier one for the same name that was not used is gone."""
+        """Add an invitation, and delete an earlier unused one for the same name."""
 
     async def find(self, fingerprint: bytes) -> Invitation | None:
-        """Return an invitation, used or expired or not."""
+        """Return an invitation, also if it is used or expired."""
 
     async def withdraw(self, key: str) -> bool:
-        """Forget the unused invitation of the name with this key; return whether there was one."""
+        """Delete the unused invitation of the name with this key; return whether there was one."""
 
     async def all(self) -> list[Invitation]:
         """Return all invitations, the oldest first."""
 
     async def forget(self, expired_by: datetime) -> None:
-        """Forget the invitations that had expired by then, used ones too."""
-
-    async def close(self) -> None:
-        """Let go of everything; every other method raises `TryLater` from here on. May be called again."""
+        """Delete the invitations that had expired by then, used ones too."""

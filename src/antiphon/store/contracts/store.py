@@ -1,11 +1,14 @@
-"""A store as whoever opened it holds it: its contracts, opened and closed together."""
+"""Contract of a store: one contract for each concern, opened and closed together."""
 
 from typing import Protocol
 
 from antiphon.store.contracts.accounts import Accounts
 from antiphon.store.contracts.clients import Clients
+from antiphon.store.contracts.failures import LoginFailures
 from antiphon.store.contracts.invitations import Invitations
+from antiphon.store.contracts.revocations import RevocationLog
 from antiphon.store.contracts.sessions import Sessions
+from antiphon.store.contracts.snapshots import Snapshots
 
 STORE_SECONDS = 3.0
 """Every method of every contract answers or raises `TryLater` within this time (promise 23)."""
@@ -28,7 +31,19 @@ class Store(Protocol):
 
     @property
     def sessions(self) -> Sessions:
-        """Sessions, and the failed sign-ins."""
+        """Open sessions."""
+
+    @property
+    def revocations(self) -> RevocationLog:
+        """The log of sessions that were ended from outside."""
+
+    @property
+    def failures(self) -> LoginFailures:
+        """Failed sign-ins."""
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Session state saved by stopping servers."""
 
     async def close(self) -> None:
-        """Let go of everything. May be called again."""
+        """Close everything: every method of every contract raises `TryLater` from then on. May be called again."""

@@ -1,116 +1,34 @@
 """Accounts in a file, `accounts.csv`, that a person can read and edit.
 
-What was edited by hand counts as soon as it is seen, and ends the sessions that it concerns.
+An edit by hand takes effect as soon as the file is read again, and ends the sessions that it concerns.
 """
 
 import contextlib
-import secrets
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from antiphon.errors import NameTaken, SignInRefused, TryLater
 from antiphon.identity.names import Name
-from antiphon.store.contracts import Account, NewAccount, Overview, Visit
+from antiphon.store.contracts import Account, NewAccount, Overview, Resealed, Visit
+from antiphon.store.files.account_rows import ACCOUNTS, AccountRow, new_row
+from antiphon.store.files.edits import Edits
 from antiphon.store.files.invitations import FilesInvitations
-from antiphon.store.files.layout import (
-    BYTES,
-    FLAG,
-    MOMENT,
-    MOMENT_OR_NONE,
-    NAME,
-    NUMBER,
-    TEXT,
-    TEXT_OR_NONE,
-    Layout,
-)
 from antiphon.store.files.numbers import Numbers
 from antiphon.store.files.sheet import Sheet, WriteLock
-from antiphon.store.files.worker import Part, Worker
+from antiphon.store.thread import Result, StoreThread
 
 ACCOUNTS_FILE = "accounts.csv"
 
-Result = TypeVar("Result")
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AccountRow:
-    """A line of the file."""
-
-    name: Name
-    number: int
-    disabled: bool = False
-    must_change: bool
-    expires_at: datetime | None
-    registered_at: datetime
-    registered_from: str
-    visited_at: datetime | None = None
-    visited_from: str | None = None
-    refusals: int = 0
-    epoch: int
-    credential_type: str
-    credential: bytes = field(repr=False)
-
-    def account(self) -> Account:
-        """Return the account as the contract gives it."""
-        return Account(
-            id=self.number,
-            display=self.name.display,
-            key=self.name.key,
-            disabled=self.disabled,
-            epoch=self.epoch,
-            credential_type=self.credential_type,
-            credential=self.credential,
-            must_change=self.must_change,
-            expires_at=self.expires_at,
-        )
-
-    def overview(self) -> Overview:
-        """Return what an operator sees of it."""
-        return Overview(
-            id=self.number,
-            name=self.name.display,
-            disabled=self.disabled,
-            registered_at=self.registered_at,
-            registered_from=self.registered_from,
-            visited_at=self.visited_at,
-            visited_from=self.visited_from,
-            refusals=self.refusals,
-            must_change=self.must_change,
-            expires_at=self.expires_at,
-        )
-
-
-ACCOUNTS = Layout(
-    row=AccountRow,
-    columns={
-        "name": NAME,
-        "number": NUMBER,
-        "disabled": FLAG,
-        "must_change": FLAG,
-        "expires_at": MOMENT_OR_NONE,
-        "registered_at": MOMENT,
-        "registered_from": TEXT,
-        "visited_at": MOMENT_OR_NONE,
-        "visited_from": TEXT_OR_NONE,
-        "refusals": NUMBER,
-        "epoch": NUMBER,
-        "credential_type": TEXT,
-        "credential": BYTES,
-    },
-    unique={"name": lambda row: row.name.key, "number": lambda row: row.number},
-)
-
-
-class FilesAccounts(Part):
+class FilesAccounts:
     """`contracts.Accounts` in a file."""
 
     def __init__(
         self,
-        worker: Worker,
+        thread: StoreThread,
         lock: WriteLock,
         path: Path,
         numbers: Numbers,
@@ -118,23 +36,21 @@ class FilesAccounts(Part):
         invitations: FilesInvitations,
         end_sessions: Callable[[int, str], Awaitable[object]],
     ) -> None:
-        """Keep accounts in the file `path`; `end_sessions` is told the number of an account, and why."""
-        super().__init__(worker)
+        """Keep accounts in the file `path`; `end_sessions` gets the number of an edited account and the reason."""
+        self._thread = thread
         self._lock = lock
-        self._sheet = Sheet(path, ACCOUNTS, lock, self._edited)
+        self._edits = Edits(end_sessions)
+        self._sheet = Sheet(path, ACCOUNTS, lock, self._edits.note)
         self._numbers = numbers
         self._invitations = invitations
-        self._end_sessions = end_sessions
         self._refused: deque[int] = deque()
-        """Accounts with a refusal that is not written yet."""
-        self._over: dict[int, str] = {}
-        """Accounts that were edited by hand, and why their sessions are over."""
+        """Numbers of accounts with a refusal that is not written yet."""
         self._rows: list[AccountRow] = []
         self._by_key: dict[str, AccountRow] = {}
         self._by_number: dict[int, AccountRow] = {}
 
     def make(self) -> None:
-        """Make the file ready, as `Sheet.make` does."""
+        """Make the file ready; see `Sheet.make`."""
         self._sheet.make()
 
     async def register(
@@ -196,7 +112,7 @@ class FilesAccounts(Part):
         return Visit(at=before.visited_at, address=before.visited_from, refusals=before.refusals)
 
     async def refused(self, account_id: int) -> None:
-        """See `contracts.Accounts`; those that come while the file is being written are written together."""
+        """See `contracts.Accounts`. Refusals during a write are written together by the next."""
         self._refused.append(account_id)
         await self._run(self._count_refusals)
 
@@ -251,18 +167,18 @@ class FilesAccounts(Part):
             return None
         return before.epoch + 1
 
-    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:
+    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> Resealed:
         """See `contracts.Accounts`."""
 
-        def work() -> int | None:
+        def work() -> Resealed:
             with self._lock.held():
                 self._read()
                 batch = sorted(number for number in self._by_number if number > after)[:most]
                 rows = [self._by_number[number] for number in batch]
-                self._write(
-                    {row.number: replace(row, credential=renew(row.number, row.credential)) for row in rows}
-                )
-                return max(batch, default=None)
+                renewed = {row.number: renew(row.number, row.credential) for row in rows}
+                self._write({row.number: replace(row, credential=renewed[row.number]) for row in rows})
+                changed = sum(renewed[row.number] != row.credential for row in rows)
+                return Resealed(max(batch, default=None), changed)
 
         return await self._run(work)
 
@@ -290,31 +206,22 @@ class FilesAccounts(Part):
         await self._run(work)
 
     async def look(self) -> None:
-        """See whether the file was edited by hand, and end the sessions that are over by that.
+        """Read the file if it was edited by hand, and end the sessions that the edit concerns.
 
         Raises:
             TryLater: it cannot be read, or the sessions cannot be ended now.
         """
-        await super()._run(self._sheet.rows)
-        await self._end_edited()
+        await self._thread.run(self._sheet.rows)
+        await self._edits.end_sessions()
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         try:
-            return await super()._run(work)
+            return await self._thread.run(work)
         finally:
             with contextlib.suppress(TryLater):  # the next look ends them
-                await self._end_edited()
+                await self._edits.end_sessions()
 
-    async def _end_edited(self) -> None:
-        while self._over:
-            number, reason = self._over.popitem()
-            try:
-                await self._end_sessions(number, reason)
-            except BaseException:
-                self._over.setdefault(number, reason)
-                raise
-
-    # What follows runs in the worker's thread.
+    # The methods below run in the store's thread.
 
     def _read(self) -> None:
         rows = self._sheet.rows()
@@ -324,13 +231,13 @@ class FilesAccounts(Part):
             self._rows = rows
 
     def _write(self, changed: dict[int, AccountRow]) -> None:
-        """Write the rows that differ from what is there, if any; the caller holds the lock since it has read."""
+        """Write the changed rows, if any differ; the caller has held the lock since it read."""
         rows = [changed.get(row.number, row) for row in self._rows]
         if rows != self._rows:
             self._sheet.write(rows)
 
     async def _change(self, account_id: int, change: Callable[[AccountRow], AccountRow]) -> AccountRow | None:
-        """Change one account, and return what it was before; None where there is none."""
+        """Change one account; return it as it was before, None if there is none."""
 
         def work() -> AccountRow | None:
             with self._lock.held():
@@ -350,7 +257,7 @@ class FilesAccounts(Part):
                 raise NameTaken(name=new.name.display)
             taken.add(new.name.key)
         first = self._numbers.highest(ACCOUNTS_FILE, self._by_number) + 1
-        rows = [_row(new, number, at, address) for number, new in enumerate(accounts, first)]
+        rows = [new_row(new, number, at, address) for number, new in enumerate(accounts, first)]
         if rows:
             self._numbers.keep(ACCOUNTS_FILE, rows[-1].number)
             self._sheet.write([*self._rows, *rows])
@@ -368,45 +275,3 @@ class FilesAccounts(Part):
             except BaseException:
                 self._refused.extend(taken.elements())  # to be counted with the next
                 raise
-
-    def _edited(self, before: list[AccountRow], now: list[AccountRow]) -> list[AccountRow]:
-        """Begin a new epoch for each account whose sessions are over by what was edited, and note them.
-
-        Where the epoch is another already, a command did it, which ends the sessions itself.
-        """
-        numbers = {row.number for row in now}
-        self._over |= {row.number: "removed" for row in before if row.number not in numbers}
-        known = {row.number: row for row in before}
-        return [self._judged(known.get(row.number), row) for row in now]
-
-    def _judged(self, was: AccountRow | None, row: AccountRow) -> AccountRow:
-        reason = _over(was, row) if was and was.epoch == row.epoch else None
-        if reason is None:
-            return row
-        self._over[row.number] = reason
-        return replace(row, epoch=row.epoch + 1)
-
-
-def _row(new: NewAccount, number: int, at: datetime, address: str) -> AccountRow:
-    return AccountRow(
-        name=new.name,
-        number=number,
-        must_change=new.must_change,
-        expires_at=new.expires_at,
-        registered_at=at,
-        registered_from=address,
-        # Anywhere, so that no session fits that was opened for another account with this number: of SQLite's
-        # in the same data folder, or of a file that was thrown away.
-        epoch=secrets.randbelow(2**31),
-        credential_type=new.credential_type,
-        credential=new.seal(number),
-    )
-
-
-def _over(was: AccountRow, row: AccountRow) -> str | None:
-    """Return why the sessions of an account are over, None where they are not."""
-    if row.disabled and not was.disabled:
-        return "disabled"
-    if row.name != was.name:
-        return "renamed"
-    return "password" if row.credential != was.credential else None

@@ -9,14 +9,14 @@ from antiphon.identity.names import Name
 from antiphon.store.contracts import Client
 from antiphon.store.files.layout import MOMENT, NAME, TEXT, Layout
 from antiphon.store.files.sheet import Sheet, WriteLock
-from antiphon.store.files.worker import Part, Result, Worker
+from antiphon.store.thread import Result, StoreThread
 
 CLIENTS_FILE = "clients.txt"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClientRow:
-    """A line of the file."""
+    """A row of the file."""
 
     address: str
     name: Name
@@ -42,22 +42,22 @@ CLIENTS = Layout(
 )
 
 
-class FilesClients(Part):
+class FilesClients:
     """`contracts.Clients` in a file."""
 
-    def __init__(self, worker: Worker, lock: WriteLock, path: Path) -> None:
+    def __init__(self, thread: StoreThread, lock: WriteLock, path: Path) -> None:
         """Keep clients in the file `path`."""
-        super().__init__(worker)
+        self._thread = thread
         self._lock = lock
         self._sheet = Sheet(path, CLIENTS, lock)
 
     def make(self) -> None:
-        """Make the file ready, as `Sheet.make` does."""
+        """Make the file ready; see `Sheet.make`."""
         self._sheet.make()
 
     async def at(self, address: str) -> list[Client]:
         """See `contracts.Clients`."""
-        rows = await self._run(self._sheet.rows)
+        rows = await self._thread.run(self._sheet.rows)
         here = sorted((row.client() for row in rows if row.address == address), key=lambda client: client.key)
         return sorted(here, key=lambda client: client.visited_at, reverse=True)
 
@@ -103,11 +103,11 @@ class FilesClients(Part):
 
     async def all(self) -> list[Client]:
         """See `contracts.Clients`."""
-        rows = await self._run(self._sheet.rows)
+        rows = await self._thread.run(self._sheet.rows)
         return sorted((row.client() for row in rows), key=lambda client: (client.address, client.key))
 
     async def _change(self, change: Callable[[list[ClientRow]], tuple[list[ClientRow], Result]]) -> Result:
-        """Write the rows that `change` makes of those that are there, and return what it tells beside them."""
+        """Replace the rows by those that `change` returns for them; return its second result."""
 
         def work() -> Result:
             with self._lock.held():
@@ -117,7 +117,7 @@ class FilesClients(Part):
                     self._sheet.write(rows)
                 return told
 
-        return await self._run(work)
+        return await self._thread.run(work)
 
 
 def _found(rows: list[ClientRow], address: str, key: str) -> ClientRow | None:

@@ -1,4 +1,4 @@
-"""Invitations in a file, `invitations.csv`; of a code only the keyed hash stands there."""
+"""Invitations in a file, `invitations.csv`, which holds only the keyed hash of a code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,14 +10,14 @@ from antiphon.store.contracts import Invitation, check_invitation
 from antiphon.store.files.layout import BYTES, MOMENT, MOMENT_OR_NONE, NAME, NUMBER, TEXT, TEXT_OR_NONE, Layout
 from antiphon.store.files.numbers import Numbers
 from antiphon.store.files.sheet import Sheet, WriteLock
-from antiphon.store.files.worker import Part, Worker
+from antiphon.store.thread import StoreThread
 
 INVITATIONS_FILE = "invitations.csv"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InvitationRow:
-    """A line of the file."""
+    """A row of the file."""
 
     name: Name
     number: int
@@ -59,22 +59,22 @@ INVITATIONS = Layout(
 )
 
 
-class FilesInvitations(Part):
+class FilesInvitations:
     """`contracts.Invitations` in a file."""
 
-    def __init__(self, worker: Worker, lock: WriteLock, path: Path, numbers: Numbers) -> None:
+    def __init__(self, thread: StoreThread, lock: WriteLock, path: Path, numbers: Numbers) -> None:
         """Keep invitations in the file `path`."""
-        super().__init__(worker)
+        self._thread = thread
         self._lock = lock
         self._sheet = Sheet(path, INVITATIONS, lock)
         self._numbers = numbers
 
     def make(self) -> None:
-        """Make the file ready, as `Sheet.make` does."""
+        """Make the file ready; see `Sheet.make`."""
         self._sheet.make()
 
     def check(self, fingerprint: bytes, name: Name, at: datetime) -> None:
-        """Check under the lock that an invitation lets `name` register.
+        """Check that an invitation lets `name` register; the caller holds the lock.
 
         Raises:
             InvitationRefused: it does not.
@@ -83,10 +83,10 @@ class FilesInvitations(Part):
         check_invitation(found[0] if found else None, name, at)
 
     def use_up(self, fingerprint: bytes, at: datetime, address: str) -> None:
-        """Note under the lock that an invitation was used.
+        """Record that an invitation was used; the caller holds the lock.
 
-        That comes behind the account: a crash between the two leaves an invitation to a name that is taken, and
-        not a person who has neither.
+        Call it after the account is written: a crash between the two leaves an invitation for a name that is
+        taken, not a user without account and invitation.
         """
 
         def noted(row: InvitationRow) -> InvitationRow:
@@ -115,7 +115,7 @@ class FilesInvitations(Part):
                 self._sheet.write([*(row for row in rows if not _unused(row, name.key)), new])
                 return new.invitation()
 
-        return await self._run(work)
+        return await self._thread.run(work)
 
     async def find(self, fingerprint: bytes) -> Invitation | None:
         """See `contracts.Invitations`."""
@@ -123,19 +123,19 @@ class FilesInvitations(Part):
 
     async def withdraw(self, key: str) -> bool:
         """See `contracts.Invitations`."""
-        return await self._run(lambda: self._keep(lambda row: not _unused(row, key)))
+        return await self._thread.run(lambda: self._keep(lambda row: not _unused(row, key)))
 
     async def all(self) -> list[Invitation]:
         """See `contracts.Invitations`."""
-        rows = await self._run(self._sheet.rows)
+        rows = await self._thread.run(self._sheet.rows)
         return [row.invitation() for row in sorted(rows, key=lambda row: row.number)]
 
     async def forget(self, expired_by: datetime) -> None:
         """See `contracts.Invitations`."""
-        await self._run(lambda: self._keep(lambda row: row.expires_at > expired_by))
+        await self._thread.run(lambda: self._keep(lambda row: row.expires_at > expired_by))
 
     def _keep(self, stays: Callable[[InvitationRow], bool]) -> bool:
-        """Keep the rows that stay; return whether others were there."""
+        """Delete the rows that do not stay; return whether there were any."""
         with self._lock.held():
             before = self._sheet.rows()
             rows = [row for row in before if stays(row)]

@@ -1,6 +1,6 @@
-"""One file in memory and on disk: read again once it has changed, written whole, never over what cannot be read.
+"""A file of rows, in memory and on disk: read again after a change, written whole, never over unreadable data.
 
-All of it blocks: `Worker` runs it outside the event loop.
+All of it blocks: a `StoreThread` runs it outside the event loop.
 """
 
 import contextlib
@@ -18,29 +18,29 @@ from antiphon.language import N_
 from antiphon.store.files.layout import Layout, Row
 
 LOCK_SECONDS = 1.5
-"""How long another process may keep the lock: it writes for milliseconds, and waits for an editor for
-`CHANGING_SECONDS` at the most. Below `contracts.STORE_SECONDS`."""
+"""How long to wait for the lock. Another process holds it for the milliseconds of a write, or while it waits for
+an editor, `CHANGING_SECONDS` at most. Below `contracts.STORE_SECONDS`."""
 SETTLED_SECONDS = 0.2
-"""A file that somebody else wrote is believed once it has been left alone for so long: many editors empty it
-first, or take it away, and a half of it would look like accounts that were removed."""
+"""How long a file that another program wrote must stay unchanged before it is read: many editors first empty or
+remove it, and half a file would look like removed accounts."""
 CHANGING_SECONDS = 1.0
-"""How long one that is not left alone is waited for."""
+"""How long to wait for a file that keeps changing."""
 _OURS = 777
-"""The last digits, nanoseconds, of the time that our own processes give a file: it is whole, and not waited for.
-Where the disk does not keep them, it is waited for."""
+"""Nanoseconds (the last three digits) of the time that Antiphon's processes give a file. Such a file is whole and
+read at once. If the file system does not keep the digits, the file is waited for."""
 
 _MISSING = Problem(N_("it is missing"))
 _CHANGING = Problem(N_("somebody is writing to it"))
 
 Mark = tuple[int, int, int]
-"""Tells one state of a file from another: time, size and inode."""
+"""State of a file: time, size and inode."""
 
 
 class WriteLock:
-    """Held while a file is written, and while one is read that somebody else has changed."""
+    """Lock held while a file is written, and while a file is read that another program has changed."""
 
     def __init__(self, path: Path) -> None:
-        """Lock by the file `path`, made when it is needed."""
+        """Lock with the file `path`, which is made when needed."""
         self._path = path
         self._lock = FileLock(path, timeout=LOCK_SECONDS, mode=0o600)
 
@@ -49,7 +49,7 @@ class WriteLock:
         """Hold the lock; it may be taken again inside.
 
         Raises:
-            StoreUnusable: another process keeps it, or the folder cannot be written to.
+            StoreUnusable: another process holds it, or the folder cannot be written to.
         """
         with reported(self._path, StoreUnusable):
             self._lock.acquire()
@@ -60,10 +60,10 @@ class WriteLock:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Do the same while a server runs.
+        """Hold the lock while a server runs.
 
         Raises:
-            TryLater: the lock cannot be had; what is raised inside comes out as it is.
+            TryLater: the lock cannot be taken. Errors raised inside come out unchanged.
         """
         with contextlib.ExitStack() as stack:
             with later():
@@ -73,7 +73,7 @@ class WriteLock:
 
 @contextlib.contextmanager
 def later() -> Iterator[None]:
-    """Turn what is wrong with a file while a server runs into `TryLater`, whose cause the log tells."""
+    """Turn an unusable file into `TryLater`, for a running server; the log shows the cause."""
     try:
         yield
     except UsageError as error:
@@ -81,7 +81,7 @@ def later() -> Iterator[None]:
 
 
 class Sheet(Generic[Row]):
-    """A file of rows. Between two changes of the file reading it costs one look at its time and size."""
+    """A file of rows. Reading an unchanged file costs one look at its time and size."""
 
     def __init__(
         self,
@@ -90,10 +90,10 @@ class Sheet(Generic[Row]):
         lock: WriteLock,
         edited: Callable[[list[Row], list[Row]], list[Row]] | None = None,
     ) -> None:
-        """Stand for the file `path`; `make` makes it ready.
+        """Use the file `path`; `make` makes it ready.
 
-        `edited` gets the rows as they were known and as somebody else has left them, and returns them as they
-        shall be; where that is something else, it is written.
+        `edited` gets the known rows and the rows that another program wrote, and returns the rows as they shall
+        be. If those differ, they are written.
         """
         self.path = path
         self._layout = layout
@@ -102,10 +102,10 @@ class Sheet(Generic[Row]):
         self._known: tuple[Mark | None, list[Row]] = (None, [])
 
     def make(self) -> None:
-        """Read the file, or make it where there is none; take away what a crash has left beside it.
+        """Read the file, or make it if it is missing; delete temporary files left by a crash.
 
         Raises:
-            RowInvalid: a line of it cannot be read.
+            RowInvalid: a row of it cannot be read.
             FolderUnsafe: it is a link, another user's, or others can write to it.
             StoreUnusable: it cannot be read or written.
         """
@@ -119,7 +119,7 @@ class Sheet(Generic[Row]):
                 self._write([])
 
     def rows(self) -> list[Row]:
-        """Return the rows as they are now; nobody may change the list.
+        """Return the rows as they are now. Do not change the list.
 
         Raises:
             TryLater: they cannot be read; nothing is lost.
@@ -132,10 +132,10 @@ class Sheet(Generic[Row]):
             return rows
 
     def write(self, rows: list[Row]) -> None:
-        """Make these the rows; the caller holds the lock since it has read them.
+        """Replace the rows; the caller has held the lock since it read them.
 
         Raises:
-            TryLater: they cannot be written, and it all is as it was.
+            TryLater: they cannot be written; nothing is changed.
         """
         with later():
             self._write(rows)
@@ -146,11 +146,11 @@ class Sheet(Generic[Row]):
         if rows == found:
             self._known = mark, rows
         else:
-            self._write(rows)  # where that fails, the next look finds the same
+            self._write(rows)  # if this fails, the next read finds the same
         return rows
 
     def _read(self) -> tuple[Mark, list[Row]]:
-        """Return the file's state and rows, once it has been left alone."""
+        """Return the file's state and rows, once it no longer changes."""
         until = time.monotonic() + CHANGING_SECONDS
         while True:
             mark = self._settled()
@@ -161,19 +161,19 @@ class Sheet(Generic[Row]):
                 raise StoreUnusable(path=str(self.path), problem=_CHANGING)
 
     def _settled(self) -> Mark:
-        """Wait until the file has been left alone for a while, and return its state."""
+        """Wait until the file no longer changes; return its state."""
         until = time.monotonic() + CHANGING_SECONDS
         while True:
             mark = self._look() or self._awaited()
             age = time.time() - mark[0] / 1e9
-            if not 0 <= age < SETTLED_SECONDS or mark[0] % 1000 == _OURS:  # a time to come was set by somebody
+            if not 0 <= age < SETTLED_SECONDS or mark[0] % 1000 == _OURS:  # a time in the future was set by hand
                 return mark
             if time.monotonic() > until:
                 raise StoreUnusable(path=str(self.path), problem=_CHANGING)
             time.sleep(SETTLED_SECONDS - age)
 
     def _awaited(self) -> Mark:
-        """Give an editor the time to put the file back that it has taken away."""
+        """Give an editor the time to put back a file that it has removed; return its state."""
         time.sleep(SETTLED_SECONDS)
         mark = self._look()
         if mark is None:
@@ -181,7 +181,7 @@ class Sheet(Generic[Row]):
         return mark
 
     def _look(self) -> Mark | None:
-        """Return the file's state, None where there is none."""
+        """Return the file's state, None if it is missing."""
         with reported(self.path, StoreUnusable), contextlib.suppress(FileNotFoundError):
             found = self.path.lstat()
             return found.st_mtime_ns, found.st_size, found.st_ino

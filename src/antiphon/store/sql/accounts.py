@@ -1,6 +1,5 @@
 """Accounts in SQL."""
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -8,16 +7,19 @@ from sqlalchemy import Integer, bindparam, delete, exists, func, insert, or_, se
 
 from antiphon.errors import NameTaken, SignInRefused
 from antiphon.identity.names import Name
-from antiphon.store.contracts import Account, NewAccount, Overview, Visit
-from antiphon.store.sql.engine import Database
+from antiphon.store.contracts import Account, NewAccount, Overview, Resealed, Visit
+from antiphon.store.sql.database import Connection, Database
 from antiphon.store.sql.invitations import use_up
 from antiphon.store.sql.schema import ACCOUNTS, CREDENTIALS
 from antiphon.store.sql.statement import Statement
 
 _ADD_ACCOUNT = Statement(
-    insert(ACCOUNTS)
-    .values(disabled=False, epoch=0, refusals=0)
-    .returning(ACCOUNTS.c.id, ACCOUNTS.c.disabled, ACCOUNTS.c.epoch),
+    lambda insert: (
+        insert(ACCOUNTS)
+        .values(disabled=False, epoch=0, refusals=0)
+        .on_conflict_do_nothing(index_elements=[ACCOUNTS.c.key])
+        .returning(ACCOUNTS.c.id, ACCOUNTS.c.disabled, ACCOUNTS.c.epoch)
+    ),
     "key",
     "display",
     "registered_at",
@@ -89,7 +91,13 @@ _SET_DISABLED = Statement(
     _NEW_EPOCH.where(ACCOUNTS.c.disabled != bindparam("wanted")).values(disabled=bindparam("wanted"))
 )
 
-_RENAME = Statement(_NEW_EPOCH.values(key=bindparam("new_key"), display=bindparam("new_display")))
+_OTHER = ACCOUNTS.alias()
+
+_RENAME = Statement(
+    _NEW_EPOCH.where(
+        ~exists().where(_OTHER.c.key == bindparam("new_key"), _OTHER.c.id != bindparam("account"))
+    ).values(key=bindparam("new_key"), display=bindparam("new_display"))
+)
 
 _REPLACE = Statement(
     update(CREDENTIALS)
@@ -115,9 +123,6 @@ _RESEAL = Statement(
     .where(CREDENTIALS.c.account_id == bindparam("account"), CREDENTIALS.c.type == bindparam("credential_type"))
     .values(data=bindparam("credential"))
 )
-
-_LOCK = Statement(update(ACCOUNTS).where(ACCOUNTS.c.id == 0).values(id=0))
-"""Changes nothing and locks other writers out: what is read behind it is what is overwritten."""
 
 _BEGINNING = func.substr(CREDENTIALS.c.data, 1, bindparam("size", type_=Integer))
 
@@ -157,7 +162,7 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
         new = NewAccount(name=name, seal=seal, credential_type=credential_type)
 
-        def work(connection: sqlite3.Connection) -> Account:
+        def work(connection: Connection) -> Account:
             if invitation is not None:
                 use_up(connection, invitation, name, at, address)
             return _add(connection, new, at, address)
@@ -205,11 +210,10 @@ class SqlAccounts:
     async def rename(self, account_id: int, name: Name) -> None:
         """See `contracts.Accounts`."""
 
-        def work(connection: sqlite3.Connection) -> None:
-            try:
-                _RENAME.change(connection, account=account_id, new_key=name.key, new_display=name.display)
-            except sqlite3.IntegrityError:  # the key is all that must be unique
-                raise NameTaken(name=name.display) from None
+        def work(connection: Connection) -> None:
+            renamed = _RENAME.change(connection, account=account_id, new_key=name.key, new_display=name.display)
+            if not renamed and _EPOCH.value(connection, account=account_id) is not None:
+                raise NameTaken(name=name.display)
 
         await self._database.run(work)
 
@@ -224,7 +228,7 @@ class SqlAccounts:
     ) -> int | None:
         """See `contracts.Accounts`."""
 
-        def work(connection: sqlite3.Connection) -> int | None:
+        def work(connection: Connection) -> int | None:
             if not _NEXT_EPOCH.change(connection, account=account_id, proved=epoch):
                 return None
             _REPLACE.change(
@@ -238,11 +242,11 @@ class SqlAccounts:
 
         return await self._database.run(work)
 
-    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> int | None:
+    async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> Resealed:
         """See `contracts.Accounts`."""
 
-        def work(connection: sqlite3.Connection) -> int | None:
-            _LOCK.change(connection)
+        def work(connection: Connection) -> Resealed:
+            connection.lock_writers()
             rows = _SEALED.rows(connection, after=after, most=most)
             renewed = [
                 {"account": row["account_id"], "credential_type": row["type"], "credential": credential}
@@ -250,7 +254,7 @@ class SqlAccounts:
                 if (credential := renew(row["account_id"], row["data"])) != row["data"]
             ]
             _RESEAL.change_each(connection, renewed)
-            return int(rows[-1]["account_id"]) if rows else None
+            return Resealed(rows[-1]["account_id"] if rows else None, len(renewed))
 
         return await self._database.run(work)
 
@@ -267,17 +271,12 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
         await self._database.run(lambda connection: _REMOVE.change(connection, account=account_id))
 
-    async def close(self) -> None:
-        """See `contracts.Accounts`."""
-        await self._database.close()
 
-
-def _add(connection: sqlite3.Connection, new: NewAccount, at: datetime, address: str) -> Account:
+def _add(connection: Connection, new: NewAccount, at: datetime, address: str) -> Account:
     row = {"key": new.name.key, "display": new.name.display, "registered_at": at, "registered_from": address}
-    try:
-        (added,) = _ADD_ACCOUNT.rows(connection, **row)
-    except sqlite3.IntegrityError:  # the key is all that must be unique
-        raise NameTaken(name=new.name.display) from None
+    added = _ADD_ACCOUNT.row(connection, **row)
+    if added is None:
+        raise NameTaken(name=new.name.display)
     credential = new.seal(added["id"])
     _ADD_CREDENTIAL.change(
         connection,

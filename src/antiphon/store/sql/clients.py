@@ -1,18 +1,18 @@
-"""Clients by address in SQL."""
+"""Clients by address in SQL.
 
-import sqlite3
+The first statement of each transaction that changes something writes, so that no other process changes what it
+reads.
+"""
+
 from datetime import datetime
 
 from sqlalchemy import Integer, bindparam, delete, insert, select, update
 
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Client
-from antiphon.store.sql.engine import Database
+from antiphon.store.sql.database import Connection, Database
 from antiphon.store.sql.schema import CLIENTS
 from antiphon.store.sql.statement import Statement
-
-# The first statement of each transaction that changes something writes, so that it has the database to itself
-# before it reads.
 
 _ALL = Statement(select(CLIENTS).order_by(CLIENTS.c.address, CLIENTS.c.key))
 _AT = Statement(
@@ -24,7 +24,7 @@ _ONE = (CLIENTS.c.address == bindparam("place")) & (CLIENTS.c.key == bindparam("
 _TOUCH = Statement(update(CLIENTS).where(_ONE).values(display=CLIENTS.c.display).returning(CLIENTS.c.visited_at))
 _VISIT = Statement(update(CLIENTS).where(_ONE).values(visited_at=bindparam("at")))
 _ADD = Statement(insert(CLIENTS), "address", "key", "display", "first_at", "visited_at")
-_MAKE_WAY = Statement(
+_TRIM = Statement(
     delete(CLIENTS).where(
         CLIENTS.c.address == bindparam("place"),
         CLIENTS.c.key.in_(
@@ -54,13 +54,13 @@ class SqlClients:
         """See `contracts.Clients`."""
         which = {"place": address, "sought": name.key}
 
-        def work(connection: sqlite3.Connection) -> datetime | None:
+        def work(connection: Connection) -> datetime | None:
             before: datetime | None = _TOUCH.value(connection, **which)
             if before is not None:
                 _VISIT.change(connection, **which, at=at)
                 return before
             _add(connection, address, name, at, at)
-            _MAKE_WAY.change(connection, **which, others=most - 1)
+            _TRIM.change(connection, **which, others=most - 1)
             return None
 
         return await self._database.run(work)
@@ -68,7 +68,7 @@ class SqlClients:
     async def renamed(self, address: str, key: str, name: Name, at: datetime) -> None:
         """See `contracts.Clients`."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             taken = [
                 row
                 for sought in {key, name.key}
@@ -90,14 +90,8 @@ class SqlClients:
         """See `contracts.Clients`."""
         return [Client(**row) for row in await self._database.run(_ALL.rows)]
 
-    async def close(self) -> None:
-        """See `contracts.Clients`."""
-        await self._database.close()
 
-
-def _add(
-    connection: sqlite3.Connection, address: str, name: Name, first_at: datetime, visited_at: datetime
-) -> None:
+def _add(connection: Connection, address: str, name: Name, first_at: datetime, visited_at: datetime) -> None:
     _ADD.change(
         connection,
         address=address,

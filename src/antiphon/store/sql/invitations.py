@@ -1,6 +1,5 @@
 """Invitations in SQL."""
 
-import sqlite3
 from dataclasses import fields, replace
 from datetime import datetime
 
@@ -8,7 +7,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Invitation, check_invitation
-from antiphon.store.sql.engine import Database
+from antiphon.store.sql.database import Connection, Database
 from antiphon.store.sql.schema import INVITATIONS
 from antiphon.store.sql.statement import Statement
 
@@ -51,7 +50,7 @@ class SqlInvitations:
             "expires_at": expires_at,
         }
 
-        def work(connection: sqlite3.Connection) -> Invitation:
+        def work(connection: Connection) -> Invitation:
             _WITHDRAW.change(connection, of=name.key)
             (made,) = _INVITE.rows(connection, **row)
             return Invitation(**made)
@@ -74,15 +73,11 @@ class SqlInvitations:
         """See `contracts.Invitations`."""
         await self._database.run(lambda connection: _FORGET.change(connection, at=expired_by))
 
-    async def close(self) -> None:
-        """See `contracts.Invitations`."""
-        await self._database.close()
 
+def use_up(connection: Connection, fingerprint: bytes, name: Name, at: datetime, address: str) -> None:
+    """Use an invitation up for `name`, in the transaction that adds the account.
 
-def use_up(connection: sqlite3.Connection, fingerprint: bytes, name: Name, at: datetime, address: str) -> None:
-    """Use an invitation up for `name`; inside the transaction in which its account is made.
-
-    The write comes first, so that no other process has the invitation between the look and the use.
+    The write comes first, so that no other process can use the invitation between the check and the write.
 
     Raises:
         InvitationRefused: it does not let the name register.
@@ -90,10 +85,10 @@ def use_up(connection: sqlite3.Connection, fingerprint: bytes, name: Name, at: d
     taken = _USE_UP.change(connection, sought=fingerprint, at=at, address=address) > 0
     found = _found(connection, fingerprint)
     if found is not None and taken:
-        found = replace(found, used_at=None)  # by nobody before us
+        found = replace(found, used_at=None)  # not before this transaction
     check_invitation(found, name, at)
 
 
-def _found(connection: sqlite3.Connection, fingerprint: bytes) -> Invitation | None:
+def _found(connection: Connection, fingerprint: bytes) -> Invitation | None:
     row = _FIND.row(connection, sought=fingerprint)
     return Invitation(**row) if row else None

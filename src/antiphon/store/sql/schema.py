@@ -1,4 +1,4 @@
-"""The tables of the two databases, the same for every engine that SQLAlchemy speaks to."""
+"""Tables of a store, for every SQL engine: one schema for accounts, one for sessions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,14 +19,14 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 3
-"""Raised with every change of a table; a database of a later version is refused."""
+"""Version of the tables. Every change of a table raises it; a database of a later version is refused."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment, kept as whole microseconds since 1970 in UTC: SQLite has no type for it, and numbers compare."""
+    """A time, kept as whole microseconds since 1970 in UTC: SQLite has no type for it, and numbers compare."""
 
     impl = BigInteger
     cache_ok = True
@@ -60,7 +60,7 @@ ACCOUNTS = Table(
     Column("previous_at", UtcTime),
     Column("previous_from", Text),
     Column("previous_refusals", Integer),
-    sqlite_autoincrement=True,  # a number is never given again: seals and sessions speak of it
+    sqlite_autoincrement=True,  # a number is never given again: seals and sessions name it
 )
 
 CREDENTIALS = Table(
@@ -111,7 +111,7 @@ SESSIONS = Table(
     Column("seen_at", UtcTime, nullable=False),
     Column("owner", Text),
     Column("address", Text, nullable=False),
-    Column("kept", LargeBinary),  # a dialogue between two servers
+    Column("kept", LargeBinary),  # the snapshot
     Index("sessions_of_account", "account_id"),  # counted at every sign-in
     sqlite_with_rowid=False,
 )
@@ -126,7 +126,7 @@ FAILURES = Table(
 )
 
 SOURCES = Table(
-    "sources",  # from which a name has signed in, with their own failures since
+    "sources",  # addresses from which a name has signed in, with their own failures since
     SESSIONS_SCHEMA,
     Column("name", LargeBinary, primary_key=True),
     Column("source", LargeBinary, primary_key=True),
@@ -145,5 +145,5 @@ REVOCATIONS = Table(
     Column("owner", Text),
     Column("reason", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
-    sqlite_autoincrement=True,  # followers remember the last number, also that of a row that is gone
+    sqlite_autoincrement=True,  # servers remember the last number that they read, also of a deleted row
 )

@@ -1,17 +1,21 @@
-"""Sessions in SQL."""
+"""Sessions in SQL.
 
-import sqlite3
-from collections.abc import Mapping, Sequence
+The first statement of each transaction that changes something writes, so that no other process changes what it
+reads.
+"""
+
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
 
-from sqlalchemy import Integer, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Integer, bindparam, delete, insert, or_, select, update
 
-from antiphon.store.contracts import REVOCATIONS_KEPT, Claim, Marks, Revocation, SessionRecord
-from antiphon.store.sql.engine import Database
-from antiphon.store.sql.failures import Failures
-from antiphon.store.sql.schema import REVOCATIONS, SESSIONS
+from antiphon.store.contracts import Claim, Marks, SessionRecord
+from antiphon.store.sql.database import Connection, Database
+from antiphon.store.sql.failures import forgive_and_remember
+from antiphon.store.sql.revocations import NEWEST, log_account_revoked, log_replaced, log_revoked, position
+from antiphon.store.sql.schema import SESSIONS
 from antiphon.store.sql.statement import Statement
 
 _COLUMNS = [field.name for field in fields(SessionRecord)]
@@ -35,17 +39,6 @@ _of_one = SESSIONS.c.fingerprint == bindparam("sought")
 _seen = update(SESSIONS).where(_of_one).values(seen_at=bindparam("at"))
 _SEEN = Statement(_seen)
 _CLAIM = Statement(_seen.values(owner=bindparam("by"), address=bindparam("source")))
-_TAKE_OVER = Statement(
-    insert(REVOCATIONS).from_select(
-        ["fingerprint", "owner", "reason", "at"],
-        select(
-            SESSIONS.c.fingerprint,
-            bindparam("by", type_=SESSIONS.c.owner.type),
-            literal("replaced"),
-            bindparam("at", type_=REVOCATIONS.c.at.type),
-        ).where(SESSIONS.c.fingerprint == bindparam("sought"), SESSIONS.c.owner != bindparam("by")),
-    )
-)
 _RELEASE = Statement(_seen.where(SESSIONS.c.owner == bindparam("by")).values(owner=None))
 _end = delete(SESSIONS).where(_of_one)
 _END = Statement(_end)
@@ -59,27 +52,14 @@ _OTHERS = Statement(
 _MOVE_ON = Statement(
     update(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought")).values(epoch=bindparam("begun"))
 )
-_KEEP = Statement(
-    update(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought")).values(kept=bindparam("data"))
-)
-_KEPT = Statement(
-    select(SESSIONS.c.kept).where(SESSIONS.c.fingerprint == bindparam("sought"), SESSIONS.c.kept.is_not(None))
-)
-_REVOKE = Statement(insert(REVOCATIONS), "fingerprint", "account_id", "reason", "at")
-_REVOCATIONS = Statement(
-    select(*(REVOCATIONS.c[field.name] for field in fields(Revocation)))
-    .where(REVOCATIONS.c.id > bindparam("after"))
-    .order_by(REVOCATIONS.c.id)
-)
-_position_now = select(func.coalesce(func.max(REVOCATIONS.c.id), 0))
-_POSITION = Statement(_position_now)
 _CLAIMED = Statement(
     select(
-        _position_now.scalar_subquery().label("position"),
-        SESSIONS.c.kept.is_not(None).label("kept"),  # not by RETURNING: SQLite 3.40 takes no column there for NULL
+        NEWEST.scalar_subquery().label("position"),
+        SESSIONS.c.kept.is_not(None).label(
+            "has_snapshot"
+        ),  # not by RETURNING: SQLite 3.40 takes no column there for NULL
     ).where(_of_one)
 )
-_TRIM = Statement(delete(REVOCATIONS).where(REVOCATIONS.c.at <= bindparam("before")))
 _FORGET = Statement(delete(SESSIONS).where(SESSIONS.c.expires_at <= bindparam("at")))
 
 
@@ -89,7 +69,6 @@ class SqlSessions:
     def __init__(self, database: Database) -> None:
         """Keep sessions in a database that has the tables of `schema.SESSIONS_SCHEMA`."""
         self._database = database
-        self._failures = Failures()
 
     async def open(
         self, record: SessionRecord, most: int, unheld_by: datetime, proved: Marks | None = None
@@ -103,13 +82,13 @@ class SqlSessions:
             "others": most - 1,
         }
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: Connection) -> int:
             _OPEN.change(connection, **row)  # first: it locks the others out until the end
             for surplus in _TOO_MANY.rows(connection, **sought):
                 _revoke(connection, surplus["fingerprint"], "too-many", record.opened_at)
             if proved is not None:
-                self._failures.succeeded(connection, *proved, record.opened_at)
-            return _position(connection)
+                forgive_and_remember(connection, *proved, record.opened_at)
+            return position(connection)
 
         return await self._database.run(work)
 
@@ -128,8 +107,8 @@ class SqlSessions:
         """See `contracts.Sessions`."""
         values = {"sought": fingerprint, "by": owner, "at": at}
 
-        def work(connection: sqlite3.Connection) -> Claim | None:
-            _TAKE_OVER.change(connection, **values)  # before the owner is overwritten
+        def work(connection: Connection) -> Claim | None:
+            log_replaced(connection, fingerprint, owner, at)
             if not _CLAIM.change(connection, source=address, **values):
                 return None
             claimed = _CLAIMED.row(connection, sought=fingerprint)
@@ -154,8 +133,8 @@ class SqlSessions:
     async def revoke_account(self, account_id: int, reason: str, at: datetime) -> int:
         """See `contracts.Sessions`."""
 
-        def work(connection: sqlite3.Connection) -> int:
-            _REVOKE.change(connection, fingerprint=None, account_id=account_id, reason=reason, at=at)
+        def work(connection: Connection) -> int:
+            log_account_revoked(connection, account_id, reason, at)
             return _END_ACCOUNT.change(connection, account=account_id)
 
         return await self._database.run(work)
@@ -163,71 +142,22 @@ class SqlSessions:
     async def revoke_others(self, account_id: int, spared: bytes, epoch: int, reason: str, at: datetime) -> int:
         """See `contracts.Sessions`."""
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: Connection) -> int:
             _MOVE_ON.change(connection, sought=spared, begun=epoch)  # first: it locks the others out
             others = _OTHERS.rows(connection, account=account_id, sought=spared)
             return sum(_revoke(connection, other["fingerprint"], reason, at) for other in others)
 
         return await self._database.run(work)
 
-    async def revocations(self, after: int) -> list[Revocation]:
-        """See `contracts.Sessions`."""
-        rows = await self._database.run(lambda connection: _REVOCATIONS.rows(connection, after=after))
-        return [Revocation(**row) for row in rows]
-
-    async def position(self) -> int:
-        """See `contracts.Sessions`."""
-        return await self._database.run(_position)
-
     async def forget(self, expired_by: datetime) -> None:
         """See `contracts.Sessions`."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            _FORGET.change(connection, at=expired_by)
-            _TRIM.change(connection, before=expired_by - REVOCATIONS_KEPT)
-
-        await self._database.run(work)
+        await self._database.run(lambda connection: _FORGET.change(connection, at=expired_by))
 
     async def all(self) -> list[SessionRecord]:
         """See `contracts.Sessions`."""
         return [SessionRecord(**row) for row in await self._database.run(_LIST.rows)]
 
-    async def keep(self, dialogues: Mapping[bytes, bytes]) -> None:
-        """See `contracts.Sessions`."""
-        rows = [{"sought": fingerprint, "data": data} for fingerprint, data in dialogues.items()]
-        if rows:
-            await self._database.run(lambda connection: _KEEP.change_each(connection, rows))
 
-    async def take(self, fingerprint: bytes) -> bytes | None:
-        """See `contracts.Sessions`."""
-
-        def work(connection: sqlite3.Connection) -> bytes | None:
-            data: bytes | None = _KEPT.value(connection, sought=fingerprint)
-            return data if data is not None and _KEEP.change(connection, sought=fingerprint, data=None) else None
-
-        return await self._database.run(work)
-
-    async def attempt(self, name: bytes, source: bytes, at: datetime) -> float:
-        """See `contracts.Sessions`."""
-        return await self._database.run(lambda connection: self._failures.attempt(connection, name, source, at))
-
-    async def succeeded(self, name: bytes, source: bytes, at: datetime) -> None:
-        """See `contracts.Sessions`."""
-        await self._database.run(lambda connection: self._failures.succeeded(connection, name, source, at))
-
-    async def forgive(self, name: bytes) -> None:
-        """See `contracts.Sessions`."""
-        await self._database.run(lambda connection: self._failures.forgive(connection, name))
-
-    async def close(self) -> None:
-        """See `contracts.Sessions`."""
-        await self._database.close()
-
-
-def _revoke(connection: sqlite3.Connection, fingerprint: bytes, reason: str, at: datetime) -> bool:
-    _REVOKE.change(connection, fingerprint=fingerprint, account_id=None, reason=reason, at=at)
+def _revoke(connection: Connection, fingerprint: bytes, reason: str, at: datetime) -> bool:
+    log_revoked(connection, fingerprint, reason, at)
     return _END.change(connection, sought=fingerprint) > 0
-
-
-def _position(connection: sqlite3.Connection) -> int:
-    return int(_POSITION.value(connection))

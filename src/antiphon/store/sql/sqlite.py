@@ -1,55 +1,208 @@
-"""The default store: two SQLite files in the data folder."""
+"""The SQLite engine: the two files of a store, how they are made ready, and the connections to them.
+
+The default engine. Everything that only SQLite knows stands here, and nothing of SQLite leaves `store/`: at the
+start its errors become `FolderUnusable`, later `TryLater` with SQLite's error as the cause.
+"""
 
 import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Final, Literal, Self, TypeVar
 
-from antiphon.store.sql.accounts import SqlAccounts
-from antiphon.store.sql.clients import SqlClients
-from antiphon.store.sql.engine import Database
-from antiphon.store.sql.invitations import SqlInvitations
-from antiphon.store.sql.prepare import prepare
-from antiphon.store.sql.schema import ACCOUNTS_SCHEMA, SESSIONS_SCHEMA
-from antiphon.store.sql.sessions import SqlSessions
+import sqlalchemy
+from filelock import FileLock
+from sqlalchemy import URL, Dialect, MetaData, NullPool, create_engine
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import DBAPIError
+
+from antiphon.errors import FolderUnusable, Problem, TryLater
+from antiphon.files import check_file, make_private, reported
+from antiphon.language import N_
+from antiphon.store.sql.schema import ACCOUNTS_SCHEMA, SCHEMA_VERSION, SESSIONS_SCHEMA
+from antiphon.store.sql.store import SqlStore
+from antiphon.store.thread import StoreThread
 
 ACCOUNTS_FILE = "accounts.db"
 SESSIONS_FILE = "sessions.db"
+LOCK_FILE = "store.lock"
+"""Held while a file is made ready."""
+LOCK_SECONDS = 30.0
+"""The lock is held for milliseconds; a process that holds it for so long is stuck."""
+BUSY_SECONDS = 1.5
+"""How long SQLite waits for another process to unlock the file."""
+
+_BESIDE = ("", "-wal", "-shm", "-journal")
+"""Suffixes of the files that SQLite keeps for a database; it gives the others the mode of the first."""
+
+_LOCKED = Problem(N_("another process keeps it locked"))
+_NOT_OURS = Problem(N_("it is not a database of this program"))
+_NEWER = Problem(N_("it is of a newer version of this program"))
+_PROBLEMS = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_CORRUPT: Problem(N_("it is damaged")),
+    sqlite3.SQLITE_FULL: Problem(N_("the disk is full")),
+    sqlite3.SQLITE_NOTADB: _NOT_OURS,
+    sqlite3.SQLITE_READONLY: Problem(N_("it can only be read")),
+}
+_PRIMARY_CODE = 0xFF
+"""Low byte of an SQLite result code; the rest tells more about it."""
+
+Result = TypeVar("Result")
 
 
-class SqlStore:
-    """Two databases as the contracts that stand on them, opened and closed together."""
-
-    def __init__(self, durable: Database, sessions: Database) -> None:
-        """Hand out the contracts: what must outlive anything is in `durable`."""
-        self.accounts = SqlAccounts(durable)
-        self.clients = SqlClients(durable)
-        self.invitations = SqlInvitations(durable)
-        self.sessions = SqlSessions(sessions)
-
-    async def close(self) -> None:
-        """Close all; the thread of each database ends."""
-        await self.sessions.close()
-        await self.clients.close()
-        await self.invitations.close()
-        await self.accounts.close()
+# --- opening ------------------------------------------------------------------------------------------------
 
 
 async def open_sqlite(folder: Path) -> SqlStore:
-    """Return the store in `folder`, which exists; its files are made if they are not there.
+    """Open the store in `folder`, which exists; missing files are made. Call `close` in the end.
 
-    Call `close` in the end. Several servers may share one folder.
+    Several servers may share one folder.
 
     Raises:
-        FolderUnsafe: somebody else can reach a file, or has put a link in its place.
-        FolderUnusable: a file is no database of ours, damaged, of a newer version, or cannot be written.
-        TryLater: it is all there, but cannot be opened now.
+        FolderUnsafe: another user can reach a file, or a symbolic link stands in its place.
+        FolderUnusable: a file is no database of this program, damaged, of a newer version, or cannot be written.
+        TryLater: everything is there, but cannot be opened now.
     """
-    accounts, sessions = folder / ACCOUNTS_FILE, folder / SESSIONS_FILE
-    await asyncio.to_thread(prepare, accounts, ACCOUNTS_SCHEMA)
-    await asyncio.to_thread(prepare, sessions, SESSIONS_SCHEMA)
-    # Accounts outlive anything; a session that is lost costs its person one more sign-in.
-    durable = await Database.open(accounts, "FULL")
+    accounts = await _open(folder / ACCOUNTS_FILE, ACCOUNTS_SCHEMA, "FULL")
     try:
-        return SqlStore(durable, await Database.open(sessions, "NORMAL"))
+        return SqlStore(accounts, await open_sessions(folder))
     except BaseException:
-        await durable.close()
+        await accounts.close()
         raise
+
+
+async def open_sessions(folder: Path) -> "SqliteDatabase":
+    """Open the database of `folder` for sessions alone, and what belongs to them. It raises as `open_sqlite`."""
+    # Accounts must survive everything; a lost session costs its user one more sign-in.
+    return await _open(folder / SESSIONS_FILE, SESSIONS_SCHEMA, "NORMAL")
+
+
+async def _open(path: Path, schema: MetaData, synchronous: Literal["FULL", "NORMAL"]) -> "SqliteDatabase":
+    await asyncio.to_thread(prepare, path, schema)
+    return await SqliteDatabase.open(path, synchronous)
+
+
+# --- a connection -------------------------------------------------------------------------------------------
+
+
+class SqliteConnection(sqlite3.Connection):
+    """Connection of the driver, as `database.Connection`."""
+
+    dialect: Final[Dialect] = SQLiteDialect_pysqlite(paramstyle="named")
+
+    def lock_writers(self) -> None:
+        """See `database.Connection`."""
+        self.execute("BEGIN IMMEDIATE")
+
+
+class SqliteDatabase:
+    """Database in a file, with one connection that is kept open: a pool costs more than the statements here."""
+
+    def __init__(self, thread: StoreThread, connection: SqliteConnection) -> None:
+        """Own an open connection and the thread that it belongs to; `open` makes both."""
+        self._thread = thread
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, path: Path, synchronous: Literal["FULL", "NORMAL"]) -> Self:
+        """Open the file at `path`, which `prepare` has made ready.
+
+        With `synchronous` FULL a committed transaction survives a loss of power; with NORMAL the last ones may be
+        lost then, but none when only the process is killed.
+
+        Raises:
+            TryLater: it cannot be opened.
+        """
+
+        def connect() -> SqliteConnection:
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, factory=SqliteConnection)
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            return connection
+
+        thread = StoreThread(path.name)
+        try:
+            return cls(thread, await thread.do(connect))
+        except sqlite3.Error as error:
+            await thread.close()
+            raise TryLater from error
+
+    async def run(self, work: Callable[[SqliteConnection], Result]) -> Result:
+        """See `database.Database`. The transaction begins with the first statement that writes (the driver's way).
+
+        Raises:
+            TryLater: the database is locked, full, damaged, frozen or closed.
+        """
+        try:
+            return await self._thread.run(partial(self._transact, work))
+        except sqlite3.Error as error:
+            raise TryLater from error
+
+    async def close(self) -> None:
+        """See `database.Database`. A frozen transaction is left behind; the file is closed when it thaws."""
+        await self._thread.close(self._connection.close)
+
+    def _transact(self, work: Callable[[SqliteConnection], Result]) -> Result:
+        with self._connection:
+            return work(self._connection)
+
+
+# --- making a file ready ------------------------------------------------------------------------------------
+
+
+def prepare(path: Path, schema: MetaData) -> None:
+    """Make the database at `path` if it is missing: private to this user, in WAL mode, with its tables.
+
+    It blocks: run it outside the event loop. Servers that start together wait for each other.
+
+    Raises:
+        FolderUnsafe: the file, or one that SQLite keeps beside it, is a symbolic link, another user's, or can be
+            read or written by others.
+        FolderUnusable: it is no database of this program, damaged, of a newer version, locked, or cannot be
+            written.
+    """
+    with _reported(path), FileLock(path.parent / LOCK_FILE, timeout=LOCK_SECONDS, mode=0o600):
+        _make_private(path)
+        url = URL.create("sqlite", database=str(path))
+        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+        with engine.connect() as connection:
+            _make_tables(connection, path, schema)
+
+
+def _make_private(path: Path) -> None:
+    """Refuse files that others can reach; make an empty database: SQLite would give it the umask's mode."""
+    for suffix in _BESIDE:
+        beside = path.with_name(path.name + suffix)
+        with contextlib.suppress(FileNotFoundError):
+            check_file(beside, beside.lstat())
+    # An existing file is never opened here: closing it would drop the locks that SQLite has on it (fcntl).
+    make_private(path)
+
+
+def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData) -> None:
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if version > SCHEMA_VERSION:
+        raise FolderUnusable(path=str(path), problem=_NEWER)
+    if version == SCHEMA_VERSION:
+        return
+    if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+        raise FolderUnusable(path=str(path), problem=_NOT_OURS)
+    connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # all tables and the version, or nothing
+    schema.create_all(connection, checkfirst=False)
+    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.commit()
+
+
+@contextlib.contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn errors of the system, the lock and SQLite into the error that names `path` and the problem."""
+    try:
+        with reported(path):
+            yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        raise FolderUnusable(path=str(path), problem=_PROBLEMS.get(code, str(error.orig))) from error

@@ -9,14 +9,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from antiphon.errors import FolderUnusable, TryLater
 from antiphon.store.contracts import STORE_SECONDS, Account, Visit
 from antiphon.store.sql import SqlStore, open_sqlite
-from antiphon.store.sql.engine import Database
+from antiphon.store.sql.sqlite import SqliteDatabase
 from store.test_accounts_contract import NOON, register
 
 LOCKER = """
@@ -46,17 +46,24 @@ def locked(path: Path) -> Iterator[None]:
         locker.communicate()
 
 
+def database_of(part: Any) -> SqliteDatabase:
+    """Return the database below one contract."""
+    database = part._database
+    assert isinstance(database, SqliteDatabase)
+    return database
+
+
 class Ice:
     """What freezes a database, as a disk does that no longer answers."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
         self._loop = asyncio.get_running_loop()
         self.frozen = asyncio.Event()
         self.thaw = threading.Event()
 
     @classmethod
-    async def on(cls, database: Database) -> Self:
+    async def on(cls, database: SqliteDatabase) -> Self:
         ice = cls(database)
 
         await database.run(lambda connection: connection.create_function("freeze", 0, ice._wait))
@@ -82,7 +89,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
 
 async def test_accounts_are_synchronised_in_full_and_sessions_normally(store: SqlStore) -> None:
     full, normal = 2, 1
-    for database, synchronous in ((store.accounts._database, full), (store.sessions._database, normal)):
+    for database, synchronous in ((database_of(store.accounts), full), (database_of(store.sessions), normal)):
         assert await database.run(lambda connection: pragma(connection, "journal_mode")) == "wal"
         assert await database.run(lambda connection: pragma(connection, "synchronous")) == synchronous
         assert await database.run(lambda connection: pragma(connection, "foreign_keys")) == 1
@@ -91,7 +98,7 @@ async def test_accounts_are_synchronised_in_full_and_sessions_normally(store: Sq
 async def test_a_credential_without_an_account_is_refused(store: SqlStore) -> None:
     statement = "INSERT INTO credentials (account_id, type, data) VALUES (1, 'type', x'00')"
     with pytest.raises(TryLater):
-        await store.accounts._database.run(lambda connection: connection.execute(statement))
+        await database_of(store.accounts).run(lambda connection: connection.execute(statement))
 
 
 async def test_a_locked_database_can_be_read_and_says_try_later_to_writers(
@@ -130,7 +137,7 @@ async def test_a_database_that_is_locked_at_the_start_is_named(tmp_path: Path) -
 
 async def test_a_frozen_database_says_try_later_and_works_again_when_it_thaws(store: SqlStore) -> None:
     account = await register(store.accounts, "ann")
-    ice = await Ice.on(store.accounts._database)
+    ice = await Ice.on(database_of(store.accounts))
     began = time.monotonic()
     try:
         calls = (store.accounts.refused(account.id) for _ in range(5))
@@ -146,7 +153,7 @@ async def test_a_frozen_database_says_try_later_and_works_again_when_it_thaws(st
 async def test_what_was_given_up_while_waiting_is_not_done_later(store: SqlStore) -> None:
     account = await register(store.accounts, "ann")
     await store.accounts.visited(account, NOON, "::1")
-    ice = await Ice.on(store.accounts._database)
+    ice = await Ice.on(database_of(store.accounts))
     frozen = asyncio.create_task(ice.freeze())
     try:
         await ice.frozen.wait()
@@ -159,12 +166,12 @@ async def test_what_was_given_up_while_waiting_is_not_done_later(store: SqlStore
 
 
 async def test_a_frozen_database_does_not_keep_a_server_from_closing(store: SqlStore) -> None:
-    ice = await Ice.on(store.accounts._database)
+    ice = await Ice.on(database_of(store.accounts))
     frozen = asyncio.create_task(ice.freeze())
     await ice.frozen.wait()
     began = time.monotonic()
     try:
-        await store.accounts.close()
+        await store.close()
         assert time.monotonic() - began < STORE_SECONDS
     finally:
         ice.thaw.set()
@@ -175,7 +182,7 @@ async def test_a_frozen_database_does_not_keep_a_server_from_closing(store: SqlS
 
 
 async def test_a_transaction_is_finished_although_nobody_waits_for_it(store: SqlStore) -> None:
-    ice = await Ice.on(store.accounts._database)
+    ice = await Ice.on(database_of(store.accounts))
     asked = asyncio.create_task(
         ice.freeze("CREATE TABLE kept (one INTEGER)", "INSERT INTO kept VALUES (1)", "SELECT freeze()")
     )
@@ -184,12 +191,12 @@ async def test_a_transaction_is_finished_although_nobody_waits_for_it(store: Sql
     with pytest.raises(asyncio.CancelledError):
         await asked
     ice.thaw.set()
-    count = await store.accounts._database.run(lambda c: c.execute("SELECT one FROM kept").fetchone())
+    count = await database_of(store.accounts).run(lambda c: c.execute("SELECT one FROM kept").fetchone())
     assert count == (1,)
 
 
 async def test_a_full_disk_says_try_later_and_works_again_when_there_is_room(store: SqlStore) -> None:
-    database = store.accounts._database
+    database = database_of(store.accounts)
     await database.run(
         lambda connection: pragma(connection, "max_page_count = 1")
     )  # SQLite makes it the present size

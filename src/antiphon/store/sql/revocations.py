@@ -1,0 +1,77 @@
+"""The revocation log in SQL."""
+
+from dataclasses import fields
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, func, insert, literal, select
+
+from antiphon.store.contracts import REVOCATIONS_KEPT, Revocation
+from antiphon.store.sql.database import Connection, Database
+from antiphon.store.sql.schema import REVOCATIONS, SESSIONS
+from antiphon.store.sql.statement import Statement
+
+_REVOKE = Statement(insert(REVOCATIONS), "fingerprint", "account_id", "reason", "at")
+_REPLACE = Statement(
+    insert(REVOCATIONS).from_select(
+        ["fingerprint", "owner", "reason", "at"],
+        select(
+            SESSIONS.c.fingerprint,
+            bindparam("by", type_=SESSIONS.c.owner.type),
+            literal("replaced"),
+            bindparam("at", type_=REVOCATIONS.c.at.type),
+        ).where(SESSIONS.c.fingerprint == bindparam("sought"), SESSIONS.c.owner != bindparam("by")),
+    )
+)
+_ENTRIES = Statement(
+    select(*(REVOCATIONS.c[field.name] for field in fields(Revocation)))
+    .where(REVOCATIONS.c.id > bindparam("after"))
+    .order_by(REVOCATIONS.c.id)
+)
+NEWEST = select(func.coalesce(func.max(REVOCATIONS.c.id), 0))
+"""The position of the log, for other statements too."""
+_POSITION = Statement(NEWEST)
+_TRIM = Statement(delete(REVOCATIONS).where(REVOCATIONS.c.at <= bindparam("before")))
+
+
+# For the transactions that end sessions: each takes the connection of a transaction.
+
+
+def log_revoked(connection: Connection, fingerprint: bytes, reason: str, at: datetime) -> None:
+    """Write that one session is over."""
+    _REVOKE.change(connection, fingerprint=fingerprint, account_id=None, reason=reason, at=at)
+
+
+def log_account_revoked(connection: Connection, account_id: int, reason: str, at: datetime) -> None:
+    """Write that all sessions of an account are over."""
+    _REVOKE.change(connection, fingerprint=None, account_id=account_id, reason=reason, at=at)
+
+
+def log_replaced(connection: Connection, fingerprint: bytes, owner: str, at: datetime) -> None:
+    """Write that `owner` takes a session over, if another server holds it; call it before the owner is changed."""
+    _REPLACE.change(connection, sought=fingerprint, by=owner, at=at)
+
+
+def position(connection: Connection) -> int:
+    """Return the number of the newest revocation, 0 if there was none."""
+    return int(_POSITION.value(connection))
+
+
+class SqlRevocationLog:
+    """`contracts.RevocationLog` in a database."""
+
+    def __init__(self, database: Database) -> None:
+        """Read the log in a database that has the tables of `schema.SESSIONS_SCHEMA`."""
+        self._database = database
+
+    async def entries(self, after: int) -> list[Revocation]:
+        """See `contracts.RevocationLog`."""
+        rows = await self._database.run(lambda connection: _ENTRIES.rows(connection, after=after))
+        return [Revocation(**row) for row in rows]
+
+    async def position(self) -> int:
+        """See `contracts.RevocationLog`."""
+        return await self._database.run(position)
+
+    async def trim(self, at: datetime) -> None:
+        """See `contracts.RevocationLog`."""
+        await self._database.run(lambda connection: _TRIM.change(connection, before=at - REVOCATIONS_KEPT))

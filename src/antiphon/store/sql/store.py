@@ -1,0 +1,30 @@
+"""A store in SQL, for every engine: all contracts on the engine's databases."""
+
+from antiphon.store.sql.accounts import SqlAccounts
+from antiphon.store.sql.clients import SqlClients
+from antiphon.store.sql.database import Database
+from antiphon.store.sql.failures import SqlLoginFailures
+from antiphon.store.sql.invitations import SqlInvitations
+from antiphon.store.sql.revocations import SqlRevocationLog
+from antiphon.store.sql.sessions import SqlSessions
+from antiphon.store.sql.snapshots import SqlSnapshots
+
+
+class SqlStore:
+    """All contracts, opened and closed together."""
+
+    def __init__(self, accounts: Database, sessions: Database) -> None:
+        """Keep in `accounts` what must survive everything (`ACCOUNTS_SCHEMA`), the rest in `sessions`."""
+        self.accounts = SqlAccounts(accounts)
+        self.clients = SqlClients(accounts)
+        self.invitations = SqlInvitations(accounts)
+        self.sessions = SqlSessions(sessions)
+        self.revocations = SqlRevocationLog(sessions)
+        self.failures = SqlLoginFailures(sessions)
+        self.snapshots = SqlSnapshots(sessions)
+        self._databases = (sessions, accounts)
+
+    async def close(self) -> None:
+        """See `contracts.Store`."""
+        for database in self._databases:
+            await database.close()
