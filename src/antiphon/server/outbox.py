@@ -1,9 +1,8 @@
 """What a connection has to say: joined into few writes, and held back while the peer does not take it."""
 
-import asyncio
 from collections.abc import Callable
 
-from antiphon.transport.plain import PlainTransport
+from antiphon.transport.contract import ServerTransport
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 
@@ -23,7 +22,7 @@ class Outbox:
 
     __slots__ = ("_parts", "_size", "_transport", "_written", "paused", "spoke")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: ServerTransport) -> None:
         """Begin with nothing to say."""
         self._transport = transport
         self._parts: list[bytes] = []
@@ -42,7 +41,7 @@ class Outbox:
     @property
     def write_framed(self) -> Callable[[bytes, Payload], object] | None:
         """The same with a header and a payload, where the transport can do that."""
-        return self._transport.write_framed if isinstance(self._transport, PlainTransport) else None
+        return self._transport.write_framed
 
     @property
     def waiting(self) -> int:

@@ -11,8 +11,7 @@ from antiphon.server.dialogue import Dialogue
 from antiphon.server.outbox import Outbox
 from antiphon.server.sessions import Session
 from antiphon.server.turn import Turn
-from antiphon.transport.plain import PlainTransport
-from antiphon.transport.tls import TlsTransport
+from antiphon.transport.contract import ServerTransport
 from antiphon.wire.answering import Answerer, Left, Shortcut, Stepping
 from antiphon.wire.frames import FrameReader
 
@@ -82,10 +81,9 @@ class Swift:
         )
         return cls(dialogue, answerer, outbox, otherwise, context.variables if steps else None)
 
-    def installed(self, transport: asyncio.BaseTransport) -> Receive:
-        """Return the shortcut, to which a transport that can do so hands what comes with no step between."""
-        if isinstance(transport, PlainTransport | TlsTransport):
-            transport.hand_to(self.shortcut)
+    def installed(self, transport: ServerTransport) -> Receive:
+        """Return the shortcut, to which the transport hands bytes from now on, with no step between."""
+        transport.hand_to(self.shortcut)
         return self.shortcut
 
     @property

@@ -1,6 +1,7 @@
 """A connection without a socket: two transports that hand each other bytes, one step of the event loop later."""
 
 import asyncio
+from collections.abc import Callable
 
 from antiphon.wire.kinds import KIB
 
@@ -14,14 +15,20 @@ class MemoryTransport(asyncio.Transport):
     """One end of a connection; `join` makes both.
 
     It keeps what a TCP transport of asyncio keeps: order, half-close, `pause_writing` while the other side does
-    not read, and `connection_lost` once, never from within a call of the protocol's own.
+    not read, and `connection_lost` once, never from within a call of the protocol's own. It is a
+    `ServerTransport`.
     """
+
+    can_half_close = True
+    write_framed = None
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         """Carry what `protocol` writes."""
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self.protocol = protocol
+        self.received: Callable[[bytes], object] = protocol.data_received
+        """What takes the bytes that the other side has written."""
         self.other: MemoryTransport
         self._unread = bytearray()
         """What was written, and the other side has not read."""
@@ -77,6 +84,10 @@ class MemoryTransport(asyncio.Transport):
         self.close()
         self._lose()
 
+    def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
+        """Hand bytes to `received` from now on, and not to the protocol."""
+        self.received = lambda data: received(bytearray(data), len(data))
+
     def is_closing(self) -> bool:
         """Return whether the end has begun."""
         return self._closing
@@ -123,7 +134,7 @@ class MemoryTransport(asyncio.Transport):
             data = bytes(self._unread[:PIECE])
             del self._unread[:PIECE]
             try:
-                other.protocol.data_received(data)
+                other.received(data)
             except Exception as error:  # noqa: BLE001 - whatever it is, the event loop tells of it
                 told = {"message": "data_received failed", "exception": error, "protocol": other.protocol}
                 self._loop.call_exception_handler(told)

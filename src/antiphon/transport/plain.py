@@ -9,8 +9,9 @@ import socket
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
+from antiphon.transport.contract import Receiver
 from antiphon.transport.endpoint import Buffer, Endpoint
 
 READ_SIZE = 256 * 1024
@@ -19,21 +20,6 @@ WRITE_LIMIT = 64 * 1024
 """Bytes that may wait before the protocol is asked to pause, if it does not say otherwise."""
 NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
 """What asyncio keeps for each transport otherwise: a dictionary of its own."""
-
-
-class Receiver(Protocol):
-    """An `asyncio.Protocol` that takes what has come out of a buffer, before anybody else uses that."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`; so with the rest."""
-
-    def received(self, buffer: bytearray, size: int) -> None:
-        """Take the first `size` bytes of `buffer`."""
-
-    def eof_received(self) -> bool | None: ...
-    def pause_writing(self) -> None: ...
-    def resume_writing(self) -> None: ...
-    def connection_lost(self, exc: Exception | None) -> None: ...
 
 
 _NOTHING = bytearray()
@@ -45,8 +31,9 @@ def _nobody(buffer: bytearray, size: int) -> None:
 
 
 class PlainTransport(asyncio.Transport):
-    """One connected socket, which it owns from here on."""
+    """One connected socket, which it owns from here on; a `ServerTransport`."""
 
+    can_half_close = True
     __slots__ = (
         "_closing", "_endpoint", "_eof", "_half_closed", "_high", "_loop", "_low", "_paused", "_protocol",
         "_reading", "_sock", "_unsent", "_variables", "write",

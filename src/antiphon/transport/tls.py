@@ -7,10 +7,11 @@ deadlines are left to others.
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from antiphon.transport.contract import Receiver, ServerTransport
 from antiphon.transport.endpoint import Buffer, Records
-from antiphon.transport.plain import NO_EXTRA, PlainTransport, Receiver
+from antiphon.transport.plain import NO_EXTRA
 from antiphon.wire.kinds import KIB
 
 RECORD = 16 * KIB
@@ -37,8 +38,13 @@ class SharedBuffers:
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """The server's end of TLS: a protocol to the plain transport below, a transport to the protocol above.
 
-    The one above is told of a connection when the handshake is done, and of its end only if it was told.
+    The one above is told of a connection when the handshake is done, and of its end only if it was told. It is a
+    `ServerTransport`.
     """
+
+    can_half_close = False
+    """Half-close does not exist in TLS: what is sent after the peer's goodbye is lost."""
+    write_framed = None
 
     __slots__ = ("_above", "_below", "_incoming", "_opening", "_outgoing", "_records", "_tls", "write")
 
@@ -49,7 +55,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._outgoing = buffers.outgoing
         self._tls = context.wrap_bio(buffers.incoming, buffers.outgoing, server_side=True)
         self._above = above
-        self._below: asyncio.Transport = None  # type: ignore[assignment] # set before anything comes
+        self._below: ServerTransport = None  # type: ignore[assignment] # set before anything comes
         self._records: Records = None  # type: ignore[assignment] # likewise
         self.write: Callable[[Buffer], None]  # type: ignore[assignment] # likewise; no step between
         self._opening: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
@@ -68,7 +74,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the client, which speaks first."""
-        self._below = transport  # type: ignore[assignment] # one in memory is no subclass of ours
+        self._below = cast("ServerTransport", transport)
         tls: Any = getattr(self._tls, "_sslobj", self._tls)  # all that is around it is a step in Python more
         received, send = self._above.received, self._below.write
         self._records = Records(tls, self._incoming, self._outgoing, received, self._read_on, send, self._fail)
@@ -134,8 +140,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         self._opening.set_result(None)
         self._opening = None
-        if isinstance(self._below, PlainTransport):
-            self._below.hand_to(self._records)
+        self._below.hand_to(self._records)
         self._above.connection_made(self)
         if behind:
             self.data_received(behind)
