@@ -153,7 +153,7 @@ def test_nothing_is_left_of_1000_that_connect_and_close(server: Serving) -> None
 
 
 def left(server: Server) -> tuple[int, int]:
-    return server._context.caps.count, len(server._context.connections)
+    return server._context.admission.count, len(server._context.connections)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -34,13 +34,8 @@ def break_store(server: Serving) -> Iterator[Callable[..., None]]:
     broken: list[tuple[object, str]] = []
 
     def store(part: str) -> object:
-        context = server.server._context
-        parts = {
-            "accounts": context.accounts,
-            "sessions": context.sessions._store,
-            "failures": context.throttle._failures,
-        }
-        return parts[part]
+        kept = server.server._store
+        return {"accounts": kept.accounts, "sessions": kept.sessions, "failures": kept.failures}[part]
 
     def heal() -> None:
         for target, method in broken:
@@ -205,7 +200,7 @@ def test_why_the_store_could_not_answer_is_in_the_log_and_not_at_the_peer(
 
     with serving(tmp_path / "data", plain=True) as server, server.client() as client:
         client.hello()
-        monkeypatch.setattr(server.server._context.accounts, "find", failing)
+        monkeypatch.setattr(server.server._store.accounts, "find", failing)
         error = refused(client.authenticate("ann", PASSWORD))
         assert error.code == "try-later"
         assert "disk" not in error.text + error.hint

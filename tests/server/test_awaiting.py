@@ -213,7 +213,7 @@ def test_a_server_that_stops_waits_for_a_handler_whose_client_is_gone(tmp_path: 
     async def handler(message: str) -> str:
         begun.set()
         try:
-            while not server.server._context.stopping:
+            while not server.server._context.tasks.stopping:
                 await asyncio.sleep(0)
             for _ in range(100):  # a server that does not wait goes on within a few steps
                 await asyncio.sleep(0)

@@ -6,16 +6,15 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antiphon.errors import TryLater
-from antiphon.identity.tokens import Token
 from antiphon.server import dialogues, presence
 from antiphon.server.continuity import REPLAY_LIMIT
-from antiphon.server.signin import Admission
 from antiphon.server.waiting import WAITING_MOST
 from antiphon.services import Session
 from antiphon.store.contracts import Revocation
@@ -698,7 +697,7 @@ def test_a_revoked_session_without_a_connection_is_closed_at_once(
         while context.connections:
             await asyncio.sleep(0.01)
         (running,) = context.dialogues
-        await context.sessions._store.revoke(running.fingerprint, "test", context.clock())
+        await context.sessions._store.revoke(running.fingerprint, "test", datetime.now(UTC))
 
     server.call(revoke())
     desk.wait_for("closed ann after 1")
@@ -908,8 +907,7 @@ def test_of_a_dialogue_that_ends_while_it_is_taken_up_no_counts_are_known(
         context = server.server._context
         (session,) = context.sessions._held.values()
         context.dialogues._dialogues.clear()
-        admission = Admission(session, Token(tokens[0]), welcome, Resume(received=3))
-        return context.dialogues.take_up(context, admission)[1].received
+        return context.dialogues.take_up(context, session, welcome, Resume(received=3))[1].received
 
     assert server.call(take_up()) is None
     client.sock.close()

@@ -9,9 +9,8 @@ from typing import Any, NoReturn
 import pytest
 
 from antiphon.errors import TryLater
-from antiphon.server.context import ServerContext
 from antiphon.server.sessions import SESSIONS_MOST
-from antiphon.store.contracts import Account
+from antiphon.store.contracts import Account, Accounts
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import Error, ServerBye, Welcome
 from support.processes import PASSWORD
@@ -164,7 +163,7 @@ def test_an_account_that_is_disabled_while_it_signs_in_is_refused(data: Path) ->
     seed(data, sessions=0)
     with serving(data, plain=True) as server, server.client() as client:
         client.hello()
-        server.read(lambda server: hold_up(server._context, data))
+        server.read(lambda server: hold_up(server._store.accounts, data))
         refused = client.authenticate("ann", PASSWORD)
         assert isinstance(refused, Error)
         assert refused.code == "sign-in-refused"
@@ -172,15 +171,15 @@ def test_an_account_that_is_disabled_while_it_signs_in_is_refused(data: Path) ->
         assert server.call(server.server._context.sessions._store.all()) == []
 
 
-def hold_up(context: ServerContext, data: Path) -> None:
+def hold_up(accounts: Accounts, data: Path) -> None:
     """Have the account disabled after its password is proved, while its session is being opened."""
-    visited = context.accounts.visited
+    visited = accounts.visited
 
     async def disabled_meanwhile(account: Account, *arguments: Any) -> Any:
-        await context.accounts.set_disabled(account.id, disabled=True)
+        await accounts.set_disabled(account.id, disabled=True)
         return await visited(account, *arguments)
 
-    vars(context.accounts)["visited"] = disabled_meanwhile
+    vars(accounts)["visited"] = disabled_meanwhile
 
 
 def test_live_sessions_go_on_while_the_store_is_away_and_what_was_missed_is_done(data: Path) -> None:

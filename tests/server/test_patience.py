@@ -15,6 +15,7 @@ from antiphon.data.folder import DataFolder
 from antiphon.server import connection as connection_module
 from antiphon.server.connection import LINGER_SECONDS, Connection
 from antiphon.server.outbox import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT
+from antiphon.server.peer import Peer
 from antiphon.server.server import Server
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Account, Accounts
@@ -68,15 +69,12 @@ class Slow:
     """Accounts that are found only when it is time."""
 
     def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+        self._find = accounts.find
         self.time = asyncio.Event()
 
     async def find(self, key: str) -> Account | None:
         await self.time.wait()
-        return await self._accounts.find(key)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._accounts, name)
+        return await self._find(key)
 
 
 def wait_for(server: Serving, condition: Callable[[Connection], bool]) -> None:
@@ -92,8 +90,8 @@ def test_of_one_who_has_not_signed_in_little_is_read_while_the_store_is_asked(da
     assert count * len(frame) < QUEUE_LIMIT
     with serving(data, plain=True) as server, server.client(ATTACKER) as client:
         client.hello()
-        slow = server.read(lambda server: Slow(server._context.accounts))
-        server.read(lambda server: setattr(server._context, "accounts", slow))
+        slow = server.read(lambda server: Slow(server._store.accounts))
+        server.read(lambda server: setattr(server._store.accounts, "find", slow.find))
         client.send(frame * count)
         wait_for(server, lambda connection: connection._reading_paused)
         server.read(lambda _: slow.time.set())
@@ -155,7 +153,7 @@ async def test_what_waits_at_the_end_has_the_time_of_a_slow_reader(
     settings = ServerSettings(data=data, host="127.0.0.1", port=0, plain=True, drain_seconds=1, write_seconds=10)
     async with Server(settings=settings) as server:
         transport = Closing(unsent)
-        connection = Connection(server._context, "127.0.0.1:1", "127.0.0.1", binding, 0)
+        connection = Connection(server._context, server._auth, Peer("127.0.0.1:1", "127.0.0.1", binding), 0)
         connection.connection_made(transport)
         connection.close()
         connection.tick(connection._closing_at + patience - 0.1)

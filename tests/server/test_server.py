@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from antiphon.errors import SessionEnded
+from antiphon.errors import AnyoneRefused, ExposureRefused, SessionEnded
 from antiphon.identity.tokens import Token
 from antiphon.server import server as server_module
+from antiphon.server.peer import Peer
 from antiphon.server.server import Server
 from antiphon.server.sessions import Session
 from antiphon.settings import ServerSettings
@@ -70,7 +71,7 @@ async def test_deadlines_are_kept_after_a_fault_in_what_keeps_them(
 
 
 async def test_who_comes_while_it_stops_is_told_so(server: Server) -> None:
-    server._context.stopping = True
+    server._context.tasks.stopping = True
     _, error = await until_closed(server)
     assert isinstance(error, Error)
     assert error.code == "server-stopping"
@@ -79,7 +80,7 @@ async def test_who_comes_while_it_stops_is_told_so(server: Server) -> None:
 async def test_a_crowd_at_the_door_leaves_everybody_else_their_turn(server: Server) -> None:
     crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
     turns = 0
-    while server._context.caps.count < len(crowd):
+    while server._context.admission.count < len(crowd):
         await asyncio.sleep(0)
         turns += 1
     for client in crowd:
@@ -137,7 +138,7 @@ async def test_a_stop_that_is_cancelled_still_closes_everything(
 class Nobody:
     """A holder that is gone."""
 
-    address = "127.0.0.1:1"
+    peer = Peer("127.0.0.1:1", "127.0.0.1", None)
 
     def lose(self, reason: str) -> None:
         """Hear of it."""
@@ -167,3 +168,40 @@ async def test_a_session_that_another_connection_has_taken_up_is_not_ended_by_th
     await keeper.resume(Token(token), Nobody())
     assert await keeper.end(lost) is False
     await keeper.resume(Token(token), Nobody())
+
+
+# --- who may register, and who may listen where ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "registration", "opened"),
+    [("127.0.0.1", None, True), ("*", None, False), ("*", "open", True), ("127.0.0.1", "closed", False)],
+)
+async def test_registration_is_open_on_loopback_and_closed_elsewhere_unless_told(
+    tmp_path: Path, host: str, registration: object, opened: bool
+) -> None:
+    settings = ServerSettings(data=tmp_path / "data", port=0, host=host, registration=registration)  # type: ignore[arg-type]
+    async with Server(settings=settings) as server:
+        assert server.registration is opened
+
+
+@pytest.mark.parametrize(
+    ("host", "registration", "takes"),
+    [("127.0.0.1", None, True), ("*", None, True), ("*", "open", True), ("127.0.0.1", "closed", False)],
+)
+async def test_to_identify_takes_new_names_everywhere_unless_told(
+    tmp_path: Path, host: str, registration: Any, takes: bool
+) -> None:
+    settings = ServerSettings(data=tmp_path, port=0, host=host, access="identify", registration=registration)
+    async with Server(settings=settings) as server:
+        assert server.registration is takes
+
+
+async def test_anyone_is_refused_beyond_this_machine_unless_told(tmp_path: Path) -> None:
+    settings = ServerSettings(data=tmp_path, port=0, host="*", access="anyone", registration="open")
+    with pytest.raises(AnyoneRefused, match="--anyone-anywhere") as caught:
+        await Server(settings=settings).__aenter__()
+    assert isinstance(caught.value, ExposureRefused)
+    told = ServerSettings(data=tmp_path, port=0, host="*", access="anyone", anyone_anywhere=True)
+    async with Server(settings=told) as server:
+        assert not server.registration

@@ -43,7 +43,7 @@ def step(server: Serving, client: RawClient, do: Callable[[Connection], object])
 
     async def work() -> bool:
         connections = server.server._context.connections
-        (connection,) = (each for each in connections if each.address == f"{host}:{port}")
+        (connection,) = (each for each in connections if each.peer.address == f"{host}:{port}")
         do(connection)
         return connection._swift is None or bool(connection._swift.shortcut.held)
 

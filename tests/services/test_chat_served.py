@@ -151,7 +151,7 @@ def test_whoever_is_shown_the_door_leaves_the_chat_with_it(
         account = await store.accounts.find("bob")
         assert account is not None
         await act(store, account.id)
-        await store.sessions.revoke_account(account.id, "disabled", server.server._context.clock())
+        await store.sessions.revoke_account(account.id, "disabled", server.server._auth.clock())
         await store.close()
 
     asyncio.run(operate())

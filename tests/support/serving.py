@@ -25,8 +25,10 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.identity.throttle import name_mark
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
+from antiphon.server.auth.throttle import Throttle
+from antiphon.data.folder import DataFolder
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.server.server import Server
-from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Account, NewAccount, SessionRecord

@@ -22,7 +22,7 @@ from antiphon.identity.scram import (
     mechanism_for,
 )
 from antiphon.language import catalogue
-from antiphon.server.greeting import greeting
+from antiphon.server.auth.greeting import greeting
 from antiphon.settings import ServerSettings
 from antiphon.wire.bodies import (
     INVITATIONS,

@@ -271,7 +271,7 @@ def later(work: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("part", "method", "after"),
     [
-        ("invited", "check", False),
+        ("invitations", "find", False),
         ("accounts", "register", False),
         ("accounts", "register", True),
         ("accounts", "visited", False),
@@ -282,7 +282,7 @@ def test_a_server_that_says_later_is_asked_again_and_nobody_notices(
 ) -> None:
     with serving(tmp_path / "data", plain=True, registration="closed") as server:
         (code,) = invite(tmp_path / "data", "ann", address=server.address)
-        target = getattr(server.server._context, part)
+        target = getattr(server.server._store, part)
         setattr(target, method, later(getattr(target, method), after=after))
         done = run_antiphon("connect", code.written(), home=tmp_path, stdin="hello\n", **GIVEN)
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
@@ -295,7 +295,7 @@ def test_a_name_that_somebody_else_has_just_taken_is_told_as_taken(tmp_path: Pat
         raise NameTaken(name="ann")
 
     with serving(tmp_path / "data", plain=True) as server:
-        server.server._context.accounts.register = taken  # type: ignore[assignment,method-assign]
+        server.server._store.accounts.register = taken  # type: ignore[assignment,method-assign]
         done = run_antiphon("connect", str(server.address), "--name", "ann", "--register", home=tmp_path, **GIVEN)
     assert done.returncode == 4
     assert done.stderr.startswith("The name “ann” is taken.")

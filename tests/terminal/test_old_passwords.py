@@ -130,7 +130,7 @@ def test_no_digest_is_proved_to_a_server_whose_key_nothing_speaks_for(
 def test_a_new_name_never_gets_a_digest_for_its_password(server: Serving, tmp_path: Path) -> None:
     with pytest.raises(PasswordInvalid):
         enters(server.address, tmp_path, "zoe", "short", register=True)
-    assert server.call(server.server._context.accounts.find("zoe")) is None
+    assert server.call(server.server._store.accounts.find("zoe")) is None
 
 
 # --- what a person sees -------------------------------------------------------------------------------------

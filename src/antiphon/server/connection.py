@@ -11,14 +11,16 @@ from typing import cast
 
 from antiphon.errors import AntiphonError, PeerTooSlow, ProtocolError, ServerError, ServerStopping
 from antiphon.language import Translate
+from antiphon.server.auth.admission import Admission
+from antiphon.server.auth.authenticator import Authenticator
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
 from antiphon.server.outbox import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT, Outbox
-from antiphon.server.requests import Requests
+from antiphon.server.peer import Peer
 from antiphon.server.sessions import Session
-from antiphon.server.signin import Admission
 from antiphon.server.swift import Receive, Swift
 from antiphon.server.watch import Watch
+from antiphon.transport.contract import ServerTransport
 from antiphon.wire.bodies import Bye
 from antiphon.wire.conversation import Control, Event, ServerConversation
 from antiphon.wire.frames import Frame, Refused
@@ -33,30 +35,22 @@ _MESSAGE = int(Kind.MESSAGE)
 class Connection(asyncio.Protocol):
     """One client's connection, from its first byte to its last."""
 
-    def __init__(
-        self, context: ServerContext, address: str, source: str, binding: bytes | None, accepted_at: float
-    ) -> None:
-        """Begin with a socket accepted at `accepted_at` (loop time).
-
-        `address` is the peer's as logs show it, `source` its host alone; `binding` is the TLS channel's.
-        """
+    def __init__(self, context: ServerContext, auth: Authenticator, peer: Peer, accepted_at: float) -> None:
+        """Begin with a socket of `peer`, accepted at `accepted_at` (loop time)."""
         self._context = context
-        self.address = address
-        """The peer's, as logs show it."""
-        self.source = source
-        """Its host alone, whose connections are counted."""
-        self._binding = binding
+        self.peer = peer
+        """The other end."""
         self._watch = Watch(context.settings, accepted_at)
         self._conversation = ServerConversation(context.settings.message_limit)
         self._reader = self._conversation.reader
-        self._requests = Requests(context, self, address, source, binding)
+        self._control = auth.begin(self)
         self._session: Session | None = None
         self._dialogue: Dialogue | None = None
         self._swift: Swift | None = None
         self._receive: Receive = self.received
         self._name: str | None = None
         """Whose the session is or was, for the log."""
-        self._transport: asyncio.Transport = None  # type: ignore[assignment] # set before anything else happens
+        self._transport: ServerTransport = None  # type: ignore[assignment] # set before anything else happens
         self.made = False
         """We have a transport: from here on `connection_lost` lets go of it."""
         self._outbox: Outbox = None  # type: ignore[assignment] # likewise
@@ -79,14 +73,14 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        self._transport = cast("ServerTransport", transport)
         self.made = True
         self._context.connections.add(self)
-        self._context.log.info("connected", address=self.address)
+        self._context.log.info("connected", address=self.peer.address)
         self._outbox = Outbox(self._transport)
         self._transport.set_write_buffer_limits(high=QUEUE_LIMIT)
-        self._transport.write(self._context.hello)
-        if self._context.stopping:  # it came out of its handshake after the others had been told
+        self._transport.write(self._context.hello.frame)
+        if self._context.tasks.stopping:  # it came out of its handshake after the others had been told
             self.drain()
 
     def data_received(self, data: bytes) -> None:
@@ -117,7 +111,7 @@ class Connection(asyncio.Protocol):
         self._ended = True
         if not self._closing_at:
             self._pump()
-        return self._binding is None and not self._closing_at
+        return self._transport.can_half_close and not self._closing_at
 
     def pause_writing(self) -> None:
         """Stop handling messages: the peer does not take the answers."""
@@ -137,14 +131,14 @@ class Connection(asyncio.Protocol):
         self._swift = None
         self._closing_at = self._closing_at or math.inf
         if not self._watch.admitted:
-            context.caps.release(self.source)
+            context.admission.release(self.peer.host)
         session, self._session = self._session, None
         if session is not None:
             context.start(context.release(session))
         if self._dialogue is not None:
             self._dialogue.detach(self)
         if self._left:
-            context.log.info(self._left, address=self.address, name=self._name)
+            context.log.info(self._left, address=self.peer.address, name=self._name)
 
     # --- bytes in -------------------------------------------------------------------------------------------
 
@@ -204,7 +198,7 @@ class Connection(asyncio.Protocol):
         self._watch.framed = True
         if isinstance(event, Refused):
             self._context.log.warning(
-                "message-refused", address=self.address, name=self._name, code=event.error.code
+                "message-refused", address=self.peer.address, name=self._name, code=event.error.code
             )
             if self._dialogue is not None:  # the reader refuses messages only, and those come in a session
                 self._dialogue.refused(event.id, event.error)
@@ -226,7 +220,7 @@ class Connection(asyncio.Protocol):
         try:
             await step
         except Exception:  # whatever it was, the log gets it whole and the peer a generic error
-            self._context.log.exception("fault", address=self.address)
+            self._context.log.exception("fault", address=self.peer.address)
             self.fail(ServerError())
         finally:
             self._busy = False
@@ -236,7 +230,7 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, control: Control) -> None:
         try:
-            outcome = await self._requests.answer(control)
+            outcome = await self._control.answer(control)
         except ProtocolError as error:
             self.fail(error)
         except AntiphonError as error:
@@ -255,9 +249,11 @@ class Connection(asyncio.Protocol):
         session = self._session = admission.session
         self._name = session.name
         self._watch.admitted = True
-        self._context.caps.release(self.source)
-        self._requests.admitted(session)
-        dialogue, welcome, missing = self._context.dialogues.take_up(self._context, admission)
+        self._context.admission.release(self.peer.host)
+        self._control.admitted(session)
+        dialogue, welcome, missing = self._context.dialogues.take_up(
+            self._context, session, admission.welcome, admission.resumed
+        )
         self._dialogue = dialogue
         self.send(self._conversation.welcome(id, welcome, bytes(admission.token)))
         for frame in missing:
@@ -280,7 +276,7 @@ class Connection(asyncio.Protocol):
                 return
             self._session = None
             if ended:
-                self._context.log.info("session-ended", name=session.name, address=self.address)
+                self._context.log.info("session-ended", name=session.name, address=self.peer.address)
                 self._context.dialogues.finish(self._context, self._dialogue)
         if not self._draining:
             self.send(self._conversation.bye("left" if reason == "left" else "drained"))
@@ -292,7 +288,7 @@ class Connection(asyncio.Protocol):
     @property
     def translate(self) -> Translate:
         """What turns sentences into the language of the one at the other end."""
-        return self._requests.translate
+        return self._control.translate
 
     @property
     def blocked(self) -> bool:
@@ -335,7 +331,7 @@ class Connection(asyncio.Protocol):
         if session is not None and await self._context.sessions.end(session):
             self._session = None
             self._left = "closed"
-            self._context.log.info("session-closed", name=session.name, address=self.address, reason=text)
+            self._context.log.info("session-closed", name=session.name, address=self.peer.address, reason=text)
             self._context.dialogues.finish(self._context, self._dialogue)
             self._say_last(self._conversation.bye("closed", text))
 
@@ -397,7 +393,9 @@ class Connection(asyncio.Protocol):
         if self._closing_at:
             return
         self._left = ""
-        self._context.log.warning("cut", address=self.address, name=self._name, code=error.code, why=str(error))
+        self._context.log.warning(
+            "cut", address=self.peer.address, name=self._name, code=error.code, why=str(error)
+        )
         if isinstance(error, PeerTooSlow):
             self._look()
             self._closing_at = math.inf  # or what else is pushed in this step would cut it again
@@ -410,7 +408,7 @@ class Connection(asyncio.Protocol):
         if self._closing_at:
             return
         self.send(data)
-        if self._binding is not None or self._ended:
+        if not self._transport.can_half_close or self._ended:
             self.close()
         else:
             self._outbox.finish()

@@ -1,23 +1,21 @@
 """What the parts of one running server share; each connection gets it whole."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
-from antiphon.server.caps import EntryCaps, RegistrationCaps
-from antiphon.server.invited import Invited
+from antiphon.server.hello import HelloFrame
+from antiphon.server.listen.limits import AdmissionLimits
 from antiphon.server.sessions import Session, SessionKeeper
-from antiphon.server.throttle import Throttle
+from antiphon.server.tasks import BackgroundTasks
 from antiphon.server.turns import Turns
 from antiphon.services import Service
 from antiphon.settings import ServerSettings
-from antiphon.store.contracts import Accounts, Clients
 
 if TYPE_CHECKING:
     from antiphon.server.connection import Connection
@@ -30,32 +28,13 @@ class ServerContext:
 
     settings: ServerSettings
     service: Service
-    accounts: Accounts
-    clients: Clients
     sessions: SessionKeeper
     dialogues: "Dialogues"
-    throttle: Throttle
-    ring: LiveKeyRing
     log: ServerLog
-    caps: EntryCaps
-    registrations: RegistrationCaps
-    invited: Invited
-    registration: bool
-    language: str
-    """For those who have not said theirs."""
-    hello: bytes
-    """The HELLO frame: one for all connections."""
-    mechanism: str
-    """The SASL mechanism that is offered."""
-    clock: Callable[[], datetime]
-    """Wall time, UTC: for expiry and records, never for deadlines."""
-    random: Callable[[int], bytes]
-    stopping: bool = False
-    """Whoever comes now is told so."""
-    dropped: int = 0
-    """Connections dropped at the door since the log was last told."""
+    admission: AdmissionLimits
+    hello: HelloFrame
     connections: "set[Connection]" = field(default_factory=set)
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
     turns: Turns = field(init=False)
     """The handlers that wait for something."""
     variables: Context = field(default_factory=copy_context)
@@ -67,10 +46,7 @@ class ServerContext:
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside everything else; the server waits for it before it stops."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
+        return self.tasks.start(work)
 
     async def release(self, session: Session) -> None:
         """Have a session wait to be resumed, since its connection is gone."""

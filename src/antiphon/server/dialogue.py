@@ -43,7 +43,7 @@ class Dialogue:
         self.fingerprint = session.fingerprint
         self.account = session.account_id
         self.name = session.name or ""
-        self.address = session.holder.address
+        self.address = session.holder.peer.address
         self.since = session.opened_at
         self.state: Any = None
         self.translate: Translate = str
@@ -80,7 +80,7 @@ class Dialogue:
         """Go on with another connection, which holds the session."""
         self._outlet = outlet
         self._session = session
-        self.address = outlet.address
+        self.address = outlet.peer.address
         self.translate = outlet.translate
         self.away_since = None
         self.go_on()

@@ -1,14 +1,16 @@
 """The dialogues of this server: found by their session when a connection resumes it, ended when none does."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 
+from antiphon.errors import AntiphonError
+from antiphon.identity.tokens import Token
 from antiphon.server.context import ServerContext
 from antiphon.server.dialogue import Dialogue
-from antiphon.server.sessions import Session
-from antiphon.server.signin import Admission
+from antiphon.server.sessions import Holder, Session
 from antiphon.store.contracts import Revocation
-from antiphon.wire.bodies import Welcome
+from antiphon.wire.bodies import Resume, Welcome
 
 AWAY_SECONDS = 60.0
 """How long a dialogue goes on without a connection."""
@@ -34,16 +36,18 @@ class Dialogues:
         dialogue = self._dialogues[session.fingerprint] = Dialogue(context, session)
         return dialogue
 
-    def take_up(self, context: ServerContext, admission: Admission) -> tuple[Dialogue, Welcome, list[bytes]]:
+    def take_up(
+        self, context: ServerContext, session: Session, welcome: Welcome, resumed: Resume | None
+    ) -> tuple[Dialogue, Welcome, list[bytes]]:
         """Return the dialogue of a session that was let in, its WELCOME, and the frames to send behind that."""
-        dialogue = self.find(admission.session)
+        dialogue = self.find(session)
         if dialogue is None:
-            dialogue = self.begin(context, admission.session)
-            if admission.resumed is not None:  # it has ended since the store was asked: nobody knows the counts
+            dialogue = self.begin(context, session)
+            if resumed is not None:  # it has ended since the store was asked: nobody knows the counts
                 dialogue.restore(None)
-        if admission.resumed is None:
-            return dialogue, admission.welcome, []
-        return dialogue, *dialogue.resume(admission.resumed.received, admission.welcome)
+        if resumed is None:
+            return dialogue, welcome, []
+        return dialogue, *dialogue.resume(resumed.received, welcome)
 
     def finish(self, context: ServerContext, dialogue: Dialogue | None) -> None:
         """End a dialogue, if there is one; the service is told beside everything else."""
@@ -72,3 +76,37 @@ class Dialogues:
         await asyncio.gather(*(dialogue.finish() for dialogue in dialogues))
         self._dialogues.clear()
         return {dialogue.fingerprint: dialogue.dump() for dialogue in dialogues if dialogue.counted}
+
+
+class Resumption:
+    """Resumes sessions together with their dialogues: what the sign-in calls for a RESUME."""
+
+    def __init__(self, context: ServerContext) -> None:
+        """Resume sessions of `context.sessions`, and dialogues of `context.dialogues`."""
+        self._context = context
+
+    async def resume(self, token: Token, holder: Holder) -> Session:
+        """Resume the session of `token` on `holder`, with its dialogue.
+
+        Raises:
+            SessionEnded: it was left, revoked or expired, or never was.
+            TryLater: the store does not answer; the session can be resumed later.
+        """
+        sessions = self._context.sessions
+        session = await sessions.resume(token, holder)
+        try:
+            await self._take_over(session)
+        except BaseException:  # else it would count as held for as long as the server runs
+            with contextlib.suppress(AntiphonError):
+                await sessions.release(session)
+            raise
+        return session
+
+    async def _take_over(self, session: Session) -> None:
+        """Restore the dialogue that a server which has stopped saved; the store returns it only once."""
+        dialogues = self._context.dialogues
+        if dialogues.find(session) is None:
+            kept = await self._context.sessions.kept(session)
+            dialogue = dialogues.find(session) or dialogues.begin(self._context, session)
+            if kept is not None or not dialogue.restored:
+                dialogue.restore(kept)

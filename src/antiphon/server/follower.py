@@ -42,4 +42,4 @@ class Follower:
             self._away = False
             self.log.info("revocations-read")
         for session, reason in revoked:
-            self.log.info("session-revoked", name=session.name, address=session.holder.address, reason=reason)
+            self.log.info("session-revoked", name=session.name, address=session.holder.peer.address, reason=reason)

@@ -4,12 +4,13 @@ from typing import Protocol
 
 from antiphon.errors import AntiphonError
 from antiphon.language import Translate
+from antiphon.server.peer import Peer
 
 
 class Outlet(Protocol):
     """The connection that holds the session."""
 
-    address: str
+    peer: Peer
 
     @property
     def translate(self) -> Translate:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -20,23 +21,31 @@ from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
-from antiphon.identity.scram import ITERATIONS, SALT_SIZE, mechanism_for
+from antiphon.identity.scram import mechanism_for
 from antiphon.observe.log import ServerLog, open_log
-from antiphon.server.accept import Acceptor
-from antiphon.server.caps import EntryCaps, RegistrationCaps
+from antiphon.server.auth.authenticator import Authenticator
+from antiphon.server.auth.invitations import InvitationCheck
+from antiphon.server.auth.proof import Passwords
+from antiphon.server.auth.registration import Registration
+from antiphon.server.auth.throttle import Throttle
+from antiphon.data.certificate import Certificate, load_or_make
+from antiphon.server.connection import Connection
 from antiphon.server.context import ServerContext
-from antiphon.server.dialogues import Dialogues
+from antiphon.data.credentials import check_ring
+from antiphon.server.dialogues import Dialogues, Resumption
+from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.server.follower import Follower
-from antiphon.server.imports import Imports
-from antiphon.server.invited import Invited
-from antiphon.server.ports import Listening, is_loopback, listen
+from antiphon.server.hello import HelloFrame, hello_of
+from antiphon.data.keyring import LiveKeyRing
+from antiphon.server.listen.accept import Acceptor
+from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
+from antiphon.server.listen.ports import Listening, is_loopback, listen
 from antiphon.server.sessions import HELD_EVERY, SessionKeeper
-from antiphon.server.throttle import Throttle
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings
+from antiphon.store.contracts import Store
 from antiphon.store.opening import accounts_file, open_store
-from antiphon.wire.bodies import INVITATIONS, VERSION, Hello, Limits, Scram
-from antiphon.wire.conversation import ServerConversation
+from antiphon.wire.bodies import Lifetimes
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the deadlines: short beside each of them, long beside the cost of a look."""
@@ -82,7 +91,10 @@ class Server:
         self._acceptors: list[asyncio.Task[None]] = []
         self._beside: list[asyncio.Task[None]] = []
         """What goes on until the last connection is gone."""
+        self._ring: LiveKeyRing
+        self._store: Store
         self._context: ServerContext
+        self._auth: Authenticator
         self._listening: Listening
         self._certificate: Certificate | None = None
         self.log_path: Path
@@ -149,11 +161,13 @@ class Server:
 
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
-        ring = await asyncio.to_thread(folder.key_ring, os.urandom)  # another server may hold the folder's lock
+        self._ring = ring = await asyncio.to_thread(
+            folder.key_ring, os.urandom
+        )  # another server may hold the folder's lock
         self._certificate = None
         if not settings.plain:
             self._certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
-        store = await open_store(settings.store, folder.path, serving=True)
+        self._store = store = await open_store(settings.store, folder.path, serving=True)
         self._closing.push_async_callback(store.close)
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
         self._listen(folder, log)
@@ -171,44 +185,35 @@ class Server:
         )
         await sessions.begin()
         mechanism = mechanism_for(self._certificate.binding if self._certificate else None)
+        hello = HelloFrame(
+            hello_of(settings, mechanism, registration=self.registration), store.accounts, _utc_now, log
+        )
         self._context = ServerContext(
             settings=settings,
             service=self._service,
-            accounts=store.accounts,
-            clients=store.clients,
             sessions=sessions,
             dialogues=Dialogues(),
-            throttle=Throttle(store.failures, ring.mock_key, _utc_now),
-            ring=ring,
             log=log,
-            caps=EntryCaps(
+            admission=AdmissionLimits(
                 settings.entry_begin,
                 settings.entry_rate,
                 settings.entry_most,
                 settings.entry_source,
                 random.random,
             ),
-            registrations=RegistrationCaps(settings.registrations_source, settings.registrations_most),
-            invited=Invited(store.invitations, ring.token_key, _utc_now),
-            registration=self.registration,
-            language=self.language,
-            hello=ServerConversation().hello(self._hello(mechanism)),
-            mechanism=mechanism,
-            clock=_utc_now,
-            random=os.urandom,
+            hello=hello,
         )
+        self._auth = self._authenticator(store, ring)
         sessions.told = partial(self._context.dialogues.revoked, self._context)
-        imports = Imports(self._context, self._hello(mechanism))
-        await imports.look()
+        await hello.look()
         loop = asyncio.get_running_loop()
         self._acceptors = [
-            loop.create_task(Acceptor(self._context, listener, self._certificate).run())
-            for listener in self._listening.sockets
+            loop.create_task(self._acceptor(listener).run()) for listener in self._listening.sockets
         ]
         self._beside = [
             loop.create_task(self._tick()),
             loop.create_task(Follower(sessions, log).run()),
-            loop.create_task(imports.run()),
+            loop.create_task(hello.run()),
         ]
 
     def _listen(self, folder: DataFolder, log: ServerLog) -> None:
@@ -236,22 +241,42 @@ class Server:
             registration="open" if self.registration else "closed",
         )
 
-    def _hello(self, mechanism: str) -> Hello:
-        settings = self.settings
-        return Hello(
-            versions=[VERSION],
-            product=f"antiphon/{__version__}",
+    def _authenticator(self, store: Store, ring: LiveKeyRing) -> Authenticator:
+        context, settings = self._context, self.settings
+        passwords = Passwords(ring, Throttle(store.failures, ring.mock_key, _utc_now), os.urandom)
+        registration = Registration(
+            store.accounts,
+            passwords,
+            InvitationCheck(store.invitations, ring.token_key, _utc_now),
+            RegistrationLimits(settings.registrations_source, settings.registrations_most),
+            _utc_now,
+            is_open=self.registration,
+        )
+        return Authenticator(
             access=settings.access,
-            mechanisms=[mechanism] if settings.access == "authenticate" else [],
-            features=[INVITATIONS] if settings.access == "authenticate" else [],
-            limits=Limits(
-                message=settings.message_limit,
-                heartbeat=settings.heartbeat_seconds,
-                silence=settings.silence_seconds,
-            ),
-            registration=self.registration,
-            scram=Scram(salt_length=SALT_SIZE, iterations=ITERATIONS),
-            password_minimum=settings.password_minimum,
+            accounts=store.accounts,
+            clients=store.clients,
+            sessions=context.sessions,
+            resume=Resumption(context).resume,
+            passwords=passwords,
+            registration=registration,
+            lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
+            language=self.language,
+            clock=_utc_now,
+            tasks=context.tasks,
+            log=context.log,
+        )
+
+    def _acceptor(self, listener: socket.socket) -> Acceptor:
+        context = self._context
+        return Acceptor(
+            listener,
+            self._certificate,
+            limits=context.admission,
+            connect=partial(Connection, context, self._auth),
+            tasks=context.tasks,
+            log=context.log,
+            handshake_seconds=self.settings.handshake_seconds,
         )
 
     async def _tick(self) -> None:
@@ -280,9 +305,8 @@ class Server:
                 connection.abort()
         context.sessions.expire()
         context.dialogues.sweep(context, now)
-        if context.dropped:
-            context.log.warning("dropped", count=context.dropped)
-            context.dropped = 0
+        if dropped := context.admission.take_dropped():
+            context.log.warning("dropped", count=dropped)
 
     async def _note_held(self) -> None:
         try:
@@ -293,7 +317,7 @@ class Server:
     def _look_at_keys(self) -> None:
         """Tell the operator of a key ring that has got lost while what was in it still serves here."""
         try:
-            self._context.ring.follow()
+            self._ring.follow()
         except AntiphonError as error:
             self._context.log.error("key-ring-unread", why=error.fields["problem"])  # noqa: TRY400 - the operator's
 
@@ -306,7 +330,7 @@ class Server:
 
     async def _drain(self) -> None:
         context = self._context
-        context.stopping = True
+        context.tasks.stopping = True
         context.log.info("stopping", connections=len(context.connections))
         await _cancel(self._acceptors)
         for listener in self._listening.sockets:

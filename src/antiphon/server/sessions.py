@@ -15,7 +15,8 @@ from typing import Protocol
 from antiphon.errors import AntiphonError, SessionEnded, SignInRefused
 from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
-from antiphon.server.caps import source_of
+from antiphon.server.listen.limits import source_of
+from antiphon.server.peer import Peer
 from antiphon.settings import Access
 from antiphon.store.contracts import (
     Account,
@@ -42,8 +43,8 @@ class Holder(Protocol):
     """The connection that holds a session."""
 
     @property
-    def address(self) -> str:
-        """The peer's, as logs show it."""
+    def peer(self) -> Peer:
+        """The other end of the connection."""
 
     def lose(self, reason: str) -> None:
         """Say goodbye for `reason` and close: the session is no longer yours."""
@@ -161,7 +162,7 @@ class SessionKeeper:
             expires_at=now + self._total,
             seen_at=now,
             owner=self._owner,
-            address=holder.address,
+            address=holder.peer.address,
         )
         position = await self._store.open(record, most, now - self._unheld, proved)
         return self._hold(record, holder, Claim(position, has_snapshot=False), must_change=must_change), token
@@ -199,7 +200,7 @@ class SessionKeeper:
             must_change = await self._due(record)
             if must_change is None:
                 raise SessionEnded
-            claim = await self._store.claim(mark, self._owner, holder.address, now)
+            claim = await self._store.claim(mark, self._owner, holder.peer.address, now)
             if claim is None:
                 raise SessionEnded
             held = self._held.get(mark)

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-from antiphon import __version__
 from antiphon.address import Address
 from antiphon.client.connection import ClientConnection
 from antiphon.client.dial import Dialled
@@ -24,17 +23,20 @@ from antiphon.client.session import Session
 from antiphon.client.signin import SignIn
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import AntiphonError
-from antiphon.server.caps import EntryCaps, RegistrationCaps
+from antiphon.server.auth.authenticator import Authenticator
+from antiphon.server.auth.registration import Registration
 from antiphon.server.connection import Connection
 from antiphon.server.context import ServerContext
-from antiphon.server.dialogues import Dialogues
+from antiphon.server.dialogues import Dialogues, Resumption
+from antiphon.server.hello import HelloFrame, hello_of
+from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
+from antiphon.server.peer import Peer
 from antiphon.services import Handler, as_service
 from antiphon.settings import SECONDS_MOST, ServerSettings
 from antiphon.store.contracts import Clients
 from antiphon.testing.memory import MemoryTransport
 from antiphon.testing.standins import Failures, Sessions, Visits, utc_now
-from antiphon.wire.bodies import VERSION, Hello, Limits, Scram
-from antiphon.wire.conversation import ServerConversation
+from antiphon.wire.bodies import Lifetimes
 from antiphon.wire.kinds import MESSAGE_LIMIT
 
 HOST = "127.0.0.1"
@@ -70,12 +72,14 @@ class Service:
         )
         self._failures = Failures()
         self._context: ServerContext
+        self._auth: Authenticator
         self._sessions = AsyncExitStack()
         self._entered = 0
 
     async def __aenter__(self) -> Self:
         """Begin to serve."""
         self._context = _context(self._service, self._settings, self._failures)
+        self._auth = _authenticator(self._context)
         return self
 
     async def enter(self, name: str = "ann") -> Session:
@@ -88,7 +92,8 @@ class Service:
         """
         self._entered += 1
         address = f"{HOST}:{self._entered}"
-        server = Connection(self._context, address, HOST, None, asyncio.get_running_loop().time())
+        peer, now = Peer(address, HOST, None), asyncio.get_running_loop().time()
+        server = Connection(self._context, self._auth, peer, now)
         client = _Client(address, self._failures)
         MemoryTransport.join(server, client)
         dialled = Dialled(client, await client.hello(), None, Standing.PINNED)
@@ -168,38 +173,36 @@ class _Explaining:
         self._end(id, error)
 
 
+_ABSENT: Any = None
+"""What only passwords, invitations and other servers need."""
+
+
 def _context(service: Any, settings: ServerSettings, failures: Failures) -> ServerContext:
-    hello = Hello(
-        versions=[VERSION],
-        product=f"antiphon/{__version__}",
-        access=settings.access,
-        mechanisms=[],
-        features=[],
-        limits=Limits(
-            message=settings.message_limit, heartbeat=settings.heartbeat_seconds, silence=settings.silence_seconds
-        ),
-        registration=True,
-        scram=Scram(salt_length=32, iterations=600_000),
-        password_minimum=settings.password_minimum,
-    )
-    absent: Any = None  # what only passwords, invitations and other servers need
     return ServerContext(
         settings=settings,
         service=service,
-        accounts=absent,
-        clients=cast("Clients", Visits()),
         sessions=Sessions(settings.session_total, utc_now),
         dialogues=Dialogues(),
-        throttle=absent,
-        ring=absent,
         log=failures,
-        caps=EntryCaps(MANY, 0, MANY, MANY, lambda: 0.0),
-        registrations=RegistrationCaps(MANY, MANY),
-        invited=absent,
-        registration=True,
+        admission=AdmissionLimits(MANY, 0, MANY, MANY, lambda: 0.0),
+        hello=HelloFrame(hello_of(settings, "", registration=True), _ABSENT, utc_now, failures),
+    )
+
+
+def _authenticator(context: ServerContext) -> Authenticator:
+    settings = context.settings
+    limits = RegistrationLimits(MANY, MANY)
+    return Authenticator(
+        access=settings.access,
+        accounts=_ABSENT,
+        clients=cast("Clients", Visits()),
+        sessions=context.sessions,
+        resume=Resumption(context).resume,
+        passwords=_ABSENT,
+        registration=Registration(_ABSENT, _ABSENT, _ABSENT, limits, utc_now, is_open=True),
+        lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
         language="en",
-        hello=ServerConversation().hello(hello),
-        mechanism="",
         clock=utc_now,
-        random=os.urandom,
+        tasks=context.tasks,
+        log=context.log,
     )

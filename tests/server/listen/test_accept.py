@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.server import accept
+from antiphon.server.listen import accept
 from antiphon.server.server import Server
 from support.raw import RawClient
 

@@ -1,6 +1,7 @@
-"""Guessing is slow: each proof is counted as a failure before it is looked at, and forgiven when it was none.
+"""Throttle: slows guessing (promise 4). Each proof counts as a failure before it is looked at.
 
-What it counts by are keyed hashes; the counts are in the store, for all servers on it together.
+Attempts are counted by keyed hashes of the name and of the source. The counts are in the store, shared by all
+servers that use it.
 """
 
 import math
@@ -9,12 +10,12 @@ from datetime import datetime
 
 from antiphon.errors import NameLocked, TooManyFailures
 from antiphon.identity.throttle import name_mark, source_mark
-from antiphon.server.caps import source_of
-from antiphon.store.contracts import LoginFailures, Marks
+from antiphon.server.listen.limits import source_of
+from antiphon.store.contracts import Marks, LoginFailures
 
 
 class Throttle:
-    """Says which sign-in may be tried now. Nothing here asks whether anybody has the name (promise 5)."""
+    """Decides which sign-in may be tried now, without asking whether anybody has the name (promise 5)."""
 
     def __init__(self, failures: LoginFailures, key: bytes, clock: Callable[[], datetime]) -> None:
         """Count in `failures`, by hashes under `key`, the key ring's `mock_key`."""
@@ -23,11 +24,11 @@ class Throttle:
         self._clock = clock
 
     async def attempt(self, name_key: str, host: str) -> None:
-        """Count an attempt under a name, or under what was claimed to be one, from the IP `host`.
+        """Count an attempt from the IP `host` under a name, or under what was claimed to be one.
 
         Raises:
-            TooManyFailures: it comes too early, and must not be looked at.
-            NameLocked: it must not be looked at at all.
+            TooManyFailures: it comes too early and must not be looked at.
+            NameLocked: it must not be looked at, whenever it comes.
             TryLater: it could not be counted, and so must not be looked at.
         """
         seconds = await self._failures.attempt(*self.marks(name_key, host), self._clock())
@@ -41,7 +42,7 @@ class Throttle:
         await self._failures.succeeded(*self.marks(name_key, host), self._clock())
 
     def marks(self, name_key: str, host: str) -> Marks:
-        """Return by what the store counts attempts under a name from this `host`."""
+        """Return what the store counts attempts under a name from this `host` by."""
         name = name_mark(name_key, self._key)
         source = source_of(host)
         return Marks(name, source_mark(name, source if isinstance(source, bytes) else source.encode(), self._key))

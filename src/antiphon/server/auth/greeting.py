@@ -1,4 +1,4 @@
-"""What the server says to a person who comes in, in that person's language."""
+"""Greeting: the sentence in WELCOME, in the language of the person who signs in."""
 
 from gettext import NullTranslations
 
@@ -6,9 +6,12 @@ from antiphon.store.contracts import Visit
 
 
 def greeting(catalogue: NullTranslations, name: str, visit: Visit | None) -> str:
-    """Greet `name`: as a newcomer, or with when and from where the last visit was and what was refused since.
+    """Return the greeting for `name`.
 
-    An empty name is somebody whom nobody has asked for one.
+    Args:
+        catalogue: translations into the person's language.
+        name: empty in access `anyone`, where nobody gives a name.
+        visit: the last visit and the refused sign-ins since; None on the first visit.
     """
     _ = catalogue.gettext
     if not name:

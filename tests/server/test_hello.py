@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import TryLater
-from antiphon.server import imports
+from antiphon.server import hello
 from antiphon.store.sql.accounts import SqlAccounts
 from antiphon.wire.bodies import Error, Welcome
 from support.imports import digest, seed_old
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
-    monkeypatch.setattr(imports, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(hello, "LOOK_SECONDS", 0.01)
     with serving(data, plain=True) as running:
         yield running
 
@@ -47,7 +47,7 @@ def test_hello_says_while_the_server_runs_that_imports_have_come_and_gone(server
     assert not remain(server)
     seed_old(data, "ann", OLD)
     comes(server, remaining=True)
-    accounts = server.server._context.accounts
+    accounts = server.server._store.accounts
     account = server.call(accounts.find("ann"))
     assert account
     server.call(accounts.replace_credential(account.id, account.credential_type, lambda _: b"new"))

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from antiphon.errors import AddressUnavailable, PortTaken
-from antiphon.server import ports
-from antiphon.server.ports import Listening, is_loopback, listen
+from antiphon.server.listen import ports
+from antiphon.server.listen.ports import Listening, is_loopback, listen
 
 STARTER = """
 import sys
-from antiphon.server.ports import listen
+from antiphon.server.listen.ports import listen
 held = []
 print("ready", flush=True)
 for line in sys.stdin:

@@ -128,7 +128,7 @@ def outside(data: Path, work: Callable[[SqlStore], Any]) -> Any:
 def kept(data: Path, server: Serving) -> bytes:
     """Return the stored key of ann's password."""
     account = outside(data, lambda store: store.accounts.find("ann"))
-    ring: LiveKeyRing = server.server._context.ring
+    ring: LiveKeyRing = server.server._ring
     return unseal(ring, account).stored_key
 
 
@@ -185,7 +185,7 @@ def test_wrong_old_passwords_are_counted_and_slowed_down_and_the_conversation_go
     (token,) = seed(data)
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     with serving(data, plain=True) as server:
-        server.read(lambda server: setattr(server._context.throttle, "_clock", lambda: noon))
+        server.read(lambda server: setattr(server._auth.passwords._throttle, "_clock", lambda: noon))
         with server.session(token) as client:
             assert [guess(client) for _ in range(5)] == ["sign-in-refused"] * 5
             assert guess(client) == "too-many-failures"
@@ -342,7 +342,7 @@ def test_over_tls_a_proof_that_is_not_bound_is_refused(data: Path) -> None:
 async def reset(store: SqlStore, server: Serving) -> None:
     account = await store.accounts.find("ann")
     assert account is not None
-    ring = server.server._context.ring
+    ring = server.server._ring
     verifier = unseal(ring, account)
     await store.accounts.replace_credential(
         account.id, SCRAM_SHA_256, lambda number: seal(ring, verifier, number, bytes), must_change=True

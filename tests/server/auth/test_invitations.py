@@ -57,7 +57,7 @@ def allow_wrong(server: Serving, count: int) -> None:
     """Let so many wrong invitations pass from one source, and begin to count anew."""
 
     def allow(server: Server) -> None:
-        caps = server._context.invited._wrong
+        caps = server._auth.registration._invitations._wrong
         caps._per_source = count
         caps._sources.clear()
 

@@ -1,7 +1,7 @@
-"""How many connections may wait to be signed in (promise 8), and how many names may be registered (promise 4).
+"""Admission limits: connections that are not signed in (promise 8) and registrations (promise 4).
 
-Counts only, over all and from one source; who accepts and who refuses is left to others. Wrong invitations are
-counted as registrations are.
+Both count over all peers and for each source. The caller acts on the answer. Wrong invitations are counted in the
+same way as registrations.
 """
 
 import math
@@ -9,22 +9,23 @@ import socket
 from collections.abc import Callable
 
 TABLE_SIZE = 65_536
-"""Sources that are counted at once (promise 8): some MiB at the worst."""
+"""Most sources that are counted at once (promise 8): some MiB at the worst."""
 
 HOUR_SECONDS = 3600.0
-"""In which registrations are counted together."""
+"""Period in which registrations are counted together."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
-"""How an IPv4 address begins inside an IPv6 one (RFC 4291, 2.5.5.2)."""
+"""Prefix of an IPv4 address that is mapped into IPv6 (RFC 4291, 2.5.5.2)."""
 
 Source = bytes | str
+"""What is counted as one peer: see `source_of`."""
 
 
-class EntryCaps:
-    """Counts the connections that are not signed in, and says which new ones may come in.
+class AdmissionLimits:
+    """Limits on connections that are not signed in.
 
-    Over all it drops early and at random, as OpenSSH's `MaxStartups begin:rate:most` does: an attacker who keeps
-    all places taken then shares them with honest clients that try again.
+    Over all sources it drops early and at random, as OpenSSH's `MaxStartups begin:rate:most` does: an attacker who
+    keeps all places taken then shares them with honest clients that try again.
     """
 
     def __init__(
@@ -37,15 +38,15 @@ class EntryCaps:
         *,
         table: int = TABLE_SIZE,
     ) -> None:
-        """Count nothing yet.
+        """Begin with no connection.
 
         Args:
             begin: connections up to which none is dropped, 1 to `most`.
             rate: percent dropped from there on, 0 to 100, rising in a straight line to all at `most`.
-            most: connections at the most.
-            per_source: connections from one source at the most.
-            random: gives an even number from 0 up to, and not, 1.
-            table: sources at the most.
+            most: most connections.
+            per_source: most connections from one source.
+            random: returns uniform numbers, 0 or more and less than 1.
+            table: most sources.
         """
         self._begin = begin
         self._rate = rate
@@ -55,29 +56,38 @@ class EntryCaps:
         self._table = table
         self._sources: dict[Source, int] = {}
         self._count = 0
+        self._dropped = 0
 
     @property
     def count(self) -> int:
         """Connections that are not signed in now."""
         return self._count
 
-    def admit(self, address: str) -> bool:
-        """Return whether a connection from the IP `address` may come in, and count it if so.
+    def take_dropped(self) -> int:
+        """Return how many connections were dropped since the last call.
 
-        Each one admitted must be given back by `release`, once.
+        The log gets this number, not a record for each: a flood must not fill the disk.
+        """
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+    def admit(self, address: str) -> bool:
+        """Return whether a connection from the IP `address` is admitted, and count it if it is.
+
+        Call `release` once for each connection that is admitted.
         """
         source = source_of(address)
         held = self._sources.get(source, 0)
-        if held >= self._per_source or (not held and len(self._sources) >= self._table):
-            return False
-        if self._count >= self._begin and self._dropped():
+        is_full = held >= self._per_source or (not held and len(self._sources) >= self._table)
+        if is_full or (self._count >= self._begin and self._drops()):
+            self._dropped += 1
             return False
         self._sources[source] = held + 1
         self._count += 1
         return True
 
     def release(self, address: str) -> None:
-        """Give back the place of a connection from `address` that has signed in or is gone."""
+        """Stop counting a connection from `address`: it has signed in, or is closed."""
         source = source_of(address)
         held = self._sources.get(source, 0)
         if not held:
@@ -88,18 +98,19 @@ class EntryCaps:
             self._sources[source] = held - 1
         self._count -= 1
 
-    def _dropped(self) -> bool:
+    def _drops(self) -> bool:
+        """Return whether to drop the next connection, by chance."""
         if self._count >= self._most:
             return True
         percent = self._rate + (100 - self._rate) * (self._count - self._begin) / (self._most - self._begin)
         return self._random() * 100 < percent
 
 
-class RegistrationCaps:
-    """Counts the registrations of an hour at this server, over all and from one source."""
+class RegistrationLimits:
+    """Limits on the registrations of one hour at this server, over all sources and from one."""
 
     def __init__(self, per_source: int, most: int) -> None:
-        """Let `per_source` pass from one source and `most` in all; the first hour begins with the first one."""
+        """Admit `per_source` from one source and `most` in all; an hour begins with its first registration."""
         self._per_source = per_source
         self._most = most
         self._began_at = -math.inf
@@ -107,10 +118,10 @@ class RegistrationCaps:
         self._count = 0
 
     def admit(self, address: str, now: float) -> float:
-        """Count a registration from the IP `address` at the monotonic time `now`, if there is room for it.
+        """Count a registration from the IP `address` at the monotonic time `now`, if the limits admit it.
 
         Returns:
-            0 when it was counted; else the seconds to wait, and it was not.
+            0 if it was counted, else the seconds to wait until it can be.
         """
         if now - self._began_at >= HOUR_SECONDS:
             self._began_at, self._sources, self._count = now, {}, 0
@@ -123,15 +134,15 @@ class RegistrationCaps:
         return 0.0
 
     def forgive(self, address: str) -> None:
-        """Take one from `address` out of the count again."""
+        """Take one registration from `address` out of the count again."""
         source = source_of(address)
-        if self._sources.get(source, 0):  # not where a new hour has begun since
+        if self._sources.get(source, 0):  # 0 if a new hour has begun since
             self._sources[source] -= 1
             self._count -= 1
 
 
 def source_of(address: str) -> Source:
-    """Return what is counted as one: an IPv4 address, the /64 of an IPv6 one, anything else as it is."""
+    """Return what limits count as one source: an IPv4 address, the /64 of an IPv6 one, anything else as it is."""
     try:
         if ":" not in address:
             return socket.inet_pton(socket.AF_INET, address)

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.errors import AnyoneRefused, ExposureRefused
 from antiphon.server import sessions
-from antiphon.server.identify import NAMES_MOST
+from antiphon.server.auth.by_address import NAMES_MOST
 from antiphon.server.server import Server
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import SessionRecord
@@ -392,7 +392,7 @@ def test_one_who_is_let_in_is_admitted_and_one_who_says_nothing_is_cut(tmp_path:
     with serving(tmp_path / "data", plain=True, access=access, **options) as server, server.client() as client:
         client.hello()
         client.request(Kind.IDENTIFY, Identify(name=name))
-        assert server.read(lambda running: running._context.caps.count) == 0
+        assert server.read(lambda running: running._context.admission.count) == 0
         with server.client() as silent:
             silent.hello()
             assert silent.ended_with() == "sign-in-timed-out"
@@ -402,7 +402,7 @@ def test_one_who_is_let_in_is_admitted_and_one_who_says_nothing_is_cut(tmp_path:
 def test_a_store_that_is_away_lets_nobody_in(tmp_path: Path, host: str) -> None:
     with serving(tmp_path / "data", plain=True, access="identify") as server:
         enter(server, host, "ann")
-        clients: Any = server.server._context.clients
+        clients: Any = server.server._store.clients
         server.call(clients._database.close())
         assert code(identify(server, host, "ann")) == "try-later"
         assert code(identify(server, host)) == "try-later"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from antiphon.identity.throttle import MOST_FAILURES
-from antiphon.server.caps import source_of
-from antiphon.server.throttle import Throttle
+from antiphon.server.auth.throttle import Throttle
+from antiphon.server.listen.limits import source_of
 from antiphon.wire.bodies import Authenticate, Body, Challenge, ChallengeAnswer, Error, Register, Welcome
 from antiphon.wire.kinds import Kind
 from support.processes import PASSWORD
@@ -56,7 +56,7 @@ def sign_in(server: Serving, name: str, source: str = ATTACKER) -> Body:
 
 def stop_clock(server: Serving, at: datetime = NOON) -> None:
     """Let the server's clock stand at one moment: on a busy machine a wait of a second is soon over."""
-    server.read(lambda server: setattr(server._context.throttle, "_clock", lambda: at))
+    server.read(lambda server: setattr(server._auth.passwords._throttle, "_clock", lambda: at))
 
 
 def code(body: Body) -> str:
@@ -239,23 +239,21 @@ def watched(server: Serving, calls: list[str]) -> None:
 
     `refused` is not among them: it is started beside the answer, which does not wait for it.
     """
-    context = server.server._context
+    store = server.server._store
 
-    def watch(store: Any, method: str) -> None:
-        real: Callable[..., Any] = getattr(store, method)
+    def watch(part: Any, method: str) -> None:
+        real: Callable[..., Any] = getattr(part, method)
 
         async def noting(*arguments: Any) -> Any:
             calls.append(method)
             return await real(*arguments)
 
-        setattr(store, method, noting)
+        setattr(part, method, noting)
 
     for method in ("find", "visited", "register"):
-        watch(context.accounts, method)
-    for method in ("attempt", "succeeded", "forgive"):
-        watch(context.throttle._failures, method)
-    for method in ("open", "find", "end"):
-        watch(context.sessions._store, method)
+        watch(store.accounts, method)
+    for method in ("attempt", "succeeded", "forgive", "open", "find", "end"):
+        watch(store.sessions, method)
 
 
 def test_known_unknown_and_disabled_cause_the_same_calls_and_get_the_same_frames(tmp_path: Path) -> None:

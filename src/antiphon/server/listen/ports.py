@@ -1,6 +1,7 @@
-"""The port: bound and listened on in one step, on all addresses of a host with one number.
+"""Listening sockets: bound and listening in one step, on all addresses of a host with one port.
 
-A port is never looked at first and taken later: the attempt is bind *and* listen, and what succeeded is kept.
+To look for a free port first and bind it later is a race. So the attempt is bind *and* listen, and the sockets
+that succeed are kept.
 """
 
 import errno
@@ -15,13 +16,13 @@ from antiphon.errors import AddressUnavailable, PortTaken, Problem
 from antiphon.language import N_
 
 BACKLOG = 4096
-"""Connections that wait to be accepted; the kernel cuts it to its own limit (net.core.somaxconn)."""
+"""Most connections that wait to be accepted; the kernel cuts it to its own limit (net.core.somaxconn)."""
 TRIES = 100
-"""Ports tried beyond the one that is taken (design.md)."""
+"""Ports that are tried after the one that is taken (design.md)."""
 _LOWEST_WRAPPED = 1024
-"""Where the search goes on after 65535: below, ports belong to known services."""
+"""Where the search goes on after 65535: lower ports belong to known services."""
 
-_ANYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - asked for by name
+_ANYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - used only if the host is `*`
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _OUTSIDE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses for documentation (RFC 5737, 3849): a route to them is a route to anywhere."""
@@ -32,14 +33,14 @@ Place = tuple[socket.AddressFamily, SocketAddress]
 
 @dataclass(frozen=True)
 class Listening:
-    """Sockets that listen, non-blocking, all on `port`."""
+    """Listening sockets, non-blocking, all on `port`."""
 
     sockets: tuple[socket.socket, ...]
     port: int
     moved_from: int | None
-    """The port that was asked for, where it was taken."""
+    """The port that was asked for, if it was taken; else None."""
     hosts: tuple[str, ...]
-    """What to call this host in an address that is passed on."""
+    """Names of this host for addresses that are handed to clients."""
 
     def close(self) -> None:
         """Stop listening."""
@@ -48,17 +49,17 @@ class Listening:
 
 
 def listen(host: str, port: int, *, strict: bool = False, tries: int = TRIES) -> Listening:
-    """Listen on `host`, on every one of its addresses that this machine has, with one port.
+    """Listen on all addresses of `host` that this machine has, with one port.
 
     Args:
         host: `localhost` (IPv4 and IPv6), `*` (all addresses), an address of this machine, or a name of one.
-        port: 0 to 65535; 0 takes any that is free. When it is taken, the next free one is.
-        strict: fail instead of taking the next one.
+        port: 0 to 65535; 0 takes any free port. If the port is taken, the next free one is used.
+        strict: fail instead of using the next free port.
         tries: how many further ports to try.
 
     Raises:
-        PortTaken: it is taken, or so are all that were tried.
-        AddressUnavailable: the host is unknown, not of this machine, or its port is not for this user.
+        PortTaken: the port is taken, and so are all others that were tried.
+        AddressUnavailable: the host is unknown or not of this machine, or this user may not use the port.
     """
     places = _places(host)
     for candidate in _candidates(port, 0 if strict and port else tries):
@@ -74,12 +75,12 @@ def listen(host: str, port: int, *, strict: bool = False, tries: int = TRIES) ->
 
 
 def is_loopback(sockets: Iterable[socket.socket]) -> bool:
-    """Return whether nothing but this machine can reach any of `sockets`."""
+    """Return whether only this machine can reach `sockets`."""
     return all(ipaddress.ip_address(each.getsockname()[0]).is_loopback for each in sockets)
 
 
 def _candidates(port: int, tries: int) -> Iterator[int]:
-    """Yield `port` and the next ones; 0 again and again, as the kernel gives another one each time."""
+    """Yield `port` and the next ones; 0 repeatedly, because the kernel gives another port each time."""
     yield port
     for step in range(1, tries + 1):
         following = port + step
@@ -87,7 +88,7 @@ def _candidates(port: int, tries: int) -> Iterator[int]:
 
 
 def _places(host: str) -> list[Place]:
-    """Return the families and socket addresses of `host`, without a port yet."""
+    """Return the families and socket addresses of `host`, with port 0."""
     if host in ("localhost", "*"):
         addresses = _LOOPBACK if host == "localhost" else _ANYWHERE
         places: list[Place] = [(family, (address, 0)) for family, address in addresses.items()]
@@ -105,7 +106,7 @@ def _places(host: str) -> list[Place]:
 
 
 def _is_here(place: Place) -> bool:
-    """Return whether this machine has the address of `place` at all: without IPv6 there is no ::1."""
+    """Return whether this machine has the address of `place`: without IPv6 there is no ::1."""
     try:
         with _bound(place, 0):
             return True
@@ -114,7 +115,11 @@ def _is_here(place: Place) -> bool:
 
 
 def _listen_on(places: Iterable[Place], port: int) -> tuple[socket.socket, ...]:
-    """Bind and listen on all places with one port, or on none and raise OSError."""
+    """Bind and listen on all places with one port.
+
+    Raises:
+        OSError: one place failed; no socket is left open.
+    """
     sockets: list[socket.socket] = []
     try:
         for place in places:
@@ -147,7 +152,7 @@ def _bound(place: Place, port: int) -> socket.socket:
 
 
 def _hosts(host: str, places: Iterable[Place]) -> tuple[str, ...]:
-    """Return what clients can call `host`; of all addresses, those that this machine is reached by."""
+    """Return names of `host` that clients can use; for `*`, the addresses that this machine sends from."""
     anywhere = [family for family, (address, *_) in places if address == _ANYWHERE.get(family)]
     if not anywhere:
         return (host,)
@@ -155,7 +160,7 @@ def _hosts(host: str, places: Iterable[Place]) -> tuple[str, ...]:
 
 
 def _own_address(family: socket.AddressFamily) -> str | None:
-    """Return the address that this machine goes out by, if any; connecting a UDP socket sends nothing."""
+    """Return the address that this machine sends from, if any; to connect a UDP socket sends nothing."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((_OUTSIDE[family], 9))

@@ -1,0 +1,66 @@
+"""Control frames of one connection: the sign-in first, password changes inside the session."""
+
+from collections.abc import Callable
+
+from antiphon.errors import AntiphonError, ServerError, TryLater
+from antiphon.language import Translate
+from antiphon.observe.log import ServerLog
+from antiphon.server.auth.admission import Admission, Reply, SignIn
+from antiphon.server.auth.password_change import PasswordChange
+from antiphon.server.peer import Peer
+from antiphon.server.sessions import Session
+from antiphon.wire.bodies import ChangePassword
+from antiphon.wire.conversation import Control
+
+Change = Callable[[Session, Peer], PasswordChange]
+"""Begins the password changes in a session that a peer holds."""
+
+
+class ControlHandler:
+    """Answers the control frames of one connection. The gate lets each kind pass only when it may come."""
+
+    __slots__ = ("_change", "_log", "_password_change", "_peer", "_session", "_sign_in", "translate")
+
+    def __init__(self, peer: Peer, sign_in: SignIn, change: Change, log: ServerLog) -> None:
+        """Begin with the sign-in of `peer`; `change` begins password changes once a session is open."""
+        self._peer = peer
+        self._log = log
+        self._sign_in: SignIn | None = sign_in
+        self._change = change
+        self._session: Session | None = None
+        self._password_change: PasswordChange | None = None
+        self.translate: Translate = sign_in.translate
+        """Translation into the language of the client."""
+
+    def admitted(self, session: Session) -> None:
+        """Go on inside a session."""
+        self._sign_in = None
+        self._session = session
+
+    async def answer(self, control: Control) -> Reply | Admission:
+        """Answer one control frame.
+
+        Raises:
+            AntiphonError: the refusal to send. A `ProtocolError` ends the connection.
+        """
+        try:
+            return await self._outcome_of(control)
+        except AntiphonError as error:
+            limit = isinstance(error, TryLater) and error.__cause__ is None  # a limit of ours, and logged as such
+            if isinstance(error, ServerError) and not limit:  # the peer is told only that it was our fault
+                address, problem = self._peer.address, error.fields.get("problem")
+                self._log.exception("sign-in-failed", address=address, code=error.code, problem=problem)
+            raise
+
+    async def _outcome_of(self, control: Control) -> Reply | Admission:
+        if isinstance(control.body, ChangePassword):
+            if self._password_change is None:
+                assert self._session is not None, "the gate lets this kind pass inside a session only"
+                self._password_change = self._change(self._session, self._peer)
+            return await self._password_change.step(control.body)
+        sign_in = self._sign_in
+        assert sign_in is not None, "the gate lets these kinds pass before a session only"
+        try:
+            return await sign_in.step(control)
+        finally:
+            self.translate = sign_in.translate

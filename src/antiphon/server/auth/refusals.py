@@ -1,0 +1,90 @@
+"""Refusals: sign-ins and password changes that are refused, in the log and in the account's count."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+from antiphon.errors import (
+    AntiphonError,
+    InvitationRefused,
+    NameInvalid,
+    SignInError,
+    SignInRefused,
+    TooManyRefusals,
+    TryLater,
+)
+from antiphon.observe.log import ServerLog
+from antiphon.server.peer import Peer
+from antiphon.server.tasks import BackgroundTasks
+from antiphon.store.contracts import Account, Accounts
+from antiphon.wire.conversation import REFUSAL_LIMIT
+
+UNLIMITED = math.inf
+"""Limit of a connection that does not end because of refusals."""
+
+
+class Refusals:
+    """Refusals on one connection."""
+
+    __slots__ = ("_accounts", "_address", "_count", "_log", "_most", "_tasks")
+
+    def __init__(
+        self,
+        peer: Peer,
+        accounts: Accounts,
+        tasks: BackgroundTasks,
+        log: ServerLog,
+        *,
+        most: float = REFUSAL_LIMIT,
+    ) -> None:
+        """Begin with none; the connection ends at the refusal that makes `most`, by `TooManyRefusals`."""
+        self._address = peer.address
+        self._accounts = accounts
+        self._tasks = tasks
+        self._log = log
+        self._most = most
+        self._count = 0
+
+    def log(self, name: str, code: str) -> None:
+        """Log a refusal that does not count: nothing was guessed."""
+        self._log.warning("refused", name=name, address=self._address, code=code)
+
+    def count(self, name: str | None, account: Account | None, code: str = SignInRefused.code) -> None:
+        """Log a refusal and count it, for this connection and for the account.
+
+        Args:
+            name: the name as it was claimed, if any was.
+            account: the account with this name, if there is one.
+            code: of the error.
+
+        Raises:
+            TooManyRefusals: it is the last one that this connection may have.
+        """
+        self._log.warning("refused", name=name or None, address=self._address, code=code)
+        if account is not None:  # in the background, so that a known name takes no longer (promise 5)
+            self._tasks.start(self._count_for(account))
+        self._count += 1
+        if self._count >= self._most:
+            raise TooManyRefusals
+
+    async def _count_for(self, account: Account) -> None:
+        """Count a refusal for an account; an error of the store is logged, and the peer learns nothing of it."""
+        try:
+            await self._accounts.refused(account.id)
+        except AntiphonError as error:
+            self._log.exception("store-failed", code=error.code, name=account.display)
+
+    @contextlib.contextmanager
+    def of_registration(self, claimed: str) -> Iterator[None]:
+        """Log every refusal in a block that registers the name `claimed`.
+
+        An unknown invitation counts as a wrong password does.
+        """
+        try:
+            yield
+        except InvitationRefused as error:
+            self.count(claimed, None, error.code)
+            raise
+        except (SignInError, NameInvalid, TryLater) as error:
+            self.log(claimed, error.code)
+            raise
