@@ -130,7 +130,7 @@ class AuthServer:
             random=secrets.token_bytes,
             access=settings.access,
         )
-        passwords = Passwords(ring, Throttle(store.sessions, ring.mock_key, clock), secrets.token_bytes)
+        passwords = Passwords(ring, Throttle(store.failures, ring.mock_key, clock), secrets.token_bytes)
         invitations = InvitationCheck(store.invitations, ring.token_key, clock, most=wrong_invitations)
         is_open = settings.registration == "open" and settings.access != "anyone"
         self.auth = Authenticator(

@@ -1,51 +1,38 @@
-"""The way in without a password: known by the address (`identify`), or asked for nothing (`anyone`)."""
+"""Sign-in without a password: known by the address (`identify`), or asked for nothing (`anyone`)."""
 
-import asyncio
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from antiphon.errors import AnyoneRefused, ExposureRefused
 from antiphon.server import sessions
 from antiphon.server.auth.by_address import NAMES_MOST
-from antiphon.server.server import Server
-from antiphon.settings import ServerSettings
-from antiphon.store.contracts import SessionRecord
-from antiphon.store.sql import open_sqlite
 from antiphon.wire.bodies import (
     Authenticate,
     Body,
+    ChallengeAnswer,
     Error,
-    Hello,
     Identified,
-    Identify,
     Register,
-    ServerBye,
     Welcome,
 )
 from antiphon.wire.kinds import ENTRY_LIMIT, Kind
-from support.serving import Serving, credential, seed, serving
+from support.auth import HOME, NOON, AuthServer, Place, code
+from support.serving import credential
 
-SOON = 1.0
-"""Seconds within which an end must arrive (promise 17)."""
+ACCESSES = [("identify", "ann"), ("anyone", None)]
+"""Both, with the name that one gives there."""
 _hosts = count(2)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """Give a server that asks for a name; each test has an address of its own there."""
-    with serving(tmp_path_factory.mktemp("identify") / "data", plain=True, access="identify") as running:
-        yield running
+@pytest.fixture
+async def server(place: Place) -> AuthServer:
+    """Give a server that asks for a name."""
+    return await place.server(access="identify")
 
 
-@pytest.fixture(scope="module")
-def anyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("anyone") / "data", plain=True, access="anyone") as running:
-        yield running
+@pytest.fixture
+async def anyone(place: Place) -> AuthServer:
+    return await place.server(access="anyone")
 
 
 @pytest.fixture
@@ -53,183 +40,143 @@ def host() -> str:
     return f"127.0.0.{next(_hosts)}"
 
 
-def identify(server: Serving, host: str, name: str | None = None, **fields: Any) -> Body:
-    """Return what answers one IDENTIFY on a connection of its own, which is dropped behind it."""
-    with server.client(host) as client:
-        client.hello()
-        return client.request(Kind.IDENTIFY, Identify(name=name, **fields))
+async def identify(server: AuthServer, host: str, name: str | None = None, **fields: object) -> Body:
+    """Return what answers one IDENTIFY on a connection of its own."""
+    return await server.client(host).identify(name, **fields)
 
 
-def enter(server: Serving, host: str, name: str | None = None, **fields: Any) -> Welcome:
-    welcome = identify(server, host, name, **fields)
+async def enter(server: AuthServer, host: str, name: str | None = None, **fields: object) -> Welcome:
+    welcome = await identify(server, host, name, **fields)
     assert isinstance(welcome, Welcome), welcome
     return welcome
 
 
-def known(server: Serving, host: str) -> list[str]:
-    answer = identify(server, host)
+async def known(server: AuthServer, host: str) -> list[str]:
+    answer = await identify(server, host)
     assert isinstance(answer, Identified), answer
     assert (answer.name, answer.free) == (None, None)
     assert answer.known is not None
     return answer.known
 
 
-def code(body: Body) -> str:
-    assert isinstance(body, Error), body
-    return body.code
-
-
-def resumed(server: Serving, token: bytes | None) -> str:
-    with server.client() as client:
-        client.hello()
-        body = client.resume(token or b"")
-        return body.code if isinstance(body, Error) else "welcome"
-
-
-def all_sessions(server: Serving) -> list[SessionRecord]:
-    async def work() -> list[SessionRecord]:
-        return await server.server._context.sessions._store.all()
-
-    return server.call(work())
+async def resumed(server: AuthServer, token: bytes | None) -> str:
+    return code(await server.client().resume(token or b""))
 
 
 # --- what HELLO says ----------------------------------------------------------------------------------------
 
 
-def hello(server: Serving) -> Hello:
-    with server.client() as client:
-        return client.hello()
-
-
-def test_hello_says_how_one_gets_in(server: Serving, anyone: Serving) -> None:
-    told = [(said.access, said.mechanisms, said.registration) for said in (hello(server), hello(anyone))]
+async def test_hello_says_how_one_gets_in(server: AuthServer, anyone: AuthServer) -> None:
+    hellos = [running.client().conversation.hello for running in (server, anyone)]
+    told = [(hello.access, hello.mechanisms, hello.registration) for hello in hellos if hello]
     assert told == [("identify", [], True), ("anyone", [], False)]
-
-
-@pytest.mark.parametrize(
-    ("host", "registration", "takes"),
-    [("127.0.0.1", None, True), ("*", None, True), ("*", "open", True), ("127.0.0.1", "closed", False)],
-)
-async def test_to_identify_takes_new_names_everywhere_unless_told(
-    tmp_path: Path, host: str, registration: Any, takes: bool
-) -> None:
-    settings = ServerSettings(data=tmp_path, port=0, host=host, access="identify", registration=registration)
-    async with Server(settings=settings) as server:
-        assert server.registration is takes
-
-
-async def test_anyone_is_refused_beyond_this_machine_unless_told(tmp_path: Path) -> None:
-    settings = ServerSettings(data=tmp_path, port=0, host="*", access="anyone", registration="open")
-    with pytest.raises(AnyoneRefused, match="--anyone-anywhere") as caught:
-        await Server(settings=settings).__aenter__()
-    assert isinstance(caught.value, ExposureRefused)
-    told = ServerSettings(data=tmp_path, port=0, host="*", access="anyone", anyone_anywhere=True)
-    async with Server(settings=told) as server:
-        assert not server.registration
 
 
 # --- by name ------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_address_gives_a_name_is_let_in_and_known_from_then_on(server: Serving, host: str) -> None:
-    assert known(server, host) == []
-    with server.client(host) as client:
-        client.hello()
-        welcome = client.request(Kind.IDENTIFY, Identify(name="Вадим", language="ru"))
-        assert isinstance(welcome, Welcome)
-        assert (welcome.name, welcome.first, welcome.last_visit, welcome.data) == ("Вадим", True, None, None)
-        assert welcome.greeting == "Добро пожаловать, Вадим! Вы здесь впервые."
-        assert client.ask("hello") == "hello"
-        client.leave()
-    assert known(server, host) == ["Вадим"]
+async def test_an_unknown_address_gives_a_name_is_admitted_and_known_from_then_on(
+    server: AuthServer, host: str
+) -> None:
+    assert await known(server, host) == []
+    welcome = await enter(server, host, "Вадим", language="ru")
+    assert (welcome.name, welcome.first, welcome.last_visit, welcome.data) == ("Вадим", True, None, None)
+    assert welcome.greeting == "Добро пожаловать, Вадим! Вы здесь впервые."
+    assert await known(server, host) == ["Вадим"]
+    (record,) = server.log.of("signed-in")
+    assert record.fields == {"name": "Вадим", "address": f"{host}:1024", "first": True}
 
 
-def test_a_known_one_is_greeted_by_name_with_the_last_visit(server: Serving, host: str) -> None:
-    before = datetime.now(UTC)
-    enter(server, host, "Ann")
-    again = enter(server, host, "aNN")
+async def test_a_known_one_is_greeted_by_name_with_the_last_visit(server: AuthServer, host: str) -> None:
+    await enter(server, host, "Ann")
+    server.clock.advance(60)
+    again = await enter(server, host, "aNN")
     assert (again.name, again.first, again.last_address, again.refusals) == ("Ann", False, host, 0)
-    assert before <= datetime.fromisoformat(again.last_visit or "") <= datetime.now(UTC)
+    assert again.last_visit == NOON.isoformat()
     assert again.greeting.startswith("Welcome back, Ann! Your last visit was on ")
-    assert known(server, host) == ["Ann"]
+    assert await known(server, host) == ["Ann"]
 
 
-def test_several_names_at_one_address_are_told_the_last_first_and_at_no_other(server: Serving, host: str) -> None:
+async def test_several_names_at_one_address_are_told_the_last_first_and_at_no_other(
+    server: AuthServer, host: str
+) -> None:
     for name in ("ann", "bob", "carl", "ann"):
-        enter(server, host, name)
-    assert known(server, host) == ["ann", "carl", "bob"]
-    assert known(server, f"127.0.1.{next(_hosts)}") == []
+        server.clock.advance(1)
+        await enter(server, host, name)
+    assert await known(server, host) == ["ann", "carl", "bob"]
+    assert await known(server, f"127.0.1.{next(_hosts)}") == []
 
 
-def test_who_is_known_is_known_after_a_restart(tmp_path: Path, host: str) -> None:
+async def test_who_is_known_is_known_after_a_restart(place: Place, host: str) -> None:
     for first in (True, False):
-        with serving(tmp_path / "data", plain=True, access="identify") as server:
-            assert enter(server, host, "ann").first is first
+        server = await place.server(access="identify")
+        assert (await enter(server, host, "ann")).first is first
+        await server.store.close()
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\x1b[31mb", "\u202eann", "аnn", "a" * 65, "a" * 3000])
-def test_a_name_that_nobody_can_have_is_refused_and_not_kept(server: Serving, host: str, name: str) -> None:
-    assert code(identify(server, host, name)) == "name-invalid"
-    assert code(identify(server, host, "ann", instead_of=name)) == "name-invalid"
-    assert known(server, host) == []
+async def test_a_name_that_nobody_can_have_is_refused_and_not_kept(
+    server: AuthServer, host: str, name: str
+) -> None:
+    assert code(await identify(server, host, name)) == "name-invalid"
+    assert code(await identify(server, host, "ann", instead_of=name)) == "name-invalid"
+    assert await known(server, host) == []
 
 
-def test_an_address_keeps_so_many_names_and_the_longest_fit_into_one_answer(server: Serving, host: str) -> None:
+async def test_an_address_keeps_so_many_names_and_the_longest_fit_into_one_answer(
+    server: AuthServer, host: str
+) -> None:
     names = [chr(0x10330 + number) * 64 for number in range(NAMES_MOST + 1)]  # four bytes each, in UTF-8
     for name in names:
-        enter(server, host, name)
-    assert known(server, host) == names[:0:-1]
+        server.clock.advance(1)
+        await enter(server, host, name)
+    assert await known(server, host) == names[:0:-1]
     assert sum(len(name.encode()) for name in names[1:]) >= ENTRY_LIMIT
 
 
 # --- a name that was wrong ----------------------------------------------------------------------------------
 
 
-def test_a_wrong_name_is_replaced_and_its_visits_are_kept(server: Serving, host: str) -> None:
-    enter(server, host, "amn")
-    right = enter(server, host, "ann", instead_of="AMN")
+async def test_a_wrong_name_is_replaced_and_its_visits_are_kept(server: AuthServer, host: str) -> None:
+    await enter(server, host, "amn")
+    right = await enter(server, host, "ann", instead_of="AMN")
     assert (right.name, right.first) == ("ann", False)
-    assert known(server, host) == ["ann"]
-    (line,) = [line for line in server.records("renamed") if f"address={host}:" in line]
-    assert ' name="ann" was="amn" ' in line
+    assert await known(server, host) == ["ann"]
+    (record,) = server.log.of("renamed")
+    assert record.fields == {"name": "ann", "was": "amn", "address": f"{host}:1024"}
 
 
-def test_a_wrong_name_can_be_that_of_somebody_else_here(server: Serving, host: str) -> None:
+async def test_a_wrong_name_can_be_that_of_somebody_else_here(server: AuthServer, host: str) -> None:
     for name in ("ann", "bob"):
-        enter(server, host, name)
-    enter(server, host, "ann", instead_of="bob")
-    assert known(server, host) == ["ann"]
+        await enter(server, host, name)
+    await enter(server, host, "ann", instead_of="bob")
+    assert await known(server, host) == ["ann"]
 
 
-def test_only_the_spelling_can_be_wrong(server: Serving, host: str) -> None:
-    enter(server, host, "ann")
-    assert enter(server, host, "Ann", instead_of="ann").name == "Ann"
-    assert known(server, host) == ["Ann"]
+async def test_only_the_spelling_can_be_wrong(server: AuthServer, host: str) -> None:
+    await enter(server, host, "ann")
+    assert (await enter(server, host, "Ann", instead_of="ann")).name == "Ann"
+    assert await known(server, host) == ["Ann"]
 
 
-def test_a_wrong_name_that_is_not_known_changes_nothing(server: Serving, host: str) -> None:
-    assert enter(server, host, "ann", instead_of="nobody").first
-    assert known(server, host) == ["ann"]
+async def test_a_wrong_name_that_is_not_known_changes_nothing(server: AuthServer, host: str) -> None:
+    assert (await enter(server, host, "ann", instead_of="nobody")).first
+    assert await known(server, host) == ["ann"]
 
 
-# --- whom nobody asks ---------------------------------------------------------------------------------------
+# --- access `anyone` ----------------------------------------------------------------------------------------
 
 
-def test_anyone_is_let_in_at_once_has_a_session_and_no_name(anyone: Serving) -> None:
-    with anyone.client() as client:
-        client.hello()
-        welcome = client.request(Kind.IDENTIFY, Identify())
-        assert isinstance(welcome, Welcome)
-        assert (welcome.name, welcome.first, welcome.last_visit, welcome.greeting) == (
-            "",
-            False,
-            None,
-            "Welcome!",
-        )
-        assert client.ask("hello") == "hello"
-        client.leave()
-    assert resumed(anyone, welcome.token) == "session-ended"
-    assert all("name" not in line for event in ("signed-in", "session-ended") for line in anyone.records(event))
+async def test_anyone_is_admitted_at_once_has_a_session_and_no_name(anyone: AuthServer) -> None:
+    client = anyone.client()
+    welcome = await client.identify()
+    assert isinstance(welcome, Welcome)
+    told = (welcome.name, welcome.first, welcome.last_visit, welcome.greeting)
+    assert told == ("", False, None, "Welcome!")
+    await client.leave()
+    assert await resumed(anyone, welcome.token) == "session-ended"
+    (record,) = anyone.log.of("signed-in")
+    assert record.fields == {"name": None, "address": client.peer.address, "first": None}
 
 
 # --- what an access does not have ---------------------------------------------------------------------------
@@ -243,166 +190,158 @@ def test_anyone_is_let_in_at_once_has_a_session_and_no_name(anyone: Serving) -> 
         (Kind.AUTHENTICATE, Authenticate(mechanism="SCRAM-SHA-256", data=b"n,,n=ann,r=x")),
     ],
 )
-def test_a_password_is_refused_where_none_is_asked_for(
-    server: Serving, anyone: Serving, access: str, kind: Kind, body: Body
+async def test_a_password_is_refused_where_none_is_asked_for(
+    place: Place, access: str, kind: Kind, body: Body
 ) -> None:
-    with {"identify": server, "anyone": anyone}[access].client() as client:
-        client.hello()
-        refused = client.request(kind, body)
-        assert code(refused) == "access-unsupported"
-        assert isinstance(refused, Error)
-        assert refused.text == f"{kind.name} is no way in here: the access is “{access}”."
-        client.closed()
+    client = (await place.server(access=access)).client()
+    refused = await client.request(kind, body)
+    assert isinstance(refused, Error)
+    assert refused.code == "access-unsupported"
+    assert refused.text == f"{kind.name} is no way in here: the access is “{access}”."
+    assert client.closed
 
 
-def test_a_form_of_identify_that_the_access_does_not_have_ends_the_connection(
-    server: Serving, anyone: Serving, tmp_path: Path, host: str
+@pytest.mark.parametrize("access", ["identify", "anyone"])
+async def test_a_proof_ends_the_connection_where_no_password_is_asked_for(place: Place, access: str) -> None:
+    client = (await place.server(access=access)).client()
+    assert code(await client.request(Kind.CHALLENGE, ChallengeAnswer(data=b"c=biws"))) == "frame-unexpected"
+    assert client.closed
+
+
+async def test_a_form_of_identify_that_the_access_does_not_have_ends_the_connection(
+    server: AuthServer, anyone: AuthServer, place: Place, host: str
 ) -> None:
-    with serving(tmp_path / "data", plain=True) as authenticate:
-        assert code(identify(authenticate, host)) == "access-unsupported"
-        assert code(identify(authenticate, host, "ann", instead_of="bob")) == "access-unsupported"
-    assert code(identify(anyone, host, "ann")) == "access-unsupported"
-    assert code(identify(server, host, instead_of="ann")) == "body-invalid"
+    authenticate = await place.server()
+    assert code(await identify(authenticate, host)) == "access-unsupported"
+    assert code(await identify(authenticate, host, "ann", instead_of="bob")) == "access-unsupported"
+    assert code(await identify(anyone, host, "ann")) == "access-unsupported"
+    client = server.client(host)
+    assert code(await client.identify(instead_of="ann")) == "body-invalid"
+    assert client.closed
 
 
-def test_a_message_before_the_name_ends_the_connection(server: Serving) -> None:
-    with server.client() as client:
-        client.hello()
-        client.message_with(bytes(16), "hello")
-        assert client.ended_with() == "frame-unexpected"
+async def test_a_refusal_is_in_the_language_that_the_request_names(server: AuthServer) -> None:
+    asked = Register(name="ann", credential=credential(), language="ru")
+    refused = await server.client().request(Kind.REGISTER, asked)
+    assert isinstance(refused, Error)
+    assert any("а" <= letter <= "я" for letter in refused.text)
+
+
+@pytest.mark.parametrize(("access", "name"), ACCESSES)
+async def test_a_password_cannot_be_changed_where_there_is_none(
+    place: Place, access: str, name: str | None
+) -> None:
+    client = (await place.server(access=access)).client()
+    await client.identify(name)
+    refused = await client.change(mechanism="SCRAM-SHA-256", data=b"n,,n=ann,r=abcdefghijklmnopqrst")
+    assert code(refused) == ("session-ended" if name else "name-invalid")
 
 
 # --- new names ----------------------------------------------------------------------------------------------
 
 
-def test_new_names_are_counted_as_registrations_and_those_who_are_known_go_on(tmp_path: Path, host: str) -> None:
-    with serving(tmp_path / "data", plain=True, access="identify", registrations_source=2) as server:
-        for name in ("ann", "bob"):
-            enter(server, host, name)
-        refused = identify(server, host, "carl")
-        assert code(refused) == "try-later"
-        assert isinstance(refused, Error)
-        assert 3000 < refused.wait <= 3600
-        assert code(identify(server, host, "carl", instead_of="ann")) == "try-later"
-        assert enter(server, host, "ann", instead_of="bob").name == "ann"
-        assert known(server, host) == ["ann"]
-        assert enter(server, f"127.0.1.{next(_hosts)}", "carl").first
-        assert len(server.records("refused")) == 2
+async def test_new_names_are_counted_as_registrations_and_those_who_are_known_go_on(
+    place: Place, host: str
+) -> None:
+    server = await place.server(access="identify", registrations_source=2)
+    for name in ("ann", "bob"):
+        await enter(server, host, name)
+    refused = await identify(server, host, "carl")
+    assert isinstance(refused, Error)
+    assert refused.code == "try-later"
+    assert 3000 < refused.wait <= 3600
+    assert code(await identify(server, host, "carl", instead_of="ann")) == "try-later"
+    assert (await enter(server, host, "ann", instead_of="bob")).name == "ann"
+    assert await known(server, host) == ["ann"]
+    assert (await enter(server, f"127.0.1.{next(_hosts)}", "carl")).first
+    assert [(each.fields["name"], each.fields["code"]) for each in server.log.of("refused")] == [
+        ("carl", "try-later")
+    ] * 2
 
 
-def test_where_registration_is_closed_only_those_who_are_known_come_in(tmp_path: Path, host: str) -> None:
-    folder = tmp_path / "data"
-    with serving(folder, plain=True, access="identify") as server:
-        enter(server, host, "ann")
-    with serving(folder, plain=True, access="identify", registration="closed") as server:
-        assert not hello(server).registration
-        assert not enter(server, host, "ann").first
-        assert code(identify(server, host, "bob")) == "registration-closed"
-        assert code(identify(server, host, "bob", instead_of="ann")) == "registration-closed"
-        assert known(server, host) == ["ann"]
+async def test_where_registration_is_closed_only_those_who_are_known_come_in(place: Place, host: str) -> None:
+    await enter(await place.server(access="identify"), host, "ann")
+    server = await place.server(access="identify", registration="closed")
+    hello = server.client().conversation.hello
+    assert hello
+    assert not hello.registration
+    assert not (await enter(server, host, "ann")).first
+    assert code(await identify(server, host, "bob")) == "registration-closed"
+    assert code(await identify(server, host, "bob", instead_of="ann")) == "registration-closed"
+    assert await known(server, host) == ["ann"]
 
 
 # --- their sessions -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("access", ["identify", "anyone"])
-def test_every_message_needs_the_token_of_the_welcome(server: Serving, anyone: Serving, access: str) -> None:
-    running, name = {"identify": (server, "ann"), "anyone": (anyone, None)}[access]
-    tokens = {enter(running, "", name).token for _ in range(2)}
-    assert len(tokens) == 2
-    with running.client() as client:
-        client.hello()
-        client.request(Kind.IDENTIFY, Identify(name=name))
-        client.message_with(tokens.pop() or b"", "hello")
-        assert client.error().code == "token-refused"
+@pytest.mark.parametrize(("access", "name"), ACCESSES)
+async def test_each_welcome_has_a_token_of_its_own(place: Place, access: str, name: str | None) -> None:
+    server = await place.server(access=access)
+    assert len({(await enter(server, HOME, name)).token for _ in range(2)}) == 2
 
 
-@pytest.mark.parametrize("access", ["identify", "anyone"])
-def test_a_session_is_taken_up_again_until_it_is_left(server: Serving, anyone: Serving, access: str) -> None:
-    running, name = {"identify": (server, "ann"), "anyone": (anyone, None)}[access]
-    token = enter(running, "127.0.0.1", name).token
-    assert token is not None
-    with running.session(token) as client:
-        assert client.ask("still here") == "still here"
-        client.leave()
-    assert resumed(running, token) == "session-ended"
+@pytest.mark.parametrize(("access", "name"), ACCESSES)
+async def test_a_session_is_resumed_until_it_is_left(place: Place, access: str, name: str | None) -> None:
+    server = await place.server(access=access)
+    client = server.client()
+    welcome = await client.identify(name)
+    assert isinstance(welcome, Welcome)
+    await client.break_off()
+    again = server.client()
+    back = await again.resume(welcome.token or b"")
+    assert isinstance(back, Welcome)
+    assert back.name == (name or "")
+    await again.leave()
+    assert await resumed(server, welcome.token) == "session-ended"
 
 
-def test_a_session_is_not_taken_up_where_more_is_asked_than_it_was_opened_with(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    tokens = {"authenticate": seed(folder)[0]}
-    for access, name in (("identify", "ann"), ("anyone", None)):
-        with serving(folder, plain=True, access=access) as server:
-            tokens[access] = enter(server, "", name).token or b""
+async def test_a_session_is_not_resumed_where_more_is_asked_than_it_was_opened_with(place: Place) -> None:
+    servers = {access: await place.server(access=access) for access in ("authenticate", "identify", "anyone")}
+    await servers["authenticate"].seed("ann")
+    clients = {
+        "authenticate": await servers["authenticate"].session("ann"),
+        "identify": servers["identify"].client(),
+        "anyone": servers["anyone"].client(),
+    }
+    await clients["identify"].identify("ann")
+    await clients["anyone"].identify()
+    for client in clients.values():
+        await client.break_off()
     ended = []
-    for access in ("authenticate", "identify", "anyone"):
-        with serving(folder, plain=True, access=access) as server:
-            ended += [(how, access) for how, token in tokens.items() if resumed(server, token) == "session-ended"]
+    for access, server in servers.items():
+        for how, client in clients.items():
+            if await resumed(server, client.token) == "session-ended":
+                ended.append((how, access))
     assert ended == [("identify", "authenticate"), ("anyone", "authenticate"), ("anyone", "identify")]
 
 
-def test_the_sessions_of_one_address_are_limited_and_others_do_not_count(
-    tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
+async def test_the_sessions_of_one_address_are_limited_and_others_do_not_count(
+    server: AuthServer, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "CLIENT_SESSIONS_MOST", 3)
-    seed(tmp_path / "data")
-    with serving(tmp_path / "data", plain=True, access="identify") as server:
-        elsewhere = enter(server, "127.0.0.1", "ann").token
-        tokens = [enter(server, host, name).token for name in ("ann", "bob", "carl", "ann")]
-        assert [resumed(server, token) for token in tokens] == ["session-ended"] + ["welcome"] * 3
-        assert resumed(server, elsewhere) == "welcome"
+    elsewhere = (await enter(server, HOME, "ann")).token
+    tokens = []
+    for name in ("ann", "bob", "carl", "ann"):
+        server.clock.advance(1)
+        tokens.append((await enter(server, host, name)).token)
+    assert [await resumed(server, token) for token in tokens] == ["session-ended"] + ["Welcome"] * 3
+    assert await resumed(server, elsewhere) == "Welcome"
 
 
-def test_a_session_has_the_number_of_no_account(server: Serving, anyone: Serving, host: str) -> None:
-    enter(server, host, "ann")
-    enter(anyone, host)
-    for running in (server, anyone):
-        records = all_sessions(running)
-        assert records
-        assert all(-(2**31) <= record.account_id < 0 and record.epoch == 0 for record in records)
+async def test_a_session_has_the_number_of_no_account(server: AuthServer, anyone: AuthServer, host: str) -> None:
+    await enter(server, host, "ann")
+    await enter(anyone, host)
+    records = await server.store.sessions.all()
+    assert len(records) == 2
+    assert all(-(2**31) <= record.account_id < 0 and record.epoch == 0 for record in records)
 
 
-@pytest.mark.parametrize("access", ["identify", "anyone"])
-def test_a_session_that_is_revoked_is_cut(server: Serving, anyone: Serving, host: str, access: str) -> None:
-    running, name = {"identify": (server, "ann"), "anyone": (anyone, None)}[access]
-    with running.client(host) as client:
-        client.hello()
-        client.request(Kind.IDENTIFY, Identify(name=name))
-        (record,) = (record for record in all_sessions(running) if record.address.startswith(f"{host}:"))
-        assert record.name == (name or "")
-
-        async def revoke() -> None:
-            store = await open_sqlite(running.server.data_path)
-            assert await store.sessions.revoke(record.fingerprint, "revoked", datetime.now(UTC))
-            await store.close()
-
-        asyncio.run(revoke())
-        client.sock.settimeout(SOON)
-        assert client.body() == ServerBye(reason="revoked")
-        client.closed()
+# --- the store ----------------------------------------------------------------------------------------------
 
 
-# --- deadlines, caps and faults -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("access", ["identify", "anyone"])
-def test_one_who_is_let_in_is_admitted_and_one_who_says_nothing_is_cut(tmp_path: Path, access: Any) -> None:
-    name = "ann" if access == "identify" else None
-    options: dict[str, Any] = {"entry_seconds": 0.5, "first_frame_seconds": 0.5}
-    with serving(tmp_path / "data", plain=True, access=access, **options) as server, server.client() as client:
-        client.hello()
-        client.request(Kind.IDENTIFY, Identify(name=name))
-        assert server.read(lambda running: running._context.admission.count) == 0
-        with server.client() as silent:
-            silent.hello()
-            assert silent.ended_with() == "sign-in-timed-out"
-        assert client.ask("still here") == "still here"
-
-
-def test_a_store_that_is_away_lets_nobody_in(tmp_path: Path, host: str) -> None:
-    with serving(tmp_path / "data", plain=True, access="identify") as server:
-        enter(server, host, "ann")
-        clients: Any = server.server._store.clients
-        server.call(clients._database.close())
-        assert code(identify(server, host, "ann")) == "try-later"
-        assert code(identify(server, host)) == "try-later"
+async def test_a_store_that_is_away_admits_nobody(server: AuthServer, host: str) -> None:
+    await enter(server, host, "ann")
+    await server.store.clients.close()
+    assert code(await identify(server, host, "ann")) == "try-later"
+    assert code(await identify(server, host)) == "try-later"
+    assert await server.store.sessions.all() != []

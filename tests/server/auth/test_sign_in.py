@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 from antiphon.errors import TryLater
+from antiphon.identity.passwords import Password
+from antiphon.identity.scram import LEAST_ITERATIONS, SALT_SIZE, make_verifier
 from antiphon.wire.bodies import (
     Authenticate,
     Body,
@@ -21,6 +23,7 @@ from antiphon.wire.bodies import (
 from antiphon.wire.kinds import Kind, Side
 from support.auth import BINDING, HOME, NOON, AuthClient, AuthServer, Place, code, wrong_proof
 from support.bodies import BODIES
+from support.imports import digest
 from support.processes import PASSWORD
 from support.serving import credential, verifier
 
@@ -220,6 +223,19 @@ async def test_a_person_is_greeted_and_refused_in_their_language(client: AuthCli
     welcome = await client.authenticate("ann", language="ru")
     assert isinstance(welcome, Welcome)
     assert welcome.greeting == "Добро пожаловать, ann! Вы здесь впервые."
+
+
+# --- accounts of an old system ------------------------------------------------------------------------------
+
+
+async def test_of_an_imported_account_the_digest_is_the_password_and_has_to_be_changed(server: AuthServer) -> None:
+    old = digest("old")
+    imported = make_verifier(Password(old), bytes(SALT_SIZE), LEAST_ITERATIONS)
+    await server.seed("ann", verifier=imported, must_change=True, expires_at=NOON + HOUR)
+    welcome = await server.client().authenticate("ann", old)
+    assert isinstance(welcome, Welcome)
+    assert welcome.must_change
+    assert code(await server.client().authenticate("ann", "old")) == "sign-in-refused"
 
 
 # --- accounts that may not come in --------------------------------------------------------------------------

@@ -1,31 +1,222 @@
-"""Who is let in when the machine has little left, and when it has some again."""
+"""Acceptor: who is admitted, whose place is given back, and what happens when the machine has little left."""
 
 import asyncio
+import contextlib
 import errno
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from antiphon.data.certificate import Certificate, load_or_make
+from antiphon.data.folder import DataFolder
 from antiphon.server.listen import accept
-from antiphon.server.server import Server
-from support.raw import RawClient
+from antiphon.server.listen.accept import Acceptor
+from antiphon.server.listen.limits import AdmissionLimits
+from antiphon.server.peer import Peer
+from antiphon.server.tasks import BackgroundTasks
+from support.auth import RecordingLog
+from support.raw import tls_context
 
 
+class Accepted:
+    """A connection that counts as made once it has a transport."""
+
+    def __init__(self, peer: Peer, accepted_at: float) -> None:
+        self.peer = peer
+        self.accepted_at = accepted_at
+        self.made = False
+        self.over = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.made = True
+        self.transport = transport
+
+    def received(self, buffer: bytearray, size: int) -> None:
+        """Take nothing."""
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        """Nothing is written."""
+
+    def resume_writing(self) -> None:
+        """Nothing is written."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.over.set()
+
+
+class Door:
+    """An acceptor on a free port of 127.0.0.1, and what it has made."""
+
+    def __init__(self, listener: socket.socket, certificate: Certificate | None = None, *, most: int = 9) -> None:
+        self.listener = listener
+        self.limits = AdmissionLimits(most, 0, most, most, lambda: 1.0)
+        self.tasks = BackgroundTasks()
+        self.log = RecordingLog()
+        self.accepted: asyncio.Queue[Accepted] = asyncio.Queue()
+        self.fails: list[Exception] = []
+        """What making the next connections raises."""
+        self._acceptor = Acceptor(
+            listener,
+            certificate,
+            limits=self.limits,
+            connect=self._made,
+            tasks=self.tasks,
+            log=self.log,
+            handshake_seconds=0.2,
+        )
+
+    def _made(self, peer: Peer, accepted_at: float) -> Accepted:
+        if self.fails:
+            raise self.fails.pop()
+        connection = Accepted(peer, accepted_at)
+        self.accepted.put_nowait(connection)
+        return connection
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._acceptor.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        while not self.accepted.empty():
+            connection = self.accepted.get_nowait()
+            if connection.made:
+                connection.transport.abort()  # type: ignore[attr-defined] # it is one of ours
+                await connection.over.wait()
+
+    async def knock(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self.listener.getsockname()[:2])
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Wait until the server has closed the connection."""
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_connection_is_made_with_its_peer_and_the_time(listener: socket.socket) -> None:
+    async with Door(listener) as door:
+        before = asyncio.get_running_loop().time()
+        _, writer = await door.knock()
+        connection = await door.accepted.get()
+        host, port = writer.get_extra_info("sockname")
+        assert connection.peer == Peer(f"{host}:{port}", host, None)
+        assert before <= connection.accepted_at <= asyncio.get_running_loop().time()
+        assert connection.made
+        assert door.limits.count == 1, "its place is given back by the connection itself"
+        door.accepted.put_nowait(connection)
+        writer.close()
+
+
+async def test_who_is_one_too_many_is_closed_and_counted_and_no_connection_is_made(
+    listener: socket.socket,
+) -> None:
+    async with Door(listener, most=1) as door:
+        _, first = await door.knock()
+        await gone(*await door.knock())
+        await gone(*await door.knock())
+        assert door.accepted.qsize() == 1
+        assert (door.limits.take_dropped(), door.limits.take_dropped()) == (2, 0)
+        assert door.log.records == []
+        first.close()
+
+
+async def test_a_fault_with_one_client_keeps_nobody_else_out(listener: socket.socket) -> None:
+    async with Door(listener) as door:
+        door.fails = [RuntimeError("a fault")]
+        await gone(*await door.knock())
+        _, writer = await door.knock()
+        connection = await door.accepted.get()
+        assert connection.made
+        (record,) = door.log.records
+        assert record.event == "fault"
+        assert door.limits.count == 1, "the place of the other one is given back"
+        door.accepted.put_nowait(connection)
+        writer.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
 async def test_a_listener_that_could_not_be_watched_is_watched_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     loop = asyncio.get_running_loop()
-    fails = [OSError(errno.ENOSPC, "the system watches no more")] * 2
-    watch = loop.add_reader
+    fails = [OSError(number, "the system watches no more")] * 2
+    watch: Callable[..., object] = loop.add_reader
 
     def add_reader(*given: object) -> None:
-        if fails:
+        if fails and given[0] is listener:
             raise fails.pop()
-        watch(*given)  # type: ignore[arg-type] # whatever it was
+        watch(*given)
 
     monkeypatch.setattr(loop, "add_reader", add_reader)
     monkeypatch.setattr(accept, "RETRY_SECONDS", 0)
-    async with Server(data=tmp_path / "data", host="127.0.0.1", port=0, plain=True, drain_seconds=0.1) as server:
-        with await asyncio.to_thread(RawClient, server.addresses[0]) as client:
-            assert (await asyncio.to_thread(client.hello)).product
-    assert (tmp_path / "data" / "server.log").read_text("utf-8").count("accept-exhausted") == 1
+    async with Door(listener) as door:
+        _, writer = await door.knock()
+        connection = await door.accepted.get()
+        assert connection.made
+        assert [record.event for record in door.log.records] == ["accept-exhausted"]
+        door.accepted.put_nowait(connection)
+        writer.close()
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    return load_or_make(DataFolder.open(tmp_path / "data"), ["localhost"])
+
+
+async def test_over_tls_a_connection_is_made_after_the_handshake_and_bound(
+    listener: socket.socket, certificate: Certificate
+) -> None:
+    async with Door(listener, certificate) as door:
+        _, writer = await asyncio.open_connection(*listener.getsockname()[:2], ssl=tls_context())
+        connection = await door.accepted.get()
+        while door.tasks:
+            await asyncio.wait(list(door.tasks))
+        assert connection.made
+        assert connection.peer.binding == certificate.binding
+        assert connection.peer.mechanism == "SCRAM-SHA-256-PLUS"
+        assert door.limits.count == 1
+        door.accepted.put_nowait(connection)
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"), [(bytes(64), "SSLError"), (b"", "TimeoutError"), (None, "ConnectionResetError")]
+)
+async def test_a_handshake_that_fails_is_logged_and_gives_its_place_back(
+    listener: socket.socket, certificate: Certificate, sent: bytes | None, why: str
+) -> None:
+    async with Door(listener, certificate) as door:
+        reader, writer = await door.knock()
+        connection = await door.accepted.get()
+        if sent is None:
+            writer.close()
+        else:
+            writer.write(sent)
+        while door.tasks:
+            await asyncio.wait(list(door.tasks))
+        assert not connection.made
+        assert door.limits.count == 0
+        (record,) = door.log.records
+        assert (record.event, record.fields) == ("tls-failed", {"address": connection.peer.address, "why": why})
+        if sent is not None:
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()

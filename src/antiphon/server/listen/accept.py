@@ -116,11 +116,13 @@ class Acceptor:
         try:
             client.setblocking(False)  # noqa: FBT003 - the socket module's signature
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
+            connection = self._connect(peer, accepted_at)
+        except Exception as error:
             client.close()
             self._limits.release(peer.host)
-            return
-        connection = self._connect(peer, accepted_at)
+            if isinstance(error, OSError):  # the client is gone
+                return
+            raise
         if certificate is None:
             PlainTransport(client, connection, self._read_buffer)
         else:
