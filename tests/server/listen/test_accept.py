@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -50,10 +50,23 @@ class Accepted:
         self.over.set()
 
 
+class Listener(socket.socket):
+    """A listening socket on which the next calls of `accept` raise `fails`."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_STREAM)
+        self.fails: list[OSError] = []
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.fails:
+            raise self.fails.pop()
+        return super().accept()
+
+
 class Door:
     """An acceptor on a free port of 127.0.0.1, and what it has made."""
 
-    def __init__(self, listener: socket.socket, certificate: Certificate | None = None, *, most: int = 9) -> None:
+    def __init__(self, listener: Listener, certificate: Certificate | None = None, *, most: int = 9) -> None:
         self.listener = listener
         self.limits = AdmissionLimits(most, 0, most, most, lambda: 1.0)
         self.tasks = BackgroundTasks()
@@ -96,8 +109,10 @@ class Door:
 
 
 @pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def listener() -> Iterator[Listener]:
+    with Listener() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         listener.setblocking(False)
         yield listener
 
@@ -109,7 +124,7 @@ async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def test_a_connection_is_made_with_its_peer_and_the_time(listener: socket.socket) -> None:
+async def test_a_connection_is_made_with_its_peer_and_the_time(listener: Listener) -> None:
     async with Door(listener) as door:
         before = asyncio.get_running_loop().time()
         _, writer = await door.knock()
@@ -124,7 +139,7 @@ async def test_a_connection_is_made_with_its_peer_and_the_time(listener: socket.
 
 
 async def test_who_is_one_too_many_is_closed_and_counted_and_no_connection_is_made(
-    listener: socket.socket,
+    listener: Listener,
 ) -> None:
     async with Door(listener, most=1) as door:
         _, first = await door.knock()
@@ -136,7 +151,7 @@ async def test_who_is_one_too_many_is_closed_and_counted_and_no_connection_is_ma
         first.close()
 
 
-async def test_a_fault_with_one_client_keeps_nobody_else_out(listener: socket.socket) -> None:
+async def test_a_fault_with_one_client_keeps_nobody_else_out(listener: Listener) -> None:
     async with Door(listener) as door:
         door.fails = [RuntimeError("a fault")]
         await gone(*await door.knock())
@@ -150,12 +165,33 @@ async def test_a_fault_with_one_client_keeps_nobody_else_out(listener: socket.so
         writer.close()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+async def test_a_client_that_is_gone_when_its_connection_is_to_be_made_is_no_fault(listener: Listener) -> None:
+    async with Door(listener) as door:
+        door.fails = [OSError(errno.EINVAL, "it is gone")]
+        await gone(*await door.knock())
+        assert (door.limits.count, door.log.records) == (0, [])
+
+
+@pytest.mark.parametrize(("number", "events"), [(errno.EMFILE, ["accept-exhausted"]), (errno.ECONNABORTED, [])])
+async def test_accepting_goes_on_after_an_error_and_a_machine_with_nothing_left_is_logged_once(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, number: int, events: list[str]
+) -> None:
+    monkeypatch.setattr(accept, "RETRY_SECONDS", 0)
+    listener.fails = [OSError(number, "not now") for _ in range(3)]
+    async with Door(listener) as door:
+        _, writer = await door.knock()
+        connection = await door.accepted.get()
+        assert connection.made
+        assert [record.event for record in door.log.records] == events
+        door.accepted.put_nowait(connection)
+        writer.close()
+
+
 async def test_a_listener_that_could_not_be_watched_is_watched_again(
-    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, number: int
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
-    fails = [OSError(number, "the system watches no more")] * 2
+    fails = [OSError(errno.ENOSPC, "the system watches no more")] * 2
     watch: Callable[..., object] = loop.add_reader
 
     def add_reader(*given: object) -> None:
@@ -183,7 +219,7 @@ def certificate(tmp_path: Path) -> Certificate:
 
 
 async def test_over_tls_a_connection_is_made_after_the_handshake_and_bound(
-    listener: socket.socket, certificate: Certificate
+    listener: Listener, certificate: Certificate
 ) -> None:
     async with Door(listener, certificate) as door:
         _, writer = await asyncio.open_connection(*listener.getsockname()[:2], ssl=tls_context())
@@ -202,7 +238,7 @@ async def test_over_tls_a_connection_is_made_after_the_handshake_and_bound(
     ("sent", "why"), [(bytes(64), "SSLError"), (b"", "TimeoutError"), (None, "ConnectionResetError")]
 )
 async def test_a_handshake_that_fails_is_logged_and_gives_its_place_back(
-    listener: socket.socket, certificate: Certificate, sent: bytes | None, why: str
+    listener: Listener, certificate: Certificate, sent: bytes | None, why: str
 ) -> None:
     async with Door(listener, certificate) as door:
         reader, writer = await door.knock()

@@ -96,6 +96,15 @@ def test_the_table_of_sources_is_bounded() -> None:
     assert limits.admit("10.0.0.3")
 
 
+def test_those_who_are_dropped_are_counted_once_whatever_the_limit() -> None:
+    limits = AdmissionLimits(2, 0, 2, 1, lambda: 1.0)
+    assert limits.take_dropped() == 0
+    told = [limits.admit(address) for address in ("10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3")]
+    assert told == [True, False, True, False]
+    assert (limits.take_dropped(), limits.take_dropped()) == (2, 0)
+    assert limits.count == 2
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.sampled_from([*sources(6), "::1", "::2", "?"])), max_size=200),
     st.randoms(use_true_random=False),
