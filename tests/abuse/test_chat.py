@@ -32,13 +32,13 @@ def test_one_who_does_not_read_is_cut_in_bounded_memory_and_nobody_else_loses_a_
 
         def held() -> int | None:
             """Return the bytes that wait for the stalled one, None once they are cut."""
-            (dialogue,) = (each for each in server.server._context.dialogues if each.name == "stalled")
-            outlet: Any = dialogue._outlet
-            if outlet is None:
+            (channel,) = (each for each in server.server._host.channels if each.shown.name == "stalled")
+            connection: Any = channel._connection
+            if connection is None:
                 return None
-            sock = outlet._transport.get_extra_info("socket")
+            sock = connection._writer.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * KIB)  # full before long
-            return sum(map(len, dialogue.continuity.kept())) + int(outlet._outbox.waiting)
+            return sum(map(len, channel.replay.frames())) + int(connection._writer.waiting)
 
         most = said = 0
         while (holds := server.read(lambda _: held())) is not None:

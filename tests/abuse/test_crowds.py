@@ -36,7 +36,7 @@ def crowd(address: Address, size: int, source: str = ATTACKER) -> Iterator[list[
 
 
 def counted(server: Serving) -> int:
-    return server.read(lambda server: server._context.admission.count)
+    return server.read(lambda server: server._host.limits.count)
 
 
 def wait_for_count(server: Serving, count: int) -> None:
@@ -125,7 +125,7 @@ def test_our_client_that_is_dropped_tries_again_by_itself_and_gets_in(tmp_path: 
     with serving(tmp_path / "data", entry_source=1, **LONG) as server:
 
         def note_drops(server: Server) -> None:
-            admit = server._context.admission.admit
+            admit = server._host.limits.admit
 
             def noting(address: str) -> bool:
                 admitted = admit(address)
@@ -133,7 +133,7 @@ def test_our_client_that_is_dropped_tries_again_by_itself_and_gets_in(tmp_path: 
                     dropped.set()
                 return admitted
 
-            server._context.admission.admit = noting  # type: ignore[method-assign]
+            server._host.limits.admit = noting  # type: ignore[method-assign]
 
         server.read(note_drops)
         with crowd(server.address, 1, "127.0.0.1") as (idle,):

@@ -13,6 +13,7 @@ from antiphon.server.server import Server
 from antiphon.wire.bodies import Authenticate, Error, Identify
 from antiphon.wire.frames import HEADER, encode
 from antiphon.wire.kinds import ENTRY_LIMIT, KIB, Kind
+from support.inside import connections
 from support.processes import ServerProcess
 from support.raw import RawClient, dial
 from support.serving import ATTACKER, Honest, Serving, seed, serving
@@ -153,7 +154,7 @@ def test_nothing_is_left_of_1000_that_connect_and_close(server: Serving) -> None
 
 
 def left(server: Server) -> tuple[int, int]:
-    return server._context.admission.count, len(server._context.connections)
+    return server._host.limits.count, len(connections(server))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT_MOST
+from support.inside import connections
 from support.processes import ServerProcess
 from support.raw import RawClient
 from support.serving import ATTACKER, Honest, in_session, seed, serving
@@ -125,7 +126,7 @@ def test_one_who_asks_once_for_much_and_reads_nothing_is_cut(tmp_path: Path, pla
         client = server.session(token)
         client.send(client.conversation.message(bytes(MESSAGE_LIMIT_MOST))[1])
         until = time.monotonic() + WRITE + LATE
-        while server.read(lambda server: len(server._context.connections)) > 1:
+        while server.read(lambda server: len(connections(server))) > 1:
             assert time.monotonic() < until, "it holds its connection, and our memory with it"
         client.sock.close()
     assert "peer-too-slow" in server.log()

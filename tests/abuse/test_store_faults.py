@@ -9,6 +9,7 @@ import pytest
 from antiphon.errors import TryLater
 from antiphon.wire.bodies import Body, Error, Identified, Identify, Register, Welcome
 from antiphon.wire.kinds import Kind
+from support.inside import sessions
 from support.processes import PASSWORD
 from support.raw import RawClient
 from support.serving import Honest, Serving, credential, seed, serving
@@ -57,7 +58,7 @@ def break_store(server: Serving) -> Iterator[Callable[..., None]]:
 
 
 def held(server: Serving) -> int:
-    return server.read(lambda server: len(server._context.sessions._held))
+    return server.read(lambda server: len(sessions(server)._held))
 
 
 def refused(body: Body) -> Error:

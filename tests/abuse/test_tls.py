@@ -17,8 +17,6 @@ from antiphon.address import Address
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
 from antiphon.errors import ExposureRefused
-from antiphon.data.certificate import load_or_make
-from antiphon.data.folder import DataFolder
 from antiphon.server.listen import accept
 from antiphon.wire.bodies import Authenticate, Error, Identify, encode
 from antiphon.wire.frames import encode as frame
@@ -110,7 +108,7 @@ def test_a_handshake_that_fails_is_told_of_in_the_log_and_gives_its_place_back(
     deadline = time.monotonic() + HANDSHAKE + LATE
     while told not in server.server.log_path.read_text("utf-8"):
         assert time.monotonic() < deadline
-    assert server.read(lambda server: server._context.admission.count) == 0
+    assert server.read(lambda server: server._host.limits.count) == 0
 
 
 def test_where_tls_cannot_be_begun_the_place_is_given_back(
@@ -122,7 +120,7 @@ def test_where_tls_cannot_be_begun_the_place_is_given_back(
     monkeypatch.setattr(accept, "TlsTransport", none)
     with dial(server.address, source=ATTACKER) as connection:
         assert rest_of(connection) == b""
-    assert server.read(lambda server: server._context.admission.count) == 0
+    assert server.read(lambda server: server._host.limits.count) == 0
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from antiphon.errors import (
     UsageError,
 )
 from antiphon.ping.crowd import SESSIONS_MOST
-from antiphon.server import sessions
+from antiphon.server.session import manager as sessions
 from antiphon.testing import FaultProxy, LinkFault
 from support.commands import Done
 from support.processes import PASSWORD, run_antiphon

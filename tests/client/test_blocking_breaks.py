@@ -117,7 +117,7 @@ class Bench:
         """Have the server forget its counts, as a new process has."""
 
         async def forgetting() -> None:
-            self.server._context.dialogues._dialogues.clear()
+            self.server._host.channels._channels.clear()
 
         self.wait(forgetting())
 

@@ -23,6 +23,7 @@ from antiphon.errors import (
 )
 from antiphon.server.server import Server
 from antiphon.testing import FaultProxy, LinkFault
+from support.inside import sessions
 from support.serving import seed
 from support.sessions import server_here, session_of, settings_here
 
@@ -127,7 +128,7 @@ async def test_a_server_that_is_killed_at_any_byte_leaves_what_was_on_its_way_un
         def killed(connection: int) -> LinkFault | None:
             """Cut the next link, and have the server forget before the one behind it, as a new process has."""
             if connection == first + 1:
-                server._context.dialogues._dialogues.clear()
+                server._host.channels._channels.clear()
             return LinkFault(direction, cut_at=cut_at) if connection == first else None
 
         for cut_at in range(number + 1, 1000, 7 * SIDE_BY_SIDE):
@@ -277,8 +278,8 @@ async def test_a_session_that_has_ended_meanwhile_is_not_tried_again(data: Path,
         FaultProxy(server.addresses[0]) as proxy,
         session_of(proxy.address, tokens[0]) as session,
     ):
-        (held,) = server._context.sessions._held.values()
-        await server._context.sessions._store.end(held.fingerprint, server._context.sessions._owner)
+        (held,) = sessions(server)._held.values()
+        await sessions(server)._store.end(held.fingerprint, sessions(server)._owner)
         connections = proxy.connections
         await proxy.cut()
         assert isinstance(await session.ended(), SessionEnded)
@@ -295,10 +296,10 @@ async def spoiled(session: Session, message: str) -> None:
 
 
 def assert_counts_are_equal(server: Server, session: Session) -> None:
-    (dialogue,) = server._context.dialogues
+    (channel,) = server._host.channels
     continuity = session._continuity
-    assert dialogue.continuity.received == continuity._sent
-    assert dialogue.continuity.sent == continuity.received
+    assert channel.replay.received == continuity._sent
+    assert channel.replay.sent == continuity.received
     assert not continuity.unanswered
 
 
@@ -387,7 +388,7 @@ async def test_a_spoiled_message_is_not_handled_whatever_becomes_of_the_server(
 
         def killed(connection: int) -> LinkFault | None:
             if connection == 2:
-                server._context.dialogues._dialogues.clear()  # as a new process has them
+                server._host.channels._channels.clear()  # as a new process has them
             return LinkFault("up", cut_at=90) if connection == 1 else None  # behind RESUME, before its end
 
         lost = asyncio.Event()
@@ -451,7 +452,7 @@ async def test_with_retry_what_is_unknown_is_asked_again(data: Path, tokens: lis
     ):
         asking = asyncio.create_task(session.ask("again", retry=True))
         await begun.wait()
-        server._context.dialogues._dialogues.clear()  # as a new process has none
+        server._host.channels._channels.clear()  # as a new process has none
         await proxy.cut()
         assert await asking == "got again"
         assert asked == ["again", "again"]

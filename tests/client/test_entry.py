@@ -33,6 +33,7 @@ from antiphon.server.server import Server
 from antiphon.services import echo
 from antiphon.testing import FaultProxy
 from support.imports import digest, seed_old
+from support.inside import sessions
 from support.inviting import invite
 from support.processes import PASSWORD
 from support.serving import seed
@@ -212,7 +213,7 @@ async def test_an_old_password_is_right_and_has_to_be_changed_first(visit: Visit
         place = server.addresses[0]
         assert isinstance(await refusal(visit, place, name="old", password="cat"), PasswordDue)
         assert isinstance(await refusal(visit, place, name="old", password="dog"), SignInRefused)
-        assert not server._context.sessions._held, "what is of no use is left in order"
+        assert not sessions(server)._held, "what is of no use is left in order"
 
 
 async def test_no_old_form_is_tried_where_no_import_remains(visit: Visit, data: Path) -> None:

@@ -350,10 +350,10 @@ def test_a_server_whose_ring_gets_lost_signs_people_in_says_so_and_takes_nobody_
         assert isinstance(refused, Error)
         assert refused.code == "try-later"
         assert "secret.key" not in refused.text + refused.hint
-        server.read(lambda server: server._look_at_keys())
+        server.read(lambda server: server._upkeep.follow_keys())
         (data / "secret.key").write_bytes(ring)
         (data / "secret.key").chmod(0o600)
-        server.read(lambda server: server._look_at_keys())
+        server.read(lambda server: server._upkeep.follow_keys())
         assert register(server, "new") == Identified(name="new", free=False)
         log = server.server.log_path
     told = [line for line in log.read_text("utf-8").splitlines() if "secret.key" in line]

@@ -14,9 +14,9 @@ from antiphon import connect
 from antiphon.address import Address
 from antiphon.client.session import Session
 from antiphon.errors import AntiphonError
-from antiphon.server import dialogues
-from antiphon.server.continuity import REPLAY_LIMIT
-from antiphon.server.outbox import PUSHED_LIMIT
+from antiphon.server.connection.write_buffer import PUSHED_LIMIT
+from antiphon.server.session import registry
+from antiphon.server.session.replay import REPLAY_LIMIT
 from antiphon.services import chat, load
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
@@ -125,7 +125,7 @@ def test_the_commands_and_limits_of_the_chat_are_those_that_it_has() -> None:
         ("the name of a room", f"{chat.ROOM_NAME_MOST} letters, digits, - and _"),
     ]
     assert f"its last {chat.REMEMBERED} lines" in about
-    assert f"there for another {dialogues.AWAY_SECONDS:.0f} s" in about
+    assert f"there for another {registry.AWAY_SECONDS:.0f} s" in about
     assert f"up to {REPLAY_LIMIT // KIB} KiB" in about
     assert f"when {PUSHED_LIMIT // KIB} KiB wait" in about
 

@@ -14,10 +14,11 @@ from antiphon.identity.tokens import Token
 from antiphon.server import server as server_module
 from antiphon.server.peer import Peer
 from antiphon.server.server import Server
-from antiphon.server.sessions import Session
+from antiphon.server.session.manager import Session
 from antiphon.settings import ServerSettings
 from antiphon.wire.bodies import Error, Hello, Resume
 from antiphon.wire.conversation import ClientConversation, Control
+from support.inside import sessions
 from support.serving import seed
 
 
@@ -60,7 +61,7 @@ async def test_deadlines_are_kept_after_a_fault_in_what_keeps_them(
         failed.set()
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(server._context.sessions, "expire", fail_once)
+    monkeypatch.setattr(sessions(server), "expire", fail_once)
     await failed.wait()
     hello, error = await until_closed(server)
     assert isinstance(hello, Hello)
@@ -71,7 +72,7 @@ async def test_deadlines_are_kept_after_a_fault_in_what_keeps_them(
 
 
 async def test_who_comes_while_it_stops_is_told_so(server: Server) -> None:
-    server._context.tasks.stopping = True
+    server._host.tasks.stopping = True
     _, error = await until_closed(server)
     assert isinstance(error, Error)
     assert error.code == "server-stopping"
@@ -80,7 +81,7 @@ async def test_who_comes_while_it_stops_is_told_so(server: Server) -> None:
 async def test_a_crowd_at_the_door_leaves_everybody_else_their_turn(server: Server) -> None:
     crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
     turns = 0
-    while server._context.admission.count < len(crowd):
+    while server._host.limits.count < len(crowd):
         await asyncio.sleep(0)
         turns += 1
     for client in crowd:
@@ -147,10 +148,10 @@ class Nobody:
 async def test_a_session_that_is_left_ends_although_its_connection_is_lost_meanwhile(
     server: Server, tmp_path: Path
 ) -> None:
-    keeper = server._context.sessions
+    keeper = sessions(server)
     (token,) = await asyncio.to_thread(seed, tmp_path / "data", "bob")
     session: Session = await keeper.resume(Token(token), Nobody())
-    async with keeper._one_at_a_time:  # another session is being resumed or ended
+    async with keeper._lock:  # another session is being resumed or ended
         ending = asyncio.create_task(keeper.end(session))
         await asyncio.sleep(0)
         await keeper.release(session)
@@ -162,7 +163,7 @@ async def test_a_session_that_is_left_ends_although_its_connection_is_lost_meanw
 async def test_a_session_that_another_connection_has_taken_up_is_not_ended_by_the_one_that_lost_it(
     server: Server, tmp_path: Path
 ) -> None:
-    keeper = server._context.sessions
+    keeper = sessions(server)
     (token,) = await asyncio.to_thread(seed, tmp_path / "data", "bob")
     lost = await keeper.resume(Token(token), Nobody())
     await keeper.resume(Token(token), Nobody())

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antiphon.identity.names import prepare
-from antiphon.server import dialogues
+from antiphon.server.session import registry
 from antiphon.services import Chat
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import Identify, Resume, Welcome
@@ -118,7 +119,7 @@ def test_whoever_comes_back_after_a_broken_link_has_missed_nothing_and_nobody_no
 
 
 def test_whoever_does_not_come_back_has_left(come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialogues, "AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(registry, "AWAY_SECONDS", 0.1)
     ann, bob = come("ann"), come("bob")
     bob.cut()
     ann.hears("[lobby] -- bob has left")
@@ -151,7 +152,7 @@ def test_whoever_is_shown_the_door_leaves_the_chat_with_it(
         account = await store.accounts.find("bob")
         assert account is not None
         await act(store, account.id)
-        await store.sessions.revoke_account(account.id, "disabled", server.server._auth.clock())
+        await store.sessions.revoke_account(account.id, "disabled", datetime.now(UTC))
         await store.close()
 
     asyncio.run(operate())

@@ -19,6 +19,7 @@ from antiphon.wire.bodies import ServerBye
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame
 from antiphon.wire.kinds import KIB, Kind
+from support.inside import connections
 from support.processes import ServerProcess
 from support.raw import RawClient
 from support.serving import Serving, in_session, seed, serving
@@ -259,7 +260,7 @@ def test_one_that_ends_while_nobody_is_there_has_ended_the_session(
         with server.session(tokens[0]) as client:
             ((_, pid),) = said(client, 1)
             client.sock.close()
-        while server.read(lambda running: running._context.connections):
+        while server.read(lambda running: connections(running)):
             time.sleep(0.01)
         gate.write_text("now\n")
         until_gone(int(str(pid)))
@@ -378,7 +379,7 @@ def test_a_line_over_the_limit_of_messages_ends_it(served: Served, tokens: list[
 def test_one_that_says_much_waits_for_a_client_that_does_not_read(served: Served, tokens: list[bytes]) -> None:
     script = 'i=0; while [ $i -lt 200 ]; do printf "%d %0100000d\\\\n" $i 0; i=$((i+1)); done; exec cat'
     with served(shell(script)) as server, server.session(tokens[0]) as client:
-        while not server.read(lambda running: next(iter(running._context.connections)).blocked):
+        while not server.read(lambda running: next(iter(connections(running))).blocked):
             time.sleep(0.01)
         lines = [str(text).split()[0] for _, text in said(client, 200)]
         assert lines == [str(number) for number in range(200)]
@@ -418,7 +419,7 @@ def test_those_that_have_ended_do_not_count(served: Served, tokens: list[bytes])
         with server.session(tokens[0]) as first:
             assert ask(first, "here") == "here"
             first.leave()
-        program = server.read(lambda running: running._context.service.opened.__self__)  # type: ignore[attr-defined]
+        program = server.read(lambda running: running._host.handlers.service.opened.__self__)  # type: ignore[attr-defined]
         while program._running:
             time.sleep(0.01)
         with server.session(tokens[1]) as second:

@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from antiphon.data.credentials import seal
+from antiphon.data.folder import DataFolder
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import AntiphonError, ProtocolError
 from antiphon.identity.invitations import Secret
 from antiphon.identity.invitations import fingerprint as invitation_mark
@@ -32,13 +35,10 @@ from antiphon.server.auth.invitations import WRONG_MOST, InvitationCheck
 from antiphon.server.auth.proof import Passwords
 from antiphon.server.auth.registration import Registration
 from antiphon.server.auth.throttle import Throttle
-from antiphon.data.credentials import seal
-from antiphon.data.folder import DataFolder
 from antiphon.server.hello import hello_of
-from antiphon.data.keyring import LiveKeyRing
 from antiphon.server.listen.limits import RegistrationLimits
 from antiphon.server.peer import Peer
-from antiphon.server.sessions import Session, SessionKeeper
+from antiphon.server.session.manager import Session, SessionManager
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Account, NewAccount, Store
@@ -120,8 +120,9 @@ class AuthServer:
         self.settings = settings
         self.log = RecordingLog()
         self.tasks = BackgroundTasks()
-        self.sessions = SessionKeeper(
+        self.sessions = SessionManager(
             store.sessions,
+            store.revocations,
             store.accounts,
             ring.token_key,
             unheld=timedelta(seconds=settings.session_unheld),
@@ -193,9 +194,14 @@ class AuthServer:
         """Have `times` sign-ins under a name fail from `host`, the last `ago` seconds ago."""
         last = self.clock() - timedelta(seconds=ago)
         moments = (last - timedelta(hours=number) for number in reversed(range(times)))  # never too early
-        throttle = Throttle(self.store.sessions, self.ring.mock_key, lambda: next(moments))
+        throttle = Throttle(self.store.failures, self.ring.mock_key, lambda: next(moments))
         for _ in range(times):
             await throttle.attempt(prepare(name).key, host)
+
+    async def follow(self) -> None:
+        """Apply what the revocation log has got."""
+        for entry in await self.sessions.new_revocations():
+            self.sessions.apply(entry)
 
     async def settled(self) -> None:
         """Wait for the background work."""

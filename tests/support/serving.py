@@ -26,8 +26,6 @@ from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifi
 from antiphon.identity.throttle import name_mark
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.auth.throttle import Throttle
-from antiphon.data.folder import DataFolder
-from antiphon.data.keyring import LiveKeyRing
 from antiphon.server.server import Server
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
@@ -184,7 +182,7 @@ class Serving:
         """Return the log, with all in it that the server has told of so far."""
         if self._running:  # the log is written by a thread of its own: wait until it has come to a last record
             mark = secrets.token_hex(8)
-            self.read(lambda server: server._context.log.error(READ, mark=mark))
+            self.read(lambda server: server._host.log.error(READ, mark=mark))
             ends = time.monotonic() + PATIENCE_SECONDS
             while mark not in self.server.log_path.read_text("utf-8"):
                 assert time.monotonic() < ends

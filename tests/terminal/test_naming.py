@@ -24,6 +24,7 @@ from antiphon.terminal.entry import Entry
 from antiphon.wire.bodies import Identified, Identify, Welcome
 from antiphon.wire.kinds import Kind
 from support.fakes import Peer, faked, welcome
+from support.inside import sessions
 from support.processes import PASSWORD, run_antiphon, sockets
 from support.serving import Serving, serving
 from support.terminal import Terminal
@@ -213,7 +214,7 @@ def test_one_of_several_is_chosen_and_a_wrong_name_put_right(server: Serving, tm
         assert terminal.ends() == 0
         assert terminal.screen.count("type /name") == 1
     assert known(server) == ["Ann", "dora", "carl"]
-    assert server.read(lambda running: len(running._context.sessions._held)) == 0
+    assert server.read(lambda running: len(sessions(running)._held)) == 0
 
 
 def test_no_input_takes_the_one_that_is_known_and_asks_nothing(server: Serving, tmp_path: Path) -> None:

@@ -29,9 +29,6 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
 from antiphon.server.auth.by_address import NAMES_MOST
-from antiphon.data.credentials import seal
-from antiphon.data.folder import data_folder
-from antiphon.data.keyring import LiveKeyRing
 from antiphon.store.contracts import Accounts, Clients, NewAccount
 from antiphon.store.opening import accounts_file
 from antiphon.terminal.console import Console

@@ -21,7 +21,7 @@ from antiphon.cli.operator import (
 )
 from antiphon.errors import Problem, SessionUnknown, UsageError
 from antiphon.language import N_
-from antiphon.server.sessions import HELD_EVERY
+from antiphon.server.session.manager import HELD_EVERY
 from antiphon.store.contracts import SessionRecord
 
 ID_SIZE = 6

@@ -1,14 +1,13 @@
-"""A running server: everything opened in order, served, drained, and closed in the reverse order."""
+"""Server: opens everything in order, serves, drains, and closes in the reverse order."""
 
 import asyncio
 import contextlib
 import os
-import random
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -23,32 +22,17 @@ from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
 from antiphon.observe.log import ServerLog, open_log
-from antiphon.server.auth.authenticator import Authenticator
-from antiphon.server.auth.invitations import InvitationCheck
-from antiphon.server.auth.proof import Passwords
-from antiphon.server.auth.registration import Registration
-from antiphon.server.auth.throttle import Throttle
-from antiphon.data.certificate import Certificate, load_or_make
-from antiphon.server.connection import Connection
-from antiphon.server.context import ServerContext
-from antiphon.data.credentials import check_ring
-from antiphon.server.dialogues import Dialogues, Resumption
-from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
-from antiphon.server.follower import Follower
-from antiphon.server.hello import HelloFrame, hello_of
-from antiphon.data.keyring import LiveKeyRing
+from antiphon.server.assembly import assemble
+from antiphon.server.connection.connection import Connection
+from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.listen.accept import Acceptor
-from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
 from antiphon.server.listen.ports import Listening, is_loopback, listen
-from antiphon.server.sessions import HELD_EVERY, SessionKeeper
+from antiphon.server.session.revocations import RevocationPoller
+from antiphon.server.upkeep import TICK_SECONDS, Upkeep
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings
-from antiphon.store.contracts import Store
 from antiphon.store.opening import accounts_file, open_store
-from antiphon.wire.bodies import Lifetimes
 
-TICK_SECONDS = 0.25
-"""Pause between two looks at the deadlines: short beside each of them, long beside the cost of a look."""
 ABORT_SECONDS = 2.0
 """Time for aborted connections to be gone; with `drain_seconds` well within promise 24's 30 s."""
 
@@ -88,13 +72,10 @@ class Server:
         self.settings = replace(settings or ServerSettings(), **options)
         self.language = language
         self._closing = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        """What runs until the last connection is gone."""
         self._acceptors: list[asyncio.Task[None]] = []
-        self._beside: list[asyncio.Task[None]] = []
-        """What goes on until the last connection is gone."""
-        self._ring: LiveKeyRing
-        self._store: Store
-        self._context: ServerContext
-        self._auth: Authenticator
+        self._host: ConnectionHost
         self._listening: Listening
         self._certificate: Certificate | None = None
         self.log_path: Path
@@ -161,9 +142,7 @@ class Server:
 
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
-        self._ring = ring = await asyncio.to_thread(
-            folder.key_ring, os.urandom
-        )  # another server may hold the folder's lock
+        ring = await asyncio.to_thread(folder.key_ring, os.urandom)  # another server may hold the folder's lock
         self._certificate = None
         if not settings.plain:
             self._certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
@@ -171,49 +150,28 @@ class Server:
         self._closing.push_async_callback(store.close)
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
         self._listen(folder, log)
-        sessions = SessionKeeper(
-            store.sessions,
-            store.revocations,
-            store.snapshots,
-            store.accounts,
-            ring.token_key,
-            unheld=timedelta(seconds=settings.session_unheld),
-            total=timedelta(seconds=settings.session_total),
+        self._host, sessions = assemble(
+            settings,
+            self._service,
+            store,
+            ring,
+            log,
+            mechanism=mechanism_for(self._certificate.binding if self._certificate else None),
+            registration=self.registration,
+            language=self.language,
             clock=_utc_now,
-            random=os.urandom,
-            access=settings.access,
         )
         await sessions.begin()
-        mechanism = mechanism_for(self._certificate.binding if self._certificate else None)
-        hello = HelloFrame(
-            hello_of(settings, mechanism, registration=self.registration), store.accounts, _utc_now, log
-        )
-        self._context = ServerContext(
-            settings=settings,
-            service=self._service,
-            sessions=sessions,
-            dialogues=Dialogues(),
-            log=log,
-            admission=AdmissionLimits(
-                settings.entry_begin,
-                settings.entry_rate,
-                settings.entry_most,
-                settings.entry_source,
-                random.random,
-            ),
-            hello=hello,
-        )
-        self._auth = self._authenticator(store, ring)
-        sessions.told = partial(self._context.dialogues.revoked, self._context)
-        await hello.look()
+        await self._host.hello.look()
+        self._upkeep = Upkeep(self._host, sessions, ring)
         loop = asyncio.get_running_loop()
         self._acceptors = [
             loop.create_task(self._acceptor(listener).run()) for listener in self._listening.sockets
         ]
-        self._beside = [
-            loop.create_task(self._tick()),
-            loop.create_task(Follower(sessions, log).run()),
-            loop.create_task(hello.run()),
+        self._tasks = [
+            loop.create_task(self._upkeep.run()),
+            loop.create_task(RevocationPoller(sessions, self._host.channels, log).run()),
+            loop.create_task(self._host.hello.run()),
         ]
 
     def _listen(self, folder: DataFolder, log: ServerLog) -> None:
@@ -241,85 +199,17 @@ class Server:
             registration="open" if self.registration else "closed",
         )
 
-    def _authenticator(self, store: Store, ring: LiveKeyRing) -> Authenticator:
-        context, settings = self._context, self.settings
-        passwords = Passwords(ring, Throttle(store.failures, ring.mock_key, _utc_now), os.urandom)
-        registration = Registration(
-            store.accounts,
-            passwords,
-            InvitationCheck(store.invitations, ring.token_key, _utc_now),
-            RegistrationLimits(settings.registrations_source, settings.registrations_most),
-            _utc_now,
-            is_open=self.registration,
-        )
-        return Authenticator(
-            access=settings.access,
-            accounts=store.accounts,
-            clients=store.clients,
-            sessions=context.sessions,
-            resume=Resumption(context).resume,
-            passwords=passwords,
-            registration=registration,
-            lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
-            language=self.language,
-            clock=_utc_now,
-            tasks=context.tasks,
-            log=context.log,
-        )
-
     def _acceptor(self, listener: socket.socket) -> Acceptor:
-        context = self._context
+        host = self._host
         return Acceptor(
             listener,
             self._certificate,
-            limits=context.admission,
-            connect=partial(Connection, context, self._auth),
-            tasks=context.tasks,
-            log=context.log,
+            limits=host.limits,
+            connect=partial(Connection, host),
+            tasks=host.tasks,
+            log=host.log,
             handshake_seconds=self.settings.handshake_seconds,
         )
-
-    async def _tick(self) -> None:
-        """Look at every deadline, again and again."""
-        context, loop = self._context, asyncio.get_running_loop()
-        noted_at = loop.time()
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            now = loop.time()
-            try:
-                self._look_around(now)
-                if now - noted_at >= HELD_EVERY:
-                    noted_at = now
-                    context.start(self._note_held())
-                    self._look_at_keys()
-            except Exception:  # without this task there are no deadlines
-                context.log.exception("fault")
-
-    def _look_around(self, now: float) -> None:
-        context = self._context
-        for connection in list(context.connections):
-            try:
-                connection.tick(now)
-            except Exception:  # one connection's fault is not the others'
-                context.log.exception("fault")
-                connection.abort()
-        context.sessions.expire()
-        context.dialogues.sweep(context, now)
-        if dropped := context.admission.take_dropped():
-            context.log.warning("dropped", count=dropped)
-
-    async def _note_held(self) -> None:
-        try:
-            await self._context.sessions.note_held()
-        except AntiphonError as error:
-            self._context.log.exception("store-failed", code=error.code)
-
-    def _look_at_keys(self) -> None:
-        """Tell the operator of a key ring that has got lost while what was in it still serves here."""
-        try:
-            self._ring.follow()
-        except AntiphonError as error:
-            self._context.log.error("key-ring-unread", why=error.fields["problem"])  # noqa: TRY400 - the operator's
 
     async def stop(self) -> None:
         """Stop accepting, answer what was asked, say goodbye, close; within the drain time and a little more."""
@@ -329,42 +219,30 @@ class Server:
             await self._closing.aclose()
 
     async def _drain(self) -> None:
-        context = self._context
-        context.tasks.stopping = True
-        context.log.info("stopping", connections=len(context.connections))
+        host = self._host
+        host.log.info("stopping", connections=len(host.connections))
         await _cancel(self._acceptors)
         for listener in self._listening.sockets:
             listener.close()
-        for connection in list(context.connections):
-            connection.drain()
+        host.drain()
         try:
             async with asyncio.timeout(self.settings.drain_seconds):
-                while context.connections or context.under_way:
-                    await self._gone()
+                while host.connections or host.under_way:
+                    await self._progress()
         except TimeoutError:
-            context.log.warning("drain-cut", connections=len(context.connections))
-        for connection in list(context.connections):
-            connection.abort()
+            host.log.warning("drain-cut", connections=len(host.connections))
+        host.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABORT_SECONDS):
-                while context.connections:
-                    await self._gone()
-        await self._keep_dialogues()
-        if left := await _cancel([*self._beside, *context.under_way]):
-            context.log.warning("tasks-left", count=left)
+                while host.connections:
+                    await self._progress()
+        await host.channels.stop()
+        if left := await _cancel([*self._tasks, *host.under_way]):
+            host.log.warning("tasks-left", count=left)
 
-    async def _keep_dialogues(self) -> None:
-        """Keep what sessions that go on need, so that the next server can go on with them."""
-        context = self._context
-        try:
-            await context.sessions.keep(await context.dialogues.stop())
-        except AntiphonError as error:
-            context.log.exception("store-failed", code=error.code)
-
-    async def _gone(self) -> None:
-        """Wait until something that is alive has ended."""
-        context = self._context
-        if under_way := context.under_way:
+    async def _progress(self) -> None:
+        """Wait until something that is under way has ended, or for a moment."""
+        if under_way := self._host.under_way:
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_SECONDS)
         else:
             await asyncio.sleep(TICK_SECONDS / 10)

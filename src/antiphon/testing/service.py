@@ -25,17 +25,20 @@ from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import AntiphonError
 from antiphon.server.auth.authenticator import Authenticator
 from antiphon.server.auth.registration import Registration
-from antiphon.server.connection import Connection
-from antiphon.server.context import ServerContext
-from antiphon.server.dialogues import Dialogues, Resumption
+from antiphon.server.connection.connection import Connection
+from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.hello import HelloFrame, hello_of
 from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
 from antiphon.server.peer import Peer
+from antiphon.server.session.registry import ChannelRegistry
+from antiphon.server.tasks import BackgroundTasks
 from antiphon.services import Handler, as_service
+from antiphon.services import Service as ServedHandler
 from antiphon.settings import SECONDS_MOST, ServerSettings
 from antiphon.store.contracts import Clients
 from antiphon.testing.memory import MemoryTransport
-from antiphon.testing.standins import Failures, Sessions, Visits, utc_now
+from antiphon.testing.standins import Failures, NoSnapshots, Sessions, Visits, utc_now
 from antiphon.wire.bodies import Lifetimes
 from antiphon.wire.kinds import MESSAGE_LIMIT
 
@@ -71,15 +74,13 @@ class Service:
             silence_seconds=SECONDS_MOST,
         )
         self._failures = Failures()
-        self._context: ServerContext
-        self._auth: Authenticator
+        self._host: ConnectionHost
         self._sessions = AsyncExitStack()
         self._entered = 0
 
     async def __aenter__(self) -> Self:
         """Begin to serve."""
-        self._context = _context(self._service, self._settings, self._failures)
-        self._auth = _authenticator(self._context)
+        self._host = _host(self._service, self._settings, self._failures)
         return self
 
     async def enter(self, name: str = "ann") -> Session:
@@ -93,7 +94,7 @@ class Service:
         self._entered += 1
         address = f"{HOST}:{self._entered}"
         peer, now = Peer(address, HOST, None), asyncio.get_running_loop().time()
-        server = Connection(self._context, self._auth, peer, now)
+        server = Connection(self._host, peer, now)
         client = _Client(address, self._failures)
         MemoryTransport.join(server, client)
         dialled = Dialled(client, await client.hello(), None, Standing.PINNED)
@@ -106,7 +107,7 @@ class Service:
     ) -> None:
         """Leave every session, end what is under way, and raise what the service raised and nobody was told."""
         if error is not None:  # nobody waits for answers any more
-            self._cut()
+            self._host.abort()
         try:
             await self._sessions.__aexit__(kind, error, trace)
         finally:
@@ -120,18 +121,14 @@ class Service:
         elif unseen:
             raise BaseExceptionGroup("the service failed", unseen)
 
-    def _cut(self) -> None:
-        for connection in list(self._context.connections):
-            connection.abort()
-
     async def _stop(self) -> None:
-        context = self._context
-        self._cut()
-        while context.connections:  # noqa: ASYNC110 - their last step is one turn of the loop away
+        host = self._host
+        host.abort()
+        while host.connections:  # noqa: ASYNC110 - their last step is one turn of the loop away
             await asyncio.sleep(0)
-        await context.dialogues.stop()
-        if context.under_way:
-            await asyncio.wait(context.under_way, timeout=END_SECONDS)
+        await host.channels.stop()
+        if host.under_way:
+            await asyncio.wait(host.under_way, timeout=END_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -177,32 +174,39 @@ _ABSENT: Any = None
 """What only passwords, invitations and other servers need."""
 
 
-def _context(service: Any, settings: ServerSettings, failures: Failures) -> ServerContext:
-    return ServerContext(
-        settings=settings,
+def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) -> ConnectionHost:
+    tasks = BackgroundTasks()
+    handlers = HandlerEnvironment(
         service=service,
-        sessions=Sessions(settings.session_total, utc_now),
-        dialogues=Dialogues(),
+        seconds=settings.service_seconds,
+        message_limit=settings.message_limit,
         log=failures,
-        admission=AdmissionLimits(MANY, 0, MANY, MANY, lambda: 0.0),
-        hello=HelloFrame(hello_of(settings, "", registration=True), _ABSENT, utc_now, failures),
+        tasks=tasks,
     )
-
-
-def _authenticator(context: ServerContext) -> Authenticator:
-    settings = context.settings
-    limits = RegistrationLimits(MANY, MANY)
-    return Authenticator(
-        access=settings.access,
-        accounts=_ABSENT,
-        clients=cast("Clients", Visits()),
-        sessions=context.sessions,
-        resume=Resumption(context).resume,
-        passwords=_ABSENT,
-        registration=Registration(_ABSENT, _ABSENT, _ABSENT, limits, utc_now, is_open=True),
-        lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
-        language="en",
-        clock=utc_now,
-        tasks=context.tasks,
-        log=context.log,
+    sessions = Sessions(settings.session_total, utc_now)
+    channels = ChannelRegistry(sessions, NoSnapshots(), handlers)
+    return ConnectionHost(
+        settings=settings,
+        log=failures,
+        tasks=tasks,
+        limits=AdmissionLimits(MANY, 0, MANY, MANY, lambda: 0.0),
+        hello=HelloFrame(hello_of(settings, "", registration=True), _ABSENT, utc_now, failures),
+        auth=Authenticator(
+            access=settings.access,
+            accounts=_ABSENT,
+            clients=cast("Clients", Visits()),
+            sessions=sessions,
+            resume=channels.resume,
+            passwords=_ABSENT,
+            registration=Registration(
+                _ABSENT, _ABSENT, _ABSENT, RegistrationLimits(MANY, MANY), utc_now, is_open=True
+            ),
+            lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
+            language="en",
+            clock=utc_now,
+            tasks=tasks,
+            log=failures,
+        ),
+        channels=channels,
+        handlers=handlers,
     )

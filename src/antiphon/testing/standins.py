@@ -5,7 +5,7 @@ Only what somebody who gives a name and leaves again asks of them is here.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from antiphon.errors import AntiphonError, ServiceFailed
 from antiphon.identity.names import Name, prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token
 from antiphon.observe.log import ServerLog
-from antiphon.server.sessions import Holder, Session, SessionKeeper
+from antiphon.server.session.manager import Holder, Session, SessionManager
 from antiphon.store.contracts import Client
 
 
@@ -93,7 +93,7 @@ class Visits:
         return last.visited_at if last else None
 
 
-class Sessions(SessionKeeper):
+class Sessions(SessionManager):
     """Sessions of people whom a name is enough for, each with an account's number as a password would give it."""
 
     def __init__(self, total: float, clock: Callable[[], datetime]) -> None:
@@ -116,7 +116,7 @@ class Sessions(SessionKeeper):
             holder=holder,
             position=0,
             must_change=False,
-            kept=False,
+            has_snapshot=False,
         )
         return session, token
 
@@ -126,6 +126,17 @@ class Sessions(SessionKeeper):
     async def end(self, session: Session) -> bool:  # noqa: ARG002
         """Do nothing: nobody else has it."""
         return True
+
+
+class NoSnapshots:
+    """Saves nothing: no other server goes on."""
+
+    async def save(self, snapshots: Mapping[bytes, bytes]) -> None:
+        """Do nothing."""
+
+    async def take(self, fingerprint: bytes) -> bytes | None:  # noqa: ARG002 - as the contract has it
+        """Return that there is none."""
+        return None
 
 
 def utc_now() -> datetime:

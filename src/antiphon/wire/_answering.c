@@ -132,11 +132,11 @@ PyObject *raised(void) {
 #endif
 }
 
-/* Keep what the service gave, and what that waits for, or what was raised, for the caller. */
-static int leave(Answerer *self, uint32_t id, PyObject *reply, PyObject *waits_for) {
+/* Keep what the service gave, and its task with what it waits for, or what was raised, for the caller. */
+static int leave(Answerer *self, uint32_t id, PyObject *reply, PyObject *waiting) {
     Py_CLEAR(self->left); /* what a call within this one has left */
-    if (waits_for != NULL) {
-        self->left = Py_BuildValue("(IOO(O))", id, reply, Py_None, waits_for);
+    if (waiting != NULL) {
+        self->left = Py_BuildValue("(IOOO)", id, reply, Py_None, waiting);
     } else if (reply != NULL) {
         self->left = Py_BuildValue("(IOOO)", id, reply, Py_None, Py_None);
     } else {
@@ -145,21 +145,6 @@ static int leave(Answerer *self, uint32_t id, PyObject *reply, PyObject *waits_f
         Py_XDECREF(error);
     }
     return self->left == NULL ? -1 : 0;
-}
-
-/* Take the first step of a coroutine that the service gave. Return what it returns, or NULL: with an exception, or
-   with what it waits for, if it goes on later. */
-static PyObject *first_step(PyObject *coroutine, PyObject **waits_for) {
-    PyObject *given;
-    switch (PyIter_Send(coroutine, Py_None, &given)) {
-    case PYGEN_RETURN:
-        return given;
-    case PYGEN_NEXT:
-        *waits_for = given;
-        return NULL;
-    default:
-        return NULL;
-    }
 }
 
 /* Pass on the count of an ACK; 0 where none stands there, -1 with an exception. */
@@ -200,12 +185,12 @@ static int converse(Answerer *self, const unsigned char *bytes, Py_ssize_t end, 
         self->count++;
         PyObject *reply = PyObject_CallOneArg(self->handle, payload);
         Py_DECREF(payload);
-        if (reply != NULL && self->steps && PyCoro_CheckExact(reply)) {
-            PyObject *waits_for = NULL, *answer = first_step(reply, &waits_for);
-            if (waits_for != NULL) {
-                int failed = leave(self, id, reply, waits_for);
+        if (reply != NULL && self->stepping != NULL && PyCoro_CheckExact(reply)) {
+            PyObject *waiting = NULL, *answer = first_step(self, reply, &waiting);
+            if (waiting != NULL) {
+                int failed = leave(self, id, reply, waiting);
                 Py_DECREF(reply);
-                Py_DECREF(waits_for);
+                Py_DECREF(waiting);
                 return failed;
             }
             Py_SETREF(reply, answer);
@@ -264,17 +249,20 @@ static PyObject *Answerer_call(Answerer *self, PyObject *const *arguments, size_
 }
 
 static int Answerer_init(Answerer *self, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "steps", "acknowledge", NULL};
-    PyObject *handle, *takes, *acknowledge = Py_None;
+    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "stepping", "acknowledge", NULL};
+    PyObject *handle, *takes, *stepping = Py_None, *acknowledge = Py_None;
     const char *token;
     Py_ssize_t size;
-    self->steps = 0;
     self->call = (vectorcallfunc)Answerer_call;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$pO", names, &handle, &takes, &token, &size,
-                                     &self->message_limit, &self->answer_limit, &self->steps, &acknowledge))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$OO", names, &handle, &takes, &token, &size,
+                                     &self->message_limit, &self->answer_limit, &stepping, &acknowledge))
         return -1;
     if (size != TOKEN_SIZE) {
         PyErr_SetString(PyExc_ValueError, "a token has 16 bytes");
+        return -1;
+    }
+    if (stepping != Py_None && (!PyTuple_Check(stepping) || PyTuple_GET_SIZE(stepping) != STEPPING_SIZE)) {
+        PyErr_SetString(PyExc_TypeError, "how coroutines take a step is told by a `Stepping`");
         return -1;
     }
     memcpy(self->token, token, TOKEN_SIZE);
@@ -285,6 +273,9 @@ static int Answerer_init(Answerer *self, PyObject *arguments, PyObject *named) {
     if (acknowledge == Py_None) acknowledge = NULL;
     Py_XINCREF(acknowledge);
     Py_XSETREF(self->acknowledge, acknowledge);
+    if (stepping == Py_None) stepping = NULL;
+    Py_XINCREF(stepping);
+    Py_XSETREF(self->stepping, stepping);
     return 0;
 }
 
@@ -304,6 +295,8 @@ static int Answerer_traverse(Answerer *self, visitproc visit, void *arg) {
     Py_VISIT(self->handle);
     Py_VISIT(self->acknowledge);
     Py_VISIT(self->left);
+    Py_VISIT(self->stepping);
+    Py_VISIT(self->task);
     return 0;
 }
 
@@ -311,6 +304,8 @@ static int Answerer_clear(Answerer *self) {
     Py_CLEAR(self->handle);
     Py_CLEAR(self->acknowledge);
     Py_CLEAR(self->left);
+    Py_CLEAR(self->stepping);
+    Py_CLEAR(self->task);
     return 0;
 }
 
@@ -351,7 +346,7 @@ PyTypeObject AnswererType = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_answering", .m_size = -1};
 
 PyMODINIT_FUNC PyInit__answering(void) {
-    if (PyType_Ready(&AnswererType) < 0 || PyType_Ready(&ShortcutType) < 0) return NULL;
+    if (init_stepping() < 0 || PyType_Ready(&AnswererType) < 0 || PyType_Ready(&ShortcutType) < 0) return NULL;
     PyObject *made = PyModule_Create(&module);
     if (made != NULL && (PyModule_AddObjectRef(made, "Answerer", (PyObject *)&AnswererType) < 0 ||
                          PyModule_AddObjectRef(made, "Shortcut", (PyObject *)&ShortcutType) < 0))

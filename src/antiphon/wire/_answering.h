@@ -30,7 +30,7 @@ typedef struct {
     unsigned char token[TOKEN_SIZE];
     Py_ssize_t message_limit, answer_limit;
     int takes_text, takes_bytes; /* both: whatever was sent */
-    int steps; /* coroutines take their first step here */
+    PyObject *stepping, *task; /* how coroutines take their first step, and a task that can be used again; or NULL */
     Py_ssize_t at, count;
     PyObject *left;
 } Answerer;
@@ -41,7 +41,16 @@ typedef struct {
     Py_ssize_t used, expected;
 } Answers;
 
+enum { MAKE, ENTER, LEAVE, LOOP, VARIABLES, STEPPING_SIZE }; /* what stands where in `Stepping` */
+
 extern PyTypeObject AnswererType, ShortcutType;
+
+/* Intern the attribute names of tasks; -1 with an exception. */
+int init_stepping(void);
+
+/* Take the first step of a coroutine that the service gave, in a task of its own. Return what it returns, or NULL: with
+   an exception, or with `waiting` set to its task and what it waits for, if it goes on later. */
+PyObject *first_step(Answerer *self, PyObject *coroutine, PyObject **waiting);
 
 /* Answer what stands in `data` from one place to another; return the frames. Where there is a place for the payload of
    the only answer, it may be put there instead of behind its header. */

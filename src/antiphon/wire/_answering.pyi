@@ -1,13 +1,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from antiphon.wire.answering import Fresh, Stepping
+from antiphon.wire.answering import Fresh, Left, Stepping
 from antiphon.wire.frames import Payload
 
 class Answerer:
     at: int
     count: int
-    left: tuple[int, object, BaseException | None, tuple[object] | None] | None
+    left: Left | None
     def __init__(
         self,
         handle: Callable[[Any], object],
@@ -16,7 +16,7 @@ class Answerer:
         message_limit: int,
         answer_limit: int,
         *,
-        steps: bool = False,
+        stepping: Stepping | None = None,
         acknowledge: Callable[[int], object] | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, at: int, end: int) -> bytes: ...
@@ -25,7 +25,6 @@ class Shortcut:
     heard: int
     held: int
     said: int
-    turn: Any
     def __init__(
         self,
         answerer: Answerer,
@@ -34,7 +33,7 @@ class Shortcut:
         write: Callable[[bytes], object],
         otherwise: Callable[[bytes | bytearray, int, bytes], object],
         write_framed: Callable[[bytes, Payload], object] | None = None,
-        stepping: Stepping | None = None,
+        wait: Callable[[Left], object] | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, size: int) -> None: ...
     def answer(self, id: int, reply: object) -> bool: ...

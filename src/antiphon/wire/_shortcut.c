@@ -6,7 +6,7 @@ typedef struct {
     vectorcallfunc call;
     Answerer *answerer;
     PyObject *fresh, *settle, *write, *otherwise;
-    PyObject *write_framed, *stepping, *turn; /* they may be NULL */
+    PyObject *write_framed, *wait; /* they may be NULL */
     char held; /* everything goes another way: no, yes, or WAITS */
     Py_ssize_t unsettled, heard, said;
 } Shortcut;
@@ -72,65 +72,20 @@ static PyObject *Shortcut_answer(Shortcut *self, PyObject *const *arguments, Py_
     Py_RETURN_TRUE;
 }
 
-enum { MAKE, ENTER, LEAVE, LOOP, VARIABLES, WAIT, STEPPING_SIZE }; /* what stands where in `Stepping` */
-
-/* Whether the last turn is as new: nobody holds it, and no handler has told it anything. */
-static int is_unused(PyObject *turn) {
-    if (turn == NULL || Py_REFCNT(turn) != 1) return 0;
-    PyObject *touched = PyObject_GetAttrString(turn, "touched");
-    if (touched == NULL) PyErr_Clear();
-    Py_XDECREF(touched);
-    return touched == Py_False;
-}
-
-/* Call what makes a turn the current task, or no longer; -1 with an exception. */
-static int tell_loop(Shortcut *self, int what, PyObject *turn) {
-    PyObject *given[] = {PyTuple_GET_ITEM(self->stepping, LOOP), turn};
-    PyObject *done = PyObject_Vectorcall(PyTuple_GET_ITEM(self->stepping, what), given, 2, NULL);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-/* Answer; while coroutines take their first step, a turn is the current task, with variables of its own. */
-static PyObject *answered_in_turn(Shortcut *self, PyObject *data, Py_ssize_t size, PyObject **only) {
-    if (!is_unused(self->turn)) {
-        Py_XSETREF(self->turn, PyObject_CallNoArgs(PyTuple_GET_ITEM(self->stepping, MAKE)));
-        if (self->turn == NULL) return NULL;
-    }
-    PyObject *answers = NULL, *variables = PyContext_Copy(PyTuple_GET_ITEM(self->stepping, VARIABLES));
-    if (variables == NULL) return NULL;
-    PyObject *turn = Py_NewRef(self->turn); /* a call within this one lets go of it, or has another */
-    if (PyObject_SetAttrString(turn, "variables", variables) == 0 && tell_loop(self, ENTER, turn) == 0) {
-        if (PyContext_Enter(variables) == 0) {
-            answers = answered(self->answerer, data, 0, size, only);
-            if (PyContext_Exit(variables) < 0) Py_CLEAR(answers);
-        }
-        PyObject *error = PyErr_Occurred() ? raised() : NULL;
-        if (tell_loop(self, LEAVE, turn) < 0) Py_CLEAR(answers);
-        if (error != NULL) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_XDECREF(error);
-    }
-    Py_XSETREF(self->turn, turn);
-    Py_DECREF(variables);
-    return answers;
-}
-
 /* Whether a coroutine that waits is all that has come, and somebody goes on with it. */
 static int only_waits(Shortcut *self, Py_ssize_t size, PyObject *answers) {
     Answerer *answerer = self->answerer;
-    return self->stepping && PyTuple_GET_ITEM(self->stepping, WAIT) != Py_None && answerer->left != NULL &&
-           PyTuple_GET_ITEM(answerer->left, 3) != Py_None && !self->held && PyBytes_GET_SIZE(answers) == 0 &&
-           answerer->at == size;
+    return self->wait != NULL && answerer->left != NULL && PyTuple_GET_ITEM(answerer->left, 3) != Py_None && !self->held &&
+           PyBytes_GET_SIZE(answers) == 0 && answerer->at == size;
 }
 
-/* Have a coroutine gone on with; neither that nor its turn is held here any longer. */
+/* Have a coroutine gone on with; it is not held here any longer. */
 static PyObject *wait_for(Shortcut *self) {
-    PyObject *both[] = {self->turn, self->answerer->left}, *wait = PyTuple_GET_ITEM(self->stepping, WAIT);
+    PyObject *left = self->answerer->left;
     self->held = WAITS;
-    self->turn = self->answerer->left = NULL;
-    PyObject *done = PyObject_Vectorcall(wait, both, 2, NULL);
-    Py_DECREF(both[0]);
-    Py_DECREF(both[1]);
+    self->answerer->left = NULL;
+    PyObject *done = PyObject_CallOneArg(self->wait, left);
+    Py_DECREF(left);
     return done;
 }
 
@@ -145,9 +100,8 @@ static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_
     PyObject **only = self->write_framed ? &payload : NULL;
     int held = self->held;
     self->heard += size;
-    PyObject *answers = held             ? answered(self->answerer, arguments[0], 0, 0, NULL)
-                        : self->stepping ? answered_in_turn(self, arguments[0], size, only)
-                                         : answered(self->answerer, arguments[0], 0, size, only);
+    PyObject *answers = held ? answered(self->answerer, arguments[0], 0, 0, NULL)
+                             : answered(self->answerer, arguments[0], 0, size, only);
     if (answers == NULL) {
         Py_XDECREF(payload);
         return NULL;
@@ -157,7 +111,6 @@ static PyObject *Shortcut_call(Shortcut *self, PyObject *const *arguments, size_
     } else if (held || self->answerer->at < size || self->answerer->left != NULL || PyBytes_GET_SIZE(answers) > BATCH_LIMIT) {
         PyObject *rest[] = {arguments[0], arguments[1], answers};
         done = PyObject_Vectorcall(self->otherwise, rest, 3, NULL);
-        Py_CLEAR(self->turn); /* a handler that waits goes on with it */
     } else {
         done = payload != NULL ? send_framed(self, answers, payload) : send_answers(self, answers, self->answerer->count);
     }
@@ -173,8 +126,7 @@ static int Shortcut_traverse(Shortcut *self, visitproc visit, void *arg) {
     Py_VISIT(self->write);
     Py_VISIT(self->otherwise);
     Py_VISIT(self->write_framed);
-    Py_VISIT(self->stepping);
-    Py_VISIT(self->turn);
+    Py_VISIT(self->wait);
     return 0;
 }
 
@@ -185,8 +137,7 @@ static int Shortcut_clear(Shortcut *self) {
     Py_CLEAR(self->write);
     Py_CLEAR(self->otherwise);
     Py_CLEAR(self->write_framed);
-    Py_CLEAR(self->stepping);
-    Py_CLEAR(self->turn);
+    Py_CLEAR(self->wait);
     return 0;
 }
 
@@ -197,16 +148,12 @@ static void Shortcut_dealloc(Shortcut *self) {
 }
 
 static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"answerer", "fresh", "settle", "write", "otherwise", "write_framed", "stepping", NULL};
+    static char *names[] = {"answerer", "fresh", "settle", "write", "otherwise", "write_framed", "wait", NULL};
     PyObject *answerer, *fresh, *settle, *write, *otherwise, *write_framed = Py_None;
-    PyObject *stepping = Py_None;
+    PyObject *wait = Py_None;
     if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!O!OOO|OO", names, &AnswererType, &answerer, &PyList_Type, &fresh,
-                                     &settle, &write, &otherwise, &write_framed, &stepping))
+                                     &settle, &write, &otherwise, &write_framed, &wait))
         return NULL;
-    if (stepping != Py_None && (!PyTuple_Check(stepping) || PyTuple_GET_SIZE(stepping) != STEPPING_SIZE)) {
-        PyErr_SetString(PyExc_TypeError, "how coroutines take a step is told by a `Stepping`");
-        return NULL;
-    }
     Shortcut *self = (Shortcut *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->call = (vectorcallfunc)Shortcut_call;
@@ -224,15 +171,14 @@ static PyObject *Shortcut_new(PyTypeObject *type, PyObject *arguments, PyObject 
         Py_INCREF(write_framed);
         self->write_framed = write_framed;
     }
-    if (stepping != Py_None) {
-        Py_INCREF(stepping);
-        self->stepping = stepping;
+    if (wait != Py_None) {
+        Py_INCREF(wait);
+        self->wait = wait;
     }
     return (PyObject *)self;
 }
 
 static PyMemberDef shortcut_members[] = {
-    {"turn", T_OBJECT, offsetof(Shortcut, turn), READONLY, "The current task of the coroutines of the last call."},
     {"held", T_BYTE, offsetof(Shortcut, held), 0, "Whether everything goes another way: no, yes, or `WAITS`."},
     {"heard", T_PYSSIZET, offsetof(Shortcut, heard), READONLY, "Bytes that came."},
     {"said", T_PYSSIZET, offsetof(Shortcut, said), READONLY, "Bytes that were written."},

@@ -4,11 +4,11 @@ Both classes are written twice: here, and in C (`_answering.c`, `_shortcut.c`), 
 compiler and is many times as fast. Both leave whatever is out of the ordinary to `frames.py` and to the caller.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from hmac import compare_digest
 from types import CoroutineType
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 from antiphon.wire.frames import COUNTED, HEADER, HEADER_SIZE, LENGTH_SIZE, Payload, encode_message
 from antiphon.wire.kinds import COUNT_SIZE, KIB, TOKEN_SIZE, Flag, Kind
@@ -29,8 +29,25 @@ _ACK_SIZE = _SHORTEST + COUNT_SIZE
 _unpack = HEADER.unpack_from
 
 
-Left = tuple[int, object, BaseException | None, tuple[object] | None]
-"""The id of a message, what the service gave, what it raised, and what a coroutine of its own waits for."""
+Left = tuple[int, object, BaseException | None, tuple[Any, object] | None]
+"""Id of a message, what the service returned, what it raised; for a coroutine that waits, its task and what it waits
+for."""
+
+
+class Stepping(NamedTuple):
+    """How a coroutine takes its first step: as the current task, in context variables of its own."""
+
+    make: Callable[[], Any]
+    """Makes a task. Its attributes `coroutine` and `variables` are set before the step. Its methods `returned(value)`
+    and `raised(error)` end it after a step that was the last, if the coroutine has `touched` it. The twin
+    in C uses a task again that is not touched and that nobody refers to."""
+    enter: Callable[[Any, Any], object]
+    """Makes a task the current task of `loop`."""
+    leave: Callable[[Any, Any], object]
+    """Undoes that."""
+    loop: object
+    variables: Context
+    """Each coroutine gets a copy."""
 
 
 class Taking(Protocol):
@@ -53,15 +70,15 @@ class PythonAnswerer:
     this session as it should be (with the token, compared in constant time; with an id; of a size that is allowed;
     its text UTF-8), nor an ACK where `acknowledge` is given its count; where there are many answers; and behind a
     message that the service did not answer with text or bytes of a size that is allowed: `left` then holds its id,
-    what the service gave, and what it raised. With `steps` a coroutine takes its first step at once, and that it
-    returns is an answer; for one that waits, `left` says for what.
+    what the service gave, and what it raised. With `stepping` a coroutine takes its first step at once, in a task of
+    its own, and what it returns is an answer; for one that waits, `left` holds its task and what it waits for.
     """
 
     __slots__ = (
         "_acknowledge",
         "_handle",
         "_largest",
-        "_steps",
+        "_stepping",
         "_takes",
         "_token",
         "answer_limit",
@@ -78,7 +95,7 @@ class PythonAnswerer:
         message_limit: int,
         answer_limit: int,
         *,
-        steps: bool = False,
+        stepping: Stepping | None = None,
         acknowledge: Callable[[int], object] | None = None,
     ) -> None:
         """Answer with `handle`, which takes `str`, `bytes` or (None) whatever was sent; limits are of payload."""
@@ -89,7 +106,7 @@ class PythonAnswerer:
         self._token = token
         self._largest = COUNTED + TOKEN_SIZE + message_limit
         self.answer_limit = answer_limit
-        self._steps = steps
+        self._stepping = stepping
         self._acknowledge = acknowledge
         self.at = 0
         """Where in the bytes the first frame stands that is not answered."""
@@ -160,19 +177,15 @@ class PythonAnswerer:
     def _answer(self, id: int, message: Payload) -> bytes | None:
         """Return the frame of the answer, or None where something is left."""
         reply: object = None
+        waiting: tuple[Any, object] | None = None
         try:
             reply = self._handle(message)
-            if self._steps and isinstance(reply, CoroutineType):
-                try:
-                    self.left = id, reply, None, (reply.send(None),)
-                except StopIteration as done:
-                    reply = done.value
-                else:
-                    return None
+            if self._stepping is not None and isinstance(reply, CoroutineType):
+                reply, waiting = self._first_step(self._stepping, reply)
         except BaseException as error:  # noqa: BLE001 - the caller knows what to do with it
             self.left = id, None, error, None
             return None
-        if type(reply) is str or type(reply) is bytes:
+        if waiting is None and (type(reply) is str or type(reply) is bytes):
             try:
                 frame = encode_message(id, reply, _LAST)
             except UnicodeEncodeError:  # half a surrogate pair: the caller meets it again, and says so
@@ -180,8 +193,28 @@ class PythonAnswerer:
             else:
                 if len(frame) - HEADER_SIZE <= self.answer_limit:
                     return frame
-        self.left = id, reply, None, None
+        self.left = id, reply, None, waiting
         return None
+
+    def _first_step(
+        self, stepping: Stepping, coroutine: Coroutine[Any, Any, Any]
+    ) -> tuple[object, tuple[Any, object] | None]:
+        """Take the first step; return its result, or the coroutine with its task and what it waits for."""
+        task = stepping.make()
+        task.coroutine = coroutine
+        task.variables = stepping.variables.copy()
+        stepping.enter(stepping.loop, task)
+        try:
+            waits_for = task.variables.run(coroutine.send, None)
+        except StopIteration as done:
+            return task.returned(done.value) if task.touched else done.value, None
+        except BaseException as error:
+            if task.touched:
+                task.raised(error)
+            raise
+        finally:
+            stepping.leave(stepping.loop, task)
+        return coroutine, (task, waits_for)
 
 
 Fresh = bytes | tuple[bytes, Payload] | int
@@ -190,24 +223,6 @@ before."""
 
 WAITS = 2
 """Held by nothing but a coroutine that waits."""
-
-
-class Stepping(NamedTuple):
-    """With what coroutines take their first step."""
-
-    make: Callable[[], Any]
-    """Makes what is the current task meanwhile: a turn. It gets the `variables` of its context, and has `touched`
-    say whether it has been told anything; one that was not, and that nobody holds, may serve again."""
-    enter: Callable[[Any, Any], object]
-    """Makes a turn the current task of `loop`."""
-    leave: Callable[[Any, Any], object]
-    """Does the contrary."""
-    loop: object
-    variables: Context
-    """Each call has a copy."""
-    wait: Callable[[Any, Left], object] | None = None
-    """Goes on with a coroutine that waits: given its turn and what was left, where nothing else has come. Whoever
-    does calls `answer` in the end."""
 
 
 class PythonShortcut:
@@ -220,8 +235,7 @@ class PythonShortcut:
     """
 
     __slots__ = (
-        "_answerer", "_fresh", "_otherwise", "_settle", "_stepping", "_unsettled", "_write", "heard", "held",
-        "said", "turn",
+        "_answerer", "_fresh", "_otherwise", "_settle", "_unsettled", "_wait", "_write", "heard", "held", "said",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - one of each
@@ -232,12 +246,13 @@ class PythonShortcut:
         write: Callable[[bytes], object],
         otherwise: Callable[[bytes | bytearray, int, bytes], object],
         write_framed: Callable[[bytes, Payload], object] | None = None,  # noqa: ARG002 - for the twin
-        stepping: Stepping | None = None,
+        wait: Callable[[Left], object] | None = None,
     ) -> None:
         """Begin with nothing said.
 
         With `write_framed` one large answer may be written, and noted, as its header and its payload, so that
-        nobody has to copy it. Here that would gain nothing. With `stepping` coroutines are answered.
+        nobody has to copy it. Here that would gain nothing. `wait` is given the only message that has come, if its
+        coroutine waits; it goes on with that, and calls `answer` in the end.
         """
         self._answerer = answerer
         self._fresh = fresh
@@ -245,9 +260,7 @@ class PythonShortcut:
         self._unsettled = 0
         self._write = write
         self._otherwise = otherwise
-        self._stepping = stepping
-        self.turn: Any = None
-        """The current task of the coroutines of the last call."""
+        self._wait = wait
         self.held = 0
         """Whether everything goes another way: no, yes, or `WAITS`."""
         self.heard = self.said = 0
@@ -260,7 +273,7 @@ class PythonShortcut:
         if self.held:
             self._otherwise(data, size, answerer(data, 0, 0))
             return
-        answers = self._in_turn(data, size) if self._stepping else answerer(data, 0, size)
+        answers = answerer(data, 0, size)
         if answerer.at < size or answerer.left is not None or len(answers) > BATCH_LIMIT:
             if not self._waited_for(size, answers):
                 self._otherwise(data, size, answers)
@@ -297,26 +310,12 @@ class PythonShortcut:
     def _waited_for(self, size: int, answers: bytes) -> bool:
         """Have a coroutine gone on with that waits, if that is all that has come."""
         answerer, left = self._answerer, self._answerer.left
-        wait = self._stepping and self._stepping.wait
-        if wait is None or left is None or left[3] is None or self.held or answers or answerer.at < size:
+        if self._wait is None or left is None or left[3] is None or self.held or answers or answerer.at < size:
             return False
         self.held = WAITS
-        turn, self.turn, answerer.left = self.turn, None, None  # nor are they held here any longer
-        wait(turn, left)
+        answerer.left = None  # nor is it held here any longer
+        self._wait(left)
         return True
-
-    def _in_turn(self, data: bytes | bytearray, size: int) -> bytes:
-        """Answer; while coroutines take their first step, a turn is the current task."""
-        assert self._stepping is not None
-        make, enter, leave, loop, variables, _ = self._stepping
-        turn = self.turn = make()
-        turn.variables = variables.copy()
-        enter(loop, turn)
-        try:
-            return cast("bytes", turn.variables.run(self._answerer, data, 0, size))
-        finally:
-            self.turn = turn  # a call within this one has had another
-            leave(loop, turn)
 
 
 __all__ = [

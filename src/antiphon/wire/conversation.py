@@ -80,12 +80,13 @@ class _Conversation:
 class ServerConversation(_Conversation):
     """The server's side: `hello` first, then events; `welcome` opens the session."""
 
-    __slots__ = ("_refusals",)
+    __slots__ = ("_refusals", "bye_sent")
 
     def __init__(self, message_limit: int = MESSAGE_LIMIT) -> None:
         """Start before sign-in; `message_limit` is the largest message in bytes, from either side."""
         super().__init__(Side.CLIENT, message_limit)
         self._refusals = 0
+        self.bye_sent = False
 
     def next(self) -> Event | None:
         """Return the next event, or None while more bytes are needed.
@@ -142,9 +143,9 @@ class ServerConversation(_Conversation):
         self._enter_session(token)
         return encode(Kind.WELCOME, id, bodies.encode(welcome))
 
-    @staticmethod
-    def bye(reason: str, text: str = "") -> bytes:
+    def bye(self, reason: str, text: str = "") -> bytes:
         """Say the server's last word; of a longer `text` the person gets the first 200 characters."""
+        self.bye_sent = True
         return encode(Kind.BYE, 0, bodies.encode(ServerBye(reason=reason, text=text[:BYE_TEXT])))
 
     @staticmethod

@@ -1,11 +1,12 @@
 """Sign-in without a password: known by the address (`identify`), or asked for nothing (`anyone`)."""
 
 from itertools import count
+from typing import Any
 
 import pytest
 
-from antiphon.server import sessions
 from antiphon.server.auth.by_address import NAMES_MOST
+from antiphon.server.session import manager as sessions
 from antiphon.wire.bodies import (
     Authenticate,
     Body,
@@ -341,7 +342,8 @@ async def test_a_session_has_the_number_of_no_account(server: AuthServer, anyone
 
 async def test_a_store_that_is_away_admits_nobody(server: AuthServer, host: str) -> None:
     await enter(server, host, "ann")
-    await server.store.clients.close()
+    clients: Any = server.store.clients
+    await clients._database.close()
     assert code(await identify(server, host, "ann")) == "try-later"
     assert code(await identify(server, host)) == "try-later"
     assert await server.store.sessions.all() != []

@@ -10,12 +10,10 @@ import msgspec
 import pytest
 
 from antiphon.data.credentials import seal, unseal
-from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import TryLater
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, make_verifier
 from antiphon.server.auth import password_change
-from antiphon.data.credentials import seal, unseal
 from antiphon.wire.bodies import SCRAM_SHA_256, ChangePassword, Credential, Error, PasswordAnswer, Welcome
 from antiphon.wire.frames import encode
 from antiphon.wire.kinds import Kind
@@ -85,7 +83,7 @@ async def test_a_change_ends_all_other_sessions_of_the_account_and_no_others(
     await unheld.break_off()
     await server.sessions.begin()
     await change(inside)
-    await server.sessions.follow()
+    await server.follow()
     assert (inside.lost, other.lost, bob.lost) == ([], ["revoked"], [])
     assert code(await server.client().resume(unheld.token)) == "session-ended"
     assert isinstance(await server.client().resume(inside.token), Welcome)  # in the new epoch
@@ -378,7 +376,7 @@ async def test_the_end_of_the_other_sessions_is_tried_again_until_the_store_take
     await server.sessions.begin()
     await change(inside)
     await server.settled()
-    await server.sessions.follow()
+    await server.follow()
     assert (inside.lost, other.lost) == ([], ["revoked"])
     assert len(flaky) == 3
     (record,) = server.log.of("password-changed")

@@ -144,7 +144,7 @@ def test_who_is_admitted_stays_and_who_says_nothing_is_cut(data: Path, access: s
     with serving(data, plain=True, access=access, **options) as server, server.client() as client:
         client.hello()
         client.request(Kind.IDENTIFY, Identify(name=name))
-        assert server.read(lambda running: running._context.admission.count) == 0
+        assert server.read(lambda running: running._host.limits.count) == 0
         with server.client() as silent:
             silent.hello()
             assert silent.ended_with() == "sign-in-timed-out"

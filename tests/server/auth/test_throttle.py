@@ -188,7 +188,9 @@ def watched(server: AuthServer, calls: list[str]) -> None:
 
     for method in ("find", "visited", "register"):
         watch(server.store.accounts, method)
-    for method in ("attempt", "succeeded", "forgive", "open", "find", "end"):
+    for method in ("attempt", "succeeded", "forgive"):
+        watch(server.store.failures, method)
+    for method in ("open", "find", "end"):
         watch(server.store.sessions, method)
 
 
@@ -219,6 +221,23 @@ async def story(server: AuthServer, name: str, calls: list[str]) -> list[tuple[A
         told.append((refused.code, refused, len(nonce), len(salt), iterations, list(calls)))
         await server.settled()
     return told
+
+
+async def test_no_answer_waits_for_the_count_of_an_account(server: AuthServer) -> None:
+    """Only known names have one: to wait for it would tell them apart."""
+    await server.seed("known")
+    counted, real = asyncio.Event(), server.store.accounts.refused
+
+    async def late(account_id: int) -> None:
+        await counted.wait()
+        await real(account_id)
+
+    server.store.accounts.refused = late  # type: ignore[method-assign]
+    assert (await asyncio.wait_for(guess(server, "known"), 10)).code == "sign-in-refused"
+    counted.set()
+    await server.settled()
+    (account,) = await server.store.accounts.overviews()
+    assert account.refusals == 1
 
 
 async def test_the_right_password_of_a_disabled_account_looks_like_a_wrong_one_and_counts_as_one(

@@ -15,7 +15,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.auth.greeting import greeting
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.peer import Peer
-from antiphon.server.sessions import Holder, Session
+from antiphon.server.session.manager import Holder, Session
 from antiphon.settings import Access
 from antiphon.store.contracts import Visit
 from antiphon.wire.bodies import (

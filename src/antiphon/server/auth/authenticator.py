@@ -14,7 +14,7 @@ from antiphon.server.auth.refusals import Refusals
 from antiphon.server.auth.registration import Registration
 from antiphon.server.auth.sign_in import PasswordSignIn
 from antiphon.server.peer import Peer
-from antiphon.server.sessions import Holder, Session, SessionKeeper
+from antiphon.server.session.manager import Holder, Session, SessionManager
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import Access
 from antiphon.store.contracts import Accounts, Clients
@@ -29,7 +29,7 @@ class Authenticator:
     """How clients get in."""
     accounts: Accounts
     clients: Clients
-    sessions: SessionKeeper
+    sessions: SessionManager
     resume: ResumeSession
     """Resumes a session; what else goes on with it is not this folder's."""
     passwords: Passwords

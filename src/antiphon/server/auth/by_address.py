@@ -8,7 +8,7 @@ from antiphon.identity.names import Name, prepare
 from antiphon.language import Translate
 from antiphon.server.auth.admission import Admission, Admitter, Reply
 from antiphon.server.auth.registration import Registration
-from antiphon.server.sessions import SessionKeeper
+from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import Client, Clients, Visit
 from antiphon.wire.bodies import Identified, Identify
 from antiphon.wire.conversation import Control
@@ -28,7 +28,7 @@ class AddressSignIn:
         admitter: Admitter,
         *,
         clients: Clients,
-        sessions: SessionKeeper,
+        sessions: SessionManager,
         registration: Registration,
         clock: Callable[[], datetime],
     ) -> None:
@@ -101,7 +101,7 @@ class OpenSignIn:
 
     __slots__ = ("_admitter", "_sessions")
 
-    def __init__(self, admitter: Admitter, *, sessions: SessionKeeper) -> None:
+    def __init__(self, admitter: Admitter, *, sessions: SessionManager) -> None:
         """Sign in the peer that `admitter` admits."""
         self._admitter = admitter
         self._sessions = sessions

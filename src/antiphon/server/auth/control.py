@@ -8,7 +8,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.auth.admission import Admission, Reply, SignIn
 from antiphon.server.auth.password_change import PasswordChange
 from antiphon.server.peer import Peer
-from antiphon.server.sessions import Session
+from antiphon.server.session.manager import Session
 from antiphon.wire.bodies import ChangePassword
 from antiphon.wire.conversation import Control
 
@@ -19,7 +19,7 @@ Change = Callable[[Session, Peer], PasswordChange]
 class ControlHandler:
     """Answers the control frames of one connection. The gate lets each kind pass only when it may come."""
 
-    __slots__ = ("_change", "_log", "_password_change", "_peer", "_session", "_sign_in", "translate")
+    __slots__ = ("_change", "_log", "_password_change", "_peer", "_sign_in", "session", "translate")
 
     def __init__(self, peer: Peer, sign_in: SignIn, change: Change, log: ServerLog) -> None:
         """Begin with the sign-in of `peer`; `change` begins password changes once a session is open."""
@@ -27,7 +27,8 @@ class ControlHandler:
         self._log = log
         self._sign_in: SignIn | None = sign_in
         self._change = change
-        self._session: Session | None = None
+        self.session: Session | None = None
+        """The session, once one is open; the connection may have lost it since."""
         self._password_change: PasswordChange | None = None
         self.translate: Translate = sign_in.translate
         """Translation into the language of the client."""
@@ -35,7 +36,7 @@ class ControlHandler:
     def admitted(self, session: Session) -> None:
         """Go on inside a session."""
         self._sign_in = None
-        self._session = session
+        self.session = session
 
     async def answer(self, control: Control) -> Reply | Admission:
         """Answer one control frame.
@@ -55,8 +56,8 @@ class ControlHandler:
     async def _outcome_of(self, control: Control) -> Reply | Admission:
         if isinstance(control.body, ChangePassword):
             if self._password_change is None:
-                assert self._session is not None, "the gate lets this kind pass inside a session only"
-                self._password_change = self._change(self._session, self._peer)
+                assert self.session is not None, "the gate lets this kind pass inside a session only"
+                self._password_change = self._change(self.session, self._peer)
             return await self._password_change.step(control.body)
         sign_in = self._sign_in
         assert sign_in is not None, "the gate lets these kinds pass before a session only"

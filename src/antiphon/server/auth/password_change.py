@@ -13,7 +13,7 @@ from antiphon.server.auth.admission import Reply
 from antiphon.server.auth.proof import Passwords, Proof
 from antiphon.server.auth.refusals import UNLIMITED, Refusals
 from antiphon.server.peer import Peer
-from antiphon.server.sessions import Session, SessionKeeper
+from antiphon.server.session.manager import Session, SessionManager
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.store.contracts import Accounts
 from antiphon.wire.bodies import ChangePassword, Credential, PasswordAnswer
@@ -35,7 +35,7 @@ class PasswordChange:
         peer: Peer,
         *,
         accounts: Accounts,
-        sessions: SessionKeeper,
+        sessions: SessionManager,
         passwords: Passwords,
         tasks: BackgroundTasks,
         log: ServerLog,

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 
 import scramp  # noqa: F401 - imported by `identity` when it is needed: here before a client waits for it
 
+from antiphon.data.credentials import seal, unseal, verifier_of
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import NameLocked, SignInRefused, TooManyFailures
 from antiphon.identity.scram import ServerExchange, mock_verifier
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.auth.throttle import Throttle
-from antiphon.data.credentials import seal, unseal, verifier_of
-from antiphon.data.keyring import LiveKeyRing
 from antiphon.server.peer import Peer
 from antiphon.store.contracts import Account, Marks
 from antiphon.wire.bodies import Credential

@@ -9,7 +9,7 @@ from antiphon.language import Translate
 from antiphon.server.auth.admission import Admission, Admitter, Reply
 from antiphon.server.auth.proof import Passwords, Proof
 from antiphon.server.auth.registration import Registration
-from antiphon.server.sessions import SessionKeeper
+from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import Account, Accounts
 from antiphon.wire.bodies import Authenticate, Challenge, ChallengeAnswer, Identified, Identify, Register
 from antiphon.wire.conversation import Control
@@ -29,7 +29,7 @@ class PasswordSignIn:
         admitter: Admitter,
         *,
         accounts: Accounts,
-        sessions: SessionKeeper,
+        sessions: SessionManager,
         passwords: Passwords,
         registration: Registration,
         clock: Callable[[], datetime],

@@ -11,7 +11,7 @@ from datetime import datetime
 from antiphon.errors import NameLocked, TooManyFailures
 from antiphon.identity.throttle import name_mark, source_mark
 from antiphon.server.listen.limits import source_of
-from antiphon.store.contracts import Marks, LoginFailures
+from antiphon.store.contracts import LoginFailures, Marks
 
 
 class Throttle:

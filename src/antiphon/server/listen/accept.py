@@ -10,8 +10,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from antiphon.observe.log import ServerLog
 from antiphon.data.certificate import Certificate
+from antiphon.observe.log import ServerLog
 from antiphon.server.listen.limits import AdmissionLimits
 from antiphon.server.peer import Peer
 from antiphon.server.tasks import BackgroundTasks

@@ -1,0 +1,437 @@
+"""One connection: bytes to events, events to the sign-in or the session channel, answers to bytes.
+
+Everything is handled one at a time and in order. While a step of the sign-in or a handler is running, and while
+the peer does not take its answers, nothing more is handled. `tick` looks at the deadlines.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, cast
+
+from antiphon.errors import AntiphonError, PeerTooSlow, ProtocolError, ServerError, ServerStopping
+from antiphon.language import Translate
+from antiphon.server.auth.admission import Admission
+from antiphon.server.connection.deadlines import Deadlines
+from antiphon.server.connection.fast_path import FastPath
+from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.connection.read_side import ReadSide
+from antiphon.server.connection.state import State
+from antiphon.server.connection.write_buffer import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT, WriteBuffer
+from antiphon.server.peer import Peer
+from antiphon.server.session.channel import SessionChannel
+from antiphon.wire.bodies import Bye
+from antiphon.wire.conversation import Control, Event, ServerConversation
+from antiphon.wire.frames import Frame, Refused
+from antiphon.wire.kinds import Kind
+
+_MESSAGE = int(Kind.MESSAGE)
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection, from accept to close."""
+
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_bye",
+        "_channel",
+        "_control",
+        "_conversation",
+        "_deadlines",
+        "_end_event",
+        "_fast_path",
+        "_host",
+        "_proceeding",
+        "_reading",
+        "_writer",
+        "peer",
+        "state",
+    )  # fmt: skip
+
+    def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
+        """Start without a transport; `accepted_at` is the loop time at which the socket was accepted."""
+        self._host = host
+        self.peer = peer
+        self.state = State.ENTRY
+        self._deadlines = Deadlines(host.settings, accepted_at)
+        self._conversation = ServerConversation(host.settings.message_limit)
+        self._control = host.auth.begin(self)
+        self._channel: SessionChannel | None = None
+        self._fast_path: FastPath | None = None
+        self._writer: WriteBuffer = None  # type: ignore[assignment] # set with the transport
+        self._reading: ReadSide = None  # type: ignore[assignment] # likewise
+        self._busy = False
+        """A step of the sign-in or of the goodbye is running."""
+        self._bye: str | None = None
+        """In state LEAVING: the reason, until the BYE is being answered."""
+        self._proceeding = False
+        """`proceed` is due after the step under way."""
+        self._end_event = "broken-off"
+        """The log event when the connection is gone; empty where the end was logged before."""
+
+    # --- called by the transport ------------------------------------------------------------------------------
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a transport: from then on `connection_lost` cleans up."""
+        return self._writer is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send HELLO."""
+        host = self._host
+        self._writer = WriteBuffer(cast("Any", transport))
+        self._reading = ReadSide(cast("Any", transport))
+        host.connections.add(self)
+        host.log.info("connected", address=self.peer.address)
+        self._writer.transport.set_write_buffer_limits(high=QUEUE_LIMIT)
+        self._writer.transport.write(host.hello.frame)
+        if host.stopping:  # its TLS handshake has ended after the others were told
+            self.drain()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle bytes, from a transport that hands over an object of its own for each read."""
+        self.received(data, len(data))
+
+    def received(self, buffer: bytes | bytearray, size: int, at: int = 0) -> None:
+        """Handle the bytes of `buffer` from `at` to `size`; the buffer holds others afterwards."""
+        self._deadlines.heard = True
+        if self.state.sends:
+            self._conversation.reader.feed(buffer[at:size])
+            self._pump()
+
+    def eof_received(self) -> bool:
+        """Answer what was received before the peer's last byte, then close; return whether more can be sent."""
+        self._reading.end()
+        if self.state.sends:
+            self._pump()
+        return self._writer.transport.can_half_close and self.state.sends
+
+    def pause_writing(self) -> None:
+        """Stop handling messages: the peer does not take the answers."""
+        self._leave_fast_path()
+        self._writer.paused = True
+
+    def resume_writing(self) -> None:
+        """Go on, but not from within a write."""
+        self._writer.paused = False
+        self.proceed_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Let go of everything; the session can be resumed, unless it was left."""
+        host, session = self._host, self._control.session
+        host.connections.discard(self)
+        self._enter(State.CLOSED)
+        self._fast_path = None
+        if not self._deadlines.admitted:
+            host.limits.release(self.peer.host)
+        if session is not None:
+            host.tasks.start(host.channels.release(session))
+        if self._channel is not None:
+            self._channel.detach(self)
+        if self._end_event:
+            host.log.info(self._end_event, address=self.peer.address, name=self._name)
+
+    # --- state ------------------------------------------------------------------------------------------------
+
+    def _enter(self, state: State) -> None:
+        """Go on to a later state."""
+        self._leave_fast_path()
+        if state.order > self.state.order:
+            self.state = state
+
+    @property
+    def _name(self) -> str | None:
+        """Name of the session, for the log."""
+        session = self._control.session
+        return None if session is None else session.name
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether nothing is under way, and more may be received."""
+        idle = self._channel is None or self._channel.idle
+        return idle and self.state.handles and not (self._busy or self._writer.paused or self._reading.ended)
+
+    @property
+    def _fast_path_allowed(self) -> bool:
+        """Whether what is received next may be answered on the fast path: everything before it is done."""
+        return (
+            self._fast_path is not None
+            and self._at_rest
+            and not (self._reading.paused or self._conversation.reader.buffered)
+            and self._channel is not None
+            and self._channel.replay.known  # the fast path does not note that a counted frame has come
+        )
+
+    def _leave_fast_path(self) -> None:
+        """Handle what is received next here, frame by frame."""
+        if self._fast_path is not None:
+            self._fast_path.close()
+
+    def _left_by_fast_path(self, buffer: bytes | bytearray, size: int, answers: bytes) -> None:
+        """Go on where the fast path has stopped."""
+        assert self._fast_path is not None
+        assert self._channel is not None
+        self._leave_fast_path()
+        at = self._fast_path.take(answers)
+        if at < size or self._channel.idle:  # else the last message waits for its handler
+            self.received(buffer, size, at)
+
+    # --- bytes in ---------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Handle what was received, until something has to be waited for."""
+        writer, channel, reader = self._writer, self._channel, self._conversation.reader
+        self._leave_fast_path()
+        try:
+            while self.state.handles and not (self._busy or writer.paused):
+                if channel is not None:
+                    if channel.full:
+                        break
+                    fast = reader.buffered and channel.idle and self._fast_path
+                    if fast and fast.answer_buffered(reader):
+                        continue
+                item = reader.next()
+                if item is None:
+                    break
+                if type(item) is Frame and item[0] == _MESSAGE:
+                    channel.message(item[2], item[3])  # type: ignore[union-attr] # the gate saw to the session
+                else:
+                    self._handle(self._conversation.event(item))
+                    channel = self._channel
+        except ProtocolError as error:
+            self.fail(error)
+        if self.state.sends:
+            writer.flush()
+            if self._fast_path_allowed:
+                self._fast_path.open()  # type: ignore[union-attr] # as above
+            elif self._reading.paused or not self._at_rest:
+                self._balance()
+
+    def _balance(self) -> None:
+        """Read on or stop reading; leave or close where everything is answered."""
+        channel = self._channel
+        waiting = self._busy or self._writer.paused or (channel is not None and not channel.idle)
+        if self._bye is not None and not waiting:
+            reason, self._bye = self._bye, None
+            self._begin(self._leave(reason))
+        elif self._reading.ended and not waiting:
+            self.close()
+        else:
+            blocked = self._busy or self._writer.paused or not self.state.handles
+            limit = QUEUE_LIMIT if self._deadlines.admitted else ENTRY_QUEUE_LIMIT
+            full = channel is not None and channel.full
+            self._reading.pause(paused=full or (blocked and self._conversation.reader.buffered > limit))
+
+    def _handle(self, event: Event) -> None:
+        self._deadlines.framed = True
+        if isinstance(event, Refused):
+            self._host.log.warning(
+                "message-refused", address=self.peer.address, name=self._name, code=event.error.code
+            )
+            if self._channel is not None:  # the reader refuses messages only, and those come in a session
+                self._channel.refused(event.id, event.error)
+        elif isinstance(event, Frame):
+            if self._channel is not None:  # before a session only a HEARTBEAT may come
+                self._channel.heed(event)
+        elif isinstance(event.body, Bye):
+            self._bye = event.body.reason
+            self._enter(State.LEAVING)
+        else:
+            self._begin(self._answer(event))
+
+    def _begin(self, step: Awaitable[None]) -> None:
+        """Run a step that takes time; what is received meanwhile waits."""
+        self._busy = True
+        self._leave_fast_path()
+        self._host.tasks.start(self._finish(step))
+
+    async def _finish(self, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except Exception:  # whatever it was: the log gets all of it, the peer a generic error
+            self._host.log.exception("fault", address=self.peer.address)
+            self.fail(ServerError())
+        finally:
+            self._busy = False
+        self.proceed()
+
+    # --- control frames ---------------------------------------------------------------------------------------
+
+    async def _answer(self, control: Control) -> None:
+        try:
+            outcome = await self._control.answer(control)
+        except ProtocolError as error:
+            self.fail(error)
+        except AntiphonError as error:
+            if control.id:  # an ERROR with id 0 would end the connection
+                self.send(self._conversation.error(control.id, error, self.translate))
+        else:
+            if isinstance(outcome, Admission):
+                self._admit(control.id, outcome)
+            else:
+                self.send(self._conversation.reply(outcome.kind, control.id, outcome.body))
+
+    def _admit(self, id: int, admission: Admission) -> None:
+        host, session, token = self._host, admission.session, bytes(admission.token)
+        if not self.state.sends:  # gone while the store was asked: the session can be resumed
+            host.tasks.start(host.channels.release(session))
+            return
+        self._control.admitted(session)
+        self._deadlines.admitted = True
+        host.limits.release(self.peer.host)
+        channel, welcome, replayed = host.channels.admit(session, admission.welcome, admission.resumed)
+        self._channel = channel
+        self._enter(State.SESSION)
+        self.send(self._conversation.welcome(id, welcome, token))
+        for frame in replayed:
+            self.send(frame)
+        channel.attach(self, session)
+        if FastPath.possible(host.handlers, channel):
+            self._fast_path = FastPath(host.handlers, channel, token, self._writer, self._left_by_fast_path)
+
+    async def _leave(self, reason: str) -> None:
+        """Answer a BYE; with reason `left` end the session first."""
+        host, session = self._host, self._control.session
+        if session is not None and reason == "left":
+            try:
+                ended = await host.channels.end(session)
+            except AntiphonError as error:
+                host.log.exception("store-failed", code=error.code, name=session.name)
+                self.fail(error)
+                return
+            if ended:
+                host.log.info("session-ended", name=session.name, address=self.peer.address)
+                host.channels.finish(self._channel)
+        if not self._conversation.bye_sent:
+            self.send(self._conversation.bye("left" if reason == "left" else "drained"))
+        self._end_event = "left"
+        self.close()
+
+    # --- called by the channel (`session.connection.ChannelConnection`) ---------------------------------------
+
+    @property
+    def translate(self) -> Translate:
+        """Translation into the language of the client."""
+        return self._control.translate
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the peer does not take what is sent to it."""
+        return self._writer.paused
+
+    def send(self, data: bytes) -> None:
+        """Send a frame, together with what else is sent in this step."""
+        if self.state.sends:
+            self._leave_fast_path()
+            self._writer.add(data)
+
+    def proceed(self) -> None:
+        """Flush, and handle what was received meanwhile."""
+        self._proceeding = False
+        if self._fast_path_allowed:
+            self._fast_path.open()  # type: ignore[union-attr] # before the flush, which may close it again
+            self._writer.flush()
+            return
+        if self._channel is not None:
+            self._channel.go_on()
+        self._pump()
+
+    def proceed_soon(self) -> None:
+        """Call `proceed` after the step under way; a peer that lets too much wait is cut."""
+        if self._writer.overfull:
+            self.fail(PeerTooSlow())
+        elif not self._proceeding:
+            self._proceeding = True
+            asyncio.get_running_loop().call_soon(self.proceed)
+
+    def end(self, text: str) -> None:
+        """End the session because the service asks for it; while a step is under way, it must ask again."""
+        if self.state.sends and self.state is not State.ENTRY and not self._busy:
+            self._begin(self._end(text))
+
+    async def _end(self, text: str) -> None:
+        host, session = self._host, self._control.session
+        if session is not None and await host.channels.end(session):
+            self._end_event = "closed"
+            host.log.info("session-closed", name=session.name, address=self.peer.address, reason=text)
+            host.channels.finish(self._channel)
+            self._say_last(self._conversation.bye("closed", text))
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines; `now` is loop time. Called a few times a second."""
+        writer, deadlines = self._writer, self._deadlines
+        if self.state is State.CLOSING:
+            if deadlines.lingered(now, queued=writer.waiting):
+                self.abort()
+        elif self.state.sends:
+            if self._fast_path is not None and self._fast_path.credit():
+                deadlines.heard = True
+            deadlines.spoke |= writer.wrote
+            writer.wrote = False
+            reading = not self._reading.paused
+            error = deadlines.overdue(now, reading=reading, queued=writer.waiting, taken=writer.taken)
+            if error is not None:
+                self.fail(error)
+            elif deadlines.heartbeat_due(now):
+                self.send(self._conversation.heartbeat())
+                writer.flush()
+
+    def lose(self, reason: str) -> None:
+        """Say goodbye because this connection no longer holds its session."""
+        if self._channel is not None and reason == "replaced":
+            self._channel.detach(self)
+        else:
+            self._host.channels.finish(self._channel)
+        self._end_event = reason
+        self._say_last(self._conversation.bye(reason))
+
+    def drain(self) -> None:
+        """Ask the client to say goodbye: what it sends until then is answered, so nothing is lost."""
+        if self.state is State.ENTRY:
+            self.fail(ServerStopping())
+        elif self.state.sends:
+            self._enter(State.DRAINING)
+            self.send(self._conversation.bye("drained"))
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        if self.state.sends:
+            self._stop_sending()
+            self._writer.transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._writer.transport.abort()
+
+    def fail(self, error: AntiphonError) -> None:
+        """End the connection with an error; a peer that does not read is not told."""
+        if not self.state.sends:
+            return
+        self._end_event = ""
+        self._host.log.warning("cut", address=self.peer.address, name=self._name, code=error.code, why=str(error))
+        if isinstance(error, PeerTooSlow):
+            self._enter(State.CLOSED)  # at once, or what else is pushed in this step would cut it again
+            self.abort()
+        else:
+            self._say_last(self._conversation.error(0, error, self.translate))
+
+    def _say_last(self, data: bytes) -> None:
+        """Send the last words and close; on plain TCP only after the peer has had time to read them."""
+        if not self.state.sends:
+            return
+        self.send(data)
+        transport = self._writer.transport
+        if not transport.can_half_close or self._reading.ended:
+            self.close()
+        else:
+            self._stop_sending()
+            self._reading.pause(paused=False)
+            transport.write_eof()
+
+    def _stop_sending(self) -> None:
+        self._enter(State.CLOSING)
+        self._writer.finish()
+        self._deadlines.closing(asyncio.get_running_loop().time())

@@ -1,0 +1,83 @@
+"""Open connections of a server, and what they share."""
+
+import asyncio
+from typing import Any, Protocol
+
+from antiphon.observe.log import ServerLog
+from antiphon.server.auth.authenticator import Authenticator
+from antiphon.server.handler.environment import HandlerEnvironment
+from antiphon.server.hello import HelloFrame
+from antiphon.server.listen.limits import AdmissionLimits
+from antiphon.server.session.registry import ChannelRegistry
+from antiphon.server.tasks import BackgroundTasks
+from antiphon.settings import ServerSettings
+
+
+class Open(Protocol):
+    """What the server does with every open connection."""
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines."""
+
+    def drain(self) -> None:
+        """Ask the client to say goodbye."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class ConnectionHost:
+    """What the connections of a server use, and the set of those that are open."""
+
+    def __init__(
+        self,
+        *,
+        settings: ServerSettings,
+        log: ServerLog,
+        tasks: BackgroundTasks,
+        limits: AdmissionLimits,
+        hello: HelloFrame,
+        auth: Authenticator,
+        channels: ChannelRegistry,
+        handlers: HandlerEnvironment,
+    ) -> None:
+        """Start without connections."""
+        self.settings = settings
+        self.log = log
+        self.tasks = tasks
+        self.limits = limits
+        self.hello = hello
+        self.auth = auth
+        self.channels = channels
+        self.handlers = handlers
+        self.connections: set[Open] = set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server stops: new connections are told so."""
+        return self.tasks.stopping
+
+    @property
+    def under_way(self) -> list[asyncio.Future[Any]]:
+        """Everything that the server waits for before it stops, beside the connections."""
+        return [*self.tasks, *self.handlers.time_limits]
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines of every connection; `now` is loop time."""
+        for connection in list(self.connections):
+            try:
+                connection.tick(now)
+            except Exception:  # one connection's fault is not the others'
+                self.log.exception("fault")
+                connection.abort()
+
+    def drain(self) -> None:
+        """Ask every client to say goodbye, and those that connect from now on."""
+        self.tasks.stopping = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def abort(self) -> None:
+        """Close every connection at once."""
+        for connection in list(self.connections):
+            connection.abort()

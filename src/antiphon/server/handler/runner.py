@@ -1,0 +1,225 @@
+"""Handler runner: gives the messages of one session to the service, one at a time, and takes what it replies."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import CoroutineType
+from typing import Any, Protocol, cast
+
+from antiphon.errors import AntiphonError, OutcomeUnknown, ServiceFailed, ServiceTooSlow, TextOnly
+from antiphon.server.handler.environment import HandlerEnvironment
+from antiphon.server.handler.guard import as_fault, in_time
+from antiphon.server.handler.lifecycle import stop
+from antiphon.server.handler.task import HandlerTask, start
+from antiphon.services import Answer, Reply, Session
+from antiphon.wire.conversation import ServerConversation
+from antiphon.wire.frames import HEADER_SIZE, Payload
+
+
+class Answers(Protocol):
+    """Where the frames of answers go: the session's channel."""
+
+    def say(self, data: bytes) -> None:
+        """Send a frame, now or over the next connection."""
+
+    def refuse(self, id: int, error: AntiphonError) -> None:
+        """Send an ERROR for a message."""
+
+    def flush(self) -> None:
+        """Send what was said now."""
+
+    async def ready(self) -> None:
+        """Wait until more may be said."""
+
+    def ended(self) -> None:
+        """Go on with the next message: a handler that had to wait has ended."""
+
+
+class HandlerRunner:
+    """Runs the handler of one session; one message at a time."""
+
+    __slots__ = (
+        "_answers", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_task",
+        "answer_directly",
+    )  # fmt: skip
+
+    def __init__(self, environment: HandlerEnvironment, session: Session, answers: Answers) -> None:
+        """Prepare to run the service of `environment` for `session`."""
+        self._environment = environment
+        self._session = session
+        self._answers = answers
+        self._handle = environment.service.bind(session)
+        self._id = 0
+        """The message that the handler is working on; 0 where no more may be answered to it."""
+        self._task: asyncio.Future[Any] | None = None
+        """The handler, while it waits for something."""
+        self._cancelled = False
+        """The client has cancelled the message."""
+        self._stopping = False
+        self.answer_directly: Callable[[int, object], bool] | None = None
+        """Set by the fast path: sends the answer of a handler that has waited, if nothing else is to be done."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a handler is running; precondition of `run` is that none is."""
+        return self._task is not None
+
+    @property
+    def open_id(self) -> int:
+        """The id of the message whose handler is running, 0 if there is none or it can get no more answers."""
+        return self._id if self._task is not None else 0
+
+    def run(self, id: int, message: Payload) -> None:
+        """Give the service a message."""
+        try:
+            reply = self._handle(message)
+        except TextOnly as error:
+            self._answers.refuse(id, error)
+        except BaseException as error:  # noqa: BLE001 - the service's fault; the session goes on
+            self._failed(id, as_fault(error))
+        else:
+            self._replied(id, reply)
+
+    def finish(self, id: int, reply: object, error: BaseException | None) -> None:
+        """Handle what the service replied or raised for a message that the fast path gave it."""
+        if error is None:
+            self._replied(id, cast("Reply", reply))
+        else:
+            self._failed(id, as_fault(error))
+
+    def wait_for(self, id: int, task: HandlerTask) -> None:
+        """Answer message `id` when `task`, whose first step is done, has ended."""
+        task.then = self._ended
+        self._environment.time_limits.add(task)
+        self._begin(id, task)
+
+    def cancel(self, id: int) -> bool:
+        """Cancel the handler if it is working on message `id`; return whether it is."""
+        if self._task is None or self._id != id:
+            return False
+        self._cancelled = True
+        asyncio.get_running_loop().call_soon(self._task.cancel)  # after its first step, or that would never run
+        return True
+
+    async def stop(self) -> None:
+        """Cancel the handler that is running, and wait for its end."""
+        self._stopping = True
+        await stop(self._task)
+
+    def log_size(self, event: str, id: int, message: Payload) -> None:
+        """Log the size of a message in bytes, at level `debug`."""
+        if self._environment.log.debug_on:
+            session, size = self._session, len(message.encode() if isinstance(message, str) else message)
+            self._environment.log.debug(event, name=session.name, address=session.address, id=id, size=size)
+
+    # --- replies --------------------------------------------------------------------------------------------
+
+    def _replied(self, id: int, reply: Reply) -> None:
+        if reply is None or isinstance(reply, (str, bytes)):
+            self._answer(id, reply)
+        elif type(reply) is not CoroutineType and isinstance(reply, AsyncIterator):
+            task = self._environment.tasks.start(self._stream(id, reply))
+            self._begin(id, task)
+            task.add_done_callback(self._ended)
+        else:
+            self._start(id, reply)
+
+    def _start(self, id: int, handler: Awaitable[Answer]) -> None:
+        """Take the first step of a handler, which may be its last."""
+        try:
+            reply = start(handler, self._environment.variables)
+        except BaseException as error:  # noqa: BLE001 - as in `run`
+            self._failed(id, as_fault(error))
+        else:
+            (self.wait_for if isinstance(reply, HandlerTask) else self._replied)(id, reply)
+
+    def _begin(self, id: int, task: asyncio.Future[Any]) -> None:
+        self._id = id
+        self._cancelled = False
+        self._task = task
+
+    async def _stream(self, id: int, answers: AsyncIterator[str | bytes]) -> None:
+        more, seconds = True, self._environment.seconds
+        try:
+            while more:
+                answer = await in_time(anext(answers, None), seconds)
+                if answer is None:
+                    break
+                await self._answers.ready()
+                more = self._part(id, answer)
+        finally:
+            if not more:
+                self._id = 0  # the client was sent an ERROR: what comes now is for the log only
+            if (close := getattr(answers, "aclose", None)) is not None:
+                await in_time(close(), seconds)
+        if more:  # in this step, so that what is pushed in the next one comes after it
+            self._answer(id, None)
+            self._id = 0
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        """Send the outcome of a handler that had to wait."""
+        id = self._id
+        self._task = None
+        self._environment.time_limits.remove(task)
+        try:
+            answer = task.result()
+        except BaseException as error:  # noqa: BLE001 - as in `run`
+            self._not_answered(id, error, late=isinstance(task, HandlerTask) and task.late)
+            del task  # the traceback of what was raised refers to this frame: no cycle
+        else:
+            if self.answer_directly is not None and self.answer_directly(id, answer):
+                return
+            self._answer(id, answer)
+        self._answers.ended()
+
+    def _not_answered(self, id: int, error: BaseException, *, late: bool) -> None:
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if cancelled and self._cancelled:
+            if id:
+                self._answers.say(ServerConversation.end(id))
+        elif cancelled and self._stopping:
+            self._answers.refuse(id, OutcomeUnknown())
+        elif isinstance(error, ServiceTooSlow) or (late and (cancelled or isinstance(error, TimeoutError))):
+            self._log("service-too-slow")
+            self._answers.refuse(id, ServiceTooSlow())
+        else:
+            self._failed(id, error if isinstance(error, KeyboardInterrupt) else as_fault(error))
+
+    # --- answers --------------------------------------------------------------------------------------------
+
+    def _answer(self, id: int, answer: Answer) -> None:
+        try:
+            data = ServerConversation.end(id) if answer is None else ServerConversation.answer(id, answer)
+        except Exception as error:  # noqa: BLE001 - no answer at all, or text that UTF-8 cannot encode
+            self._failed(id, error)
+            return
+        self._say(id, answer, data)
+
+    def _part(self, id: int, answer: str | bytes) -> bool:
+        """Send one of many answers; return whether more may follow."""
+        try:
+            data = ServerConversation.part(id, answer)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(id, error)
+            return False
+        more = self._say(id, answer, data)
+        self._answers.flush()
+        return more
+
+    def _say(self, id: int, answer: Answer, data: bytes) -> bool:
+        if len(data) > self._environment.message_limit + HEADER_SIZE:
+            self._log("answer-too-large", size=len(data))
+            self._answers.refuse(id, ServiceFailed())
+            return False
+        if answer is not None:
+            self.log_size("sent", id, answer)
+        if id:
+            self._answers.say(data)
+        return True
+
+    def _failed(self, id: int, error: BaseException) -> None:
+        self._log("service-failed", exception=error)
+        self._answers.refuse(id, ServiceFailed())
+
+    def _log(self, event: str, **fields: object) -> None:
+        session = self._session
+        self._environment.log.error(event, name=session.name, address=session.address, **fields)

@@ -1,0 +1,47 @@
+"""The session as user code sees it (`services.Session`)."""
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from antiphon.language import Translate
+
+
+class Sender(Protocol):
+    """What the user code's view of a session needs of the channel."""
+
+    def push(self, message: str | bytes) -> None:
+        """See `services.Session.send`."""
+
+    async def ready(self) -> None:
+        """See `services.Session.ready`."""
+
+    def end(self, reason: str) -> None:
+        """See `services.Session.close`."""
+
+
+class ServiceSession:
+    """See `services.Session`; the channel does what is asked, and sets what changes with the connection."""
+
+    __slots__ = ("__weakref__", "_sender", "account", "address", "name", "since", "state", "translate")
+
+    def __init__(self, sender: Sender, account: int, name: str, address: str, since: datetime) -> None:
+        """Show a session of `account`, called `name`, opened from `address` at the time `since`."""
+        self._sender = sender
+        self.account = account
+        self.name = name
+        self.address = address
+        self.since = since
+        self.state: Any = None
+        self.translate: Translate = str
+
+    def send(self, message: str | bytes) -> None:
+        """See `services.Session`."""
+        self._sender.push(message)
+
+    async def ready(self) -> None:
+        """See `services.Session`."""
+        await self._sender.ready()
+
+    def close(self, reason: str = "") -> None:
+        """See `services.Session`."""
+        self._sender.end(reason)

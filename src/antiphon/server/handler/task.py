@@ -1,0 +1,227 @@
+"""Handler task: runs one coroutine of a handler, from its first step to its last.
+
+Most handlers end in their first step and need no `asyncio.Task`; the others get a cheaper one. For asyncio it is a
+task of a third party (docs.python.org, "Extending asyncio", "Task lifetime support").
+"""
+
+import asyncio
+import sys
+from asyncio.tasks import _enter_task, _leave_task
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
+from types import CoroutineType, FrameType
+from typing import Any, TypeVar
+
+from antiphon.wire.answering import Stepping
+
+Result = TypeVar("Result")
+
+_CancelledError = asyncio.CancelledError
+_UNCANCEL_FORGETS = sys.version_info >= (3, 13)
+"""`uncancel` down to 0 also takes back a cancellation that was not delivered yet."""
+
+
+class HandlerTask(asyncio.Future[Any]):
+    """The current task of a handler while it runs, and the future of its outcome.
+
+    It treats a coroutine as `asyncio.Task` does (`Task.__step` in asyncio/tasks.py), with these differences: the
+    first step is taken by whoever holds the coroutine (`start`, or `wire.answering`); `then` is called at once
+    when it ends; `SystemExit` does not leave it, since a service may not stop the server; `asyncio.all_tasks` does
+    not list it.
+    """
+
+    # Most tasks end in their first step. What only the others need becomes an instance attribute later.
+    variables: Context
+    """The context variables of the handler."""
+    coroutine: Coroutine[Any, Any, Any] | None = None
+    touched = False
+    """The handler has cancelled it, named it or added a callback, so that it must not be used again."""
+    then: Callable[["HandlerTask"], None] | None = None
+    """Called with the task when it has ended, before its callbacks."""
+    _fut_waiter: asyncio.Future[Any] | None = (
+        None  # this and the next are named as in `asyncio.Task`: anyio reads them
+    )
+    _must_cancel = False
+    _cancels = 0
+    _name = "handler"
+    late = False
+    """It was cancelled because its time was over."""
+
+    # --- the first step -------------------------------------------------------------------------------------
+
+    def returned(self, value: object) -> object:
+        """End the task with the result of its first step, and return it.
+
+        Raises:
+            CancelledError: the handler has cancelled its own task in that step.
+        """
+        if self._must_cancel:
+            super().cancel(self._cancel_message)
+            raise self._make_cancelled_error()  # type: ignore[attr-defined] # a method of `Future` without a stub
+        self.set_result(value)
+        return value
+
+    def raised(self, error: BaseException) -> None:
+        """End the task with what its first step has raised."""
+        if isinstance(error, _CancelledError):
+            super().cancel(*error.args[:1])
+        else:
+            self.set_exception(error)
+            self.exception()  # or asyncio would report it as never retrieved
+
+    # --- the other steps ------------------------------------------------------------------------------------
+
+    def go_on(self, waits_for: Any) -> None:
+        """Take the next step when `waits_for`, which the coroutine has yielded, is done, and so on to the end."""
+        if getattr(waits_for, "_asyncio_future_blocking", False) and waits_for is not self:
+            waits_for._asyncio_future_blocking = False  # noqa: SLF001 - the protocol between futures and tasks
+            waits_for.add_done_callback(self._step, context=self.variables)
+            self._fut_waiter = waits_for
+            if self._must_cancel and waits_for.cancel(msg=self._cancel_message):
+                self._must_cancel = False
+            return
+        if waits_for is not None:
+            wrong = self._loop.create_future()
+            wrong.set_exception(RuntimeError(f"a handler cannot wait for {waits_for!r}"))
+            waits_for = wrong
+        self._loop.call_soon(self._step, waits_for, context=self.variables)
+
+    def _step(self, waited_for: asyncio.Future[Any] | None) -> None:
+        """Take one step; `waited_for` is None after a bare `yield` (`asyncio.sleep(0)`)."""
+        failed: BaseException | None = None
+        if waited_for is not None:
+            try:
+                waited_for.result()
+            except BaseException as error:  # noqa: BLE001 - it is thrown into the coroutine
+                failed = error
+        coroutine, loop = self.coroutine, self._loop
+        assert coroutine is not None
+        if self._must_cancel:
+            self._must_cancel = False
+            if not isinstance(failed, _CancelledError):
+                failed = self._make_cancelled_error()  # type: ignore[attr-defined] # as above
+        self._fut_waiter = None
+        _enter_task(loop, self)  # type: ignore[arg-type] # any object will do
+        try:
+            waits_for = coroutine.send(None) if failed is None else coroutine.throw(failed)
+        except StopIteration as done:
+            if self._must_cancel:
+                super().cancel(self._cancel_message)
+            else:
+                self.set_result(done.value)
+        except _CancelledError as error:
+            super().cancel(*error.args[:1])
+        except BaseException as error:
+            self.set_exception(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        else:
+            self.go_on(waits_for)
+        finally:
+            _leave_task(loop, self)  # type: ignore[arg-type] # as above
+            if self.then is not None and self.done():
+                self.then(self)
+            del self, waited_for, failed  # the traceback of what was raised refers to this frame: no cycle
+
+    # --- the interface of `asyncio.Task` --------------------------------------------------------------------
+
+    def cancel(self, msg: object = None) -> bool:
+        """Cancel the handler where it waits, or where it will wait next."""
+        if self.done():
+            return False
+        self._cancels += 1
+        self.touched = True
+        if self._fut_waiter is None or not self._fut_waiter.cancel(msg=msg):
+            self._must_cancel = True
+            self._cancel_message = msg
+        return True
+
+    def cancelling(self) -> int:
+        """Return how many cancellations are pending."""
+        return self._cancels
+
+    def uncancel(self) -> int:
+        """Take one cancellation back; return how many are left."""
+        self._cancels = max(0, self._cancels - 1)
+        if _UNCANCEL_FORGETS and not self._cancels:
+            self._must_cancel = False
+        return self._cancels
+
+    def get_coro(self) -> Coroutine[Any, Any, Any] | None:
+        """Return the coroutine."""
+        return self.coroutine
+
+    def get_context(self) -> Context:
+        """Return the context that the coroutine runs in."""
+        return self.variables
+
+    def get_stack(self, *, limit: int | None = None) -> list[FrameType]:
+        """Return the frame where the handler waits; none once it has ended."""
+        frame = None if self.done() else getattr(self.coroutine, "cr_frame", None)
+        return [frame][:limit] if frame is not None else []
+
+    def get_name(self) -> str:
+        """Return the name, for debuggers and logs."""
+        return self._name
+
+    def set_name(self, value: object) -> None:
+        """Set the name."""
+        self._name = str(value)
+        self.touched = True
+
+    def add_done_callback(self, function: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        """See `asyncio.Future`."""
+        self.touched = True
+        super().add_done_callback(function, context=context)
+
+
+def stepping(variables: Context) -> Stepping:
+    """Return how `wire.answering` takes first steps: each in a task and a copy of `variables` of its own."""
+    return Stepping(HandlerTask, _enter_task, _leave_task, asyncio.get_running_loop(), variables)
+
+
+def start(handler: Awaitable[Any], variables: Context) -> Any:
+    """Take the first step of `handler`; return its result, or the `HandlerTask` that runs the rest.
+
+    Raises:
+        BaseException: whatever the first step raises.
+    """
+    task = HandlerTask(loop=asyncio.get_running_loop())
+    task.coroutine = handler if isinstance(handler, CoroutineType) else _awaited(handler)
+    task.variables = variables.copy()
+    return outside_of_tasks(_first_step, task)
+
+
+def _first_step(task: HandlerTask) -> Any:
+    loop, coroutine = task.get_loop(), task.coroutine
+    assert coroutine is not None
+    _enter_task(loop, task)  # type: ignore[arg-type] # any object will do
+    try:
+        waits_for = task.variables.run(coroutine.send, None)
+    except StopIteration as done:
+        return task.returned(done.value) if task.touched else done.value
+    except BaseException as error:
+        if task.touched:
+            task.raised(error)
+        raise
+    finally:
+        _leave_task(loop, task)  # type: ignore[arg-type] # as above
+    task.go_on(waits_for)
+    return task
+
+
+def outside_of_tasks(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call `function` without a current task, so that handlers can have tasks of their own."""
+    loop = asyncio.get_running_loop()
+    current = asyncio.current_task(loop)
+    if current is None:
+        return function(*arguments)
+    _leave_task(loop, current)
+    try:
+        return function(*arguments)
+    finally:
+        _enter_task(loop, current)
+
+
+async def _awaited(handler: Awaitable[Any]) -> Any:
+    return await handler

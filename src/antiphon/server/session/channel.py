@@ -1,0 +1,280 @@
+"""Session channel: the server's live end of a session.
+
+It keeps messages in order, gives them to the handler, and keeps what was sent until the client acknowledges it. It
+outlives connections: a handler goes on while the connection is lost, and its answer is sent over the next one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from antiphon.errors import AntiphonError, PasswordDue, ServiceFailed
+from antiphon.server.handler.environment import HandlerEnvironment
+from antiphon.server.handler.lifecycle import Lifecycle
+from antiphon.server.handler.runner import HandlerRunner
+from antiphon.server.handler.session import ServiceSession
+from antiphon.server.session.connection import ChannelConnection
+from antiphon.server.session.manager import Session
+from antiphon.server.session.queue import MessageQueue
+from antiphon.server.session.readiness import Readiness
+from antiphon.server.session.replay import ReplayBuffer
+from antiphon.server.session.snapshot import Snapshot
+from antiphon.store.contracts import Revocation
+from antiphon.wire.bodies import Welcome
+from antiphon.wire.conversation import ServerConversation
+from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
+from antiphon.wire.kinds import Kind
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelEnvironment:
+    """What the channels of a server share."""
+
+    handlers: HandlerEnvironment
+    end: Callable[[Session], Awaitable[bool]]
+    """Ends a session in the store (`SessionManager.end`)."""
+
+
+class SessionChannel:
+    """One session, between its connections and its handler."""
+
+    __slots__ = (
+        "__weakref__", "_closing", "_connection", "_environment", "_lifecycle", "_queue", "_readiness",
+        "away_since", "over", "replay", "runner", "session", "shown",
+    )  # fmt: skip
+
+    def __init__(self, environment: ChannelEnvironment, session: Session) -> None:
+        """Start without a connection; call `attach` next."""
+        self._environment = environment
+        self.session = session
+        self.shown = ServiceSession(
+            self, session.account_id, session.name or "", session.holder.peer.address, session.opened_at
+        )
+        """The session as user code sees it."""
+        self.replay = ReplayBuffer()
+        self._queue = MessageQueue()
+        self._connection: ChannelConnection | None = None
+        self.away_since: float | None = asyncio.get_running_loop().time()
+        """Loop time since when there is no connection; None while there is one."""
+        self.runner = HandlerRunner(environment.handlers, self.shown, self)
+        self._lifecycle = Lifecycle(environment.handlers, self.shown, self._not_opened)
+        self._readiness = Readiness()
+        self._closing: str | None = None
+        """Why the service has ended the session; the client may not know yet."""
+        self.over = False
+
+    # --- connections ----------------------------------------------------------------------------------------
+
+    def attach(self, connection: ChannelConnection, session: Session) -> None:
+        """Go on over `connection`, which holds `session`: this session, taken up again."""
+        self._connection = connection
+        self.session = session
+        self.shown.address = connection.peer.address
+        self.shown.translate = connection.translate
+        self.away_since = None
+        self.go_on()
+
+    def detach(self, connection: ChannelConnection) -> None:
+        """Go on without a connection, if `connection` is the present one."""
+        if self._connection is connection:
+            self._connection = self.runner.answer_directly = None
+            self.away_since = asyncio.get_running_loop().time()
+
+    def resume(self, received: int | None, welcome: Welcome) -> tuple[Welcome, list[bytes]]:
+        """Return `welcome` with the counts that the client needs, and the frames to send again.
+
+        `received` is how many frames the client has received; None if it starts counting at zero, and then the
+        server does too. Where the server does not know the counts it says so until the client has sent a counted
+        frame: an earlier WELCOME may be lost.
+        """
+        if received is None or not self.replay.known:
+            self.replay = ReplayBuffer(known=received is None)
+            return welcome, []
+        self.replay.acknowledge(received)
+        open_ids = [self.runner.open_id, *(id for id, _ in self._queue)]
+        welcome = msgspec.structs.replace(
+            welcome,
+            received=self.replay.received,
+            missed=max(0, self.replay.first - received),
+            sent=self.replay.sent,
+            open=[id for id in open_ids if id],
+        )
+        return welcome, self.replay.frames()
+
+    def concerned(self, entry: Revocation) -> bool:
+        """Return whether a revocation ends this session: it must be newer than the last sign-in or resume."""
+        session = self.session
+        named = entry.fingerprint == session.fingerprint
+        of_account = entry.fingerprint is None and entry.account_id == session.account_id
+        return (named or of_account) and session.position < entry.id
+
+    def dump(self) -> bytes:
+        """Return a snapshot for the next server."""
+        replay = self.replay
+        return Snapshot.of(replay.received, replay.first, replay.frames(), self._queue).encode()
+
+    def restore(self, data: bytes | None) -> None:
+        """Start from the snapshot `data` of another server; without one the counts are unknown."""
+        snapshot = Snapshot.decode(data)
+        if snapshot is None:
+            self.replay.known = False
+            return
+        self.replay = ReplayBuffer(snapshot.received, snapshot.first, snapshot.frames)
+        for id, message in snapshot.messages():
+            self._queue.put(id, message)
+
+    # --- messages -------------------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether no more messages may be queued."""
+        return self._queue.full
+
+    @property
+    def queued(self) -> int:
+        """Length of the messages that wait, in bytes or characters."""
+        return self._queue.size
+
+    @property
+    def idle(self) -> bool:
+        """Whether every message is answered."""
+        return not (self.runner.busy or self._queue or self._lifecycle.opening)
+
+    def message(self, id: int, message: Payload) -> None:
+        """Give a message to the handler, after those before it."""
+        self.replay.count()
+        if self._closing is not None or not self.idle:
+            self._queue.put(id, message)
+        else:
+            self._run(id, message)
+
+    def answered(self, messages: int, answers: bytes, frames: int) -> None:
+        """Count `messages` that the fast path gave to the handler, and keep the `frames` of their answers."""
+        self.replay.count(messages)
+        if frames:
+            self.replay.add(answers, frames)
+
+    def refused(self, id: int, error: AntiphonError) -> None:
+        """Answer a message that the gate has refused."""
+        self.replay.count()
+        self.refuse(id, error)
+
+    def heed(self, frame: Frame) -> None:
+        """Handle a CANCEL or an ACK.
+
+        Raises:
+            FrameInvalid: an ACK without a count.
+        """
+        if frame.kind == Kind.CANCEL:
+            if not self.runner.cancel(frame.id) and self._queue.remove(frame.id):
+                self.say(ServerConversation.end(frame.id))
+        elif frame.kind == Kind.ACK:
+            received = ServerConversation.count(frame)
+            self.replay.known = True
+            self.replay.acknowledge(received)
+
+    def go_on(self) -> None:
+        """Give waiting messages to the handler, as far as it can answer them now."""
+        if not (self.over or self.session.must_change):  # before the password is changed nothing is pushed either
+            self._open()
+        while self._queue and self._closing is None and not (self._working or self._blocked or self.over):
+            self._run(*self._queue.take())
+        if not self._blocked:
+            self._readiness.wake()
+        if self._closing is not None and self._connection is not None:
+            self._connection.end(self._closing)
+
+    def _run(self, id: int, message: Payload) -> None:
+        self.runner.log_size("received", id, message)
+        if self.session.must_change:
+            self.refuse(id, PasswordDue())
+        else:
+            self.runner.run(id, message)
+
+    @property
+    def _working(self) -> bool:
+        return self.runner.busy or self._lifecycle.opening
+
+    # --- lifecycle ------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Call `opened` once; messages wait until it has returned."""
+        opening = self._lifecycle.open()
+        if opening is not None:
+            opening.add_done_callback(self._opened)
+
+    def _opened(self, _: asyncio.Task[None]) -> None:
+        self.go_on()
+        if self._connection is not None:
+            self._connection.proceed()
+
+    def _not_opened(self) -> None:
+        if self._connection is not None:
+            self._connection.fail(ServiceFailed())
+
+    async def finish(self) -> None:
+        """End the channel: cancel the handler, and call `closed`."""
+        if self.over:
+            return
+        self.over = True
+        self._readiness.wake()
+        await self.runner.stop()
+        await self._lifecycle.close()
+        if (
+            self._closing is not None and self._connection is None
+        ):  # the service has ended it, and nobody came back
+            try:
+                await self._environment.end(self.session)
+            except AntiphonError as error:
+                self._environment.handlers.log.exception("store-failed", code=error.code, name=self.shown.name)
+
+    # --- what user code may do (`handler.session.Sender`) -----------------------------------------------------
+
+    def push(self, message: str | bytes) -> None:
+        """See `services.Session.send`."""
+        if self.over:
+            return
+        data = ServerConversation.push(message)
+        if len(data) > self._environment.handlers.message_limit + HEADER_SIZE:
+            raise ValueError("a message of more than --message-limit bytes cannot be sent")
+        self.say(data)
+        if self._connection is not None:
+            self._connection.proceed_soon()
+
+    async def ready(self) -> None:
+        """See `services.Session.ready`."""
+        await self._readiness.wait(lambda: self._blocked and not self.over)
+
+    def end(self, reason: str) -> None:
+        """See `services.Session.close`."""
+        if self._closing is None:
+            self._closing = reason
+            self.go_on()
+
+    # --- what the runner says (`handler.runner.Answers`) ------------------------------------------------------
+
+    @property
+    def _blocked(self) -> bool:
+        return self.replay.full if self._connection is None else self._connection.blocked
+
+    def say(self, data: bytes) -> None:
+        """Send a counted frame, now or over the next connection."""
+        self.replay.add(data)
+        if self._connection is not None:
+            self._connection.send(data)
+
+    def refuse(self, id: int, error: AntiphonError) -> None:
+        """Send an ERROR for message `id`; nothing for 0, because that ERROR would end the connection."""
+        if id:
+            self.say(ServerConversation.error(id, error, self.shown.translate))
+
+    def flush(self) -> None:
+        """Send what was said now."""
+        if self._connection is not None:
+            self._connection.proceed()
+
+    def ended(self) -> None:
+        """Go on with the next message."""
+        (self.go_on if self._connection is None else self._connection.proceed)()

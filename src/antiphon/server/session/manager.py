@@ -1,0 +1,342 @@
+"""Session manager: opens, resumes and ends the sessions of this server, each held by at most one connection.
+
+The store keeps the records; the manager knows which connection holds which session. It keeps no token: the store
+gets a keyed hash, and the connection compares each message with the token that it was given.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Protocol
+
+from antiphon.errors import AntiphonError, SessionEnded, SignInRefused
+from antiphon.identity.names import prepare
+from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
+from antiphon.server.listen.limits import source_of
+from antiphon.server.peer import Peer
+from antiphon.settings import Access
+from antiphon.store.contracts import (
+    Account,
+    Accounts,
+    Claim,
+    Marks,
+    Revocation,
+    RevocationLog,
+    SessionRecord,
+    Sessions,
+    Visit,
+)
+
+HELD_EVERY = 60.0
+"""Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
+SESSIONS_MOST = 10
+"""Sessions of one account; one more ends the oldest, so that forgotten sessions do not pile up."""
+CLIENT_SESSIONS_MOST = 1000
+"""Sessions of one source (IPv4 address, IPv6 /64) without accounts: a large class can be behind one address."""
+
+
+class Holder(Protocol):
+    """The connection that holds a session."""
+
+    peer: Peer
+
+    def lose(self, reason: str) -> None:
+        """Say goodbye for `reason` and close: the connection no longer holds the session."""
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """A session that a connection of this server holds, from its sign-in or resume on."""
+
+    fingerprint: bytes
+    account_id: int
+    name: str | None
+    opened_at: datetime
+    expires_at: datetime
+    holder: Holder
+    position: int
+    """Number of the newest revocation when the connection took it: only later ones concern it."""
+    must_change: bool
+    """Whether a new password must be chosen before anything else."""
+    has_snapshot: bool
+    """Whether the store has a snapshot of its channel."""
+
+
+class SessionManager:
+    """The sessions that connections of this server hold. Resuming and ending exclude each other."""
+
+    def __init__(
+        self,
+        store: Sessions,
+        revocations: RevocationLog,
+        accounts: Accounts,
+        token_key: bytes,
+        *,
+        unheld: timedelta,
+        total: timedelta,
+        clock: Callable[[], datetime],
+        random: Callable[[int], bytes],
+        access: Access = "authenticate",
+    ) -> None:
+        """Keep sessions in `store`, which other servers may use too.
+
+        Args:
+            store: the records.
+            revocations: what ends sessions from outside; `apply` does it here.
+            accounts: the accounts of the sessions.
+            token_key: the key of the fingerprints.
+            unheld: how long a session lives without a connection.
+            total: how long a session lives in all.
+            clock: wall time in UTC.
+            random: returns random bytes, for tokens.
+            access: what sign-ins ask for; sessions that were opened with less cannot be resumed here.
+        """
+        self._store = store
+        self._revocations = revocations
+        self._accounts = accounts
+        self._token_key = token_key
+        self._unheld = unheld
+        self._total = total
+        self._clock = clock
+        self._random = random
+        self._access = access
+        self._held: dict[bytes, Session] = {}
+        self._lock = asyncio.Lock()
+        self._owner = random(8).hex()
+        """The name of this server in the store."""
+        self.applied = 0
+        """Number of the newest revocation that was applied here."""
+
+    # --- opening ----------------------------------------------------------------------------------------------
+
+    async def open(
+        self, account: Account, holder: Holder, host: str, proved: Marks
+    ) -> tuple[Session, Token, Visit | None]:
+        """Open a session for an account that has just signed in from `host`, with a fresh token of 128 bits.
+
+        The failures counted under the marks `proved` are forgiven. Returns the visit before this one, too.
+
+        Raises:
+            SignInRefused: the account was disabled, or given another password, while it signed in.
+        """
+        session, token = await self._open(
+            account.id,
+            account.display,
+            account.epoch,
+            SESSIONS_MOST,
+            holder,
+            must_change=account.must_change,
+            proved=proved,
+        )
+        # The epoch is compared after the opening. Whoever ends the sessions of an account begins an epoch first,
+        # so one of the two sees the other.
+        async with self._confirming(session):
+            visit = await self._accounts.visited(account, self._clock(), host)
+        return session, token, visit
+
+    async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:
+        """Open a session for a client at the IP address `host`, with a name or, where it is empty, without one."""
+        session, token = await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
+        async with self._confirming(session):
+            return session, token
+
+    async def _open(
+        self,
+        account_id: int,
+        name: str,
+        epoch: int,
+        most: int,
+        holder: Holder,
+        *,
+        must_change: bool = False,
+        proved: Marks | None = None,
+    ) -> tuple[Session, Token]:
+        token = Token(self._random(TOKEN_SIZE))
+        now = self._clock()
+        record = SessionRecord(
+            fingerprint=fingerprint(token, self._token_key),
+            account_id=account_id,
+            name=name,
+            epoch=epoch,
+            opened_at=now,
+            expires_at=now + self._total,
+            seen_at=now,
+            owner=self._owner,
+            address=holder.peer.address,
+        )
+        position = await self._store.open(record, most, now - self._unheld, proved)
+        return self._hold(record, holder, Claim(position, has_snapshot=False), must_change=must_change), token
+
+    @contextlib.asynccontextmanager
+    async def _confirming(self, session: Session) -> AsyncIterator[None]:
+        """Run a block that looks at what may end a session just opened, then check that it is still held."""
+        try:
+            yield
+            current = await self._still_held(session)
+        except BaseException:
+            self._let_go(session)
+            with contextlib.suppress(AntiphonError):  # nobody has its token: left in the store, it expires
+                await self._store.end(session.fingerprint, self._owner)
+            raise
+        if not current:
+            self._let_go(session)
+            raise SignInRefused
+
+    # --- resuming, releasing, ending --------------------------------------------------------------------------
+
+    async def resume(self, token: Token, holder: Holder) -> Session:
+        """Give the session of `token` to another connection; a connection that still holds it loses it.
+
+        Raises:
+            SessionEnded: it was left, revoked or expired, or never was.
+        """
+        mark = fingerprint(token, self._token_key)
+        async with self._lock:
+            now = self._clock()
+            record = await self._store.find(mark)
+            held = self._held.get(mark)
+            if record is None or now >= record.expires_at or not self._satisfied_by(record):
+                raise SessionEnded
+            if held is None and now >= record.seen_at + self._unheld:
+                raise SessionEnded
+            must_change = await self._due(record)
+            if must_change is None:
+                raise SessionEnded
+            claim = await self._store.claim(mark, self._owner, holder.peer.address, now)
+            if claim is None:
+                raise SessionEnded
+            held = self._held.get(mark)
+            if held is not None:
+                held.holder.lose("replaced")
+            session = self._hold(record, holder, claim, must_change=must_change)
+            if not await self._still_held(session):
+                self._let_go(session)
+                raise SessionEnded
+            return session
+
+    async def release(self, session: Session) -> None:
+        """Note that the connection of a session is gone; it can be resumed for a while."""
+        if self._held.get(session.fingerprint) is session:
+            del self._held[session.fingerprint]
+            await self._store.released(session.fingerprint, self._owner, self._clock())
+
+    async def end(self, session: Session) -> bool:
+        """End a session for good: its token is refused from now on.
+
+        Returns:
+            False if another connection holds it by now; then it goes on.
+        """
+        async with self._lock:
+            if self._held.get(session.fingerprint, session) is not session:
+                return False
+            await self._store.end(session.fingerprint, self._owner)
+            self._held.pop(session.fingerprint, None)
+            return True
+
+    async def end_others(self, session: Session, epoch: int, reason: str) -> int:
+        """End all other sessions of the account, on every server; return how many there were.
+
+        This one goes on in the `epoch` that has just begun.
+        """
+        return await self._store.revoke_others(
+            session.account_id, session.fingerprint, epoch, reason, self._clock()
+        )
+
+    # --- upkeep -----------------------------------------------------------------------------------------------
+
+    async def note_held(self) -> None:
+        """Note in the store that the sessions held here are in use, and delete what has expired there."""
+        now = self._clock()
+        if self._held:
+            await self._store.held(list(self._held), now)
+        await self._store.forget(now)
+        await self._revocations.trim(now)
+
+    def expire(self) -> None:
+        """End the sessions whose time is over; the store refuses their records by date."""
+        now = self._clock()
+        for session in [session for session in self._held.values() if now >= session.expires_at]:
+            del self._held[session.fingerprint]
+            session.holder.lose("expired")
+
+    async def begin(self) -> None:
+        """Start at the end of the revocation log, since nothing is held yet."""
+        self.applied = await self._revocations.position()
+
+    async def new_revocations(self) -> list[Revocation]:
+        """Return the entries of the revocation log that were not applied here yet, in order."""
+        return await self._revocations.entries(self.applied)
+
+    def apply(self, entry: Revocation) -> list[Session]:
+        """Take the sessions that a revocation ends from their connections here, and return them.
+
+        A session that another server has taken over (`entry.owner`) is taken too, and not returned.
+        """
+        self.applied = entry.id
+        revoked = self._concerned(entry)
+        for session in revoked:
+            self._let_go(session)
+            session.holder.lose("revoked" if entry.owner is None else "replaced")
+        return revoked if entry.owner is None else []
+
+    # --- helpers ----------------------------------------------------------------------------------------------
+
+    def _satisfied_by(self, record: SessionRecord) -> bool:
+        """Return whether a session was opened with enough proof: servers of one store may differ in access."""
+        if self._access == "authenticate":
+            return record.account_id > 0
+        return self._access == "anyone" or bool(record.name)
+
+    async def _due(self, record: SessionRecord) -> bool | None:
+        """Return whether the account of a session must change its password; None if the session is over."""
+        if record.account_id <= 0:  # no account
+            return False
+        account = await self._accounts.find(prepare(record.name).key)  # renaming begins an epoch too
+        if account is None or (account.id, account.epoch) != (record.account_id, record.epoch):
+            return None
+        return account.must_change
+
+    def _concerned(self, entry: Revocation) -> list[Session]:
+        """Return the sessions held here that a revocation ends."""
+        if entry.fingerprint is not None:
+            sought = [held] if (held := self._held.get(entry.fingerprint)) else []
+        else:
+            sought = [held for held in self._held.values() if held.account_id == entry.account_id]
+        return [session for session in sought if session.position < entry.id]
+
+    def _hold(self, record: SessionRecord, holder: Holder, claim: Claim, *, must_change: bool) -> Session:
+        session = Session(
+            record.fingerprint,
+            record.account_id,
+            record.name or None,
+            record.opened_at,
+            record.expires_at,
+            holder,
+            claim.position,
+            must_change,
+            claim.has_snapshot,
+        )
+        self._held[record.fingerprint] = session
+        return session
+
+    def _let_go(self, session: Session) -> None:
+        if self._held.get(session.fingerprint) is session:
+            del self._held[session.fingerprint]
+
+    async def _still_held(self, session: Session) -> bool:
+        """Return whether a session just taken is still ours: a revocation may have been applied before `_hold`."""
+        if self.applied > session.position:
+            record = await self._store.find(session.fingerprint)
+            if record is None or record.owner != self._owner:
+                return False
+        return self._held.get(session.fingerprint) is session
+
+
+def _number_of(host: str) -> int:
+    """Return the number by which sessions from the source of `host` are counted: below 0, in 32 bits."""
+    source = source_of(host)
+    packed = source.encode() if isinstance(source, str) else source
+    return -1 - (int.from_bytes(sha256(packed).digest()[:4], "big") >> 1)

@@ -1,0 +1,115 @@
+"""Channel registry: the live sessions of this server, found when a connection resumes one."""
+
+import asyncio
+from collections.abc import Iterator
+
+from antiphon.errors import AntiphonError
+from antiphon.identity.tokens import Token
+from antiphon.server.handler.environment import HandlerEnvironment
+from antiphon.server.session.channel import ChannelEnvironment, SessionChannel
+from antiphon.server.session.manager import Holder, Session, SessionManager
+from antiphon.store.contracts import Revocation, Snapshots
+from antiphon.wire.bodies import Resume, Welcome
+
+AWAY_SECONDS = 60.0
+"""How long a channel goes on without a connection."""
+
+
+class ChannelRegistry:
+    """Channels by the fingerprint of their session's token."""
+
+    def __init__(self, sessions: SessionManager, snapshots: Snapshots, handlers: HandlerEnvironment) -> None:
+        """Start with none; `handlers` run in all of them, `snapshots` are those of stopping servers."""
+        self._sessions = sessions
+        self._snapshots = snapshots
+        self._handlers = handlers
+        self._environment = ChannelEnvironment(handlers, sessions.end)
+        self._channels: dict[bytes, SessionChannel] = {}
+
+    def __iter__(self) -> Iterator[SessionChannel]:
+        """Iterate over a copy, since channels end meanwhile."""
+        return iter(list(self._channels.values()))
+
+    async def resume(self, token: Token, holder: Holder) -> Session:
+        """Take up the session of `token` for `holder`; another connection that holds it loses it.
+
+        Where its channel is not here, what the store has of it is restored: the store gives a snapshot once.
+
+        Raises:
+            SessionEnded: it was left, revoked or expired, or never was.
+            TryLater: the store does not answer.
+        """
+        session = await self._sessions.resume(token, holder)
+        try:
+            if session.fingerprint not in self._channels:
+                snapshot = await self._snapshots.take(session.fingerprint) if session.has_snapshot else None
+                channel = self._channels.get(session.fingerprint)
+                if channel is None:
+                    self._begin(session).restore(snapshot)
+                elif snapshot is not None:  # another connection that resumed it meanwhile has got nothing
+                    channel.restore(snapshot)
+        except BaseException:  # or the session would count as held for as long as the server runs
+            await self.release(session)
+            raise
+        return session
+
+    def admit(
+        self, session: Session, welcome: Welcome, resumed: Resume | None
+    ) -> tuple[SessionChannel, Welcome, list[bytes]]:
+        """Return the channel of a new or `resumed` session, its WELCOME, and the frames to replay."""
+        channel = self._channels.get(session.fingerprint)
+        if channel is None:
+            channel = self._begin(session)
+            if resumed is not None:  # the channel has ended since `resume`: nobody knows the counts
+                channel.restore(None)
+        if resumed is None:
+            return channel, welcome, []
+        return channel, *channel.resume(resumed.received, welcome)
+
+    def _begin(self, session: Session) -> SessionChannel:
+        channel = self._channels[session.fingerprint] = SessionChannel(self._environment, session)
+        return channel
+
+    async def release(self, session: Session) -> None:
+        """Note in the store that the connection of a session is gone; a store that is away is logged."""
+        try:
+            await self._sessions.release(session)
+        except AntiphonError as error:
+            self._handlers.log.exception("store-failed", code=error.code, name=session.name)
+
+    async def end(self, session: Session) -> bool:
+        """End a session for good; see `SessionManager.end`."""
+        return await self._sessions.end(session)
+
+    def finish(self, channel: SessionChannel | None) -> None:
+        """End a channel in the background, if there is one."""
+        if channel is None:
+            return
+        fingerprint = channel.session.fingerprint
+        if self._channels.get(fingerprint) is channel:
+            del self._channels[fingerprint]
+        if not channel.over:
+            self._handlers.tasks.start(channel.finish())
+
+    def sweep(self, now: float) -> None:
+        """End the channels that have been without a connection for too long; `now` is loop time."""
+        for channel in self:
+            if channel.away_since is not None and now - channel.away_since > AWAY_SECONDS:
+                self.finish(channel)
+
+    def revoked(self, entry: Revocation) -> None:
+        """End the channels without a connection that a revocation concerns; others end with their connection."""
+        for channel in self:
+            if channel.away_since is not None and channel.concerned(entry):
+                self.finish(channel)
+
+    async def stop(self) -> None:
+        """End all channels, and save snapshots of those whose sessions go on."""
+        channels = [channel for channel in self if not channel.over]
+        await asyncio.gather(*(channel.finish() for channel in channels))
+        self._channels.clear()
+        snapshots = {channel.session.fingerprint: channel.dump() for channel in channels if channel.replay.known}
+        try:
+            await self._snapshots.save(snapshots)
+        except AntiphonError as error:
+            self._handlers.log.exception("store-failed", code=error.code)

@@ -1,0 +1,54 @@
+"""Revocation poller: reads the revocation log of the store, so that what ends a session anywhere ends it here too.
+
+It keeps promise 17. While the store is away, sessions go on; what was missed is applied as soon as it answers.
+"""
+
+import asyncio
+
+from antiphon.errors import AntiphonError
+from antiphon.observe.log import ServerLog
+from antiphon.server.session.manager import SessionManager
+from antiphon.server.session.registry import ChannelRegistry
+from antiphon.store.contracts import Revocation
+
+POLL_SECONDS = 0.25
+"""Pause between two polls: four within the promised second, one query each."""
+
+
+class RevocationPoller:
+    """Polls the revocation log."""
+
+    def __init__(self, sessions: SessionManager, channels: ChannelRegistry, log: ServerLog) -> None:
+        """Poll for the sessions of `sessions`, and for the `channels` that have no connection now."""
+        self._sessions = sessions
+        self._channels = channels
+        self.log = log
+        self._away = False
+
+    async def run(self) -> None:
+        """Poll until cancelled; no error ends it."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await self.poll()
+
+    async def poll(self) -> None:
+        """Apply new revocations; a store that is away is logged once, and its return too."""
+        try:
+            for entry in await self._sessions.new_revocations():
+                self._apply(entry)
+        except Exception as error:  # a fault here must not leave sessions open for ever
+            if not self._away:
+                self._away = True
+                code = error.code if isinstance(error, AntiphonError) else "fault"
+                self.log.exception("revocations-unread", code=code)
+            return
+        if self._away:
+            self._away = False
+            self.log.info("revocations-read")
+
+    def _apply(self, entry: Revocation) -> None:
+        self._channels.revoked(entry)
+        for session in self._sessions.apply(entry):
+            self.log.info(
+                "session-revoked", name=session.name, address=session.holder.peer.address, reason=entry.reason
+            )

@@ -1,0 +1,46 @@
+"""Snapshot of a channel: what a stopping server saves of a session for the next one."""
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+import msgspec
+
+from antiphon.wire.frames import Payload
+
+
+class Snapshot(msgspec.Struct, array_like=True):
+    """Counts, unacknowledged frames, and messages that wait in the queue."""
+
+    received: int
+    """frames received"""
+    first: int
+    """number of the first of `frames`"""
+    frames: list[bytes]
+    waiting: list[tuple[int, bool, bytes]]
+    """id, whether it is text, and the message as bytes"""
+
+    @classmethod
+    def of(cls, received: int, first: int, frames: list[bytes], waiting: Iterable[tuple[int, Payload]]) -> Self:
+        """Return the snapshot of these counts, frames and messages."""
+        packed = [
+            (id, True, message.encode()) if isinstance(message, str) else (id, False, message)
+            for id, message in waiting
+        ]
+        return cls(received, first, frames, packed)
+
+    def messages(self) -> Iterator[tuple[int, Payload]]:
+        """Yield the messages that wait, with their ids."""
+        for id, is_text, message in self.waiting:
+            yield id, message.decode() if is_text else message
+
+    def encode(self) -> bytes:
+        """Return the snapshot as bytes, for the store."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes | None) -> Self | None:
+        """Return the snapshot in `data`; None if there is none or it cannot be read."""
+        try:
+            return msgspec.msgpack.decode(data or b"", type=cls)
+        except msgspec.MsgspecError:
+            return None

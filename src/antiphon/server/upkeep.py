@@ -1,0 +1,59 @@
+"""Upkeep of a running server: deadlines, expired sessions, abandoned channels, and notes in the store."""
+
+import asyncio
+
+from antiphon.data.keyring import LiveKeyRing
+from antiphon.errors import AntiphonError
+from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.session.manager import HELD_EVERY, SessionManager
+
+TICK_SECONDS = 0.25
+"""Pause between two looks at the deadlines: short beside each of them, long beside the cost of a look."""
+
+
+class Upkeep:
+    """Looks after the connections and sessions of one server, again and again."""
+
+    def __init__(self, host: ConnectionHost, sessions: SessionManager, ring: LiveKeyRing) -> None:
+        """Look after the connections of `host` and the `sessions` that they hold."""
+        self._host = host
+        self._sessions = sessions
+        self._ring = ring
+
+    async def run(self) -> None:
+        """Look around until cancelled; no error ends it."""
+        loop = asyncio.get_running_loop()
+        noted_at = loop.time()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = loop.time()
+            try:
+                self.look(now)
+                if now - noted_at >= HELD_EVERY:
+                    noted_at = now
+                    self._host.tasks.start(self._note_held())
+                    self.follow_keys()
+            except Exception:  # without this task there are no deadlines
+                self._host.log.exception("fault")
+
+    def look(self, now: float) -> None:
+        """Look at every deadline; `now` is loop time."""
+        host = self._host
+        host.tick(now)
+        self._sessions.expire()
+        host.channels.sweep(now)
+        if dropped := host.limits.take_dropped():
+            host.log.warning("dropped", count=dropped)
+
+    async def _note_held(self) -> None:
+        try:
+            await self._sessions.note_held()
+        except AntiphonError as error:
+            self._host.log.exception("store-failed", code=error.code)
+
+    def follow_keys(self) -> None:
+        """Log a key ring that got lost while its keys are still in use here."""
+        try:
+            self._ring.follow()
+        except AntiphonError as error:
+            self._host.log.error("key-ring-unread", why=error.fields["problem"])  # noqa: TRY400 - the operator's

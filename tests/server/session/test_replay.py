@@ -1,0 +1,153 @@
+"""What is kept of a session to be sent again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.server.session.replay import REPLAY_LIMIT, ReplayBuffer
+from antiphon.wire.frames import HEADER_SIZE, encode
+from antiphon.wire.kinds import KIB, Kind
+
+
+def frame(id: int, size: int = 0) -> bytes:
+    return encode(Kind.MESSAGE, id, bytes(size))
+
+
+def test_frames_are_kept_in_order_until_they_are_acknowledged() -> None:
+    replay = ReplayBuffer()
+    for id in range(3):
+        replay.add(frame(id))
+    replay.acknowledge(1)
+    assert (replay.first, replay.frames(), replay.sent) == (1, [frame(1), frame(2)], 3)
+    replay.acknowledge(1)
+    assert replay.frames() == [frame(1), frame(2)]
+
+
+def test_what_was_sent_in_one_piece_is_acknowledged_frame_by_frame() -> None:
+    replay = ReplayBuffer()
+    replay.add(frame(0))
+    replay.add(frame(1) + frame(2, 5) + frame(3), 3)
+    replay.add(frame(4))
+    for received in range(1, 5):
+        replay.acknowledge(received)
+        assert (replay.first, replay.sent) == (received, 5)
+        assert replay.frames() == [frame(id, 5 * (id == 2)) for id in range(received, 5)]
+
+
+def test_what_was_never_sent_cannot_be_acknowledged() -> None:
+    replay = ReplayBuffer()
+    replay.add(frame(0) + frame(1), 2)
+    replay.acknowledge(2**53)
+    replay.add(frame(2))
+    assert (replay.first, replay.frames()) == (2, [frame(2)])
+
+
+def test_a_frame_larger_than_all_that_is_kept_is_not_kept() -> None:
+    replay = ReplayBuffer()
+    replay.add(frame(0))
+    replay.add(frame(1, REPLAY_LIMIT + 1))
+    assert (replay.first, replay.frames(), replay.sent) == (2, [], 2)
+
+
+pieces = st.lists(st.integers(0, 16 * KIB), min_size=1, max_size=5)
+large = st.integers(0, REPLAY_LIMIT // 2).map(lambda size: [size])
+said = st.tuples(st.sampled_from(["keep", "fresh", "waited"]), st.one_of(pieces, large))
+acknowledged = st.tuples(st.just("acknowledge"), st.integers(-1, 7))
+looked = st.tuples(st.just("look"), st.none())
+
+
+@given(st.lists(st.one_of(said, acknowledged, looked), max_size=60))
+def test_the_newest_frames_are_kept_within_the_limit_and_their_numbers_are_right(
+    steps: list[tuple[str, Any]],
+) -> None:
+    replay = ReplayBuffer()
+    sent: list[bytes] = []
+    heard = least = 0
+    for step, what in [*steps, ("look", None)]:
+        if step == "acknowledge":
+            replay.acknowledge(len(sent) - what)
+            least = max(least, min(len(sent) - what, len(sent)))
+        elif step == "look":
+            assert replay.frames() == sent[replay.first :]
+            assert (replay.sent, replay.received) == (len(sent), heard)
+            assert replay.first >= least
+            assert replay.first == least or sum(map(len, sent[replay.first - 1 :])) > REPLAY_LIMIT / 4
+            assert sum(map(len, replay.frames())) <= REPLAY_LIMIT
+        else:
+            frames = [frame(len(sent) + number, size) for number, size in enumerate(what)]
+            sent += frames
+            if step == "keep":
+                replay.add(b"".join(frames), len(frames))
+            elif step == "waited":
+                replay.count(len(frames))
+                heard += len(frames)
+                for each in frames:
+                    replay.unsettled += (each, 0)
+            else:
+                replay.unsettled += (b"".join(frames), len(frames))
+                heard += len(frames)
+    assert all(len(each) >= HEADER_SIZE for each in replay.frames())
+
+
+LOOKS: list[Callable[[ReplayBuffer], object]] = [
+    lambda books: books.add(frame(9)),
+    lambda books: books.acknowledge(0),
+    lambda books: books.frames(),
+    lambda books: books.settle(),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=["keep", "acknowledge", "kept", "settle"])
+def test_what_is_fresh_is_counted_and_kept_before_anything_else(look: Callable[[ReplayBuffer], object]) -> None:
+    books = ReplayBuffer(received=5)
+    books.add(frame(0))
+    books.unsettled += (frame(1) + frame(2), 2, (frame(3, 5)[:HEADER_SIZE], bytes(5)), 1)
+    look(books)
+    assert books.unsettled == []
+    assert (books.received, books.first) == (8, 0)
+    assert books.frames()[:4] == [frame(0), frame(1), frame(2), frame(3, 5)]
+
+
+def test_what_is_acknowledged_while_it_is_fresh_is_never_kept_and_counts() -> None:
+    books = ReplayBuffer(received=5)
+    books.add(frame(0) + frame(1), 2)
+    books.unsettled += (frame(2) + frame(3), 2, (frame(4, 5)[:HEADER_SIZE], bytes(5)), 1)
+    books.acknowledge(5)
+    assert books.unsettled == []
+    assert (books.received, books.sent, books.first, books.frames()) == (8, 5, 5, [])
+    books.unsettled += (frame(5) + frame(6), 2)
+    books.acknowledge(6)
+    assert (books.received, books.sent, books.first, books.frames()) == (10, 7, 6, [frame(6)])
+    books.acknowledge(7)
+    books.add(frame(7, REPLAY_LIMIT - HEADER_SIZE))  # there is room for as much as at first
+    assert books.first == 7
+
+
+def test_one_frame_that_answers_what_was_counted_when_it_came_is_kept_and_counts_nothing_else() -> None:
+    books = ReplayBuffer()
+    books.count()
+    books.unsettled += (frame(1), 0, frame(2), 1)
+    assert (books.received, books.sent, books.frames()) == (2, 2, [frame(1), frame(2)])
+
+
+def test_counts_have_what_is_fresh() -> None:
+    for name, expected in (("received", 2), ("sent", 2), ("first", 0), ("full", False)):
+        books = ReplayBuffer()
+        books.unsettled += (frame(1) + frame(2), 2)
+        assert getattr(books, name) == expected
+
+
+def test_what_came_in_two_parts_is_kept_as_one_and_makes_way_as_any_other() -> None:
+    books = ReplayBuffer()
+    books.unsettled += ((b"head", "text"), 1)
+    books.settle()
+    books.unsettled += ((frame(0, 4)[:HEADER_SIZE], b"1234"), 1)
+    books.acknowledge(1)
+    assert books.frames() == [frame(0, 4)[:HEADER_SIZE] + b"1234"]
+    books.unsettled += (frame(1, REPLAY_LIMIT - HEADER_SIZE), 1)
+    assert (books.full, books.first) == (True, 2)
+    books.unsettled += ((frame(2)[:HEADER_SIZE], bytes(REPLAY_LIMIT - HEADER_SIZE + 1)), 1)
+    assert (books.first, books.frames()) == (4, [])
