@@ -260,7 +260,7 @@ def test_one_that_ends_while_nobody_is_there_has_ended_the_session(
         with server.session(tokens[0]) as client:
             ((_, pid),) = said(client, 1)
             client.sock.close()
-        while server.read(lambda running: connections(running)):
+        while server.read(connections):
             time.sleep(0.01)
         gate.write_text("now\n")
         until_gone(int(str(pid)))

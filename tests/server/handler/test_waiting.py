@@ -233,7 +233,7 @@ def test_a_server_that_stops_waits_for_a_handler_whose_client_is_gone(tmp_path: 
             client.send(client.conversation.message("hello")[1])
             assert begun.wait(10)
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
-        while server.read(lambda server: connections(server)):
+        while server.read(connections):
             pass
     assert ends == ["done"]
 
