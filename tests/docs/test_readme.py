@@ -6,7 +6,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from support.documents import DOCUMENTS, README_RU, READMES, ROOT, blocks, commands, read
+from support.documents import DOCUMENTS, PAGES, README_RU, READMES, ROOT, blocks, commands, read
 from support.processes import ANTIPHON, clean_environment
 from support.transcripts import lasting, on_paper
 
@@ -14,6 +14,7 @@ PROMPTS = (
     *("Name [ann]:", "New password:", "Once more:", "Password:", "ann>"),
     *("Имя [ann]:", "Новый пароль:", "Ещё раз:", "Пароль:"),
 )
+INDEXES = [path for path in PAGES if path.name == "index.md"]
 PASSWORD = "correct horse"
 """As many stars as the transcript shows."""
 
@@ -55,7 +56,7 @@ def seen(visit: str, home: Path, language: str) -> str:
 
 @pytest.mark.parametrize(
     "document",
-    [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md"],
+    [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"],
     ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
 def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
@@ -65,14 +66,18 @@ def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
 
 def test_every_document_is_in_the_readme() -> None:
     named = set(re.findall(r"\]\((docs/[^)#]+)\)", read("README.md")))
-    pages = {path for path in DOCUMENTS if path.parent == ROOT / "docs" and path.name != "index.md"}
-    assert named == {str(path.relative_to(ROOT)) for path in pages}
+    pages = {path for path in PAGES if path.parent == ROOT / "docs" and path.name != "index.md"}
+    folders = {path for path in PAGES if path.parent != ROOT / "docs" and path.name == "index.md"}
+    assert named == {path.relative_to(ROOT).as_posix() for path in pages | folders}
 
 
-def test_every_document_is_in_the_contents_of_the_pages() -> None:
-    (contents,) = (block for block in blocks(read("docs/index.md")) if block.language == "{toctree}")
-    pages = {path.stem for path in DOCUMENTS if path.parent == ROOT / "docs" and path.name != "index.md"}
-    assert set(contents.text.split("\n\n")[1].split()) == pages
+@pytest.mark.parametrize("index", INDEXES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_document_is_in_the_contents_of_the_pages(index: Path) -> None:
+    (contents,) = (block for block in blocks(index.read_text("utf-8")) if block.language == "{toctree}")
+    pages = {path for path in PAGES if path.parent == index.parent}
+    folders = {path for path in INDEXES if path.parent.parent == index.parent}
+    below = {path.relative_to(index.parent).with_suffix("").as_posix() for path in (pages | folders) - {index}}
+    assert set(contents.text.split("\n\n")[1].split()) == below
 
 
 def test_both_readmes_have_the_same_sections_with_the_same_commands_and_links() -> None:

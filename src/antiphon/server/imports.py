@@ -1,6 +1,6 @@
 """Keeps HELLO true about imported accounts: whether any are left, for the whole server and never for one name.
 
-Clients try the digest of an old system only while there are (docs/design-notes.md).
+Clients try the digest of an old system only while there are (docs/decisions/server-auth.md).
 """
 
 import asyncio
