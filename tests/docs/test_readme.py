@@ -17,6 +17,8 @@ PROMPTS = (
 INDEXES = [path for path in PAGES if path.name == "index.md"]
 PASSWORD = "correct horse"
 """As many stars as the transcript shows."""
+SCREEN = 24
+"""Lines that a terminal shows at once."""
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
@@ -103,6 +105,14 @@ def test_each_readme_links_to_the_other_at_the_top() -> None:
     assert [link and link[1] for link in first] == ["README.ru.md", "README.md"]
 
 
-def test_the_service_of_the_readme_is_one_that_is_served_elsewhere() -> None:
-    (program,) = (block.text for block in blocks(read("README.md")) if block.language == "python")
-    assert program in {block.text for block in blocks(read("docs/services.md")) if block.about == "shout.py"}
+def test_the_services_of_the_readme_are_served_elsewhere() -> None:
+    first, script = (block for block in blocks(read("README.md")) if block.language == "python")
+    (served,) = (block.text for block in blocks(read("docs/services.md")) if block.about == first.about)
+    assert script.text == served
+    assert first.text in served
+
+
+def test_the_first_screen_of_the_readme_shows_a_service_and_its_two_commands() -> None:
+    program, shown = blocks("\n".join(read("README.md").splitlines()[:SCREEN]))
+    assert program.language == "python"
+    assert commands(shown) == [f"antiphon serve {program.about}:answer", "antiphon connect ann@localhost"]
