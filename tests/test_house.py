@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from support.documents import ROOT, blocks, section
+
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 LINES_MOST = 420
+LAYERS = "Floors: a module imports only from lower floors"
+"""The contract of import-linter that CONTRIBUTING.md draws."""
 LAZY = ("if TYPE_CHECKING:\n", "def __getattr__(name: str)")
 """How the root hands names on without importing what they need."""
 """About 400: a longer file is two ideas."""
@@ -143,3 +146,23 @@ def test_every_dependency_has_a_lower_bound_to_be_tested_on() -> None:
     bounds = said_by(sys.executable, "tools/lowest.py").splitlines()
     assert len(bounds) == len(project["dependencies"])
     assert all(re.fullmatch(r"[A-Za-z0-9-]+==[0-9.]+", bound) for bound in bounds)
+
+
+# --- the floors ---------------------------------------------------------------------------------------------
+
+
+def floors(contributing: str) -> list[str]:
+    """Return the floors that a text draws, from the top: of each line what stands before two spaces."""
+    drawing = next(block for block in blocks(section(contributing, "## The floors")) if not block.language)
+    return [re.split(r" {2,}", line)[0] for line in drawing.text.splitlines()]
+
+
+def test_what_explains_a_floor_is_not_part_of_it() -> None:
+    text = "\n## The floors\n\n```\ncli    what prints\nclient | server    two wings\nerrors : wire\n```\n"
+    assert floors(text) == ["cli", "client | server", "errors : wire"]
+
+
+def test_contributing_draws_the_floors_that_are_enforced() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (contract,) = (contract for contract in linter["contracts"] if contract["name"] == LAYERS)
+    assert floors((ROOT / "CONTRIBUTING.md").read_text("utf-8")) == contract["layers"]

@@ -62,6 +62,9 @@ class Place(NamedTuple):
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     (tmp_path / "password.txt").write_text(PASSWORD + "\n", "utf-8")
+    for block in blocks((ROOT / "README.md").read_text("utf-8")):
+        if block.language == "python" and block.about:
+            (tmp_path / block.about).write_text(block.text, "utf-8")
     with ServerProcess(tmp_path / "server") as server:
         known = run_antiphon(
             "connect",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from support.documents import DOCUMENTS, README_RU, READMES, ROOT, blocks, commands, read
+from support.documents import DOCUMENTS, PAGES, README_RU, READMES, ROOT, blocks, commands, read
 from support.processes import ANTIPHON, clean_environment
 from support.transcripts import lasting, on_paper
 
@@ -14,8 +14,11 @@ PROMPTS = (
     *("Name [ann]:", "New password:", "Once more:", "Password:", "ann>"),
     *("Имя [ann]:", "Новый пароль:", "Ещё раз:", "Пароль:"),
 )
+INDEXES = [path for path in PAGES if path.name == "index.md"]
 PASSWORD = "correct horse"
 """As many stars as the transcript shows."""
+SCREEN = 24
+"""Lines that a terminal shows at once."""
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
@@ -55,7 +58,7 @@ def seen(visit: str, home: Path, language: str) -> str:
 
 @pytest.mark.parametrize(
     "document",
-    [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md"],
+    [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"],
     ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
 def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
@@ -65,14 +68,18 @@ def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
 
 def test_every_document_is_in_the_readme() -> None:
     named = set(re.findall(r"\]\((docs/[^)#]+)\)", read("README.md")))
-    pages = {path for path in DOCUMENTS if path.parent == ROOT / "docs" and path.name != "index.md"}
-    assert named == {str(path.relative_to(ROOT)) for path in pages}
+    pages = {path for path in PAGES if path.parent == ROOT / "docs" and path.name != "index.md"}
+    folders = {path for path in PAGES if path.parent != ROOT / "docs" and path.name == "index.md"}
+    assert named == {path.relative_to(ROOT).as_posix() for path in pages | folders}
 
 
-def test_every_document_is_in_the_contents_of_the_pages() -> None:
-    (contents,) = (block for block in blocks(read("docs/index.md")) if block.language == "{toctree}")
-    pages = {path.stem for path in DOCUMENTS if path.parent == ROOT / "docs" and path.name != "index.md"}
-    assert set(contents.text.split("\n\n")[1].split()) == pages
+@pytest.mark.parametrize("index", INDEXES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_document_is_in_the_contents_of_the_pages(index: Path) -> None:
+    (contents,) = (block for block in blocks(index.read_text("utf-8")) if block.language == "{toctree}")
+    pages = {path for path in PAGES if path.parent == index.parent}
+    folders = {path for path in INDEXES if path.parent.parent == index.parent}
+    below = {path.relative_to(index.parent).with_suffix("").as_posix() for path in (pages | folders) - {index}}
+    assert set(contents.text.split("\n\n")[1].split()) == below
 
 
 def test_both_readmes_have_the_same_sections_with_the_same_commands_and_links() -> None:
@@ -98,6 +105,14 @@ def test_each_readme_links_to_the_other_at_the_top() -> None:
     assert [link and link[1] for link in first] == ["README.ru.md", "README.md"]
 
 
-def test_the_service_of_the_readme_is_one_that_is_served_elsewhere() -> None:
-    (program,) = (block.text for block in blocks(read("README.md")) if block.language == "python")
-    assert program in {block.text for block in blocks(read("docs/services.md")) if block.about == "shout.py"}
+def test_the_services_of_the_readme_are_served_elsewhere() -> None:
+    first, script = (block for block in blocks(read("README.md")) if block.language == "python")
+    (served,) = (block.text for block in blocks(read("docs/services.md")) if block.about == first.about)
+    assert script.text == served
+    assert first.text in served
+
+
+def test_the_first_screen_of_the_readme_shows_a_service_and_its_two_commands() -> None:
+    program, shown = blocks("\n".join(read("README.md").splitlines()[:SCREEN]))
+    assert program.language == "python"
+    assert commands(shown) == [f"antiphon serve {program.about}:answer", "antiphon connect ann@localhost"]

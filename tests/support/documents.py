@@ -8,8 +8,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 README_RU = ROOT / "README.ru.md"
 READMES = (ROOT / "README.md", README_RU)
-DOCUMENTS = (*READMES, *sorted((ROOT / "docs").glob("*.md")))
-"""What a reader meets."""
+PAGES = tuple(sorted((ROOT / "docs").rglob("*.md")))
+"""Sources of the pages that `make docs` builds."""
+DOCUMENTS = (*READMES, *PAGES)
+"""Documents for readers."""
 
 _FENCE = re.compile(r"^```(\S*) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

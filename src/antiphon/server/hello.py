@@ -1,7 +1,7 @@
 """HELLO: the first frame of every connection, kept true about imported accounts.
 
 HELLO says whether any imported account is left, for the whole server and never for one name. Clients try the
-digest of an old system only while it says so (docs/design-notes.md).
+digest of an old system only while it says so (docs/decisions/server-auth.md).
 """
 
 import asyncio
