@@ -1,6 +1,7 @@
 """docs/decisions: every decision has its four parts, and the index names every page."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ DECISIONS = [
     if path.name != "index.md"
     for text in re.split("^## ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]
 ]
+SOURCES = (ROOT, ROOT / "src" / "antiphon")
 DAY = r"\d{4}-\d\d-\d\d"
 PARTS = re.compile(
     r"[^\n]+\n\n\*\*Decision\.\*\* .+\n\n\*\*Reason\.\*\* .+\n\n\*\*Reconsider if\*\* .+\.\n\n"
@@ -35,3 +37,11 @@ def test_the_index_names_every_page_beside_its_package() -> None:
     pages = {path.name for path in FOLDER.glob("*.md")} - {"index.md"}
     assert set(named) == pages
     assert len(named) == len(pages)
+
+
+@pytest.mark.parametrize(
+    "document", [*sorted(FOLDER.glob("*.md")), ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name
+)
+def test_every_file_of_the_sources_that_a_document_names_exists(document: Path) -> None:
+    named = re.findall(r"`((?:[a-z_]+/)+\w+\.(?:py|c|po))`", document.read_text("utf-8"))
+    assert [name for name in named if not any((root / name).is_file() for root in SOURCES)] == []
