@@ -81,9 +81,9 @@ def parse(text: str, default_port: int = DEFAULT_PORT) -> Address:
 
 def _name(user: str, text: str) -> str:
     if not user:
-        raise AddressInvalid(address=text, problem=Problem(N_("no name stands before the @")))
+        raise AddressInvalid(address=text, problem=Problem(N_("there is no name before the @")))
     if not _DELIMITERS.isdisjoint(user) or _BROKEN_PERCENT.search(user):
-        raise AddressInvalid(address=text, problem=Problem(N_("its name is not percent-encoded as it should be")))
+        raise AddressInvalid(address=text, problem=Problem(N_("its name is not percent-encoded correctly")))
     try:
         name = unquote(user, errors="strict")
         name.encode()
@@ -98,7 +98,7 @@ def _check_fingerprint(scheme: Scheme, fingerprint: str, text: str) -> None:
         raise AddressInvalid(address=text, problem=problem)
     if scheme == "tcp":
         raise AddressInvalid(
-            address=text, problem=Problem(N_("plain tcp:// has no key that could have a fingerprint"))
+            address=text, problem=Problem(N_("plain tcp:// has no key, so it takes no fingerprint"))
         )
 
 
@@ -113,7 +113,9 @@ def _host_and_port(place: str, text: str) -> tuple[str, str | None]:
     if not host:
         raise AddressInvalid(address=text, problem=Problem(N_("the host is missing")))
     if not all(character in "-._" or unicodedata.category(character)[0] in "LMN" for character in host):
-        raise AddressInvalid(address=text, problem=Problem(N_("its host holds a character that no host has")))
+        raise AddressInvalid(
+            address=text, problem=Problem(N_("its host has a character that no host name can have"))
+        )
     return host.lower(), port if colon else None
 
 
@@ -122,7 +124,7 @@ def _ipv6(host: str, text: str) -> str:
         address = ipaddress.IPv6Address(host)
         if address.scope_id is None or _ZONE.fullmatch(address.scope_id):
             return str(address)
-    problem = Problem(N_("it holds no IPv6 address where there should be one (with a port: [address]:port)"))
+    problem = Problem(N_("its IPv6 address is not valid (with a port, write [address]:port)"))
     raise AddressInvalid(address=text, problem=problem)
 
 

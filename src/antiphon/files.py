@@ -22,14 +22,14 @@ _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _LOCKED = Problem(N_("another process keeps it locked"))
 _LINK = Problem(N_("is a symbolic link"))
-_NO_FILE = Problem(N_("it is no plain file"))
+_NO_FILE = Problem(N_("it is not a plain file"))
 _PROBLEMS = {
     errno.ENOENT: Problem(N_("there is no such file")),
     errno.ENOSPC: Problem(N_("the disk is full")),
     errno.EDQUOT: Problem(N_("the disk is full")),
-    errno.EACCES: Problem(N_("it is not yours to use")),
-    errno.EPERM: Problem(N_("it is not yours to use")),
-    errno.EROFS: Problem(N_("it can only be read")),
+    errno.EACCES: Problem(N_("you have no permission to use it")),
+    errno.EPERM: Problem(N_("you have no permission to use it")),
+    errno.EROFS: Problem(N_("it is read-only")),
     errno.ENOTDIR: Problem(N_("it is not a folder")),
     errno.EEXIST: Problem(N_("it is not a folder")),
     errno.EISDIR: Problem(N_("it is a folder")),

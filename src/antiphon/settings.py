@@ -43,7 +43,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 _NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
 _OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
 _NO_STORE = Problem(N_("must be sqlite or files:DIR, not “{store}”"))
-_NO_HOME = Problem(N_("“{store}” names the home of somebody who is not there"))
+_NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
 

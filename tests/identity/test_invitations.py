@@ -78,7 +78,7 @@ def test_every_bit_of_the_data_counts() -> None:
 
 
 def test_a_code_of_a_later_version_is_told_as_such() -> None:
-    with pytest.raises(InvitationInvalid, match="it is of another version of this program"):
+    with pytest.raises(InvitationInvalid, match="it is from another version of this program"):
         Code.read(CODE.written().replace("antiphon1:", "antiphon2:"))
 
 

@@ -87,7 +87,7 @@ def test_a_name_that_grows_too_long_by_case_mapping_is_refused() -> None:
     ],
 )
 def test_a_name_that_could_never_sign_in_by_scram_is_refused(typed: str) -> None:
-    assert "cannot be signed in with" in problem_of(typed)
+    assert "cannot be used to sign in" in problem_of(typed)
 
 
 def test_the_problem_is_translated_with_the_sentence() -> None:

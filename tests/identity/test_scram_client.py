@@ -39,7 +39,7 @@ def test_a_client_does_not_hash_more_than_a_million_times(iterations: int) -> No
     asking = client()
     asking.first()
     began = time.process_time()
-    with pytest.raises(ProtocolError, match=f"asks for {iterations} rounds of hashing, at most 1000000 are done"):
+    with pytest.raises(ProtocolError, match=f"asks for {iterations} rounds of hashing; .* at most 1000000"):
         asking.answer(MESSAGES.challenge.replace(b"i=4096", b"i=%d" % iterations))
     with pytest.raises(ProtocolError, match=f"asks for {iterations} rounds of hashing"):
         make_verifier(PASSWORD, SALT, iterations)

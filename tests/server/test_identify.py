@@ -251,7 +251,7 @@ def test_a_password_is_refused_where_none_is_asked_for(
         refused = client.request(kind, body)
         assert code(refused) == "access-unsupported"
         assert isinstance(refused, Error)
-        assert refused.text == f"{kind.name} is no way in here: the access is “{access}”."
+        assert refused.text == f"{kind.name} cannot be used to sign in here: the access is “{access}”."
         client.closed()
 
 

@@ -99,9 +99,9 @@ def test_an_empty_line_says_nothing(hall: Hall, ann: Guest, bob: Guest, message:
         ("/leave maths", "There is no room maths;"),
         ("/who maths", "There is no room maths;"),
         ("/who \x1b", "A room has a name of up to 32"),
-        ("/me", "There is nothing to say"),
-        ("/msg", "There is nothing to say"),
-        ("/msg ann", "There is nothing to say"),
+        ("/me", "There is no text to say"),
+        ("/msg", "There is no text to say"),
+        ("/msg ann", "There is no text to say"),
         ("/msg eve psst", "There is nobody here by the name of eve."),
     ],
 )
@@ -132,7 +132,7 @@ def test_commands_are_explained_in_the_language_of_each(hall: Hall, ann: Guest) 
     ]  # fmt: skip
     vadim = hall.come("Вадим", language="ru")
     assert vadim.hears() == ["Вы говорите в комнате lobby. Что ещё можно сделать, покажет /help."]
-    assert hall.say(vadim, "/msg ann привет", "/me") == ["Сказать тут нечего; как это делается, покажет /help."]
+    assert hall.say(vadim, "/msg ann привет", "/me") == ["В этом нет текста; как это делается, покажет /help."]
     assert ann.hears() == ["[lobby] -- Вадим has joined", "[Вадим to you] привет"]
     hall.say(ann, "/msg вадим hi")
     hall.go(ann)

@@ -366,13 +366,13 @@ def test_a_line_without_end_ends_it(served: Served, tokens: list[bytes]) -> None
     script = f'head -c {LINE_LIMIT} /dev/zero | tr "\\\\0" x; echo; head -c {LINE_LIMIT + 1} /dev/zero; exec cat'
     with served(shell(script)) as server, server.session(tokens[0]) as client:
         assert said(client, 1) == [(0, "x" * LINE_LIMIT)]
-        assert client.body() == ServerBye(reason="closed", text="The program has said a line that is too long.")
+        assert client.body() == ServerBye(reason="closed", text="The program has written a line that is too long.")
 
 
 def test_a_line_over_the_limit_of_messages_ends_it(served: Served, tokens: list[bytes]) -> None:
     script = 'head -c 2000 /dev/zero | tr "\\\\0" x; echo; exec cat'
     with served(shell(script), message_limit=KIB) as server, server.session(tokens[0]) as client:
-        assert client.body() == ServerBye(reason="closed", text="The program has said a line that is too long.")
+        assert client.body() == ServerBye(reason="closed", text="The program has written a line that is too long.")
 
 
 def test_one_that_says_much_waits_for_a_client_that_does_not_read(served: Served, tokens: list[bytes]) -> None:
@@ -427,7 +427,7 @@ def test_those_that_have_ended_do_not_count(served: Served, tokens: list[bytes])
 
 def test_it_has_its_time(served: Served, tokens: list[bytes]) -> None:
     with served("cat", exec_seconds=0.1) as server, server.session(tokens[0]) as client:
-        assert client.body() == ServerBye(reason="closed", text="The time of the program is over.")
+        assert client.body() == ServerBye(reason="closed", text="The program has run out of time.")
 
 
 @pytest.mark.parametrize(
@@ -445,8 +445,8 @@ def test_a_limit_that_cannot_be_is_refused(option: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("", "no program is named behind exec:"),
-        ("'' x", "no program is named behind exec:"),
+        ("", "no program is named after exec:"),
+        ("'' x", "no program is named after exec:"),
         ("sh -c 'echo", "its quotes do not match"),
         ("no-such-program -x", "there is no program “no-such-program” that this user may run"),
         ("./no-such-program", "there is no program “./no-such-program” that this user may run"),

@@ -34,7 +34,7 @@ class NotAntiphon(ConnectError):
     """Something answers that is not this protocol."""
 
     code = "not-antiphon"
-    sentence = N_("What answers at {address} does not speak this protocol.")
+    sentence = N_("The server at {address} does not speak this protocol.")
     hint = N_("Check the port, and whether the server wants tls:// or tcp://.")
 
 
@@ -43,7 +43,7 @@ class ConnectionLost(ConnectError):
 
     code = "connection-lost"
     sentence = N_("The connection to {address} broke.")
-    hint = N_("Connect again; what was not answered may or may not have been handled.")
+    hint = N_("Connect again; messages without an answer may or may not have been handled.")
 
 
 class ServerStopping(ConnectError):

@@ -10,7 +10,7 @@ class AnswersFaulty(ServerError):
 
     code = "answers-faulty"
     sentence = N_("Of {sent} messages sent, {wrong} were answered wrongly and {lost} not at all.")
-    hint = N_("Only a service that gives back what it is sent can be measured; the server's log may know more.")
+    hint = N_("Only a service that returns each message unchanged can be measured; the server's log may say more.")
 
 
 class OverThreshold(AntiphonError):

@@ -39,7 +39,7 @@ class FrameUnexpected(ProtocolError):
     """A kind that may not come now, or not from this side."""
 
     code = "frame-unexpected"
-    sentence = N_("{kind} may not come now.")
+    sentence = N_("{kind} is not allowed now.")
     hint = N_("Sign in first, and once; then send messages.")
 
 
@@ -47,7 +47,7 @@ class BodyInvalid(ProtocolError):
     """A control body that does not fit its schema."""
 
     code = "body-invalid"
-    sentence = N_("The body of {kind} does not fit: {problem}.")
+    sentence = N_("The body of {kind} is invalid: {problem}.")
 
 
 class NotText(ProtocolError):
@@ -70,8 +70,8 @@ class VersionUnsupported(ProtocolError):
     """No version in common."""
 
     code = "version-unsupported"
-    sentence = N_("Version {version} of the protocol is not spoken here.")
-    hint = N_("Versions spoken: {versions}.")
+    sentence = N_("Version {version} of the protocol is not supported here.")
+    hint = N_("Supported versions: {versions}.")
 
 
 class MechanismUnsupported(ProtocolError):
@@ -86,15 +86,15 @@ class AccessUnsupported(ProtocolError):
     """A way in that the server's access does not have."""
 
     code = "access-unsupported"
-    sentence = N_("{kind} is no way in here: the access is “{access}”.")
-    hint = N_("Do as the access in HELLO asks.")
+    sentence = N_("{kind} cannot be used to sign in here: the access is “{access}”.")
+    hint = N_("Sign in as the access in HELLO requires.")
 
 
 class TooManyRefusals(ProtocolError):
     """Three wrong passwords or three wrong tokens on one connection."""
 
     code = "too-many-refusals"
-    sentence = N_("Three refusals are the most on one connection.")
+    sentence = N_("Too many refusals: a connection is closed after three.")
     hint = N_("Connect again.")
 
 
@@ -102,15 +102,15 @@ class PeerSilent(ProtocolError):
     """Not even a heartbeat came."""
 
     code = "peer-silent"
-    sentence = N_("Nothing was heard for {seconds} seconds.")
-    hint = N_("Connect again; a client sends a heartbeat when it has nothing to say.")
+    sentence = N_("Nothing was received for {seconds} seconds.")
+    hint = N_("Connect again; a client sends a heartbeat when it has nothing else to send.")
 
 
 class PeerTooSlow(ProtocolError):
     """The peer does not take what it is sent."""
 
     code = "peer-too-slow"
-    sentence = N_("What was sent was not taken in time.")
+    sentence = N_("What was sent was not read in time.")
     hint = N_("Read the answers as they come.")
 
 
@@ -162,5 +162,5 @@ class TlsFailed(TrustError):
     """No TLS came about."""
 
     code = "tls-failed"
-    sentence = N_("No TLS connection to {address} came about: {problem}.")
+    sentence = N_("The TLS connection to {address} failed: {problem}.")
     hint = N_("Check whether the server wants tls:// or tcp://.")

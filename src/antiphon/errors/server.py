@@ -10,7 +10,7 @@ class Fault(AntiphonError):
     code = "fault"
     blame = "program"
     sentence = N_("This program has failed, and it is not your fault.")
-    hint = N_("What happened is written down in {path}; please pass it on to the authors.")
+    hint = N_("The details are in {path}; please send that file to the authors.")
 
 
 class ServerError(AntiphonError):
@@ -54,5 +54,7 @@ class OutcomeUnknown(ServerError):
     """The connection or the server broke while a message was on its way: it may have been handled or not."""
 
     code = "outcome-unknown"
-    sentence = N_("Nobody knows whether this message was handled: the connection broke on the way.")
-    hint = N_("It was not sent again; look whether it was done, and ask again if it may be done twice.")
+    sentence = N_("It is not known whether this message was handled: the connection broke on the way.")
+    hint = N_(
+        "It was not sent again; check whether it took effect, and send it again if doing it twice is harmless."
+    )

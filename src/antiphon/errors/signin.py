@@ -18,7 +18,7 @@ class SignInRefused(SignInError):
 
     code = "sign-in-refused"
     sentence = N_("Name or password is wrong.")
-    hint = N_("Try again; if you have forgotten the password, ask whoever runs the server.")
+    hint = N_("Try again; if you have forgotten the password, ask the server's operator.")
 
 
 class TooManyFailures(SignInError):
@@ -42,7 +42,7 @@ class NameLocked(SignInError):
 
     code = "name-locked"
     sentence = N_("So many sign-ins under this name have failed that it is locked.")
-    hint = N_("Sign in from where you have signed in before, or ask whoever runs the server.")
+    hint = N_("Sign in from where you have signed in before, or ask the server's operator.")
 
 
 class SignInTimedOut(SignInError):
@@ -59,7 +59,7 @@ class RegistrationClosed(SignInError):
 
     code = "registration-closed"
     sentence = N_("This server does not take new names.")
-    hint = N_("Ask whoever runs it for an invitation.")
+    hint = N_("Ask its operator for an invitation.")
 
 
 class InvitationRefused(SignInError):
@@ -67,7 +67,7 @@ class InvitationRefused(SignInError):
 
     code = "invitation-refused"
     sentence = N_("The server does not take this invitation: it is not one of its own, or it was withdrawn.")
-    hint = N_("Ask whoever runs it for another one.")
+    hint = N_("Ask its operator for another one.")
 
 
 class InvitationUsed(InvitationRefused):
@@ -75,7 +75,7 @@ class InvitationUsed(InvitationRefused):
 
     code = "invitation-used"
     sentence = N_("This invitation has been used already.")
-    hint = N_("If that was you, sign in with your password; if not, tell whoever runs the server.")
+    hint = N_("If that was you, sign in with your password; if not, tell the server's operator.")
 
 
 class InvitationExpired(InvitationRefused):
@@ -106,7 +106,7 @@ class NameUnknown(SignInError):
 
     code = "name-unknown"
     sentence = N_("The server does not know “{name}” yet.")
-    hint = N_("Say --register to become known under this name.")
+    hint = N_("Add --register to register this name.")
 
 
 class CredentialRefused(SignInError):
@@ -138,7 +138,7 @@ class SessionReplaced(SignInError):
     """The session was taken up on another connection."""
 
     code = "session-replaced"
-    sentence = N_("This session went on elsewhere.")
+    sentence = N_("This session continues on another connection.")
     hint = N_("Sign in again if that was not you, and change the password.")
 
 

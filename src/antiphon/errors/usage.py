@@ -111,7 +111,7 @@ class NamesUnusable(UsageError):
     code = "names-unusable"
     blame = "operator"
     sentence = N_("Nobody was invited, because {path} has lines that cannot be used: {count}.")
-    hint = N_("Mend them, then say it again.")
+    hint = N_("Fix them, then run the command again.")
 
 
 class PasswordInvalid(UsageError):
@@ -146,7 +146,7 @@ class StoreUnusable(UsageError):
     code = "store-unusable"
     blame = "operator"
     sentence = N_("{path} cannot be used: {problem}.")
-    hint = N_("Mend that, or name another store with --store.")
+    hint = N_("Fix that, or name another store with --store.")
 
 
 class StoreTaken(UsageError):
@@ -164,7 +164,7 @@ class RowInvalid(UsageError):
     code = "row-invalid"
     blame = "operator"
     sentence = N_("{path}, line {line}: {problem}.")
-    hint = N_("Mend that line, or put back a backup of the file; until then nothing in it is changed.")
+    hint = N_("Fix that line, or restore a backup of the file; until then the file is not changed.")
 
 
 class FileUnusable(UsageError):
@@ -181,8 +181,8 @@ class ImportRefused(UsageError):
 
     code = "import-refused"
     blame = "operator"
-    sentence = N_("Nothing was imported: lines of {path} that cannot be read: {count}.")
-    hint = N_("Mend them, or say --skip-broken to import the others.")
+    sentence = N_("Nothing was imported, because {path} has lines that cannot be read: {count}.")
+    hint = N_("Fix them, or add --skip-broken to import the others.")
 
 
 class KnownServersUnusable(UsageError):
@@ -190,7 +190,7 @@ class KnownServersUnusable(UsageError):
 
     code = "known-servers-unusable"
     sentence = N_("{path} cannot be used: {problem}.")
-    hint = N_("Mend it, or name another file with --known-servers.")
+    hint = N_("Fix it, or name another file with --known-servers.")
 
 
 class PortTaken(UsageError):
@@ -217,7 +217,7 @@ class ExposureRefused(UsageError):
     code = "exposure-refused"
     blame = "operator"
     sentence = N_("Plain TCP on {host} would send everything unencrypted over the network.")
-    hint = N_("Leave out --plain to use TLS, or say --plain-anywhere if the network is yours alone.")
+    hint = N_("Leave out --plain to use TLS, or add --plain-anywhere if the network is yours alone.")
 
 
 class AnyoneRefused(ExposureRefused):
@@ -225,7 +225,7 @@ class AnyoneRefused(ExposureRefused):
 
     code = "anyone-refused"
     sentence = N_("Access for anyone on {host} would let in everybody who can reach this machine.")
-    hint = N_("Choose --access identify or authenticate, or say --anyone-anywhere if that is what you want.")
+    hint = N_("Choose --access identify or authenticate, or add --anyone-anywhere if that is what you want.")
 
 
 class KeyRingUnusable(UsageError):
@@ -234,7 +234,7 @@ class KeyRingUnusable(UsageError):
     code = "key-ring-unusable"
     blame = "operator"
     sentence = N_("The key ring {path} cannot be used: {problem}.")
-    hint = N_("Put back the backup of this file; without it nobody can sign in to the accounts beside it.")
+    hint = N_("Restore this file from a backup; without it nobody can sign in to the accounts beside it.")
 
 
 class RekeyUnderWay(UsageError):
@@ -243,7 +243,7 @@ class RekeyUnderWay(UsageError):
     code = "rekey-under-way"
     blame = "operator"
     sentence = N_("Another process is changing the keys of {path} now.")
-    hint = N_("Wait until it has finished; to change them twice is not needed.")
+    hint = N_("Wait until it has finished; there is no need to change them twice.")
 
 
 class CredentialUnreadable(UsageError):
@@ -252,7 +252,10 @@ class CredentialUnreadable(UsageError):
     code = "credential-unreadable"
     blame = "operator"
     sentence = N_("The credential of “{name}” does not open: it was altered, or sealed elsewhere.")
-    hint = N_("Give that account another password, or remove it; then say this again. No other one is in danger.")
+    hint = N_(
+        "Give that account another password, or remove it; then run the command again. "
+        "No other account is affected."
+    )
 
 
 class CertificateUnusable(UsageError):
@@ -261,7 +264,7 @@ class CertificateUnusable(UsageError):
     code = "certificate-unusable"
     blame = "operator"
     sentence = N_("The certificate {path} cannot be used: {problem}.")
-    hint = N_("Mend it, or move it and its key away: a new pair is made at the next start.")
+    hint = N_("Fix it, or move it and its key away: a new pair is made at the next start.")
 
 
 class ServiceInvalid(UsageError):

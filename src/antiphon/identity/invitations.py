@@ -33,8 +33,8 @@ _CODE = re.compile(r"antiphon([0-9]+)://([^/]+)/([A-Za-z0-9_-]+)", re.IGNORECASE
 _ALIKE = re.compile(r"antiphon[0-9]+:/|[^/:]/[A-Za-z0-9_-]{20,}", re.IGNORECASE)
 """No address has a number in its scheme, or a path: what looks like this is a code, or was one."""
 
-_SLIP = Problem(N_("a character is missing, or is another one"))
-_VERSION_UNKNOWN = Problem(N_("it is of another version of this program"))
+_SLIP = Problem(N_("a character is missing or wrong"))
+_VERSION_UNKNOWN = Problem(N_("it is from another version of this program"))
 
 
 class Secret(HiddenBytes):

@@ -25,19 +25,19 @@ ROWS_MOST = 1_000
 LONGEST_LINE = 1_000
 """Characters; names have 64, and no scheme of passwords known has more than some hundred."""
 
-_LINES = Problem(N_("The file has more than {most} lines. Part it, and import the parts one by one."))
-_CLIENTS = Problem(N_("The file has more than {most} clients. Part it, and import the parts one by one."))
+_LINES = Problem(N_("The file has more than {most} lines. Split it, and import the parts one by one."))
+_CLIENTS = Problem(N_("The file has more than {most} clients. Split it, and import the parts one by one."))
 _TOO_LONG = Problem(N_("it has more than {most} characters"))
 _QUOTES = Problem(N_("its quotation marks do not match"))
 _FIELDS = Problem(N_("the number of its fields is {count}, not 2"))
-_NO_DIGEST = Problem(N_("its second field is no MD5: 32 hexadecimal digits"))
-_NO_NAME = Problem(N_("no name stands in it"))
+_NO_DIGEST = Problem(N_("its second field is not an MD5 of 32 hexadecimal digits"))
+_NO_NAME = Problem(N_("it has no name"))
 _NO_ADDRESS = Problem(N_("it is neither a name nor a name with its address"))
 _SCHEME = Problem(N_("passwords of the kind {scheme} are not supported"))
 _EMPTY_PASSWORD = Problem(N_("its password is empty"))
 _UNNAMED = Problem(N_("no name is known for it"))
 _AMBIGUOUS = Problem(N_("more than one name is known for it"))
-_REPEATED = Problem(N_("line {later} is about the same client, and counts"))
+_REPEATED = Problem(N_("line {later} is about the same client and replaces it"))
 
 _DELIMITERS = ";\t,:"
 """Between the fields of a row; the first of these that stands in it is the one. A colon is htpasswd's."""

@@ -23,7 +23,7 @@ _CHARACTER = Problem(N_("it contains “{character}”"))
 _MARK_FIRST = Problem(N_("it begins with a mark that belongs on a letter"))
 _DIRECTIONS = Problem(N_("it is written from left to right and from right to left at once"))
 _SCRIPTS = Problem(N_("it mixes letters of more than one alphabet"))
-_NOT_FOR_SCRAM = Problem(N_("it contains a character that cannot be signed in with"))
+_NOT_FOR_SCRAM = Problem(N_("it contains a character that cannot be used to sign in"))
 
 _preserved = get_profile("UsernameCasePreserved")
 _mapped = get_profile("UsernameCaseMapped")

@@ -23,7 +23,7 @@ LEAST_WORD = 3
 _EMPTY = Problem(N_("it is empty"))
 _TOO_SHORT = Problem(N_("it has fewer than {minimum} characters"))
 _TOO_LONG = Problem(N_("it has more than {most} characters"))
-_NOT_FOR_SCRAM = Problem(N_("it contains an emoji or another character that cannot be signed in with"))
+_NOT_FOR_SCRAM = Problem(N_("it contains an emoji or another character that cannot be used to sign in"))
 
 _COMMON = Problem(N_("it is among the passwords that are guessed first"))
 _THE_NAME = Problem(N_("without the account's name in it too little is left"))

@@ -48,8 +48,12 @@ MESSAGE_LIMIT = 1024
 
 _BINDING_TYPE = "tls-server-end-point"  # tls-unique is undefined in TLS 1.3
 
-_TOO_MANY_ITERATIONS = Problem(N_("the server asks for {iterations} rounds of hashing, at most {most} are done"))
-_TOO_FEW_ITERATIONS = Problem(N_("the server asks for {iterations} rounds of hashing, at least {least} are done"))
+_TOO_MANY_ITERATIONS = Problem(
+    N_("the server asks for {iterations} rounds of hashing; this client does at most {most}")
+)
+_TOO_FEW_ITERATIONS = Problem(
+    N_("the server asks for {iterations} rounds of hashing; this client does at least {least}")
+)
 _CHALLENGE_UNREADABLE = Problem(N_("the server's challenge cannot be read"))
 
 

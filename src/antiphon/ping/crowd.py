@@ -21,9 +21,7 @@ from antiphon.wire.bodies import Welcome
 SESSIONS_MOST = 10
 """That an account has; the server ends the oldest when one more is opened."""
 
-_TOO_MANY = Problem(
-    N_("{connections} connections cannot be signed in with one account: it has {most} sessions at the most.")
-)
+_TOO_MANY = Problem(N_("One account cannot sign in on {connections} connections: it has at most {most} sessions."))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _INK, _BAR, _MARK = "#222222", "#4878a8", "#c03030"
 _SIZE = 12
 """Of the letters."""
 
-_NO_FORM = Problem(N_("a picture is called .svg or .png"))
+_NO_FORM = Problem(N_("its name must end in .svg or .png"))
 _NO_PILLOW = Problem(N_("a .png needs Pillow, which pip install 'antiphon[plot]' brings; an .svg needs nothing"))
 
 

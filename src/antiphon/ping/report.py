@@ -38,7 +38,7 @@ def summary(result: Result, _: Translate) -> list[str]:
     if result.outages:
         until = result.elapsed_s  # where a link did not come back
         away = sum(until - each.at_s if each.away_s is None else each.away_s for each in result.outages)
-        told = _("Links lost: {count}; seconds away: {seconds}.")
+        told = _("Connections lost: {count}; seconds without one: {seconds}.")
         lines.append(told.format(count=len(result.outages), seconds=f"{away:.2f}"))
     if result.latency.min_us is not None:
         rows = [_row(_("round trip"), result.latency)]

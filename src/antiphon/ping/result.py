@@ -18,8 +18,8 @@ SCHEMA_VERSION = 1
 LARGEST = 16 * 1024 * 1024
 """Bytes of a result that is read: many times what 34,000 counters take."""
 
-_NO_RESULT = Problem(N_("it does not hold the figures of a run, as --json writes them"))
-_OTHER_VERSION = Problem(N_("its figures are of version {found}, and this program knows {known}"))
+_NO_RESULT = Problem(N_("it is not a result that --json has written"))
+_OTHER_VERSION = Problem(N_("its format is version {found}, and this program reads version {known}"))
 
 
 class Target(msgspec.Struct, kw_only=True):

@@ -42,7 +42,7 @@ WIDTH = 200
 """Characters of a line of names."""
 
 _HELP = (
-    N_("What begins with a slash is a command; //text says a text that begins with one."),
+    N_("A line that begins with a slash is a command; //text says a text that begins with one."),
     N_("/join ROOM: go into a room and speak there; it is made if it is not there"),
     N_("/leave [ROOM]: go out of a room, or of the one in which you speak"),
     N_("/rooms: which rooms there are, and how many people are in each"),
@@ -62,7 +62,7 @@ _NOT_IN_ROOM = N_("You are not in {room}.")
 _ROOM_INVALID = N_("A room has a name of up to {most} letters and digits, - and _.")
 _ROOMS_OF_ONE = N_("You are in {most} rooms, and cannot be in more; /leave goes out of one.")
 _ROOMS_MOST = N_("There are {most} rooms, and there cannot be more; /rooms lists them.")
-_NOTHING_SAID = N_("There is nothing to say in that; /help shows how it is done.")
+_NOTHING_SAID = N_("There is no text to say; /help shows how it is done.")
 _NOT_HERE = N_("There is nobody here by the name of {name}.")
 _TO_YOU = N_("[{name} to you] {text}")
 _UNKNOWN = N_("There is no command {command}; /help shows those there are, //text says a text with a slash.")

@@ -32,13 +32,13 @@ _OURS = "ANTIPHON_"
 """What begins so in the environment is the server's own: passwords may be among it."""
 
 _UNREADABLE = Problem(N_("its quotes do not match"))
-_NOTHING = Problem(N_("no program is named behind exec:"))
+_NOTHING = Problem(N_("no program is named after exec:"))
 _NO_PROGRAM = Problem(N_("there is no program “{program}” that this user may run"))
 
 _ENDED = N_("The program has ended.")
 _ENDED_WITH = N_("The program has ended with exit code {code}.")
-_TIME_OVER = N_("The time of the program is over.")
-_LINE_TOO_LONG = N_("The program has said a line that is too long.")
+_TIME_OVER = N_("The program has run out of time.")
+_LINE_TOO_LONG = N_("The program has written a line that is too long.")
 _NOT_STARTED = N_("The program cannot be started now.")
 _TOO_MANY = N_("Too many programs are running now; try again later.")
 

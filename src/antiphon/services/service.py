@@ -11,7 +11,7 @@ from antiphon.language import N_
 from antiphon.services.contract import Handler, Reply, Session
 
 _NOT_A_SERVICE = Problem(N_("it is neither a function nor an object with a method “received”"))
-_A_CLASS = Problem(N_("it is a class; give an object of it"))
+_A_CLASS = Problem(N_("it is a class; give an instance of it"))
 _NO_MESSAGE = Problem(N_("it must take one message, and a “session” if it wants one"))
 
 _Told = Callable[[Session], Awaitable[None] | None]
