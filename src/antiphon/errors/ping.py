@@ -1,4 +1,4 @@
-"""What a run of `antiphon ping` has found; exit codes 1 and 7."""
+"""Errors that report the result of `antiphon ping`; exit codes 1 and 7."""
 
 from antiphon.errors.base import AntiphonError
 from antiphon.errors.server import ServerError
@@ -6,7 +6,7 @@ from antiphon.language import N_
 
 
 class AnswersFaulty(ServerError):
-    """A run of `antiphon ping` in which not every message came back as it was sent."""
+    """Not every message of a run came back as it was sent."""
 
     code = "answers-faulty"
     sentence = N_("Of {sent} messages sent, {wrong} were answered wrongly and {lost} not at all.")
@@ -14,7 +14,7 @@ class AnswersFaulty(ServerError):
 
 
 class OverThreshold(AntiphonError):
-    """A run of `antiphon ping` whose figures are over what --fail-over allows."""
+    """The figures of a run are over a limit of `--fail-over`."""
 
     code = "over-threshold"
     blame = "network"
