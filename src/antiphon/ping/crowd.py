@@ -1,4 +1,4 @@
-"""Many connections, signed in side by side as the first one was, each with a session of its own."""
+"""Sign-in of many connections concurrently, each with a session of its own."""
 
 import asyncio
 import time
@@ -19,40 +19,40 @@ from antiphon.language import N_
 from antiphon.wire.bodies import Welcome
 
 SESSIONS_MOST = 10
-"""That an account has; the server ends the oldest when one more is opened."""
+"""Most sessions of an account; the server ends the oldest when one more is opened."""
 
 _TOO_MANY = Problem(N_("One account cannot sign in on {connections} connections: it has at most {most} sessions."))
 
 
 @dataclass(frozen=True)
 class Door:
-    """How every connection gets in, once the first one has found it out."""
+    """How to sign in on each further connection: the server and credentials that the first one used."""
 
     address: Address
-    """With the fingerprint of the key that the first connection has met."""
+    """Address with the fingerprint of the key that the first connection found."""
     known: KnownServers
     name: str
     password: Password | None
-    """What is proved; None where a name, or nothing, is enough."""
+    """Password to prove; None if the server asks for none."""
     access: str
     timeout: float
     give_up: float
     language: str
 
     def check(self, connections: int) -> None:
-        """Check that so many can be inside at once.
+        """Check that one account can have this many sessions.
 
         Raises:
-            UsageError: the newer ones would end the older ones.
+            UsageError: it cannot: the newer sessions would end the older ones.
         """
         if self.password is not None and connections > SESSIONS_MOST:
             raise UsageError(problem=_TOO_MANY, connections=connections, most=SESSIONS_MOST)
 
     async def enter(self) -> tuple[Dialled, Welcome, float]:
-        """Return a connection, the server's WELCOME on it, and the seconds that it took.
+        """Connect and sign in; return the connection, the server's WELCOME and the seconds that both took.
 
         Raises:
-            AntiphonError: the server cannot be reached, or says no.
+            AntiphonError: the server cannot be reached, or refuses the sign-in.
         """
         began = time.perf_counter()
         dialled = await dial(self.address, self.known, self.timeout)
@@ -69,7 +69,7 @@ class Door:
 
     @asynccontextmanager
     async def session(self, dialled: Dialled, welcome: Welcome) -> AsyncIterator[Session]:
-        """Yield the session of a connection that is in; leaving the block leaves it."""
+        """Yield the session of a signed-in connection; the end of the block leaves it."""
         async with session_on(
             self.address,
             self.known,
@@ -83,12 +83,12 @@ class Door:
 
 
 async def sign_in(door: Door, more: int, stack: AsyncExitStack) -> tuple[list[Session], list[float]]:
-    """Return `more` sessions, which end with `stack`, and the seconds that each sign-in took.
+    """Open `more` sessions, which `stack` leaves at its end; return them and the seconds that each sign-in took.
 
     Raises:
-        AntiphonError: one of them was not let in; the others are let go.
+        AntiphonError: a sign-in failed; the other connections are closed.
     """
-    turns = asyncio.Semaphore(FREE_FAILURES)  # a server counts each as a failure until it has been proved
+    turns = asyncio.Semaphore(FREE_FAILURES)  # the server counts a sign-in as a failure until it is proved
 
     async def enter() -> tuple[Dialled, Welcome, float]:
         async with turns:
