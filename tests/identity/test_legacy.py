@@ -1,4 +1,4 @@
-"""What each line of an old system's files is taken for."""
+"""The readers for the files of an old system: how each line is classified."""
 
 from hashlib import md5
 
@@ -22,7 +22,7 @@ HASH = h(SECRET)
 
 
 def imported(text: str | bytes, names: str = "") -> dict[str, str]:
-    """Return names and digests of a file whose every line is accounted for."""
+    """Return names and digests of a file; check that every line is in one of the two lists."""
     data = text if isinstance(text, bytes) else text.encode()
     rows, passed = read_accounts(data, read_names(names.encode()))
     found = [row.line for row in rows] + [line.line for line in passed]
@@ -220,7 +220,7 @@ def test_a_broken_line_of_the_list_is_told(line: str, problem: str) -> None:
     assert [known.name.display for known in names.known] == ["ann"]
 
 
-# --- limits and all else ------------------------------------------------------------------------------------
+# --- limits and any input -----------------------------------------------------------------------------------
 
 
 def test_there_are_limits_to_lines_and_clients(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from antiphon.identity.passwords import LONGEST, Password, check, folded, passph
 
 
 def checked(password: str, minimum: int = 8, name: str = "ann") -> Password:
-    """Hold the rules alone, with no list of common passwords."""
+    """Check a password without a list of common passwords."""
     return check(password, minimum, name=name, common=())
 
 
@@ -96,7 +96,7 @@ def test_a_passphrase_keeps_all_eighty_bits_and_may_be_chosen(one: bytes, other:
     assert check(first.text, 15, name="lusab", common=common_passwords()) == first
 
 
-# --- what is guessed first ----------------------------------------------------------------------------------
+# --- guessable passwords ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -153,7 +153,7 @@ def test_the_names_that_everybody_knows_count_for_nothing(password: str, name: s
     ("password", "name"),
     [
         ("konstantin was born here", "Konstantin"),  # enough is left
-        ("correct horse battery", "a"),  # stands in every other word
+        ("correct horse battery", "a"),  # occurs inside many words
         ("konstantin12345", "ann"),
         ("an antiphon sung by two", "ann"),
     ],

@@ -124,7 +124,7 @@ def test_each_kind_of_connection_has_one_mechanism(mechanism: str, binding: byte
         ClientExchange(mechanism, "ann", PASSWORD, binding, CLIENT_NONCE)
 
 
-def test_what_nobody_can_have_is_not_signed_in_with() -> None:
+def test_an_invalid_name_or_password_begins_no_exchange() -> None:
     with pytest.raises(NameInvalid):
         client(name="ann smith")
     with pytest.raises(PasswordInvalid):
