@@ -26,7 +26,7 @@ from antiphon.errors import (
     SignInRefused,
     UsageError,
 )
-from antiphon.ping.crowd import SESSIONS_MOST
+from antiphon.ping.sign_in import SESSIONS_MOST
 from antiphon.server import sessions
 from antiphon.testing import FaultProxy, LinkFault
 from support.commands import Done

@@ -259,7 +259,7 @@ def test_a_link_that_comes_and_goes_is_told_of() -> None:
         session = FakeSession(lambda _: 0.1)
         load = Load(Plan(count=20), [FakeSession(lambda _: 0.1), session], clock=now_ns, spin=0)
         told = []
-        load.on_link = lambda outage: told.append((outage.connection, round(outage.at, 3), outage.away))
+        load.on_outage = lambda outage: told.append((outage.connection, round(outage.at, 3), outage.away))
         loop = asyncio.get_running_loop()
         loop.call_at(0.25, lambda: session.on_lost(ConnectionLost(address="here")))
         loop.call_at(0.5, lambda: session.on_back(0.25))

@@ -21,7 +21,7 @@ SPIN_SECONDS = 0.002
 """An event loop may wake a millisecond late, so the schedule polls the clock this long before a message is due."""
 
 
-class Asker(Protocol):
+class LoadSession(Protocol):
     """The methods of `client.session.Session` that a load uses."""
 
     on_lost: Callable[[AntiphonError], object]
@@ -62,7 +62,7 @@ class Load:
     def __init__(
         self,
         plan: Plan,
-        sessions: Sequence[Asker],
+        sessions: Sequence[LoadSession],
         *,
         clock: Callable[[], int] = time.perf_counter_ns,
         spin: float = SPIN_SECONDS,
@@ -79,7 +79,7 @@ class Load:
         self.tally = Tally(scheduled=plan.rate is not None)
         self.on_settled: Callable[[Trip], object] = _ignore
         """Called with each message that is complete: answered, refused or lost."""
-        self.on_link: Callable[[Outage], object] = _ignore
+        self.on_outage: Callable[[Outage], object] = _ignore
         """Called when a connection is lost, and again when its session has resumed."""
         self._clock = clock
         self._spin = spin
@@ -121,7 +121,7 @@ class Load:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-            self._ended = max(self._ended or self._clock(), *(lane.heard_at for lane in self._lanes))
+            self._ended = max(self._ended or self._clock(), *(lane.answered_at for lane in self._lanes))
             for lane in self._lanes:
                 lane.give_up()
 
@@ -209,7 +209,7 @@ class Load:
 class _Lane:
     """The messages of one session, of which up to the plan's depth are unanswered at once."""
 
-    def __init__(self, load: Load, index: int, session: Asker) -> None:
+    def __init__(self, load: Load, index: int, session: LoadSession) -> None:
         self._load = load
         self._index = index
         self._session = session
@@ -219,7 +219,7 @@ class _Lane:
         self._wake = asyncio.Event()
         self.owed = 0
         """Messages that are due and not sent yet."""
-        self.heard_at = 0
+        self.answered_at = 0
         """Time of the last answer, in nanoseconds of the clock."""
         self._outage: Outage | None = None
         session.on_lost = self._lost
@@ -270,23 +270,23 @@ class _Lane:
         answers.on_news = partial(self._hear, trip)
 
     def _hear(self, trip: Trip) -> None:
-        if not trip.heard_at:
-            trip.heard_at = self._load.now()
-        trip.came += trip.answers.take_all()
+        if not trip.answered_at:
+            trip.answered_at = self._load.now()
+        trip.received += trip.answers.take_all()
         if trip.answers.ended:
             self._settle(trip)
-        elif len(trip.came) > 1:
+        elif len(trip.received) > 1:
             trip.answers.close()  # a wrong answer; closing ends the stream
 
     def _settle(self, trip: Trip) -> None:
         trip.answers.on_news = None  # break the reference cycle
         self._on_way.discard(trip)
-        self.heard_at = trip.heard_at
+        self.answered_at = trip.answered_at
         self._load.settled(trip)
         if self._plan.rate is not None:
             self._wake.set()
         else:
-            left = self._plan.interval - (trip.heard_at - trip.sent_at) / 1e9
+            left = self._plan.interval - (trip.answered_at - trip.sent_at) / 1e9
             if left > 0:
                 asyncio.get_running_loop().call_later(left, self._go_on)
             else:
@@ -308,12 +308,12 @@ class _Lane:
     def _lost(self, reason: AntiphonError) -> None:
         self._outage = Outage(self._index + 1, self._load.seconds, reason)
         self._load.tally.outages.append(self._outage)
-        self._load.on_link(self._outage)
+        self._load.on_outage(self._outage)
 
     def _back(self, seconds: float) -> None:
         if self._outage is not None:
             self._outage.away = seconds
-            self._load.on_link(self._outage)
+            self._load.on_outage(self._outage)
 
 
 async def _first(event: asyncio.Event, work: Iterable["asyncio.Task[Any]"], seconds: float | None) -> None:

@@ -21,15 +21,15 @@ class Trip:
     """When it was due."""
     sent_at: int
     answers: Answers
-    heard_at: int = 0
+    answered_at: int = 0
     """When its first answer, or its end, came; 0 before."""
-    came: list[Payload] = field(default_factory=list)
+    received: list[Payload] = field(default_factory=list)
     """Answers so far."""
 
     @property
     def right(self) -> bool:
         """Whether it got exactly one answer, equal to the message."""
-        return len(self.came) == 1 and self.answers.error is None and same(self.came[0], self.message)
+        return len(self.received) == 1 and self.answers.error is None and same(self.received[0], self.message)
 
     @property
     def lost(self) -> bool:
@@ -78,9 +78,9 @@ class Tally:
         """Count a message that is complete."""
         if trip.right:
             self.answered += 1
-            self.times.record(trip.heard_at - trip.due_at)
+            self.times.record(trip.answered_at - trip.due_at)
             if self.uncorrected is not None:
-                self.uncorrected.record(trip.heard_at - trip.sent_at)
+                self.uncorrected.record(trip.answered_at - trip.sent_at)
         elif trip.lost:
             self.lost += 1
         else:

@@ -25,7 +25,7 @@ _TOO_MANY = Problem(N_("One account cannot sign in on {connections} connections:
 
 
 @dataclass(frozen=True)
-class Door:
+class SignInPlan:
     """How to sign in on each further connection: the server and credentials that the first one used."""
 
     address: Address
@@ -48,7 +48,7 @@ class Door:
         if self.password is not None and connections > SESSIONS_MOST:
             raise UsageError(problem=_TOO_MANY, connections=connections, most=SESSIONS_MOST)
 
-    async def enter(self) -> tuple[Dialled, Welcome, float]:
+    async def sign_in(self) -> tuple[Dialled, Welcome, float]:
         """Connect and sign in; return the connection, the server's WELCOME and the seconds that both took.
 
         Raises:
@@ -57,11 +57,11 @@ class Door:
         began = time.perf_counter()
         dialled = await dial(self.address, self.known, self.timeout)
         try:
-            entry = SignIn(dialled.connection, self.language, self.timeout)
+            exchange = SignIn(dialled.connection, self.language, self.timeout)
             if self.password is not None:
-                welcome = await entry.authenticate(self.name, self.password)
+                welcome = await exchange.authenticate(self.name, self.password)
             else:
-                welcome = await entry.introduce(None if self.access == "anyone" else self.name)
+                welcome = await exchange.introduce(None if self.access == "anyone" else self.name)
         except BaseException:
             dialled.connection.abort()
             raise
@@ -82,21 +82,21 @@ class Door:
             yield session
 
 
-async def sign_in(door: Door, more: int, stack: AsyncExitStack) -> tuple[list[Session], list[float]]:
+async def open_sessions(plan: SignInPlan, more: int, stack: AsyncExitStack) -> tuple[list[Session], list[float]]:
     """Open `more` sessions, which `stack` leaves at its end; return them and the seconds that each sign-in took.
 
     Raises:
         AntiphonError: a sign-in failed; the other connections are closed.
     """
-    turns = asyncio.Semaphore(FREE_FAILURES)  # the server counts a sign-in as a failure until it is proved
+    limit = asyncio.Semaphore(FREE_FAILURES)  # the server counts a sign-in as a failure until it is proved
 
-    async def enter() -> tuple[Dialled, Welcome, float]:
-        async with turns:
-            return await door.enter()
+    async def sign_in() -> tuple[Dialled, Welcome, float]:
+        async with limit:
+            return await plan.sign_in()
 
-    tasks = [asyncio.create_task(enter()) for _ in range(more)]
+    tasks = [asyncio.create_task(sign_in()) for _ in range(more)]
     try:
-        entered = await asyncio.gather(*tasks)
+        opened = await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:
             task.cancel()
@@ -104,5 +104,5 @@ async def sign_in(door: Door, more: int, stack: AsyncExitStack) -> tuple[list[Se
             if not isinstance(each, BaseException):
                 each[0].connection.abort()
         raise
-    sessions = [await stack.enter_async_context(door.session(dialled, welcome)) for dialled, welcome, _ in entered]
-    return sessions, [seconds for _, _, seconds in entered]
+    sessions = [await stack.enter_async_context(plan.session(dialled, welcome)) for dialled, welcome, _ in opened]
+    return sessions, [seconds for _, _, seconds in opened]
