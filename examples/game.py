@@ -1,8 +1,8 @@
-"""A word to be guessed letter by letter, by everybody together; who finds the last letter gets the point.
+"""Word game: all players guess one word together, letter by letter; the last letter earns the point.
 
     antiphon serve examples/game.py:game
 
-and `antiphon connect` in as many terminals as there are players.
+Then run `antiphon connect` in one terminal for each player.
 """
 
 import secrets
@@ -16,7 +16,7 @@ WORDS = ("antiphon", "chorus", "echo", "harmony", "hymn", "melody", "octave", "p
 
 
 class Game:
-    """One round after another, for whoever is there."""
+    """The game: one word after another, for all sessions."""
 
     def __init__(self, think: Callable[[], str]) -> None:
         self.think = think
@@ -25,28 +25,28 @@ class Game:
         self.begin()
 
     def begin(self) -> None:
-        """Think of a word."""
+        """Start a round with a new word."""
         self.word = self.think()
         self.tried: set[str] = set()
 
     @property
     def shown(self) -> str:
-        """The word, as far as it is known."""
+        """The word with a gap for each unknown letter."""
         return " ".join(letter if letter in self.tried else "_" for letter in self.word)
 
     def opened(self, session: Session) -> None:
-        """Let somebody play."""
-        self.tell(f"{session.name} plays along")
+        """Add a player."""
+        self.tell(f"{session.name} has joined")
         self.players.append(session)
         session.send(f"{self.shown}   Guess a letter, or say “points”.")
 
     def closed(self, session: Session) -> None:
-        """Let somebody go."""
+        """Remove a player."""
         self.players.remove(session)
-        self.tell(f"{session.name} has gone")
+        self.tell(f"{session.name} has left")
 
     def received(self, message: str, session: Session) -> str | None:
-        """Take a letter, and tell everybody what came of it."""
+        """Try a letter and tell all players the result."""
         letter = message.strip().lower()
         if letter == "points":
             return ", ".join(f"{name} {points}" for name, points in self.points.most_common()) or "none yet"
@@ -63,7 +63,7 @@ class Game:
         return None
 
     def tell(self, line: str) -> None:
-        """Tell all who play."""
+        """Push a line to all players."""
         for player in self.players:
             player.send(line)
 

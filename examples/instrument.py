@@ -1,8 +1,8 @@
-"""A laboratory furnace at a distance: whoever signs in may watch it, one person at a time may set it.
+"""Remote laboratory furnace: everybody who signs in may watch it, one person at a time may set it.
 
     antiphon serve examples/instrument.py:furnace
 
-Commands are written as instruments have had them since 1990 (SCPI); the hardware is a formula.
+Commands follow SCPI, the syntax of laboratory instruments since 1990. A formula simulates the hardware.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from antiphon import Session, serve
 
 
 class Furnace:
-    """Nears the temperature that it is set to; it takes `inertia` seconds for two thirds of the way."""
+    """A furnace that approaches its set temperature: two thirds of the way in `inertia` seconds."""
 
     def __init__(self, inertia: float = 0.5) -> None:
         self.inertia = inertia
@@ -24,12 +24,12 @@ class Furnace:
 
     @property
     def celsius(self) -> float:
-        """What the thermometer shows now."""
+        """The current temperature."""
         passed = time.monotonic() - self.then
         return self.goal + (self.celsius_then - self.goal) * math.exp(-passed / self.inertia)
 
     def received(self, message: str, session: Session) -> str | AsyncIterator[str]:
-        """Do what a command says; `READ:STREAM 0.5` is answered twice a second until it is taken back."""
+        """Execute a command; `READ:STREAM 0.5` is answered twice a second until the client cancels it."""
         command, _, argument = message.upper().partition(" ")
         try:
             match command:
@@ -48,27 +48,27 @@ class Furnace:
         return f"ERROR -113, there is no command {command}"
 
     async def readings(self, seconds: float) -> AsyncIterator[str]:
-        """Read again and again."""
+        """Yield a reading every `seconds`."""
         while True:
             yield f"{self.celsius:.1f}"
             await asyncio.sleep(seconds)
 
     def heat(self, celsius: float, session: Session) -> str:
-        """Set the temperature, for the one who has the knobs, or takes them now."""
+        """Set the temperature if nobody else is in control; the session takes control."""
         if self.operator not in (None, session):
-            return f"ERROR -203, {self.operator.name} has the knobs"
+            return f"ERROR -203, {self.operator.name} is in control"
         self.operator = session
         self.celsius_then, self.then, self.goal = self.celsius, time.monotonic(), celsius
         return "OK"
 
     def let_go(self, session: Session) -> str:
-        """Leave the knobs to others."""
+        """Give up control."""
         if self.operator is session:
             self.operator = None
         return "OK"
 
     def closed(self, session: Session) -> None:
-        """Take the knobs from somebody who has gone."""
+        """Give up control for a session that has ended."""
         self.let_go(session)
 
 

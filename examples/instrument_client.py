@@ -1,4 +1,4 @@
-"""Heats the furnace of `instrument.py` to one temperature after another, and tells when it is there.
+"""Client of `instrument.py`: heats the furnace to one temperature after another and prints its readings.
 
 ANTIPHON_PASSWORD=... python examples/instrument_client.py 'tls://ann@localhost:7862#sha256:...' 60 90
 """
@@ -10,11 +10,11 @@ import sys
 from antiphon import connect
 
 NEAR = 1.0
-"""Degrees that make no difference."""
+"""Degrees from the goal at which it counts as reached."""
 
 
 async def heat(address: str, password: str, *goals: float) -> None:
-    """Set each temperature, and watch until it is reached."""
+    """Set each temperature and print readings until it is reached."""
     async with connect(address, password=password, register=True) as furnace:
         print(await furnace.ask("*IDN?"))
         for goal in goals:
@@ -24,7 +24,7 @@ async def heat(address: str, password: str, *goals: float) -> None:
             async for reading in furnace.ask_stream("READ:STREAM 0.1"):
                 print(reading)
                 if abs(float(reading) - goal) < NEAR:
-                    break  # to leave the stream has the furnace stop sending
+                    break  # leaving the stream cancels it: the furnace stops sending
             print(f"{goal:g} degrees reached")
 
 

@@ -1,9 +1,9 @@
-"""A job queue: hand in work, do something else, and be told how it goes.
+"""Job queue: submit work, do something else, and receive progress reports.
 
     antiphon serve examples/jobs.py:jobs
 
-`primes 1000000` hands in a job (it counts the primes below a million), `jobs` lists your own, `drop 3` takes the
-third one back. Two jobs are worked on at a time, whoever handed them in.
+`primes 1000000` submits a job (it counts the primes below a million), `jobs` lists your jobs, `drop 3` drops the
+third. The queue runs two jobs at a time, over all accounts.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from math import isqrt
 from antiphon import Session, serve
 
 PARTS = 10
-"""Of a job, each of which is told of."""
+"""Parts of a job; each reports its progress."""
 
 
 @dataclass(eq=False)
 class Job:
-    """Something to be counted, for somebody."""
+    """A job of an account: count the primes below a number."""
 
     number: int
     account: int
@@ -27,14 +27,14 @@ class Job:
 
 
 class Jobs:
-    """All jobs, done and to be done; they go on when whoever handed them in has left."""
+    """All jobs, finished or not. A job goes on after the session that submitted it has ended."""
 
     def __init__(self, at_once: int = 2) -> None:
         self.jobs: dict[Job, asyncio.Task[None]] = {}
         self.workers = asyncio.Semaphore(at_once)
 
     def received(self, message: str, session: Session) -> str:
-        """Do what a command says."""
+        """Execute a command."""
         match message.split():
             case ["primes", below] if below.isdecimal():
                 job = Job(len(self.jobs) + 1, session.account, int(below))
@@ -47,15 +47,15 @@ class Jobs:
                     if str(job.number) == number and self.jobs[job].cancel():
                         job.state = "dropped"
                         return f"job {number} dropped"
-                return "there is nothing to drop"
+                return "no job to drop"
         return "primes NUMBER, jobs, drop JOB"
 
     def own(self, session: Session) -> list[Job]:
-        """Return the jobs of whoever asks, from whichever session they were handed in."""
+        """Return the jobs of the session's account, from all its sessions."""
         return [job for job in self.jobs if job.account == session.account]
 
     async def work(self, job: Job, session: Session) -> None:
-        """Do a job when its turn comes, and tell of each part that is done."""
+        """Run a job when a worker is free, and push its progress after each part."""
         async with self.workers:
             found = 0
             for part in range(PARTS):
@@ -68,7 +68,7 @@ class Jobs:
 
 
 def primes(begin: int, end: int) -> int:
-    """Count the primes from `begin` on and below `end`."""
+    """Count the primes from `begin` up to, not including, `end`."""
     numbers = range(max(begin, 2), end)
     return sum(all(number % other for other in range(2, isqrt(number) + 1)) for number in numbers)
 

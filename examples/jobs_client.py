@@ -1,4 +1,4 @@
-"""Hands jobs in to `jobs.py`, shows how they go, and ends when all are done.
+"""Client of `jobs.py`: submits jobs, prints their progress, and ends when all are done.
 
 ANTIPHON_PASSWORD=... python examples/jobs_client.py 'tls://ann@localhost:7862#sha256:...' 100000 200000
 """
@@ -11,7 +11,7 @@ from antiphon import connect
 
 
 async def hand_in(address: str, password: str, *numbers: str) -> None:
-    """Hand in a job for each number, all at once, and listen."""
+    """Submit a job for each number, all at once, and print what the server pushes until all are done."""
     async with connect(address, password=password, register=True) as queue:
         waiting = {answer async for answer in queue.ask_many(f"primes {number}" for number in numbers)}
         async for news in queue:

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The telephone list of the department, as it has been kept since 1998: a file, grep, and whoever types.
+# The telephone list of a department, as it has been kept since 1998: a file and grep.
 #
 #     antiphon serve 'exec:sh examples/phones.sh'
 #
-# Nothing here knows of networks, passwords or TLS. It is run once for each person, who is in ANTIPHON_NAME;
-# PHONES says which file, by default phones.txt.
+# The script has no code for networks, passwords or TLS. Antiphon runs it once for each session, with the person's
+# name in ANTIPHON_NAME. PHONES names the file, by default phones.txt.
 
 list=${PHONES:-phones.txt}
 touch "$list" || exit

@@ -1,4 +1,4 @@
-"""Every option has its default, its help and its range."""
+"""Options: each has a default, a help text and a range."""
 
 import dataclasses
 import math

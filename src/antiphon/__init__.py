@@ -1,7 +1,7 @@
 """Sign-in and sessions in front of any conversation over TCP.
 
-`serve` and `Server` serve a handler, to which each person is a `Session`; `connect` opens a `ClientSession` with a
-server. Each is imported when it is first asked for.
+`serve` and `Server` serve a handler, which sees each person as a `Session`; `connect` opens a `ClientSession` with
+a server. Each name is imported on first use.
 """
 
 from importlib import import_module
@@ -28,7 +28,7 @@ _HANDED_ON = {
     "connect": "antiphon.client.entry",
     "serve": "antiphon.server.run",
 }
-"""What stands where; a client needs nothing of the server, and the other way round."""
+"""Public name to module. The import is lazy, so a client loads no server code and a server no client code."""
 
 
 def __getattr__(name: str) -> Any:

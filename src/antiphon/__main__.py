@@ -1,16 +1,16 @@
-"""`antiphon`, and `python -m antiphon`: loaded first, so that Ctrl-C is no traceback while the rest is loaded."""
+"""Entry point of `antiphon` and `python -m antiphon`; Ctrl-C while modules are imported prints no traceback."""
 
 import sys
 
 
 def run() -> None:
-    """Run the command of the process's arguments and exit."""
+    """Run the command that the process's arguments name, and exit."""
     try:
-        from antiphon.cli.main import run as run_command  # noqa: PLC0415 - it takes a while
+        from antiphon.cli.main import run as run_command  # noqa: PLC0415 - slow: Ctrl-C must be caught meanwhile
 
         run_command()
     except KeyboardInterrupt:
-        sys.exit(130)  # 128 and SIGINT's number, as shells have it
+        sys.exit(130)  # 128 + SIGINT, the convention of shells
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Where a server is reached, as one line that a person pastes: `tls://name@host:7862#sha256:...`.
+"""Server addresses: parse and write `tls://name@host:7862#sha256:...`, one line that a person can paste.
 
-Host names are left to the resolver, names to `identity.names`.
+Host names are resolved elsewhere, and `identity.names` checks names.
 """
 
 import contextlib
@@ -20,21 +20,21 @@ Scheme = Literal["tls", "tcp"]
 _SCHEMES: dict[str, Scheme] = {"tls": "tls", "tcp": "tcp"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FINGERPRINT = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
-"""32 bytes in base64url: the last of 43 characters holds four bits, so that each fingerprint has one spelling."""
+"""32 bytes in base64url. The last of the 43 characters holds only four bits: each fingerprint has one spelling."""
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
-"""Which link a link-local address is on (RFC 4007); Python's own reader would take anything."""
+"""Zone of a link-local address (RFC 4007). `ipaddress` would accept any text here."""
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DELIMITERS = frozenset("/?#@")
-"""Readers of addresses differ on which of these ends the host: within a name they are refused, not guessed at."""
+"""Address parsers disagree on which of these ends the host, so a name that holds one of them raw is refused."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """A server's address; `str(address)` is ready to paste, and `parse` gives it back equal.
+    """The address of a server; `str(address)` is ready to paste, and `parse` turns it back into an equal one.
 
     `host` is a name in lower case or an IP address in its short form, without brackets; `port` is from 1 to
-    65535; `name` is whom to sign in as; `fingerprint` is the one that the server's key must have.
+    65535; `name` is the name to sign in with; `fingerprint` is the one that the server's key must have.
     """
 
     scheme: Scheme
@@ -44,7 +44,7 @@ class Address:
     fingerprint: str | None = None
 
     def __str__(self) -> str:
-        """Return the address as people pass it on."""
+        """Return the address as one line to paste."""
         name = f"{_quoted(self.name)}@" if self.name else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         fingerprint = f"#{self.fingerprint}" if self.fingerprint else ""
@@ -52,14 +52,14 @@ class Address:
 
 
 def parse(text: str, default_port: int = DEFAULT_PORT) -> Address:
-    """Return the address that `text` holds: `tls://name@host:7862#sha256:...` or a part of it, down to `host`.
+    """Parse an address: `tls://name@host:7862#sha256:...` or a part of it, down to `host`.
 
-    The scheme is `tls` when there is none; names may be percent-encoded (RFC 3986) or plain; an IPv6 address
-    with a port stands in brackets. White space around the whole does not count.
+    The scheme defaults to `tls`. The name may be plain or percent-encoded (RFC 3986). An IPv6 address followed by
+    a port needs brackets. White space around the address is ignored.
 
     Raises:
-        AddressInvalid: with the one thing that is wrong; a password in it is never repeated.
-        PortInvalid: what stands after the host's colon is not a port from 1 to 65535.
+        AddressInvalid: with the first thing that is wrong; a password in `text` is never repeated.
+        PortInvalid: the port is not a number from 1 to 65535.
     """
     text = text.strip()
     written = _SCHEME.match(text)
@@ -81,9 +81,9 @@ def parse(text: str, default_port: int = DEFAULT_PORT) -> Address:
 
 def _name(user: str, text: str) -> str:
     if not user:
-        raise AddressInvalid(address=text, problem=Problem(N_("no name stands before the @")))
+        raise AddressInvalid(address=text, problem=Problem(N_("there is no name before the @")))
     if not _DELIMITERS.isdisjoint(user) or _BROKEN_PERCENT.search(user):
-        raise AddressInvalid(address=text, problem=Problem(N_("its name is not percent-encoded as it should be")))
+        raise AddressInvalid(address=text, problem=Problem(N_("its name is not percent-encoded correctly")))
     try:
         name = unquote(user, errors="strict")
         name.encode()
@@ -98,12 +98,12 @@ def _check_fingerprint(scheme: Scheme, fingerprint: str, text: str) -> None:
         raise AddressInvalid(address=text, problem=problem)
     if scheme == "tcp":
         raise AddressInvalid(
-            address=text, problem=Problem(N_("plain tcp:// has no key that could have a fingerprint"))
+            address=text, problem=Problem(N_("plain tcp:// has no key, so it takes no fingerprint"))
         )
 
 
 def _host_and_port(place: str, text: str) -> tuple[str, str | None]:
-    """Split `place`; an IP address comes back in its short form, a missing port as None."""
+    """Split `place` into host and port: an IP address in its short form, None for a missing port."""
     bracketed = _BRACKETED.fullmatch(place)
     if bracketed:
         return _ipv6(bracketed[1], text), bracketed[2]
@@ -113,7 +113,9 @@ def _host_and_port(place: str, text: str) -> tuple[str, str | None]:
     if not host:
         raise AddressInvalid(address=text, problem=Problem(N_("the host is missing")))
     if not all(character in "-._" or unicodedata.category(character)[0] in "LMN" for character in host):
-        raise AddressInvalid(address=text, problem=Problem(N_("its host holds a character that no host has")))
+        raise AddressInvalid(
+            address=text, problem=Problem(N_("its host has a character that no host name can have"))
+        )
     return host.lower(), port if colon else None
 
 
@@ -122,7 +124,7 @@ def _ipv6(host: str, text: str) -> str:
         address = ipaddress.IPv6Address(host)
         if address.scope_id is None or _ZONE.fullmatch(address.scope_id):
             return str(address)
-    problem = Problem(N_("it holds no IPv6 address where there should be one (with a port: [address]:port)"))
+    problem = Problem(N_("its IPv6 address is not valid (with a port, write [address]:port)"))
     raise AddressInvalid(address=text, problem=problem)
 
 
@@ -133,5 +135,5 @@ def _port(text: str) -> int:
 
 
 def _quoted(name: str) -> str:
-    """Percent-encode what an address, a shell or a terminal would take for something else, and nothing more."""
+    """Percent-encode `name`: only the characters that an address, a shell or a terminal would misread."""
     return "".join(c if not c.isascii() and c.isprintable() else quote(c, safe="") for c in name)

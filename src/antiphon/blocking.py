@@ -1,4 +1,4 @@
-"""The public names of the blocking client, and of framed sockets for any peer."""
+"""Public names of the blocking client, and of framed sockets, which speak to any peer."""
 
 from antiphon.client.blocking_entry import connect
 from antiphon.client.blocking_session import Session

@@ -1,7 +1,7 @@
-"""Files of this user's own: checked before they are believed, replaced whole, never reached through a link.
+"""Private files: check owner and mode before reading, replace atomically, never follow a symbolic link.
 
-Everything that server and client keep on disk comes through here (promises 20 and 21), except what SQLite and the
-log write themselves.
+Server and client read and write all their files through this module (promises 20 and 21), except the database of
+SQLite and the log.
 """
 
 import contextlib
@@ -17,19 +17,19 @@ from antiphon.language import N_
 
 _POSIX = os.name == "posix"
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Never through a symbolic link; a pipe in the place of a file is refused, not waited for."""
+"""Flags for `os.open`: do not follow a symbolic link, and do not wait for the other end of a pipe."""
 _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _LOCKED = Problem(N_("another process keeps it locked"))
 _LINK = Problem(N_("is a symbolic link"))
-_NO_FILE = Problem(N_("it is no plain file"))
+_NO_FILE = Problem(N_("it is not a plain file"))
 _PROBLEMS = {
     errno.ENOENT: Problem(N_("there is no such file")),
     errno.ENOSPC: Problem(N_("the disk is full")),
     errno.EDQUOT: Problem(N_("the disk is full")),
-    errno.EACCES: Problem(N_("it is not yours to use")),
-    errno.EPERM: Problem(N_("it is not yours to use")),
-    errno.EROFS: Problem(N_("it can only be read")),
+    errno.EACCES: Problem(N_("you have no permission to use it")),
+    errno.EPERM: Problem(N_("you have no permission to use it")),
+    errno.EROFS: Problem(N_("it is read-only")),
     errno.ENOTDIR: Problem(N_("it is not a folder")),
     errno.EEXIST: Problem(N_("it is not a folder")),
     errno.EISDIR: Problem(N_("it is a folder")),
@@ -38,22 +38,22 @@ _PROBLEMS = {
 
 @contextlib.contextmanager
 def reported(path: Path, unusable: type[UsageError] = FolderUnusable) -> Iterator[None]:
-    """Turn an OSError, or a lock that does not come, into `unusable`; a symbolic link into `FolderUnsafe`."""
+    """Turn an OSError, or the timeout of a lock, into `unusable`, and a symbolic link into `FolderUnsafe`."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise FolderUnsafe(path=str(path), problem=_LINK) from None
-        locked = isinstance(error, TimeoutError)  # as filelock says it
+        locked = isinstance(error, TimeoutError)  # the error of filelock
         problem = _LOCKED if locked else _PROBLEMS.get(error.errno or 0, error.strerror or str(error))
         raise unusable(path=str(path), problem=problem) from error
 
 
 def check_file(path: Path, found: os.stat_result) -> None:
-    """Refuse what is no plain file, belongs to another user, or can be read or written by others.
+    """Check that `found`, the status of `path`, is that of a private file.
 
     Raises:
-        FolderUnsafe: with which of these it is.
+        FolderUnsafe: it is not a plain file, belongs to another user, or others can read or write it.
     """
     if stat.S_ISLNK(found.st_mode):
         raise FolderUnsafe(path=str(path), problem=_LINK)
@@ -65,10 +65,10 @@ def check_file(path: Path, found: os.stat_result) -> None:
 
 
 def check_folder(path: Path, found: os.stat_result) -> None:
-    """Refuse a folder that belongs to another user, or that others can write to.
+    """Check that `found`, the status of `path`, is that of a folder which only this user can write to.
 
     Raises:
-        FolderUnsafe: with which of these it is.
+        FolderUnsafe: it belongs to another user, or others can write to it.
     """
     _check_owner(path, found)
     if _POSIX and found.st_mode & _WRITTEN_BY_OTHERS:
@@ -76,17 +76,17 @@ def check_folder(path: Path, found: os.stat_result) -> None:
 
 
 def make_folder(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:
-    """Make the folder at `path` (0700) if it is not there.
+    """Create the folder at `path` (0700) unless it exists, and check it.
 
     Raises:
-        FolderUnsafe: it is another user's, or others may write to it.
-        FolderUnusable: it cannot be made, or is not a folder; or the error that `unusable` names.
+        FolderUnsafe: it belongs to another user, or others can write to it.
+        FolderUnusable: it cannot be created, or is not a folder. `unusable` names another error to raise instead.
     """
     with reported(path, unusable):
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
-            path.chmod(0o700)  # whatever the umask
+            path.chmod(0o700)  # mkdir applies the umask
         found = path.stat()
         if not stat.S_ISDIR(found.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -99,12 +99,14 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 
 
 def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
-    """Return what the file holds, or None when there is none.
+    """Return the contents of a private file, or None if it does not exist.
 
-    With `tighten` one that others can only read becomes 0600 first: an editor may have left it so.
+    With `tighten`, the mode of a file that others can read but not write is set to 0600 first: an editor may have
+    left it so.
 
     Raises:
-        FolderUnsafe: it is a symbolic link, no plain file, another user's, or others can read or write it.
+        FolderUnsafe: it is a symbolic link or not a plain file, belongs to another user, or others can read or
+            write it.
         FolderUnusable: it cannot be read.
     """
     with reported(path):
@@ -122,11 +124,11 @@ def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
 
 
 def check_replaceable(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:
-    """Refuse to put a file in the place of what is none: for root, even /dev/null could be replaced.
+    """Check that a file may be put at `path`: run as root, `write_atomically` could replace even /dev/null.
 
     Raises:
-        FolderUnsafe: a symbolic link stands at `path`.
-        FolderUnusable: a device or a pipe does; or the error that `unusable` names.
+        FolderUnsafe: `path` is a symbolic link.
+        FolderUnusable: `path` is a device or a pipe. `unusable` names another error to raise instead.
     """
     if path.is_symlink():
         raise FolderUnsafe(path=str(path), problem=_LINK)
@@ -137,13 +139,13 @@ def check_replaceable(path: Path, unusable: type[UsageError] = FolderUnusable) -
 def write_atomically(
     path: Path, data: bytes, unusable: type[UsageError] = FolderUnusable, *, at: int | None = None
 ) -> None:
-    """Put `data` into the file `path` (0600): a temporary file, fsync, rename, fsync of the folder (promise 20).
+    """Replace the file `path` (0600) by `data`: temporary file, fsync, rename, fsync of the folder (promise 20).
 
-    `at` is the time of change that it shall have, in nanoseconds since 1970.
+    `at` sets the modification time of the file, in nanoseconds since 1970.
 
     Raises:
-        FolderUnsafe: a symbolic link stands at `path`.
-        FolderUnusable: it cannot be written; or the error that `unusable` names.
+        FolderUnsafe: `path` is a symbolic link.
+        FolderUnusable: the file cannot be written. `unusable` names another error to raise instead.
     """
     check_replaceable(path, unusable)
     with reported(path, unusable):
@@ -151,7 +153,7 @@ def write_atomically(
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
                 if _POSIX:
-                    os.fchmod(descriptor, 0o600)  # whatever the umask
+                    os.fchmod(descriptor, 0o600)  # mkstemp applies the umask
                 file.write(data)
                 file.flush()
                 if at is not None:
@@ -166,7 +168,7 @@ def write_atomically(
 
 
 def make_private(path: Path) -> None:
-    """Make the file at `path`, empty and 0600 whatever the umask, unless it is there."""
+    """Create an empty file at `path`, 0600 whatever the umask, unless it exists."""
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
         try:

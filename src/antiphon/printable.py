@@ -1,23 +1,23 @@
-"""What a peer or a person sent, made safe to show.
+"""Escaping of foreign text, which a peer or a person sent, before it reaches a terminal or a log line.
 
-Terminals and log lines pass every foreign text through here; nothing else is escaped anywhere.
+No other module escapes text for display.
 """
 
 import unicodedata
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-"""Unicode categories that move a cursor, end a line, turn the direction of text or have no shape; what this Python
-does not know yet (a new emoji) is not among them."""
+"""Unicode categories that move the cursor, end a line, change the direction of text, or have no visible shape.
+Unassigned characters (Cn) are not among them: a newer Unicode than Python's may define one as an emoji."""
 
 _JOINERS = frozenset("\u200c\u200d")
-"""Format characters that ordinary words (Persian, Hindi) and emoji are written with."""
+"""Format characters that Persian and Hindi words, and emoji, need."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Return `text` on one line, with every character that a terminal or a log could obey escaped.
+    r"""Return `text` on one line, with every character escaped that a terminal or a log could act on.
 
-    `keep` lists control characters that may stay (a terminal that prints answers keeps tabs and line ends).
-    An escape reads as in Python: ``\x1b``, ``\u2028``.
+    Characters in `keep` are not escaped: a terminal that prints answers keeps tabs and line ends. An escape looks
+    as in Python: ``\x1b``, ``\u2028``.
     """
     if text.isascii() and text.isprintable():
         return text

@@ -1,6 +1,7 @@
-"""The pytest plugin, which pytest loads in every run: so it imports nothing until a test asks for its fixture.
+"""Pytest plugin with the fixture `antiphon_server`.
 
-It stands outside `antiphon.testing`, because to import a module of a package imports the package.
+Pytest loads the plugin in every run, so it imports nothing until a test asks for the fixture. It is not inside
+`antiphon.testing`, because importing a module imports its package.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def antiphon_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Callable[..., RunningServer]]":
-    """Give a function that starts an `antiphon.testing.RunningServer`, which runs until the end of the test.
+    """Return a function that starts an `antiphon.testing.RunningServer`, which runs until the end of the test.
 
-    `server = antiphon_server(handler)`; the server's settings are keywords.
+    `server = antiphon_server(handler)`; fields of `ServerSettings` are keyword arguments.
     """
     from antiphon.services import Handler, echo  # noqa: PLC0415 - see above
-    from antiphon.testing import RunningServer  # noqa: PLC0415 - likewise
+    from antiphon.testing import RunningServer  # noqa: PLC0415 - see above
 
     with ExitStack() as stack:
 

@@ -1,7 +1,7 @@
-"""Every option of server and client, once: name, type, unit, default, help.
+"""Options of server and client: name, type, unit, default, range and help of each, declared once.
 
-Nothing is read here. The command line, `ANTIPHON_*`, the TOML file, `--help` and the documents all come from
-these declarations; a program of one's own fills the same classes directly.
+The command line, `ANTIPHON_*` variables, the TOML file, `--help` and the documents all come from these
+declarations. This module reads none of them. A program fills the same classes directly.
 """
 
 from dataclasses import dataclass, field
@@ -17,23 +17,23 @@ DEFAULT_HOST = "localhost"
 PASSWORD_MINIMUM = 15
 """Code points (promise 1)."""
 PASSWORD_MINIMUM_LEAST = 8
-"""The least that may be set (promise 1)."""
+"""Lowest value of `--password-minimum` (promise 1)."""
 SECONDS_MOST = 10**9
-"""The longest duration, 31 years; a WELCOME cannot carry more, and no clock can wait for infinity."""
+"""Longest duration, 31 years: a WELCOME cannot carry more, and timers cannot wait for infinity."""
 
 PING_SIZE_LEAST = 16
-"""Bytes of a message that holds its number."""
+"""Bytes of the smallest message: the digits of its number."""
 PING_CONNECTIONS_MOST = 1000
-"""Sessions that one source may have where nobody proves a name."""
+"""The server allows this many unproved sessions from one source (IPv4 address, IPv6 /64)."""
 PING_DEPTH_MOST = 256
-"""Messages that a session lets be on their way at once."""
+"""Unanswered messages that a session allows at once."""
 
 SQLITE = "sqlite"
-"""The store that stands in the data folder."""
+"""The value of `--store` for the database in the data folder."""
 EXEC_MEMORY_MOST = 2**40
-"""MiB; more than any system counts."""
+"""MiB; more than any system has."""
 DRAIN_MOST = 15
-"""Seconds; with what closing takes in the worst case, within the 30 of promise 24."""
+"""Seconds. With the worst case of closing added, a stop stays within the 30 s of promise 24."""
 
 Access = Literal["anyone", "identify", "authenticate"]
 Registration = Literal["open", "closed"]
@@ -43,49 +43,53 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 _NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
 _OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
 _NO_STORE = Problem(N_("must be sqlite or files:DIR, not “{store}”"))
-_NO_HOME = Problem(N_("“{store}” names the home of somebody who is not there"))
+_NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
 
-def _option(default: Any, help: str) -> Any:  # noqa: A002 - the word under which the metadata keeps it
+def _option(default: Any, help: str) -> Any:  # noqa: A002 - the key in the metadata
     return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """What `antiphon serve` can be told."""
+    """Options of `antiphon serve`."""
 
     host: str = _option(
         DEFAULT_HOST, "Where to listen: localhost (both IPv4 and IPv6), an address of this machine, or * for all."
     )
     port: int | None = _option(
         None,
-        f"Port, 0 for any free one [default: the last one used, else {DEFAULT_PORT}]. Taken: the next free one.",
+        f"Port; 0 for any free one [default: the last one used, else {DEFAULT_PORT}]. "
+        "If it is taken, the next free one is used.",
     )
-    strict_port: bool = _option(False, "Fail when the port is taken instead of taking the next free one.")
-    port_file: Path | None = _option(None, "Write the port that is listened on to this file.")
+    strict_port: bool = _option(False, "Fail if the port is taken instead of using the next free one.")
+    port_file: Path | None = _option(None, "Write the port that the server listens on to this file.")
     plain: bool = _option(False, "Plain TCP instead of TLS; on this machine only.")
     plain_anywhere: bool = _option(
-        False, "Plain TCP on any address: names and messages cross the network in clear."
+        False, "Plain TCP on any address: names and messages cross the network unencrypted."
     )
     access: Access = _option(
         "authenticate",
-        "Who is let in: anyone; those who give a name, known by their address (identify); or those who prove it.",
+        "Who may sign in: anyone; identify: whoever gives a name, recognised by address; "
+        "authenticate: whoever proves a name with its password.",
     )
     anyone_anywhere: bool = _option(
-        False, "Access for anyone on any address: whoever reaches this machine is let in."
+        False, "Allow --access anyone on any address: everybody who can reach this machine gets in."
     )
     data: Path | None = _option(
         None, "Folder for accounts, sessions, keys, certificate and log [default: this user's data folder]."
     )
     store: str = _option(
         SQLITE,
-        "Where accounts are kept: sqlite (in the data folder), or files:DIR, for files that a person can read.",
+        "Where accounts are kept: sqlite (in the data folder), or files:DIR (files that a person can read).",
     )
     log: Path | None = _option(None, "Log file [default: server.log in the data folder].")
-    log_level: LogLevel = _option("info", "How much goes to the log; debug adds sizes received and sent.")
+    log_level: LogLevel = _option(
+        "info", "Lowest level that is logged; debug adds the sizes of messages received and sent."
+    )
     registration: Registration | None = _option(
-        None, "Whether new names are taken [default: on this machine only; with --access identify everywhere]."
+        None, "Whether new names may register [default: on this machine only; with --access identify everywhere]."
     )
     password_minimum: int = _option(
         PASSWORD_MINIMUM, f"Characters that a new password must have; at least {PASSWORD_MINIMUM_LEAST}."
@@ -93,25 +97,33 @@ class ServerSettings:
     message_limit: int = _option(MESSAGE_LIMIT, f"Bytes in one message; at most {MESSAGE_LIMIT_MOST} (16 MiB).")
     session_unheld: float = _option(1800.0, "Seconds that a session lives without a connection.")
     session_total: float = _option(86400.0, "Seconds that a session lives in all.")
-    entry_begin: int = _option(64, "Connections not signed in from which on new ones are dropped at random.")
-    entry_rate: int = _option(30, "Percent of new connections dropped from there on, rising to all.")
-    entry_most: int = _option(256, "Connections not signed in, at the most.")
+    entry_begin: int = _option(
+        64, "Connections not signed in at which the server begins to drop new ones at random."
+    )
+    entry_rate: int = _option(
+        30, "Percent of new connections dropped at --entry-begin; rises to all at --entry-most."
+    )
+    entry_most: int = _option(256, "Connections not signed in at which all new ones are dropped.")
     entry_source: int = _option(40, "Connections not signed in from one source (IPv4 address, IPv6 /64).")
-    registrations_source: int = _option(100, "New names in an hour from one source (IPv4 address, IPv6 /64).")
-    registrations_most: int = _option(1000, "New names in an hour, in all.")
+    registrations_source: int = _option(100, "New names an hour from one source (IPv4 address, IPv6 /64).")
+    registrations_most: int = _option(1000, "New names an hour, in all.")
     handshake_seconds: float = _option(5.0, "Seconds for the TLS handshake.")
     first_frame_seconds: float = _option(10.0, "Seconds from connecting to the first whole frame.")
     entry_seconds: float = _option(20.0, "Seconds from connecting to being signed in.")
-    heartbeat_seconds: float = _option(20.0, "Seconds of sending nothing after which a heartbeat is sent.")
-    silence_seconds: float = _option(40.0, "Seconds of hearing nothing after which a connection is cut.")
-    write_seconds: float = _option(10.0, "Seconds in which a peer must take what waits for it, or 64 KiB of it.")
+    heartbeat_seconds: float = _option(20.0, "Seconds without sending after which a heartbeat is sent.")
+    silence_seconds: float = _option(40.0, "Seconds without receiving after which a connection is cut.")
+    write_seconds: float = _option(10.0, "Seconds in which a peer must read all waiting data, or 64 KiB of it.")
     service_seconds: float = _option(
-        60.0, "Seconds that a service may take for an answer, or for the next one of many."
+        60.0, "Seconds that a service may take for an answer, or for the next one of a stream."
     )
-    drain_seconds: float = _option(10.0, "Seconds that a stopping server gives to answers under way.")
+    drain_seconds: float = _option(10.0, "Seconds that a stopping server waits for answers in progress.")
 
     def __post_init__(self) -> None:
-        """Check ranges; `SettingInvalid` names the option."""
+        """Check ranges.
+
+        Raises:
+            SettingInvalid: an option is out of range; `source` names its flag.
+        """
         files_folder(self.store)
         _check_range("port", self.port, 0, 65535)
         _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
@@ -125,26 +137,30 @@ class ServerSettings:
         ):  # fmt: skip
             _check_positive(_flag(name), getattr(self, name))
         _check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)
-        if self.silence_seconds <= self.heartbeat_seconds:  # or those who keep to the heartbeat would be cut
+        if self.silence_seconds <= self.heartbeat_seconds:  # otherwise peers that keep the heartbeat would be cut
             raise SettingInvalid(source="--silence-seconds", problem=_SILENCE_TOO_SHORT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramSettings:
-    """What `antiphon serve exec:COMMAND` can be told besides."""
+    """Further options of `antiphon serve exec:COMMAND`."""
 
-    exec_wait: float = _option(1.0, "Seconds that a message waits for a program's first line.")
+    exec_wait: float = _option(1.0, "Seconds to wait for the first line of a program's answer.")
     exec_pause: float = _option(
-        0.1, "Seconds of silence that end a program's answer; 0: every message is answered by one line."
+        0.1, "Seconds of silence that end a program's answer; 0: one line answers each message."
     )
     exec_seconds: float | None = _option(
         None, "Seconds that a program may run [default: as long as its session lives]."
     )
-    exec_memory: int = _option(1024, "MiB of address space for each process of a program; 0: any number.")
-    exec_most: int = _option(100, "Programs that run at once, at the most.")
+    exec_memory: int = _option(1024, "MiB of address space for each process of a program; 0: no limit.")
+    exec_most: int = _option(100, "Most programs that run at once.")
 
     def __post_init__(self) -> None:
-        """Check ranges; `SettingInvalid` names the option."""
+        """Check ranges.
+
+        Raises:
+            SettingInvalid: an option is out of range; `source` names its flag.
+        """
         _check_positive("--exec-wait", self.exec_wait)
         _check_range("exec-pause", self.exec_pause, 0, 60)
         if self.exec_seconds is not None:
@@ -155,63 +171,72 @@ class ProgramSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientSettings:
-    """What `antiphon connect` can be told."""
+    """Options of `antiphon connect`."""
 
-    name: str | None = _option(None, "Who you are [default: the name in the address, else asked].")
+    name: str | None = _option(None, "Your name [default: the one in the address, else you are asked].")
     password_file: str | None = _option(None, "File whose first line is the password; - for standard input.")
     new_password_file: str | None = _option(
-        None, "File whose first line is the new password, where the server asks for one; - for standard input."
+        None, "File whose first line is the new password, if the server asks for one; - for standard input."
     )
     invitation_file: str | None = _option(
         None, "File whose first line is an invitation; - for standard input. The variable is ANTIPHON_INVITATION."
     )
-    register: bool = _option(False, "Become known under this name if it is new (on a terminal this is asked).")
+    register: bool = _option(False, "Register the name if it is new (on a terminal you are asked).")
     known_servers: Path | None = _option(
-        None, "File of server keys that are known [default: known_servers in this user's data folder]."
+        None, "File of known server keys [default: known_servers in this user's data folder]."
     )
     timeout: float = _option(10.0, "Seconds to wait for a connection and for each step of the sign-in.")
-    give_up: float = _option(60.0, "Seconds for which a connection that was lost is tried again.")
+    give_up: float = _option(60.0, "Seconds to try again after the connection is lost.")
     explain: bool = _option(
-        False, "Show each frame that goes or comes, in words and in bytes, on standard error; secrets stay hidden."
+        False, "Show each frame sent or received, in words and in bytes, on standard error; secrets stay hidden."
     )
 
     def __post_init__(self) -> None:
-        """Check ranges; `SettingInvalid` names the option."""
+        """Check ranges.
+
+        Raises:
+            SettingInvalid: an option is out of range; `source` names its flag.
+        """
         _check_positive("--timeout", self.timeout)
         _check_range("give-up", self.give_up, 0, SECONDS_MOST)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PingSettings:
-    """What `antiphon ping` can be told of what it sends and tells."""
+    """Options of `antiphon ping`: what it sends, measures and reports."""
 
     count: int | None = _option(None, "Messages in all [default: until Ctrl-C, or for --duration].")
     interval: float | None = _option(
         None,
-        "Seconds from one message to the next in its place; 0: as fast as answers come "
+        "Seconds between a message and the one that follows it; 0: as fast as answers come "
         "[default: 1; with --connections, --depth or --duration 0].",
     )
-    duration: float | None = _option(None, "Seconds in which messages are sent [default: no end].")
+    duration: float | None = _option(None, "Seconds to send messages for [default: no end].")
     size: int = _option(64, f"Bytes of a message; at least {PING_SIZE_LEAST}.")
     connections: int = _option(1, f"Connections, each with a session of its own; at most {PING_CONNECTIONS_MOST}.")
     depth: int | None = _option(
         None,
-        f"Messages on their way at once on each connection; at most {PING_DEPTH_MOST} "
+        f"Unanswered messages at once on each connection; at most {PING_DEPTH_MOST} "
         f"[default: 1; with --rate {PING_DEPTH_MOST}].",
     )
     rate: float | None = _option(
-        None, "Messages a second in all, whatever the answers take; times count from when each was due."
+        None,
+        "Messages a second in all, however long answers take; times count from when each message was due.",
     )
-    percentiles: str = _option("50,90,99,99.9", "Percentiles to tell, with commas between them.")
+    percentiles: str = _option("50,90,99,99.9", "Percentiles to report, separated by commas.")
     fail_over: tuple[str, ...] = _option(
-        (), "Exit code 7 over this limit: p99=5ms, mean=2ms, max=1s, lost=0.1%, wrong=0%; may be given again."
+        (), "Exit code 7 over this limit: p99=5ms, mean=2ms, max=1s, lost=0.1%, wrong=0%; may be repeated."
     )
     json: str | None = _option(None, "Write the figures to this file as JSON; - for standard output.")
     plot: Path | None = _option(None, "Draw the histogram into this file, .svg or (with antiphon[plot]) .png.")
-    quiet: bool = _option(False, "No line for each answer and no live line; only the summary.")
+    quiet: bool = _option(False, "Show only the summary: no line for each answer and no live line.")
 
     def __post_init__(self) -> None:
-        """Check ranges; `SettingInvalid` names the option."""
+        """Check ranges.
+
+        Raises:
+            SettingInvalid: an option is out of range; `source` names its flag.
+        """
         _check_range("count", self.count, 1, 10**12)
         _check_range("interval", self.interval, 0, SECONDS_MOST)
         _check_range("size", self.size, PING_SIZE_LEAST, MESSAGE_LIMIT_MOST)
@@ -223,10 +248,10 @@ class PingSettings:
 
 
 def files_folder(store: str) -> Path | None:
-    """Return the folder that a `--store` names, absolute; None for SQLite, which stands in the data folder.
+    """Return the absolute folder that the value of `--store` names; None for SQLite, which is in the data folder.
 
     Raises:
-        SettingInvalid: it is neither `sqlite` nor `files:DIR`.
+        SettingInvalid: it is neither `sqlite` nor `files:DIR`, or names the home folder of an unknown user.
     """
     scheme, _, folder = store.partition(":")
     if store == SQLITE:
@@ -235,7 +260,7 @@ def files_folder(store: str) -> Path | None:
         raise SettingInvalid(source="--store", problem=_NO_STORE, store=store)
     try:
         return Path(folder).expanduser().absolute()
-    except RuntimeError:  # ~name of nobody
+    except RuntimeError:  # ~name, and no user has the name
         raise SettingInvalid(source="--store", problem=_NO_HOME, store=store) from None
 
 
@@ -244,7 +269,7 @@ def _flag(name: str) -> str:
 
 
 def _check_positive(flag: str, value: float) -> None:
-    if not 0 < value <= SECONDS_MOST:  # "not" refuses NaN too, which TOML can write
+    if not 0 < value <= SECONDS_MOST:  # the "not" refuses NaN too, which TOML can express
         raise SettingInvalid(source=flag, problem=_NOT_POSITIVE, highest=SECONDS_MOST)
 
 

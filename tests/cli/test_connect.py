@@ -271,7 +271,7 @@ def test_tls_to_a_port_of_tcp_is_told(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "d", "--plain") as server:
         done = run_antiphon("connect", bare(server), home=tmp_path, **ANN)
     assert done.returncode == 5
-    assert f"No TLS connection to tls://localhost:{server.address.port} came about: " in done.stderr
+    assert f"The TLS connection to tls://localhost:{server.address.port} failed: " in done.stderr
     assert "Check whether the server wants tls:// or tcp://." in done.stderr
 
 

@@ -28,7 +28,7 @@ from support.serving import serving
 from support.terminal import Terminal
 
 HASH = digest("cat")
-ADVICE = "Mend them, or say --skip-broken to import the others."
+ADVICE = "Fix them, or add --skip-broken to import the others."
 
 
 class Here(Operator):
@@ -213,9 +213,9 @@ def test_with_a_broken_line_nothing_is_imported_and_each_is_listed(here: Here) -
     done = here.bring(file)
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines() == [
-        f"{file}, line 2: its second field is no MD5: 32 hexadecimal digits.",
+        f"{file}, line 2: its second field is not an MD5 of 32 hexadecimal digits.",
         f"{file}, line 4: “two words” cannot be a name: it contains a space.",
-        f"Nothing was imported: lines of {file} that cannot be read: 2. {ADVICE}",
+        f"Nothing was imported, because {file} has lines that cannot be read: 2. {ADVICE}",
     ]
     assert not here.data.exists()
     told = here.bring(file, "--json")
@@ -233,7 +233,7 @@ def test_the_others_are_imported_if_told_so(here: Here) -> None:
     done = here.bring(file, "--skip-broken")
     assert done.code == 0
     assert done.err.splitlines()[:3] == [
-        f"{file}, line 2: its second field is no MD5: 32 hexadecimal digits.",
+        f"{file}, line 2: its second field is not an MD5 of 32 hexadecimal digits.",
         f"{file}, line 3: passwords of the kind SHA-1 are not supported.",
         "Imported: 1.",
     ]

@@ -102,8 +102,8 @@ def test_a_fault_of_the_program_is_one_sentence_and_its_trace_a_file(tmp_path: P
     )
     assert (done.returncode, done.stdout) == (1, "")
     kept = re.fullmatch(
-        r"This program has failed, and it is not your fault\. What happened is written down in (\S+); "
-        r"please pass it on to the authors\.\n",
+        r"This program has failed, and it is not your fault\. The details are in (\S+); "
+        r"please send that file to the authors\.\n",
         done.stderr,
     )
     assert kept, done.stderr

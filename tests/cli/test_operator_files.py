@@ -76,7 +76,7 @@ def test_a_slip_of_the_pen_makes_no_folder(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"{tmp_path}/poeple cannot be used: no accounts are kept there. "
-        "Mend that, or name another store with --store.\n"
+        "Fix that, or name another store with --store.\n"
     )
     assert not (tmp_path / "poeple").exists()
     assert not (tmp_path / "data").exists()
@@ -105,5 +105,5 @@ def test_a_broken_row_is_one_sentence(tmp_path: Path, people: Path) -> None:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == (
             f"{file}, line 2: what stands under “number” cannot be read. "
-            "Mend that line, or put back a backup of the file; until then nothing in it is changed.\n"
+            "Fix that line, or restore a backup of the file; until then the file is not changed.\n"
         )

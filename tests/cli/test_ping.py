@@ -26,7 +26,7 @@ from antiphon.errors import (
     SignInRefused,
     UsageError,
 )
-from antiphon.ping.crowd import SESSIONS_MOST
+from antiphon.ping.sign_in import SESSIONS_MOST
 from antiphon.server.session import manager as sessions
 from antiphon.testing import FaultProxy, LinkFault
 from support.commands import Done
@@ -192,7 +192,7 @@ def test_an_account_has_no_more_sessions_than_the_server_gives_it(data: Path, pi
         assert "Connections signed in: 10, each in " in done.out
         done = ping(ann_at(server), "--connections", SESSIONS_MOST + 1, "--count", 20)
     assert (done.code, done.out) == (UsageError.exit_code, "")
-    assert done.err.startswith("11 connections cannot be signed in with one account")
+    assert done.err.startswith("One account cannot sign in on 11 connections")
 
 
 @pytest.mark.parametrize("access", ["identify", "anyone"])
@@ -312,7 +312,7 @@ def test_a_link_that_breaks_and_comes_back_shows_as_that(proxied: tuple[FaultPro
     assert outage["away_s"] > 0
     assert re.search(r"(?m)^Connection 1 is lost, and is tried again: The connection to .* broke\.$", done.err)
     assert re.search(r"^Connection 1 is back after \d+\.\d\d s\.$", done.err, re.MULTILINE)
-    assert "Links lost: 1; seconds away: 0." in done.err
+    assert "Connections lost: 1; seconds without one: 0." in done.err
 
 
 def test_a_link_that_does_not_come_back_ends_with_its_sentence_and_what_was_measured(
@@ -326,7 +326,7 @@ def test_a_link_that_does_not_come_back_ends_with_its_sentence_and_what_was_meas
     assert told["sent"] == told["answered"] + told["lost"]
     assert told["lost"] > 0
     assert done.err.splitlines()[-1].endswith(
-        "broke. Connect again; what was not answered may or may not have been handled."
+        "broke. Connect again; messages without an answer may or may not have been handled."
     )
     assert "Traceback" not in done.err
 
@@ -412,8 +412,11 @@ def test_the_summary_comes_when_ctrl_c_is_pressed_again_during_the_goodbye(
         ("--percentiles 101", "--percentiles: must be percentiles such as 50,90,99.9, not “101”"),
         ("--fail-over p99", "--fail-over: must be such as p99=5ms, max=1s, lost=0.1% or wrong=0%, not “p99”"),
         ("--json nowhere/x.json", "nowhere/x.json cannot be used: it cannot be written there. Name another file."),
-        ("--json /dev/full", "/dev/full cannot be used: it is no plain file. Name another file."),
-        ("--plot x.gif", "x.gif cannot be used: a picture is called .svg or .png. Name another file."),
+        ("--json /dev/full", "/dev/full cannot be used: it is not a plain file. Name another file."),
+        (
+            "--plot x.gif",
+            "x.gif cannot be used: its name must end in .svg or .png. Name another file.",
+        ),
     ],
 )
 def test_what_cannot_be_wanted_is_said_before_anything_is_done(ping: Ping, options: str, sentence: str) -> None:

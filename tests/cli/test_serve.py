@@ -168,7 +168,7 @@ def test_access_for_anyone_is_refused_beyond_this_machine_in_one_sentence(tmp_pa
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "Access for anyone on * would let in everybody who can reach this machine. Choose --access identify or "
-        "authenticate, or say --anyone-anywhere if that is what you want.\n"
+        "authenticate, or add --anyone-anywhere if that is what you want.\n"
     )
 
 

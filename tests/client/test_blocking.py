@@ -715,7 +715,7 @@ def test_a_server_that_is_silent_is_given_up() -> None:
     with fake(play) as there, inside(there) as session:
         with pytest.raises(OutcomeUnknown):
             session.ask("hello")
-        with pytest.raises(PeerSilent, match=r"Nothing was heard for 0\.3 seconds"):
+        with pytest.raises(PeerSilent, match=r"Nothing was received for 0\.3 seconds"):
             session.ask("hello")
 
 

@@ -89,7 +89,7 @@ async def test_a_server_that_is_silent_is_given_up(tmp_path: Path) -> None:
 
     async with faked(fall_silent) as there:
         connection = await resumed(there, tmp_path)
-        assert "Nothing was heard for 0.3 seconds" in str(await connection.closed)
+        assert "Nothing was received for 0.3 seconds" in str(await connection.closed)
 
 
 async def test_a_server_that_sends_heartbeats_is_not_silent(tmp_path: Path) -> None:

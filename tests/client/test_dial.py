@@ -75,7 +75,7 @@ async def test_a_server_of_later_versions_is_told_as_such(tmp_path: Path) -> Non
     async with faked(lambda peer: peer.hello(versions=[2, 3])) as there:
         with pytest.raises(VersionUnsupported) as caught:
             await dial(there.address, KnownServers(tmp_path / "known"), 10)
-    assert "Versions spoken: 2, 3." in str(caught.value)
+    assert "Supported versions: 2, 3." in str(caught.value)
 
 
 async def test_authorities_vouch_for_the_key_that_was_shown_and_for_no_other(

@@ -185,7 +185,7 @@ def test_a_file_beside_the_folder_can_be_written_so_too(tmp_path: Path) -> None:
 def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     pipe = tmp_path / "port"
     os.mkfifo(pipe)  # for root, a device could be replaced just as well
-    with pytest.raises(FolderUnusable, match="no plain file"):
+    with pytest.raises(FolderUnusable, match="not a plain file"):
         write_atomically(pipe, b"7862\n")
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 

@@ -137,7 +137,7 @@ def test_too_many_rounds_of_hashing_and_too_few_are_refused(iterations: int, tmp
         peer.hello()
         peer.challenge(iterations)
 
-    meet(ask, tmp_path / "data", sign_in("nobody should give"))
+    meet(ask, tmp_path / "data", sign_in("not safe to answer"))
 
 
 @pytest.mark.parametrize("data", [b"v=" + b64encode(bytes(32)), b"", None])
@@ -156,7 +156,7 @@ def test_a_nonce_that_is_not_ours_is_refused(tmp_path: Path) -> None:
         challenge = b64encode(b"r=" + b"A" * 60 + b",s=c2FsdHNhbHQ=,i=4096")
         peer.send(encode(Kind.CHALLENGE, peer.control().id, b'{"data":"' + challenge + b'"}'))
 
-    meet(replay, tmp_path / "data", sign_in("nobody should give"))
+    meet(replay, tmp_path / "data", sign_in("not safe to answer"))
 
 
 def test_a_frame_that_claims_4_gib_is_refused(tmp_path: Path) -> None:
@@ -231,4 +231,4 @@ def test_it_needs_the_standard_library_only() -> None:
 def test_without_an_address_it_says_how_it_is_used(tmp_path: Path) -> None:
     bare = subprocess.run([sys.executable, "-I", SCRIPT], capture_output=True, text=True, check=False, timeout=60)
     assert "reference_client.py 'tls://ann@localhost:7862" in refused(bare)
-    assert "the address is none" in refused(run("tls://ann@localhost:99999#sha256:x", tmp_path))
+    assert "the address is not valid" in refused(run("tls://ann@localhost:99999#sha256:x", tmp_path))

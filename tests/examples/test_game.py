@@ -1,4 +1,4 @@
-"""The game: everybody sees the word grow, and who ends it gets the point."""
+"""The game: all players see each guess, and the last letter earns the point."""
 
 from antiphon import ClientSession
 from antiphon.testing import Service
@@ -6,7 +6,7 @@ from game import Game
 
 
 async def hears(player: ClientSession, *lines: str) -> None:
-    """See that these are the next lines that somebody is told."""
+    """Check that these are the next lines that a player receives."""
     for line in lines:
         assert await anext(aiter(player)) == line
 
@@ -15,7 +15,7 @@ async def test_a_word_is_guessed_together_and_the_next_one_begins() -> None:
     async with Service(Game(iter(["echo", "song"]).__next__)) as service:
         ann, bob = await service.enter("ann"), await service.enter("bob")
         begin = "_ _ _ _   Guess a letter, or say “points”."
-        await hears(ann, begin, "bob plays along")
+        await hears(ann, begin, "bob has joined")
         await hears(bob, begin)
         assert await ann.ask("points") == "none yet"
         assert await ann.ask("O") is None
@@ -35,4 +35,4 @@ async def test_a_word_is_guessed_together_and_the_next_one_begins() -> None:
         )
         assert await ann.ask("points") == "bob 1"
         await bob.leave()
-        await hears(ann, "bob has gone")
+        await hears(ann, "bob has left")

@@ -1,4 +1,4 @@
-"""The furnace: one hand on the knobs, and readings that stop when nobody wants them."""
+"""The furnace: one person in control, and streams of readings that stop when they are cancelled."""
 
 import asyncio
 from dataclasses import replace
@@ -27,16 +27,16 @@ async def test_readings_stop_when_they_are_left() -> None:
         async for reading in ann.ask_stream("READ:STREAM 0.001"):
             if reading == "90.0":
                 break
-        assert await ann.ask("READ?") == "90.0"  # which waits for the end of the stream
+        assert await ann.ask("READ?") == "90.0"  # answered after the end of the stream
 
 
-async def test_one_person_has_the_knobs_until_they_let_go_or_leave() -> None:
+async def test_one_person_is_in_control_until_they_let_go_or_leave() -> None:
     async with Service(Furnace()) as service:
         ann, bob = await service.enter("ann"), await service.enter("bob")
         assert await ann.ask("TEMP 50") == "OK"
-        assert await bob.ask("TEMP 60") == "ERROR -203, ann has the knobs"
+        assert await bob.ask("TEMP 60") == "ERROR -203, ann is in control"
         assert await bob.ask("SYST:LOCAL") == "OK"
-        assert await bob.ask("TEMP 60") == "ERROR -203, ann has the knobs"
+        assert await bob.ask("TEMP 60") == "ERROR -203, ann is in control"
         assert await ann.ask("SYST:LOCAL") == "OK"
         assert await bob.ask("TEMP 60") == "OK"
         await bob.leave()

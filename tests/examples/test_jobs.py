@@ -1,4 +1,4 @@
-"""The queue: jobs are told of as they go, in turn, to whoever handed them in."""
+"""The queue: jobs run in turn and report their progress to the session that submitted them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from support.serving import seed, serving
 
 
 async def until(news: AsyncIterator[Payload], last: str) -> list[Payload]:
-    """Return what is told up to `last`."""
+    """Return the pushed lines up to `last`."""
     told = []
     async for line in news:
         told.append(line)
@@ -39,7 +39,7 @@ async def test_jobs_have_their_turn_and_one_that_waits_can_be_dropped() -> None:
         commands = ["primes 2000", "primes 1000", "primes 100", "drop 2", "jobs", "drop 7"]
         assert [answer async for answer in ann.ask_many(commands)] == [
             "job 1", "job 2", "job 3", "job 2 dropped", "1 waits; 2 dropped; 3 waits",
-            "there is nothing to drop",
+            "no job to drop",
         ]  # fmt: skip
         told = await until(aiter(ann), "job 3 done: 25")
         assert told.index("job 1 done: 303") < told.index("job 3 10 %")
@@ -55,7 +55,7 @@ async def test_jobs_are_of_the_account_and_not_of_the_session() -> None:
         again = await service.enter("ann")
         assert await again.ask("jobs") == "1 done: 4"
         assert await bob.ask("jobs") == "none"
-        assert await bob.ask("drop 1") == "there is nothing to drop"
+        assert await bob.ask("drop 1") == "no job to drop"
 
 
 def test_the_client_waits_for_all_its_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

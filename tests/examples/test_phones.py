@@ -1,4 +1,4 @@
-"""The old script does by itself what it does behind sign-in: lines in, lines out, who asks in a variable."""
+"""The telephone list: the script does the same alone and behind sign-in."""
 
 import subprocess
 from pathlib import Path
@@ -9,7 +9,7 @@ SCRIPT = ROOT / "examples" / "phones.sh"
 
 
 def said(folder: Path, name: str, *lines: str) -> list[str]:
-    """Run the script for somebody who types `lines`; return what it says."""
+    """Run the script with `lines` as its input; return its output."""
     done = subprocess.run(
         ["sh", SCRIPT],
         cwd=folder,

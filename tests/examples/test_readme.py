@@ -1,4 +1,4 @@
-"""What examples/README.md says to type works: each service is served, each client run against it."""
+"""The commands in examples/README.md work: each service is served, and each client is run against it."""
 
 import os
 import shlex
@@ -22,7 +22,7 @@ SAID = {
     "game.py:game": "ann tried e\n",
     "phones.sh": "find NAME, add NAME NUMBER\n",
 }
-"""What the client puts out among other lines, by the service."""
+"""A part of the client's output, by service."""
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.text.split()[2])

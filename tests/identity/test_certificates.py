@@ -25,7 +25,7 @@ def certificate(key: Key, algorithm: hashes.SHA256 | hashes.SHA384 | hashes.SHA5
 
 
 def signed_by_rsa_with(name: str) -> bytes:
-    """Return a certificate that says it is signed with this hash (which libraries no longer sign with)."""
+    """Return a certificate that claims a signature with this hash (libraries no longer sign with it)."""
     der = certificate(rsa.generate_private_key(65537, 2048), hashes.SHA256())
     prefix = bytes.fromhex("2a864886f70d0101")
     return der.replace(prefix + bytes([RSA_WITH["sha256"]]), prefix + bytes([RSA_WITH[name]]))

@@ -1,4 +1,4 @@
-"""A code comes back as it was made, a slip of copying is told, and the secret shows nowhere."""
+"""Invitations: a code survives encoding and decoding, copying errors are found, and the secret never prints."""
 
 import re
 import secrets
@@ -46,7 +46,7 @@ def test_another_character_is_told_and_the_code_is_not_repeated(at: int, charact
     written = CODE.written()
     slip = written[:at] + character + written[at + 1 :]
     if slip == written or (slip.lower() == written.lower() and at < written.rindex("/")):
-        return  # nothing has changed, or a letter of the host is a capital now
+        return  # nothing has changed, or only the case of a letter of the host
     with pytest.raises(InvitationInvalid) as caught:
         Code.read(slip)
     assert written[-20:-10] not in str(caught.value)
@@ -72,13 +72,13 @@ def test_every_bit_of_the_data_counts() -> None:
     place, _, data = Code(Address("tcp", "localhost", 1, "ann"), SECRET).written().rpartition("/")
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     others = [last for last in alphabet if last != data[-1]]
-    for last in others:  # bits beyond the last byte among them
+    for last in others:  # including the bits after the last byte
         with pytest.raises(InvitationInvalid):
             Code.read(f"{place}/{data[:-1]}{last}")
 
 
 def test_a_code_of_a_later_version_is_told_as_such() -> None:
-    with pytest.raises(InvitationInvalid, match="it is of another version of this program"):
+    with pytest.raises(InvitationInvalid, match="it is from another version of this program"):
         Code.read(CODE.written().replace("antiphon1:", "antiphon2:"))
 
 

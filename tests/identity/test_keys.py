@@ -15,7 +15,7 @@ NONCE = b"n" * NONCE_SIZE
 
 
 def countdown() -> Callable[[int], bytes]:
-    """Return a source of bytes of which no two answers are equal."""
+    """Return a source of bytes that never returns the same bytes twice."""
     numbers = count(1)
     return lambda size: bytes([next(numbers)]) * size
 

@@ -1,4 +1,4 @@
-"""What each line of an old system's files is taken for."""
+"""The readers for the files of an old system: how each line is classified."""
 
 from hashlib import md5
 
@@ -22,7 +22,7 @@ HASH = h(SECRET)
 
 
 def imported(text: str | bytes, names: str = "") -> dict[str, str]:
-    """Return names and digests of a file whose every line is accounted for."""
+    """Return names and digests of a file; check that every line is in one of the two lists."""
     data = text if isinstance(text, bytes) else text.encode()
     rows, passed = read_accounts(data, read_names(names.encode()))
     found = [row.line for row in rows] + [line.line for line in passed]
@@ -73,8 +73,8 @@ def test_of_the_same_client_the_last_row_counts_and_the_others_are_listed() -> N
     text = f"ann;{h('a')}\nbob;{HASH}\nAnn;{h('b')}\nANN;{h('c')}"
     assert imported(text) == {"ANN": h("c"), "bob": HASH}
     assert passed_of(text) == [
-        (1, "repeated", "line 3 is about the same client, and counts"),
-        (3, "repeated", "line 4 is about the same client, and counts"),
+        (1, "repeated", "line 3 is about the same client and replaces it"),
+        (3, "repeated", "line 4 is about the same client and replaces it"),
     ]
 
 
@@ -120,9 +120,9 @@ def test_an_empty_password_makes_no_account() -> None:
         (f"ann;192.168.1.39;{HASH}", "the number of its fields is 3, not 2"),
         (f"ann;{HASH};", "the number of its fields is 3, not 2"),
         (f'"ann;{HASH}', "its quotation marks do not match"),
-        ("ann;", "its second field is no MD5: 32 hexadecimal digits"),
-        (f"ann;{HASH[:-1]}", "its second field is no MD5: 32 hexadecimal digits"),
-        (f"ann;{HASH[:-1]}g", "its second field is no MD5: 32 hexadecimal digits"),
+        ("ann;", "its second field is not an MD5 of 32 hexadecimal digits"),
+        (f"ann;{HASH[:-1]}", "its second field is not an MD5 of 32 hexadecimal digits"),
+        (f"ann;{HASH[:-1]}g", "its second field is not an MD5 of 32 hexadecimal digits"),
         (f";{HASH}", "“” cannot be a name: it is empty."),
         (f"two words;{HASH}", "“two words” cannot be a name: it contains a space."),
         (f"Ваdим;{HASH}", "“Ваdим” cannot be a name: it mixes letters of more than one alphabet."),
@@ -205,8 +205,8 @@ def test_two_names_at_one_address_are_not_chosen_between() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("192.168.1.39", "no name stands in it"),
-        ("ade::1", "no name stands in it"),
+        ("192.168.1.39", "it has no name"),
+        ("ade::1", "it has no name"),
         ("Vadim Petrov", "it is neither a name nor a name with its address"),
         ("Vadim Petrov 192.168.1.39", "it is neither a name nor a name with its address"),
         ("Ваdим 192.168.1.39", "“Ваdим” cannot be a name: it mixes letters of more than one alphabet."),
@@ -220,7 +220,7 @@ def test_a_broken_line_of_the_list_is_told(line: str, problem: str) -> None:
     assert [known.name.display for known in names.known] == ["ann"]
 
 
-# --- limits and all else ------------------------------------------------------------------------------------
+# --- limits and any input -----------------------------------------------------------------------------------
 
 
 def test_there_are_limits_to_lines_and_clients(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,13 +81,13 @@ def test_a_name_that_grows_too_long_by_case_mapping_is_refused() -> None:
 @pytest.mark.parametrize(
     "typed",
     [
-        "ꙁ",  # a letter younger than Unicode 3.2, which SASLprep stands on
-        "Ⴀ",  # an old letter whose lower case is younger
-        "Ƚ",  # a younger letter whose lower case is old
+        "ꙁ",  # a letter newer than Unicode 3.2, on which SASLprep is based
+        "Ⴀ",  # an old letter whose lower case is newer
+        "Ƚ",  # a newer letter whose lower case is old
     ],
 )
 def test_a_name_that_could_never_sign_in_by_scram_is_refused(typed: str) -> None:
-    assert "cannot be signed in with" in problem_of(typed)
+    assert "cannot be used to sign in" in problem_of(typed)
 
 
 def test_the_problem_is_translated_with_the_sentence() -> None:

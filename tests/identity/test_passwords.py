@@ -11,7 +11,7 @@ from antiphon.identity.passwords import LONGEST, Password, check, folded, passph
 
 
 def checked(password: str, minimum: int = 8, name: str = "ann") -> Password:
-    """Hold the rules alone, with no list of common passwords."""
+    """Check a password without a list of common passwords."""
     return check(password, minimum, name=name, common=())
 
 
@@ -52,9 +52,9 @@ def test_characters_that_are_hashed_as_nothing_do_not_count() -> None:
     [
         ("", "it is empty"),
         ("a" * (LONGEST + 1), "it has more than 1024 characters"),
-        ("correct horse 😀", "it contains an emoji or another character that cannot be signed in with"),
-        ("secret\0secret", "it contains an emoji or another character that cannot be signed in with"),
-        ("secret\ud800secret", "it contains an emoji or another character that cannot be signed in with"),
+        ("correct horse 😀", "it contains an emoji or another character that cannot be used to sign in"),
+        ("secret\0secret", "it contains an emoji or another character that cannot be used to sign in"),
+        ("secret\ud800secret", "it contains an emoji or another character that cannot be used to sign in"),
     ],
 )
 def test_what_scram_cannot_hash_is_refused_with_the_reason(password: str, problem: str) -> None:
@@ -96,7 +96,7 @@ def test_a_passphrase_keeps_all_eighty_bits_and_may_be_chosen(one: bytes, other:
     assert check(first.text, 15, name="lusab", common=common_passwords()) == first
 
 
-# --- what is guessed first ----------------------------------------------------------------------------------
+# --- guessable passwords ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -153,7 +153,7 @@ def test_the_names_that_everybody_knows_count_for_nothing(password: str, name: s
     ("password", "name"),
     [
         ("konstantin was born here", "Konstantin"),  # enough is left
-        ("correct horse battery", "a"),  # stands in every other word
+        ("correct horse battery", "a"),  # occurs inside many words
         ("konstantin12345", "ann"),
         ("an antiphon sung by two", "ann"),
     ],

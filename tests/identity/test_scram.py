@@ -77,7 +77,7 @@ def test_a_password_that_saslprep_changes_signs_in(password: str) -> None:
     assert exchange(client(password=Password(password)), server(), verifier)
 
 
-# --- what the server refuses --------------------------------------------------------------------------------
+# --- refusals of the server ---------------------------------------------------------------------------------
 
 
 def test_a_wrong_password_is_refused() -> None:
@@ -133,8 +133,8 @@ def test_over_tls_what_is_not_bound_to_the_channel_is_refused(flag: bytes) -> No
 @pytest.mark.parametrize(
     "first",
     [
-        b"p=tls-server-end-point,,n=ann,r=abc",  # no channel to be bound to
-        b"n,a=bob,n=ann,r=abc",  # on behalf of somebody else
+        b"p=tls-server-end-point,,n=ann,r=abc",  # no TLS channel to bind to
+        b"n,a=bob,n=ann,r=abc",  # with an authorisation identity: on behalf of bob
         b"n,,n=ann",
         b"n,,n=ann,r=",
         b"n,,n=ann,m=ext,r=abc",
@@ -161,7 +161,7 @@ def test_a_relay_with_another_certificate_is_refused() -> None:
 
 
 def signed_by_hand(channel: bytes, nonce: str) -> bytes:
-    """Return a proof with the right password over any `c=` and `r=`, as no honest client would."""
+    """Return a proof with the right password over any `c=` and `r=`, which no honest client makes."""
     salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.text.encode(), SALT, LEAST_ITERATIONS)
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     without = f"c={b64encode(channel).decode()},r={nonce}"
@@ -206,7 +206,7 @@ def test_an_empty_short_or_unreadable_proof_is_refused(proof: bytes) -> None:
 
 
 def test_a_proof_has_one_spelling() -> None:
-    """The last character but one of 44 carries two bits that no decoder looks at."""
+    """Of 44 characters, the last but one has two bits that decoders ignore."""
     spelled = MESSAGES.proof[:-2] + bytes([MESSAGES.proof[-2] + 1]) + b"="
     assert b64decode(spelled.rpartition(b",p=")[2]) == b64decode(MESSAGES.proof.rpartition(b",p=")[2])
     with pytest.raises(SignInRefused):

@@ -39,7 +39,7 @@ def test_a_client_does_not_hash_more_than_a_million_times(iterations: int) -> No
     asking = client()
     asking.first()
     began = time.process_time()
-    with pytest.raises(ProtocolError, match=f"asks for {iterations} rounds of hashing, at most 1000000 are done"):
+    with pytest.raises(ProtocolError, match=f"asks for {iterations} rounds of hashing; .* at most 1000000"):
         asking.answer(MESSAGES.challenge.replace(b"i=4096", b"i=%d" % iterations))
     with pytest.raises(ProtocolError, match=f"asks for {iterations} rounds of hashing"):
         make_verifier(PASSWORD, SALT, iterations)
@@ -124,7 +124,7 @@ def test_each_kind_of_connection_has_one_mechanism(mechanism: str, binding: byte
         ClientExchange(mechanism, "ann", PASSWORD, binding, CLIENT_NONCE)
 
 
-def test_what_nobody_can_have_is_not_signed_in_with() -> None:
+def test_an_invalid_name_or_password_begins_no_exchange() -> None:
     with pytest.raises(NameInvalid):
         client(name="ann smith")
     with pytest.raises(PasswordInvalid):

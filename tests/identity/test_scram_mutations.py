@@ -1,4 +1,4 @@
-"""What hostile peers make of an exchange: nothing signs in, and nothing comes out but the one error."""
+"""Mutated SCRAM exchanges: none signs in, and each raises the documented error and no other."""
 
 import random
 from collections.abc import Callable
@@ -30,7 +30,7 @@ BYTES = st.one_of(
 
 @st.composite
 def mutations(draw: st.DrawFn) -> Mutation:
-    """Draw a change of a message at one place: something cut out, put in, or both."""
+    """Draw a mutation of a message at one place: bytes removed, inserted or both."""
     place, length = draw(st.integers(0, 400)), draw(st.integers(0, 3))
     put_in = draw(st.just(b"") | BYTES)
 

@@ -1,4 +1,4 @@
-"""How fast passwords may be guessed, and by what the failures are counted."""
+"""Throttle rules: waits after failed sign-ins, and the keys to count by."""
 
 import math
 from datetime import UTC, datetime, timedelta

@@ -27,7 +27,7 @@ def test_bytes_of_another_size_are_no_token_and_are_not_shown(size: int) -> None
 
 
 def test_a_fingerprint_is_hmac_sha_256_under_the_token_key() -> None:
-    # by the definition in RFC 2104; no vector of RFC 4231 has a message of 16 bytes
+    # by the definition in RFC 2104, because no vector of RFC 4231 has a message of 16 bytes
     key = bytes(range(32))
     inner = hashlib.sha256(bytes(b ^ 0x36 for b in key.ljust(64, b"\0")) + BYTES).digest()
     outer = hashlib.sha256(bytes(b ^ 0x5C for b in key.ljust(64, b"\0")) + inner).digest()

@@ -1,4 +1,4 @@
-"""Every message for a person is in Russian too, and says the same."""
+"""The catalogue: every message for a person has a Russian translation with the same placeholders and options."""
 
 import re
 from importlib import resources

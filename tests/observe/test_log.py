@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def records(path: Path) -> list[str]:
-    """Return the records without their times; each line is one."""
+    """Return the records, one a line, without their times."""
     lines = path.read_text("utf-8").split("\n")
     assert lines.pop() == ""
     assert all(RECORD.fullmatch(line) for line in lines), lines
@@ -36,7 +36,7 @@ def records(path: Path) -> list[str]:
 
 
 def line(**fields: object) -> str:
-    """Return the record of `fields` without its beginning."""
+    """Return the fields part of the record of `fields`."""
     record = render(datetime(2026, 3, 1, 12, tzinfo=UTC), "info", "event", fields)
     assert record.startswith("2026-03-01T12:00:00.000000Z info event ")
     return record.partition(" info event ")[2]
@@ -64,7 +64,7 @@ def test_any_text_stays_in_one_line_and_in_its_quotes(text: str) -> None:
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202e\ud800-\udfff]", shown)
     name = re.match(r'name=("(?:[^"\\]|\\.)*") address=', shown)
     assert name
-    assert ast.literal_eval(name[1]) == text  # nothing is lost, nothing can be mistaken for something else
+    assert ast.literal_eval(name[1]) == text  # the text can be restored exactly
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
@@ -171,7 +171,7 @@ def test_warnings_of_libraries_go_to_the_log(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "sqlalchemy")
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own would raise on the wrong format
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's handlers would raise on the wrong format
     log = open_log(path)
     logging.getLogger("asyncio").warning("first %s\nsecond", "line")
     logging.getLogger("sqlalchemy").error("failed")

@@ -18,14 +18,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def room() -> Iterator[None]:
-    """Put the room for a file back after a test that has taken it away."""
+    """Restore the limit of file sizes after a test that has lowered it."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def set_room(size: int) -> None:
-    """Let no file grow over `size` bytes, as on a disk that fills up; -1 for no limit."""
+    """Limit file sizes to `size` bytes, as on a disk that fills up; -1 for no limit."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
@@ -34,7 +34,7 @@ def lost(count: int) -> str:
 
 
 def open_files() -> list[str]:
-    """Return the paths of the files that this process has open."""
+    """Return the paths of the open files of this process."""
     return [str(link.readlink()) for link in list(Path("/proc/self/fd").iterdir()) if link.is_symlink()]
 
 
@@ -145,7 +145,7 @@ def test_closing_writes_what_waits(path: Path) -> None:
 
 
 class NotedFile(LogFile):
-    """A file that notes what is written to it in one go."""
+    """A file that records each write."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -163,7 +163,7 @@ def test_what_comes_within_a_moment_is_written_together_and_closing_waits_for_no
     file = NotedFile(path)
     writer = LogWriter(file, lost)
     writer.put("one")
-    while not writer._queue.empty():  # the thread has it, and waits
+    while not writer._queue.empty():  # the thread has taken it and waits for more
         threading.Event().wait(0.01)
     for line in ("two", "three"):
         writer.put(line)
@@ -181,7 +181,7 @@ def test_what_comes_after_closing_is_dropped(path: Path) -> None:
 
 
 class StuckFile(LogFile):
-    """A file on a disk that does not answer until `answers` is set."""
+    """A file on a disk that blocks until `answers` is set."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""The histogram as plotext draws it."""
+"""The chart of the histogram, drawn by plotext."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Times keep three digits in a table that does not grow; HdrHistogram's own implementation is the judge."""
+"""The histogram: three digits in constant memory, compared with HdrHistogram's implementation (the oracle)."""
 
 import random
 import sys
@@ -41,7 +41,7 @@ def nearest_rank(times: list[int], percent: float) -> int:
     return sorted(times)[max(1, -(-round(percent * 1000) * len(times) // 100_000)) - 1]
 
 
-@settings(max_examples=10)  # of the oracle's, each takes a tenth of a second
+@settings(max_examples=10)  # the oracle takes a tenth of a second for each
 @given(TIMES)
 def test_each_counter_is_that_of_the_oracle(times: list[int]) -> None:
     oracle = oracle_of(times)

@@ -1,4 +1,4 @@
-"""What is counted and timed, against services that take as long as the test says, in time that costs none."""
+"""The load generator: counts and times, against fake sessions with set delays, in virtual time."""
 
 import asyncio
 import random
@@ -76,7 +76,7 @@ def test_a_stalled_second_shows_in_the_corrected_figures_and_not_in_the_uncorrec
     assert uncorrected.percentile(99) == pytest.approx(100_000, rel=0.001)
     assert uncorrected.longest == pytest.approx(1e9, rel=0.001)
     assert sum(count for time, count in uncorrected.rows() if time > 200_000) == 1
-    # A thousand were due in that second, and then the backlog was worked off 9 times as fast as it had come.
+    # A thousand were due in that second; the backlog was then sent 9 times as fast as it had grown.
     late = [max(0.0, 1.0 + (number + 1) * 0.0001 - number * 0.001) for number in range(1112)]
     true = sorted([0.0001] * (10_000 - len(late)) + [max(0.0001, each) for each in late])
     for percent in PERCENTS:
@@ -259,7 +259,7 @@ def test_a_link_that_comes_and_goes_is_told_of() -> None:
         session = FakeSession(lambda _: 0.1)
         load = Load(Plan(count=20), [FakeSession(lambda _: 0.1), session], clock=now_ns, spin=0)
         told = []
-        load.on_link = lambda outage: told.append((outage.connection, round(outage.at, 3), outage.away))
+        load.on_outage = lambda outage: told.append((outage.connection, round(outage.at, 3), outage.away))
         loop = asyncio.get_running_loop()
         loop.call_at(0.25, lambda: session.on_lost(ConnectionLost(address="here")))
         loop.call_at(0.5, lambda: session.on_back(0.25))

@@ -1,4 +1,4 @@
-"""Messages differ, have their size, come again from their seed, and only their own answer is right."""
+"""Payloads: they differ, have the given size, depend on the seed only, and match only an equal answer."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a person reads of the figures: units, tables, the drawing; and the picture."""
+"""Reports for a person: units, tables, the drawing, the picture, the live line."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""The figures of a run as JSON come back as they were, and a file that holds no such figures gets one sentence."""
+"""Results as JSON: written and read back unchanged; any other file is refused in one sentence."""
 
 import json
 from datetime import UTC, datetime
@@ -106,7 +106,7 @@ def test_fields_of_a_later_version_of_the_program_are_passed_over(tmp_path: Path
 def test_a_file_that_holds_no_figures_gets_one_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "run.json"
     path.write_bytes(content)
-    with pytest.raises(FileUnusable, match="it does not hold the figures of a run, as --json writes them"):
+    with pytest.raises(FileUnusable, match="it is not a result that --json has written"):
         read(path)
 
 
@@ -123,7 +123,7 @@ def test_figures_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, An
 def test_figures_of_another_version_are_named(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text('{"schema_version": 2}', "utf-8")
-    with pytest.raises(FileUnusable, match="its figures are of version 2, and this program knows 1"):
+    with pytest.raises(FileUnusable, match="its format is version 2, and this program reads version 1"):
         read(path)
 
 
@@ -137,4 +137,4 @@ def test_a_link_that_did_not_come_back_was_away_until_the_end() -> None:
     lost = Lost(connection=1, at_s=run.elapsed_s - 1.5, away_s=None, code="connection-lost")
     back = Lost(connection=2, at_s=0.0, away_s=0.25, code="connection-lost")
     told = summary(msgspec.structs.replace(run, outages=[lost, back]), str)
-    assert "Links lost: 2; seconds away: 1.75." in told
+    assert "Connections lost: 2; seconds without one: 1.75." in told

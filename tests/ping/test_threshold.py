@@ -1,4 +1,4 @@
-"""Limits and percentiles are read as they are written, or refused; what is over one is said with its figure."""
+"""Limits and percentiles: parsing, refusals, and the check with the figure that exceeds a limit."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The chat, in memory: who hears what, and what nobody can do to others."""
+"""The chat in memory: who receives which line, and what one person cannot do to others."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def bob(hall: Hall, ann: Guest) -> Guest:
     return bob
 
 
-# --- what is said -------------------------------------------------------------------------------------------
+# --- texts --------------------------------------------------------------------------------------------------
 
 
 def test_a_line_is_heard_by_others_under_the_name_of_the_account(hall: Hall, ann: Guest, bob: Guest) -> None:
@@ -99,13 +99,13 @@ def test_an_empty_line_says_nothing(hall: Hall, ann: Guest, bob: Guest, message:
         ("/leave maths", "There is no room maths;"),
         ("/who maths", "There is no room maths;"),
         ("/who \x1b", "A room has a name of up to 32"),
-        ("/me", "There is nothing to say"),
-        ("/msg", "There is nothing to say"),
-        ("/msg ann", "There is nothing to say"),
+        ("/me", "There is no text to say"),
+        ("/msg", "There is no text to say"),
+        ("/msg ann", "There is no text to say"),
         ("/msg eve psst", "There is nobody here by the name of eve."),
     ],
 )
-def test_what_cannot_be_done_is_answered_with_a_hint_and_heard_by_nobody(
+def test_a_command_that_is_refused_is_answered_with_a_hint_and_reaches_nobody(
     hall: Hall, ann: Guest, bob: Guest, message: str, answer: str
 ) -> None:
     assert hall.say(bob, message)[0].startswith(answer)
@@ -132,7 +132,7 @@ def test_commands_are_explained_in_the_language_of_each(hall: Hall, ann: Guest) 
     ]  # fmt: skip
     vadim = hall.come("Вадим", language="ru")
     assert vadim.hears() == ["Вы говорите в комнате lobby. Что ещё можно сделать, покажет /help."]
-    assert hall.say(vadim, "/msg ann привет", "/me") == ["Сказать тут нечего; как это делается, покажет /help."]
+    assert hall.say(vadim, "/msg ann привет", "/me") == ["В этом нет текста; как это делается, покажет /help."]
     assert ann.hears() == ["[lobby] -- Вадим has joined", "[Вадим to you] привет"]
     hall.say(ann, "/msg вадим hi")
     hall.go(ann)
@@ -215,7 +215,7 @@ def test_a_crowd_is_listed_in_lines_that_fit(hall: Hall, ann: Guest) -> None:
     assert ", ".join(line.removeprefix("[lobby] -- ").removesuffix(",") for line in lines) == ", ".join(names)
 
 
-# --- who it is ----------------------------------------------------------------------------------------------
+# --- people -------------------------------------------------------------------------------------------------
 
 
 def test_somebody_with_several_sessions_comes_once_and_goes_once(hall: Hall, ann: Guest, bob: Guest) -> None:
@@ -231,7 +231,7 @@ def test_somebody_with_several_sessions_comes_once_and_goes_once(hall: Hall, ann
     assert ann.hears() == ["[lobby] -- bob has joined"]
 
 
-def test_of_two_whom_their_addresses_know_by_one_name_the_second_gets_a_number(hall: Hall, ann: Guest) -> None:
+def test_of_two_people_with_one_name_the_second_gets_a_number(hall: Hall, ann: Guest) -> None:
     first = hall.come("Bob", account=-1)
     second, named_so = hall.come("bob", account=-2), hall.come("bob-2", account=-2)
     also_second = hall.come("bob", account=-2)
@@ -253,7 +253,7 @@ def test_a_number_behind_the_longest_name_makes_no_two_of_one_name(hall: Hall, a
     assert hall.say(ann, "/msg " + "x" * 64 + "-3 psst") == []
 
 
-def test_whoever_has_no_name_gets_one_that_nobody_had_before(hall: Hall) -> None:
+def test_a_guest_gets_a_name_that_no_guest_had_before(hall: Hall) -> None:
     guests = [hall.come("", account=-1) for _ in range(2)]
     assert hall.say(guests[1], "/who") == ["[lobby] -- guest-1, guest-2"]
     hall.go(guests[1])
@@ -262,7 +262,7 @@ def test_whoever_has_no_name_gets_one_that_nobody_had_before(hall: Hall) -> None
 
 
 def test_a_name_that_looks_like_a_mark_of_the_chat_is_still_seen_to_be_a_name(hall: Hall, ann: Guest) -> None:
-    """The word behind the room tells: with a colon it is a name, else only `*` and `--` stand there."""
+    """After the room comes a name with a colon, or else only `*` or `--`."""
     for name in ("*", "--", "bob:", "[lobby]", "lobby]"):
         hall.say(hall.come(name), "bob: has left", "/me bob: x")
     said = [line for line in ann.hears() if "has joined" not in line]
@@ -275,7 +275,7 @@ def test_a_name_that_looks_like_a_mark_of_the_chat_is_still_seen_to_be_a_name(ha
     ]  # fmt: skip
 
 
-# --- how much is said ---------------------------------------------------------------------------------------
+# --- rate limit ---------------------------------------------------------------------------------------------
 
 
 def test_whoever_says_much_is_slowed_in_all_sessions_together_and_loses_nothing() -> None:

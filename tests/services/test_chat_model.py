@@ -1,4 +1,4 @@
-"""Whatever several people do in the chat: each line reaches exactly those in its room, in one order."""
+"""The chat against a model: after any actions, each line reaches exactly the people in its room, in one order."""
 
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ ACTS = st.one_of(
 
 @dataclass(eq=False)
 class Someone:
-    """A session as the model has it."""
+    """A session in the model."""
 
     name: str
     guest: Guest
@@ -31,7 +31,7 @@ class Someone:
 
 
 class Model:
-    """Who is in which room, and what each must have heard."""
+    """The model: who is in which room, and the lines that each session must have received."""
 
     def __init__(self, hall: Hall) -> None:
         self.hall = hall
@@ -74,7 +74,7 @@ class Model:
         self.hall.go(someone.guest)
 
     def act(self, someone: Someone, act: str, what: str | None) -> None:
-        """Do something in the chat, and note what follows from it."""
+        """Do something in the chat, and update the model."""
         self.number += 1
         text = f"text {self.number}"
         if act == "go":

@@ -1,4 +1,4 @@
-"""The chat at the socket: whose name a line bears, links that break, sessions that end, one order for all."""
+"""The chat over sockets: names, broken connections, sessions that end, and one order of lines for all."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ def come(server: Serving, tokens: dict[str, list[bytes]]) -> Iterator[Come]:
 
 @contextlib.contextmanager
 def entered(server: Serving, source: str, name: str | None) -> Iterator[Talker]:
-    """Give somebody who has come in without a password."""
+    """Yield a client that has signed in without a password."""
     with server.client(source) as client:
         client.hello()
         welcome = client.request(Kind.IDENTIFY, Identify(name=name))
@@ -72,7 +72,7 @@ def test_all_hear_all_lines_in_one_order_which_the_speakers_know_too(come: Come)
         while len(known) < 600:
             frame = speaker.next()
             line = str(frame.payload)
-            if frame.id:  # an END, at the place of the line in the order of all
+            if frame.id:  # an END, which marks the line's place in the common order
                 line, number = f"[lobby] {name}: {number}", number + 1
             if line in said:
                 known.append(line)
@@ -93,7 +93,7 @@ def test_each_is_told_in_their_own_language(server: Serving, come: Come, tokens:
         bob.hears("[lobby] -- выход: ann")
 
 
-# --- links and sessions that end ----------------------------------------------------------------------------
+# --- connections and sessions that end ----------------------------------------------------------------------
 
 
 def test_whoever_comes_back_after_a_broken_link_has_missed_nothing_and_nobody_noticed(
@@ -139,10 +139,10 @@ def rename(store: SqlStore, account: int) -> Any:
 
 @pytest.mark.parametrize("act", [disable, remove, rename])
 @pytest.mark.parametrize("away", [False, True], ids=["there", "away"])
-def test_whoever_is_shown_the_door_leaves_the_chat_with_it(
+def test_a_session_that_the_operator_ends_leaves_the_chat(
     server: Serving, come: Come, tmp_path: Path, *, act: Callable[[SqlStore, int], Any], away: bool
 ) -> None:
-    """What an operator's command does to the account and its sessions, as in `cli/accounts.py`."""
+    """`act` does what the operator's commands in `cli/accounts.py` do to the account and its sessions."""
     ann, bob = come("ann"), come("bob")
     if away:
         bob.cut()
@@ -160,7 +160,7 @@ def test_whoever_is_shown_the_door_leaves_the_chat_with_it(
     assert ann.say("/who") == ["[lobby] -- ann"]
 
 
-# --- where nobody proves a name -----------------------------------------------------------------------------
+# --- names without passwords --------------------------------------------------------------------------------
 
 
 def test_two_sessions_of_one_name_from_one_address_are_one_person_and_from_another_they_are_not(
@@ -182,7 +182,7 @@ def test_two_sessions_of_one_name_from_one_address_are_one_person_and_from_anoth
         assert bob.heard[-2:] == ["[lobby] bob-2: I am bob", "[lobby] Bob: who is that?"]
 
 
-def test_whoever_is_asked_nothing_is_a_guest_with_a_number(tmp_path: Path) -> None:
+def test_without_names_everybody_is_a_guest_with_a_number(tmp_path: Path) -> None:
     with (
         serving(tmp_path / "data", Chat(), plain=True, access="anyone") as server,
         entered(server, "127.0.0.1", None) as first,
@@ -195,7 +195,7 @@ def test_whoever_is_asked_nothing_is_a_guest_with_a_number(tmp_path: Path) -> No
 
 
 def test_the_chat_begins_anew_with_the_server(tmp_path: Path, tokens: dict[str, list[bytes]]) -> None:
-    """A session that outlives the server is let into the lobby again, and told so."""
+    """A session that outlives the server is put into the lobby again and told so."""
     (token,) = tokens["ann"][:1]
     with serving(tmp_path / "data", Chat(), plain=True) as server:
         ann = Talker(in_session(server.address, token))

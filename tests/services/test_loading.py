@@ -1,4 +1,4 @@
-"""What can stand behind `antiphon serve`, and how each failure is told."""
+"""The loader of services: what `antiphon serve` accepts, and the sentence for each failure."""
 
 import errno
 import importlib
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_text_is_told(folder: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "f.py").touch()
 
-    def refuse(_: Path) -> bytes:  # root may read everything
+    def refuse(_: Path) -> bytes:  # faked, because root may read every file
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", refuse)

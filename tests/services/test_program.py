@@ -1,4 +1,4 @@
-"""Programs behind a session: what is said to them and by them, their limits, and that nothing of them is left."""
+"""Programs as services: messages and answers, limits, and that no process outlives its session."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def tokens(tmp_path: Path) -> list[bytes]:
 
 @pytest.fixture
 def served(tmp_path: Path, tokens: list[bytes]) -> Served:
-    """Serve a program; options of the program begin with exec_, the others are the server's."""
+    """Serve a program; options that begin with `exec_` are the program's, the others the server's."""
 
     def serve(command: str, **options: Any) -> AbstractContextManager[Serving]:
         ours = {name: options.pop(name) for name in list(options) if name.startswith("exec_")}
@@ -45,7 +45,7 @@ def served(tmp_path: Path, tokens: list[bytes]) -> Served:
 
 
 def shell(script: str) -> str:
-    """Return a command that runs a script in which there is no single quote."""
+    """Return a command that runs a shell script, which must not contain a single quote."""
     return f"sh -c '{script}'"
 
 
@@ -57,7 +57,7 @@ def asked(client: RawClient, message: str | bytes) -> int:
 
 
 def said(client: RawClient, count: int) -> list[tuple[int, object]]:
-    """Return the next frames that count: the id, and the payload, the code of an ERROR, or None for END."""
+    """Return the next frames: the id, and the payload, the code of an ERROR, or None for END."""
     frames: list[tuple[int, object]] = []
     while len(frames) < count:
         event = client.next()
@@ -69,7 +69,7 @@ def said(client: RawClient, count: int) -> list[tuple[int, object]]:
 
 
 def ask(client: RawClient, message: str) -> object:
-    """Return the one answer to a message, or None; its end comes behind it."""
+    """Return the only answer to a message, or None; check that its END follows."""
     id = asked(client, message)
     answers = []
     while (frame := said(client, 1)[0]) != (id, None):
@@ -80,7 +80,7 @@ def ask(client: RawClient, message: str) -> object:
 
 
 def until_gone(*pids: int) -> None:
-    """Wait until no such process is there, or only what nobody has collected yet."""
+    """Wait until no such process is left, except zombies that were not reaped yet."""
     ends = time.monotonic() + 20
     while any(map(alive, pids)):
         assert time.monotonic() < ends, [pid for pid in pids if alive(pid)]
@@ -95,7 +95,7 @@ def alive(pid: int) -> bool:
 
 
 def logged(server: Serving, what: str) -> str:
-    """Wait until the log holds `what`, and return the log."""
+    """Wait until the log contains `what`; return the log."""
     ends = time.monotonic() + 20
     while what not in (log := server.server.log_path.read_text("utf-8")):
         assert time.monotonic() < ends, log
@@ -141,14 +141,14 @@ def test_a_program_that_says_nothing_ends_the_answer(served: Served, tokens: lis
         assert ask(client, "something") == "something"
 
 
-def test_what_it_says_unasked_is_pushed(served: Served, tokens: list[bytes]) -> None:
+def test_lines_that_answer_no_message_are_pushed(served: Served, tokens: list[bytes]) -> None:
     with served(shell("echo ready; echo steady; exec cat")) as server, server.session(tokens[0]) as client:
         assert said(client, 2) == [(0, "ready"), (0, "steady")]
         id = asked(client, "go")
         assert said(client, 1) == [(id, "go")]
 
 
-def test_what_an_answer_leaves_behind_is_not_the_next_ones(served: Served, tokens: list[bytes]) -> None:
+def test_the_rest_of_an_answer_is_not_the_next_answer(served: Served, tokens: list[bytes]) -> None:
     script = "while read line; do echo $line 1; sleep 0.1; echo $line 2; done"
     with served(shell(script), exec_pause=0.6) as server, server.session(tokens[0]) as client:
         first = asked(client, "a")
@@ -160,7 +160,7 @@ def test_what_an_answer_leaves_behind_is_not_the_next_ones(served: Served, token
         ]  # fmt: skip
 
 
-def test_where_one_line_answers_each_none_is_taken_for_anothers(
+def test_with_one_line_for_each_message_no_line_answers_another(
     served: Served, tokens: list[bytes], tmp_path: Path
 ) -> None:
     script = f"read a; touch {tmp_path}/read; read b; echo $a; echo $b; exec cat"
@@ -176,7 +176,7 @@ def test_where_one_line_answers_each_none_is_taken_for_anothers(
 
 
 @pytest.mark.parametrize("pause", [0, 0.1])
-def test_what_is_taken_back_before_the_program_has_it_changes_nothing(
+def test_a_message_cancelled_before_the_program_has_it_changes_nothing(
     served: Served, tokens: list[bytes], tmp_path: Path, pause: float
 ) -> None:
     script = f"echo ready; until [ -e {tmp_path}/go ]; do sleep 0.01; done; echo unasked; exec cat"
@@ -199,7 +199,7 @@ def test_a_line_that_is_not_utf_8_comes_as_bytes_and_bytes_are_refused(
         assert said(client, 1) == [(id, "text-only")]
 
 
-def test_it_knows_who_speaks_and_nothing_that_is_the_servers(
+def test_a_program_knows_the_person_and_no_variable_of_the_server(
     served: Served, tokens: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTIPHON_PASSWORD", "a secret")
@@ -219,7 +219,7 @@ def test_no_shell_reads_the_command(served: Served, tokens: list[bytes]) -> None
         assert [text for _, text in said(client, 2)] == ["$HOME; a  b", "*"]
 
 
-# --- its end ------------------------------------------------------------------------------------------------
+# --- end ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,9 @@ def test_no_shell_reads_the_command(served: Served, tokens: list[bytes]) -> None
         ("read line; printf last", "The program has ended."),
     ],
 )
-def test_its_end_is_that_of_the_session(served: Served, tokens: list[bytes], script: str, reason: str) -> None:
+def test_the_end_of_the_program_ends_the_session(
+    served: Served, tokens: list[bytes], script: str, reason: str
+) -> None:
     with served(shell(script)) as server:
         with server.session(tokens[0]) as client:
             id = asked(client, "go on")
@@ -246,12 +248,12 @@ def client_port(server: Serving) -> str:
     return log.partition('resumed name="ann" address=127.0.0.1:')[2].split()[0]
 
 
-def test_one_that_ends_at_once_closes_the_session(served: Served, tokens: list[bytes]) -> None:
+def test_a_program_that_ends_at_once_closes_the_session(served: Served, tokens: list[bytes]) -> None:
     with served("false") as server, server.session(tokens[0]) as client:
         assert client.body() == ServerBye(reason="closed", text="The program has ended with exit code 1.")
 
 
-def test_one_that_ends_while_nobody_is_there_has_ended_the_session(
+def test_a_program_that_ends_while_its_client_is_away_ends_the_session(
     served: Served, tokens: list[bytes], tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -268,9 +270,7 @@ def test_one_that_ends_while_nobody_is_there_has_ended_the_session(
             assert back.body() == ServerBye(reason="closed", text="The program has ended.")
 
 
-def test_the_end_of_the_session_is_that_of_the_program(
-    served: Served, tokens: list[bytes], tmp_path: Path
-) -> None:
+def test_the_end_of_the_session_ends_the_program(served: Served, tokens: list[bytes], tmp_path: Path) -> None:
     left = tmp_path / "left"
     script = f"echo $$; while read line; do :; done; echo orderly >{left}"
     with served(shell(script)) as server, server.session(tokens[0]) as client:
@@ -284,10 +284,10 @@ STUBBORN = (
     "trap : TERM; (trap : TERM; while :; do sleep 0.1; done) & setsid sleep 1000 & echo $! $$; "
     "while :; do sleep 0.1; done"
 )
-"""A program that does not want to end, and two that it has started, one of them in a session of its own."""
+"""A program that ignores signals, with two children, one of them in a session of its own."""
 
 
-def test_one_that_does_not_want_to_end_is_killed_with_all_it_has_started(
+def test_a_program_that_refuses_to_end_is_killed_with_all_it_has_started(
     served: Served, tokens: list[bytes]
 ) -> None:
     with served(shell(STUBBORN)) as server, server.session(tokens[0]) as client:
@@ -337,7 +337,7 @@ def test_a_pipe_that_nobody_reads_ends_who_writes_to_it(served: Served, tokens: 
 
 
 def descendants(pid: int) -> list[int]:
-    """Return a process and all below it."""
+    """Return a process and all its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -367,16 +367,18 @@ def test_a_line_without_end_ends_it(served: Served, tokens: list[bytes]) -> None
     script = f'head -c {LINE_LIMIT} /dev/zero | tr "\\\\0" x; echo; head -c {LINE_LIMIT + 1} /dev/zero; exec cat'
     with served(shell(script)) as server, server.session(tokens[0]) as client:
         assert said(client, 1) == [(0, "x" * LINE_LIMIT)]
-        assert client.body() == ServerBye(reason="closed", text="The program has said a line that is too long.")
+        assert client.body() == ServerBye(reason="closed", text="The program has written a line that is too long.")
 
 
 def test_a_line_over_the_limit_of_messages_ends_it(served: Served, tokens: list[bytes]) -> None:
     script = 'head -c 2000 /dev/zero | tr "\\\\0" x; echo; exec cat'
     with served(shell(script), message_limit=KIB) as server, server.session(tokens[0]) as client:
-        assert client.body() == ServerBye(reason="closed", text="The program has said a line that is too long.")
+        assert client.body() == ServerBye(reason="closed", text="The program has written a line that is too long.")
 
 
-def test_one_that_says_much_waits_for_a_client_that_does_not_read(served: Served, tokens: list[bytes]) -> None:
+def test_a_program_that_writes_much_waits_for_a_client_that_does_not_read(
+    served: Served, tokens: list[bytes]
+) -> None:
     script = 'i=0; while [ $i -lt 200 ]; do printf "%d %0100000d\\\\n" $i 0; i=$((i+1)); done; exec cat'
     with served(shell(script)) as server, server.session(tokens[0]) as client:
         while not server.read(lambda running: next(iter(connections(running))).blocked):
@@ -385,7 +387,7 @@ def test_one_that_says_much_waits_for_a_client_that_does_not_read(served: Served
         assert lines == [str(number) for number in range(200)]
 
 
-def test_what_one_does_not_read_does_not_pile_up(served: Served, tokens: list[bytes]) -> None:
+def test_messages_that_a_program_does_not_read_do_not_pile_up(served: Served, tokens: list[bytes]) -> None:
     with (
         served("sleep 1000", exec_wait=0.01, service_seconds=0.3) as server,
         server.session(tokens[0]) as client,
@@ -395,7 +397,7 @@ def test_what_one_does_not_read_does_not_pile_up(served: Served, tokens: list[by
         assert said(client, 1) == [(id, "service-too-slow")]
 
 
-def test_its_complaints_go_to_the_log_escaped_and_within_bounds(served: Served, tokens: list[bytes]) -> None:
+def test_standard_error_goes_to_the_log_escaped_and_within_bounds(served: Served, tokens: list[bytes]) -> None:
     script = r'printf "red \033[31m\n" >&2; seq 1 1000 >&2; echo done; exec cat'
     with served(shell(script)) as server, server.session(tokens[0]) as client:
         assert said(client, 1) == [(0, "done")]
@@ -405,7 +407,7 @@ def test_its_complaints_go_to_the_log_escaped_and_within_bounds(served: Served, 
     assert log.count('library source="antiphon.program"') == SAID_MOST + 1
 
 
-def test_there_are_no_more_than_may_run(served: Served, tokens: list[bytes]) -> None:
+def test_more_programs_than_the_limit_are_refused(served: Served, tokens: list[bytes]) -> None:
     with served("cat", exec_most=1, exec_pause=0) as server, server.session(tokens[0]) as first:
         assert ask(first, "here") == "here"
         with server.session(tokens[1]) as second:
@@ -414,7 +416,7 @@ def test_there_are_no_more_than_may_run(served: Served, tokens: list[bytes]) -> 
         assert ask(first, "still here") == "still here"
 
 
-def test_those_that_have_ended_do_not_count(served: Served, tokens: list[bytes]) -> None:
+def test_programs_that_have_ended_do_not_count(served: Served, tokens: list[bytes]) -> None:
     with served("cat", exec_most=1, exec_pause=0) as server:
         with server.session(tokens[0]) as first:
             assert ask(first, "here") == "here"
@@ -426,9 +428,9 @@ def test_those_that_have_ended_do_not_count(served: Served, tokens: list[bytes])
             assert ask(second, "there") == "there"
 
 
-def test_it_has_its_time(served: Served, tokens: list[bytes]) -> None:
+def test_a_program_is_ended_at_its_time_limit(served: Served, tokens: list[bytes]) -> None:
     with served("cat", exec_seconds=0.1) as server, server.session(tokens[0]) as client:
-        assert client.body() == ServerBye(reason="closed", text="The time of the program is over.")
+        assert client.body() == ServerBye(reason="closed", text="The program has run out of time.")
 
 
 @pytest.mark.parametrize(
@@ -440,14 +442,14 @@ def test_a_limit_that_cannot_be_is_refused(option: dict[str, Any]) -> None:
     assert next(iter(option)).replace("_", "-") in str(refused.value)
 
 
-# --- what cannot be started ---------------------------------------------------------------------------------
+# --- programs that cannot be started ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("", "no program is named behind exec:"),
-        ("'' x", "no program is named behind exec:"),
+        ("", "no program is named after exec:"),
+        ("'' x", "no program is named after exec:"),
         ("sh -c 'echo", "its quotes do not match"),
         ("no-such-program -x", "there is no program “no-such-program” that this user may run"),
         ("./no-such-program", "there is no program “./no-such-program” that this user may run"),
@@ -473,7 +475,7 @@ def test_a_script_that_the_system_cannot_run_ends_the_session_and_is_told_in_the
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """See that no launcher outlives a test."""
+    """Check that no launcher outlives a test."""
     yield
     until_gone(*(pid for pid in descendants(os.getpid()) if "launch.py" in cmdline(pid)))
 

@@ -1,4 +1,4 @@
-"""What can be served, and what a handler is given."""
+"""`as_service`: which handlers are accepted, and with which arguments they are called."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -10,7 +10,7 @@ from antiphon.errors import ServiceInvalid, TextOnly
 from antiphon.services import Session, as_service, echo
 
 SESSION: Any = object()
-"""Passed on and never looked at."""
+"""A session that is passed on and never used."""
 
 
 def unannotated(message):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - on purpose

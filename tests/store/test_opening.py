@@ -52,7 +52,7 @@ def test_another_store_is_refused_in_one_sentence(store: str) -> None:
 
 
 def test_the_home_of_nobody_is_refused() -> None:
-    with pytest.raises(SettingInvalid, match="names the home of somebody who is not there"):
+    with pytest.raises(SettingInvalid, match="names the home folder of a user who does not exist"):
         files_folder("files:~nobody-of-that-name/people")
 
 

@@ -45,7 +45,7 @@ def test_host_port_name_and_password_are_asked_for_and_enter_takes_the_default(
 @pytest.mark.parametrize(
     ("answer", "refusal"),
     [
-        ("two words", "“two words” is not an address: its host holds a character that no host has."),
+        ("two words", "“two words” is not an address: its host has a character that no host name can have."),
         ("nosuch.invalid", "There is no host “nosuch.invalid”."),
         ("host:70000", "“70000” is not a port."),
     ],
@@ -255,7 +255,7 @@ def test_a_locked_name_is_told_and_no_further_password_asked_for(tmp_path: Path)
         with Terminal("connect", str(server.address), home=tmp_path, ANTIPHON_NAME="ann") as terminal:
             terminal.answer("Password:", PASSWORD)
             terminal.shows(
-                "it is locked. Sign in from where you have signed in before, or ask whoever runs the server."
+                "it is locked. Sign in from where you have signed in before, or ask the server's operator."
             )
             assert terminal.ends() == 4
 
@@ -316,7 +316,7 @@ def test_a_file_of_known_servers_that_cannot_be_read_is_refused_in_one_sentence(
     with Terminal(
         "connect", f"localhost:{server.address.port}", "--known-servers", tmp_path, home=tmp_path, **ANN
     ) as terminal:
-        terminal.shows(f"{tmp_path} cannot be used: it is a folder. Mend it, or name another file with")
+        terminal.shows(f"{tmp_path} cannot be used: it is a folder. Fix it, or name another file with")
         assert terminal.ends() == 2
 
 

@@ -97,7 +97,7 @@ def test_a_code_that_was_not_copied_whole_is_asked_for_again(closed: ServerProce
     code = code_for(closed, "slip")
     with Terminal("connect", home=tmp_path) as terminal:
         terminal.answer("Host [localhost]:", code[:-1])
-        terminal.shows("This is not a whole invitation: a character is missing, or is another one.", "\r\n")
+        terminal.shows("This is not a whole invitation: a character is missing or wrong.", "\r\n")
         terminal.answer("Host [localhost]:", code)
         terminal.asks("New password:")
 
@@ -121,7 +121,7 @@ def test_who_says_to_be_new_is_refused_before_the_password_and_told_what_to_ask_
     closed: ServerProcess, tmp_path: Path
 ) -> None:
     with Terminal("connect", str(closed.address), "--name", "new", "--register", home=tmp_path) as terminal:
-        terminal.shows("This server does not take new names. Ask whoever runs it for an invitation.")
+        terminal.shows("This server does not take new names. Ask its operator for an invitation.")
         assert terminal.ends() == 4
         assert "assword" not in terminal.screen
 
@@ -161,7 +161,7 @@ def test_a_code_that_lets_nobody_in_is_refused_before_a_password_is_wanted(
     done = run_antiphon("connect", code, home=tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith(told)
-    assert "Ask whoever runs it for another one." in done.stderr
+    assert "Ask its operator for another one." in done.stderr
     assert code[-20:] not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Two transports without a socket keep what a TCP transport keeps."""
+"""`MemoryTransport` behaves like a TCP transport of asyncio."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from antiphon.testing.memory import HIGH_WATER, PIECE, MemoryTransport
 
 
 class End(asyncio.Protocol):
-    """Writes down what happens to one end of a connection."""
+    """A protocol that records the events of one end of a connection."""
 
     def __init__(self, *, stays: bool = False) -> None:
         self.heard: list[object] = []
@@ -44,7 +44,7 @@ def joined(*, stays: bool = False) -> tuple[End, End]:
 
 
 async def turns(count: int = 10) -> None:
-    """Let the event loop go round."""
+    """Let the event loop run its pending callbacks."""
     for _ in range(count):
         await asyncio.sleep(0)
 

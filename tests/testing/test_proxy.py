@@ -1,4 +1,4 @@
-"""The fault proxy does to the bytes what was said: it cuts, delays, splits and garbles, to the byte."""
+"""`FaultProxy` cuts, delays, splits and garbles exactly as told, to the byte."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from antiphon.testing import FaultProxy, LinkFault
 
 
 class There:
-    """Gives back what it gets, and keeps it."""
+    """An echo server that also keeps what it received."""
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
@@ -23,7 +23,7 @@ class There:
                 self.got.append(data)
                 writer.write(data)
                 await writer.drain()
-            writer.write(b".")  # said behind the end of the other direction
+            writer.write(b".")  # after the end of the other direction
         writer.close()
 
 
@@ -36,7 +36,7 @@ async def there() -> AsyncIterator[There]:
 
 
 async def talk(proxy: FaultProxy, data: bytes) -> bytes:
-    """Send `data` and the end; return what comes back until the end."""
+    """Send `data` and close the output; return everything received until the end."""
     reader, writer = await asyncio.open_connection(proxy.address.host, proxy.address.port)
     back = b""
     with contextlib.suppress(ConnectionError):

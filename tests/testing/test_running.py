@@ -1,4 +1,4 @@
-"""A real server in a thread, and the pytest fixture that starts one."""
+"""`RunningServer`, and the pytest fixture that starts one."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from antiphon.testing import RunningServer
 
 
 class Hall:
-    """Says who is there."""
+    """A service that tells who has an open session."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -1,4 +1,4 @@
-"""A service in memory: the client's own face, no socket, and what a handler does wrong in the test's report."""
+"""`testing.Service`: a client's interface without sockets, and a handler's exceptions in the test's report."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ from antiphon.testing import Service, session
 
 
 class Desk:
-    """A service of every kind of answer; a word that it does not know is a fault of its own."""
+    """A service with every kind of answer; it raises on an unknown word."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -67,7 +67,7 @@ async def test_a_thousand_asks_take_no_socket(monkeypatch: pytest.MonkeyPatch) -
             assert await ann.ask(f"{number}") == f"{number}"
 
 
-async def test_a_session_has_the_face_of_every_client() -> None:
+async def test_a_session_has_the_interface_of_every_client() -> None:
     desk = Desk()
     async with session(desk, "Вадим") as client:
         assert (client.info.name, client.info.first) == ("Вадим", True)
@@ -133,7 +133,7 @@ async def test_the_service_may_close_the_session() -> None:
         assert isinstance(await client.ended(), SessionClosed)
 
 
-# --- what a handler does wrong ------------------------------------------------------------------------------
+# --- exceptions of a handler --------------------------------------------------------------------------------
 
 
 async def test_the_handlers_own_exception_stands_behind_service_failed_with_its_traceback() -> None:
@@ -165,12 +165,12 @@ async def test_each_failure_stands_behind_its_own_message() -> None:
         ]
 
 
-async def test_a_failure_that_a_client_has_not_read_of_yet_is_not_taken_for_anothers() -> None:
+async def test_a_failure_that_a_client_has_not_read_yet_explains_no_other_error() -> None:
     failing = asyncio.Event()
 
     def fail(message: str, session: Session) -> None:
         if message == "flood":
-            for _ in range(7):  # more than a client takes that nobody empties
+            for _ in range(7):  # more than a client accepts while nothing is read
                 session.send(bytes(64 * 1024))
         else:
             failing.set()
@@ -222,7 +222,7 @@ async def test_an_error_of_the_test_itself_stays_and_is_told_of_the_failure() ->
 
 
 class Broken:
-    """Fails where it is told of sessions."""
+    """A service whose hooks fail."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -275,7 +275,7 @@ async def test_the_settings_of_a_service_hold() -> None:
         Service(Desk)
 
 
-async def test_nothing_is_left_of_what_goes_on_when_the_test_fails() -> None:
+async def test_a_failing_test_leaves_no_handler_running() -> None:
     cancelled = asyncio.Event()
 
     async def endless(message: str) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""The passwords that are guessed first (promise 2): two lists of facts, read when somebody chooses a password."""
+"""Blocklist of commonly guessed passwords (promise 2): two lists, read when a person chooses a password."""
 
 from antiphon.blocklist.common import LENGTHS, MOST, common_passwords
 

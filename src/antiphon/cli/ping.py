@@ -26,12 +26,12 @@ from antiphon.identity.invitations import Code
 from antiphon.identity.passwords import Password
 from antiphon.language import N_
 from antiphon.ping.chart import chart
-from antiphon.ping.crowd import Door, sign_in
 from antiphon.ping.live import PAUSE, LiveLine
 from antiphon.ping.load import Load, Plan
 from antiphon.ping.plot import check_drawable, draw
 from antiphon.ping.report import comparison, drawing, live, summary
 from antiphon.ping.result import Result, Target, read, result_of, written
+from antiphon.ping.sign_in import SignInPlan, open_sessions
 from antiphon.ping.tally import Outage, Trip
 from antiphon.ping.threshold import Threshold, check, read_percentiles
 from antiphon.ping.units import shown_time
@@ -179,7 +179,7 @@ class _Run:
         if welcome.must_change and more and new is None:
             dialled.connection.abort()
             raise PasswordDue
-        door = Door(
+        plan = SignInPlan(
             address=replace(entered.address, fingerprint=dialled.fingerprint),
             known=entered.known,
             name=welcome.name,
@@ -189,11 +189,11 @@ class _Run:
             give_up=settings.give_up,
             language=console.language,
         )
-        first = await stack.enter_async_context(door.session(dialled, welcome))
-        door.check(more + 1)
+        first = await stack.enter_async_context(plan.session(dialled, welcome))
+        plan.check(more + 1)
         if welcome.must_change and entered.password is not None:
             await Change(console, first, settings.timeout, old=entered.password, new=new).due()
-        others, times = await sign_in(door, more, stack)
+        others, times = await open_sessions(plan, more, stack)
         target = Target(
             address=bare(entered.address),
             name=welcome.name,
@@ -220,7 +220,7 @@ class _Run:
         at_leisure = load.plan.interval > 0 and load.width == load.plan.depth == 1 and not self._wanted.quiet
         if at_leisure:
             load.on_settled = lambda trip: self._say(self._told_of_trip(trip, target))
-        load.on_link = self._tell_link
+        load.on_outage = self._tell_link
         _at_interrupt(load.stop)
         ticking = None if at_leisure or not self._line.works else asyncio.create_task(self._tick(load))
         try:
@@ -253,7 +253,7 @@ class _Run:
 
     def _told_of_trip(self, trip: Trip, target: Target) -> str:
         _ = self._console.translations.gettext
-        time = shown_time(trip.heard_at - trip.sent_at)
+        time = shown_time(trip.answered_at - trip.sent_at)
         if trip.right:
             told = _("{size} bytes from {address}: number {number}, {time}")
             return told.format(size=len(trip.message), address=target.address, number=trip.number, time=time)

@@ -1,9 +1,9 @@
-"""One tree of errors. Each has a code for programs, a sentence for people, and says what to do next.
+"""The tree of errors: each class has a code for programs, a sentence for people and advice on what to do next.
 
 ::
 
     AntiphonError
-    ├── UsageError                what was asked cannot be done as it was asked        exit 2
+    ├── UsageError                the command cannot be carried out as given           exit 2
     │   ├── SettingInvalid, InputMissing
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
@@ -13,10 +13,10 @@
     │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
     │       KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, CertificateUnusable, ServiceInvalid,
     │       ServiceNotLoaded
-    ├── ConnectError              no connection came about, or it broke                exit 3
+    ├── ConnectError              no connection could be made, or it broke             exit 3
     │   ├── HostUnknown, ConnectRefused, NotAntiphon
     │   └── ConnectionLost, ServerStopping
-    ├── SignInError               the server said no                                   exit 4
+    ├── SignInError               the server refused the sign-in or ended the session  exit 4
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   ├── PasswordDue
@@ -28,15 +28,16 @@
     │   ├── FrameTooLarge, and MessageTooLarge below it
     │   ├── VersionUnsupported, MechanismUnsupported, AccessUnsupported
     │   ├── TooManyRefusals, PeerSilent, PeerTooSlow
-    │   └── TrustError            TLS, or the server's key
+    │   └── TrustError            TLS or the server's key cannot be trusted
     │       └── ServerKeyUnknown, ServerKeyChanged, ServerUnproven, PasswordNotAsked, TlsFailed
-    ├── Fault                     this program's own                                   exit 1
-    ├── TimedOut                  nothing came within the time allowed                 exit 6
-    ├── OverThreshold             slower than --fail-over allows                       exit 7
-    └── ServerError               the server's own fault, or its store's               exit 1
+    ├── Fault                     a fault of this program                              exit 1
+    ├── TimedOut                  no answer within the time allowed                    exit 6
+    ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
+    └── ServerError               a fault of the server, its store or its service      exit 1
         └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown, AnswersFaulty
 
-The same classes stand on both sides: the server sends `code`, and the client raises the class that has it.
+The same classes serve both sides: the server sends `code` in an ERROR frame, and the client raises the class with
+that code.
 """
 
 from antiphon.errors.base import COPY_LIMIT, AntiphonError, Problem, every_error, from_wire

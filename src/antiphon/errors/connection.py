@@ -1,11 +1,11 @@
-"""No connection came about, it broke, or nothing came in time; exit codes 3 and 6."""
+"""Errors of the connection: none could be made, it broke, or no answer came in time; exit codes 3 and 6."""
 
 from antiphon.errors.base import AntiphonError
 from antiphon.language import N_
 
 
 class ConnectError(AntiphonError):
-    """No connection came about, or it broke."""
+    """No connection could be made, or it broke."""
 
     code = "connection"
     blame = "network"
@@ -14,7 +14,7 @@ class ConnectError(AntiphonError):
 
 
 class HostUnknown(ConnectError):
-    """A host that does not resolve."""
+    """The host name does not resolve."""
 
     code = "host-unknown"
     blame = "user"
@@ -31,10 +31,10 @@ class ConnectRefused(ConnectError):
 
 
 class NotAntiphon(ConnectError):
-    """Something answers that is not this protocol."""
+    """The peer does not speak this protocol."""
 
     code = "not-antiphon"
-    sentence = N_("What answers at {address} does not speak this protocol.")
+    sentence = N_("The server at {address} does not speak this protocol.")
     hint = N_("Check the port, and whether the server wants tls:// or tcp://.")
 
 
@@ -43,11 +43,11 @@ class ConnectionLost(ConnectError):
 
     code = "connection-lost"
     sentence = N_("The connection to {address} broke.")
-    hint = N_("Connect again; what was not answered may or may not have been handled.")
+    hint = N_("Connect again; messages without an answer may or may not have been handled.")
 
 
 class ServerStopping(ConnectError):
-    """The server says goodbye."""
+    """The server is stopping and has said BYE."""
 
     code = "server-stopping"
     blame = "server"
@@ -56,7 +56,7 @@ class ServerStopping(ConnectError):
 
 
 class TimedOut(AntiphonError):
-    """Nothing came within the time allowed."""
+    """The peer did not answer within the time allowed."""
 
     code = "timed-out"
     blame = "network"

@@ -1,4 +1,4 @@
-"""What a run of `antiphon ping` has found; exit codes 1 and 7."""
+"""Errors that report the result of `antiphon ping`; exit codes 1 and 7."""
 
 from antiphon.errors.base import AntiphonError
 from antiphon.errors.server import ServerError
@@ -6,15 +6,15 @@ from antiphon.language import N_
 
 
 class AnswersFaulty(ServerError):
-    """A run of `antiphon ping` in which not every message came back as it was sent."""
+    """Not every message of a run came back as it was sent."""
 
     code = "answers-faulty"
     sentence = N_("Of {sent} messages sent, {wrong} were answered wrongly and {lost} not at all.")
-    hint = N_("Only a service that gives back what it is sent can be measured; the server's log may know more.")
+    hint = N_("Only a service that returns each message unchanged can be measured; the server's log may say more.")
 
 
 class OverThreshold(AntiphonError):
-    """A run of `antiphon ping` whose figures are over what --fail-over allows."""
+    """The figures of a run are over a limit of `--fail-over`."""
 
     code = "over-threshold"
     blame = "network"

@@ -1,11 +1,11 @@
-"""A peer broke the protocol, or TLS or the server's key are not as they must be; exit code 5."""
+"""Errors of the protocol, of TLS and of the server's key; exit code 5."""
 
 from antiphon.errors.base import AntiphonError
 from antiphon.language import N_
 
 
 class ProtocolError(AntiphonError):
-    """A peer broke the protocol."""
+    """A peer broke the protocol (docs/protocol.md)."""
 
     code = "protocol"
     blame = "client"
@@ -15,20 +15,20 @@ class ProtocolError(AntiphonError):
 
 
 class FrameInvalid(ProtocolError):
-    """A header that cannot be: unknown kind or flags, reserved bits, too short."""
+    """The header of a frame is invalid: unknown kind or flags, reserved bits set, or too short."""
 
     code = "frame-invalid"
 
 
 class FrameTooLarge(ProtocolError):
-    """A frame over the limit of its kind, known from its header alone."""
+    """A frame is over the limit of its kind; its header alone tells, before the body is read."""
 
     code = "frame-too-large"
     sentence = N_("{size} bytes in one {kind} are too many: {limit} are allowed.")
 
 
 class MessageTooLarge(FrameTooLarge):
-    """A message over the limit that the operator has set."""
+    """A message is over `--message-limit`."""
 
     code = "message-too-large"
     sentence = N_("A message of {size} bytes is too large: {limit} are allowed.")
@@ -36,22 +36,22 @@ class MessageTooLarge(FrameTooLarge):
 
 
 class FrameUnexpected(ProtocolError):
-    """A kind that may not come now, or not from this side."""
+    """A frame's kind is not allowed in this phase, or not from this side."""
 
     code = "frame-unexpected"
-    sentence = N_("{kind} may not come now.")
+    sentence = N_("{kind} is not allowed now.")
     hint = N_("Sign in first, and once; then send messages.")
 
 
 class BodyInvalid(ProtocolError):
-    """A control body that does not fit its schema."""
+    """The body of a control frame does not fit its schema."""
 
     code = "body-invalid"
-    sentence = N_("The body of {kind} does not fit: {problem}.")
+    sentence = N_("The body of {kind} is invalid: {problem}.")
 
 
 class NotText(ProtocolError):
-    """A payload flagged as text that is not UTF-8."""
+    """A payload is flagged as text and is not UTF-8."""
 
     code = "not-text"
     sentence = N_("A message flagged as text is not UTF-8.")
@@ -59,7 +59,7 @@ class NotText(ProtocolError):
 
 
 class TextOnly(ProtocolError):
-    """The service takes text, and this message is bytes."""
+    """The service accepts text only, and this message is bytes."""
 
     code = "text-only"
     sentence = N_("This service takes text only.")
@@ -67,15 +67,15 @@ class TextOnly(ProtocolError):
 
 
 class VersionUnsupported(ProtocolError):
-    """No version in common."""
+    """Client and server have no version of the protocol in common."""
 
     code = "version-unsupported"
-    sentence = N_("Version {version} of the protocol is not spoken here.")
-    hint = N_("Versions spoken: {versions}.")
+    sentence = N_("Version {version} of the protocol is not supported here.")
+    hint = N_("Supported versions: {versions}.")
 
 
 class MechanismUnsupported(ProtocolError):
-    """No sign-in mechanism in common."""
+    """The sign-in mechanism is not the one of this kind of connection."""
 
     code = "mechanism-unsupported"
     sentence = N_("The sign-in mechanism {mechanism} is not offered here.")
@@ -83,34 +83,34 @@ class MechanismUnsupported(ProtocolError):
 
 
 class AccessUnsupported(ProtocolError):
-    """A way in that the server's access does not have."""
+    """A frame of the sign-in does not belong to the server's access (`--access`)."""
 
     code = "access-unsupported"
-    sentence = N_("{kind} is no way in here: the access is “{access}”.")
-    hint = N_("Do as the access in HELLO asks.")
+    sentence = N_("{kind} cannot be used to sign in here: the access is “{access}”.")
+    hint = N_("Sign in as the access in HELLO requires.")
 
 
 class TooManyRefusals(ProtocolError):
     """Three wrong passwords or three wrong tokens on one connection."""
 
     code = "too-many-refusals"
-    sentence = N_("Three refusals are the most on one connection.")
+    sentence = N_("Too many refusals: a connection is closed after three.")
     hint = N_("Connect again.")
 
 
 class PeerSilent(ProtocolError):
-    """Not even a heartbeat came."""
+    """The peer has sent nothing for `--silence-seconds`, not even a heartbeat."""
 
     code = "peer-silent"
-    sentence = N_("Nothing was heard for {seconds} seconds.")
-    hint = N_("Connect again; a client sends a heartbeat when it has nothing to say.")
+    sentence = N_("Nothing was received for {seconds} seconds.")
+    hint = N_("Connect again; a client sends a heartbeat when it has nothing else to send.")
 
 
 class PeerTooSlow(ProtocolError):
-    """The peer does not take what it is sent."""
+    """The peer does not read what it is sent."""
 
     code = "peer-too-slow"
-    sentence = N_("What was sent was not taken in time.")
+    sentence = N_("What was sent was not read in time.")
     hint = N_("Read the answers as they come.")
 
 
@@ -124,7 +124,7 @@ class TrustError(ProtocolError):
 
 
 class ServerKeyUnknown(TrustError):
-    """A server that this client has not met, and nobody to ask."""
+    """The client does not know the server's key, and there is no terminal to ask at."""
 
     code = "server-key-unknown"
     sentence = N_("The key of {host} is not known here: {fingerprint}.")
@@ -132,7 +132,7 @@ class ServerKeyUnknown(TrustError):
 
 
 class ServerKeyChanged(TrustError):
-    """A server whose key is not the one it had, or not the one in the address."""
+    """The server's key is neither the one in the address nor the one that it had before."""
 
     code = "server-key-changed"
     sentence = N_("The key of {host} is {fingerprint}, and {expected} was expected: this may be an impostor.")
@@ -143,7 +143,7 @@ class ServerKeyChanged(TrustError):
 
 
 class ServerUnproven(TrustError):
-    """A server that let us in without proving that it knows the account."""
+    """The server accepted the sign-in without proving that it knows the account."""
 
     code = "server-unproven"
     sentence = N_("The server at {address} could not prove that it knows your account.")
@@ -151,7 +151,7 @@ class ServerUnproven(TrustError):
 
 
 class PasswordNotAsked(TrustError):
-    """A server that asks for no password, though one was given: it proves nothing."""
+    """The client has a password, and the server asks for none: such a server proves nothing."""
 
     code = "password-not-asked"
     sentence = N_("The server at {address} asks for no password, so it does not prove that it knows your account.")
@@ -159,8 +159,8 @@ class PasswordNotAsked(TrustError):
 
 
 class TlsFailed(TrustError):
-    """No TLS came about."""
+    """The TLS handshake failed."""
 
     code = "tls-failed"
-    sentence = N_("No TLS connection to {address} came about: {problem}.")
+    sentence = N_("The TLS connection to {address} failed: {problem}.")
     hint = N_("Check whether the server wants tls:// or tcp://.")

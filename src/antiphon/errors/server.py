@@ -1,20 +1,20 @@
-"""Faults of the program itself, of the server and of its store; exit code 1."""
+"""Faults of this program, of the server, of its store and of its service; exit code 1."""
 
 from antiphon.errors.base import AntiphonError
 from antiphon.language import N_
 
 
 class Fault(AntiphonError):
-    """A fault of this program; the trace is kept in a file."""
+    """A fault of this program; the traceback is saved to a file."""
 
     code = "fault"
     blame = "program"
     sentence = N_("This program has failed, and it is not your fault.")
-    hint = N_("What happened is written down in {path}; please pass it on to the authors.")
+    hint = N_("The details are in {path}; please send that file to the authors.")
 
 
 class ServerError(AntiphonError):
-    """The server's own fault; its log knows more, the peer does not."""
+    """A fault of the server; the details are in its log only, not told to the peer."""
 
     code = "server-error"
     sentence = N_("The server failed.")
@@ -22,14 +22,14 @@ class ServerError(AntiphonError):
 
 
 class TryLater(ServerError):
-    """The store does not answer now, or too much is going on."""
+    """The store does not answer in time, or the server is overloaded."""
 
     code = "try-later"
     sentence = N_("The server cannot do this now.")
     hint = N_("Try again in {wait} seconds.")
 
     def __init__(self, *, wait: float = 3, **fields: object) -> None:
-        """Say after how many seconds, `wait`, another try makes sense."""
+        """Create the error; `wait` is in how many seconds to try again."""
         super().__init__(wait=wait, **fields)
         self.fields.setdefault("wait", f"{wait:g}")
 
@@ -43,7 +43,7 @@ class ServiceFailed(ServerError):
 
 
 class ServiceTooSlow(ServerError):
-    """The service took longer than it may, and was cancelled."""
+    """The service took longer than `--service-seconds` and was cancelled."""
 
     code = "service-too-slow"
     sentence = N_("The service took too long over this message.")
@@ -51,8 +51,10 @@ class ServiceTooSlow(ServerError):
 
 
 class OutcomeUnknown(ServerError):
-    """The connection or the server broke while a message was on its way: it may have been handled or not."""
+    """The connection or the server broke before a message was answered: it may have been handled or not."""
 
     code = "outcome-unknown"
-    sentence = N_("Nobody knows whether this message was handled: the connection broke on the way.")
-    hint = N_("It was not sent again; look whether it was done, and ask again if it may be done twice.")
+    sentence = N_("It is not known whether this message was handled: the connection broke on the way.")
+    hint = N_(
+        "It was not sent again; check whether it took effect, and send it again if doing it twice is harmless."
+    )

@@ -1,11 +1,11 @@
-"""The server said no; exit code 4."""
+"""Refusals of a sign-in, a registration or a token, and ends of a session; exit code 4."""
 
 from antiphon.errors.base import AntiphonError
 from antiphon.language import N_
 
 
 class SignInError(AntiphonError):
-    """The server said no."""
+    """The server refused the sign-in or ended the session."""
 
     code = "sign-in"
     blame = "user"
@@ -14,17 +14,17 @@ class SignInError(AntiphonError):
 
 
 class SignInRefused(SignInError):
-    """The one refusal for an unknown name, a wrong password and a disabled account (promise 5)."""
+    """Unknown name, wrong password or disabled account: one refusal for all three (promise 5)."""
 
     code = "sign-in-refused"
     sentence = N_("Name or password is wrong.")
-    hint = N_("Try again; if you have forgotten the password, ask whoever runs the server.")
+    hint = N_("Try again; if you have forgotten the password, ask the server's operator.")
 
 
 class TooManyFailures(SignInError):
-    """So many sign-ins under a name have failed in a row that the next ones must wait; this one was not tried.
+    """Too many sign-ins under a name have failed in a row: the next one must wait, and this one was not checked.
 
-    It is said of every name alike, whether anybody has it or not.
+    The server answers so whether or not the name has an account.
     """
 
     code = "too-many-failures"
@@ -32,21 +32,21 @@ class TooManyFailures(SignInError):
     hint = N_("Try again in {wait} seconds.")
 
     def __init__(self, *, wait: float = 1, **fields: object) -> None:
-        """Say after how many seconds, `wait`, another try makes sense."""
+        """Create the error; `wait` is in how many seconds to try again."""
         super().__init__(wait=wait, **fields)
         self.fields.setdefault("wait", f"{wait:g}")
 
 
 class NameLocked(SignInError):
-    """So many sign-ins under this name have failed in a row that no further one is tried from a new address."""
+    """A name is locked: so many sign-ins failed in a row that none is checked from a new address any more."""
 
     code = "name-locked"
     sentence = N_("So many sign-ins under this name have failed that it is locked.")
-    hint = N_("Sign in from where you have signed in before, or ask whoever runs the server.")
+    hint = N_("Sign in from where you have signed in before, or ask the server's operator.")
 
 
 class SignInTimedOut(SignInError):
-    """Nobody signed in while the server waited."""
+    """The client did not sign in within `--entry-seconds`."""
 
     code = "sign-in-timed-out"
     blame = "client"
@@ -55,38 +55,38 @@ class SignInTimedOut(SignInError):
 
 
 class RegistrationClosed(SignInError):
-    """New names are not taken here."""
+    """The server does not register new names."""
 
     code = "registration-closed"
     sentence = N_("This server does not take new names.")
-    hint = N_("Ask whoever runs it for an invitation.")
+    hint = N_("Ask its operator for an invitation.")
 
 
 class InvitationRefused(SignInError):
-    """An invitation that the server does not know; below are those that it knows and does not take."""
+    """The server does not know the invitation; the subclasses are for known ones that it refuses."""
 
     code = "invitation-refused"
     sentence = N_("The server does not take this invitation: it is not one of its own, or it was withdrawn.")
-    hint = N_("Ask whoever runs it for another one.")
+    hint = N_("Ask its operator for another one.")
 
 
 class InvitationUsed(InvitationRefused):
-    """An invitation with which somebody has registered already."""
+    """The invitation has been used to register."""
 
     code = "invitation-used"
     sentence = N_("This invitation has been used already.")
-    hint = N_("If that was you, sign in with your password; if not, tell whoever runs the server.")
+    hint = N_("If that was you, sign in with your password; if not, tell the server's operator.")
 
 
 class InvitationExpired(InvitationRefused):
-    """An invitation whose time is over."""
+    """The invitation has expired."""
 
     code = "invitation-expired"
     sentence = N_("This invitation has expired.")
 
 
 class InvitationForAnother(InvitationRefused):
-    """An invitation that lets another name register."""
+    """The invitation is for another name."""
 
     code = "invitation-for-another"
     sentence = N_("This invitation is not for “{name}”.")
@@ -94,7 +94,7 @@ class InvitationForAnother(InvitationRefused):
 
 
 class NameTaken(SignInError):
-    """Somebody has the name."""
+    """The name has an account already."""
 
     code = "name-taken"
     sentence = N_("The name “{name}” is taken.")
@@ -102,15 +102,15 @@ class NameTaken(SignInError):
 
 
 class NameUnknown(SignInError):
-    """Nobody has the name, and registering was not asked for."""
+    """The name has no account, and the client did not ask to register it."""
 
     code = "name-unknown"
     sentence = N_("The server does not know “{name}” yet.")
-    hint = N_("Say --register to become known under this name.")
+    hint = N_("Add --register to register this name.")
 
 
 class CredentialRefused(SignInError):
-    """A verifier that was not made with the server's parameters."""
+    """The client made a verifier with other parameters than the server's."""
 
     code = "credential-refused"
     blame = "client"
@@ -119,7 +119,7 @@ class CredentialRefused(SignInError):
 
 
 class SessionEnded(SignInError):
-    """The session is over: left, expired or revoked; one answer for a token that never was."""
+    """The session was left, has expired or was revoked; a token that never existed gets the same answer."""
 
     code = "session-ended"
     sentence = N_("This session is over.")
@@ -127,7 +127,7 @@ class SessionEnded(SignInError):
 
 
 class SessionClosed(SignInError):
-    """The service has ended the session, and may have said why."""
+    """The service has ended the session, perhaps with a reason."""
 
     code = "session-closed"
     blame = "server"
@@ -135,15 +135,15 @@ class SessionClosed(SignInError):
 
 
 class SessionReplaced(SignInError):
-    """The session was taken up on another connection."""
+    """The session was resumed on another connection."""
 
     code = "session-replaced"
-    sentence = N_("This session went on elsewhere.")
+    sentence = N_("This session continues on another connection.")
     hint = N_("Sign in again if that was not you, and change the password.")
 
 
 class PasswordDue(SignInError):
-    """A message of somebody who must choose a new password before anything else."""
+    """A message came before the new password that this account must choose first."""
 
     code = "password-due"
     sentence = N_("A new password must be chosen before anything else.")
@@ -151,7 +151,7 @@ class PasswordDue(SignInError):
 
 
 class TokenRefused(SignInError):
-    """A message whose token is not the session's."""
+    """A message carried a token that is not the session's."""
 
     code = "token-refused"
     blame = "client"

@@ -1,11 +1,11 @@
-"""What was asked cannot be done as it was asked; exit code 2."""
+"""Errors of usage: options, addresses, names, files, accounts and invitations; exit code 2."""
 
 from antiphon.errors.base import AntiphonError
 from antiphon.language import N_
 
 
 class UsageError(AntiphonError):
-    """What was asked cannot be done as it was asked."""
+    """The command cannot be carried out as given."""
 
     code = "usage"
     blame = "user"
@@ -14,14 +14,14 @@ class UsageError(AntiphonError):
 
 
 class SettingInvalid(UsageError):
-    """A flag, variable or line of the configuration holds what it cannot hold."""
+    """A flag, variable or line of the configuration file has an invalid value."""
 
     code = "setting-invalid"
     sentence = N_("{source}: {problem}")
 
 
 class InputMissing(UsageError):
-    """Something is needed and nobody can be asked."""
+    """A needed input is missing, and there is no terminal to ask at."""
 
     code = "input-missing"
     sentence = N_("{what} is missing, and there is no terminal to ask at.")
@@ -29,7 +29,7 @@ class InputMissing(UsageError):
 
 
 class AddressInvalid(UsageError):
-    """An address that cannot be read."""
+    """The text is not a server address."""
 
     code = "address-invalid"
     sentence = N_("“{address}” is not an address: {problem}.")
@@ -37,7 +37,7 @@ class AddressInvalid(UsageError):
 
 
 class PortInvalid(UsageError):
-    """A port that is not one."""
+    """The text is not a port number."""
 
     code = "port-invalid"
     sentence = N_("“{port}” is not a port.")
@@ -45,7 +45,7 @@ class PortInvalid(UsageError):
 
 
 class NameAmbiguous(UsageError):
-    """Several names are known at one's address, and nobody can be asked."""
+    """The server knows several names at this client's address, and there is no terminal to ask at."""
 
     code = "name-ambiguous"
     sentence = N_("The server knows several names at this address: {names}.")
@@ -53,7 +53,7 @@ class NameAmbiguous(UsageError):
 
 
 class NameInvalid(UsageError):
-    """A name that nobody can have."""
+    """The text cannot be a name."""
 
     code = "name-invalid"
     blame = "client"
@@ -62,7 +62,7 @@ class NameInvalid(UsageError):
 
 
 class AccountUnknown(UsageError):
-    """An operator named an account that is not there."""
+    """The account that the operator named does not exist."""
 
     code = "account-unknown"
     blame = "operator"
@@ -71,7 +71,7 @@ class AccountUnknown(UsageError):
 
 
 class AccountExists(UsageError):
-    """An operator wants a name that an account has."""
+    """The name that the operator chose has an account already."""
 
     code = "account-exists"
     blame = "operator"
@@ -80,7 +80,7 @@ class AccountExists(UsageError):
 
 
 class SessionUnknown(UsageError):
-    """An operator named a session that is not there."""
+    """The session that the operator named does not exist."""
 
     code = "session-unknown"
     blame = "operator"
@@ -89,7 +89,7 @@ class SessionUnknown(UsageError):
 
 
 class InvitationInvalid(UsageError):
-    """A text that is no whole invitation; nothing of it is repeated, for it may hold the secret."""
+    """The text is not a whole invitation; the error does not repeat it, because it may contain the secret."""
 
     code = "invitation-invalid"
     sentence = N_("This is not a whole invitation: {problem}.")
@@ -97,7 +97,7 @@ class InvitationInvalid(UsageError):
 
 
 class InvitationUnknown(UsageError):
-    """An operator named an invitation that is not there, or was used."""
+    """The invitation that the operator named does not exist or was used."""
 
     code = "invitation-unknown"
     blame = "operator"
@@ -106,16 +106,16 @@ class InvitationUnknown(UsageError):
 
 
 class NamesUnusable(UsageError):
-    """A file of names of which some cannot be used; each was told of before this."""
+    """A file of names has unusable lines, each of which was reported before this error."""
 
     code = "names-unusable"
     blame = "operator"
     sentence = N_("Nobody was invited, because {path} has lines that cannot be used: {count}.")
-    hint = N_("Mend them, then say it again.")
+    hint = N_("Fix them, then run the command again.")
 
 
 class PasswordInvalid(UsageError):
-    """A password that the rules do not allow."""
+    """The rules do not allow this password."""
 
     code = "password-invalid"
     sentence = N_("This password cannot be used: {problem}.")
@@ -123,7 +123,7 @@ class PasswordInvalid(UsageError):
 
 
 class FolderUnsafe(UsageError):
-    """A state file that somebody else could read or has replaced."""
+    """Another user could read, write or replace a file or folder of this program."""
 
     code = "folder-unsafe"
     blame = "operator"
@@ -132,7 +132,7 @@ class FolderUnsafe(UsageError):
 
 
 class FolderUnusable(UsageError):
-    """The data folder, or a file in it, cannot be used."""
+    """The data folder, or a file in it, cannot be read or written."""
 
     code = "folder-unusable"
     blame = "operator"
@@ -141,16 +141,16 @@ class FolderUnusable(UsageError):
 
 
 class StoreUnusable(UsageError):
-    """The folder of `--store files:DIR`, or a file in it, cannot be used."""
+    """The folder of `--store files:DIR`, or a file in it, cannot be read or written."""
 
     code = "store-unusable"
     blame = "operator"
     sentence = N_("{path} cannot be used: {problem}.")
-    hint = N_("Mend that, or name another store with --store.")
+    hint = N_("Fix that, or name another store with --store.")
 
 
 class StoreTaken(UsageError):
-    """A second server wants the folder of `--store files:DIR`."""
+    """Another server uses the folder of `--store files:DIR`."""
 
     code = "store-taken"
     blame = "operator"
@@ -159,12 +159,12 @@ class StoreTaken(UsageError):
 
 
 class RowInvalid(UsageError):
-    """A line of a file that may be edited by hand cannot be read."""
+    """A line of a hand-edited file of the store cannot be read."""
 
     code = "row-invalid"
     blame = "operator"
     sentence = N_("{path}, line {line}: {problem}.")
-    hint = N_("Mend that line, or put back a backup of the file; until then nothing in it is changed.")
+    hint = N_("Fix that line, or restore a backup of the file; until then the file is not changed.")
 
 
 class FileUnusable(UsageError):
@@ -177,12 +177,12 @@ class FileUnusable(UsageError):
 
 
 class ImportRefused(UsageError):
-    """A file to be imported holds lines that cannot be read; nothing of it was taken."""
+    """A file to import has lines that cannot be read; nothing was imported."""
 
     code = "import-refused"
     blame = "operator"
-    sentence = N_("Nothing was imported: lines of {path} that cannot be read: {count}.")
-    hint = N_("Mend them, or say --skip-broken to import the others.")
+    sentence = N_("Nothing was imported, because {path} has lines that cannot be read: {count}.")
+    hint = N_("Fix them, or add --skip-broken to import the others.")
 
 
 class KnownServersUnusable(UsageError):
@@ -190,11 +190,11 @@ class KnownServersUnusable(UsageError):
 
     code = "known-servers-unusable"
     sentence = N_("{path} cannot be used: {problem}.")
-    hint = N_("Mend it, or name another file with --known-servers.")
+    hint = N_("Fix it, or name another file with --known-servers.")
 
 
 class PortTaken(UsageError):
-    """No port is free where one was looked for."""
+    """The port is taken, or no port of the range that was tried is free."""
 
     code = "port-taken"
     blame = "operator"
@@ -203,7 +203,7 @@ class PortTaken(UsageError):
 
 
 class AddressUnavailable(UsageError):
-    """A host on which nothing can listen here."""
+    """The machine cannot listen on this host."""
 
     code = "address-unavailable"
     blame = "operator"
@@ -212,20 +212,20 @@ class AddressUnavailable(UsageError):
 
 
 class ExposureRefused(UsageError):
-    """Plain TCP beyond this machine."""
+    """Plain TCP was asked for on an address that other machines can reach."""
 
     code = "exposure-refused"
     blame = "operator"
     sentence = N_("Plain TCP on {host} would send everything unencrypted over the network.")
-    hint = N_("Leave out --plain to use TLS, or say --plain-anywhere if the network is yours alone.")
+    hint = N_("Leave out --plain to use TLS, or add --plain-anywhere if the network is yours alone.")
 
 
 class AnyoneRefused(ExposureRefused):
-    """Access for anyone beyond this machine."""
+    """Access for anyone was asked for on an address that other machines can reach."""
 
     code = "anyone-refused"
     sentence = N_("Access for anyone on {host} would let in everybody who can reach this machine.")
-    hint = N_("Choose --access identify or authenticate, or say --anyone-anywhere if that is what you want.")
+    hint = N_("Choose --access identify or authenticate, or add --anyone-anywhere if that is what you want.")
 
 
 class KeyRingUnusable(UsageError):
@@ -234,38 +234,41 @@ class KeyRingUnusable(UsageError):
     code = "key-ring-unusable"
     blame = "operator"
     sentence = N_("The key ring {path} cannot be used: {problem}.")
-    hint = N_("Put back the backup of this file; without it nobody can sign in to the accounts beside it.")
+    hint = N_("Restore this file from a backup; without it nobody can sign in to the accounts beside it.")
 
 
 class RekeyUnderWay(UsageError):
-    """Another process changes the keys of the same folder."""
+    """Another process is changing the keys of the same folder."""
 
     code = "rekey-under-way"
     blame = "operator"
     sentence = N_("Another process is changing the keys of {path} now.")
-    hint = N_("Wait until it has finished; to change them twice is not needed.")
+    hint = N_("Wait until it has finished; there is no need to change them twice.")
 
 
 class CredentialUnreadable(UsageError):
-    """A credential that no key of the ring opens."""
+    """No key of the ring opens a credential."""
 
     code = "credential-unreadable"
     blame = "operator"
     sentence = N_("The credential of “{name}” does not open: it was altered, or sealed elsewhere.")
-    hint = N_("Give that account another password, or remove it; then say this again. No other one is in danger.")
+    hint = N_(
+        "Give that account another password, or remove it; then run the command again. "
+        "No other account is affected."
+    )
 
 
 class CertificateUnusable(UsageError):
-    """The certificate or its key cannot be used."""
+    """The TLS certificate or its key cannot be used."""
 
     code = "certificate-unusable"
     blame = "operator"
     sentence = N_("The certificate {path} cannot be used: {problem}.")
-    hint = N_("Mend it, or move it and its key away: a new pair is made at the next start.")
+    hint = N_("Fix it, or move it and its key away: a new pair is made at the next start.")
 
 
 class ServiceInvalid(UsageError):
-    """What was given as a service cannot be one."""
+    """The object given as a service is not a handler."""
 
     code = "service-invalid"
     sentence = N_("“{service}” cannot be served: {problem}.")
@@ -273,7 +276,7 @@ class ServiceInvalid(UsageError):
 
 
 class ServiceNotLoaded(UsageError):
-    """What was named after `antiphon serve` is not there, or failed when it was loaded."""
+    """The service named after `antiphon serve` does not exist, or failed while it was loaded."""
 
     code = "service-not-loaded"
     sentence = N_("“{service}” cannot be loaded: {problem}.")

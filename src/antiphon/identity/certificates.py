@@ -1,7 +1,7 @@
-"""What a certificate is known by: its key's fingerprint, which addresses carry, and the binding of a TLS channel.
+"""Certificates: the fingerprint of the public key, which addresses carry, and the TLS channel binding.
 
-Certificates come in as DER; where they come from and whether they are trusted is left to server and client.
-cryptography is imported when there is one: a quarter of the client's import, which plain TCP has no use for.
+Functions take a certificate as DER. Server and client decide whether to trust it. cryptography is imported on
+first use: it takes a quarter of the client's import time, and plain TCP does not need it.
 """
 
 import base64
@@ -9,13 +9,13 @@ from hashlib import sha256
 
 
 def fingerprint_of(der: bytes) -> str:
-    """Return `sha256:` and base64url without padding (43 characters) of SHA-256 over the public key.
+    """Return `sha256:` and the SHA-256 of the public key in base64url without padding, 43 characters.
 
-    The hash covers the DER SubjectPublicKeyInfo (as RFC 7469 pins do), so that a certificate may be renewed for
-    the same key.
+    The hash covers the DER SubjectPublicKeyInfo, like the pins of RFC 7469: a certificate renewed for the same key
+    keeps its fingerprint.
 
     Raises:
-        ValueError: `der` is not a certificate with a key of a known kind.
+        ValueError: `der` is not a certificate, or its key is of an unknown kind.
     """
     from cryptography import x509  # noqa: PLC0415 - see above, and so below
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
@@ -32,12 +32,12 @@ def fingerprint_of(der: bytes) -> str:
 def binding_of(der: bytes) -> bytes:
     """Return the `tls-server-end-point` channel binding of the certificate (RFC 5929, 4.1).
 
-    That is the hash of the whole certificate by the hash function of its signature; MD5 and SHA-1 give way to
-    SHA-256.
+    The binding is the hash of the whole certificate by the hash function of its signature, with SHA-256 in place
+    of MD5 and SHA-1.
 
     Raises:
-        ValueError: `der` is not a certificate, or its signature has no hash function (Ed25519), for which the
-            RFC leaves the binding undefined.
+        ValueError: `der` is not a certificate, its signature is of an unknown kind, or the signature has no hash
+            function (Ed25519): the RFC defines no binding for it.
     """
     from cryptography import x509  # noqa: PLC0415
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415

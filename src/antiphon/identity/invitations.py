@@ -1,9 +1,9 @@
-"""Invitations: one word that holds where a server is, whose key it has, who is invited, and the right to register.
+"""Invitations: codes that hold the server's address and key fingerprint, the invited name and a secret.
 
     antiphon1://ann@school.example:7862/9bX0...
 
-Behind the last slash stand, in base64url, the 32 bytes of the key's fingerprint (over TLS), the 16 of the secret,
-and 3 that tell a slip of copying from a wrong secret.
+The part after the last slash is base64url of the key's fingerprint (32 bytes, over TLS only), the secret (16
+bytes), which is the right to register, and a check sum (3 bytes), which tells a copying error from a wrong secret.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from antiphon.identity.hidden import HiddenBytes
 from antiphon.language import N_
 
 SECRET_SIZE = 16
-"""Bytes: 128 bits, which nobody guesses."""
+"""Bytes; 128 bits cannot be guessed."""
 CHECK_SIZE = 3
-"""Bytes: one slip in 16 million goes unnoticed, and then meets the server's refusal."""
+"""Bytes of the check sum; it misses one copying error in 16 million, which the server then refuses."""
 
 _VERSION = "1"
 _KEY_SIZE = 32
@@ -31,31 +31,31 @@ _PIN = "sha256:"
 _LABEL = b"invitation\0"
 _CODE = re.compile(r"antiphon([0-9]+)://([^/]+)/([A-Za-z0-9_-]+)", re.IGNORECASE)
 _ALIKE = re.compile(r"antiphon[0-9]+:/|[^/:]/[A-Za-z0-9_-]{20,}", re.IGNORECASE)
-"""No address has a number in its scheme, or a path: what looks like this is a code, or was one."""
+"""Text that is or was meant to be an invitation: an address has no number in its scheme and no path."""
 
-_SLIP = Problem(N_("a character is missing, or is another one"))
-_VERSION_UNKNOWN = Problem(N_("it is of another version of this program"))
+_SLIP = Problem(N_("a character is missing or wrong"))
+_VERSION_UNKNOWN = Problem(N_("it is from another version of this program"))
 
 
 class Secret(HiddenBytes):
-    """The right to register, 16 bytes from the system's generator."""
+    """The right to register: 16 random bytes from the operating system."""
 
     SIZE = SECRET_SIZE
 
 
 def fingerprint(secret: Secret, token_key: bytes) -> bytes:
-    """Return the keyed hash that is stored instead of a secret: HMAC-SHA-256 (RFC 2104), 32 bytes.
+    """Return the keyed hash that the store holds instead of a secret: HMAC-SHA-256 (RFC 2104), 32 bytes.
 
-    `token_key` is the key ring's; the label keeps these hashes apart from those of tokens.
+    `token_key` is the key ring's. A label in the hash keeps it apart from the hashes of tokens.
     """
     return hmac.digest(token_key, _LABEL + secret, "sha256")
 
 
 @dataclass(frozen=True)
 class Code:
-    """An invitation as it is passed on: `written` gives the word, `read` takes it.
+    """An invitation as people pass it on; `written` encodes it, `read` decodes it.
 
-    `address` holds the name of the invited and, over TLS, the fingerprint of the server's key.
+    `address` holds the invited name and, over TLS, the fingerprint of the server's key.
     """
 
     address: Address
@@ -63,19 +63,19 @@ class Code:
 
     @classmethod
     def make(cls, address: Address, random: Callable[[int], bytes]) -> Self:
-        """Return a new code; `random` gives as many bytes as asked, fit for keys."""
+        """Return a new code; `random(n)` returns n bytes from a cryptographic generator."""
         return cls(address, Secret(random(SECRET_SIZE)))
 
     def written(self) -> str:
-        """Return the code as one word, to be shown to the invited only."""
+        """Return the code as one word. It is a secret: show it only to the invited person."""
         return f"antiphon{_VERSION}://{_place(self.address)}/{_encoded(self._data())}"
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the code that `text` holds; white space in it does not count, as mail may have broken the line.
+        """Parse a code; white space in `text` is ignored, because mail programs break long lines.
 
         Raises:
-            InvitationInvalid: it is not whole, or of another version.
+            InvitationInvalid: the code is incomplete or altered, or from another version of this program.
         """
         parts = _CODE.fullmatch("".join(text.split()))
         if parts is None:
@@ -88,7 +88,7 @@ class Code:
             key, secret = data[: -SECRET_SIZE - CHECK_SIZE], data[-SECRET_SIZE - CHECK_SIZE : -CHECK_SIZE]
             address = addresses.parse(f"{'tls' if key else 'tcp'}://{place}", default_port=0)
             code = cls(replace(address, fingerprint=_PIN + _encoded(key) if key else None), Secret(secret))
-        except (AddressInvalid, PortInvalid, ValueError):  # ValueError: no base64, or too little of it
+        except (AddressInvalid, PortInvalid, ValueError):  # ValueError: not base64, or too short
             raise InvitationInvalid(problem=_SLIP) from None
         if len(key) not in (0, _KEY_SIZE) or not address.name or _encoded(code._data()) != encoded:
             raise InvitationInvalid(problem=_SLIP)
@@ -101,17 +101,17 @@ class Code:
 
 
 def read_place(text: str) -> Address | Code:
-    """Return what a person gave for the way to a server: an address, or an invitation.
+    """Parse what a person gave as the server to connect to: an address or an invitation.
 
     Raises:
-        InvitationInvalid: it looks like an invitation, and is not a whole one.
+        InvitationInvalid: `text` looks like an invitation and is not a valid one.
         AddressInvalid, PortInvalid: as `address.parse`.
     """
     return Code.read(text) if _ALIKE.search(text) else addresses.parse(text)
 
 
 def _place(address: Address) -> str:
-    """Return name, host and port as the address has them."""
+    """Return `name@host:port` of the address."""
     return str(replace(address, fingerprint=None)).partition("://")[2]
 
 

@@ -1,6 +1,6 @@
-"""The key ring: it seals credentials at rest, hashes tokens and makes up answers for names that nobody has.
+"""The key ring: keys that seal stored credentials, hash tokens and derive mock credentials for unknown names.
 
-It is kept apart from the database (`secret.key`), so that neither of the two alone is of use to a thief.
+It is kept in a file of its own (`secret.key`), apart from the database: a thief needs both.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from antiphon.language import N_
 KEY_SIZE = 32
 """Bytes of each key: AES-256, and the output of SHA-256."""
 NONCE_SIZE = 12
-"""Bytes of the nonce that AES-GCM wants (NIST SP 800-38D, 5.2.1.1)."""
+"""Bytes of the nonce of AES-GCM (NIST SP 800-38D, 5.2.1.1)."""
 
 NUMBER_SIZE = 4
-"""Bytes with which everything sealed begins: the number of its key."""
+"""Bytes of the key's number (u32, big-endian), with which all sealed data begins."""
 
 _NOT_A_RING = Problem(N_("it is not a key ring of this version"))
 
@@ -31,7 +31,7 @@ KeyNumber = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 
 @dataclass(frozen=True, kw_only=True)
 class KeyRing:
-    """The keys of one data folder. The newest sealing key seals, every one opens."""
+    """The keys of one data folder. The newest sealing key seals; all of them open."""
 
     version: Literal[1] = 1
     sealing_keys: Annotated[dict[KeyNumber, Key], Meta(min_length=1)]
@@ -43,15 +43,15 @@ class KeyRing:
 
     @classmethod
     def generate(cls, random: Callable[[int], bytes]) -> Self:
-        """Return a new ring with one sealing key; `random` gives as many bytes as asked, fit for keys."""
+        """Return a new ring with one sealing key; `random(n)` returns n bytes from a cryptographic generator."""
         return cls(sealing_keys={1: random(KEY_SIZE)}, token_key=random(KEY_SIZE), mock_key=random(KEY_SIZE))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Return the ring that `dump` wrote.
+        """Parse what `dump` wrote.
 
         Raises:
-            ValueError: it is not one; its only argument is the `Problem`, which shows nothing of `data`.
+            ValueError: `data` is not a key ring. Its only argument is a `Problem`, which shows nothing of `data`.
         """
         try:
             return msgspec.json.decode(data, type=cls)
@@ -64,22 +64,25 @@ class KeyRing:
         return max(self.sealing_keys)
 
     def with_new_key(self, random: Callable[[int], bytes]) -> Self:
-        """Return this ring with one more sealing key, which is the newest."""
+        """Return a copy of this ring with one more sealing key, which becomes the newest."""
         return replace(self, sealing_keys={**self.sealing_keys, self.newest + 1: random(KEY_SIZE)})
 
     def with_newest_only(self) -> Self:
-        """Return this ring without the sealing keys that do not seal any more."""
+        """Return a copy of this ring with only the newest sealing key."""
         return replace(self, sealing_keys={self.newest: self.sealing_keys[self.newest]})
 
     def dump(self) -> bytes:
-        """Return the ring as JSON with the keys in base64, for the eyes of the server only."""
+        """Return the ring as JSON with the keys in base64: a secret, for the server's file only."""
         return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
 
     def seal(self, plain: bytes, associated: bytes, nonce: bytes) -> bytes:
-        """Return `plain` encrypted by AES-256-GCM under the newest key: its number (u32), nonce, ciphertext, tag.
+        """Encrypt `plain` by AES-256-GCM under the newest key; return key number (u32), nonce, ciphertext and tag.
 
-        `associated` binds the result to its place and must be given again to open it. `nonce` is 12 random
-        bytes, never used again; random ones are safe for 2**32 seals a key (NIST SP 800-38D, 8.3).
+        `associated` binds the result to its place: `open` needs the same. `nonce` is 12 random bytes, never used
+        again; random nonces are safe for 2**32 seals a key (NIST SP 800-38D, 8.3).
+
+        Raises:
+            ValueError: `nonce` is of another size.
         """
         if len(nonce) != NONCE_SIZE:
             raise ValueError(f"a nonce has {NONCE_SIZE} bytes, not {len(nonce)}")
@@ -88,11 +91,11 @@ class KeyRing:
         return number.to_bytes(NUMBER_SIZE, "big") + nonce + sealed
 
     def open(self, sealed: bytes, associated: bytes) -> bytes:
-        """Return what was sealed with the same `associated`.
+        """Decrypt what `seal` returned for the same `associated`.
 
         Raises:
-            ServerError: the ring has no such key, or the bytes are not what was sealed there. Its sentence is
-                generic, because peers see it; the field `problem` is for the log.
+            ServerError: the ring lacks the key, or the bytes were altered or sealed for another place. Its
+                sentence is generic, because peers see it; the field `problem` is for the log.
         """
         number = key_number(sealed)
         key = self.sealing_keys.get(number)
@@ -105,10 +108,10 @@ class KeyRing:
             raise ServerError(problem="sealed bytes were altered or moved, or the key ring is another's") from None
 
     def __repr__(self) -> str:
-        """Hide the keys."""
+        """Return the number of the newest key, without the keys."""
         return f"KeyRing(sealing key {self.newest}, hidden)"
 
 
 def key_number(sealed: bytes) -> int:
-    """Return the number of the key that something was sealed with."""
+    """Return the number of the key that sealed `sealed`."""
     return int.from_bytes(sealed[:NUMBER_SIZE], "big")

@@ -1,7 +1,7 @@
-"""What a home-made system leaves behind: passwords as MD5 in a CSV, and a list of names with their addresses.
+"""Readers for the files of an older, home-made system: a CSV of MD5 passwords, and a list of names and addresses.
 
-The readers get a file's bytes and say of each of its lines what it is; none is passed over in silence. Where the
-bytes come from, and what becomes of the accounts, is the caller's.
+A reader takes the bytes of a file and classifies every line: an account, or a reason why the line gives none. The
+caller reads the files and stores the accounts.
 """
 
 import contextlib
@@ -19,37 +19,37 @@ from antiphon.identity.passwords import Password
 from antiphon.language import N_
 
 LINES_MOST = 10_000
-"""Lines of a file that are not empty."""
+"""Most lines of a file that are not empty."""
 ROWS_MOST = 1_000
-"""Clients of a file; all become accounts in one transaction, for which the store has 2.5 s."""
+"""Most clients of a file: all become accounts in one transaction, which must end within 2.5 s."""
 LONGEST_LINE = 1_000
-"""Characters; names have 64, and no scheme of passwords known has more than some hundred."""
+"""Characters. A name has at most 64, and a hash of any known scheme a few hundred."""
 
-_LINES = Problem(N_("The file has more than {most} lines. Part it, and import the parts one by one."))
-_CLIENTS = Problem(N_("The file has more than {most} clients. Part it, and import the parts one by one."))
+_LINES = Problem(N_("The file has more than {most} lines. Split it, and import the parts one by one."))
+_CLIENTS = Problem(N_("The file has more than {most} clients. Split it, and import the parts one by one."))
 _TOO_LONG = Problem(N_("it has more than {most} characters"))
 _QUOTES = Problem(N_("its quotation marks do not match"))
 _FIELDS = Problem(N_("the number of its fields is {count}, not 2"))
-_NO_DIGEST = Problem(N_("its second field is no MD5: 32 hexadecimal digits"))
-_NO_NAME = Problem(N_("no name stands in it"))
+_NO_DIGEST = Problem(N_("its second field is not an MD5 of 32 hexadecimal digits"))
+_NO_NAME = Problem(N_("it has no name"))
 _NO_ADDRESS = Problem(N_("it is neither a name nor a name with its address"))
 _SCHEME = Problem(N_("passwords of the kind {scheme} are not supported"))
 _EMPTY_PASSWORD = Problem(N_("its password is empty"))
 _UNNAMED = Problem(N_("no name is known for it"))
 _AMBIGUOUS = Problem(N_("more than one name is known for it"))
-_REPEATED = Problem(N_("line {later} is about the same client, and counts"))
+_REPEATED = Problem(N_("line {later} is about the same client and replaces it"))
 
 _DELIMITERS = ";\t,:"
-"""Between the fields of a row; the first of these that stands in it is the one. A colon is htpasswd's."""
+"""Field delimiters, the most preferred first: the first that a row contains is used. The colon is for htpasswd."""
 _DIGEST = re.compile(r"[0-9A-Fa-f]{32}")
 _MARK = (
     r"\$(?:1|5|6|7|2[abxy]?|y|gy|H|P|S|apr1|md5|sha1|scrypt|argon2(?:id|i|d)|bcrypt-sha256|pbkdf2[-\w]*)\$"
     r"|\{(?:S?SHA\d*|S?MD5|CRYPT|ARGON2|PBKDF2[-\w]*)\}"
     r"|(?:md5|sha1|bcrypt\w*|argon2|scrypt|pbkdf2_\w+)\$"
 )
-"""How a password begins that says by which scheme it is hashed; nothing else is repeated, it may be a secret."""
+"""The prefix by which a hashed password names its scheme. Messages repeat only this: the rest may be a secret."""
 _MARKED = re.compile(rf'([^;\t,:]*)[;\t,:]\s*"?({_MARK})', re.IGNORECASE)
-"""What follows may hold delimiters, as argon2's commas."""
+"""A row with such a password; what follows the prefix may contain delimiters, such as the commas of argon2."""
 _SCHEMES = {
     "crypt": re.compile(r"[./0-9A-Za-z]{13}"),
     "MySQL": re.compile(r"\*[0-9A-Fa-f]{40}"),
@@ -64,7 +64,7 @@ _HEADING_WORD = re.compile(
     r"|клиента?|пользовател[ья]|имя|логин|айпи|узел|адрес|х[еэ]ш|парол[ья]"
 )
 _LONGEST_ADDRESS = 45
-"""Characters of an IPv6 address that ends in an IPv4 one."""
+"""Characters: an IPv6 address that ends in an IPv4 address."""
 
 
 class Why(StrEnum):
@@ -73,23 +73,23 @@ class Why(StrEnum):
     EMPTY = "empty"
     HEADING = "heading"
     REPEATED = "repeated"
-    """a later line is about the same client"""
+    """A later line is about the same client."""
     UNNAMED = "unnamed"
-    """it is about a digest or an address for which no one name is known"""
+    """The client is a digest or an address for which no name, or more than one, is known."""
     UNSUPPORTED = "unsupported"
-    """its password is hashed in another way"""
+    """The password is empty, or hashed by another scheme."""
     BROKEN = "broken"
-    """it is not what it should be"""
+    """The line cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A client and its password."""
+    """A line that gives an account: a client and its password."""
 
     line: int
     name: Name
     password: Password
-    """the MD5 of what the person types, as 32 lower-case hexadecimal digits: what SCRAM takes for the password"""
+    """The MD5 of what the person types, as 32 lower-case hexadecimal digits; SCRAM uses this as the password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,12 @@ class Passed:
     line: int
     why: Why
     error: UsageError | None = None
-    """says what is wrong, and nothing of a password; None where there is nothing to say"""
+    """What is wrong, without anything of a password; None for an empty line and a heading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A name that stands in a list, with its address if it has one."""
+    """A line of the list of names: a name, with its address if the line has one."""
 
     line: int
     name: Name
@@ -113,18 +113,18 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names, by what the digest of an old system may stand for."""
+    """The list of names, indexed by what the old system may have stored for a client: an address or a digest."""
 
     known: list[Known] = field(default_factory=list)
     passed: list[Passed] = field(default_factory=list)
     _claims: dict[str, tuple[int, dict[str, Name]]] = field(default_factory=dict)
-    """By digest or address: how far-fetched the names are, and the names by their keys."""
+    """By digest or address: the rank of the names (0 is the most likely reading), and the names by key."""
 
     def find(self, client: str) -> Name:
-        """Return the name of a client that is given as an address, or as the MD5 of an address or a name.
+        """Return the name of a client, given as an address or as the MD5 of an address or a name.
 
         Raises:
-            UsageError: no name is known for it, or more than one.
+            UsageError: no name, or more than one, is known for it.
         """
         _, names = self._claims.get(client.lower(), (0, {}))
         if len(names) != 1:
@@ -132,7 +132,10 @@ class Names:
         return next(iter(names.values()))
 
     def claim(self, name: Name, written: str, address: str | None, rank: int) -> None:
-        """Take a name, as it is `written`, for what stands for it or its address; the lowest rank counts."""
+        """Index a name, `written` so in the list, under its digests, its address and the address's digests.
+
+        Where several names claim one digest or address, those of the lowest `rank` win.
+        """
         clients = [*digests(written), *digests(name.display)]
         if address is not None:
             plain = _plain(address)
@@ -146,7 +149,7 @@ class Names:
 
 
 def digests(text: str) -> list[str]:
-    """Return the MD5 of a text as UTF-8 and, where that is another one, in the old Windows code page (cp1251)."""
+    """Return the MD5 of `text` in UTF-8 and, if it differs, in the Windows code page cp1251."""
     found = []
     for encoding in ("utf-8", "cp1251"):
         with contextlib.suppress(UnicodeEncodeError):
@@ -155,18 +158,18 @@ def digests(text: str) -> list[str]:
 
 
 def old_forms(password: Password) -> list[Password]:
-    """Return what an imported account may have in the place of this password; an empty one was never imported."""
+    """Return the digests that an imported account may use as its password; none for an empty password."""
     return [Password(digest) for digest in digests(password.text)] if password.text else []
 
 
 def read_names(data: bytes) -> Names:
-    """Read a `clients.txt`: a name a line, alone or with its address, before or behind it or run together with it.
+    """Read a `clients.txt`: one name a line, alone or with its address before, after or directly behind it.
 
-    `Vadim192.168.1.39` may be Vadim, Vadim1 or Vadim19: the longest address is taken for it, and the others stand
-    in where nothing better fits a digest.
+    `Vadim192.168.1.39` may be Vadim, Vadim1 or Vadim19. The reading with the longest address comes first; the
+    others are used only for digests that it does not match.
 
     Raises:
-        UsageError: there are more lines than are read.
+        UsageError: there are more than `LINES_MOST` lines.
     """
     names = Names()
     for number, text in _lines(data, names.passed):
@@ -187,12 +190,12 @@ def read_names(data: bytes) -> Names:
 
 
 def read_accounts(data: bytes, names: Names) -> tuple[list[Row], list[Passed]]:
-    """Read a `clients.csv`: rows with the client and the MD5 of its password; the last one of a client counts.
+    """Read a `clients.csv`: rows of a client and the MD5 of its password; the last row of a client counts.
 
-    The client is its name, or an address, or the MD5 of either, whose name is in `names`.
+    The client is a name, or an address, or the MD5 of either; `names` gives the name of the latter three.
 
     Raises:
-        UsageError: there are more lines or clients than are read.
+        UsageError: there are more than `LINES_MOST` lines or `ROWS_MOST` clients.
     """
     latest: dict[str, Row | Passed] = {}
     passed: list[Passed] = []
@@ -209,7 +212,7 @@ def read_accounts(data: bytes, names: Names) -> tuple[list[Row], list[Passed]]:
 
 
 def _lines(data: bytes, passed: list[Passed]) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are to be read, with their numbers; the others go to `passed`."""
+    """Yield number and text of each line to parse; add empty lines, headings and overlong lines to `passed`."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -236,8 +239,8 @@ def _is_heading(line: str) -> bool:
 
 
 def _read_row(number: int, text: str, names: Names) -> tuple[str, Row | Passed]:
-    """Return what tells a row's client from the others, and what the row is."""
-    client = f"line {number}"  # as no name is: it has a space
+    """Parse a row; return a key that identifies its client, and the account or the reason why there is none."""
+    client = f"line {number}"  # the key of a broken row: it has a space, so no client has it
     try:
         written, hashed = _fields(text)
         client, name = _client(written, names)
@@ -265,7 +268,7 @@ def _fields(text: str) -> list[str]:
 
 
 def _client(written: str, names: Names) -> tuple[str, Name | UsageError]:
-    """Return what tells a client from the others, and its name, or why there is none."""
+    """Return a key that identifies the client, and its name or the error that says why it has none."""
     if not (_DIGEST.fullmatch(written) or _is_address(written)):
         name = prepare(written)
         return name.key, name
@@ -277,10 +280,10 @@ def _client(written: str, names: Names) -> tuple[str, Name | UsageError]:
 
 
 def _password(hashed: str) -> Password | UsageError:
-    """Return the password that SCRAM is to take, or why this one cannot be had.
+    """Return the password for SCRAM, or the error that says why this kind of password is not supported.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the field is not a hashed password.
     """
     digest = hashed.lower()
     if _DIGEST.fullmatch(digest):
@@ -293,7 +296,7 @@ def _password(hashed: str) -> Password | UsageError:
 
 
 def _parted(text: str) -> list[tuple[str, str | None]]:
-    """Return each way to part a line into a name and its address, the most likely first.
+    """Return every way to split a line into a name and its address, the most likely first.
 
     Raises:
         UsageError: there is none.
@@ -309,7 +312,7 @@ def _parted(text: str) -> list[tuple[str, str | None]]:
 
 
 def _run_together(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each way to part a name from the address that follows without a break, the longest address first."""
+    """Yield every way to split a name from an address directly behind it, the longest address first."""
     for at in range(max(1, len(text) - _LONGEST_ADDRESS), len(text)):
         if _is_address(text[at:]):
             yield text[:at], text[at:]
@@ -324,5 +327,5 @@ def _is_address(text: str) -> bool:
 
 
 def _plain(address: str) -> str:
-    """Return the one spelling of an address."""
+    """Return the canonical spelling of an address."""
     return str(ipaddress.ip_address(address))

@@ -1,7 +1,8 @@
-"""Names: which ones there can be, how they are shown and by what they are compared (RFC 8265).
+"""Names: which ones are valid, how they are shown and how they are compared (RFC 8265).
 
-A name that could be taken but could never sign in, because SCRAM prepares it in another way (SASLprep, RFC 4013),
-is refused here. scramp is imported with the first name: a fifth of the client's import.
+SCRAM prepares names in another way (SASLprep, RFC 4013). A name that it would change into another one is refused,
+because nobody could sign in with it. scramp is imported with the first name: it takes a fifth of the client's
+import time.
 """
 
 import unicodedata
@@ -14,7 +15,7 @@ from antiphon.errors import NameInvalid, Problem
 from antiphon.language import N_
 
 LONGEST = 64
-"""Code points in a name, in every form of it."""
+"""Most code points in a name: as typed, as shown and as compared."""
 
 _EMPTY = Problem(N_("it is empty"))
 _TOO_LONG = Problem(N_("it has more than {most} characters"))
@@ -23,7 +24,7 @@ _CHARACTER = Problem(N_("it contains “{character}”"))
 _MARK_FIRST = Problem(N_("it begins with a mark that belongs on a letter"))
 _DIRECTIONS = Problem(N_("it is written from left to right and from right to left at once"))
 _SCRIPTS = Problem(N_("it mixes letters of more than one alphabet"))
-_NOT_FOR_SCRAM = Problem(N_("it contains a character that cannot be signed in with"))
+_NOT_FOR_SCRAM = Problem(N_("it contains a character that cannot be used to sign in"))
 
 _preserved = get_profile("UsernameCasePreserved")
 _mapped = get_profile("UsernameCaseMapped")
@@ -36,31 +37,31 @@ _WRITTEN_TOGETHER = (
 """Scripts that one language mixes: Japanese, Korean, Chinese (UTS 39, 5.1)."""
 
 _SAME_SCRIPT = {"IDEOGRAPHIC": "CJK", "KATAKANA-HIRAGANA": "KATAKANA"}
-"""First words of Unicode names that stand for the script of another word."""
+"""First words of Unicode character names, and the script that they belong to."""
 
 _OF_ANY_SCRIPT = "MODIFIER"
-"""Letters such as U+02BC, the apostrophe that is a letter, belong to no script of their own."""
+"""First word of the Unicode names of letters that every script uses, such as U+02BC, the letter apostrophe."""
 
 
 class Name(NamedTuple):
-    """A name that somebody can have."""
+    """A valid name."""
 
     display: str
-    """as typed, normalised (UsernameCasePreserved): for people"""
+    """As typed, normalised (UsernameCasePreserved): shown to people."""
     key: str
-    """case-mapped (UsernameCaseMapped): two names are the same when their keys are equal"""
+    """Case-mapped (UsernameCaseMapped): two names are the same if their keys are equal."""
 
 
-@lru_cache(maxsize=1024)  # a name comes again with every sign-in and every resume; one takes 0.1 ms
+@lru_cache(maxsize=1024)  # takes 0.1 ms, and a name is prepared again at every sign-in and resume
 def prepare(text: str) -> Name:
-    """Return `text` as a name of 1 to 64 code points with letters of one script (RFC 8265, 3; UTS 39, 5.1).
+    """Check and normalise a name: 1 to 64 code points, with letters of one script (RFC 8265, 3; UTS 39, 5.1).
 
-    A name prepared again, by its display or by its key, is the same name.
+    Preparing the display form or the key of a name gives the same name again.
 
     Raises:
-        NameInvalid: with the rule that it breaks.
+        NameInvalid: `text` breaks a rule, which the error names.
     """
-    _check_length(text, text)  # before anything is normalised: huge input costs nothing
+    _check_length(text, text)  # before normalisation, so that huge input costs nothing
     display = _enforced(text)
     try:
         key = _mapped.enforce(display)
@@ -91,7 +92,7 @@ def _enforced(text: str) -> str:
 
 
 def _refusal(text: str, error: UnicodeEncodeError) -> NameInvalid:
-    """Return what PRECIS found, in words; its reasons read `DISALLOWED/spaces`."""
+    """Return the error for what PRECIS found; the reasons of precis_i18n look like `DISALLOWED/spaces`."""
     if error.reason.endswith("/bidi_rule"):
         return NameInvalid(name=text, problem=_DIRECTIONS)
     if error.reason.endswith("/spaces"):
@@ -106,7 +107,7 @@ def _is_of_one_script(name: str) -> bool:
 
 
 def _passes_saslprep(form: str, key: str) -> bool:
-    """Return whether `form`, sent through SCRAM, is still the name with this `key`."""
+    """Return whether SASLprep, which SCRAM applies, leaves `form` the name with this `key`."""
     from scramp import ScramException  # noqa: PLC0415 - see above
     from scramp.utils import saslprep  # noqa: PLC0415
 

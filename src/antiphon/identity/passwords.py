@@ -1,7 +1,7 @@
-"""Passwords: which ones may be chosen, and passphrases for those who would rather not choose.
+"""Passwords: the rules for new ones, and generated passphrases.
 
-The rules are NIST SP 800-63B-4's: length, and nothing that is guessed first; no composition. The server never sees
-a password, so clients and the account commands hold them.
+The rules are those of NIST SP 800-63B-4: a minimum length and no commonly guessed password, but no rules of
+composition. Clients and the account commands apply them, because the server never sees a password.
 """
 
 from collections.abc import Callable, Collection
@@ -11,19 +11,19 @@ from antiphon.errors import PasswordInvalid, Problem
 from antiphon.language import N_
 
 LONGEST = 1024
-"""Code points; at least 64 must be allowed (promise 1), and SASLprep of a megabyte takes seconds."""
+"""Most code points. At least 64 must be allowed (promise 1), and SASLprep of a megabyte takes seconds."""
 
 PRODUCT = "antiphon"
-"""What this is called: anybody's first guess here (promise 2)."""
+"""The name of this program, which an attacker guesses first (promise 2)."""
 LEAST_LEFT = 8
-"""Characters that no guesser is told, at the least: as many as the shortest password that may ever be allowed."""
+"""Characters that must be left without the account's or program's name: the lowest `--password-minimum`."""
 LEAST_WORD = 3
-"""Characters of a name that gives something away; a shorter one stands in every other word."""
+"""Characters. Names shorter than this are not looked for: they occur inside many words."""
 
 _EMPTY = Problem(N_("it is empty"))
 _TOO_SHORT = Problem(N_("it has fewer than {minimum} characters"))
 _TOO_LONG = Problem(N_("it has more than {most} characters"))
-_NOT_FOR_SCRAM = Problem(N_("it contains an emoji or another character that cannot be signed in with"))
+_NOT_FOR_SCRAM = Problem(N_("it contains an emoji or another character that cannot be used to sign in"))
 
 _COMMON = Problem(N_("it is among the passwords that are guessed first"))
 _THE_NAME = Problem(N_("without the account's name in it too little is left"))
@@ -37,28 +37,32 @@ _WORDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """A password that does not print; `text` is it, as typed."""
+    """A password that does not print; `text` is the password as typed."""
 
     text: str
 
     def __repr__(self) -> str:
-        """Hide the password."""
+        """Return the name of the type, without the password."""
         return "Password(hidden)"
 
 
 def check(
     password: str, minimum: int, *, name: str, common: Collection[str], old: Password | None = None
 ) -> Password:
-    """Return a password that may be chosen: `minimum` to 1024 code points, usable by SCRAM (SASLprep, RFC 4013).
+    """Check a new password: `minimum` to 1024 code points, usable by SCRAM (SASLprep, RFC 4013), not guessable.
 
-    `name` is that of its account, `common` holds the passwords that are guessed first, each as `folded` gives it,
-    and `old` is the one that it is to replace.
+    Args:
+        password: as typed.
+        minimum: least code points.
+        name: the name of the account.
+        common: commonly guessed passwords, each as `folded` returns it.
+        old: the password that this one replaces, if any.
 
     Raises:
-        PasswordInvalid: with the rule that it breaks, and nothing of the password.
+        PasswordInvalid: `password` breaks a rule, which the error names; it shows nothing of the password.
     """
     prepared = saslprepared(password)
-    # Counted as typed, as NIST does, and as hashed, where soft hyphens and their like have gone.
+    # NIST counts characters as typed. The prepared form, which is hashed, lacks soft hyphens and the like.
     if min(len(password), len(prepared)) < minimum:
         raise PasswordInvalid(problem=_TOO_SHORT, minimum=minimum)
     if old is not None and prepared == saslprepared(old.text):
@@ -73,10 +77,12 @@ def check(
 
 
 def folded(text: str) -> str:
-    """Return what is compared of a text: as SCRAM hashes it, without regard to case, width and white space.
+    """Return the form of a text that is compared with common passwords: SASLprep, without case and white space.
+
+    SASLprep also makes full-width and half-width characters equal.
 
     Raises:
-        PasswordInvalid: it cannot be anybody's password.
+        PasswordInvalid: SCRAM cannot use the text as a password.
     """
     return "".join(saslprepared(text).casefold().split())
 
@@ -85,13 +91,13 @@ def saslprepared(password: str) -> str:
     """Return the form of a password that SCRAM hashes (SASLprep, RFC 4013).
 
     Raises:
-        PasswordInvalid: it has none, and so cannot be anybody's password.
+        PasswordInvalid: it is empty, longer than `LONGEST`, or has a character that SASLprep forbids.
     """
     if not password:
         raise PasswordInvalid(problem=_EMPTY)
     if len(password) > LONGEST:
         raise PasswordInvalid(problem=_TOO_LONG, most=LONGEST)
-    from scramp import ScramException  # noqa: PLC0415 - it costs a client a fifth of its import, used or not
+    from scramp import ScramException  # noqa: PLC0415 - it takes a fifth of the client's import time
     from scramp.utils import saslprep  # noqa: PLC0415
 
     try:
@@ -103,8 +109,8 @@ def saslprepared(password: str) -> str:
 def passphrase(random: Callable[[int], bytes]) -> Password:
     """Return five pronounceable words of 16 bits each, 80 bits in 29 characters: `lusab-babad-gutih-tugad-mudof`.
 
-    The words are proquints (arXiv:0901.4016): easy to read aloud and type in any language that knows the alphabet.
-    `random` gives as many bytes as asked, fit for keys.
+    The words are proquints (arXiv:0901.4016), easy to read aloud and to type. `random(n)` returns n bytes from a
+    cryptographic generator.
     """
     bits = random(2 * _WORDS)
     words = (int.from_bytes(bits[start : start + 2], "big") for start in range(0, len(bits), 2))
@@ -112,7 +118,7 @@ def passphrase(random: Callable[[int], bytes]) -> Password:
 
 
 def _proquint(word: int) -> str:
-    """Return 16 bits as consonant (4), vowel (2), consonant (4), vowel (2), consonant (4)."""
+    """Encode 16 bits as consonant (4 bits), vowel (2), consonant (4), vowel (2), consonant (4)."""
     return (
         _CONSONANTS[word >> 12]
         + _VOWELS[word >> 10 & 0b11]

@@ -1,7 +1,8 @@
-"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, 5929, 7677), both sides, around scramp.
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, 5929, 7677), client and server side, on top of scramp.
 
-scramp follows the RFCs but trusts its input: here every message is capped before it is read, accounts are looked
-up by the caller between two steps, and whatever goes wrong is one error. Nonces come from the caller.
+scramp follows the RFCs but trusts its input. This module limits the size of every message before it is parsed,
+lets the caller look up the account between two steps, and turns every failure into one error. The caller passes
+nonces in.
 """
 
 import hmac
@@ -29,16 +30,16 @@ from antiphon.identity.passwords import Password, saslprepared
 from antiphon.language import N_
 
 SCRAM_SHA_256 = "SCRAM-SHA-256"
-"""The mechanism where there is no TLS."""
+"""The mechanism on plain TCP."""
 SCRAM_SHA_256_PLUS = "SCRAM-SHA-256-PLUS"
 """The mechanism over TLS, bound to the server's certificate."""
 
 ITERATIONS = 600_000
-"""Of PBKDF2-HMAC-SHA-256 (OWASP Password Storage; promise 3): 0.2 s of the client's time."""
+"""Rounds of PBKDF2-HMAC-SHA-256 (OWASP Password Storage; promise 3): 0.2 s of the client's time."""
 LEAST_ITERATIONS = 4096
-"""RFC 7677, 4: a client does not do with less."""
+"""A client refuses fewer (RFC 7677, 4)."""
 MOST_ITERATIONS = 1_000_000
-"""A client does no more, whatever a server asks for."""
+"""A client refuses more, so that a server cannot keep it busy."""
 SALT_SIZE = 32
 """Bytes of the salt of a password (promise 3)."""
 KEY_SIZE = 32
@@ -48,14 +49,18 @@ MESSAGE_LIMIT = 1024
 
 _BINDING_TYPE = "tls-server-end-point"  # tls-unique is undefined in TLS 1.3
 
-_TOO_MANY_ITERATIONS = Problem(N_("the server asks for {iterations} rounds of hashing, at most {most} are done"))
-_TOO_FEW_ITERATIONS = Problem(N_("the server asks for {iterations} rounds of hashing, at least {least} are done"))
+_TOO_MANY_ITERATIONS = Problem(
+    N_("the server asks for {iterations} rounds of hashing; this client does at most {most}")
+)
+_TOO_FEW_ITERATIONS = Problem(
+    N_("the server asks for {iterations} rounds of hashing; this client does at least {least}")
+)
 _CHALLENGE_UNREADABLE = Problem(N_("the server's challenge cannot be read"))
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """What a server keeps of a password (RFC 5802, 3): enough to check a proof, too little to make one."""
+    """What a server stores of a password (RFC 5802, 3): enough to check a proof, too little to make one."""
 
     salt: bytes
     iterations: int
@@ -63,7 +68,7 @@ class Verifier:
     server_key: bytes
 
     def encode(self) -> bytes:
-        """Return the verifier as bytes, to be sealed."""
+        """Return the verifier as bytes (MessagePack), to be sealed."""
         return msgspec.msgpack.encode(self)
 
     @classmethod
@@ -71,7 +76,7 @@ class Verifier:
         """Return the verifier that `encode` wrote.
 
         Raises:
-            ServerError: it is not one.
+            ServerError: `data` is not a verifier.
         """
         try:
             return msgspec.msgpack.decode(data, type=cls)
@@ -79,12 +84,12 @@ class Verifier:
             raise ServerError(problem="a stored verifier cannot be read") from None
 
     def __repr__(self) -> str:
-        """Hide the keys."""
+        """Return the name of the type, without the keys."""
         return "Verifier(hidden)"
 
 
 class _Step(IntEnum):
-    """What is due in a server's exchange."""
+    """The next step of a server's exchange."""
 
     FIRST = 0
     CHALLENGE = 1
@@ -93,21 +98,21 @@ class _Step(IntEnum):
 
 
 def mechanism_for(binding: bytes | None) -> str:
-    """Return the one mechanism that is used on a connection with this channel binding; None is plain TCP."""
+    """Return the mechanism of a connection with this channel binding; None means plain TCP."""
     return SCRAM_SHA_256 if binding is None else SCRAM_SHA_256_PLUS
 
 
 def make_verifier(password: Password, salt: bytes, iterations: int) -> Verifier:
-    """Return the verifier of a new password, as the client makes it; 0.2 s, so keep it out of an event loop.
+    """Make the verifier of a new password on the client; it takes 0.2 s, so do not call it in an event loop.
 
-    `salt` is random (`SALT_SIZE` bytes; RFC 7677 knows none under 12), `iterations` is what the server asks for.
+    `salt` is `SALT_SIZE` random bytes (RFC 7677 uses no fewer than 12), `iterations` is what the server asks for.
 
     Raises:
         PasswordInvalid: SCRAM cannot use the password.
-        ProtocolError: the server asks for fewer iterations than are safe, or for more than are bearable.
+        ProtocolError: `iterations` is below `LEAST_ITERATIONS` or above `MOST_ITERATIONS`.
     """
     _check_iterations(iterations)
-    from scramp import ScramMechanism  # noqa: PLC0415 - it costs a client a fifth of its import, used or not
+    from scramp import ScramMechanism  # noqa: PLC0415 - it takes a fifth of the client's import time
 
     saslprepared(password.text)
     _, stored_key, server_key, _ = ScramMechanism(SCRAM_SHA_256).make_auth_info(
@@ -117,10 +122,10 @@ def make_verifier(password: Password, salt: bytes, iterations: int) -> Verifier:
 
 
 def check_parameters(verifier: Verifier) -> None:
-    """Check that a verifier which a client made has this server's parameters (promise 3).
+    """Check that a verifier from a client has this server's parameters (promise 3).
 
     Raises:
-        CredentialRefused: salt, iterations or keys are of another size.
+        CredentialRefused: the number of iterations, or the size of the salt or of a key, differs.
     """
     sizes = (len(verifier.salt), verifier.iterations, len(verifier.stored_key), len(verifier.server_key))
     if sizes != (SALT_SIZE, ITERATIONS, KEY_SIZE, KEY_SIZE):
@@ -128,9 +133,9 @@ def check_parameters(verifier: Verifier) -> None:
 
 
 def mock_verifier(name_key: str, mock_key: bytes) -> Verifier:
-    """Return the verifier of a name that nobody has: always the same one, and no proof fits it (promise 5).
+    """Return the verifier for a name without an account: always the same, and no proof matches it (promise 5).
 
-    `name_key` is a name's key, or what was claimed when it is no name; `mock_key` is the key ring's.
+    `name_key` is the key of the name, or the claimed text if it is not a valid name; `mock_key` is the key ring's.
     """
     name = name_key.encode()
     salt, stored_key, server_key = (
@@ -140,21 +145,21 @@ def mock_verifier(name_key: str, mock_key: bytes) -> Verifier:
 
 
 class ServerExchange:
-    """The server's side of one sign-in: `name_in`, then `challenge`, then `verify`, each once.
+    """The server's side of one SCRAM exchange. Call `name_in`, `challenge` and `verify` in this order, each once.
 
-    After a refusal the exchange is over: every further step is refused.
+    After a refusal, and for a call out of order, every further step is refused.
     """
 
     def __init__(self, mechanism: str, binding: bytes | None, nonce: str) -> None:
-        """Begin with the `mechanism` that the client has chosen.
+        """Begin with the `mechanism` that the client chose.
 
-        `binding` is the hash of the certificate that this connection was served with (RFC 5929, 4), None on plain
-        TCP; `nonce` is 18 or more random bytes in base64, never used before.
+        `binding` is the channel binding of this connection (RFC 5929, 4), None on plain TCP; `nonce` is 18 or more
+        random bytes in base64, never used before.
 
         Raises:
-            MechanismUnsupported: another mechanism belongs to this kind of connection.
+            MechanismUnsupported: this kind of connection needs the other mechanism.
         """
-        from scramp import ScramMechanism  # noqa: PLC0415 - as in `make_verifier`
+        from scramp import ScramMechanism  # noqa: PLC0415 - see `make_verifier`
 
         _check_mechanism(mechanism, binding)
         self._mechanism = ScramMechanism(mechanism)
@@ -164,27 +169,27 @@ class ServerExchange:
         self._client_first = ""
 
     def name_in(self, client_first: bytes) -> str:
-        """Return the name that the client's first message claims, as sent; `names.prepare` it.
+        """Return the name that the client's first message claims, as sent. Pass it to `names.prepare`.
 
         Raises:
-            SignInRefused: the message cannot be a first one; over 1024 bytes it is not even read.
+            SignInRefused: the message is not a valid first message, or has more than `MESSAGE_LIMIT` bytes.
         """
         with self._step(_Step.FIRST):
             self._client_first = _text(client_first)
             _flag, _authzid, claim, _rest = self._client_first.split(",", 3)
             if not claim.startswith("n="):
-                raise ValueError("no name where the name belongs")
+                raise ValueError("the third field is not a name")
             name = claim[2:].replace("=2C", ",").replace("=3D", "=")
             if len(name) > LONGEST_NAME:
-                raise ValueError("nobody has such a name, and to prepare it would cost milliseconds")
+                raise ValueError("longer than any name; preparing it would take milliseconds")
             return name
 
     def challenge(self, verifier: Verifier) -> bytes:
-        """Return the server's first message, for the account with this `verifier`, or a mock one.
+        """Return the server's first message; `verifier` is that of the account, or a mock one.
 
         Raises:
-            SignInRefused: the client's first message breaks a rule of RFC 5802, or over TLS it is not bound to
-                the channel (`n`, `y`).
+            SignInRefused: the client's first message breaks a rule of RFC 5802, or is not bound to the TLS channel
+                (flag `n` or `y`).
         """
         with self._step(_Step.CHALLENGE):
             keys = (verifier.salt, verifier.stored_key, verifier.server_key, verifier.iterations)
@@ -195,10 +200,10 @@ class ServerExchange:
             return str(self._server.get_server_first()).encode()
 
     def verify(self, client_final: bytes) -> bytes:
-        """Return the server's final message, which proves to the client that the server knows the account.
+        """Check the client's proof; return the server's final message, which proves that it knows the account.
 
         Raises:
-            SignInRefused: the proof is not that of the verifier's password, or anything else is wrong.
+            SignInRefused: the proof does not match the verifier, or the message is invalid.
         """
         with self._step(_Step.FINAL):
             text = _text(client_final)
@@ -213,25 +218,26 @@ class ServerExchange:
             raise SignInRefused
         try:
             yield
-        except Exception:  # noqa: BLE001 - hostile input makes scramp raise what it does not document
+        except Exception:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
             raise SignInRefused from None
         self._next = _Step(step + 1)
 
 
 class ClientExchange:
-    """The client's side of one sign-in: `first`, then `answer`, then `verify`, each once."""
+    """The client's side of one SCRAM exchange. Call `first`, `answer` and `verify` in this order, each once."""
 
     def __init__(self, mechanism: str, name: str, password: Password, binding: bytes | None, nonce: str) -> None:
         """Begin with a `mechanism` that the server offers.
 
-        `binding` is the hash of the certificate that the server showed (RFC 5929, 4), None on plain TCP;
-        `nonce` is 18 or more random bytes in base64, never used before.
+        `binding` is the channel binding of this connection (RFC 5929, 4), None on plain TCP; `nonce` is 18 or more
+        random bytes in base64, never used before.
 
         Raises:
-            MechanismUnsupported: another mechanism belongs to this kind of connection.
-            NameInvalid, PasswordInvalid: nobody can have it.
+            MechanismUnsupported: this kind of connection needs the other mechanism.
+            NameInvalid: `name` is not a valid name.
+            PasswordInvalid: SCRAM cannot use the password.
         """
-        from scramp import ScramClient  # noqa: PLC0415 - as in `make_verifier`
+        from scramp import ScramClient  # noqa: PLC0415 - see `make_verifier`
 
         _check_mechanism(mechanism, binding)
         saslprepared(password.text)
@@ -244,38 +250,39 @@ class ClientExchange:
         )
 
     def first(self) -> bytes:
-        """Return the client's first message: the name and how the exchange is bound to the channel."""
+        """Return the client's first message: the kind of channel binding, the name and the nonce."""
         return str(self._client.get_client_first()).encode()
 
     def answer(self, challenge: bytes, least: int = LEAST_ITERATIONS) -> bytes:
-        """Return the client's final message, the proof; 0.2 s of PBKDF2, so keep it out of an event loop.
+        """Return the client's final message, the proof; PBKDF2 takes 0.2 s, so do not call it in an event loop.
 
-        Below `least` iterations no proof is given: it would be cheap to guess from, and a server that is not
-        trusted yet may ask for one.
+        A proof of fewer than `least` iterations makes guessing the password cheap, and the server is not trusted
+        yet: the client gives none.
 
         Raises:
-            ProtocolError: the challenge breaks RFC 5802, or asks for too few or too many iterations.
+            ProtocolError: the challenge breaks RFC 5802, or asks for fewer than `least` iterations or more than
+                `MOST_ITERATIONS`.
         """
         try:
             self._client.set_server_first(_text(challenge))
-        except Exception:  # noqa: BLE001 - hostile input makes scramp raise what it does not document
+        except Exception:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
             raise ProtocolError(problem=_CHALLENGE_UNREADABLE) from None
         _check_iterations(int(self._client.iterations), least)
         return str(self._client.get_client_final()).encode()
 
     def verify(self, server_final: bytes, address: str) -> None:
-        """Check that the server knows the account too; until then nothing that it says is to be believed.
+        """Check the server's proof that it knows the account; do not trust the server before.
 
         `address` is the server's, for the error.
 
         Raises:
-            ServerUnproven: its signature is wrong or missing, or it came before the proof.
+            ServerUnproven: the server's signature is wrong or missing, or came before the client's proof.
         """
         try:
             text = _text(server_final)
             self._client.set_server_final(text)
             _check_base64(text.removeprefix("v="))
-        except Exception:  # noqa: BLE001 - hostile input makes scramp raise what it does not document
+        except Exception:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
             raise ServerUnproven(address=address) from None
 
 
@@ -292,12 +299,16 @@ def _check_iterations(iterations: int, least: int = LEAST_ITERATIONS) -> None:
 
 
 def _channel(binding: bytes | None) -> tuple[str, bytes] | None:
-    """Return a channel binding as scramp takes it."""
+    """Return a channel binding in the form that scramp takes."""
     return None if binding is None else (_BINDING_TYPE, binding)
 
 
 def _check_base64(text: str) -> None:
-    """Check that nothing but the one right spelling is taken; base64 has bits to spare that decoders pass over."""
+    """Check that `text` is canonical base64: decoders ignore spare bits, so a proof would have several spellings.
+
+    Raises:
+        ValueError: it is not.
+    """
     if b64encode(b64decode(text)).decode() != text:
         raise ValueError("not canonical base64")
 

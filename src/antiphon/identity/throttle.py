@@ -1,6 +1,6 @@
-"""How fast passwords may be guessed (promise 4; NIST SP 800-63B-4, 3.2.2), and by what the failures are counted.
+"""Throttle rules for failed sign-ins (promise 4; NIST SP 800-63B-4, 3.2.2): waits, and the keys to count by.
 
-Rules only: the counts are in a store, and the time is passed in.
+This module holds no state: a store keeps the counts, and the caller passes the time in.
 """
 
 import hmac
@@ -8,15 +8,15 @@ import math
 from datetime import datetime
 
 FREE_FAILURES = 4
-"""Failures in a row after which nobody waits yet: people mistype."""
+"""Failures in a row that cost no wait: people mistype."""
 MOST_FAILURES = 100
 """Failures in a row after which a name is locked (NIST SP 800-63B-4, 3.2.2)."""
 LONGEST_DELAY = 3600.0
-"""Seconds between two attempts at the most."""
+"""Most seconds between two attempts."""
 
 
 def delay(failures: int) -> float:
-    """Return the seconds that must pass after so many failures in a row; infinity where the name is locked."""
+    """Return the seconds to wait after this many failures in a row; infinity if the name is locked."""
     if failures >= MOST_FAILURES:
         return math.inf
     if failures <= FREE_FAILURES:
@@ -25,24 +25,27 @@ def delay(failures: int) -> float:
 
 
 def wait(failures: int, failed_at: datetime, at: datetime) -> float:
-    """Return the seconds from `at` until the next attempt may be made: 0 for now, infinity for never.
+    """Return the seconds from `at` until the next attempt is allowed: 0 for now, infinity for never.
 
-    `failed_at` is when the last of the `failures` was counted. Where it lies in the future, a clock was set back:
-    the distance counts, so that a clock that was a day off locks nobody out for a day.
+    `failed_at` is the time of the last of the `failures`. If it lies in the future, a clock was set back: the
+    distance counts as elapsed time, so that a clock which was a day ahead locks nobody out for a day.
     """
     elapsed = abs((at - failed_at).total_seconds())
     return max(0.0, delay(failures) - elapsed)
 
 
 def name_mark(name_key: str, key: bytes) -> bytes:
-    """Return by what the failures of a name are counted, whether anybody has it or not: a keyed hash, 32 bytes.
+    """Return the key under which the failures of a name are counted: a keyed hash, 32 bytes.
 
-    `name_key` is the name's key, or what was claimed when it is no name; `key` is the key ring's `mock_key`, which
-    never changes. A stolen store so does not tell which names were tried: people type passwords there.
+    The server counts them whether or not the name has an account.
+
+    `name_key` is the key of the name, or the claimed text if it is not a valid name; `key` is the key ring's
+    `mock_key`, which never changes. The hash keeps the claimed names out of a stolen store: people sometimes type
+    their password as the name.
     """
     return hmac.digest(key, b"failures\0" + name_key.encode(), "sha256")
 
 
 def source_mark(name: bytes, source: bytes, key: bytes) -> bytes:
-    """Return by what an address is known to one name, whose mark is `name`: a keyed hash, 32 bytes."""
+    """Return the key of a source address under one name, whose mark is `name`: a keyed hash, 32 bytes."""
     return hmac.digest(key, b"source\0" + name + source, "sha256")

@@ -1,4 +1,4 @@
-"""Session tokens: what a client carries in every message, and the hash by which the store knows it."""
+"""Session tokens: secrets that a client sends in every message, and the hash under which the store keeps them."""
 
 import hmac
 
@@ -9,14 +9,14 @@ TOKEN_SIZE = 16
 
 
 class Token(HiddenBytes):
-    """A session's token, 16 bytes from the system's generator; compare it with `hmac.compare_digest` only."""
+    """A session's token: 16 random bytes from the operating system. Compare it only with `hmac.compare_digest`."""
 
     SIZE = TOKEN_SIZE
 
 
 def fingerprint(token: Token, token_key: bytes) -> bytes:
-    """Return the keyed hash that is stored instead of a token: HMAC-SHA-256 (RFC 2104), 32 bytes.
+    """Return the keyed hash that the store holds instead of a token: HMAC-SHA-256 (RFC 2104), 32 bytes.
 
-    `token_key` is the key ring's: a stolen store neither holds tokens nor lets guessed ones be tried.
+    `token_key` is the key ring's. Without it, a stolen store gives no tokens and no way to test guessed ones.
     """
     return hmac.digest(token_key, token, "sha256")

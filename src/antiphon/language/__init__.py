@@ -1,4 +1,4 @@
-"""The one catalogue of messages for people."""
+"""Translations of messages for people."""
 
 from antiphon.language.catalogue import LANGUAGES, N_, Translate, catalogue, choose
 

@@ -1,7 +1,7 @@
-"""English and Russian for everything that a person reads: prompts, greetings, refusals, the console.
+"""The catalogue of messages for people, in English and Russian: prompts, greetings, errors, the console.
 
-English is the text in the source; `ru.po` beside this file holds the Russian. Logs, codes, JSON and
-`--help` stay English and do not come through here.
+The English message in the source is the key; `ru.po` in this folder holds the Russian. Logs, codes, JSON and
+`--help` are always English and not translated.
 """
 
 import gettext
@@ -12,20 +12,20 @@ from functools import cache
 LANGUAGES = ("en", "ru")
 
 Translate = Callable[[str], str]
-"""Takes a message in English and gives it in the chosen language."""
+"""A function from an English message to the message in the chosen language."""
 
 
 def N_(message: str) -> str:  # noqa: N802 - gettext's own name for "translate this later"
-    """Mark `message` for the catalogue and return it as it is; it is translated where it is shown."""
+    """Return `message` unchanged; this marks it for the catalogue, and the code that shows it translates it."""
     return message
 
 
 @cache
 def catalogue(language: str) -> gettext.NullTranslations:
-    """Return the translations into `language`, one of `LANGUAGES`; any other language gets English."""
+    """Return the translations into `language`; English for a language that is not in `LANGUAGES`."""
     if language not in LANGUAGES or language == "en":
         return gettext.NullTranslations()
-    from importlib import resources  # noqa: PLC0415 - only those who need a translation pay for reading one
+    from importlib import resources  # noqa: PLC0415 - slow, and English does not need it
 
     import polib  # noqa: PLC0415 - likewise
 
@@ -34,10 +34,10 @@ def catalogue(language: str) -> gettext.NullTranslations:
 
 
 def choose(asked: str | None, environment: Mapping[str, str]) -> str:
-    """Return the language to speak: the one asked for, else the locale's, else English.
+    """Choose the language of messages: `asked`, else the locale's, else English.
 
-    The locale is read as gettext reads it: LANGUAGE (the first of its list), LC_ALL, LC_MESSAGES, LANG, whichever
-    is the first that is not empty.
+    The locale comes from `environment`, as gettext reads it: the first that is not empty of LANGUAGE (the first of
+    its list), LC_ALL, LC_MESSAGES and LANG.
     """
     names = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
     wanted = asked or next((value for name in names if (value := environment.get(name))), "en").split(":")[0]

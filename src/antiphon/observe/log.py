@@ -1,6 +1,6 @@
-"""The server's log: one record a line, `time level event key=value ...`, whatever a value holds.
+"""The server's log: one record a line, `time level event key=value ...`, with all values escaped.
 
-Secrets are hidden here once more, whoever may have passed them in.
+Callers pass no secrets; as a second defence, fields whose names suggest one are hidden here.
 """
 
 import logging
@@ -17,11 +17,11 @@ from antiphon.printable import printable
 from antiphon.settings import LogLevel
 
 HIDDEN = frozenset({"password", "token", "secret", "key", "verifier", "data"})
-"""A field with one of these words in its name is never shown."""
+"""The value of a field is hidden if its name contains one of these words."""
 VALUE_LIMIT = 1_000
-"""Characters of one value; enough for every name, too few for a peer to fill the disk."""
+"""Characters of one value: enough for every name, too few for a peer to fill the disk."""
 TRACEBACK_LIMIT = 20_000
-"""Characters of a traceback, which is shortened at its beginning: the end says what happened."""
+"""Characters of a traceback. Its beginning is cut off, because the end says what happened."""
 
 _LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 _BARE = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
@@ -30,39 +30,39 @@ Fields = Mapping[str, object]
 
 
 class ServerLog:
-    """An open log. Events are fixed words with hyphens; what changes stands in the fields.
+    """An open log. An event is a fixed word with hyphens; variable data goes into fields.
 
-    Logging never raises and never waits. After `close`, records are dropped.
+    Logging never raises and never blocks, and is safe from every thread. After `close`, records are dropped.
     """
 
     def __init__(self, writer: LogWriter, level: LogLevel) -> None:
-        """Give lines of `level` and above to `writer`; see `open_log`."""
+        """Pass records of `level` and above to `writer`; `open_log` creates both."""
         self._writer = writer
         self._levels = _LEVELS[_LEVELS.index(level) :]
         self.debug_on = "debug" in self._levels
-        """Whether debug records are written: the hot path asks before it gathers fields."""
+        """Whether debug records are written. The hot path checks this before it gathers fields."""
         self._libraries = _Libraries(self)
         logging.getLogger().addHandler(self._libraries)
         logging.captureWarnings(capture=True)
 
     def debug(self, event: str, /, **fields: object) -> None:
-        """Log what only helps while looking for something."""
+        """Log details that help while searching for a fault."""
         self._write("debug", event, fields)
 
     def info(self, event: str, /, **fields: object) -> None:
-        """Log what happens as it should."""
+        """Log normal operation."""
         self._write("info", event, fields)
 
     def warning(self, event: str, /, **fields: object) -> None:
-        """Log what an operator may want to look at: refusals, peers that were cut."""
+        """Log what an operator may want to check: refusals, peers that were cut."""
         self._write("warning", event, fields)
 
     def error(self, event: str, /, **fields: object) -> None:
-        """Log what an operator must look at."""
+        """Log what an operator must act on."""
         self._write("error", event, fields)
 
     def exception(self, event: str, /, **fields: object) -> None:
-        """Log the exception that is being handled, as an error with its traceback."""
+        """Log the exception being handled, as an error with its traceback."""
         self._write("error", event, fields | {"exception": sys.exception()})
 
     def _write(self, level: LogLevel, event: str, fields: Fields) -> None:
@@ -70,21 +70,21 @@ class ServerLog:
             self._writer.put(render(datetime.now(UTC), level, event, fields))
 
     def close(self) -> None:
-        """Write what waits, within 2 s, and close the file."""
+        """Write the records that wait, for at most 2 s, and close the file."""
         logging.getLogger().removeHandler(self._libraries)
         logging.captureWarnings(capture=False)
         self._writer.close()
 
 
 def open_log(path: Path, level: LogLevel = "info") -> ServerLog:
-    """Open the log file at `path` for records of `level` and above; close it with `close`.
+    """Open the log file at `path` for records of `level` and above. Call `close` on the result.
 
-    While it is open, warnings of Python and of libraries (the `logging` module) go there too, and not to the
-    console.
+    While the log is open, warnings of Python and records of libraries (the `logging` module, from WARNING on) go
+    to it instead of the console.
 
     Raises:
-        FolderUnsafe: a symbolic link, or another user's file, stands in its place.
-        FolderUnusable: it cannot be written.
+        FolderUnsafe: `path` is a symbolic link or belongs to another user.
+        FolderUnusable: the file cannot be opened.
     """
 
     def lost(count: int) -> str:
@@ -94,10 +94,10 @@ def open_log(path: Path, level: LogLevel = "info") -> ServerLog:
 
 
 def render(at: datetime, level: LogLevel, event: str, fields: Fields) -> str:
-    """Return one line; fields that are None are left out.
+    """Return the line of one record; fields that are None are left out.
 
-    Numbers and addresses stand bare, so that fail2ban finds an address; other values stand in quotes, within
-    which quotes and backslashes have a backslash before them.
+    Numbers and addresses are not quoted, so that fail2ban finds an address. Other values are in quotes, with
+    quotes and backslashes in them escaped by a backslash.
     """
     time = at.isoformat(timespec="microseconds").removesuffix("+00:00")
     shown = [f"{key}={_shown(key, value)}" for key, value in fields.items() if value is not None]
@@ -129,12 +129,12 @@ def _shown(key: str, value: object) -> str:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - a value of a stranger's class must not stop whoever logs
+    except Exception:  # noqa: BLE001 - a foreign class may raise here, and logging must not
         return f"<{type(value).__name__}>"
 
 
 class _Libraries(logging.Handler):
-    """Takes the records of libraries, from warnings on, into the server's log."""
+    """A `logging` handler that writes the records of libraries, from WARNING on, to the server's log."""
 
     def __init__(self, log: ServerLog) -> None:
         super().__init__(logging.WARNING)
@@ -143,7 +143,7 @@ class _Libraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 - a library's wrong format is not worth a fault of ours
+        except Exception:  # noqa: BLE001 - a library's wrong format string must not break the server
             message = str(record.msg)
         write = self._log.error if record.levelno >= logging.ERROR else self._log.warning
         error = record.exc_info[1] if record.exc_info else None

@@ -1,7 +1,7 @@
-"""The log file behind its own thread: whoever logs waits for no disk.
+"""The log file and the thread that writes it: a caller that logs never waits for the disk.
 
-Standard handlers keep what they could not write and, on a full disk, hold on to a file that was renamed or
-removed to make room; this writer drops, counts and lets go.
+The handlers of `logging` keep records that they could not write and, on a full disk, keep a file open that was
+renamed or removed to make room. This writer drops and counts such records, and reopens the file.
 """
 
 import contextlib
@@ -17,31 +17,31 @@ from antiphon.errors import FolderUnsafe, FolderUnusable, Problem
 from antiphon.language import N_
 
 QUEUE_SIZE = 10_000
-"""Records that may wait for the disk: some MiB; further ones are dropped and counted."""
+"""Records that may wait for the disk, a few MiB; further ones are dropped and counted."""
 CLOSE_SECONDS = 2.0
-"""Time that closing gives to what waits."""
+"""Most seconds that `close` waits for the records to be written."""
 _BATCH = 256
-"""Records written in one go, so that a storm costs few system calls."""
+"""Most records written at once, so that a burst takes few system calls."""
 GATHER_SECONDS = 0.02
-"""What the thread waits behind a record for others, to write them together: waking costs more than writing."""
+"""Seconds that the thread waits for more records, to write them together: waking costs more than writing."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Never through a symbolic link; never waiting for the reader of a pipe."""
+"""Flags for `os.open`: do not follow a symbolic link, and do not wait for the reader of a pipe."""
 
 
 class LogFile:
-    """A file (0600) that is appended to, and made again when it has been renamed or removed.
+    """The log file (0600), opened for appending, and created again after it was renamed or removed.
 
-    A line that a full disk cut short is ended before the next one begins.
+    After a full disk cut a line short, the next write begins with a line end.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open `path`.
+        """Open `path`; on a full disk, the first `write` tries again.
 
         Raises:
-            FolderUnsafe: it is a symbolic link, or another user's.
-            FolderUnusable: it cannot be opened, for another reason than that the disk is full.
+            FolderUnsafe: it is a symbolic link or belongs to another user.
+            FolderUnusable: it cannot be opened for another reason than a full disk.
         """
         self._path = path
         self._descriptor: int | None = None
@@ -55,7 +55,7 @@ class LogFile:
                 raise FolderUnusable(path=str(path), problem=error.strerror or str(error)) from error
 
     def write(self, lines: bytes) -> int:
-        """Append whole `lines`; return how many of them were lost."""
+        """Append `lines`, each with its line end; return how many were lost."""
         try:
             self._follow()
             if self._torn:
@@ -67,7 +67,7 @@ class LogFile:
         return 0
 
     def close(self) -> None:
-        """Close the file; a later write opens it again."""
+        """Close the file; a later `write` opens it again."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             with contextlib.suppress(OSError):
@@ -80,13 +80,13 @@ class LogFile:
             if found.st_uid != os.geteuid():
                 os.close(descriptor)
                 raise FolderUnsafe(path=str(self._path), problem=Problem(N_("belongs to another user")))
-            if found.st_mode & 0o600 != 0o600:  # an odd umask; what an operator's logrotate has set stays
+            if found.st_mode & 0o600 != 0o600:  # an odd umask; a mode set by the operator's logrotate is kept
                 os.fchmod(descriptor, 0o600)
         self._descriptor = descriptor
         self._torn = False
 
     def _follow(self) -> None:
-        """Open the file that stands at the path, where that is not the one already open."""
+        """Open the file at the path unless it is the one already open (it may have been rotated)."""
         if self._descriptor is not None:
             ours = os.fstat(self._descriptor)
             with contextlib.suppress(FileNotFoundError):
@@ -107,10 +107,16 @@ class LogFile:
 
 
 class LogWriter:
-    """Takes lines from any thread at once and writes them from its own."""
+    """A thread that writes lines to a `LogFile`; every thread may `put` lines without waiting."""
 
     def __init__(self, file: LogFile, lost: Callable[[int], str], size: int = QUEUE_SIZE) -> None:
-        """Write to `file`; `lost` gives the line that says how many were dropped. Some `size` lines may wait."""
+        """Start the thread.
+
+        Args:
+            file: the file to write to.
+            lost: returns the line that reports how many lines were dropped.
+            size: about how many lines may wait.
+        """
         self._file = file
         self._line_of_lost = lost
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -119,12 +125,12 @@ class LogWriter:
         self._counting = threading.Lock()
         self._closed = False
         self._last = threading.Event()
-        """Nothing comes any more that could be written together with what there is."""
+        """Set by `close`: no more lines come, so the thread need not wait for them."""
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def put(self, line: str) -> None:
-        """Have `line` (without its end) written; drop it when too many wait."""
+        """Queue `line` (without line end) to be written; drop and count it if too many wait."""
         if self._closed:
             return
         if self._queue.qsize() < self._size:
@@ -133,7 +139,7 @@ class LogWriter:
             self._count(1)
 
     def close(self) -> None:
-        """Write what waits, within 2 s, and close the file; what is put from here on is dropped."""
+        """Write the lines that wait, for at most 2 s, and close the file; lines put afterwards are dropped."""
         if self._closed:
             return
         self._closed = True

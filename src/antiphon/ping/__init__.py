@@ -1,1 +1,1 @@
-"""Round trips over a signed-in connection: load, times, and what is told of them."""
+"""The measurements of `antiphon ping`: load, round-trip times and reports."""

@@ -1,7 +1,7 @@
-"""Times of any number of round trips in a table of fixed size, each with three significant digits.
+"""Histogram of round-trip times with three significant digits, in memory of a fixed size.
 
-Log-linear as HdrHistogram is (http://hdrhistogram.org): for each power of two 1,024 counters side by side, so that
-what is read from one is at most a thousandth off.
+It is log-linear like HdrHistogram (http://hdrhistogram.org): 1,024 counters for each power of two, so that a time
+read from it is off by at most a thousandth.
 """
 
 import math
@@ -11,27 +11,27 @@ from collections.abc import Iterable, Iterator
 HOUR_NS = 3_600 * 10**9
 HALF_BITS = 10
 HALF = 1 << HALF_BITS
-"""Counters for each power of two: 1/1024 is below the 1/1000 that three digits need."""
+"""Counters for each power of two; 1/1024 is below the 1/1000 of three digits."""
 _BITS = HALF_BITS + 1
 
 
 class Histogram:
-    """Counts of times in whole nanoseconds, from 0 to an hour; longer ones count as an hour, but for `longest`."""
+    """Counts of times in whole nanoseconds, 0 to an hour; longer times count as an hour, except in `longest`."""
 
     __slots__ = ("_counts", "count", "longest", "shortest", "total")
 
     def __init__(self) -> None:
-        """Begin with no time; all memory that will ever be needed (264 KiB) is taken here."""
+        """Create an empty histogram; it allocates all its memory (264 KiB) here."""
         self._counts = array("Q", bytes(8 * (_index(HOUR_NS) + 1)))
         self.count = 0
         self.total = 0
-        """The sum of all times, exactly."""
+        """Exact sum of all times."""
         self.shortest = 0
         self.longest = 0
-        """The extremes, exactly; 0 while there is no time."""
+        """Exact extremes; 0 while the histogram is empty."""
 
     def record(self, nanoseconds: int) -> None:
-        """Count one time; a negative one, of a clock that was set back, counts as 0."""
+        """Count one time; a negative one (a clock that was set back) counts as 0."""
         if nanoseconds > self.longest:
             self.longest = nanoseconds
             if nanoseconds > HOUR_NS:
@@ -50,7 +50,7 @@ class Histogram:
         self.total += nanoseconds
 
     def merge(self, other: "Histogram") -> None:
-        """Count all times of `other` as well."""
+        """Add all times of `other`."""
         if not other.count:
             return
         self.shortest = min(self.shortest, other.shortest) if self.count else other.shortest
@@ -62,14 +62,14 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """The mean of all times, exactly; 0 while there is none."""
+        """Exact mean of all times; 0 while the histogram is empty."""
         return self.total / self.count if self.count else 0.0
 
     def percentile(self, percent: float) -> int:
-        """Return the time that `percent` (0 to 100) of all times do not exceed; 0 while there is none.
+        """Return the time that `percent` (0 to 100) of all times do not exceed; 0 while the histogram is empty.
 
-        By the nearest rank, and within a thousandth: the longest time that shares the counter, but none that is
-        longer than the longest there was.
+        The nearest-rank method, accurate to a thousandth: the result is the longest time of the counter at that
+        rank, but never longer than `longest`.
         """
         if percent <= 0:
             return self.shortest
@@ -82,13 +82,13 @@ class Histogram:
         return self.longest
 
     def rows(self) -> Iterator[tuple[int, int]]:
-        """Yield the longest time of each counter that is not 0, and the count, in order."""
+        """Yield the longest time of each counter that is not 0, and its count, in ascending order."""
         for index, count in self._occupied():
             yield _upper(index), count
 
     @classmethod
     def of(cls, rows: Iterable[tuple[int, int]]) -> "Histogram":
-        """Return what `rows` were taken from; mean and extremes then have three digits as well."""
+        """Return the histogram that `rows` came from; its mean and extremes have three digits only."""
         made = cls()
         for time, count in rows:
             made.record(time)
@@ -109,6 +109,6 @@ def _index(time: int) -> int:
 
 
 def _upper(index: int) -> int:
-    """Return the longest time that is counted at `index`."""
+    """Return the longest time that the counter at `index` counts."""
     shift = max(0, (index >> HALF_BITS) - 1)
     return ((index - (shift << HALF_BITS) + 1) << shift) - 1

@@ -1,25 +1,25 @@
-"""A line of a terminal that is written again and again, and makes way for lines that stay."""
+"""The live line: a line of the terminal that is rewritten in place while messages are sent."""
 
 import os
 import shutil
 from typing import TextIO
 
 PAUSE = 0.25
-"""Seconds between two writings; faster is not read."""
+"""Seconds between two updates; nobody reads faster."""
 _ERASE = "\r\x1b[K"
 
 
 class LiveLine:
-    """One line at the bottom of `stream`; nothing at all where that is no terminal that can erase one."""
+    """A line at the bottom of `stream`; it does nothing if `stream` is not a terminal that can erase a line."""
 
     def __init__(self, stream: TextIO, *, wanted: bool = True) -> None:
-        """Begin with nothing on the screen."""
+        """Show nothing yet; with `wanted` False, never show anything."""
         self._stream = stream
         self._shown = False
         self.works = wanted and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     def show(self, text: str) -> None:
-        """Put `text` into the line, as far as it fits."""
+        """Replace the line by `text`, cut to the width of the terminal."""
         if self.works:
             columns = shutil.get_terminal_size().columns
             self._stream.write(_ERASE + text[: columns - 1])
@@ -27,7 +27,7 @@ class LiveLine:
             self._shown = True
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line, so that other lines can be printed."""
         if self._shown:
             self._stream.write(_ERASE)
             self._stream.flush()

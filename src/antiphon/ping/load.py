@@ -1,7 +1,7 @@
-"""Sends messages over open sessions and counts what comes back: closed loop, or open loop after a schedule.
+"""Load generator: sends messages over open sessions and counts the answers, in a closed loop or an open loop.
 
-How sessions are opened and what is told of the figures is left to others. The clock is passed in, so that a second
-of a test may last no time.
+Closed loop: each answer triggers the next message. Open loop: messages follow a schedule. The caller opens the
+sessions and reports the figures. The clock is passed in, so that tests need not wait.
 """
 
 import asyncio
@@ -18,83 +18,87 @@ from antiphon.ping.tally import Outage, Tally, Trip
 from antiphon.wire.frames import Payload
 
 SPIN_SECONDS = 0.002
-"""An event loop wakes up to a millisecond late; so long before a message is due it looks at the clock instead."""
+"""An event loop may wake a millisecond late, so the schedule polls the clock this long before a message is due."""
 
 
-class Asker(Protocol):
-    """What is needed of a `client.session.Session`."""
+class LoadSession(Protocol):
+    """The methods of `client.session.Session` that a load uses."""
 
     on_lost: Callable[[AntiphonError], object]
     on_back: Callable[[float], object]
 
     async def begin(self, message: Payload, /) -> Answers:
-        """Send a message; return where its answers come."""
+        """Send a message; return its stream of answers."""
 
     async def ended(self) -> AntiphonError | None:
-        """Wait until the session is over; return why."""
+        """Wait until the session is over; return the reason, None if it was left."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How much is sent, and when."""
+    """How many messages to send, and when."""
 
     size: int = 64
     """Bytes of a message."""
     depth: int = 1
-    """Messages that may be on their way at once on each connection."""
+    """Most unanswered messages at once on each connection."""
     interval: float = 0.0
-    """Closed loop: seconds from a message to the next one in its place, if the answer has come by then."""
+    """Closed loop: least seconds from a message to the one that its answer triggers."""
     rate: float | None = None
-    """Open loop: messages a second, over all connections."""
+    """Open loop: messages a second over all connections; None for a closed loop."""
     count: int | None = None
-    """Messages in all; None for no end."""
+    """Messages in all; None for no limit."""
     duration: float | None = None
-    """Seconds in which messages are sent; None for no end."""
+    """Seconds to send messages for; None for no limit."""
     patience: float = 10.0
-    """Seconds that answers are waited for when nothing more is sent."""
+    """Seconds to wait for answers after the last message."""
     seed: int = 0
-    """Of the text of the messages."""
+    """Seed of the random text of the messages."""
 
 
 class Load:
-    """One run of messages over sessions: `run`, once; `stop` ends it."""
+    """One run of messages over sessions. Call `run` once; `stop` ends it early."""
 
     def __init__(
         self,
         plan: Plan,
-        sessions: Sequence[Asker],
+        sessions: Sequence[LoadSession],
         *,
         clock: Callable[[], int] = time.perf_counter_ns,
         spin: float = SPIN_SECONDS,
     ) -> None:
-        """Send as `plan` says over `sessions`; `clock` gives nanoseconds.
+        """Prepare a run.
 
-        For `spin` seconds before each message of a schedule the clock is looked at again and again.
+        Args:
+            plan: how many messages to send, and when.
+            sessions: the open sessions, one for each connection.
+            clock: returns nanoseconds.
+            spin: seconds for which an open loop polls the clock before each message is due.
         """
         self.plan = plan
         self.tally = Tally(scheduled=plan.rate is not None)
         self.on_settled: Callable[[Trip], object] = _ignore
-        """Called with each message on which nothing more will come."""
-        self.on_link: Callable[[Outage], object] = _ignore
-        """Called when a link is lost, and when it is back."""
+        """Called with each message that is complete: answered, refused or lost."""
+        self.on_outage: Callable[[Outage], object] = _ignore
+        """Called when a connection is lost, and again when its session has resumed."""
         self._clock = clock
         self._spin = spin
         self._payloads = Payloads(plan.size, plan.seed)
         self._claimed = self._numbered = 0
         self._lanes = [_Lane(self, index, session) for index, session in enumerate(sessions)]
         self._enough = asyncio.Event()
-        """Nothing more is to be sent, but what is owed by then."""
+        """Set when no further message is scheduled; messages already due are still sent."""
         self._quiet = asyncio.Event()
-        """Nothing is owed and nothing on its way, or nobody waits for it any more."""
+        """Set when no message is due or unanswered, or when `stop` was called twice."""
         self._began = self._ended = 0
 
-    # --- from the beginning to the end ------------------------------------------------------------------------
+    # --- run --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Send and count until all is sent, the time is over, or `stop` is called.
+        """Send messages and count answers until the plan is complete or `stop` is called.
 
         Raises:
-            AntiphonError: why a session is over, or the messages cannot be sent; what was counted stands.
+            AntiphonError: a session ended, or a message could not be sent; the counts so far are valid.
         """
         self._began = self._clock()
         work = [asyncio.create_task(lane.watch()) for lane in self._lanes]
@@ -107,9 +111,9 @@ class Load:
             await _first(self._enough, work, self.plan.duration)
             self._enough.set()
             self._ended = self._clock()
-            self._look_whether_quiet()
+            self._check_quiet()
             await _first(self._quiet, work, self.plan.patience)
-        except AntiphonError:  # of one session: the others are answered still
+        except AntiphonError:  # of one session: the others still get their answers
             self.stop()
             await _first(self._quiet, [], self.plan.patience)
             raise
@@ -117,33 +121,33 @@ class Load:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-            self._ended = max(self._ended or self._clock(), *(lane.heard_at for lane in self._lanes))
+            self._ended = max(self._ended or self._clock(), *(lane.answered_at for lane in self._lanes))
             for lane in self._lanes:
                 lane.give_up()
 
     def stop(self) -> None:
-        """Send nothing more, and wait for what is on its way; the second time, do not."""
+        """Send no more messages and wait for answers; a second call ends the wait too."""
         if self._enough.is_set():
             self._quiet.set()
         self._enough.set()
         for lane in self._lanes:
             lane.owed = 0
-        self._look_whether_quiet()
+        self._check_quiet()
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted: until nothing more was sent, or the last answer came."""
+        """Seconds since the start; after the end, until sending ended or the last answer came."""
         return ((self._ended or self._clock()) - self._began) / 1e9
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is to be sent."""
+        """Whether no further message is scheduled."""
         return self._enough.is_set()
 
-    # --- what may be sent -------------------------------------------------------------------------------------
+    # --- schedule ---------------------------------------------------------------------------------------------
 
     def claim(self) -> bool:
-        """Return whether one more message may be sent, and count it."""
+        """Return whether one more message may be sent; if so, count it."""
         if self.over or self._claimed == self.plan.count:
             return False
         self._claimed += 1
@@ -153,10 +157,10 @@ class Load:
         for _ in range(self.plan.depth):
             for lane in self._lanes:
                 if self.claim():
-                    lane.give()
+                    lane.owe()
 
     async def _keep_schedule(self, rate: float) -> None:
-        """Let each message go when it is due, whatever has become of those before it."""
+        """Release each message when it is due, whether or not earlier ones were answered."""
         number = 0
         while True:
             now = self._clock()
@@ -164,48 +168,48 @@ class Load:
                 if not self.claim():
                     await self._quiet.wait()
                     return
-                self._lanes[number % len(self._lanes)].give()
+                self._lanes[number % len(self._lanes)].owe()
                 number += 1
             await asyncio.sleep(max(0.0, (due - now) / 1e9 - self._spin))
 
     def due_at(self, number: int, rate: float) -> int:
-        """Return when the message with this number, from 0, should go."""
+        """Return when the message with this number (from 0) is due, in nanoseconds of the clock."""
         return self._began + round(number * 1e9 / rate)
 
     @property
     def width(self) -> int:
-        """How many connections take turns."""
+        """Number of connections."""
         return len(self._lanes)
 
-    # --- what the lanes tell ----------------------------------------------------------------------------------
+    # --- for the lanes ----------------------------------------------------------------------------------------
 
     def next_message(self) -> tuple[int, str]:
-        """Return the number and the text of a message that goes now."""
+        """Return number (from 1) and text of the next message."""
         self._numbered += 1
         return self._numbered, self._payloads.message(self._numbered)
 
     def now(self) -> int:
-        """Return the time."""
+        """Return the time of the clock, in nanoseconds."""
         return self._clock()
 
     def settled(self, trip: Trip) -> None:
-        """Count a message on which nothing more will come."""
+        """Count a message that is complete."""
         self.tally.settle(trip)
         self.on_settled(trip)
         if self.tally.answered + self.tally.lost == self.plan.count:
             self._enough.set()
         if self.over:
-            self._look_whether_quiet()
+            self._check_quiet()
 
-    def _look_whether_quiet(self) -> None:
+    def _check_quiet(self) -> None:
         if not any(lane.busy for lane in self._lanes):
             self._quiet.set()
 
 
 class _Lane:
-    """The messages of one session: up to the plan's depth on their way at once."""
+    """The messages of one session, of which up to the plan's depth are unanswered at once."""
 
-    def __init__(self, load: Load, index: int, session: Asker) -> None:
+    def __init__(self, load: Load, index: int, session: LoadSession) -> None:
         self._load = load
         self._index = index
         self._session = session
@@ -214,20 +218,20 @@ class _Lane:
         self._on_way: set[Trip] = set()
         self._wake = asyncio.Event()
         self.owed = 0
-        """Messages that should have gone by now."""
-        self.heard_at = 0
-        """When the last answer came."""
+        """Messages that are due and not sent yet."""
+        self.answered_at = 0
+        """Time of the last answer, in nanoseconds of the clock."""
         self._outage: Outage | None = None
         session.on_lost = self._lost
         session.on_back = self._back
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to be sent, or on its way."""
+        """Whether a message is due or unanswered."""
         return bool(self.owed or self._on_way)
 
-    def give(self) -> None:
-        """Owe one message more."""
+    def owe(self) -> None:
+        """Make one more message due."""
         self.owed += 1
         self._wake.set()
 
@@ -235,15 +239,15 @@ class _Lane:
         """Wait for the end of the session.
 
         Raises:
-            AntiphonError: why it is over.
+            AntiphonError: the reason for the end, always.
         """
         raise await self._session.ended() or SessionEnded()
 
     async def send(self) -> None:
-        """Send what is owed, as far as the depth allows, until cancelled.
+        """Send messages that are due, as far as the depth allows, until cancelled.
 
         Raises:
-            AntiphonError: a message cannot be sent.
+            AntiphonError: a message could not be sent.
         """
         while True:
             while self.owed and len(self._on_way) < self._plan.depth:
@@ -266,23 +270,23 @@ class _Lane:
         answers.on_news = partial(self._hear, trip)
 
     def _hear(self, trip: Trip) -> None:
-        if not trip.heard_at:
-            trip.heard_at = self._load.now()
-        trip.came += trip.answers.take_all()
+        if not trip.answered_at:
+            trip.answered_at = self._load.now()
+        trip.received += trip.answers.take_all()
         if trip.answers.ended:
             self._settle(trip)
-        elif len(trip.came) > 1:
-            trip.answers.close()  # which ends it
+        elif len(trip.received) > 1:
+            trip.answers.close()  # a wrong answer; closing ends the stream
 
     def _settle(self, trip: Trip) -> None:
-        trip.answers.on_news = None  # the two hold each other else
+        trip.answers.on_news = None  # break the reference cycle
         self._on_way.discard(trip)
-        self.heard_at = trip.heard_at
+        self.answered_at = trip.answered_at
         self._load.settled(trip)
         if self._plan.rate is not None:
             self._wake.set()
         else:
-            left = self._plan.interval - (trip.heard_at - trip.sent_at) / 1e9
+            left = self._plan.interval - (trip.answered_at - trip.sent_at) / 1e9
             if left > 0:
                 asyncio.get_running_loop().call_later(left, self._go_on)
             else:
@@ -290,10 +294,10 @@ class _Lane:
 
     def _go_on(self) -> None:
         if self._load.claim():
-            self.give()
+            self.owe()
 
     def give_up(self) -> None:
-        """Count what is still on its way as lost, and want no answers to it any more."""
+        """Count messages that are due as unsent and unanswered ones as lost; cancel their answers."""
         self._load.tally.unsent += self.owed
         for trip in list(self._on_way):
             trip.answers.on_news = None
@@ -304,16 +308,16 @@ class _Lane:
     def _lost(self, reason: AntiphonError) -> None:
         self._outage = Outage(self._index + 1, self._load.seconds, reason)
         self._load.tally.outages.append(self._outage)
-        self._load.on_link(self._outage)
+        self._load.on_outage(self._outage)
 
     def _back(self, seconds: float) -> None:
         if self._outage is not None:
             self._outage.away = seconds
-            self._load.on_link(self._outage)
+            self._load.on_outage(self._outage)
 
 
 async def _first(event: asyncio.Event, work: Iterable["asyncio.Task[Any]"], seconds: float | None) -> None:
-    """Wait for the event, for `seconds` at the most; what fails meanwhile is raised."""
+    """Wait for `event` for at most `seconds`; raise the exception of a task in `work` that fails meanwhile."""
     waiting = asyncio.create_task(event.wait())
     try:
         done, _ = await asyncio.wait(
@@ -328,4 +332,4 @@ async def _first(event: asyncio.Event, work: Iterable["asyncio.Task[Any]"], seco
 
 
 def _ignore(_: object) -> None:
-    """Do nothing about what is told."""
+    """Do nothing: the default callback."""

@@ -1,4 +1,4 @@
-"""What is sent: text of one size, each message unlike every other, the same ones again from the same seed."""
+"""Payloads of a load: distinct texts of one size, reproducible from a seed."""
 
 import random
 import string
@@ -7,17 +7,18 @@ from antiphon.settings import PING_SIZE_LEAST
 
 _ALPHABET = string.ascii_letters + string.digits + "+/"
 _SPAN = 4099
-"""Places at which the rest of a message may begin; prime, so that neighbours share none."""
+"""Number of offsets at which the rest of a message may begin; prime, so that neighbours never share one."""
 
 
 class Payloads:
-    """Messages of `size` characters of ASCII, so that every service takes them: as text or as bytes.
+    """Messages of `size` ASCII characters, which every service accepts, as text or as bytes.
 
-    The first 16 are the message's number, the rest is drawn with `seed` and shifts from message to message.
+    The first 16 characters are the number of the message in hexadecimal. The rest is a piece of a random text, at
+    another offset in each message.
     """
 
     def __init__(self, size: int, seed: int = 0) -> None:
-        """Draw the text; messages are then cut from it."""
+        """Generate the random text from `seed`."""
         self._rest = size - PING_SIZE_LEAST
         self._text = "".join(random.Random(seed).choices(_ALPHABET, k=self._rest + _SPAN))  # noqa: S311 - no secret
 
@@ -28,5 +29,5 @@ class Payloads:
 
 
 def same(answer: str | bytes, message: str) -> bool:
-    """Return whether `answer` is `message`, byte for byte; a service may have turned the text into bytes."""
+    """Return whether `answer` equals `message`, byte for byte; it may be bytes although a text was sent."""
     return answer == message if isinstance(answer, str) else answer == message.encode()

@@ -1,4 +1,4 @@
-"""The histogram as a picture: SVG is written here, PNG by Pillow, which antiphon[plot] brings."""
+"""The histogram as a picture: SVG, or PNG with Pillow (extra antiphon[plot])."""
 
 import importlib.util
 from collections.abc import Iterable, Iterator
@@ -22,12 +22,12 @@ WIDTH, HEIGHT = 800, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 40, 50
 BANDS = 60
 LABELS = 6
-"""Times that are written below the bars."""
+"""Number of times written below the bars."""
 _INK, _BAR, _MARK = "#222222", "#4878a8", "#c03030"
 _SIZE = 12
-"""Of the letters."""
+"""Font size."""
 
-_NO_FORM = Problem(N_("a picture is called .svg or .png"))
+_NO_FORM = Problem(N_("its name must end in .svg or .png"))
 _NO_PILLOW = Problem(N_("a .png needs Pillow, which pip install 'antiphon[plot]' brings; an .svg needs nothing"))
 
 
@@ -47,17 +47,17 @@ class _Text:
     text: str
     color: str
     anchor: str
-    """start, middle or end: where `x` is; `y` is the line that letters stand on"""
+    """`start`, `middle` or `end`: the part of the text at `x`; `y` is the baseline."""
 
 
 _Shape = _Box | _Text
 
 
 def check_drawable(path: Path) -> None:
-    """Check, before anything is measured, that a picture of this name can be drawn.
+    """Check, before the measurement, that a picture of this name can be drawn.
 
     Raises:
-        FileUnusable: it cannot.
+        FileUnusable: the name ends in neither .svg nor .png, or a .png is wanted without Pillow.
     """
     form = path.suffix.lower()
     if form not in (".svg", ".png"):
@@ -67,10 +67,10 @@ def check_drawable(path: Path) -> None:
 
 
 def draw(path: Path, times: Histogram, percentiles: Iterable[float], title: str) -> None:
-    """Draw the histogram into the file, with a mark at each percentile.
+    """Write a picture of the histogram with a mark at each percentile to the file `path`.
 
     Raises:
-        FileUnusable: it cannot be written.
+        FileUnusable: the file cannot be written.
     """
     shapes = list(_shapes(times, percentiles, title))
     data = _png(shapes) if path.suffix.lower() == ".png" else _svg(shapes).encode()
@@ -116,7 +116,7 @@ def _svg(shapes: Iterable[_Shape]) -> str:
 
 
 def _png(shapes: Iterable[_Shape]) -> bytes:
-    from PIL import Image, ImageDraw  # noqa: PLC0415 - an extra
+    from PIL import Image, ImageDraw  # noqa: PLC0415 - only with the extra antiphon[plot]
 
     image = Image.new("RGB", (WIDTH, HEIGHT), "white")
     pen = ImageDraw.Draw(image)

@@ -1,4 +1,4 @@
-"""What a person reads of a run: the summary, the histogram drawn with blocks, two runs side by side."""
+"""Reports of a run for a person: the summary, the histogram in block characters, the comparison of two runs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from antiphon.ping.tally import Tally
 from antiphon.ping.units import shown_percentile, shown_time
 
 BANDS = 12
-"""Rows of the drawing."""
+"""Most rows of the drawing."""
 BAR = 40
-"""Columns of its longest bar."""
+"""Columns of the longest bar."""
 DRAWN_FROM = 10
-"""Times; fewer are better read than drawn."""
+"""Least number of times that is worth a drawing."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -36,9 +36,9 @@ def summary(result: Result, _: Translate) -> list[str]:
     speed = _("Messages a second: {messages}; bytes a second: {size}.")
     lines.append(speed.format(messages=_rounded(result.messages_per_s), size=_rounded(result.bytes_per_s)))
     if result.outages:
-        until = result.elapsed_s  # where a link did not come back
+        until = result.elapsed_s  # for a connection that did not come back
         away = sum(until - each.at_s if each.away_s is None else each.away_s for each in result.outages)
-        told = _("Links lost: {count}; seconds away: {seconds}.")
+        told = _("Connections lost: {count}; seconds without one: {seconds}.")
         lines.append(told.format(count=len(result.outages), seconds=f"{away:.2f}"))
     if result.latency.min_us is not None:
         rows = [_row(_("round trip"), result.latency)]
@@ -61,7 +61,7 @@ def _rounded(value: float) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows of cells as lines: the first column to the left, the others to the right."""
+    """Return rows of cells as lines: the first column aligned left, the others right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
@@ -73,7 +73,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def drawing(times: Histogram) -> list[str]:
-    """Return the histogram as lines: bands of equal width on a logarithmic scale, a bar for each."""
+    """Return the histogram as lines, a bar for each band of times (logarithmic); none with too few times."""
     if times.count < DRAWN_FROM:
         return []
     bands = banded(times, BANDS)
@@ -84,10 +84,10 @@ def drawing(times: Histogram) -> list[str]:
 
 
 def banded(times: Histogram, bands: int) -> list[tuple[int, int]]:
-    """Return the upper edge in nanoseconds, and the count, of each of up to `bands` bands of equal width."""
-    lowest = max(1000, times.shortest)  # no path is faster than a microsecond
+    """Return upper edge in nanoseconds and count of up to `bands` bands of equal width on a logarithmic scale."""
+    lowest = max(1000, times.shortest)  # no round trip is faster than a microsecond
     highest = max(lowest, times.longest)
-    step = max(math.log(highest / lowest) / bands, math.log(1.005))  # no finer than the counters are
+    step = max(math.log(highest / lowest) / bands, math.log(1.005))  # no finer than the counters
     edges: list[int] = []
     while len(edges) < bands - 1 and (edge := round(lowest * math.exp(step * (len(edges) + 1)))) < highest:
         edges.append(edge)
@@ -106,7 +106,7 @@ def _bar(share: float) -> str:
 
 
 def live(tally: Tally, seconds: float, _: Translate) -> str:
-    """Return the line that is rewritten while messages go out."""
+    """Return the text of the live line: counts, and the 50th and 99th percentile."""
     told = _("{seconds} s: sent {sent}, answered {answered}, wrong {wrong}, lost {lost}")
     line = told.format(
         seconds=f"{seconds:.0f}",
@@ -122,7 +122,7 @@ def live(tally: Tally, seconds: float, _: Translate) -> str:
 
 
 def comparison(first: Result, second: Result, _: Translate) -> list[str]:
-    """Return two runs side by side, with what the second is of the first."""
+    """Return two runs side by side as lines, with the ratio of the second to the first."""
     rows = [["", "A", "B", "B/A"]]
     rows.append([_("loop"), first.loop, second.loop, ""])
     for label, values in (
@@ -145,7 +145,7 @@ def comparison(first: Result, second: Result, _: Translate) -> list[str]:
 
 
 def _named(times: Times) -> dict[str, float]:
-    """Return what is known of the times, in microseconds."""
+    """Return the figures that exist, by name, in microseconds."""
     all_of_them = {"min": times.min_us, "mean": times.mean_us, **times.percentiles_us, "max": times.max_us}
     return {name: value for name, value in all_of_them.items() if value is not None}
 

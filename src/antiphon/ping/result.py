@@ -1,4 +1,4 @@
-"""The figures of a run as JSON, written and read back; docs/ping.md describes each field."""
+"""`Result`: the figures of a run, written as JSON and read back; docs/ping.md describes each field."""
 
 from datetime import datetime
 from pathlib import Path
@@ -14,29 +14,29 @@ from antiphon.ping.load import Load
 from antiphon.ping.units import shown_percentile
 
 SCHEMA_VERSION = 1
-"""A field that changes its meaning or goes away raises it; fields may be added."""
+"""Incremented when a field is removed or changes its meaning; new fields do not change it."""
 LARGEST = 16 * 1024 * 1024
-"""Bytes of a result that is read: many times what 34,000 counters take."""
+"""Most bytes of a result file: many times what 34,000 counters need."""
 
-_NO_RESULT = Problem(N_("it does not hold the figures of a run, as --json writes them"))
-_OTHER_VERSION = Problem(N_("its figures are of version {found}, and this program knows {known}"))
+_NO_RESULT = Problem(N_("it is not a result that --json has written"))
+_OTHER_VERSION = Problem(N_("its format is version {found}, and this program reads version {known}"))
 
 
 class Target(msgspec.Struct, kw_only=True):
-    """What was reached, and how it was entered."""
+    """The server of a run, and the sign-ins."""
 
     address: str
-    """Without name and fingerprint."""
+    """Address without name and fingerprint."""
     name: str
-    """Whom the server has let in; empty where it asks for no name."""
+    """Name that signed in; empty if the server asks for none."""
     key: str | None
-    """The fingerprint of the server's key, None on plain TCP."""
+    """Fingerprint of the server's key, None on plain TCP."""
     sign_ins_s: list[float]
-    """Seconds of each connection's sign-in."""
+    """Seconds that the sign-in of each connection took."""
 
 
 class Times(msgspec.Struct, kw_only=True):
-    """Round trips of right answers, in microseconds; None where there is none."""
+    """Round-trip times of correct answers, in microseconds; None and empty without any."""
 
     min_us: float | None
     mean_us: float | None
@@ -45,7 +45,7 @@ class Times(msgspec.Struct, kw_only=True):
 
     @classmethod
     def of(cls, times: Histogram, percentiles: tuple[float, ...]) -> "Times":
-        """Return what `times` come to."""
+        """Return the figures of a histogram."""
         if not times.count:
             return cls(min_us=None, mean_us=None, max_us=None, percentiles_us={})
         return cls(
@@ -57,7 +57,7 @@ class Times(msgspec.Struct, kw_only=True):
 
 
 class Lost(msgspec.Struct, kw_only=True):
-    """A link that was lost."""
+    """A connection that was lost."""
 
     connection: int
     at_s: float
@@ -66,7 +66,7 @@ class Lost(msgspec.Struct, kw_only=True):
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """One run."""
+    """All figures of one run."""
 
     schema_version: int
     antiphon_version: str
@@ -95,7 +95,7 @@ class Result(msgspec.Struct, kw_only=True):
 
     @property
     def histogram(self) -> Histogram:
-        """The times of all right answers."""
+        """Histogram of the times of all correct answers."""
         return Histogram.of(self.histogram_ns)
 
 
@@ -107,7 +107,7 @@ def result_of(
     began_at: datetime,
     ended_by: str | None = None,
 ) -> Result:
-    """Return the figures of a run that has ended, by the error with the code `ended_by` if there was one."""
+    """Return the figures of a run that has ended; `ended_by` is the code of the error that ended it, if any."""
     tally, plan = load.tally, load.plan
     rate = tally.answered / load.seconds if load.seconds else 0.0
     uncorrected = tally.uncorrected
@@ -143,15 +143,15 @@ def result_of(
 
 
 def written(result: Result) -> str:
-    """Return a result as one line of JSON."""
+    """Return a result as one line of JSON with its line end."""
     return msgspec.json.encode(result).decode() + "\n"
 
 
 def read(path: Path) -> Result:
-    """Return the result that a file holds.
+    """Return the result in a file.
 
     Raises:
-        FileUnusable: it cannot be read, or holds something else.
+        FileUnusable: the file cannot be read, or is not a result of a version that this program knows.
     """
     with reported(path, FileUnusable), path.open("rb") as file:
         data = file.read(LARGEST + 1)

@@ -1,4 +1,4 @@
-"""What has come of the messages so far: how many were answered, and how; how long it took; which links broke."""
+"""Counts of a run so far: messages by outcome, round-trip times, lost connections."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,74 +12,75 @@ from antiphon.wire.frames import Payload
 
 @dataclass(slots=True, eq=False)
 class Trip:
-    """One message on its way; moments are nanoseconds of one clock."""
+    """The round trip of one message; times are nanoseconds of the run's clock."""
 
     number: int
-    """From 1, over all connections."""
+    """Number from 1, over all connections."""
     message: str
     due_at: int
-    """When it should have gone."""
+    """When it was due."""
     sent_at: int
     answers: Answers
-    heard_at: int = 0
-    """When something came for it first."""
-    came: list[Payload] = field(default_factory=list)
+    answered_at: int = 0
+    """When its first answer, or its end, came; 0 before."""
+    received: list[Payload] = field(default_factory=list)
+    """Answers so far."""
 
     @property
     def right(self) -> bool:
-        """Whether it was answered once, with what was sent."""
-        return len(self.came) == 1 and self.answers.error is None and same(self.came[0], self.message)
+        """Whether it got exactly one answer, equal to the message."""
+        return len(self.received) == 1 and self.answers.error is None and same(self.received[0], self.message)
 
     @property
     def lost(self) -> bool:
-        """Whether no answer of the server will come."""
+        """Whether it ended without an answer or a refusal from the server."""
         error = self.answers.error
         return error is not None and (error.told is None or isinstance(error, OutcomeUnknown))
 
 
 @dataclass
 class Outage:
-    """A link that was lost, and came back or not."""
+    """A lost connection."""
 
     connection: int
-    """Which, from 1."""
+    """Number of the connection, from 1."""
     at: float
-    """Seconds after the beginning."""
+    """Seconds from the start of the run to the loss."""
     reason: AntiphonError
     away: float | None = None
-    """Seconds until the session went on, None where it has not."""
+    """Seconds until the session was resumed, None if it was not."""
 
 
 class Tally:
     """Counts and times of one run."""
 
     def __init__(self, *, scheduled: bool) -> None:
-        """Begin with nothing; where messages are `scheduled`, there are two kinds of times."""
+        """Start with zero; a `scheduled` run (open loop) records times in two ways."""
         self.sent = 0
         self.answered = 0
-        """By the server, rightly or not."""
+        """Messages that the server answered, correctly or not."""
         self.wrong = 0
-        """Of these: another text, an error, nothing, or more than one answer."""
+        """Of these, messages with another text, an error, no answer, or more than one."""
         self.lost = 0
-        """Nobody knows whether they were handled, or no answer came in time."""
+        """Messages of unknown outcome, or without an answer in time."""
         self.unsent = 0
-        """Were due and could not be sent before the end."""
+        """Messages that were due and not sent before the end."""
         self.errors: Counter[str] = Counter()
         """Codes of the errors among the wrong answers."""
         self.first_error: AntiphonError | None = None
         self.times = Histogram()
-        """Of right answers, from the moment when the message should have gone."""
+        """Times of correct answers, measured from when the message was due."""
         self.uncorrected = Histogram() if scheduled else None
-        """The same from the moment when it has gone."""
+        """The same, measured from when the message was sent."""
         self.outages: list[Outage] = []
 
     def settle(self, trip: Trip) -> None:
-        """Count a message on which nothing more will come."""
+        """Count a message that is complete."""
         if trip.right:
             self.answered += 1
-            self.times.record(trip.heard_at - trip.due_at)
+            self.times.record(trip.answered_at - trip.due_at)
             if self.uncorrected is not None:
-                self.uncorrected.record(trip.heard_at - trip.sent_at)
+                self.uncorrected.record(trip.answered_at - trip.sent_at)
         elif trip.lost:
             self.lost += 1
         else:
@@ -91,11 +92,11 @@ class Tally:
 
     @property
     def wrong_share(self) -> float:
-        """The part of what was sent that was answered wrongly, from 0 to 1."""
+        """Share of messages sent that were answered wrongly, from 0 to 1."""
         return self.wrong / self.sent if self.sent else 0.0
 
     @property
     def lost_share(self) -> float:
-        """The part of what was sent, or due, that no answer came to, from 0 to 1."""
+        """Share of messages sent or due that got no answer, from 0 to 1."""
         due = self.sent + self.unsent
         return (self.lost + self.unsent) / due if due else 0.0

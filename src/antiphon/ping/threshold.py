@@ -1,4 +1,4 @@
-"""Percentiles that are to be told and limits that must hold, as the command line says them."""
+"""Parsers for `--percentiles` and `--fail-over`, and the check of limits against a run."""
 
 import re
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ _NO_LIMIT = Problem(N_("must be such as p99=5ms, max=1s, lost=0.1% or wrong=0%, 
 
 
 def read_percentiles(text: str) -> tuple[float, ...]:
-    """Return the percentiles that `--percentiles` lists, with commas between them, in order.
+    """Parse `--percentiles`, a comma-separated list; return it sorted and without duplicates.
 
     Raises:
-        SettingInvalid: it lists something else.
+        SettingInvalid: `text` is not such a list, or a value is not above 0 and at most 100.
     """
     found = [_PERCENTILE.fullmatch(part.strip()) for part in text.split(",")]
     values = sorted({float(match[1]) for match in found if match})
@@ -33,7 +33,7 @@ def read_percentiles(text: str) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Threshold:
-    """One limit: `what` may be `most`, nanoseconds or a share from 0 to 1; `text` is how it was given."""
+    """A limit: the figure `what` may be at most `most`, nanoseconds or a share from 0 to 1; `text` is as given."""
 
     what: str
     most: float
@@ -41,10 +41,10 @@ class Threshold:
 
     @classmethod
     def read(cls, text: str) -> "Threshold":
-        """Return the limit that `--fail-over` gives.
+        """Parse one value of `--fail-over`, such as `p99=5ms` or `lost=0.1%`.
 
         Raises:
-            SettingInvalid: it gives none.
+            SettingInvalid: `text` is not a limit.
         """
         match = _LIMIT.fullmatch(text)
         if match is None or not _fits(what := match[1], match[3]):
@@ -53,7 +53,7 @@ class Threshold:
         return cls(what, float(match[2]) * factor, text)
 
     def measured(self, tally: Tally) -> float | None:
-        """Return what `tally` says of it; None where nothing was answered, which no limit allows."""
+        """Return the figure in `tally`; None if there are no times, which exceeds every limit of time."""
         if self.what in _SHARES:
             return tally.lost_share if self.what == "lost" else tally.wrong_share
         times = tally.times
@@ -63,7 +63,7 @@ class Threshold:
         return named[self.what] if self.what in named else times.percentile(float(self.what[1:]))
 
     def exceeded(self, tally: Tally) -> str | None:
-        """Return how `tally` is over it, None where it is not."""
+        """Return a text such as `p99 = 7 ms > 5ms` if `tally` exceeds the limit, else None."""
         measured = self.measured(tally)
         if measured is not None and measured <= self.most:
             return None
@@ -75,10 +75,10 @@ class Threshold:
 
 
 def check(thresholds: list[Threshold], tally: Tally) -> None:
-    """Check all limits.
+    """Check that `tally` exceeds no limit.
 
     Raises:
-        OverThreshold: which of them do not hold.
+        OverThreshold: it does; the error names all exceeded limits.
     """
     over = [said for threshold in thresholds if (said := threshold.exceeded(tally)) is not None]
     if over:

@@ -1,8 +1,8 @@
-"""Times, shares and percentiles as people read them: three significant digits and a unit."""
+"""Formatting of times, shares and percentiles: three significant digits and a unit."""
 
 
 def shown_time(nanoseconds: float) -> str:
-    """Return a time with the unit that fits it."""
+    """Return a time in s, ms or µs."""
     for factor, unit in ((10**9, "s"), (10**6, "ms")):
         if nanoseconds >= 0.9995 * factor:
             return f"{_digits(nanoseconds / factor)} {unit}"
@@ -10,12 +10,12 @@ def shown_time(nanoseconds: float) -> str:
 
 
 def shown_share(share: float) -> str:
-    """Return a part of a whole, from 0 to 1, in percent."""
+    """Return a share from 0 to 1 as a percentage."""
     return f"{_digits(100 * share)}%" if share else "0%"
 
 
 def shown_percentile(percent: float) -> str:
-    """Return how a percentile is called."""
+    """Return the name of a percentile, such as `p99.9`."""
     return f"p{percent:g}"
 
 

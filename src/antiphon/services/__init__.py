@@ -1,4 +1,4 @@
-"""What answers: the contract of a service, and the services that come with the package."""
+"""Services: the contract of a handler, and the services that ship with Antiphon."""
 
 from antiphon.services.chat import Chat
 from antiphon.services.contract import Answer, Handler, Reply, Session

@@ -1,4 +1,4 @@
-"""What a service is: a function from a message to its answers, or an object that sees sessions come and go too."""
+"""The contract of a service: a function from a message to its answers, or an object that has session hooks too."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
@@ -10,59 +10,62 @@ Answer = str | bytes | None
 """Text, bytes, or None for "no answer"."""
 
 Reply = Answer | Awaitable[Answer] | AsyncIterator[str | bytes]
-"""An answer at once, an answer later, or any number of them, sent as they come."""
+"""An answer at once, one answer later, or any number of answers, each sent when it comes."""
 
 Handler = Callable[..., Reply] | object
-"""Takes a message and gives its `Reply`, or is an object whose method `received` does.
+"""A function that takes a message and returns its `Reply`, or an object whose method `received` does.
 
-The message is the first parameter: annotated `str`, the service is given text only, and other messages are
-refused; annotated `bytes`, it is given the UTF-8 of text; else what was sent. A parameter named `session` is
-given the `Session`. Such an object may have `opened(session)` and `closed(session)`, plain or `async`: one comes
-before the first message of a session, the other after the last. They come again, with a new `Session`, where a
-session is taken up that was closed because no connection held it, or because a server stopped.
+The first parameter is the message. Annotated `str`, it is text, and messages of bytes are refused (`text-only`);
+annotated `bytes`, it is bytes, with text encoded as UTF-8; without annotation, it is what the client sent. A
+parameter named `session` receives the `Session`.
 
-The messages of one session come one at a time and in order; sessions go on side by side, so a plain function must
-return at once. What it raises reaches the log, and the asker as the generic error `service-failed`; the session
-goes on. It is cancelled when the asker takes the message back, and when the next answer takes too long.
+An object may have two hooks, plain or `async`: the server calls `opened(session)` before the first message of a
+session and `closed(session)` after the last. It calls both again, with a new `Session`, when a client resumes a
+session that was closed because no connection held it or because a server stopped.
+
+The messages of one session are handled one at a time and in order. Sessions are handled concurrently in one event
+loop, so a plain function must return quickly. If the handler raises, the server logs the exception, the client
+gets the error `service-failed`, and the session goes on. A coroutine or async generator is cancelled when the
+client cancels the message, and when the next answer takes longer than `--service-seconds`.
 """
 
 
 class Session(Protocol):
-    """One person's session, as a service sees it; it outlives a connection that breaks."""
+    """The session of one person, as a service sees it; it outlives a broken connection."""
 
     account: int
-    """the number of the account, never another's, whatever happens to names; below 0 where there is no account
-    (`--access identify` and `anyone`), and then it is no person's"""
+    """Number of the account, never reused for another, whatever happens to names. Below 0 where there is no
+    account (`--access identify` and `anyone`); such a number does not identify a person."""
     name: str
-    """the name, for display; empty where nobody was asked for one (`--access anyone`)"""
+    """Name to display; empty where clients give none (`--access anyone`)."""
     address: str
-    """of the connection, or of the last one"""
+    """Address of the connection, or of the last one."""
     since: datetime
-    """when the session was opened"""
+    """Time when the session was opened."""
     state: Any
-    """the service's own, None at first"""
+    """For the service's own use; None at first."""
     translate: Translate
-    """turns a sentence into the person's language, where Antiphon's own catalogue has it"""
+    """Translates a sentence into the person's language, if Antiphon's catalogue has it."""
 
     def send(self, message: str | bytes) -> None:
-        """Push a message that answers nothing; it never waits, so await `ready` before sending much.
+        """Push a message that answers none; it never waits, so await `ready` before sending much.
 
-        A session whose client does not take what is sent is cut when 256 KiB wait. In a session that is over,
-        nothing happens.
+        If the client does not read what is sent, its connection is cut when 256 KiB wait. In a session that is
+        over, this does nothing.
 
         Args:
-            message: of at most `--message-limit` bytes.
+            message: text or bytes, at most `--message-limit` bytes.
 
         Raises:
-            ValueError: it is larger.
+            ValueError: `message` is larger.
         """
 
     async def ready(self) -> None:
-        """Wait until the client has taken enough for more to be sent."""
+        """Wait until the client has read enough for more to be sent."""
 
     def close(self, reason: str = "") -> None:
         """End the session.
 
         Args:
-            reason: a sentence for the person, told as it stands.
+            reason: a sentence for the person, shown unchanged.
         """

@@ -1,6 +1,6 @@
-"""Echo, the default service: proves that the path works and gives everything back as it was."""
+"""Echo, the default service: it returns every message unchanged, which shows that the whole path works."""
 
 
 def echo(message: str | bytes) -> str | bytes:
-    """Return `message` as it is."""
+    """Return `message` unchanged."""
     return message

@@ -1,8 +1,9 @@
-"""Starts the program of one session, waits for its end, and leaves nothing of it behind.
+"""Launcher script: runs the program of one session and ends all its processes with it.
 
-A script of its own, run by `program.py` as `python -IS launch.py LEASH MEMORY COMMAND...`: it imports nothing of
-the package, so that it starts at once. LEASH is a pipe whose other end the server holds: when that closes, for
-whatever reason, or when the program ends, all that the program has started ends too.
+`program.py` runs it as `python -IS launch.py LEASH MEMORY COMMAND...`. It imports nothing of the package, so that
+it starts quickly. LEASH is the reading end of a pipe (a file descriptor); the server holds the writing end. When
+that end closes, for whatever reason, or when the program ends, the launcher ends every process that the program
+has started.
 """
 
 import contextlib
@@ -16,22 +17,22 @@ import time
 from collections.abc import Callable
 
 GRACE_SECONDS = 1.0
-"""What a program has to end by itself once its input has ended, and again after SIGTERM."""
+"""Seconds that a program may take to end after the end of its input, and again after SIGTERM."""
 KILL_SECONDS = 1.0
-"""How long what was killed is waited for."""
+"""Seconds to wait for processes to end after SIGKILL."""
 _LOOK_SECONDS = 0.02
-"""Between two looks for what a killed process has left behind."""
+"""Seconds between two searches for children that a killed process has left."""
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
-"""What `prctl` of Linux is asked for."""
+"""Operations of `prctl` on Linux."""
 _NOT_STARTED = 127
-"""The exit code where the program could not be run, as shells have it."""
+"""Exit code if the program could not be run, the convention of shells."""
 
 
 class Launched:
-    """A program that runs in a session and a group of processes of its own."""
+    """A program in its own (POSIX) session and process group, with all processes that it starts."""
 
     def __init__(self, command: list[str], memory: int) -> None:
-        """Start `command`; each of its processes may have `memory` bytes, 0 for any number."""
+        """Start `command`; `memory` limits the address space of each process, in bytes, 0 for no limit."""
         woken, self._wake = os.pipe()
         os.set_blocking(woken, False)
         os.set_blocking(self._wake, False)
@@ -40,9 +41,9 @@ class Launched:
         self._poll.register(woken, select.POLLIN)
         signal.set_wakeup_fd(self._wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        _prctl(_SET_CHILD_SUBREAPER, 1)  # whoever loses its parent below us becomes our child
+        _prctl(_SET_CHILD_SUBREAPER, 1)  # descendants whose parent has ended become our children
         self.status: int | None = None
-        """How the program ended; None while it runs."""
+        """Wait status of the program; None while it runs."""
         us = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
@@ -57,18 +58,18 @@ class Launched:
         self._poll.unregister(leash)
 
     def end(self) -> None:
-        """End the program and all that it has started, gently at first."""
+        """End all processes: wait `GRACE_SECONDS`, send SIGTERM, wait again, send SIGKILL."""
         self._wait_for(lambda: self.status is not None, GRACE_SECONDS)
         self._signal(signal.SIGTERM)
         self._wait_for(lambda: False, GRACE_SECONDS)
         deadline = time.monotonic() + KILL_SECONDS
         self._signal(signal.SIGKILL)
         while self._left() and time.monotonic() < deadline:
-            self._signal(signal.SIGKILL)  # whom those that died have left to us
+            self._signal(signal.SIGKILL)  # children that became ours when their parent died
             self._wait_for(lambda: False, _LOOK_SECONDS)
 
     def _wait_for(self, done: Callable[[], bool], seconds: float) -> None:
-        """Wait until `done`, or until nobody is left, but no longer than `seconds`."""
+        """Wait until `done()` or until no process is left, for at most `seconds`."""
         deadline = time.monotonic() + seconds
         while self._left() and not done() and (rest := deadline - time.monotonic()) > 0:
             self._wait(rest)
@@ -80,7 +81,7 @@ class Launched:
         return ready
 
     def _left(self) -> bool:
-        """Take note of those that have ended; return whether anybody is left."""
+        """Reap processes that have ended; return whether any is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -92,21 +93,21 @@ class Launched:
                 self.status = status
 
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: nobody but the dead
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies are left
             os.killpg(self._pid, number)
         for pid in _children():
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # one that has become another user
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # setuid: it runs as another user
                 os.kill(pid, number)
 
 
 def _become(command: list[str], memory: int, parent: int) -> None:
-    """Be the program, in the child's process; never returns."""
+    """Become the program, in the child process; never returns."""
     try:
         os.setsid()
         _prctl(_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # gone before we could say so
+        if os.getppid() != parent:  # the launcher ended before PDEATHSIG was set
             os._exit(_NOT_STARTED)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and programs do not expect that
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python, which programs do not expect
             signal.signal(number, signal.SIG_DFL)
         if memory:
             _, most = resource.getrlimit(resource.RLIMIT_AS)
@@ -125,7 +126,7 @@ def _prctl(what: int, value: int) -> None:
 
 
 def _children() -> list[int]:
-    """Return our children, where the system tells."""
+    """Return the process ids of our children; none on systems without /proc."""
     us, found = os.getpid(), []
     for entry in os.listdir("/proc") if sys.platform == "linux" else ():  # noqa: PTH208 - pathlib takes time to load
         if entry.isdigit():
@@ -136,12 +137,12 @@ def _children() -> list[int]:
 
 
 def main() -> None:
-    """Run the program of the arguments, and end as it does."""
+    """Run the program that the arguments name, and exit with its exit code."""
     leash, memory, *command = sys.argv[1:]
     os.set_inheritable(int(leash), False)  # noqa: FBT003 - its signature
     launched = Launched(command, int(memory))
     nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):  # whoever reads or writes there should see the end of the program, not ours
+    for stream in range(3):  # the server must see the pipes close when the program ends, not when we do
         os.dup2(nothing, stream)
     launched.watch(int(leash))
     launched.end()

@@ -1,4 +1,4 @@
-"""From what follows `antiphon serve` to a handler: a service that ships, an object of one's own, or a program."""
+"""Loader of the service named after `antiphon serve`: a built-in one, an object in a module, or a program."""
 
 import contextlib
 import importlib
@@ -30,12 +30,12 @@ _RAISED = Problem(N_("loading it failed: {error} ({place})"))
 def load(service: str, program: ProgramSettings | None = None) -> Handler:
     """Return the handler that `service` names.
 
-    That is `echo`, `chat`, `module:attr`, `path/to/file.py:attr`, or `exec:COMMAND`, which `program` limits. What
-    stands in the current directory can be imported; `attr` may have dots. What a module prints while it is loaded
-    goes to standard error.
+    `service` is `echo`, `chat`, `module:attr`, `path/to/file.py:attr`, or `exec:COMMAND`, which `program` limits.
+    Modules in the current directory can be imported; `attr` may contain dots. What a module prints while it is
+    loaded goes to standard error.
 
     Raises:
-        ServiceNotLoaded: there is no such thing, or its module raises.
+        ServiceNotLoaded: no such service exists, or loading its module failed.
     """
     if service == "echo":
         return echo
@@ -47,21 +47,21 @@ def load(service: str, program: ProgramSettings | None = None) -> Handler:
     if not (colon and module and attribute):
         raise ServiceNotLoaded(service=service, problem=_NO_SUCH_SERVICE)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # on standard output programs read where we listen
+        with contextlib.redirect_stdout(sys.stderr):  # programs read our address on standard output
             handler: Handler = _attribute(service, _module(service, module), attribute)
     except (ServiceNotLoaded, KeyboardInterrupt):
         raise
     except SystemExit as error:
-        raise ServiceNotLoaded(service=service, problem=_ENDED, place=_place(error)) from error
-    except BaseException as error:  # a module may raise whatever it likes
+        raise ServiceNotLoaded(service=service, problem=_ENDED, place=_location(error)) from error
+    except BaseException as error:  # a user's module may raise anything
         raise ServiceNotLoaded(
-            service=service, problem=_RAISED, error=_said(error), place=_place(error)
+            service=service, problem=_RAISED, error=_message(error), place=_location(error)
         ) from error
     return handler
 
 
 def folder_of(service: str) -> Path | None:
-    """Return the folder in which the modules of a service of one's own stand; None for any other."""
+    """Return the folder of the user's modules for a `module:attr` or `file.py:attr`; None for other services."""
     module, colon, _ = service.rpartition(":")
     if not colon or service.startswith(SCHEME):
         return None
@@ -69,7 +69,7 @@ def folder_of(service: str) -> Path | None:
 
 
 def _module(service: str, name: str) -> ModuleType:
-    """Run a module of the user's own, which may do anything."""
+    """Import a module of the user; its code may do anything."""
     if name.endswith(".py"):
         return _from_file(service, Path(name))
     top = name.partition(".")[0]
@@ -98,13 +98,17 @@ def _from_file(service: str, path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # as importing does: dataclasses and pickle look there
+    sys.modules[path.stem] = module  # as an import does: dataclasses and pickle need it
     spec.loader.exec_module(module)
     return module
 
 
 def _check_name(service: str, name: str, path: Path | None) -> None:
-    """See that a module of the user's own does not take the name of one that Python or we need."""
+    """Check that the user's module does not have the name of one that Python or Antiphon needs.
+
+    Raises:
+        ServiceNotLoaded: it does.
+    """
     if path is None:
         return
     loaded = getattr(sys.modules.get(name), "__file__", None)
@@ -125,24 +129,24 @@ def _attribute(service: str, module: ModuleType, attribute: str) -> Any:
     return found
 
 
-def _said(error: BaseException) -> str:
-    """Return what an exception says, on one line."""
+def _message(error: BaseException) -> str:
+    """Return the message of an exception on one line."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
     return traceback.format_exception_only(error)[0].strip().partition("\n")[0]
 
 
-def _place(error: BaseException) -> str:
-    """Return the file and line where the user's own code came to its end."""
+def _location(error: BaseException) -> str:
+    """Return the file and line of the last frame of the user's own code."""
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{error.filename}, line {error.lineno or 1}"
     frames = traceback.extract_tb(error.__traceback__)
-    last = next((each for each in reversed(frames) if not _is_machinery(each.filename)), frames[-1])
+    last = next((each for each in reversed(frames) if not _is_library_code(each.filename)), frames[-1])
     return f"{last.filename}, line {last.lineno}"
 
 
-def _is_machinery(file: str) -> bool:
-    """Whether a frame is of Python or of a package that is installed, not of the user."""
+def _is_library_code(file: str) -> bool:
+    """Return whether a frame's file is of Python, Antiphon or an installed package, not of the user."""
     path = Path(file)
     installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
     standard = Path(traceback.__file__).parent

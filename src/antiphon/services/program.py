@@ -1,7 +1,7 @@
-"""Any program as a service: one process for each session, spoken with line by line on its standard streams.
+"""Any program as a service: one process for each session, which reads and writes lines on its standard streams.
 
-A message is written as a line, and what the program says until it is silent for a moment answers it; what it says
-unasked is pushed. `launch.py` stands between, and sees to it that nothing of a program outlives its session.
+The server writes a message as a line. The lines that the program writes until it pauses are the answer; lines that
+it writes at other times are pushed. `launch.py` runs the program and ends all its processes with the session.
 """
 
 import asyncio
@@ -24,39 +24,39 @@ from antiphon.wire.kinds import KIB
 
 SCHEME = "exec:"
 LINE_LIMIT = 256 * KIB
-"""Bytes of a line; up to twice as much waits to be read, then the program has to wait."""
+"""Most bytes of a line. Up to twice as many wait to be read; then the program blocks while it writes."""
 SAID_MOST = 100
-"""Lines of a program's standard error that go to the log in a minute; the rest is dropped."""
+"""Lines of a program's standard error that are logged in a minute; the rest is dropped."""
 _LAUNCHER = str(Path(__file__).with_name("launch.py"))
 _OURS = "ANTIPHON_"
-"""What begins so in the environment is the server's own: passwords may be among it."""
+"""Prefix of the server's own environment variables. A program does not get them: they may hold passwords."""
 
 _UNREADABLE = Problem(N_("its quotes do not match"))
-_NOTHING = Problem(N_("no program is named behind exec:"))
+_NOTHING = Problem(N_("no program is named after exec:"))
 _NO_PROGRAM = Problem(N_("there is no program “{program}” that this user may run"))
 
 _ENDED = N_("The program has ended.")
 _ENDED_WITH = N_("The program has ended with exit code {code}.")
-_TIME_OVER = N_("The time of the program is over.")
-_LINE_TOO_LONG = N_("The program has said a line that is too long.")
+_TIME_OVER = N_("The program has run out of time.")
+_LINE_TOO_LONG = N_("The program has written a line that is too long.")
 _NOT_STARTED = N_("The program cannot be started now.")
 _TOO_MANY = N_("Too many programs are running now; try again later.")
 
 _log = logging.getLogger("antiphon.program")
-"""It goes to the server's log, as what libraries have to say does."""
+"""Its records reach the server's log, like those of libraries (`observe.log`)."""
 
 
 class Program:
-    """A service that runs a program of its own for each session."""
+    """A service that runs one process of a program for each session."""
 
     def __init__(self, command: str, settings: ProgramSettings | None = None, **options: Any) -> None:
-        """Prepare to run `command`, which is split as a shell does it and given to none.
+        """Prepare to run `command`, which is split like a shell command, but not run by a shell.
 
-        `options` are single `ProgramSettings`.
+        `options` are fields of `ProgramSettings`, which replace those of `settings`.
 
         Raises:
-            ServiceNotLoaded: there is no such program.
-            SettingInvalid: an option holds what it cannot hold.
+            ServiceNotLoaded: the program does not exist.
+            SettingInvalid: an option is out of range.
         """
         self._settings = replace(settings or ProgramSettings(), **options)
         self._running = 0
@@ -71,7 +71,7 @@ class Program:
             raise ServiceNotLoaded(service=SCHEME + command, problem=_NO_PROGRAM, program=program)
 
     async def opened(self, session: Session) -> None:
-        """Start the program of a session."""
+        """Start the program of a session; close the session if too many run or it cannot be started."""
         if self._running >= self._settings.exec_most:
             _log.warning("%s: too many programs are running (--exec-most)", session.name)
             session.close(session.translate(_TOO_MANY))
@@ -86,27 +86,28 @@ class Program:
             _log.error("%s: the program cannot be started: %s", session.name, error)
             session.close(session.translate(_NOT_STARTED))
         else:
-            session.state = _Run(process, leash, session, self._settings, self._ended)
+            session.state = _RunningProgram(process, leash, session, self._settings, self._ended)
 
     async def closed(self, session: Session) -> None:
-        """End the program of a session."""
-        run: _Run | None = session.state
+        """End the program of a session and wait for it."""
+        run: _RunningProgram | None = session.state
         if run is not None:
             await run.stop()
 
     def received(self, message: str, session: Session) -> AsyncIterator[str | bytes] | None:
-        """Give the program a line, or several; return what it says then."""
-        run: _Run | None = session.state
+        """Write a message (one or several lines) to the program; return its answer, line by line."""
+        run: _RunningProgram | None = session.state
         return run.ask(message) if run is not None else None
 
     def _ended(self) -> None:
         self._running -= 1
 
 
-class _Run:
+class _RunningProgram:
     """The program of one session, from its start to its end.
 
-    One at a time reads what it says: whoever waits for an answer, else a task that pushes what is said unasked.
+    Only one task at a time reads its output: the one that waits for an answer, else `_push_task`, which pushes the
+    lines that answer no message.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class _Run:
         settings: ProgramSettings,
         ended: Callable[[], None],
     ) -> None:
-        """Speak with `process`, which ends when `leash` closes; call `ended` when it is gone."""
+        """Take over `process`, which ends when `leash` is closed; call `ended` when it has ended."""
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -129,41 +130,41 @@ class _Run:
         self._pause = settings.exec_pause
         self._ended = ended
         self._loop = asyncio.get_running_loop()
-        self._quiet_at = 0.0
-        """Until when lines belong to the last answer, taken or not; in loop time."""
+        self._answer_until = 0.0
+        """Lines until this time (of the event loop) belong to the last answer, even if it was cancelled."""
         self._owed = 0
-        """Lines that will answer messages nobody waits for any more, where each is answered by one."""
+        """Lines still to come for cancelled messages, where one line answers each message (`--exec-pause 0`)."""
         self._reason: str | None = None
-        """Why we end it."""
-        self._going: asyncio.Task[int] | None = None
-        self._telling: asyncio.Task[None] | None = None
-        self._listening = self._loop.create_task(self._listen())
-        self._pushing = self._loop.create_task(self._push())
-        self._alarm: asyncio.TimerHandle | None = None
+        """Why the server ends the program; None while it runs, or if it has ended by itself."""
+        self._end_task: asyncio.Task[int] | None = None
+        self._close_session_task: asyncio.Task[None] | None = None
+        self._stderr_task = self._loop.create_task(self._log_stderr())
+        self._push_task = self._loop.create_task(self._push())
+        self._time_limit: asyncio.TimerHandle | None = None
         if settings.exec_seconds is not None:
-            self._alarm = self._loop.call_later(settings.exec_seconds, self._time_over)
+            self._time_limit = self._loop.call_later(settings.exec_seconds, self._on_time_limit)
 
-    # --- messages and lines ---------------------------------------------------------------------------------
+    # --- messages and answers -------------------------------------------------------------------------------
 
     async def ask(self, message: str) -> AsyncIterator[str | bytes]:
         """Write a message; yield the lines that answer it."""
-        with contextlib.suppress(ConnectionError):  # it reads no more, and may speak all the same
-            await self._in.drain()  # what it is slow to read does not pile up here
-        self._pushing.cancel()
+        with contextlib.suppress(ConnectionError):  # the program has closed its input, and may still write
+            await self._in.drain()  # so that messages do not pile up here when it reads slowly
+        self._push_task.cancel()
         written = answered = False
         try:
-            await asyncio.wait({self._pushing})
-            await self._settle()
+            await asyncio.wait({self._push_task})
+            await self._push_rest_of_answer()
             if not self._in.is_closing():
                 self._in.write(message.encode() + b"\n")
             written = True
             wait = self._wait
-            while (line := await self._line_within(wait)) is not None:
+            while (line := await self._read_line_within(wait)) is not None:
                 if self._owed:
-                    self._say(line)
+                    self._push_line(line)
                     continue
                 answered = True
-                self._quiet_at = self._loop.time() + self._pause
+                self._answer_until = self._loop.time() + self._pause
                 yield line
                 if not self._pause:
                     return
@@ -171,53 +172,53 @@ class _Run:
         finally:
             if written and not (self._pause or answered):
                 self._owed += 1
-            if self._going is None:
-                self._pushing = self._loop.create_task(self._push())
+            if self._end_task is None:
+                self._push_task = self._loop.create_task(self._push())
 
-    async def _settle(self) -> None:
-        """Push what an answer that was not waited for to its end has left behind."""
-        while (rest := self._quiet_at - self._loop.time()) > 0:
-            line = await self._line_within(rest)
+    async def _push_rest_of_answer(self) -> None:
+        """Push the lines of an earlier answer that was cancelled before its end."""
+        while (rest := self._answer_until - self._loop.time()) > 0:
+            line = await self._read_line_within(rest)
             if line is None:
                 return
-            self._say(line)
+            self._push_line(line)
 
     async def _push(self) -> None:
-        """Push what is said unasked."""
+        """Push lines that answer no message, until cancelled or until the program ends."""
         await self._session.ready()
-        while (line := await self._line()) is not None:
-            self._say(line)
+        while (line := await self._read_line()) is not None:
+            self._push_line(line)
             await self._session.ready()
 
-    def _say(self, line: str | bytes) -> None:
+    def _push_line(self, line: str | bytes) -> None:
         self._owed = max(0, self._owed - 1)
         try:
             self._session.send(line)
         except ValueError:  # more than `--message-limit`
-            self._break_off(_LINE_TOO_LONG)
+            self._end_with_session(_LINE_TOO_LONG)
 
-    async def _line_within(self, seconds: float | None) -> str | bytes | None:
-        """Return the next line; None where none comes in time, or ever."""
+    async def _read_line_within(self, seconds: float | None) -> str | bytes | None:
+        """Return the next line; None if none comes within `seconds`, or at the end of the output."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._line()
+                return await self._read_line()
         except TimeoutError:
             return None
 
-    async def _line(self) -> str | bytes | None:
-        """Return the next line, None at the end; to be cancelled loses nothing."""
-        await asyncio.sleep(0)  # the other sessions have their turn, however much there is to read
-        if self._going is not None:
+    async def _read_line(self) -> str | bytes | None:
+        """Return the next line, None at the end of the output; cancelling the call loses no data."""
+        await asyncio.sleep(0)  # let other sessions run, however much there is to read
+        if self._end_task is not None:
             return None
         try:
             line = await self._out.readuntil()
         except asyncio.IncompleteReadError as error:
             line = error.partial
         except asyncio.LimitOverrunError:
-            self._break_off(_LINE_TOO_LONG)
+            self._end_with_session(_LINE_TOO_LONG)
             return None
         if not line:
-            self._break_off(None)
+            self._end_with_session(None)
             return None
         line = line.removesuffix(b"\n").removesuffix(b"\r")
         try:
@@ -225,12 +226,12 @@ class _Run:
         except UnicodeDecodeError:
             return line
 
-    # --- its standard error ---------------------------------------------------------------------------------
+    # --- standard error -------------------------------------------------------------------------------------
 
-    async def _listen(self) -> None:
-        """Put what it says on its standard error into the log, within bounds."""
+    async def _log_stderr(self) -> None:
+        """Log the program's standard error, at most `SAID_MOST` lines a minute."""
         count, since = 0, 0.0
-        while line := await self._complaint():
+        while line := await self._read_stderr():
             if self._loop.time() - since > 60:
                 count, since = 0, self._loop.time()
             count += 1
@@ -239,7 +240,8 @@ class _Run:
             elif count == SAID_MOST + 1:
                 self._log("(it says more than is kept)")
 
-    async def _complaint(self) -> bytes:
+    async def _read_stderr(self) -> bytes:
+        """Return the next line, or `LINE_LIMIT` bytes of a longer one; empty at the end."""
         try:
             return await self._errors.readuntil()
         except asyncio.IncompleteReadError as error:
@@ -250,49 +252,50 @@ class _Run:
     def _log(self, text: str) -> None:
         _log.warning("%s %s: %s", self._session.name or "-", self._session.address, text)
 
-    # --- its end --------------------------------------------------------------------------------------------
+    # --- end ------------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """End it, because its session has ended."""
-        self._pushing.cancel()
-        await asyncio.wait({self._pushing})
-        await asyncio.shield(self._go())
+        """End the program, because its session has ended; return when it has ended."""
+        self._push_task.cancel()
+        await asyncio.wait({self._push_task})
+        await asyncio.shield(self._end())
 
-    def _time_over(self) -> None:
-        """End it; its output ends by that, and whoever reads there sees to the rest."""
+    def _on_time_limit(self) -> None:
+        """Let the program end; the task that reads its output then sees the end and closes the session."""
         self._reason = _TIME_OVER
-        self._let_go()
+        self._close_input()
 
-    def _break_off(self, reason: str | None) -> None:
-        """End it and then its session; `reason` is None where it has ended by itself."""
+    def _end_with_session(self, reason: str | None) -> None:
+        """End the program, then close its session; `reason` is None if the program has ended by itself."""
         self._reason = self._reason or reason
-        if self._telling is None:
-            self._go()
-            self._telling = self._loop.create_task(self._end_session())
+        if self._close_session_task is None:
+            self._end()
+            self._close_session_task = self._loop.create_task(self._close_session())
 
-    async def _end_session(self) -> None:
-        code = await asyncio.shield(self._go())
+    async def _close_session(self) -> None:
+        code = await asyncio.shield(self._end())
         reason = self._reason or (_ENDED_WITH if code else _ENDED)
         self._session.close(self._session.translate(reason).format(code=code))
 
-    def _go(self) -> "asyncio.Task[int]":
-        """Return the task that ends it and gives its exit code; nobody else reads its output from here on."""
-        if self._going is None:
-            self._going = self._loop.create_task(self._leave())
-        return self._going
+    def _end(self) -> "asyncio.Task[int]":
+        """Return the task that ends the program and gives its exit code; only it reads the output from now on."""
+        if self._end_task is None:
+            self._end_task = self._loop.create_task(self._end_process())
+        return self._end_task
 
-    async def _leave(self) -> int:
-        self._let_go()
+    async def _end_process(self) -> int:
+        self._close_input()
         while await self._out.read(LINE_LIMIT):
-            pass  # nobody hears it any more; but while it can write it can end
+            pass  # discard the output: a program that blocks while writing would not end by itself
         code = await self._process.wait()
-        await asyncio.wait({self._listening})
-        if self._alarm is not None:
-            self._alarm.cancel()
+        await asyncio.wait({self._stderr_task})
+        if self._time_limit is not None:
+            self._time_limit.cancel()
         self._ended()
-        return code if code >= 0 else 128 - code  # below 0 somebody has killed the launcher
+        return code if code >= 0 else 128 - code  # below 0, a signal has killed the launcher
 
-    def _let_go(self) -> None:
+    def _close_input(self) -> None:
+        """Close the program's input and the leash: the launcher then ends it."""
         self._in.close()
         if self._leash is not None:
             os.close(self._leash)
@@ -302,10 +305,10 @@ class _Run:
 async def _start(
     words: list[str], session: Session, settings: ProgramSettings
 ) -> tuple[asyncio.subprocess.Process, int]:
-    """Start a program behind its launcher; return the launcher and its leash.
+    """Start the launcher of a program; return its process and the leash, the writing end of its pipe.
 
     Raises:
-        OSError: the system has no room for it.
+        OSError: the system cannot start a process.
     """
     theirs, leash = os.pipe()
     memory = settings.exec_memory * KIB * KIB
@@ -329,7 +332,7 @@ async def _start(
 
 
 def _environment(session: Session) -> dict[str, str]:
-    """Return our environment without what is the server's own, and with who speaks."""
+    """Return our environment without the server's own variables, and with those that describe the session."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return kept | {
         "ANTIPHON_NAME": session.name,

@@ -1,4 +1,4 @@
-"""A handler made ready to serve: what it wants is looked at once, not for each message."""
+"""`Service`: a handler whose signature was inspected once, instead of for each message."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -11,44 +11,45 @@ from antiphon.language import N_
 from antiphon.services.contract import Handler, Reply, Session
 
 _NOT_A_SERVICE = Problem(N_("it is neither a function nor an object with a method “received”"))
-_A_CLASS = Problem(N_("it is a class; give an object of it"))
+_A_CLASS = Problem(N_("it is a class; give an instance of it"))
 _NO_MESSAGE = Problem(N_("it must take one message, and a “session” if it wants one"))
 
-_Told = Callable[[Session], Awaitable[None] | None]
+_Hook = Callable[[Session], Awaitable[None] | None]
 
 
-def _nothing(_: Session) -> None:
-    """Do nothing when a session comes or goes."""
+def _no_hook(_: Session) -> None:
+    """Do nothing: the hook of a handler that has none."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What answers the messages of all sessions."""
+    """A handler with its hooks, ready to answer the messages of all sessions."""
 
     receive: Callable[..., Reply]
     wants_session: Literal["no", "first", "by name"]
-    """whether, and how, the handler is given the session"""
+    """Whether and how the handler takes the session: not, as the first argument, or as a keyword."""
     takes: type | None
-    """`str` or `bytes` where the message is annotated so, else None"""
-    opened: _Told = _nothing
-    closed: _Told = _nothing
+    """`str` or `bytes` if the message is annotated so, else None."""
+    opened: _Hook = _no_hook
+    closed: _Hook = _no_hook
 
     @property
     def sees_messages_only(self) -> bool:
-        """Whether it knows of no session, so that all it can do to one is to answer."""
-        return self.wants_session == "no" and self.opened is _nothing and self.closed is _nothing
+        """Whether the handler never sees a session: then all it can do is answer (the fast path relies on it)."""
+        return self.wants_session == "no" and self.opened is _no_hook and self.closed is _no_hook
 
     @cached_property
     def is_async(self) -> bool:
         """Whether every reply is a coroutine."""
         return inspect.iscoroutinefunction(self.receive) or inspect.iscoroutinefunction(
-            getattr(self.receive, "__call__", None)  # noqa: B004 - an object that can be called, not a function
+            getattr(self.receive, "__call__", None)  # noqa: B004 - of a callable object
         )
 
     def bind(self, session: Session) -> Callable[[str | bytes], Reply]:
-        """Return the function that gives the reply to a message of `session`.
+        """Return the function that replies to the messages of `session`.
 
-        It raises `TextOnly` where the service takes no bytes; a plain handler comes back as it is.
+        It raises `TextOnly` on bytes if the handler takes text only. A handler that needs no adapter is returned
+        itself.
         """
         receive = self.receive
         if self.wants_session == "first":
@@ -63,10 +64,10 @@ class Service:
 
 
 def as_service(handler: Handler) -> Service:
-    """Return `handler`, as `contract.Handler` describes it, ready to serve.
+    """Inspect `handler`, which `contract.Handler` describes, and return it as a `Service`.
 
     Raises:
-        ServiceInvalid: it is something else.
+        ServiceInvalid: it is not a handler.
     """
     name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
     if inspect.isclass(handler):
@@ -74,21 +75,21 @@ def as_service(handler: Handler) -> Service:
     receive: Any = getattr(handler, "received", handler)
     if not callable(receive):
         raise ServiceInvalid(service=name, problem=_NOT_A_SERVICE)
-    message, wants_session = _parameters(receive, name)
+    message, wants_session = _inspect_parameters(receive, name)
     return Service(
         receive=receive,
         wants_session=wants_session,
-        takes=_annotated(receive, message),
-        opened=getattr(handler, "opened", _nothing),
-        closed=getattr(handler, "closed", _nothing),
+        takes=_annotated_type(receive, message),
+        opened=getattr(handler, "opened", _no_hook),
+        closed=getattr(handler, "closed", _no_hook),
     )
 
 
-def _parameters(receive: Callable[..., Reply], name: str) -> tuple[str, Literal["no", "first", "by name"]]:
-    """Return the name of the parameter for the message, and how the session is wanted."""
+def _inspect_parameters(receive: Callable[..., Reply], name: str) -> tuple[str, Literal["no", "first", "by name"]]:
+    """Return the name of the parameter for the message, and whether and how the handler takes the session."""
     try:
         parameters = list(inspect.signature(receive).parameters.values())
-    except (TypeError, ValueError):  # a function of C, which says nothing of itself
+    except (TypeError, ValueError):  # a function in C without a signature
         return "", "no"
     positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     wanted = [each for each in positional if each.name != "session"]
@@ -104,11 +105,11 @@ def _parameters(receive: Callable[..., Reply], name: str) -> tuple[str, Literal[
     return (wanted[0].name if wanted else ""), wants
 
 
-def _annotated(receive: Callable[..., Reply], message: str) -> type | None:
-    """Return `str` or `bytes` where the message is annotated so."""
+def _annotated_type(receive: Callable[..., Reply], message: str) -> type | None:
+    """Return `str` or `bytes` if the parameter `message` is annotated so, else None."""
     try:
         hints = get_type_hints(receive if inspect.isroutine(receive) else type(receive).__call__)
-    except Exception:  # noqa: BLE001 - hints may name what exists for a type checker only
+    except Exception:  # noqa: BLE001 - hints may name what is imported for type checkers only
         return None
     hint = hints.get(message)
     return hint if hint in (str, bytes) else None

@@ -1,4 +1,4 @@
-"""Help for tests of a service of one's own: a service in memory, a real one in a thread, a link that breaks."""
+"""Test tools for services: a service in memory, a real server in a thread, and a proxy that breaks connections."""
 
 from antiphon.testing.proxy import FaultProxy, LinkFault
 from antiphon.testing.running import RunningServer

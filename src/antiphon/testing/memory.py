@@ -1,4 +1,4 @@
-"""A connection without a socket: two transports that hand each other bytes, one step of the event loop later."""
+"""`MemoryTransport`: a connection without a socket, whose two ends pass bytes through the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from antiphon.wire.kinds import KIB
 
 PIECE = 64 * KIB
-"""Bytes that are handed over in one step, at the most."""
+"""Most bytes passed in one step."""
 HIGH_WATER = 64 * KIB
-"""Bytes that may wait for the other side before a protocol is told to pause, unless it says how many."""
+"""Default of bytes that may wait for the other side before a protocol is told to pause."""
 
 
 class MemoryTransport(asyncio.Transport):
@@ -31,9 +31,9 @@ class MemoryTransport(asyncio.Transport):
         """What takes the bytes that the other side has written."""
         self.other: MemoryTransport
         self._unread = bytearray()
-        """What was written, and the other side has not read."""
+        """Bytes written that the other side has not read."""
         self._ended = False
-        """Nothing more is written."""
+        """Whether this side has ended its output (half-close)."""
         self._end_told = False
         self._closing = False
         self._gone = False
@@ -41,11 +41,11 @@ class MemoryTransport(asyncio.Transport):
         self._high = HIGH_WATER
         self._full = False
         self._due = False
-        """A step is to come."""
+        """Whether `_step` is scheduled."""
 
     @classmethod
     def join(cls, one: asyncio.Protocol, other: asyncio.Protocol) -> None:
-        """Connect two protocols of this event loop; `one` is told first, as who accepts a connection is."""
+        """Connect two protocols in this event loop; `one`, the accepting side, gets `connection_made` first."""
         ends = cls(one), cls(other)
         ends[0].other, ends[1].other = ends[1], ends[0]
         for end in ends:
@@ -54,7 +54,7 @@ class MemoryTransport(asyncio.Transport):
     # --- called by this side's protocol ---------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Have the other side read `data`."""
+        """Send `data` to the other side."""
         if self._ended:
             return
         self._unread += data
@@ -64,22 +64,22 @@ class MemoryTransport(asyncio.Transport):
             self.protocol.pause_writing()
 
     def can_write_eof(self) -> bool:
-        """Return that it can, as plain TCP can."""
+        """Return True, as for plain TCP."""
         return True
 
     def write_eof(self) -> None:
-        """Tell the other side, behind what was written, that nothing more comes."""
+        """End the output: the other side gets `eof_received` after the bytes written."""
         self._ended = True
         self.step_soon()
 
     def close(self) -> None:
-        """Read no more, and be gone once the other side has read everything."""
+        """Stop reading, and end the connection when the other side has read everything."""
         self._closing = True
         self.write_eof()
         self.other.step_soon()
 
     def abort(self) -> None:
-        """Be gone at once; what the other side has not read is lost."""
+        """End the connection at once; bytes that the other side has not read are lost."""
         self._unread.clear()
         self.close()
         self._lose()
@@ -89,24 +89,24 @@ class MemoryTransport(asyncio.Transport):
         self.received = lambda data: received(bytearray(data), len(data))
 
     def is_closing(self) -> bool:
-        """Return whether the end has begun."""
+        """Return whether `close` or `abort` was called."""
         return self._closing
 
     def is_reading(self) -> bool:
-        """Return whether this side takes what comes."""
+        """Return whether this side reads."""
         return self.reading and not self._closing
 
     def pause_reading(self) -> None:
-        """Leave what comes with the other side."""
+        """Stop reading; bytes wait on the other side."""
         self.reading = False
 
     def resume_reading(self) -> None:
-        """Take what comes."""
+        """Read again."""
         self.reading = True
         self.other.step_soon()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:  # noqa: ARG002 - half
-        """Pause the protocol when more than `high` bytes wait; it goes on when half of them are read."""
+        """Pause the protocol when more than `high` bytes wait; resume it when at most half of them are left."""
         self._high = HIGH_WATER if high is None else high
 
     def get_write_buffer_size(self) -> int:
@@ -116,13 +116,13 @@ class MemoryTransport(asyncio.Transport):
     # --- steps of the event loop ----------------------------------------------------------------------------
 
     def step_soon(self) -> None:
-        """Hand over what there is, but not from within this call."""
+        """Schedule a step; nothing is passed from within this call."""
         if not self._due:
             self._due = True
             self._loop.call_soon(self._step)
 
     def _step(self) -> None:
-        """Hand over one piece, or behind the last one the end; be gone when there is nothing left to hand over."""
+        """Pass one piece, or the end of the output after the last one; then end a connection that is closing."""
         self._due = False
         other = self.other
         if other.is_closing():
@@ -135,7 +135,7 @@ class MemoryTransport(asyncio.Transport):
             del self._unread[:PIECE]
             try:
                 other.received(data)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the event loop tells of it
+            except Exception as error:  # noqa: BLE001 - reported to the event loop's handler, as asyncio does
                 told = {"message": "data_received failed", "exception": error, "protocol": other.protocol}
                 self._loop.call_exception_handler(told)
                 other.abort()

@@ -1,4 +1,4 @@
-"""A relay between a client and a server that does to their bytes what a bad network does."""
+"""`FaultProxy`: a relay between client and server that cuts, garbles, splits or delays, like a bad network."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,37 +14,37 @@ CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class LinkFault:
-    """What happens to the bytes of one connection in one direction, counted from its beginning."""
+    """Faults in one direction of one connection. Bytes count from 0 at the start of the connection."""
 
     direction: Literal["up", "down"]
-    """from the client (`up`) or from the server (`down`)"""
+    """From the client (`up`) or from the server (`down`)."""
     cut_at: int | None = None
-    """both sides are cut off when so many bytes have passed"""
+    """Cut both sides off after this many bytes."""
     garble_at: int | None = None
-    """the byte with this number is changed"""
+    """Change the byte with this number."""
     split: int = CHUNK
-    """bytes that are passed on in one piece, at the most"""
+    """Most bytes passed on in one piece."""
     delay: float = 0.0
-    """seconds before each piece is passed on"""
+    """Seconds to wait before each piece is passed on."""
 
 
 class FaultProxy:
-    """Listens on a free port of 127.0.0.1 and relays to `target`: `async with FaultProxy(address) as proxy`.
+    """A proxy on a free port of 127.0.0.1 that relays to `target`: `async with FaultProxy(address) as proxy`.
 
-    `faults` gives, for the number of a connection (0 is the first), what is to happen to it; by default nothing
-    happens. `proxy.address` is where a client connects: the target's name and fingerprint, the proxy's port.
+    `faults` takes the number of a connection (0 is the first) and returns its fault; None, the default, relays
+    faithfully. A client connects to `proxy.address`: the target's name and fingerprint, the proxy's port.
     """
 
     def __init__(self, target: Address, faults: Callable[[int], LinkFault | None] = lambda _: None) -> None:
         """Prepare to relay to `target`."""
         self.target = target
-        """Where the next connection is relayed to; may be changed."""
+        """Server that the next connection is relayed to; may be changed."""
         self.faults = faults
-        """May be changed as well."""
+        """Faults of the next connections; may be changed."""
         self.connections = 0
-        """How many there have been."""
+        """Connections accepted so far."""
         self.passed = {"up": 0, "down": 0}
-        """Bytes that have passed on the newest connection."""
+        """Bytes passed on the newest connection, by direction."""
         self._server: asyncio.Server
         self._relays: set[asyncio.Task[None]] = set()
 
@@ -60,11 +60,11 @@ class FaultProxy:
 
     @property
     def address(self) -> Address:
-        """Where a client connects."""
+        """The address for clients: the target's name and fingerprint, the proxy's port."""
         return replace(self.target, host="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
 
     async def cut(self) -> None:
-        """Cut every connection that there is, now."""
+        """Cut all open connections now."""
         relays = list(self._relays)
         for relay in relays:
             relay.cancel()
@@ -81,7 +81,7 @@ class FaultProxy:
         try:
             await self._between(reader, writer, fault, passed)
         except asyncio.CancelledError:
-            pass  # `cut`; nobody waits for what a stream's own task returns
+            pass  # by `cut`; asyncio discards the result of this task
         finally:
             self._relays.discard(task)
             writer.close()
@@ -101,12 +101,12 @@ class FaultProxy:
         down = asyncio.create_task(_pass_on(there_reader, writer, "down", fault, passed))
         try:
             done, _ = await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-            if not any(task.result() for task in done):  # an end, not a cut: the other direction goes on
+            if not any(task.result() for task in done):  # a half-close, not a cut: the other direction goes on
                 await asyncio.wait({up, down})
         finally:
             up.cancel()
             down.cancel()
-            there_writer.close()  # what was passed on still arrives, to the byte
+            there_writer.close()  # not abort: all bytes that were passed on still arrive
 
 
 async def _pass_on(
@@ -116,7 +116,7 @@ async def _pass_on(
     fault: LinkFault | None,
     passed: dict[str, int],
 ) -> bool:
-    """Relay one direction until its end; return whether the connection is to be cut."""
+    """Relay one direction until its end; return whether the connection must be cut."""
     here = fault if fault is not None and fault.direction == direction else LinkFault(direction)
     with suppress(OSError):
         while data := await reader.read(here.split):

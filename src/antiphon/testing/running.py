@@ -1,4 +1,4 @@
-"""A real server in a thread of its own, for tests that are no coroutines."""
+"""`RunningServer`: a real server in a thread of its own, for tests that are not coroutines."""
 
 import asyncio
 import contextlib
@@ -18,23 +18,24 @@ from antiphon.services import Handler, echo
 if TYPE_CHECKING:
     from antiphon.server.server import Server
 
-PASSWORD = "correct horse battery"  # noqa: S105 - of people who live as long as a test
-"""What `connect` signs in with unless told otherwise."""
+PASSWORD = "correct horse battery"  # noqa: S105 - of accounts that exist during a test only
+"""Default password of `RunningServer.connect`."""
 
 
 class RunningServer:
-    """Serves `handler` on a free port of 127.0.0.1, over TLS, until the end of the block.
+    """A server that serves `handler` on a free port of 127.0.0.1, over TLS, until the end of the block.
 
     `with RunningServer(handler) as server`, then `server.connect("ann")`. The end of the block leaves the sessions
-    that it has given, and drains the server.
+    that `connect` returned, and drains the server.
     """
 
     def __init__(self, handler: Handler = echo, folder: Path | None = None, **options: Any) -> None:
-        """Prepare to serve from `folder`, by default a temporary one; `options` are single `ServerSettings`.
+        """Prepare to serve `handler`; the server starts at the beginning of the block.
 
-        Raises:
-            ServiceInvalid: it cannot be served.
-            SettingInvalid: an option holds what it cannot hold.
+        Args:
+            handler: the service.
+            folder: the data folder; a temporary one by default.
+            options: fields of `ServerSettings`.
         """
         self._handler = handler
         self._folder = folder
@@ -44,10 +45,11 @@ class RunningServer:
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start it.
+        """Start the server.
 
         Raises:
-            UsageError: the settings ask for what cannot be had here.
+            UsageError: the server cannot start: `handler` is not one (`ServiceInvalid`), or an option is invalid
+                (`SettingInvalid`) or cannot be met on this machine.
         """
         from antiphon.server.server import Server  # noqa: PLC0415 - with SQL behind it, which costs 0.3 s
 
@@ -65,23 +67,23 @@ class RunningServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the sessions, and stop it."""
+        """Leave the sessions and stop the server."""
         self._closing.__exit__(kind, error, trace)
 
     @property
     def address(self) -> Address:
-        """Where it listens, with its key's fingerprint; `str` of it is ready to paste."""
+        """The server's address with the fingerprint of its key; `str(address)` is ready to paste."""
         return self._server.addresses[0]
 
     @property
     def folder(self) -> Path:
-        """Where it keeps its data; `server.log` among them has the traceback of a handler that raises."""
+        """The data folder; `server.log` in it has the traceback of a handler that raised."""
         return self._server.data_path
 
     def connect(self, name: str = "ann", password: str = PASSWORD) -> blocking.Session:
-        """Sign in as `name`, who is registered if new, and return the session of the blocking client.
+        """Sign in as `name`, registering it if it is new; return the session of the blocking client.
 
-        It takes the time that the hashing of a password takes, a fifth of a second or two.
+        Hashing the password takes 0.2 s, twice that for a new name.
 
         Raises:
             AntiphonError: as `blocking.connect`.
@@ -95,7 +97,7 @@ class RunningServer:
 
 @contextlib.contextmanager
 def _loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
-    """Run an event loop beside this thread; what still goes on in it at the end is cancelled."""
+    """Run an event loop in a thread; tasks that still run at the end of the block are cancelled."""
     running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:

@@ -1,7 +1,7 @@
-"""A service and those who talk to it, in one event loop and without a socket: for tests of services of one's own.
+"""`Service`: a handler and its clients in one event loop, without sockets, for tests of services.
 
-Everything between a handler and a client is the real thing but the way in and what carries the bytes: nobody
-proves a password, and nothing is written to the disk.
+All code between handler and client is the real code, except the sign-in and the transport: clients prove no
+password, and nothing is written to disk.
 """
 
 import asyncio
@@ -43,34 +43,34 @@ from antiphon.wire.bodies import Lifetimes
 from antiphon.wire.kinds import MESSAGE_LIMIT
 
 HOST = "127.0.0.1"
-"""Where everybody seems to come from."""
+"""Address of all clients."""
 MANY = 10**9
 END_SECONDS = 5.0
-"""How long the end of the block waits for what a service will not let be cancelled."""
+"""Seconds that the end of the block waits for handler tasks that resist cancellation."""
 
 
 class Service:
-    """A handler that serves in memory: `async with Service(handler) as service: ann = await service.enter("ann")`.
+    """A service in memory: `async with Service(handler) as service: ann = await service.enter("ann")`.
 
-    What the handler raises is the `__cause__` of the `ServiceFailed` that a client is told. What no client's call
-    raises, such as a failure of `closed`, comes out at the end of the block.
+    An exception of the handler is the `__cause__` of the `ServiceFailed` that the client's call raises. Exceptions
+    that no client's call raises, such as those of `closed`, are raised at the end of the block.
     """
 
     def __init__(
         self, handler: Handler, *, message_limit: int = MESSAGE_LIMIT, service_seconds: float = 60.0
     ) -> None:
-        """Prepare to serve `handler`, with the server's settings of these names.
+        """Prepare to serve `handler`; the keywords are those of `ServerSettings`.
 
         Raises:
-            ServiceInvalid: it cannot be served.
-            SettingInvalid: a setting is out of its range.
+            ServiceInvalid: `handler` is not a handler.
+            SettingInvalid: a setting is out of range.
         """
         self._service = as_service(handler)
         self._settings = ServerSettings(
             access="identify",
             message_limit=message_limit,
             service_seconds=service_seconds,
-            heartbeat_seconds=SECONDS_MOST / 2,  # whoever looks around in a debugger is not cut off
+            heartbeat_seconds=SECONDS_MOST / 2,  # so that a pause in a debugger cuts no connection
             silence_seconds=SECONDS_MOST,
         )
         self._failures = Failures()
@@ -79,17 +79,17 @@ class Service:
         self._entered = 0
 
     async def __aenter__(self) -> Self:
-        """Begin to serve."""
+        """Start serving."""
         self._host = _host(self._service, self._settings, self._failures)
         return self
 
     async def enter(self, name: str = "ann") -> Session:
-        """Let somebody in and return the client's session; the same name is the same account.
+        """Sign in as `name` and return the client's session; the same name is the same account.
 
-        The end of the block leaves the session, if nobody has before.
+        The end of the block leaves the session unless it has been left before.
 
         Raises:
-            NameInvalid: nobody can have this name.
+            NameInvalid: `name` is not a valid name.
         """
         self._entered += 1
         address = f"{HOST}:{self._entered}"
@@ -105,8 +105,8 @@ class Service:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave every session, end what is under way, and raise what the service raised and nobody was told."""
-        if error is not None:  # nobody waits for answers any more
+        """Leave all sessions, end running handlers, and raise the service's exceptions that no client has seen."""
+        if error is not None:  # nothing waits for answers any more
             self._host.abort()
         try:
             await self._sessions.__aexit__(kind, error, trace)
@@ -135,13 +135,13 @@ class Service:
 async def session(
     handler: Handler, name: str = "ann", *, message_limit: int = MESSAGE_LIMIT, service_seconds: float = 60.0
 ) -> AsyncIterator[Session]:
-    """Serve `handler` in memory and yield the session of one client; all else is as with `Service`."""
+    """Serve `handler` in memory and yield the session of one client; otherwise like `Service`."""
     async with Service(handler, message_limit=message_limit, service_seconds=service_seconds) as service:
         yield await service.enter(name)
 
 
 class _Client(ClientConnection):
-    """The client's end, whose errors know what the service has raised."""
+    """The client's connection; it sets the service's exception as the cause of the errors that it raises."""
 
     def __init__(self, address: str, failures: Failures) -> None:
         super().__init__(address)
@@ -156,7 +156,7 @@ class _Client(ClientConnection):
 
 
 class _Explaining:
-    """Hands frames on to `receiver`, and behind each failure what the service has raised."""
+    """A receiver that passes frames on to `receiver`, and sets the service's exception as the cause of errors."""
 
     def __init__(self, receiver: Receiver, address: str, failures: Failures) -> None:
         self._address = address

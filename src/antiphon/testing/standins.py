@@ -1,6 +1,6 @@
-"""What stands in a server in memory for its log and its store: a list of what went wrong, and two of who came.
+"""Stand-ins for the log and the stores of a server in memory (`testing.service`).
 
-Only what somebody who gives a name and leaves again asks of them is here.
+They implement only what a client needs that signs in by name and leaves again.
 """
 
 import os
@@ -20,33 +20,33 @@ from antiphon.store.contracts import Client
 @dataclass(eq=False)
 class _Failure:
     address: str
-    """of the session that it happened in"""
+    """Address of the session in which it happened."""
     error: BaseException
     told: AntiphonError | None = None
-    """what the client was told instead"""
+    """The error that the client received for it."""
 
     @property
     def seen(self) -> bool:
-        """Whether what was told has been raised to anybody: only then does it have a traceback."""
+        """Whether the client's error was raised in a test: only then does it have a traceback."""
         return self.told is not None and self.told.__traceback__ is not None
 
 
 class Failures(ServerLog):
-    """A log that keeps what a service raises, and nothing else."""
+    """A log that keeps the exceptions of a service and drops everything else."""
 
     def __init__(self) -> None:
-        """Begin with none; nothing is opened."""
+        """Start empty; no file is opened."""
         self.debug_on = False
         self._failures: list[_Failure] = []
 
     def info(self, event: str, /, **fields: object) -> None:
-        """Drop it."""
+        """Drop the record."""
 
     def warning(self, event: str, /, **fields: object) -> None:
-        """Drop it."""
+        """Drop the record."""
 
     def error(self, event: str, /, **fields: object) -> None:
-        """Keep what the service raised, and the answer that was too large."""
+        """Keep an exception of the service, and an answer that was too large as a `ValueError`."""
         error = fields.get("exception")
         if event == "answer-too-large":
             error = ValueError(f"an answer of {fields['size']} bytes is more than message_limit lets through")
@@ -54,13 +54,13 @@ class Failures(ServerLog):
             self._failures.append(_Failure(str(fields.get("address")), error))
 
     def exception(self, event: str, /, **fields: object) -> None:
-        """Keep what is being handled."""
+        """Keep the exception being handled."""
         self.error(event, **fields | {"exception": sys.exception()})
 
     def explain(self, address: str, told: AntiphonError | None) -> None:
-        """Put what the service raised behind the `service-failed` that a client at `address` was told.
+        """Set the service's exception as the cause of `told`, a `ServiceFailed` that a client received.
 
-        Both come in the same order.
+        Exceptions and errors of one `address` come in the same order.
         """
         if isinstance(told, ServiceFailed):
             untold = (each for each in self._failures if each.address == address and each.told is None)
@@ -69,23 +69,23 @@ class Failures(ServerLog):
                 failure.told, told.__cause__ = told, failure.error
 
     def unseen(self) -> list[BaseException]:
-        """Return what was raised and has come out nowhere."""
+        """Return the exceptions that no client's call has raised."""
         return [failure.error for failure in self._failures if not failure.seen]
 
 
 class Visits:
-    """Names that have been given, as `store.contracts.Clients` keeps them."""
+    """Names that clients have given, with the interface of `store.contracts.Clients`."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start empty."""
         self._clients: dict[str, Client] = {}
 
     async def at(self, address: str) -> list[Client]:  # noqa: ARG002 - all come from the same one
-        """Return them all."""
+        """Return all clients."""
         return list(self._clients.values())
 
     async def visited(self, address: str, name: Name, at: datetime, most: int) -> datetime | None:  # noqa: ARG002
-        """Note a visit, and return when the last one was."""
+        """Record a visit; return the time of the one before, None for the first."""
         last = self._clients.get(name.key)
         self._clients[name.key] = Client(
             address=address, display=name.display, key=name.key, first_at=at, visited_at=at
@@ -94,16 +94,16 @@ class Visits:
 
 
 class Sessions(SessionManager):
-    """Sessions of people whom a name is enough for, each with an account's number as a password would give it."""
+    """Sessions of clients that sign in by name only. As after a password, each name has an account number."""
 
     def __init__(self, total: float, clock: Callable[[], datetime]) -> None:
-        """Begin with none; each lasts `total` seconds."""
+        """Start empty; each session lasts `total` seconds."""
         self._lasts = timedelta(seconds=total)
         self._now = clock
         self._numbers: dict[str, int] = {}
 
     async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:  # noqa: ARG002
-        """Open a session of the account with this name."""
+        """Open a session for the account of this name."""
         token = Token(os.urandom(TOKEN_SIZE))
         now = self._now()
         number = self._numbers.setdefault(prepare(name).key, len(self._numbers) + 1)
@@ -121,10 +121,10 @@ class Sessions(SessionManager):
         return session, token
 
     async def release(self, session: Session) -> None:
-        """Do nothing: no link comes back."""
+        """Do nothing: no client resumes a session here."""
 
     async def end(self, session: Session) -> bool:  # noqa: ARG002
-        """Do nothing: nobody else has it."""
+        """Do nothing: no other process knows the session."""
         return True
 
 
@@ -140,5 +140,5 @@ class NoSnapshots:
 
 
 def utc_now() -> datetime:
-    """Return the time."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

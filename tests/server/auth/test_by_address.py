@@ -198,7 +198,7 @@ async def test_a_password_is_refused_where_none_is_asked_for(
     refused = await client.request(kind, body)
     assert isinstance(refused, Error)
     assert refused.code == "access-unsupported"
-    assert refused.text == f"{kind.name} is no way in here: the access is “{access}”."
+    assert refused.text == f"{kind.name} cannot be used to sign in here: the access is “{access}”."
     assert client.closed
 
 

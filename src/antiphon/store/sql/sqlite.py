@@ -45,7 +45,7 @@ _PROBLEMS = {
     sqlite3.SQLITE_CORRUPT: Problem(N_("it is damaged")),
     sqlite3.SQLITE_FULL: Problem(N_("the disk is full")),
     sqlite3.SQLITE_NOTADB: _NOT_OURS,
-    sqlite3.SQLITE_READONLY: Problem(N_("it can only be read")),
+    sqlite3.SQLITE_READONLY: Problem(N_("it is read-only")),
 }
 _PRIMARY_CODE = 0xFF
 """Low byte of an SQLite result code; the rest tells more about it."""

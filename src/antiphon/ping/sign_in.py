@@ -1,4 +1,4 @@
-"""Many connections, signed in side by side as the first one was, each with a session of its own."""
+"""Sign-in of many connections concurrently, each with a session of its own."""
 
 import asyncio
 import time
@@ -19,51 +19,49 @@ from antiphon.language import N_
 from antiphon.wire.bodies import Welcome
 
 SESSIONS_MOST = 10
-"""That an account has; the server ends the oldest when one more is opened."""
+"""Most sessions of an account; the server ends the oldest when one more is opened."""
 
-_TOO_MANY = Problem(
-    N_("{connections} connections cannot be signed in with one account: it has {most} sessions at the most.")
-)
+_TOO_MANY = Problem(N_("One account cannot sign in on {connections} connections: it has at most {most} sessions."))
 
 
 @dataclass(frozen=True)
-class Door:
-    """How every connection gets in, once the first one has found it out."""
+class SignInPlan:
+    """How to sign in on each further connection: the server and credentials that the first one used."""
 
     address: Address
-    """With the fingerprint of the key that the first connection has met."""
+    """Address with the fingerprint of the key that the first connection found."""
     known: KnownServers
     name: str
     password: Password | None
-    """What is proved; None where a name, or nothing, is enough."""
+    """Password to prove; None if the server asks for none."""
     access: str
     timeout: float
     give_up: float
     language: str
 
     def check(self, connections: int) -> None:
-        """Check that so many can be inside at once.
+        """Check that one account can have this many sessions.
 
         Raises:
-            UsageError: the newer ones would end the older ones.
+            UsageError: it cannot: the newer sessions would end the older ones.
         """
         if self.password is not None and connections > SESSIONS_MOST:
             raise UsageError(problem=_TOO_MANY, connections=connections, most=SESSIONS_MOST)
 
-    async def enter(self) -> tuple[Dialled, Welcome, float]:
-        """Return a connection, the server's WELCOME on it, and the seconds that it took.
+    async def sign_in(self) -> tuple[Dialled, Welcome, float]:
+        """Connect and sign in; return the connection, the server's WELCOME and the seconds that both took.
 
         Raises:
-            AntiphonError: the server cannot be reached, or says no.
+            AntiphonError: the server cannot be reached, or refuses the sign-in.
         """
         began = time.perf_counter()
         dialled = await dial(self.address, self.known, self.timeout)
         try:
-            entry = SignIn(dialled.connection, self.language, self.timeout)
+            exchange = SignIn(dialled.connection, self.language, self.timeout)
             if self.password is not None:
-                welcome = await entry.authenticate(self.name, self.password)
+                welcome = await exchange.authenticate(self.name, self.password)
             else:
-                welcome = await entry.introduce(None if self.access == "anyone" else self.name)
+                welcome = await exchange.introduce(None if self.access == "anyone" else self.name)
         except BaseException:
             dialled.connection.abort()
             raise
@@ -71,7 +69,7 @@ class Door:
 
     @asynccontextmanager
     async def session(self, dialled: Dialled, welcome: Welcome) -> AsyncIterator[Session]:
-        """Yield the session of a connection that is in; leaving the block leaves it."""
+        """Yield the session of a signed-in connection; the end of the block leaves it."""
         async with session_on(
             self.address,
             self.known,
@@ -84,21 +82,21 @@ class Door:
             yield session
 
 
-async def sign_in(door: Door, more: int, stack: AsyncExitStack) -> tuple[list[Session], list[float]]:
-    """Return `more` sessions, which end with `stack`, and the seconds that each sign-in took.
+async def open_sessions(plan: SignInPlan, more: int, stack: AsyncExitStack) -> tuple[list[Session], list[float]]:
+    """Open `more` sessions, which `stack` leaves at its end; return them and the seconds that each sign-in took.
 
     Raises:
-        AntiphonError: one of them was not let in; the others are let go.
+        AntiphonError: a sign-in failed; the other connections are closed.
     """
-    turns = asyncio.Semaphore(FREE_FAILURES)  # a server counts each as a failure until it has been proved
+    limit = asyncio.Semaphore(FREE_FAILURES)  # the server counts a sign-in as a failure until it is proved
 
-    async def enter() -> tuple[Dialled, Welcome, float]:
-        async with turns:
-            return await door.enter()
+    async def sign_in() -> tuple[Dialled, Welcome, float]:
+        async with limit:
+            return await plan.sign_in()
 
-    tasks = [asyncio.create_task(enter()) for _ in range(more)]
+    tasks = [asyncio.create_task(sign_in()) for _ in range(more)]
     try:
-        entered = await asyncio.gather(*tasks)
+        opened = await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:
             task.cancel()
@@ -106,5 +104,5 @@ async def sign_in(door: Door, more: int, stack: AsyncExitStack) -> tuple[list[Se
             if not isinstance(each, BaseException):
                 each[0].connection.abort()
         raise
-    sessions = [await stack.enter_async_context(door.session(dialled, welcome)) for dialled, welcome, _ in entered]
-    return sessions, [seconds for _, _, seconds in entered]
+    sessions = [await stack.enter_async_context(plan.session(dialled, welcome)) for dialled, welcome, _ in opened]
+    return sessions, [seconds for _, _, seconds in opened]

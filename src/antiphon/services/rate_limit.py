@@ -1,23 +1,23 @@
-"""How fast somebody may go on: so much at once, then so much a second. Keeps no clock: the time is passed in."""
+"""Rate limit (leaky bucket): so many steps at once, then so many a second. The caller passes the time in."""
 
 
-class Pace:
-    """One person's pace."""
+class RateLimit:
+    """The rate limit of one person."""
 
     __slots__ = ("_at_once", "_debt", "_second", "_seen")
 
     def __init__(self, at_once: float, a_second: float) -> None:
-        """Let `at_once` steps pass without a wait, and then `a_second` each second."""
+        """Allow `at_once` steps without a wait, and then `a_second` steps each second."""
         self._at_once = at_once
         self._second = a_second
         self._debt = 0.0
-        """Steps that time has not made up for yet."""
+        """Steps counted and not yet offset by the time that has passed."""
         self._seen = 0.0
 
     def wait(self, now: float, steps: int = 1) -> float:
-        """Count `steps` at the time `now`, in seconds; return how many seconds they must wait, 0 for none.
+        """Count `steps` at the time `now`, in seconds; return the seconds that they must wait, 0 for none.
 
-        They wait for what came before them, not for themselves: many steps at once need not last longer than one.
+        The wait depends on earlier steps only: many steps at once wait no longer than one.
         """
         self._debt = max(0.0, self._debt - (now - self._seen) * self._second)
         self._seen = now
