@@ -12,7 +12,7 @@ import pytest
 
 import antiphon
 from antiphon.address import parse
-from antiphon.cli.reload import LOOK_SECONDS, Watch
+from antiphon.cli.reload import SCAN_SECONDS, SourceWatcher
 from antiphon.client.session import Session
 from antiphon.wire.bodies import ServerBye
 from support.processes import ANTIPHON, PipedProcess, clean_environment, run_antiphon
@@ -178,18 +178,18 @@ HANGS = """
 import signal, time
 from pathlib import Path
 from antiphon.address import parse
-from antiphon.cli.reload import Below, Watch
+from antiphon.cli.reload import ServingProcess, SourceWatcher
 
-below, watch = Below(0.1), Watch(Path("."))
-if (link := below.start()) is not None:
+serving, watch = ServingProcess(0.1), SourceWatcher(Path("."))
+if (link := serving.start()) is not None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     link.sendall(b"1")
     time.sleep(1000)
-while not below.listens:
+while not serving.listens:
     Path("edited.py").write_text(str(time.time()))
-    below.wait_for(watch)
-below.end()
-print(below.exit_code)
+    serving.wait_for(watch)
+serving.end()
+print(serving.exit_code)
 """
 
 
@@ -218,8 +218,8 @@ def test_files_are_watched_that_somebody_writes(tmp_path: Path) -> None:
     for folder in ("package", ".hidden", "venv", "node_modules"):
         (tmp_path / folder).mkdir()
     (tmp_path / "venv" / "pyvenv.cfg").touch()
-    watch = Watch(tmp_path)
-    assert watch.pause >= LOOK_SECONDS
+    watch = SourceWatcher(tmp_path)
+    assert watch.pause >= SCAN_SECONDS
     assert watch.changed() is None
     for name in (".hidden/a.py", "venv/a.py", "node_modules/a.py", "package/a.txt"):
         (tmp_path / name).write_text("x")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli.common import Common
+from antiphon.cli.common_options import CommonOptions
 from antiphon.errors import Fault
 from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, ServerSettings
 from antiphon.store.files.accounts import ACCOUNTS
@@ -25,7 +25,9 @@ TEXT = read("docs/operating.md")
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 
 
-def flags(settings: type[ServerSettings | ProgramSettings | ClientSettings | PingSettings | Common]) -> list[str]:
+def flags(
+    settings: type[ServerSettings | ProgramSettings | ClientSettings | PingSettings | CommonOptions],
+) -> list[str]:
     return ["--" + each.name.replace("_", "-") for each in fields(settings)]
 
 
@@ -50,7 +52,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         *flags(ProgramSettings),
         *flags(ClientSettings),
         *flags(PingSettings),
-        *flags(Common),
+        *flags(CommonOptions),
         "--json",
         "--compare",
         "--reload",
@@ -73,23 +75,31 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(Common), "--json", "--reload"]),
-        ("connect", [*flags(ClientSettings), *flags(Common)]),
-        ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(Common), "--compare"]),
-        ("demo", ["--data", "--name", "--password-file", *flags(Common)]),
+        ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(CommonOptions), "--json", "--reload"]),
+        ("connect", [*flags(ClientSettings), *flags(CommonOptions)]),
+        ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(CommonOptions), "--compare"]),
+        ("demo", ["--data", "--name", "--password-file", *flags(CommonOptions)]),
         (
             "accounts add",
-            ["--password-file", "--password-minimum", "--data", "--store", "--log", "--json", *flags(Common)],
+            [
+                "--password-file",
+                "--password-minimum",
+                "--data",
+                "--store",
+                "--log",
+                "--json",
+                *flags(CommonOptions),
+            ],
         ),
-        ("accounts list", ["--data", "--json", *flags(Common)]),
+        ("accounts list", ["--data", "--json", *flags(CommonOptions)]),
         (
             "accounts import",
-            ["--names", "--dry-run", "--skip-broken", "--data", "--log", "--json", *flags(Common)],
+            ["--names", "--dry-run", "--skip-broken", "--data", "--log", "--json", *flags(CommonOptions)],
         ),
-        ("accounts export", ["--format", "--secrets", "--data", "--log", "--json", *flags(Common)]),
-        ("accounts password", ["--data", "--log", "--json", *flags(Common)]),
-        ("invite", ["--from", "--for", "--public-address", "--data", "--log", "--json", *flags(Common)]),
-        ("sessions revoke", ["--account", "--all", "--data", "--log", "--json", *flags(Common)]),
+        ("accounts export", ["--format", "--secrets", "--data", "--log", "--json", *flags(CommonOptions)]),
+        ("accounts password", ["--data", "--log", "--json", *flags(CommonOptions)]),
+        ("invite", ["--from", "--for", "--public-address", "--data", "--log", "--json", *flags(CommonOptions)]),
+        ("sessions revoke", ["--account", "--all", "--data", "--log", "--json", *flags(CommonOptions)]),
     ],
 )
 def test_help_tells_of_every_option_of_a_command(command: str, options: list[str], tmp_path: Path) -> None:

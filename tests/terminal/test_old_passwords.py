@@ -14,7 +14,7 @@ from antiphon.identity.passwords import Password
 from antiphon.observe.log import ServerLog
 from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
-from antiphon.terminal.entry import Entry
+from antiphon.terminal.sign_in import InteractiveSignIn
 from support.imports import digest, seed_old
 from support.processes import PASSWORD
 from support.serving import Serving, fail, forgive, seed, serving
@@ -40,7 +40,9 @@ def enters(address: Address, home: Path, name: str, password: str, *, register: 
 
     async def main() -> str:
         settings = ClientSettings(name=name, register=register, known_servers=home / "known_servers")
-        entered = await Entry(Console("en", may_ask=False), settings, address, Password(password)).enter()
+        entered = await InteractiveSignIn(
+            Console("en", may_ask=False), settings, address, Password(password)
+        ).run()
         assert entered.welcome.must_change
         await entered.dialled.connection.leave()
         assert entered.password is not None

@@ -1,6 +1,6 @@
-"""`connect --explain`: each frame that goes or comes, in plain words and with its bytes, to learn and to debug.
+"""`connect --explain`: shows each frame sent and received, in plain words and with its bytes.
 
-What is secret in a frame is `wire/secrecy.py`'s to say; a client that is watched does what it does unwatched.
+`wire/secrecy.py` decides which bytes of a frame are secret. Explaining changes nothing in what the client does.
 """
 
 import re
@@ -20,21 +20,21 @@ from antiphon.wire.kinds import MESSAGE_LIMIT_MOST, TABLE, TOKEN_SIZE, Flag, Kin
 from antiphon.wire.secrecy import shown
 
 DUMPED = 128
-"""Bytes of a body that are shown; enough for most, and a screen holds several frames."""
+"""Bytes of a body in the dump: enough for most bodies, and few enough for several frames on a screen."""
 QUOTED = 200
-"""Characters of a message that are shown as text."""
+"""Characters of a message shown as text."""
 JSON_QUOTED = 2000
-"""Characters of a JSON body."""
+"""Characters of a JSON body shown as text."""
 WIDTH = 96
-"""Characters of JSON in one line."""
+"""Characters of JSON on one line."""
 LARGEST = COUNTED + TOKEN_SIZE + MESSAGE_LIMIT_MOST
-"""No frame's length is more."""
+"""The largest valid value of a frame's length field."""
 INDENT = "    "
 _STARS = b"***"
 SENT, RECEIVED, AROUND = 36, 32, 1
 """Cyan, green, bold."""
 HIDDEN, SPOILED = 1, 2
-"""Of a byte: not shown; not shown, but that it is another one than the session's token has."""
+"""Marks of a byte: secret; secret, and different from the byte of the session's token at this place."""
 
 _MEANINGS: dict[tuple[Side, Kind], str] = {
     (Side.CLIENT, Kind.IDENTIFY): N_("The client says a name, or asks whether it is known."),
@@ -80,7 +80,7 @@ _MEANINGS: dict[tuple[Side, Kind], str] = {
     (Side.SERVER, Kind.HEARTBEAT): N_("Nothing else was sent for a while: the server is still there."),
     (Side.SERVER, Kind.BYE): N_("The server's last word."),
 }
-"""What each frame is, and why it comes now."""
+"""What each kind of frame means."""
 _PUSH = N_("The service says something by itself: id 0 answers nothing.")
 _ANSWER = N_("The answer, and the last one for this id.")
 _FATAL = N_("A refusal with id 0: it ends the connection.")
@@ -101,22 +101,22 @@ _FLAGS = {int(flag): str(flag.name) for flag in Flag}
 
 
 class Explainer:
-    """Explains every connection of one run of the client."""
+    """Explains all connections of one run of the client."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        """Explain at `console`; times count from now, by `clock`."""
+        """Explain on `console`; times are counted from now, by `clock` in seconds."""
         self.console = console
         self._clock = clock
         self._began = clock()
         self._connections = 0
 
     def watch(self, address: str) -> "Watched":
-        """Return who watches the next connection, to `address` (`client.connection.Observe`)."""
+        """Return the observer of the next connection, to `address` (`client.connection.Observe`)."""
         self._connections += 1
         return Watched(self, address, self._connections)
 
     def say(self, sign: str, heading: str, lines: list[str], colour: int) -> None:
-        """Put a heading and what stands under it on standard error, above a line that is being typed."""
+        """Print a heading and indented lines on standard error, above the prompt."""
         heading = f"[{self._clock() - self._began:8.3f} s] {sign} {heading}"
         body = "\n".join(INDENT + line for line in lines)
 
@@ -129,7 +129,7 @@ class Explainer:
 
 
 class Watched:
-    """One connection, as it is explained (`client.connection.Observer`)."""
+    """Explains one connection (`client.connection.Observer`)."""
 
     def __init__(self, explainer: Explainer, address: str, number: int) -> None:
         """Explain connection `number`, to `address`."""
@@ -140,14 +140,14 @@ class Watched:
         self._out = _Splitter()
         self._in = _Splitter()
         self._token = b""
-        """The session's, to tell one that is spoiled."""
+        """The session's token, to recognise a spoiled one."""
 
     def __repr__(self) -> str:
         """Hide the token."""
         return f"Watched({self._address!r})"
 
     def opened(self, tls: ssl.SSLObject | None) -> None:
-        """Say what carries the frames."""
+        """Explain the connection: plain TCP, or TLS with its parameters."""
         _ = self._
         lines = [_("-> goes, <- has come; ** stands for a secret byte.")] if self._number == 1 else []
         if tls is None:
@@ -175,17 +175,17 @@ class Watched:
             yield _("Its certificate is of a kind that no sign-in can be bound to.")
 
     def sent(self, data: bytes) -> None:
-        """Explain frames that go."""
+        """Explain frames that the client sends."""
         for frame in self._out.split(data):
             self._explain(Side.CLIENT, frame)
 
     def received(self, data: bytes) -> None:
-        """Explain the frames that are whole now."""
+        """Explain the frames that `data` completes."""
         for frame in self._in.split(data):
             self._explain(Side.SERVER, frame)
 
     def closed(self) -> None:
-        """Say that nothing more comes."""
+        """Tell that the connection is closed."""
         heading = self._("connection {number} is closed").format(number=self._number)
         self._explainer.say("==", heading, [], AROUND)
 
@@ -224,7 +224,7 @@ class Watched:
         return self._(_MEANINGS[side, Kind(kind)] if (side, kind) in _ROWS else _UNKNOWN)
 
     def _rule(self, side: Side, kind: int) -> Iterator[str]:
-        """Say who may send a frame of this kind, as the table of kinds has it."""
+        """Yield who may send a frame of this kind and when, by the table of kinds."""
         _ = self._
         row = _ROWS.get((side, kind))
         if row is not None:
@@ -235,7 +235,7 @@ class Watched:
             )
 
     def _text(self, side: Side, kind: int, flags: int, body: bytes, mask: bytearray) -> Iterator[str]:
-        """Say what the body says, if it is text, a count or JSON."""
+        """Yield the content of a body that is text, a count or JSON."""
         begin = _token_size(side, kind)
         if kind == Kind.MESSAGE and flags & Flag.TEXT:
             text = _quoted(body[begin:], mask[begin:], QUOTED)
@@ -247,27 +247,27 @@ class Watched:
             yield from _lines(_quoted(body[begin:], mask[begin:], JSON_QUOTED))
 
     def _spoiled(self, body: bytes, mask: bytearray) -> bool:
-        """Mark in `mask` where a token differs from the session's; return whether it does."""
+        """Mark in `mask` the bytes of a token that differ from the session's; return whether there are any."""
         wrong = [at for at, byte in enumerate(body[:TOKEN_SIZE]) if self._token and byte != self._token[at]]
         for at in wrong:
             mask[at] = SPOILED
         return bool(wrong)
 
     def _learn(self, side: Side, kind: int, body: bytes) -> None:
-        """Keep the token that the session has from here on."""
+        """Keep the session's token when a RESUME or a WELCOME carries it."""
         if (side, kind) == (Side.CLIENT, Kind.RESUME):
             self._token = body[:TOKEN_SIZE]
         elif (side, kind) == (Side.SERVER, Kind.WELCOME):
             try:
                 welcome = bodies.decode(side, kind, body)
-            except AntiphonError:  # the client will say so
+            except AntiphonError:  # the client reports it
                 return
             assert isinstance(welcome, Welcome)
             self._token = welcome.token or self._token
 
 
 class _Splitter:
-    """Splits the bytes of one direction into frames; None stands for what can be none, and is the last."""
+    """Splits the bytes of one direction into frames; yields None, as the last item, if they are not frames."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -302,13 +302,13 @@ def _name(kind: int) -> str:
 
 
 def _header_line(frame: bytes) -> str:
-    """Return the header, each field named."""
+    """Return the header with each field named."""
     parts = (("length", 0, 4), ("kind", 4, 5), ("flags", 5, 6), ("reserved", 6, 8), ("id", 8, 12))
     return " | ".join(f"{name} {frame[begin:end].hex(' ')}" for name, begin, end in parts)
 
 
 def _dump(body: bytes, mask: bytearray) -> Iterator[str]:
-    """Yield a body as `hexdump -C` shows it, by its place in the frame; hidden bytes are stars in both columns."""
+    """Yield a body as `hexdump -C` shows it, with offsets in the frame; secret bytes are stars in both columns."""
     for at in range(0, len(body), 16):
         pairs = list(zip(body[at : at + 16], mask[at : at + 16], strict=True))
         digits = [("**", "!!")[hidden - HIDDEN] if hidden else f"{byte:02x}" for byte, hidden in pairs]
@@ -320,7 +320,7 @@ def _dump(body: bytes, mask: bytearray) -> Iterator[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """Return JSON in lines that end between two fields."""
+    """Break JSON into lines, between two fields."""
     lines = [""]
     for part in re.split(r'(?<=,)(?=")', text):
         if lines[-1] and len(lines[-1] + part) > WIDTH:
@@ -330,7 +330,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _quoted(payload: bytes, mask: bytearray, most: int) -> str:
-    """Return the beginning of a payload as text on one line, with `***` in the place of what is hidden."""
+    """Return the beginning of a payload as one line of text, with `***` for secret bytes."""
     seen = bytearray()
     for byte, hidden in zip(payload[: 4 * most], mask, strict=False):
         if not hidden:

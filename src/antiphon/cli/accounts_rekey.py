@@ -1,47 +1,51 @@
-"""`antiphon accounts rekey`: new keys for what is sealed at rest."""
+"""`antiphon accounts rekey`: replace the key that seals the accounts at rest."""
 
 import os
 import sys
 
-from antiphon.cli.common import Common, run_loop
-from antiphon.cli.operator import ActPlace, acting, operator, tell
+from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.event_loop import run_loop
+from antiphon.cli.output import report_result
+from antiphon.cli.store_access import LoggedStoreOptions, open_data_and_log, operator_name
 from antiphon.server.folder import KEY_RING_FILE
 from antiphon.server.rekey import BATCH, rekey
 from antiphon.terminal.console import Console
 
 
-def rekey_accounts(*, place: ActPlace = ActPlace(), common: Common = Common()) -> int:
-    """Seal all accounts with a new key, and drop the old one. No session ends, and servers may run meanwhile.
+def rekey_accounts(
+    *, options: LoggedStoreOptions = LoggedStoreOptions(), common: CommonOptions = CommonOptions()
+) -> int:
+    """Seal all accounts with a new key and drop the old one. Servers may go on running; no session ends.
 
-    One that was cut short is finished by the next.
+    If it is interrupted, run it again: it finishes the work.
 
     For example:
         antiphon accounts rekey
     """
-    return run_loop(_rekey(place, common.console()))
+    return run_loop(_rekey(options, common.console()))
 
 
-async def _rekey(place: ActPlace, console: Console) -> int:
+async def _rekey(options: LoggedStoreOptions, console: Console) -> int:
     _ = console.translations.gettext
     shown = False
 
     def progress(done: int) -> None:
         nonlocal shown
-        if done >= BATCH and sys.stderr.isatty() and not place.json:
+        if done >= BATCH and sys.stderr.isatty() and not options.json:
             shown = True
             text = _("Accounts sealed again: {count}.").format(count=done)
             print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
-    async with acting(place) as (here, log):
+    async with open_data_and_log(options) as (here, log):
         try:
             done = await rekey(here.folder, here.store.accounts, os.urandom, progress)
         finally:
             if shown:
                 print(file=sys.stderr)
-        log.info("keys-changed", by=operator(), number=done.number, accounts=done.accounts)
-    tell(
+        log.info("keys-changed", by=operator_name(), number=done.number, accounts=done.accounts)
+    report_result(
         console,
-        place,
+        options,
         {"number": done.number, "accounts": done.accounts},
         _("Key {number} seals now. Accounts sealed again: {count}.").format(
             number=done.number, count=done.accounts

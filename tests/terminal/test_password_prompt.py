@@ -6,7 +6,7 @@ import pytest
 
 from antiphon.blocklist import common_passwords
 from antiphon.identity.passwords import Password, check
-from antiphon.terminal.newpassword import hint
+from antiphon.terminal.password_prompt import strength_hint
 from support.processes import ServerProcess
 from support.terminal import Terminal
 
@@ -39,9 +39,9 @@ def checked(text: str) -> Password:
     ],
 )
 def test_the_hint_tells_what_can_be_known(typed: str, told: str) -> None:
-    assert hint(typed, 15, checked, str).startswith(told)
+    assert strength_hint(typed, 15, checked, str).startswith(told)
     if len(typed) > 1:
-        assert typed not in hint(typed, 15, checked, str)
+        assert typed not in strength_hint(typed, 15, checked, str)
 
 
 def test_the_hint_stands_below_what_is_typed_and_shows_nothing_of_it(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.cli.exports import FORMULA, GUARD
+from antiphon.cli.accounts_export import FORMULA_GUARD, FORMULA_STARTS
 from antiphon.identity.scram import Verifier
 from antiphon.server.folder import DataFolder
 from support.commands import Operator
@@ -40,7 +40,7 @@ def here(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def rows_of(text: str) -> list[dict[str, str]]:
     """Read CSV as the documents say."""
     return [
-        {key: value.removeprefix(GUARD) for key, value in row.items()}
+        {key: value.removeprefix(FORMULA_GUARD) for key, value in row.items()}
         for row in csv.DictReader(io.StringIO(text, newline=""), strict=True)
     ]
 
@@ -57,7 +57,7 @@ def test_CSV_tells_what_the_list_tells(here: Operator) -> None:  # noqa: N802 - 
 def test_no_field_of_CSV_is_a_formula(here: Operator) -> None:  # noqa: N802 - its name
     for arguments in ([], ["--secrets"]):
         for row in csv.reader(io.StringIO(here.run("accounts", "export", *arguments).out)):
-            assert not any(field.startswith(FORMULA) for field in row)
+            assert not any(field.startswith(FORMULA_STARTS) for field in row)
 
 
 def test_JSON_is_the_list(here: Operator) -> None:  # noqa: N802 - its name

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.cli import imports
+from antiphon.cli import accounts_import
 from antiphon.identity.legacy import Row
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password
@@ -74,7 +74,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     def verifier(password: Password, salt: bytes, iterations: int) -> Verifier:
         return Verifier(salt, iterations, bytes(32), bytes(32))
 
-    monkeypatch.setattr(imports, "make_verifier", verifier)
+    monkeypatch.setattr(accounts_import, "make_verifier", verifier)
 
 
 # --- what becomes an account --------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_the_others_are_imported_if_told_so(here: Here) -> None:
 
 def test_more_lines_than_anybody_reads_are_counted(here: Here) -> None:
     done = here.bring(here.write("ann;secret\n" * 30 + "zoe;secret\n" * 30))
-    assert len(done.err.splitlines()) == imports.TOLD_MOST + 2
+    assert len(done.err.splitlines()) == accounts_import.REPORTED_MOST + 2
     assert "Further lines of which there is something to say: 40; --json tells all." in done.err
 
 
@@ -274,7 +274,7 @@ def fifo(path: Path) -> None:
 
 def too_large(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(imports.FILE_MOST + 1)
+        file.truncate(accounts_import.FILE_MOST + 1)
 
 
 def folder(path: Path) -> None:
@@ -294,7 +294,7 @@ def zeros(path: Path) -> None:
     [
         (fifo, "it is not a plain file"),
         (zeros, "it is not a plain file"),
-        (too_large, f"it has more than {imports.FILE_MOST} bytes"),
+        (too_large, f"it has more than {accounts_import.FILE_MOST} bytes"),
         (folder, "it is a folder"),
         (nothing, "there is no such file"),
     ],
@@ -322,7 +322,7 @@ def test_standard_input_has_the_same_limit_and_is_read_no_further(
 ) -> None:
     class Endless(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
-            assert size == imports.FILE_MOST + 1
+            assert size == accounts_import.FILE_MOST + 1
             return bytes(size)
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Endless()))
@@ -352,5 +352,5 @@ async def test_two_are_hashed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(asyncio, "to_thread", thread)
     rows = [Row(number, prepare(f"user{number}"), Password(HASH)) for number in range(5)]
-    assert len(await imports._hash(Console("en"), rows)) == 5
+    assert len(await accounts_import._hash(Console("en"), rows)) == 5
     assert max(at_once) == 2

@@ -1,7 +1,8 @@
-"""The conversation of an open session: lines in, answers out, from a terminal or through pipes.
+"""Line loop of `antiphon connect`: sends each input line as a message and prints the answers.
 
-`exit` alone on a line, Ctrl-D and the end of the input leave politely, when every answer is there. Where a person
-types, `/password` changes the password, and `/spoil` shows how a message with a wrong token is refused.
+The input is a terminal or a pipe. `exit` alone on a line, Ctrl-D and the end of the input end the session, after
+every answer has come. On a terminal, `/password` changes the password, and `/spoil TEXT` sends TEXT with a wrong
+token to show how the server refuses it.
 """
 
 import asyncio
@@ -25,20 +26,20 @@ from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
 
 LEAVE = "exit"
-SAY_LEAVE = "//exit"
-"""How to say the word that leaves."""
+ESCAPED_LEAVE = "//exit"
+"""Sends the text `exit` itself."""
 CHANGE = "/password"
-SAY_CHANGE = "//password"
-"""Words of a person at a terminal only: through a pipe nobody could be asked, these are messages as others are."""
+ESCAPED_CHANGE = "//password"
+"""Commands on a terminal only. Through a pipe nobody could be asked, so these lines are ordinary messages."""
 SPOIL = "/spoil"
-SAY_SPOIL = "//spoil"
-"""Likewise: what follows is sent with a wrong token, so that the refusal can be seen."""
-CHUNK = 64 * 1024
-NEAT_SECONDS = 0.25
-"""How long the prompt waits for an answer to stand above it rather than below."""
+ESCAPED_SPOIL = "//spoil"
+"""Sends the rest of the line with a wrong token; on a terminal only."""
+READ_SIZE = 64 * 1024
+ANSWER_FIRST_SECONDS = 0.25
+"""How long the next prompt waits for the answer, so that the answer is printed above it."""
 
-QUOTED = 60
-"""Characters of a message that are shown where its outcome is unknown."""
+QUOTED_MOST = 60
+"""Characters of a message that are shown if its outcome is unknown."""
 
 _SENT = N_("Bytes sent: {size}.")
 _RECEIVED = N_("Bytes received: {size}.")
@@ -47,32 +48,32 @@ _BACK = N_("Back after {seconds} s.")
 _SPOILED = N_("This goes with a spoiled token: one of its bits is flipped.")
 
 
-class _Said(NamedTuple):
-    """A line that was sent."""
+class _SentLine(NamedTuple):
+    """A line that was sent, with its answers."""
 
     message: Payload
     answers: Answers
     answered: asyncio.Event
-    """Something has been put out for it."""
+    """Set when the first answer, or a failure, was printed."""
     spoiled: bool
-    """It went with a wrong token, to be refused."""
+    """The line was sent with a wrong token."""
 
 
-class Talk:
-    """One conversation, in `session`, with the person at `console`."""
+class LineLoop:
+    """Sends lines in `session` and prints its answers and pushes on `console`."""
 
     def __init__(self, console: Console, session: Session) -> None:
-        """Talk in an open session."""
+        """Use an open session; its lost and resumed connections are told on the console."""
         self._console = console
         self._session = session
-        self._pending: asyncio.Queue[_Said | None] = asyncio.Queue(WINDOW)
+        self._pending: asyncio.Queue[_SentLine | None] = asyncio.Queue(WINDOW)
         self._exit_code = 0
         self._show = console.above
         session.on_lost = self._tell_lost
         session.on_back = lambda seconds: self._tell(_BACK, seconds=f"{seconds:.0f}")
 
     async def run(self, lines: AsyncIterator[Payload]) -> int:
-        """Send each line, put out each answer, leave; return the exit code.
+        """Send each line, print each answer, leave the session and return the exit code.
 
         Raises:
             AntiphonError: the session was lost or ended by the server, or a line could not be sent.
@@ -84,7 +85,7 @@ class Talk:
         tasks: list[asyncio.Task[Any]] = [sender, printer, listener, ended]
         try:
             await asyncio.wait({sender, ended, printer}, return_when=asyncio.FIRST_COMPLETED)
-            sender.cancel()  # no effect on one that has sent everything
+            sender.cancel()  # has no effect if everything is sent
             await asyncio.wait({sender})
             last = asyncio.create_task(self._pending.put(None))
             await asyncio.wait({last, printer}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,9 +109,9 @@ class Talk:
         async for line in lines:
             if line == LEAVE:
                 return
-            await self._say(LEAVE if line == SAY_LEAVE else line)
+            await self._send_line(LEAVE if line == ESCAPED_LEAVE else line)
 
-    async def _say(self, message: Payload, *, spoiled: bool = False) -> None:
+    async def _send_line(self, message: Payload, *, spoiled: bool = False) -> None:
         try:
             answers = await self._session.begin(message, spoiled=spoiled)
         except MessageTooLarge as error:
@@ -118,30 +119,30 @@ class Talk:
                 raise
             self._console.tell_error(error)
             return
-        said = _Said(message, answers, asyncio.Event(), spoiled)
+        line = _SentLine(message, answers, asyncio.Event(), spoiled)
         self._tell_size(_SENT, message)
-        await self._pending.put(said)
+        await self._pending.put(line)
         if self._console.can_ask:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(NEAT_SECONDS):
-                    await said.answered.wait()
+                async with asyncio.timeout(ANSWER_FIRST_SECONDS):
+                    await line.answered.wait()
 
     async def _print_answers(self) -> None:
-        while (said := await self._pending.get()) is not None:
+        while (line := await self._pending.get()) is not None:
             try:
-                async for answer in said.answers:
+                async for answer in line.answers:
                     self._print(answer)
-                    said.answered.set()
+                    line.answered.set()
             except AntiphonError as error:
-                if not said.spoiled:  # a refusal that was asked for is no failure
+                if not line.spoiled:  # the refusal of a spoiled line is what the person wanted to see
                     self._exit_code = error.exit_code
-                if self._session.over:  # `ended` says why, once for all that wait
+                if self._session.over:  # `run` reports the reason once, not for each line
                     return
-                self._show(partial(self._tell_failed, said.message, error))
-            said.answered.set()
+                self._show(partial(self._tell_failed, line.message, error))
+            line.answered.set()
 
     async def _print_pushes(self) -> None:
-        with contextlib.suppress(AntiphonError):  # `ended` says why
+        with contextlib.suppress(AntiphonError):  # `run` reports the reason
             async for push in self._session:
                 self._print(push)
 
@@ -150,14 +151,14 @@ class Talk:
         self._show(partial(self._console.answer, message))
 
     def _tell_failed(self, message: Payload, error: AntiphonError) -> None:
-        """Say what went wrong; of which message, where that is not the one just said."""
+        """Tell what went wrong; quote a message whose outcome is unknown: it may not be the last one sent."""
         if isinstance(error, OutcomeUnknown):
             text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
-            self._console.tell(f"“{text[:QUOTED]}{'…' if len(text) > QUOTED else ''}”:")
+            self._console.tell(f"“{text[:QUOTED_MOST]}{'…' if len(text) > QUOTED_MOST else ''}”:")
         self._console.tell_error(error)
 
     def _tell_lost(self, reason: AntiphonError) -> None:
-        if isinstance(reason, TooManyRefusals):  # no bad luck, but what was asked for
+        if isinstance(reason, TooManyRefusals):  # the person has caused this, with /spoil
             self._show(partial(self._console.tell, reason.text(self._console.translations.gettext)))
         self._tell(_LOST)
 
@@ -170,16 +171,16 @@ class Talk:
             size = len(message.encode() if isinstance(message, str) else message)
             self._tell(what, size=str(size))
 
-    # --- where lines come from ------------------------------------------------------------------------------
+    # --- sources of lines -----------------------------------------------------------------------------------
 
     async def typed_lines(
         self, prompt: str, change: Callable[[], Awaitable[None]] | None
     ) -> AsyncIterator[Payload]:
-        """Yield what a person types, with history and editing; the end is Ctrl-D.
+        """Yield the lines that a person types, with history and editing, until Ctrl-D.
 
-        `change` is what CHANGE does, if anything.
+        `change` is run for CHANGE; without it, CHANGE is an ordinary message.
         """
-        from prompt_toolkit import PromptSession  # noqa: PLC0415 - 0.1 s that a pipe need not pay
+        from prompt_toolkit import PromptSession  # noqa: PLC0415 - takes 0.1 s, which a pipe need not pay
 
         session: PromptSession[str] = PromptSession()
         while True:
@@ -191,35 +192,35 @@ class Talk:
                 await change()
             elif line.split(" ")[0] == SPOIL:
                 self._tell(_SPOILED)
-                await self._say(line[len(SPOIL) + 1 :], spoiled=True)
+                await self._send_line(line[len(SPOIL) + 1 :], spoiled=True)
             else:
-                yield line[1:] if line == SAY_CHANGE or line.split(" ")[0] == SAY_SPOIL else line
+                yield line[1:] if line == ESCAPED_CHANGE or line.split(" ")[0] == ESCAPED_SPOIL else line
 
 
 async def piped_lines() -> AsyncIterator[Payload]:
-    """Yield the lines of standard input as they come: text, or bytes where a line is not UTF-8.
+    """Yield the lines of standard input as they come: text, or bytes if a line is not UTF-8.
 
     Raises:
-        MessageTooLarge: a line is longer than any server may allow; what came before was yielded.
+        MessageTooLarge: a line is longer than any server may allow; the lines before it were yielded.
     """
     loop = asyncio.get_running_loop()
     source = sys.stdin.fileno()
     chunks: asyncio.Queue[bytes] = asyncio.Queue(4)
 
     def read() -> None:
-        """Read on a thread of its own: standard input may be a file, a pipe or nothing, and may never end.
+        """Read standard input in its own thread: it may be a file, a pipe or closed, and a read may never return.
 
-        Python's own reader would be locked by this thread, and its lock is wanted when the program ends.
+        Read from the descriptor: `sys.stdin` would stay locked by this thread, and Python takes that lock at exit.
         """
         while True:
             try:
-                chunk = os.read(source, CHUNK)
-            except OSError:  # a terminal that has hung up, for one
+                chunk = os.read(source, READ_SIZE)
+            except OSError:  # for example a terminal that has hung up
                 chunk = b""
             put = chunks.put(chunk)
             try:
                 asyncio.run_coroutine_threadsafe(put, loop).result()
-            except (RuntimeError, CancelledError):  # the loop has ended, and with it everybody who wanted to know
+            except (RuntimeError, CancelledError):  # the event loop has ended, and with it the reader of the queue
                 put.close()
                 return
             if not chunk:

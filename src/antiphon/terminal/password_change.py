@@ -1,4 +1,4 @@
-"""A person changes the password inside an open session: because they want to, or because they must."""
+"""Password change of a person in an open session, on request or because the server requires it."""
 
 from antiphon.blocklist import common_passwords
 from antiphon.client.password import PasswordChange
@@ -6,11 +6,11 @@ from antiphon.client.session import Session
 from antiphon.errors import AntiphonError, PasswordDue, UsageError
 from antiphon.identity.passwords import Password, check
 from antiphon.terminal.console import Console
-from antiphon.terminal.newpassword import new_password
+from antiphon.terminal.password_prompt import ask_new_password
 
 
-class Change:
-    """What is asked and told of a change of password, of one account."""
+class InteractivePasswordChange:
+    """Asks for the passwords, changes them on the server, and tells the outcome."""
 
     def __init__(
         self,
@@ -21,9 +21,9 @@ class Change:
         old: Password,
         new: Password | None,
     ) -> None:
-        """Change the password of the account of `session`; each step may take `seconds`.
+        """Change the password of the account of `session`; each request may take `seconds`.
 
-        `old` is the one that was proved at the sign-in; `new` is given for the case that it must be changed.
+        `old` is the password of the sign-in; `new` is used, if given, when a change is required.
         """
         self._console = console
         self._session = session
@@ -32,10 +32,10 @@ class Change:
         self._old = old
         self._new = new
 
-    async def wanted(self) -> None:
-        """Ask for the old password and the new one; Ctrl-C, Ctrl-D and no old one leave everything as it was.
+    async def requested(self) -> None:
+        """Ask for the old and the new password and change it; Ctrl-C, Ctrl-D or an empty old password cancels.
 
-        A refusal is told, and the conversation goes on.
+        A refusal is shown, and the session goes on.
         """
         console, _ = self._console, self._console.translations.gettext
         try:
@@ -46,17 +46,17 @@ class Change:
         except (KeyboardInterrupt, UsageError):
             pass
         except AntiphonError as error:
-            if self._session.connection.closed.done():  # `closed` says why
+            if self._session.connection.closed.done():  # the line loop reports the reason
                 return
             console.tell_error(error)
         console.tell(_("The password was not changed."))
 
-    async def due(self) -> None:
-        """Replace the password, which must be changed, by the one that was given, or else is asked for.
+    async def required(self) -> None:
+        """Make the required change: use the given new password, or ask for one.
 
         Raises:
-            PasswordDue: none is given, and nobody can be asked.
-            PasswordInvalid: the one that is given cannot be chosen.
+            PasswordDue: no new password is given, and nobody can be asked.
+            PasswordInvalid: the given new password breaks a rule.
             AntiphonError: the server refused the change.
         """
         console, _ = self._console, self._console.translations.gettext
@@ -71,7 +71,7 @@ class Change:
         await self._change(old, new)
 
     async def _change(self, old: Password, new: Password | None) -> None:
-        """Prove the old one first: nobody thinks up a new one in vain."""
+        """Prove the old password, then ask for the new one if needed: nobody invents one in vain."""
         console, _ = self._console, self._console.translations.gettext
         change = PasswordChange(self._session.connection, self._name, self._seconds)
         await change.prove(old)
@@ -83,6 +83,6 @@ class Change:
                     "or press Enter for a passphrase made for you."
                 ).format(minimum=minimum)
             )
-            new = await new_password(console, minimum, self._name, old)
+            new = await ask_new_password(console, minimum, self._name, old)
         await change.choose(new)
         console.tell(_("The password is changed; your other sessions have ended."))

@@ -1,4 +1,4 @@
-"""How a person thinks up a password: hidden, twice, with a hint below it, or a passphrase made for them."""
+"""Prompt for a new password: hidden, typed twice, with a hint below it, or a generated passphrase."""
 
 import secrets
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from antiphon.errors import PasswordInvalid
 from antiphon.identity.passwords import Password, check, passphrase
 from antiphon.terminal.console import Console
 
-WEAK, FAIR, GOOD = 10, 18, 25
-"""Pairs of neighbours, each counted once, below which a password is weak, fair and good; strong from there on."""
+WEAK_BELOW, FAIR_BELOW, GOOD_BELOW = 10, 18, 25
+"""Numbers of different pairs of adjacent characters below which a password is weak, fair or good; else strong."""
 
 
-async def new_password(console: Console, minimum: int, name: str, old: Password | None = None) -> Password:
-    """Ask until a password for `name` that may be chosen was typed twice; Enter makes a passphrase and shows it.
+async def ask_new_password(console: Console, minimum: int, name: str, old: Password | None = None) -> Password:
+    """Ask until an acceptable password for `name` is typed twice; Enter alone makes a passphrase and shows it.
 
-    It has `minimum` characters or more and is not the `old` one.
+    The password has at least `minimum` characters and differs from the `old` one.
 
     Raises:
         UsageError: the input ended before there was an answer.
@@ -27,7 +27,7 @@ async def new_password(console: Console, minimum: int, name: str, old: Password 
         return check(text, minimum, name=name, common=common_passwords(), old=old)
 
     while True:
-        text = await console.ask_secret(_("New password"), lambda typed: hint(typed, minimum, checked, _))
+        text = await console.ask_secret(_("New password"), lambda typed: strength_hint(typed, minimum, checked, _))
         if not text:
             made = passphrase(secrets.token_bytes)
             console.tell(_("Your passphrase, shown only this once:"))
@@ -43,10 +43,12 @@ async def new_password(console: Console, minimum: int, name: str, old: Password 
         console.tell(_("The two are not the same. Once again:"))
 
 
-def hint(typed: str, minimum: int, checked: Callable[[str], Password], translate: Callable[[str], str]) -> str:
-    """Return what can be said of a password while it is typed; nothing of the password is in it.
+def strength_hint(
+    typed: str, minimum: int, checked: Callable[[str], Password], translate: Callable[[str], str]
+) -> str:
+    """Return the hint for a password that is being typed; it contains no part of the password.
 
-    The strength goes by length alone, which is what can be known; what repeats itself counts once.
+    The strength is judged by length alone, because nothing else can be known; repeated pairs count once.
     """
     _ = translate
     if not typed:
@@ -58,10 +60,10 @@ def hint(typed: str, minimum: int, checked: Callable[[str], Password], translate
     except PasswordInvalid as error:
         return error.text(_)
     pairs = len(set(pairwise(typed)))
-    if pairs < WEAK:
+    if pairs < WEAK_BELOW:
         return _("Long enough, but weak: it repeats itself.")
-    if pairs < FAIR:
+    if pairs < FAIR_BELOW:
         return _("Long enough. One more word makes it much stronger.")
-    if pairs < GOOD:
+    if pairs < GOOD_BELOW:
         return _("Good, if nobody could guess the words.")
     return _("Strong, if nobody could guess the words.")

@@ -1,7 +1,7 @@
-"""`antiphon accounts import`: the clients of a home-made system become accounts, each with its old password.
+"""`antiphon accounts import`: make accounts of the clients of a home-made system, with their old passwords.
 
-What the lines of a file are is said by `identity.legacy`; here the files are read, the passwords hashed, the
-accounts added all at once, and what did not become an account is listed.
+`identity.legacy` parses the lines of the files. This module reads the files, hashes the passwords, adds all
+accounts in one transaction, and lists the lines that gave no account.
 """
 
 import asyncio
@@ -17,8 +17,10 @@ from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
 
-from antiphon.cli.common import Common, run_loop
-from antiphon.cli.operator import ActPlace, Record, acting, moment, now, opened, operator, tell
+from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.event_loop import run_loop
+from antiphon.cli.output import Record, iso_time, report_result
+from antiphon.cli.store_access import LoggedStoreOptions, now, open_data, open_data_and_log, operator_name
 from antiphon.errors import FileUnusable, ImportRefused, NameTaken, Problem, UsageError
 from antiphon.files import reported
 from antiphon.identity.legacy import Known, Names, Passed, Row, Why, read_accounts, read_names
@@ -35,13 +37,13 @@ from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256
 
 LIFETIME = timedelta(days=14)
-"""An MD5 is itself the password until its owner has chosen another: whoever has the file can sign in that long."""
+"""How long an imported password is valid: its MD5 acts as the password, so a thief of the file can sign in."""
 FILE_MOST = 2 * 1024 * 1024
-"""Bytes of a file; ten thousand lines of the longest names have fewer."""
-HASHED_AT_ONCE = 2
-"""Passwords, 0.2 s of a processor each: the server beside it wants some too."""
-TOLD_MOST = 20
-"""Lines that are told of one by one; `--json` tells of all."""
+"""Largest file in bytes: ten thousand lines with the longest names take less."""
+CONCURRENT_HASHES = 2
+"""Passwords hashed at the same time, each 0.2 s of a core; the server on this machine needs cores too."""
+REPORTED_MOST = 20
+"""Lines that are reported one by one; `--json` reports all."""
 NAMES_FILE = "clients.txt"
 
 NOT_PLAIN = Problem(N_("it is not a plain file"))
@@ -60,20 +62,18 @@ def import_accounts(
     *,
     names: Annotated[
         Path | None,
-        Parameter(help="File with the names behind MD5s and addresses [default: clients.txt beside FILE]."),
+        Parameter(help="File with the names of MD5s and addresses [default: clients.txt beside FILE]."),
     ] = None,
-    dry_run: Annotated[bool, Parameter(negative=(), help="Tell what would happen, and change nothing.")] = False,
-    skip_broken: Annotated[
-        bool, Parameter(negative=(), help="Import the other lines where some cannot be read.")
-    ] = False,
-    place: ActPlace = ActPlace(),
-    common: Common = Common(),
+    dry_run: Annotated[bool, Parameter(negative=(), help="Show what would happen; change nothing.")] = False,
+    skip_broken: Annotated[bool, Parameter(negative=(), help="Skip lines that cannot be read.")] = False,
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Make accounts of an old system's clients, whose passwords are kept as MD5.
+    """Import accounts from an old system that keeps passwords as MD5.
 
-    A row is a client (its name, or the MD5 of its name or address) and the MD5
-    of its password. Each signs in with the old password within 14 days, and
-    has to choose a new one then. Accounts that are there already stay as they are.
+    Each line of FILE holds a client (its name, or the MD5 of its name or address)
+    and the MD5 of its password. The people sign in with their old passwords within
+    14 days, and then have to choose new ones. Existing accounts stay as they are.
 
     For example:
         antiphon accounts import clients.csv --dry-run
@@ -90,64 +90,64 @@ def import_accounts(
     console = common.console()
     report = Report(file, names, rows, passed, known.passed, dry_run, known.known)
     if report.count(Why.BROKEN) and not skip_broken:
-        report.tell(place, console)
+        report.tell(options, console)
         raise ImportRefused(path=file, count=report.count(Why.BROKEN))
-    return run_loop(_try(place, console, report) if dry_run else _import(place, console, report))
+    return run_loop(_dry_run(options, console, report) if dry_run else _import(options, console, report))
 
 
 @dataclass
 class Report:
-    """What an import has come to."""
+    """The result of an import."""
 
     file: str
     names: Path | None
     rows: list[Row]
     passed: list[Passed]
-    """lines of the file that gave no account"""
+    """Lines of the file that gave no account."""
     unread: list[Passed]
-    """the same of the file with names"""
+    """Lines of the file with names that could not be used."""
     dry_run: bool
     known: Sequence[Known] = ()
-    """names and addresses of the list"""
+    """Names and addresses in the file with names."""
     imported: list[Row] = field(default_factory=list)
-    """what became accounts, or in a dry run would"""
+    """Rows that became accounts, or in a dry run would."""
     existing: list[Row] = field(default_factory=list)
-    """what has an account already"""
+    """Rows whose name has an account already."""
     expires_at: datetime | None = None
 
-    def settle(self, imported: list[Row], expires_at: datetime) -> None:
-        """Take down which rows are new, and until when their passwords are good."""
+    def set_result(self, imported: list[Row], expires_at: datetime) -> None:
+        """Record which rows are new, and until when their passwords are valid."""
         self.imported = imported
         self.existing = [row for row in self.rows if row not in imported]
         self.expires_at = expires_at if imported else None
 
     def count(self, why: Why) -> int:
-        """Return how many lines were passed for this reason."""
+        """Return how many lines were passed over for this reason."""
         return sum(line.why is why for line in self.passed)
 
-    def tell(self, place: ActPlace, console: Console, *sentences: str) -> None:
-        """Tell of the lines that gave no account, and what else there is to say."""
+    def tell(self, options: LoggedStoreOptions, console: Console, *sentences: str) -> None:
+        """Report the lines that gave no account, then the sentences."""
         _ = console.translations.gettext
-        told = [(line.line, self.file, line.error) for line in self.passed if line.error]
+        problems = [(line.line, self.file, line.error) for line in self.passed if line.error]
         taken = UsageError(problem=_EXISTS)
-        told += [(row.line, self.file, taken) for row in self.existing]
-        told += [(line.line, str(self.names), line.error) for line in self.unread if line.error]
+        problems += [(row.line, self.file, taken) for row in self.existing]
+        problems += [(line.line, str(self.names), line.error) for line in self.unread if line.error]
         lines = [
             _("{path}, line {line}: {problem}.").format(path=path, line=line, problem=error.text(_).rstrip("."))
-            for line, path, error in sorted(told, key=lambda each: (each[1] != self.file, each[0]))
+            for line, path, error in sorted(problems, key=lambda each: (each[1] != self.file, each[0]))
         ]
-        if len(lines) > TOLD_MOST:
+        if len(lines) > REPORTED_MOST:
             more = _("Further lines of which there is something to say: {count}; --json tells all.")
-            lines[TOLD_MOST:] = [more.format(count=len(lines) - TOLD_MOST)]
+            lines[REPORTED_MOST:] = [more.format(count=len(lines) - REPORTED_MOST)]
         if self.names is None and self.count(Why.UNNAMED):
             lines.append(_("Give the names that stand behind MD5s and addresses with --names."))
-        tell(console, place, self._record(), *lines, *sentences)
+        report_result(console, options, self._record(), *lines, *sentences)
 
     def _record(self) -> Record:
         return {
             "dry_run": self.dry_run,
             "imported": [row.name.display for row in self.imported],
-            "expires_at": moment(self.expires_at),
+            "expires_at": iso_time(self.expires_at),
             "existing": [row.name.display for row in self.existing],
             "lines": [_record(line) for line in self.passed],
             "names_lines": [_record(line) for line in self.unread],
@@ -158,28 +158,30 @@ def _record(line: Passed) -> Record:
     return {"line": line.line, "why": line.why.value, "problem": line.error.text() if line.error else None}
 
 
-async def _try(place: ActPlace, console: Console, report: Report) -> int:
+async def _dry_run(options: LoggedStoreOptions, console: Console, report: Report) -> int:
     _ = console.translations.gettext
     new = report.rows
-    if accounts_file(place.store, place.data or data_folder()).exists():
-        async with opened(place) as here:
-            new = await _new(here.store.accounts, report.rows)
-    report.settle(new, now() + LIFETIME)
-    report.tell(place, console, _("To be imported: {count}. Nothing was changed.").format(count=len(new)))
+    if accounts_file(options.store, options.data or data_folder()).exists():
+        async with open_data(options) as here:
+            new = await _without_account(here.store.accounts, report.rows)
+    report.set_result(new, now() + LIFETIME)
+    report.tell(options, console, _("To be imported: {count}. Nothing was changed.").format(count=len(new)))
     return 0
 
 
-async def _import(place: ActPlace, console: Console, report: Report) -> int:
+async def _import(options: LoggedStoreOptions, console: Console, report: Report) -> int:
     _ = console.translations.gettext
-    async with acting(place, make=True) as (here, log):
+    async with open_data_and_log(options, make=True) as (here, log):
         accounts, ring = here.store.accounts, here.folder.key_ring(os.urandom)
-        verifiers = await _hash(console, await _new(accounts, report.rows))
+        verifiers = await _hash(console, await _without_account(accounts, report.rows))
         expires_at = now() + LIFETIME
-        report.settle(await _add(accounts, ring, report.rows, verifiers, expires_at), expires_at)
+        report.set_result(await _add(accounts, ring, report.rows, verifiers, expires_at), expires_at)
         if report.known:
             await keep_clients(here.store.clients, report.known, now(), NAMES_MOST)
         for row in report.imported:
-            log.info("account-imported", name=row.name.display, by=operator(), expires_at=moment(expires_at))
+            log.info(
+                "account-imported", name=row.name.display, by=operator_name(), expires_at=iso_time(expires_at)
+            )
     sentences = [_("Imported: {count}.").format(count=len(report.imported))]
     if report.imported:
         when = f"{expires_at:%Y-%m-%d %H:%M} UTC"
@@ -189,22 +191,22 @@ async def _import(place: ActPlace, console: Console, report: Report) -> int:
             ),
             _("Delete the old system's file and its copies: whoever has it can sign in as they can."),
         ]
-    report.tell(place, console, *sentences)
+    report.tell(options, console, *sentences)
     return 0
 
 
-async def _new(accounts: Accounts, rows: Sequence[Row]) -> list[Row]:
-    """Return the rows whose names nobody has."""
+async def _without_account(accounts: Accounts, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows whose names have no account."""
     return [row for row in rows if await accounts.find(row.name.key) is None]
 
 
 async def _hash(console: Console, rows: Sequence[Row]) -> dict[str, Verifier]:
-    """Return the verifier of each row by the key of its name."""
-    turn = asyncio.Semaphore(HASHED_AT_ONCE)
+    """Hash the passwords; return the verifier of each row by the key of its name."""
+    free = asyncio.Semaphore(CONCURRENT_HASHES)
     with _progress(console, len(rows)) as advance:
 
         async def one(password: Password) -> Verifier:
-            async with turn:
+            async with free:
                 verifier = await asyncio.to_thread(make_verifier, password, os.urandom(SALT_SIZE), ITERATIONS)
             advance()
             return verifier
@@ -216,14 +218,14 @@ async def _hash(console: Console, rows: Sequence[Row]) -> dict[str, Verifier]:
 async def _add(
     accounts: Accounts, ring: LiveRing, rows: Sequence[Row], verifiers: dict[str, Verifier], expires_at: datetime
 ) -> list[Row]:
-    """Add the accounts whose names nobody has, all or none; return their rows."""
+    """Add an account for each name that has none, in one transaction; return the rows added."""
     while True:
-        new = await _new(accounts, [row for row in rows if row.name.key in verifiers])
+        new = await _without_account(accounts, [row for row in rows if row.name.key in verifiers])
         try:
             await accounts.add(
                 [_new_account(row, verifiers[row.name.key], ring, expires_at) for row in new], now(), "import"
             )
-        except NameTaken:  # somebody has just registered
+        except NameTaken:  # somebody has registered the name since the check
             continue
         return new
 
@@ -239,7 +241,7 @@ def _new_account(row: Row, verifier: Verifier, ring: LiveRing, expires_at: datet
 
 
 async def keep_clients(clients: Clients, known: Sequence[Known], at: datetime, most: int) -> None:
-    """Remember the names of a list at their addresses, at which `most` are kept; those that are there stay."""
+    """Store the names of the list at their addresses, at most `most` for each address; known names stay."""
     for each in known:
         if each.address is None:
             continue
@@ -249,8 +251,8 @@ async def keep_clients(clients: Clients, known: Sequence[Known], at: datetime, m
 
 @contextmanager
 def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
-    """Show on a terminal how far the hashing is; the function that is given tells of one more."""
-    from rich.console import Console as Screen  # noqa: PLC0415 - only where something is hashed
+    """Show a progress bar on a terminal; yield the function that advances it by one."""
+    from rich.console import Console as Screen  # noqa: PLC0415 - loaded only when something is hashed
     from rich.progress import Progress  # noqa: PLC0415
 
     screen = Screen(stderr=True)
@@ -260,7 +262,7 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
 
 
 def _is_list_of_names(data: bytes, passed: Sequence[Passed]) -> bool:
-    """Return whether what gave no account at all is a list of names and addresses."""
+    """Return whether a file that gave no account is a list of names and addresses."""
     if not any(line.why is Why.BROKEN for line in passed):
         return False
     names = read_names(data)
@@ -268,26 +270,26 @@ def _is_list_of_names(data: bytes, passed: Sequence[Passed]) -> bool:
 
 
 def _read(path: Path | None) -> bytes:
-    """Return what a file holds, or standard input where there is no path.
+    """Return the content of a file, or of standard input if `path` is None.
 
     Raises:
-        FileUnusable: it is no plain file, or too large, or cannot be read.
+        FileUnusable: it is not a plain file, is too large, or cannot be read.
     """
     if path is None:
-        return _capped(sys.stdin.buffer, "-")
-    with reported(path, FileUnusable), open(path, "rb", opener=_without_waiting) as file:
+        return _read_capped(sys.stdin.buffer, "-")
+    with reported(path, FileUnusable), open(path, "rb", opener=_open_nonblocking) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise FileUnusable(path=str(path), problem=NOT_PLAIN)
-        return _capped(file, str(path))
+        return _read_capped(file, str(path))
 
 
-def _capped(file: BinaryIO, path: str) -> bytes:
+def _read_capped(file: BinaryIO, path: str) -> bytes:
     data = file.read(FILE_MOST + 1)
     if len(data) > FILE_MOST:
         raise FileUnusable(path=path, problem=_TOO_LARGE, most=FILE_MOST)
     return data
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open what may be a pipe to which nobody writes."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open without waiting: a named pipe without a writer would block."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

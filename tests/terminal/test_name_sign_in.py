@@ -20,7 +20,7 @@ from antiphon.errors import (
 from antiphon.identity.passwords import Password
 from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
-from antiphon.terminal.entry import Entry
+from antiphon.terminal.sign_in import InteractiveSignIn
 from antiphon.wire.bodies import Identified, Identify, Welcome
 from antiphon.wire.kinds import Kind
 from support.fakes import Peer, faked, welcome
@@ -63,8 +63,10 @@ def entered(server: Serving, folder: Path, **given: Any) -> str:
 
 async def _entered(address: Any, folder: Path, *, password: str = "", **options: Any) -> str:
     settings = ClientSettings(known_servers=folder / "known_servers", **options)
-    entry = Entry(Console("en", may_ask=False), settings, address, Password(password) if password else None)
-    session = await entry.enter()
+    entry = InteractiveSignIn(
+        Console("en", may_ask=False), settings, address, Password(password) if password else None
+    )
+    session = await entry.run()
     await session.dialled.connection.leave()
     return session.welcome.name
 

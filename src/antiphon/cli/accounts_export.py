@@ -1,4 +1,4 @@
-"""`antiphon accounts export`: the accounts as CSV or JSON, for other programs and for backups."""
+"""`antiphon accounts export`: write the accounts as CSV or JSON, for other programs and for backups."""
 
 import csv
 import io
@@ -11,10 +11,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from antiphon.cli.accounts import told
-from antiphon.cli.common import Common, run_loop
-from antiphon.cli.imports import NOT_PLAIN
-from antiphon.cli.operator import ActPlace, Opened, Record, acting, operator, tell
+from antiphon.cli.accounts import account_record
+from antiphon.cli.accounts_import import NOT_PLAIN
+from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.event_loop import run_loop
+from antiphon.cli.output import Record, report_result
+from antiphon.cli.store_access import LoggedStoreOptions, OpenData, open_data_and_log, operator_name
 from antiphon.errors import FileUnusable
 from antiphon.files import write_atomically
 from antiphon.identity.names import prepare
@@ -23,67 +25,65 @@ from antiphon.terminal.console import Console
 
 Format = Literal["csv", "json"]
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""A field that begins with one of these may be run by a spreadsheet (OWASP: CSV injection)."""
-GUARD = "'"
-"""Stands before such a field, and before one that begins with itself, so that it can be taken away again."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Beginnings of a field that a spreadsheet may run as a formula (OWASP: CSV injection)."""
+FORMULA_GUARD = "'"
+"""Prefix for such fields, and for fields that begin with the prefix itself, so that it can be removed again."""
 SECRET_COLUMNS = ("id", "credential_type", "credential")
-"""A credential is sealed for its account's number."""
+"""The id is exported with the credential because the credential is sealed for this id."""
 
 
 def export_accounts(
-    file: Annotated[
-        str, Parameter(help="Where to write; - for standard output.", allow_leading_hyphen=True)
-    ] = "-",
+    file: Annotated[str, Parameter(help="File to write; - for standard output.", allow_leading_hyphen=True)] = "-",
     /,
     *,
     format: Annotated[  # noqa: A002 - the option's name
-        Format | None, Parameter(help="How to write [default: csv; json with --json].")
+        Format | None, Parameter(help="Format of the file [default: csv; json with --json].")
     ] = None,
     secrets: Annotated[
-        bool, Parameter(negative=(), help="With the sealed credentials, which secret.key opens.")
+        bool, Parameter(negative=(), help="Include the sealed credentials, which secret.key opens.")
     ] = False,
-    place: ActPlace = ActPlace(),
-    common: Common = Common(),
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Write out the accounts: names, flags and times, and no secrets unless asked for.
+    """Write the accounts to a file: names, flags and times; secrets only with --secrets.
 
     For example:
         antiphon accounts export accounts.csv
         antiphon accounts export --format json
     """
-    form = format or ("json" if place.json else "csv")
-    return run_loop(_export(place, common.console(), file, form, secrets=secrets))
+    form = format or ("json" if options.json else "csv")
+    return run_loop(_export(options, common.console(), file, form, secrets=secrets))
 
 
-async def _export(place: ActPlace, console: Console, file: str, form: Format, *, secrets: bool) -> int:
+async def _export(options: LoggedStoreOptions, console: Console, file: str, form: Format, *, secrets: bool) -> int:
     _ = console.translations.gettext
-    async with acting(place) as (here, log):
+    async with open_data_and_log(options) as (here, log):
         rows = await _rows(here, secrets=secrets)
         text = json.dumps(rows, ensure_ascii=False) + "\n" if form == "json" else as_csv(rows, secrets=secrets)
         if file == "-":
             print(text, end="", flush=True)
         else:
             _write(Path(file), text)
-        log.info("accounts-exported", by=operator(), count=len(rows), credentials=secrets)
+        log.info("accounts-exported", by=operator_name(), count=len(rows), credentials=secrets)
     sentences = [_("Exported: {count}.").format(count=len(rows))] if file != "-" else []
     if secrets:
         sentences.append(_("Keep it apart from secret.key: whoever has both can guess passwords at leisure."))
     if file != "-":
-        tell(console, place, {"path": file, "count": len(rows), "secrets": secrets}, *sentences)
-    elif not place.json:
+        report_result(console, options, {"path": file, "count": len(rows), "secrets": secrets}, *sentences)
+    elif not options.json:
         for sentence in sentences:
             console.tell(sentence)
     return 0
 
 
-async def _rows(here: Opened, *, secrets: bool) -> list[Record]:
+async def _rows(here: OpenData, *, secrets: bool) -> list[Record]:
     rows = []
     for overview in await here.store.accounts.overviews():
-        row = told(overview)
+        row = account_record(overview)
         if secrets:
             account = await here.store.accounts.find(prepare(overview.name).key)
-            if account is None:  # removed or renamed meanwhile
+            if account is None:  # removed or renamed since the overview was read
                 continue
             row |= {
                 "id": account.id,
@@ -95,7 +95,7 @@ async def _rows(here: Opened, *, secrets: bool) -> list[Record]:
 
 
 def as_csv(rows: Sequence[Record], *, secrets: bool) -> str:
-    """Return records as CSV (RFC 4180) with a heading, `yes` and `no`, and nothing where nothing is known."""
+    """Return records as CSV (RFC 4180) with a heading line; flags are `yes` or `no`, unknown values empty."""
     columns = [each.name for each in fields(Overview) if each.name != "id"]
     if secrets:
         columns += SECRET_COLUMNS
@@ -112,10 +112,12 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = str(value)
-    return GUARD + text if text.startswith((*FORMULA, GUARD)) else text
+    return FORMULA_GUARD + text if text.startswith((*FORMULA_STARTS, FORMULA_GUARD)) else text
 
 
 def _write(path: Path, text: str) -> None:
-    if path.is_symlink() or (path.exists() and not path.is_file()):  # a device would make way for a file
+    if path.is_symlink() or (
+        path.exists() and not path.is_file()
+    ):  # the atomic write would replace a device by a file
         raise FileUnusable(path=str(path), problem=NOT_PLAIN)
     write_atomically(path, text.encode(), FileUnusable)

@@ -1,4 +1,4 @@
-"""Where options come from that are not flags: the environment, then a TOML file."""
+"""Sources of options beside flags: environment variables, then a TOML file."""
 
 import os
 import tomllib
@@ -13,14 +13,14 @@ from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 
 Source = Callable[..., Any]
-"""What cyclopts asks for the options that no flag has set."""
+"""A function that cyclopts calls to fill in the options that no flag has set."""
 
 _NO_COMMAND = Problem(N_("there is no command “{name}”."))
 
 
-def sources(arguments: list[str], commands: Collection[str]) -> tuple[Source, Source]:
-    """Return where options come from, the first first; the file has a table for each of `commands`."""
-    named = early("config", arguments)
+def option_sources(arguments: list[str], commands: Collection[str]) -> tuple[Source, Source]:
+    """Return the sources of options, the strongest first; the file may have a table for each of `commands`."""
+    named = early_option("config", arguments)
     path = Path(named) if named else user_config_path("antiphon", appauthor=False) / "antiphon.toml"
     toml = Toml(path)
 
@@ -31,8 +31,8 @@ def sources(arguments: list[str], commands: Collection[str]) -> tuple[Source, So
     return Env("ANTIPHON_", command=False), from_file
 
 
-def early(option: str, arguments: list[str]) -> str | None:
-    """Return an option that must be known before the others are read: as a flag, else as a variable."""
+def early_option(option: str, arguments: list[str]) -> str | None:
+    """Return an option that is needed before the command line is parsed: from its flag, else its variable."""
     flag = f"--{option}"
     for index, argument in enumerate(arguments):
         if argument == flag and index + 1 < len(arguments):
@@ -43,10 +43,10 @@ def early(option: str, arguments: list[str]) -> str | None:
 
 
 def _check(path: Path, commands: Collection[str], *, must_exist: bool) -> None:
-    """Check what cyclopts would pass over or tell in a programmer's words.
+    """Check the file for faults that cyclopts would ignore, or report in terms of its own code.
 
     Raises:
-        SettingInvalid: the file is missing though it was named, cannot be read, or has a table of no command.
+        SettingInvalid: a named file is missing, the file cannot be read, or it has a table for an unknown command.
     """
     try:
         tables = tomllib.loads(path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""The way in with an invitation: what it changes for the person, and what is said to whoever has none."""
+"""Invitations in an interactive sign-in: check whether one still works; explain that one is needed."""
 
 from antiphon.client.signin import SignIn
 from antiphon.errors import InvitationUsed, NameTaken
@@ -6,13 +6,13 @@ from antiphon.identity.invitations import Secret
 from antiphon.terminal.console import Console
 
 
-async def lets_in(console: Console, sign_in: SignIn, name: str, invitation: Secret) -> bool:
-    """Return whether `name` can register with the invitation; False where the account is there already.
+async def can_register(console: Console, sign_in: SignIn, name: str, invitation: Secret) -> bool:
+    """Return whether `name` can register with the invitation.
 
-    Then the person is told so, and may sign in with the password.
+    If the account exists already, tell the person so and return False: they can sign in with the password.
 
     Raises:
-        InvitationRefused: it lets nobody in, and nobody has come in with it.
+        InvitationRefused: the server does not accept the invitation, and the account does not exist.
     """
     try:
         if (await sign_in.identify(name, invitation)).free:
@@ -23,8 +23,8 @@ async def lets_in(console: Console, sign_in: SignIn, name: str, invitation: Secr
     return False
 
 
-def tell_closed(console: Console) -> None:
-    """Say, before a password is asked for, how those come in who have no account yet."""
+def tell_registration_closed(console: Console) -> None:
+    """Tell the person that this server takes no new names, and how to get an account all the same."""
     _ = console.translations.gettext
     console.tell(
         _(

@@ -1,7 +1,6 @@
-"""The dialogue with a server that asks for a name and no password: who are you, which of these, the wrong one.
+"""Sign-in by name alone, for servers that ask for no password: find the name, or ask for it, or correct it.
 
-How the server is reached and whether its key is trusted is `entry.py`'s; no connection is held while a person
-types.
+`sign_in.py` connects and checks the server's key. No connection is held while a person types.
 """
 
 import os
@@ -15,36 +14,36 @@ from antiphon.wire.bodies import Welcome
 from antiphon.wire.frames import Payload
 
 RENAME = "/name"
-SAY_RENAME = "//name"
-"""How to say the word that means a wrong name."""
+ESCAPED_RENAME = "//name"
+"""Sends the text `/name` itself."""
 
 
-class Naming:
-    """One person's way in by name."""
+class NameSignIn:
+    """The sign-in of one person by name."""
 
     def __init__(
         self,
         console: Console,
-        reach: Callable[[], Awaitable[SignIn]],
+        connect: Callable[[], Awaitable[SignIn]],
         hang_up: Callable[[], Awaitable[None]],
         *,
         takes_names: bool,
     ) -> None:
-        """Use the connection that `reach` gives; `takes_names` says whether the server takes new names."""
+        """Use the connection that `connect` returns; `takes_names` says whether the server takes new names."""
         self._console = console
-        self._reach = reach
+        self._connect = connect
         self._hang_up = hang_up
         self._takes_names = takes_names
-        self.wrong = False
-        """The person has said that the name is wrong: `enter_anew` is due when the talk has ended."""
+        self.name_is_wrong = False
+        """The person typed `/name`: call `run_with_other_name` after this session has ended."""
 
-    async def enter(self, name: str | None) -> Welcome:
-        """Come in as `name`, else as whom the server knows here, else as the answer to a question."""
-        name = await self._name() if name is None else prepare(name).display
-        return await (await self._reach()).introduce(name)
+    async def run(self, name: str | None) -> Welcome:
+        """Sign in as `name`, or else as the name that the server knows at this address or the person chooses."""
+        name = await self._known_or_asked_name() if name is None else prepare(name).display
+        return await (await self._connect()).introduce(name)
 
-    async def _name(self) -> str:
-        known = await (await self._reach()).known()
+    async def _known_or_asked_name(self) -> str:
+        known = await (await self._connect()).known()
         if len(known) == 1:
             return known[0]
         console, _ = self._console, self._console.translations.gettext
@@ -69,26 +68,26 @@ class Naming:
         question = _("Number, or a new name") if self._takes_names else _("Number")
         return await console.ask(question, lambda text: numbered.get(text) or prepare(text).display, "1")
 
-    async def enter_anew(self, wrong: str) -> Welcome:
-        """Ask for the right name, and whether the server is to forget the `wrong` one here; come in with it."""
-        self.wrong = False
+    async def run_with_other_name(self, wrong: str) -> Welcome:
+        """Ask for the right name, and whether to forget the `wrong` one at this address; sign in again."""
+        self.name_is_wrong = False
         console, _ = self._console, self._console.translations.gettext
         name = await console.ask(_("Your name"), prepare)
         respelled = name.key == prepare(wrong).key
-        forgotten = respelled or await console.confirm(_("Forget “{name}” at this address?").format(name=wrong))
-        return await (await self._reach()).introduce(name.display, instead_of=wrong if forgotten else None)
+        forget = respelled or await console.confirm(_("Forget “{name}” at this address?").format(name=wrong))
+        return await (await self._connect()).introduce(name.display, instead_of=wrong if forget else None)
 
-    async def heed(self, lines: AsyncIterator[Payload]) -> AsyncIterator[Payload]:
-        """Yield what a person types until it says that the name is wrong."""
+    async def until_rename(self, lines: AsyncIterator[Payload]) -> AsyncIterator[Payload]:
+        """Yield the lines that a person types, up to `/name`."""
         async for line in lines:
             if line == RENAME:
-                self.wrong = True
+                self.name_is_wrong = True
                 return
-            yield RENAME if line == SAY_RENAME else line
+            yield RENAME if line == ESCAPED_RENAME else line
 
 
 async def ask_name(console: Console) -> str:
-    """Return the name that a person gives; the one on this machine is suggested.
+    """Ask for a name and return it; the login name is the default.
 
     Raises:
         InputMissing: nobody can be asked.
@@ -100,7 +99,7 @@ async def ask_name(console: Console) -> str:
 
 
 def _login_name() -> str:
-    """Return the person's name on this machine as a suggestion, if it can be one."""
+    """Return the login name, or an empty string if it is not a valid name."""
     try:
         return prepare(os.environ.get("USER") or os.environ.get("USERNAME") or "").display
     except UsageError:

@@ -1,7 +1,7 @@
-"""From what a person gave on the command line to an open session: asks what is missing, and only that.
+"""Interactive sign-in: from the arguments of a command to an open session, asking only for what is missing.
 
-No connection is held while a person is typing: what the server wants is learnt first, the connection closed,
-the question asked, and the server dialled again.
+No connection is held while a person is typing: the client learns from HELLO what the server wants, closes the
+connection, asks, and connects again.
 """
 
 import asyncio
@@ -43,40 +43,44 @@ from antiphon.language import N_
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.explain import Explainer
-from antiphon.terminal.invited import lets_in, tell_closed
-from antiphon.terminal.naming import Naming, ask_name
-from antiphon.terminal.newpassword import new_password
+from antiphon.terminal.invitation import can_register, tell_registration_closed
+from antiphon.terminal.name_sign_in import NameSignIn, ask_name
+from antiphon.terminal.password_prompt import ask_new_password
 from antiphon.wire.bodies import Hello, Welcome
 
 Result = TypeVar("Result")
 
-TRIES = 3
-"""How often a person may mistype the password before the program gives up."""
-LONGEST_PAUSE = 10.0
-"""Seconds that are waited out, where the server asks for a pause, with the password that was given."""
-PAUSES = 3
-"""How often that is done: others may go on guessing."""
+ATTEMPTS_MOST = 3
+"""Wrong passwords that a person may type before the program gives up."""
+PAUSE_MOST = 10.0
+"""Longest pause in seconds, asked for by the server, after which the program tries again by itself."""
+PAUSES_MOST = 3
+"""Pauses in one sign-in: while somebody else goes on guessing, the server asks for one pause after the other."""
 
 
 @dataclass(frozen=True)
-class Entered:
-    """The way in has been found: where, on which connection, and what the server said at the door."""
+class SignedIn:
+    """The result of a sign-in: the address, the connection and the server's WELCOME."""
 
     address: Address
     known: KnownServers
     dialled: Dialled
     welcome: Welcome
     password: Password | None
-    """The one that was proved, if any, in the form in which the server knows it: an old system's by its digest."""
+    """The password that was proved, if any, in the form the server knows: an imported account's is its MD5."""
 
 
-class Entry:
-    """One person's way in."""
+class InteractiveSignIn:
+    """The sign-in of one person."""
 
     def __init__(
-        self, console: Console, settings: ClientSettings, place: Address | Code | None, password: Password | None
+        self,
+        console: Console,
+        settings: ClientSettings,
+        destination: Address | Code | None,
+        password: Password | None,
     ) -> None:
-        """Go to `place` with what is known already; the console is asked for the rest."""
+        """Sign in at `destination` with the given settings; ask at the console for what is missing."""
         self._console = console
         self._settings = settings
         self._known = KnownServers(settings.known_servers)
@@ -86,44 +90,44 @@ class Entry:
         self._password = password
         self._dialled: Dialled | None = None
         self._observe = Explainer(console).watch if settings.explain else None
-        self._new = False
-        self._forms: dict[Password, list[Password]] = {}
-        """Of each password given, the forms that were not refused yet: none is counted twice."""
-        self.naming: Naming | None = None
-        """Where the server goes by the name that is given: the dialogue about it."""
-        self._uncertain = False
-        """The server was asked to keep the name, and does not know whether it has."""
-        self._stranger = True
-        """The server is one that this client has not met."""
-        if place is not None:
-            self._head_for(place)
+        self._registering = False
+        self._untried_forms: dict[Password, list[Password]] = {}
+        """For each password given, its forms that were not refused yet, so that none counts as two failures."""
+        self.by_name: NameSignIn | None = None
+        """The sign-in by name, if that is how the server lets people in."""
+        self._registration_unknown = False
+        """A registration was sent, and the server could not tell whether it was stored."""
+        self._server_is_new = True
+        """This client has not connected to this server before."""
+        if destination is not None:
+            self._set_destination(destination)
 
-    async def enter(self) -> Entered:
-        """Return the open session.
+    async def run(self) -> SignedIn:
+        """Sign in and return the open session.
 
         Raises:
-            AntiphonError: whatever stands in the way, said by its class.
+            AntiphonError: the sign-in failed; the class says why.
         """
-        with self._aborted_on_failure():
+        with self._abort_on_failure():
             hello = await self._find_server()
             if hello.access in ("identify", "anyone"):
-                return await self._enter_unproved(hello)
+                return await self._sign_in_without_password(hello)
             await self._find_name()
-            await self._patiently(self._find_out_whether_new)
-            return await self._prove()
+            await self._with_pauses(self._check_name_is_free)
+            return await self._sign_in_with_password()
 
-    async def enter_anew(self, wrong: str) -> Entered:
-        """Return a new session, under the right name, when the one that had the `wrong` one was left.
+    async def run_with_other_name(self, wrong: str) -> SignedIn:
+        """Ask for the right name and sign in again; call it when the session under the `wrong` name has ended.
 
         Raises:
-            AntiphonError: as `enter`.
+            AntiphonError: as in `run`.
         """
-        assert self.naming is not None
-        with self._aborted_on_failure():
-            return self._entered(await self.naming.enter_anew(wrong))
+        assert self.by_name is not None
+        with self._abort_on_failure():
+            return self._signed_in(await self.by_name.run_with_other_name(wrong))
 
     @contextlib.contextmanager
-    def _aborted_on_failure(self) -> Iterator[None]:
+    def _abort_on_failure(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
@@ -131,26 +135,26 @@ class Entry:
                 self._dialled.connection.abort()
             raise
 
-    # --- where ----------------------------------------------------------------------------------------------
+    # --- the server -----------------------------------------------------------------------------------------
 
-    def _head_for(self, place: Address | Code) -> None:
-        if isinstance(place, Code):
-            check_name(place, self._name)
-            self._invitation, place = place.secret, place.address
-            self._name = place.name
-        self._address = place
-        self._name = self._name or place.name
+    def _set_destination(self, destination: Address | Code) -> None:
+        if isinstance(destination, Code):
+            check_name(destination, self._name)
+            self._invitation, destination = destination.secret, destination.address
+            self._name = destination.name
+        self._address = destination
+        self._name = self._name or destination.name
 
     async def _find_server(self) -> Hello:
         if self._address is None:
-            self._head_for(await self._ask_place())
-        dialled = await self._reach()
-        self._stranger = dialled.standing is not Standing.KNOWN
+            self._set_destination(await self._ask_destination())
+        dialled = await self._connect()
+        self._server_is_new = dialled.standing is not Standing.KNOWN
         if dialled.standing is Standing.UNKNOWN:
-            await self._settle_trust(dialled)
+            await self._confirm_key(dialled)
         return dialled.hello
 
-    async def _ask_place(self) -> Address | Code:
+    async def _ask_destination(self) -> Address | Code:
         console, _ = self._console, self._console.translations.gettext
         if not console.can_ask:
             raise InputMissing(what=_("The address"), how=_("an argument or ANTIPHON_ADDRESS"))
@@ -168,8 +172,11 @@ class Entry:
             address = replace(address, port=await console.ask(_("Port"), read_port, str(DEFAULT_PORT)))
         return address
 
-    async def _settle_trust(self, dialled: Dialled) -> None:
-        """Decide about a key that nothing speaks for: a person is asked, a pipe has to wait for the proof."""
+    async def _confirm_key(self, dialled: Dialled) -> None:
+        """Ask the person whether an unknown key is the right one; without a person, SCRAM has to prove the server.
+
+        A registration proves nothing about the server, so without a person it is refused.
+        """
         assert self._address is not None
         assert dialled.fingerprint is not None
         console, _ = self._console, self._console.translations.gettext
@@ -188,27 +195,27 @@ class Entry:
         self._address = replace(self._address, fingerprint=dialled.fingerprint)
 
     def _remember(self, fingerprint: str) -> None:
-        """Remember the key of a server that we trust; where that fails, only the next visit will notice."""
+        """Remember the key of a trusted server; a failure is only told, because this session can do without."""
         assert self._address is not None
         try:
             self._known.remember(self._address.host, fingerprint)
         except KnownServersUnusable as error:
             self._console.tell_error(error)
 
-    async def _reach(self) -> Dialled:
-        """Return the connection; dial if there is none."""
+    async def _connect(self) -> Dialled:
+        """Return the open connection; connect if there is none."""
         assert self._address is not None
         if self._dialled is None or self._dialled.connection.closed.done():
             self._dialled = await dial(self._address, self._known, self._settings.timeout, self._observe)
         return self._dialled
 
     async def _hang_up(self) -> None:
-        """Let the connection go while a person thinks."""
+        """Close the connection before a question: the person may take longer than the server's deadline."""
         if self._dialled is not None:
             await self._dialled.connection.hang_up()
             self._dialled = None
 
-    # --- who ------------------------------------------------------------------------------------------------
+    # --- the name and the password --------------------------------------------------------------------------
 
     async def _find_name(self) -> None:
         if self._name is None:
@@ -217,37 +224,37 @@ class Entry:
             self._name = await ask_name(self._console)
         self._name = prepare(self._name).display
 
-    async def _find_out_whether_new(self) -> None:
-        """Ask the server whether the name is free, where new names are taken."""
+    async def _check_name_is_free(self) -> None:
+        """Find out whether to register: ask the server whether the name is free, if it takes new names."""
         assert self._name is not None
         console, settings = self._console, self._settings
-        dialled = await self._reach()
+        dialled = await self._connect()
         sign_in = SignIn(dialled.connection, console.language, settings.timeout)
         if self._invitation is not None:
-            self._new = await lets_in(console, sign_in, self._name, self._invitation)
+            self._registering = await can_register(console, sign_in, self._name, self._invitation)
             return
         if not dialled.hello.registration:
             if settings.register:
                 raise RegistrationClosed
             return
         if settings.register or console.can_ask:
-            self._new = bool((await sign_in.identify(self._name)).free)
-        if self._new and not settings.register and not console.can_ask:
+            self._registering = bool((await sign_in.identify(self._name)).free)
+        if self._registering and not settings.register and not console.can_ask:
             raise NameUnknown(name=self._name)
 
     async def _ask_password(self) -> Password:
         console, _ = self._console, self._console.translations.gettext
         if not console.can_ask:
             raise InputMissing(what=_("The password"), how=_("--password-file or ANTIPHON_PASSWORD"))
-        hello = (await self._reach()).hello
+        hello = (await self._connect()).hello
         await self._hang_up()
-        if self._new:
-            return await self._think_up_password(hello)
-        if self._stranger and self._invitation is None and not hello.registration:
-            tell_closed(console)
+        if self._registering:
+            return await self._ask_new_password(hello)
+        if self._server_is_new and self._invitation is None and not hello.registration:
+            tell_registration_closed(console)
         return Password(await console.ask_secret(_("Password")))
 
-    async def _think_up_password(self, hello: Hello) -> Password:
+    async def _ask_new_password(self, hello: Hello) -> Password:
         console, _ = self._console, self._console.translations.gettext
         console.tell(
             _(
@@ -256,46 +263,50 @@ class Entry:
             ).format(name=self._name, minimum=hello.password_minimum)
         )
         assert self._name is not None
-        return await new_password(console, hello.password_minimum, self._name)
+        return await ask_new_password(console, hello.password_minimum, self._name)
 
-    # --- in -------------------------------------------------------------------------------------------------
+    # --- the exchange ---------------------------------------------------------------------------------------
 
-    async def _prove(self) -> Entered:
-        """Sign in; a person who mistypes the password is asked again."""
-        tries = 1
+    async def _sign_in_with_password(self) -> SignedIn:
+        """Sign in; ask again after a wrong password that a person has typed."""
+        attempts = 1
         while True:
             asked = self._password is None
             password = self._password or await self._ask_password()
             try:
-                return await self._sign_in_somehow(password)
-            except TooManyFailures as error:  # the password was not tried: no try is lost
+                return await self._sign_in_in_any_form(password)
+            except TooManyFailures as error:  # the server did not check the password, so this is no attempt
                 if not asked:
                     raise
                 self._console.tell_error(error)
                 await self._hang_up()
             except SignInRefused as error:
-                if not asked or tries == TRIES:
+                if not asked or attempts == ATTEMPTS_MOST:
                     raise
-                tries += 1
+                attempts += 1
                 self._console.tell_error(error)
                 await self._hang_up()
 
-    async def _sign_in_somehow(self, password: Password) -> Entered:
-        """Sign in; a password that is refused may be an old system's: then its other forms are tried too."""
-        forms = [password] if self._new else self._forms.setdefault(password, [password, *old_forms(password)])
+    async def _sign_in_in_any_form(self, password: Password) -> SignedIn:
+        """Sign in; if the password is refused, try the forms in which an imported account may have it."""
+        forms = (
+            [password]
+            if self._registering
+            else self._untried_forms.setdefault(password, [password, *old_forms(password)])
+        )
 
-        async def prove(form: Password) -> Entered:
-            return await self._patiently(partial(self._sign_in, form))
+        async def prove(form: Password) -> SignedIn:
+            return await self._with_pauses(partial(self._sign_in, form))
 
-        return await in_any_form(password, forms, self._reach, self._hang_up, prove)
+        return await in_any_form(password, forms, self._connect, self._hang_up, prove)
 
-    async def _patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """Do a step; where the server asks for a short pause, say so, wait and try again."""
-        for _ in range(PAUSES):
+    async def _with_pauses(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """Run a step; if the server asks for a short pause, tell the person, wait and run it again."""
+        for _ in range(PAUSES_MOST):
             try:
                 return await step()
             except (TooManyFailures, TryLater) as error:
-                if error.wait > LONGEST_PAUSE:
+                if error.wait > PAUSE_MOST:
                     raise
                 gettext = self._console.translations.gettext
                 self._console.tell(error.text(gettext))
@@ -304,65 +315,70 @@ class Entry:
                 await asyncio.sleep(error.wait)
         return await step()
 
-    async def _sign_in(self, password: Password) -> Entered:
+    async def _sign_in(self, password: Password) -> SignedIn:
         assert self._address is not None
         assert self._name is not None
         console, _ = self._console, self._console.translations.gettext
-        dialled = await self._reach()
+        dialled = await self._connect()
         sign_in = SignIn(dialled.connection, console.language, self._settings.timeout)
-        if self._new:
+        if self._registering:
             check(password.text, dialled.hello.password_minimum, name=self._name, common=common_passwords())
             await self._register(sign_in, self._name, password)
-            self._new = False
+            self._registering = False
             console.tell(_("The password is kept. Now you sign in with it."))
             self._password = password
-        return self._entered(await sign_in.authenticate(self._name, password), password)
+        return self._signed_in(await sign_in.authenticate(self._name, password), password)
 
-    # --- in, where nobody proves anything -------------------------------------------------------------------
+    # --- without a password ---------------------------------------------------------------------------------
 
-    async def _enter_unproved(self, hello: Hello) -> Entered:
-        """Come in by name, or by nothing. A password means that somebody counts on a proof: there is none."""
+    async def _sign_in_without_password(self, hello: Hello) -> SignedIn:
+        """Sign in by name, or without one, as the server's access mode says.
+
+        A given password is refused: the person expects to be protected by it, and the server would not ask for it.
+        """
         assert self._address is not None
         if self._password is not None:
             raise PasswordNotAsked(address=self._address.host)
         if hello.access == "anyone":
-            return self._entered(await (await self._reach_trusted()).introduce(None))
-        self.naming = Naming(self._console, self._reach_trusted, self._hang_up, takes_names=hello.registration)
-        return self._entered(await self.naming.enter(self._name))
+            return self._signed_in(await (await self._connect_trusted()).introduce(None))
+        self.by_name = NameSignIn(
+            self._console, self._connect_trusted, self._hang_up, takes_names=hello.registration
+        )
+        return self._signed_in(await self.by_name.run(self._name))
 
-    async def _reach_trusted(self) -> SignIn:
-        """Return the way in on a connection whose key something speaks for: no proof will do so later."""
+    async def _connect_trusted(self) -> SignIn:
+        """Return a sign-in on a connection with a trusted key: without SCRAM, nothing proves the server later."""
         assert self._address is not None
-        dialled = await self._reach()
+        dialled = await self._connect()
         if dialled.standing is Standing.UNKNOWN:
             assert dialled.fingerprint is not None
             raise ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
         return SignIn(dialled.connection, self._console.language, self._settings.timeout)
 
-    def _entered(self, welcome: Welcome, password: Password | None = None) -> Entered:
+    def _signed_in(self, welcome: Welcome, password: Password | None = None) -> SignedIn:
         assert self._dialled is not None
         assert self._address is not None
         dialled = self._dialled
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
             self._remember(dialled.fingerprint)
-        return Entered(self._address, self._known, dialled, welcome, password)
+        return SignedIn(self._address, self._known, dialled, welcome, password)
 
     async def _register(self, sign_in: SignIn, name: str, password: Password) -> None:
         try:
             await sign_in.register(name, password, self._invitation)
         except TryLater:
-            self._uncertain = True
+            self._registration_unknown = True
             raise
         except (NameTaken, InvitationUsed):
-            if not self._uncertain:
-                raise  # else it may have been we: the password will show
+            if not self._registration_unknown:
+                raise  # otherwise our earlier request may have succeeded: the sign-in with the password shows it
 
 
 def read_port(text: str, lowest: int = 1) -> int:
-    """Return the port that `text` names, from `lowest` to 65535.
+    """Parse a port from `lowest` to 65535.
 
     Raises:
-        PortInvalid: it names none.
+        PortInvalid: the text is not such a number.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and lowest <= int(text) <= 65535):
         raise PortInvalid(port=text, lowest=lowest)
@@ -370,10 +386,10 @@ def read_port(text: str, lowest: int = 1) -> int:
 
 
 def read_password(text: str) -> Password:
-    """Return a password that a file or a variable holds.
+    """Return the password in the text of a file or a variable.
 
     Raises:
-        UsageError: it is empty.
+        UsageError: the text is empty.
     """
     if not text:
         raise UsageError(problem=Problem(N_("The password given is empty.")))
