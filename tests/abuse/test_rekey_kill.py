@@ -53,7 +53,7 @@ def test_the_command_killed_in_the_middle_leaves_a_server_on_which_everybody_sig
                 assert isinstance(client.authenticate(name, PASSWORD), Welcome)
         again = run_antiphon("accounts", "rekey", "--data", data, home=tmp_path)
         assert again.returncode == 0
-        assert "Key 2 seals now." in again.stderr
+        assert "Key 2 is in use now." in again.stderr
         with RawClient(server.address) as client:
             client.hello()
             assert isinstance(client.authenticate(NAMES[0], PASSWORD), Welcome)

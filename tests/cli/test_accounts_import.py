@@ -89,7 +89,7 @@ def test_an_imported_account_signs_in_with_the_digest_and_has_to_choose_a_passwo
     assert (account["name"], account["must_change"], account["registered_from"]) == ("Аня", True, "import")
     expires_at = datetime.fromisoformat(account["expires_at"])
     assert before <= expires_at - timedelta(days=14) <= datetime.now(UTC)
-    assert f"Until {expires_at:%Y-%m-%d %H:%M} UTC they sign in with their old passwords" in done.err
+    assert f"Until {expires_at:%Y-%m-%d %H:%M} UTC these people can sign in with their old passwords" in done.err
     assert "Delete the old system's file" in done.err
     with serving(here.data, plain=True) as server, server.client() as client:
         assert client.hello().imports
@@ -159,7 +159,7 @@ def test_rows_come_from_standard_input(here: Here, monkeypatch: pytest.MonkeyPat
 def test_names_come_from_the_list_beside_the_file_or_from_the_one_that_is_named(here: Here) -> None:
     file = here.write(f"{digest('10.0.0.1')};{HASH}\n")
     done = here.bring(file, "--dry-run")
-    assert f"{file}, line 1: no name is known for it.\nGive the names " in done.err
+    assert f"{file}, line 1: no name is known for it.\nUse --names " in done.err
     here.write("Vadim10.0.0.1\n", "clients.txt")
     other = here.write("Аня 10.0.0.1\nэто не имя\n", "other.txt")
     assert here.told(file)["imported"] == ["Vadim"]
@@ -172,7 +172,7 @@ def test_names_come_from_the_list_beside_the_file_or_from_the_one_that_is_named(
 def test_a_list_of_names_alone_is_told_from_a_file_with_passwords(here: Here) -> None:
     done = here.bring(here.write("Vadim10.0.0.1\nbob 10.0.0.2\n", "clients.txt"))
     assert (done.code, len(done.err.splitlines())) == (2, 1)
-    assert "holds names and addresses, and no passwords: it is what --names takes" in done.err
+    assert "holds names and addresses, but no passwords: give it to --names" in done.err
     assert not here.data.exists()
 
 
@@ -243,7 +243,7 @@ def test_the_others_are_imported_if_told_so(here: Here) -> None:
 def test_more_lines_than_anybody_reads_are_counted(here: Here) -> None:
     done = here.bring(here.write("ann;secret\n" * 30 + "zoe;secret\n" * 30))
     assert len(done.err.splitlines()) == accounts_import.REPORTED_MOST + 2
-    assert "Further lines of which there is something to say: 40; --json tells all." in done.err
+    assert "Further lines with remarks: 40; --json shows all of them." in done.err
 
 
 @pytest.mark.usefixtures("cheap")

@@ -28,7 +28,7 @@ def test_it_tells_what_was_done_and_what_to_do_next(data: Path) -> None:
     assert done.returncode == 0
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "Key 2 seals now. Accounts sealed again: 450.",
+        "Key 2 is in use now. Accounts sealed again: 450.",
         f"Make a new backup of {data / 'secret.key'}: an older one does not open these accounts.",
     ]
     assert lost(data) == []
@@ -50,7 +50,7 @@ def test_on_a_terminal_it_shows_how_far_it_is(data: Path) -> None:
         terminal.shows(
             "\rAccounts sealed again: 200.", "\rAccounts sealed again: 400.", "\rAccounts sealed again: 450."
         )
-        terminal.shows("\r\nKey 2 seals now. Accounts sealed again: 450.\r\n")
+        terminal.shows("\r\nKey 2 is in use now. Accounts sealed again: 450.\r\n")
         assert terminal.ends() == 0
 
 

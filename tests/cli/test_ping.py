@@ -310,7 +310,7 @@ def test_a_link_that_breaks_and_comes_back_shows_as_that(proxied: tuple[FaultPro
     (outage,) = told["outages"]
     assert (outage["connection"], outage["code"]) == (1, "connection-lost")
     assert outage["away_s"] > 0
-    assert re.search(r"(?m)^Connection 1 is lost, and is tried again: The connection to .* broke\.$", done.err)
+    assert re.search(r"(?m)^Connection 1 is lost; trying again: The connection to .* broke\.$", done.err)
     assert re.search(r"^Connection 1 is back after \d+\.\d\d s\.$", done.err, re.MULTILINE)
     assert "Links lost: 1; seconds away: 0." in done.err
 

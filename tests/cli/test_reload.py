@@ -81,7 +81,7 @@ async def test_an_edit_is_served_to_the_session_that_is_there_on_the_same_port(
 ) -> None:
     assert await visit.session.ask("x") == "old"
     (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
-    assert await told(process) == f"{shop / 'words.py'} has changed; the server starts again.\n"
+    assert await told(process) == f"{shop / 'words.py'} has changed; restarting the server.\n"
     await visit.until_back()
     assert await visit.session.ask("x") == "new"
 
@@ -202,7 +202,7 @@ def test_a_server_that_hangs_is_killed(tmp_path: Path) -> None:
 def test_where_there_is_nothing_to_watch_it_is_refused(tmp_path: Path, service: str) -> None:
     done = run_antiphon("serve", service, "--reload", "--no-input", "--data", tmp_path / "d", home=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"--reload: “{service}” is no module of yours, so there is nothing to watch")
+    assert done.stderr.startswith(f"--reload: “{service}” is not a module of yours, so there is no file to watch")
 
 
 def test_what_cannot_be_served_to_begin_with_is_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_message_is_shown_in_words_and_in_bytes(listener: Listener) -> None:
     listener.watched().sent(encode_message(5, "Привет", token=TOKEN))
     assert listener.take() == [
         "[   0.000 s] -> MESSAGE  id 5  TEXT  length 36",
-        "    A message to the service; what answers it carries the same id.",
+        "    A message to the service; its answers carry the same id.",
         "    The client may send it inside a session, with the session's token in front.",
         "    length 00 00 00 24 | kind 10 | flags 01 | reserved 00 00 | id 00 00 00 05",
         "    Text: Привет",
@@ -108,7 +108,7 @@ def test_a_control_body_is_shown_as_json_too(listener: Listener) -> None:
     listener.watched().received(encode(Kind.BYE, 0, b'{"reason":"closed","text":"at \\u001b six"}'))
     assert listener.take() == [
         "[   0.000 s] <- BYE  id 0  length 50",
-        "    The server's last word.",
+        "    The server says goodbye: this is its last frame.",
         "    The server may send it at any time, without a token.",
         "    length 00 00 00 32 | kind 22 | flags 00 | reserved 00 00 | id 00 00 00 00",
         '    {"reason":"closed","text":"at \\u001b six"}',
@@ -130,15 +130,15 @@ def test_secrets_are_hidden_in_digits_letters_and_json_by_name(listener: Listene
 
 def test_an_ack_tells_its_count(listener: Listener) -> None:
     listener.watched().sent(encode(Kind.ACK, 0, (6).to_bytes(8, "big"), token=TOKEN))
-    assert "    Frames that have come: 6." in listener.take()
+    assert "    Frames received: 6." in listener.take()
 
 
 @pytest.mark.parametrize(
     ("id", "flags", "meaning"),
     [
-        (5, Flag.LAST, "The answer, and the last one for this id."),
-        (5, 0, "An answer, and not the last one for this id."),
-        (0, 0, "The service says something by itself: id 0 answers nothing."),
+        (5, Flag.LAST, "An answer, the last one for this id."),
+        (5, 0, "An answer, but not the last one for this id."),
+        (0, 0, "A push: the service sends it by itself; id 0 answers no message."),
     ],
 )
 def test_what_a_message_of_the_server_means_depends_on_id_and_flags(id: int, flags: int, meaning: str) -> None:
@@ -147,7 +147,7 @@ def test_what_a_message_of_the_server_means_depends_on_id_and_flags(id: int, fla
 
 @pytest.mark.parametrize(
     ("id", "meaning"),
-    [(5, "it ends this id, and the conversation goes on"), (0, "with id 0: it ends the connection")],
+    [(5, "nothing more comes for this id; the connection stays open"), (0, "with id 0: it ends the connection")],
 )
 def test_what_an_error_means_depends_on_its_id(id: int, meaning: str) -> None:
     assert meaning in one(Side.SERVER, encode(Kind.ERROR, id, b'{"code":"x","text":"y"}'))
@@ -214,7 +214,7 @@ def test_what_is_no_frame_is_said_once_and_not_shown(listener: Listener, data: b
     watched.received(encode_message(1, "hello"))
     assert listener.take() == [
         "[   0.000 s] <- ?",
-        "    Bytes that are no frame: none of them is shown, nor what comes behind them.",
+        "    These bytes are not a frame: they are not shown, nor is anything after them.",
     ]
 
 
@@ -225,7 +225,7 @@ def test_a_spoiled_token_shows_where_it_is_and_not_what(listener: Listener) -> N
     assert "!!" not in "".join(listener.take())
     watched.sent(encode_message(2, "x", token=TOKEN[:-1] + b"\x00"))
     told = listener.take()
-    assert "    The token (!!: where) is not this session's: the server will refuse it." in told
+    assert "    The token is not this session's (!! marks the difference): the server will refuse it." in told
     assert "    0000000c  ** ** ** ** ** ** ** **  ** ** ** ** ** ** ** !!  |***************!|" in told
 
 
@@ -246,7 +246,7 @@ def test_a_connection_on_plain_tcp_is_called_what_it_is(listener: Listener) -> N
     listener.watched().opened(None)
     told = listener.take()
     assert told[0] == "[   0.000 s] == connection 1 to tcp://localhost:7862"
-    assert told[2] == "    Plain TCP: whoever sees the network sees all of this, and the secrets too."
+    assert told[2] == "    Plain TCP: anyone on the network can read all of this, secrets included."
     assert told[3] == "[   0.000 s] == connection 2 to tcp://localhost:7862"
     assert len(told) == 5, "the signs are explained once"
 
@@ -401,7 +401,7 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
     ]
     assert [int(length) for _, _, length in heads] == [int.from_bytes(frame[:4], "big") for _, frame in frames]
     assert dialled.connection.binding is not None
-    for words in ("TLS is made: TLSv1.3, ", str(dialled.fingerprint), dialled.connection.binding.hex()):
+    for words in ("TLS is ready: TLSv1.3, ", str(dialled.fingerprint), dialled.connection.binding.hex()):
         assert told.count(words) == 2, words
     assert told.index("connection 1 is closed") < told.index("connection 2 to tls://127.0.0.1:")
     secrets = {secret for side, frame in frames for secret in secrets_of(side, frame)}
@@ -456,7 +456,11 @@ def test_at_a_terminal_frames_stand_above_the_line_that_is_typed(lively: ServerP
         terminal.shows("Text: half a line", "\nhalf a line\r\n")
         terminal.answer("eve>", "/spoil a secret?")
         terminal.shows(
-            "one of its bits is flipped.", "-> MESSAGE", "The token (!!: where)", "** !!", "|***************!|"
+            "one of its bits is flipped.",
+            "-> MESSAGE",
+            "The token is not this session's (!!",
+            "** !!",
+            "|***************!|",
         )
         terminal.shows("<- ERROR", '"code":"token-refused"', "was not handled.")
         terminal.answer("eve>", "exit")

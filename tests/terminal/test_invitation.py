@@ -286,7 +286,7 @@ def test_a_server_that_says_later_is_asked_again_and_nobody_notices(
         setattr(target, method, later(getattr(target, method), after=after))
         done = run_antiphon("connect", code.written(), home=tmp_path, stdin="hello\n", **GIVEN)
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
-    assert "The server cannot do this now.\nTrying again by itself in 0.1 s.\n" in done.stderr
+    assert "The server cannot do this now.\nTrying again in 0.1 s.\n" in done.stderr
     assert "This is your first visit." in done.stderr
 
 

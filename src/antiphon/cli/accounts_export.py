@@ -68,7 +68,7 @@ async def _export(options: LoggedStoreOptions, console: Console, file: str, form
         log.info("accounts-exported", by=operator_name(), count=len(rows), credentials=secrets)
     sentences = [_("Exported: {count}.").format(count=len(rows))] if file != "-" else []
     if secrets:
-        sentences.append(_("Keep it apart from secret.key: whoever has both can guess passwords at leisure."))
+        sentences.append(_("Keep it apart from secret.key: anyone who has both can guess passwords at leisure."))
     if file != "-":
         report_result(console, options, {"path": file, "count": len(rows), "secrets": secrets}, *sentences)
     elif not options.json:

@@ -50,7 +50,10 @@ NOT_PLAIN = Problem(N_("it is not a plain file"))
 _TOO_LARGE = Problem(N_("it has more than {most} bytes"))
 _EXISTS = Problem(N_("this name has an account already, which is left as it is"))
 _NO_PASSWORDS = Problem(
-    N_("{path} holds names and addresses, and no passwords: it is what --names takes, beside the file with those.")
+    N_(
+        "{path} holds names and addresses, but no passwords: "
+        "give it to --names, beside the file with the passwords."
+    )
 )
 
 
@@ -137,10 +140,10 @@ class Report:
             for line, path, error in sorted(problems, key=lambda each: (each[1] != self.file, each[0]))
         ]
         if len(lines) > REPORTED_MOST:
-            more = _("Further lines of which there is something to say: {count}; --json tells all.")
+            more = _("Further lines with remarks: {count}; --json shows all of them.")
             lines[REPORTED_MOST:] = [more.format(count=len(lines) - REPORTED_MOST)]
         if self.names is None and self.count(Why.UNNAMED):
-            lines.append(_("Give the names that stand behind MD5s and addresses with --names."))
+            lines.append(_("Use --names to say which names belong to MD5s and addresses."))
         report_result(console, options, self._record(), *lines, *sentences)
 
     def _record(self) -> Record:
@@ -186,10 +189,11 @@ async def _import(options: LoggedStoreOptions, console: Console, report: Report)
     if report.imported:
         when = f"{expires_at:%Y-%m-%d %H:%M} UTC"
         sentences += [
-            _("Until {when} they sign in with their old passwords, and then have to choose new ones.").format(
-                when=when
-            ),
-            _("Delete the old system's file and its copies: whoever has it can sign in as they can."),
+            _(
+                "Until {when} these people can sign in with their old passwords; "
+                "they then have to choose new ones."
+            ).format(when=when),
+            _("Delete the old system's file and all copies: anyone who has it can sign in under these names."),
         ]
     report.tell(options, console, *sentences)
     return 0

@@ -47,7 +47,7 @@ async def _rekey(options: LoggedStoreOptions, console: Console) -> int:
         console,
         options,
         {"number": done.number, "accounts": done.accounts},
-        _("Key {number} seals now. Accounts sealed again: {count}.").format(
+        _("Key {number} is in use now. Accounts sealed again: {count}.").format(
             number=done.number, count=done.accounts
         ),
         _("Make a new backup of {path}: an older one does not open these accounts.").format(

@@ -69,8 +69,8 @@ async def _demo(
         address = server.addresses[0]
         console.tell(_("A server has started at {address}").format(address=address))
         console.tell(_("It keeps its files in {path}").format(path=server.data_path))
-        console.tell(_("(what it remembers stands in accounts.csv and clients.txt there)"))
-        console.tell(_("and tells what it does in {path}").format(path=server.log_path))
+        console.tell(_("(accounts.csv and clients.txt there hold what it remembers)"))
+        console.tell(_("and its log in {path}").format(path=server.log_path))
         code = await converse(console, client, address, password)
     console.tell(_("The server has stopped."))
     return code

@@ -54,7 +54,9 @@ KEPT_AFTER_EXPIRY = timedelta(days=30)
 """How long an expired invitation is kept, so that it is listed, and refused as expired rather than unknown."""
 
 _NO_NAME_GIVEN = Problem(N_("Say whom to invite: NAME, or --from FILE."))
-_LIFETIME_INVALID = Problem(N_("“{given}” is no time such as 30m, 12h, 7d or 2w, of up to {most} days."))
+_LIFETIME_INVALID = Problem(
+    N_("“{given}” is not a time such as 30m, 12h, 7d or 2w; it may be at most {most} days.")
+)
 _NOT_UTF_8 = Problem(N_("it is not UTF-8"))
 _NO_NAMES = Problem(N_("there is no name in it"))
 _OTHER_KEY = Problem(N_("the fingerprint in it is not that of this server's key"))
@@ -159,7 +161,7 @@ def names_from(source: str, console: Console) -> list[Name]:
         first, _ = names.setdefault(name.key, (number, name))
         if first != number:
             wrong += 1
-            again = console.translations.gettext("“{name}” stands in line {first} already.")
+            again = console.translations.gettext("“{name}” is in line {first} already.")
             console.tell(f"{source}:{number}: {again.format(name=name.display, first=first)}")
     if wrong:
         raise NamesUnusable(path=source, count=wrong)
@@ -259,10 +261,10 @@ def _address(folder: DataFolder, public: str | None, console: Console, *, quiet:
         raise SettingInvalid(source="--public-address", problem=_OTHER_KEY)
     address = replace(address, fingerprint=key)
     if public is None and last is None and not quiet:
-        guess = _("No server has listened here yet: the code names {address}; --public-address names another.")
+        guess = _("No server has run here yet: the code names {address}; --public-address sets another address.")
         console.tell(guess.format(address=replace(address, fingerprint=None)))
     elif _is_loopback(address.host) and not quiet:
-        near = _("The code is for {host}: it works on this machine only; --public-address names another.")
+        near = _("The code is for {host} and works on this machine only; --public-address sets another address.")
         console.tell(near.format(host=address.host))
     return address
 
@@ -289,7 +291,7 @@ async def _list(options: StoreOptions, console: Console) -> int:
     headings = {
         "name": _("Name"),
         "state": _("State"),
-        "expires_at": _("Good until"),
+        "expires_at": _("Valid until"),
         "made_at": _("Made"),
         "made_by": _("By"),
     }
@@ -316,6 +318,6 @@ async def _revoke(options: LoggedStoreOptions, console: Console, name: str) -> i
         if not await here.store.invitations.withdraw(wanted.key):
             raise InvitationUnknown(name=wanted.display)
         log.info("invitation-revoked", name=wanted.display, by=operator_name())
-    told = console.translations.gettext("The invitation of “{name}” is good no longer.")
+    told = console.translations.gettext("The invitation of “{name}” is revoked.")
     report_result(console, options, {"name": wanted.display}, told.format(name=wanted.display))
     return 0

@@ -212,7 +212,11 @@ class _Run:
         lines = [_("{address}, key {key}").format(address=target.address, key=key)]
         times = sorted(target.sign_ins_s)
         if len(times) == 1:
-            text = _("Signed in as {name} in {seconds} s.") if target.name else _("Let in in {seconds} s.")
+            text = (
+                _("Signed in as {name} in {seconds} s.")
+                if target.name
+                else _("Signed in, without a name, in {seconds} s.")
+            )
             return [*lines, text.format(name=target.name, seconds=f"{times[0]:.2f}")]
         text = _("Connections signed in: {count}, each in {least} to {most} s.")
         return [*lines, text.format(count=len(times), least=f"{times[0]:.2f}", most=f"{times[-1]:.2f}")]
@@ -272,7 +276,7 @@ class _Run:
         _ = self._console.translations.gettext
         self._line.clear()
         if outage.away is None:
-            text = _("Connection {number} is lost, and is tried again: {reason}")
+            text = _("Connection {number} is lost; trying again: {reason}")
             self._console.tell(text.format(number=outage.connection, reason=outage.reason.text(_)))
         else:
             text = _("Connection {number} is back after {seconds} s.")

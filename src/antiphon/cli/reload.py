@@ -34,9 +34,9 @@ _IGNORED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 """Folders without source files to edit. Hidden folders and virtual environments are ignored too."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_NOT_YOURS = Problem(N_("“{service}” is no module of yours, so there is nothing to watch"))
+_NOT_YOURS = Problem(N_("“{service}” is not a module of yours, so there is no file to watch"))
 _NO_FORK = Problem(N_("this system cannot do that"))
-_CHANGED = N_("{file} has changed; the server starts again.")
+_CHANGED = N_("{file} has changed; restarting the server.")
 
 
 def keep_reloading(console: Console, service: str, settings: ServerSettings, *, as_json: bool) -> int:

@@ -45,7 +45,7 @@ def list_sessions(
     options: StoreOptions = StoreOptions(),
     common: CommonOptions = CommonOptions(),
 ) -> int:
-    """List the sessions: id, name, open_data, last seen, address, connected.
+    """List the sessions: id, name, opened, last seen, address, connected.
 
     For example:
         antiphon sessions list

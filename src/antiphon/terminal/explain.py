@@ -37,52 +37,52 @@ HIDDEN, SPOILED = 1, 2
 """Marks of a byte: secret; secret, and different from the byte of the session's token at this place."""
 
 _MEANINGS: dict[tuple[Side, Kind], str] = {
-    (Side.CLIENT, Kind.IDENTIFY): N_("The client says a name, or asks whether it is known."),
+    (Side.CLIENT, Kind.IDENTIFY): N_("The client gives a name, or asks whether it is known."),
     (Side.CLIENT, Kind.REGISTER): N_(
-        "The client asks to be remembered, by a verifier that it has made of the password; never by the password."
+        "The client registers: it sends a verifier made from the password, never the password itself."
     ),
     (Side.CLIENT, Kind.AUTHENTICATE): N_(
         "The sign-in begins (SCRAM, step 1 of 4): the name, and a random number of the client's."
     ),
     (Side.CLIENT, Kind.CHALLENGE): N_(
-        "The client proves that it knows the password (step 3 of 4), without saying it."
+        "The client proves that it knows the password (step 3 of 4), without sending it."
     ),
     (Side.CLIENT, Kind.RESUME): N_(
-        "The client takes its session up on this connection: the token, and how many frames have come so far."
+        "The client resumes its session on this connection: the token, and how many frames it has received."
     ),
-    (Side.CLIENT, Kind.MESSAGE): N_("A message to the service; what answers it carries the same id."),
+    (Side.CLIENT, Kind.MESSAGE): N_("A message to the service; its answers carry the same id."),
     (Side.CLIENT, Kind.CANCEL): N_("The client wants no more answers to this id."),
     (Side.CLIENT, Kind.ACK): N_(
-        "The client says how many frames of the session have come: the server need not keep them any longer."
+        "The client says how many frames of the session it has received: the server need not keep them any longer."
     ),
     (Side.CLIENT, Kind.PASSWORD): N_(
-        "A step of a change of password: the old one is proved, then a new one kept."
+        "A step of a password change: first the old password is proved, then the new one is stored."
     ),
     (Side.CLIENT, Kind.HEARTBEAT): N_("Nothing else was sent for a while: the client is still there."),
-    (Side.CLIENT, Kind.BYE): N_("The client's last word: nothing comes behind it."),
+    (Side.CLIENT, Kind.BYE): N_("The client says goodbye: this is its last frame."),
     (Side.SERVER, Kind.HELLO): N_(
-        "The server's first word on each connection: what it speaks, and what it wants."
+        "The server's first frame on each connection: what it speaks, and what it wants."
     ),
     (Side.SERVER, Kind.IDENTIFY): N_(
         "The answer to IDENTIFY: how the name is spelled, whether it is free or known."
     ),
-    (Side.SERVER, Kind.REGISTER): N_("The answer to REGISTER: the name is kept from now on."),
+    (Side.SERVER, Kind.REGISTER): N_("The answer to REGISTER: the account exists now."),
     (Side.SERVER, Kind.CHALLENGE): N_(
         "The server's challenge (step 2 of 4): how the password was hashed, and a random number of its own."
     ),
     (Side.SERVER, Kind.WELCOME): N_(
         "The session is open. After a sign-in this holds the server's own proof (step 4 of 4), and the token."
     ),
-    (Side.SERVER, Kind.MESSAGE): N_("An answer, and not the last one for this id."),
+    (Side.SERVER, Kind.MESSAGE): N_("An answer, but not the last one for this id."),
     (Side.SERVER, Kind.END): N_("Nothing more comes for this id."),
-    (Side.SERVER, Kind.PASSWORD): N_("The answer to a step of the change of password."),
-    (Side.SERVER, Kind.ERROR): N_("A refusal: it ends this id, and the conversation goes on."),
+    (Side.SERVER, Kind.PASSWORD): N_("The answer to a step of the password change."),
+    (Side.SERVER, Kind.ERROR): N_("A refusal: nothing more comes for this id; the connection stays open."),
     (Side.SERVER, Kind.HEARTBEAT): N_("Nothing else was sent for a while: the server is still there."),
-    (Side.SERVER, Kind.BYE): N_("The server's last word."),
+    (Side.SERVER, Kind.BYE): N_("The server says goodbye: this is its last frame."),
 }
 """What each kind of frame means."""
-_PUSH = N_("The service says something by itself: id 0 answers nothing.")
-_ANSWER = N_("The answer, and the last one for this id.")
+_PUSH = N_("A push: the service sends it by itself; id 0 answers no message.")
+_ANSWER = N_("An answer, the last one for this id.")
 _FATAL = N_("A refusal with id 0: it ends the connection.")
 _UNKNOWN = N_("A kind that this client does not know.")
 
@@ -149,9 +149,9 @@ class Watched:
     def opened(self, tls: ssl.SSLObject | None) -> None:
         """Explain the connection: plain TCP, or TLS with its parameters."""
         _ = self._
-        lines = [_("-> goes, <- has come; ** stands for a secret byte.")] if self._number == 1 else []
+        lines = [_("-> sent, <- received; ** is a secret byte.")] if self._number == 1 else []
         if tls is None:
-            lines.append(_("Plain TCP: whoever sees the network sees all of this, and the secrets too."))
+            lines.append(_("Plain TCP: anyone on the network can read all of this, secrets included."))
         else:
             lines += self._explain_tls(tls)
         heading = _("connection {number} to {address}").format(number=self._number, address=self._address)
@@ -160,9 +160,9 @@ class Watched:
     def _explain_tls(self, tls: ssl.SSLObject) -> Iterator[str]:
         _ = self._
         cipher = tls.cipher()
-        yield _(
-            "TLS is made: {version}, {cipher}. What follows goes through it, unreadable on the network."
-        ).format(version=tls.version(), cipher=cipher[0] if cipher else "?")
+        yield _("TLS is ready: {version}, {cipher}. What follows is encrypted on the network.").format(
+            version=tls.version(), cipher=cipher[0] if cipher else "?"
+        )
         certificate = tls.getpeercert(binary_form=True) or b""
         try:
             yield _("The server's certificate has the key {fingerprint}").format(
@@ -172,7 +172,7 @@ class Watched:
                 binding=binding_of(certificate).hex()
             )
         except ValueError:
-            yield _("Its certificate is of a kind that no sign-in can be bound to.")
+            yield _("A sign-in cannot be bound to a certificate of this kind.")
 
     def sent(self, data: bytes) -> None:
         """Explain frames that the client sends."""
@@ -192,7 +192,7 @@ class Watched:
     def _explain(self, side: Side, frame: bytes | None) -> None:
         sign, colour = ("->", SENT) if side is Side.CLIENT else ("<-", RECEIVED)
         if frame is None:
-            lines = [self._("Bytes that are no frame: none of them is shown, nor what comes behind them.")]
+            lines = [self._("These bytes are not a frame: they are not shown, nor is anything after them.")]
             self._explainer.say(sign, "?", lines, colour)
             return
         length, kind, flags, _reserved, id = HEADER.unpack_from(frame)
@@ -200,7 +200,9 @@ class Watched:
         mask, hidden = shown(side, kind, body)
         lines = [self._meaning(side, kind, flags, id), *self._rule(side, kind), _header_line(frame)]
         if _token_size(side, kind) and self._spoiled(body, mask):
-            lines.append(self._("The token (!!: where) is not this session's: the server will refuse it."))
+            lines.append(
+                self._("The token is not this session's (!! marks the difference): the server will refuse it.")
+            )
         self._learn(side, kind, body)
         lines += self._text(side, kind, flags, body, mask)
         lines += _dump(body[:DUMPED], mask)
@@ -242,7 +244,7 @@ class Watched:
             yield self._("Text: {text}").format(text=text)
         elif (side, kind) == (Side.CLIENT, Kind.ACK):
             count = int.from_bytes(body[begin:], "big")
-            yield self._("Frames that have come: {count}.").format(count=count)
+            yield self._("Frames received: {count}.").format(count=count)
         elif (side, kind) in bodies.SCHEMAS:
             yield from _lines(_quoted(body[begin:], mask[begin:], JSON_QUOTED))
 

@@ -28,7 +28,7 @@ def tell_registration_closed(console: Console) -> None:
     _ = console.translations.gettext
     console.tell(
         _(
-            "This server does not take new names. If you have no account here yet, ask whoever runs it for an "
-            "invitation, and give it in the place of the address."
+            "This server does not take new names. If you have no account here yet, ask its operator for an "
+            "invitation, and give it instead of the address."
         )
     )

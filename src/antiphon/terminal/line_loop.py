@@ -45,7 +45,7 @@ _SENT = N_("Bytes sent: {size}.")
 _RECEIVED = N_("Bytes received: {size}.")
 _LOST = N_("The connection is lost; trying again.")
 _BACK = N_("Back after {seconds} s.")
-_SPOILED = N_("This goes with a spoiled token: one of its bits is flipped.")
+_SPOILED = N_("This line is sent with a wrong token: one of its bits is flipped.")
 
 
 class _SentLine(NamedTuple):

@@ -40,7 +40,7 @@ async def ask_new_password(console: Console, minimum: int, name: str, old: Passw
             continue
         if await console.ask_secret(_("Once more")) == text:
             return password
-        console.tell(_("The two are not the same. Once again:"))
+        console.tell(_("The two passwords differ. Once again:"))
 
 
 def strength_hint(

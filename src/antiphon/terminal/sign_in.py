@@ -310,7 +310,7 @@ class InteractiveSignIn:
                     raise
                 gettext = self._console.translations.gettext
                 self._console.tell(error.text(gettext))
-                self._console.tell(gettext("Trying again by itself in {wait} s.").format(wait=f"{error.wait:g}"))
+                self._console.tell(gettext("Trying again in {wait} s.").format(wait=f"{error.wait:g}"))
                 await self._hang_up()
                 await asyncio.sleep(error.wait)
         return await step()
