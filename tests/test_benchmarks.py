@@ -131,7 +131,7 @@ def test_a_ratio_below_its_floor_fails_the_run_once_everything_is_told(benchmark
 def test_an_answer_that_is_not_the_one_that_is_due_fails_the_run(benchmarks: Path, tmp_path: Path) -> None:
     if not can_build(tmp_path):
         return
-    echoes = benchmarks / "echoes.py"
+    echoes = benchmarks / "echo_servers.py"
     echoes.write_text(echoes.read_text("utf-8").replace("write(data)", "write(data[::-1])"), "utf-8")
     result = run(benchmarks, "--quick", "--only=tcp-single", "--rounds=1", "--seconds=0.05")
     assert result.returncode == 1

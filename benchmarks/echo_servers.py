@@ -1,8 +1,8 @@
-"""The echo servers in Python that Antiphon is measured beside, each written as its documentation says.
+"""Echo servers in Python to compare Antiphon with, each written as its documentation recommends.
 
-`echoes.py NAME [CERTIFICATE KEY]` says its port as one line of JSON and serves, with a certificate over TLS, until
-it is terminated. `blind` gives back what comes unread and is close to the most that Python can do on one core;
-`blind-asyncio` is the same on asyncio's own event loop.
+`echo_servers.py NAME [CERTIFICATE KEY]` prints its port as a line of JSON and serves until it is terminated, over
+TLS if it has a certificate. `blind` returns the bytes unread and is close to the most that Python can do on one
+core; `blind-asyncio` is the same on asyncio's own event loop.
 """
 
 import asyncio
@@ -18,30 +18,30 @@ from handlers import TIMER_SECONDS
 Serve = Callable[[ssl.SSLContext | None], Awaitable[None]]
 HOST = "127.0.0.1"
 LENGTH = 4
-"""Bytes of the length in front of a message."""
+"""Size in bytes of the length in front of a message."""
 
 
 class Blind(asyncio.Protocol):
-    """Gives back what comes."""
+    """Returns the bytes that it receives."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Keep the transport to write to."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own over TLS is no subclass
 
     def data_received(self, data: bytes) -> None:
-        """Give it back."""
+        """Write the bytes back."""
         self._transport.write(data)
 
 
 async def blind(tls: ssl.SSLContext | None) -> None:
-    """Serve bytes as they come."""
+    """Serve the blind echo."""
     server = await asyncio.get_running_loop().create_server(Blind, HOST, 0, ssl=tls)
     say(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
 def streams(answer: Callable[[bytes], Awaitable[bytes]]) -> Serve:
-    """Return what serves `answer` on asyncio's streams, with a length in front of each message."""
+    """Return a server of `answer` on asyncio streams, for messages with a length in front."""
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -54,7 +54,7 @@ def streams(answer: Callable[[bytes], Awaitable[bytes]]) -> Serve:
             asyncio.IncompleteReadError,
             ConnectionError,
             RuntimeError,
-        ):  # uvloop's word for a peer that is gone
+        ):  # uvloop raises RuntimeError when the peer has closed
             writer.close()
 
     async def serve(tls: ssl.SSLContext | None) -> None:
@@ -85,14 +85,14 @@ async def queue(body: bytes) -> bytes:
 
 async def websockets(tls: ssl.SSLContext | None) -> None:
     """Serve WebSocket messages, without compression."""
-    from websockets.asyncio.server import ServerConnection, serve  # noqa: PLC0415 - the other servers do without
+    from websockets.asyncio.server import ServerConnection, serve  # noqa: PLC0415 - the other servers do not need it
     from websockets.exceptions import ConnectionClosedError  # noqa: PLC0415 - likewise
 
     async def converse(connection: ServerConnection) -> None:
         try:
             async for message in connection:
                 await connection.send(message)
-        except ConnectionClosedError:  # the load goes without a goodbye
+        except ConnectionClosedError:  # the load generator closes without a closing handshake
             pass
 
     async with serve(converse, HOST, 0, ssl=tls, compression=None) as server:
@@ -102,7 +102,7 @@ async def websockets(tls: ssl.SSLContext | None) -> None:
 
 def twisted() -> None:
     """Serve Int32StringReceiver on Twisted's own event loop."""
-    from twisted.internet import reactor as chosen  # noqa: PLC0415 - the other servers do without
+    from twisted.internet import reactor as chosen  # noqa: PLC0415 - the other servers do not need it
     from twisted.internet.epollreactor import EPollReactor  # noqa: PLC0415 - likewise
     from twisted.internet.protocol import Factory  # noqa: PLC0415 - likewise
     from twisted.protocols.basic import Int32StringReceiver  # noqa: PLC0415 - likewise
@@ -118,12 +118,12 @@ def twisted() -> None:
 
 
 def say(port: int) -> None:
-    """Tell who started us where we listen."""
+    """Print the port for the parent process."""
     print(json.dumps({"port": port}), flush=True)
 
 
 def context(certificate: str, key: str) -> ssl.SSLContext:
-    """Return the same TLS that Antiphon serves."""
+    """Return a TLS context with the same settings as Antiphon's."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0

@@ -1,4 +1,4 @@
-"""The programs in C, built where that has not been done."""
+"""The programs in C, compiled when they are first needed."""
 
 import os
 import shlex
@@ -10,9 +10,9 @@ LIBRARIES = {"load": ["-lssl", "-lcrypto"], "echo": [], "answer": []}
 
 
 def build(name: str) -> Path:
-    """Return the program of `name`.c, compiled unless it is there and newer.
+    """Return the program of `name`.c; compile it if it is missing or older than its source.
 
-    Leaves with one sentence where that cannot be done.
+    Exit with one sentence if that fails.
     """
     program = HERE / name
     source = program.with_suffix(".c")

@@ -1,6 +1,6 @@
-"""What coming in costs the server in processor time: a sign-in and a resume, with everything that belongs to them.
+"""Cost of a sign-in and of a resume: the processor time of the server from accept to WELCOME.
 
-That is accepting, TLS, the frames, SCRAM, the store and the log, until WELCOME; the client works on another core.
+It includes TLS, the frames, SCRAM, the store and the log. The client runs on another core.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from clients import resumed
+from idle_connections import resumed_connections
 from plan import Plan
-from processes import Place, Running, antiphon, on_core
+from processes import Placement, RunningServer, antiphon, on_core
 from rows import Row, Spread
 from sessions import PASSWORD, SESSIONS_AN_ACCOUNT, seed
 
@@ -25,9 +25,9 @@ from antiphon.client.trust import KnownServers
 SIGN_INS, QUICK_SIGN_INS = 200, 10
 RESUMES, QUICK_RESUMES = 500, 20
 WARM_UP = 10
-"""Ways in that come first and do not count: what the server makes once is made by then."""
+"""Sign-ins or resumes that are not counted: the server does its one-time work in them."""
 ROUNDS_MOST = 8
-"""With the one before them fewer than a person may have sessions: none of them is ended for the next."""
+"""Largest number of rounds: with the warm-up, fewer sessions than an account may have, so none is ended."""
 SECONDS = 20
 SIGN_IN_MS, RESUME_MS = 1.5, 0.5
 TRANSPORTS = {"tcp": "plain TCP", "tls": "TLS 1.3"}
@@ -39,11 +39,11 @@ def names() -> list[str]:
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """Measure what is wanted."""
+    """Measure the wanted rows."""
     for name in filter(plan.wanted, names()):
         what, _, transport = name.partition("/")
         data = plan.folder / name.replace("/", "-")
-        place = Place(plan.server_core, data, secure=transport == "tls")
+        place = Placement(plan.server_core, data, secure=transport == "tls")
         title = f"{what}: processor time of the server, {TRANSPORTS[transport]}, SQLite"
         if what == "sign-in":
             figure, target = _sign_ins(plan, place), SIGN_IN_MS
@@ -52,21 +52,23 @@ def rows(plan: Plan) -> Iterator[Row]:
         yield Row(name, title, "", "ms", target, figure)
 
 
-def _sign_ins(plan: Plan, place: Place) -> Spread:
+def _sign_ins(plan: Plan, place: Placement) -> Spread:
     count = plan.few(SIGN_INS, QUICK_SIGN_INS)
     seed(place.folder, count)
     with (
         antiphon()(place) as running,
         on_core(plan.load_core),
-        patch("hashlib.pbkdf2_hmac", cache(hashlib.pbkdf2_hmac)),  # one password and one salt: hashed once
+        patch(
+            "hashlib.pbkdf2_hmac", cache(hashlib.pbkdf2_hmac)
+        ),  # with one password and one salt, one hash is enough
     ):
         asyncio.run(_round(running, min(WARM_UP, count), plan.folder))
         rounds = min(plan.rounds, ROUNDS_MOST)
         return Spread([asyncio.run(_round(running, count, plan.folder)) for _ in range(rounds)])
 
 
-async def _round(running: Running, count: int, folder: Path) -> float:
-    """Sign every account in, one after the other; return the milliseconds that one took the server."""
+async def _round(running: RunningServer, count: int, folder: Path) -> float:
+    """Sign in every account, one after the other; return the server's milliseconds for one."""
     known = KnownServers(folder / "known_servers")
     held: list[ClientConnection] = []
     running.rest()
@@ -80,17 +82,17 @@ async def _round(running: Running, count: int, folder: Path) -> float:
     return spent / count * 1000
 
 
-def _resumes(plan: Plan, place: Place) -> Spread:
+def _resumes(plan: Plan, place: Placement) -> Spread:
     count = plan.few(RESUMES, QUICK_RESUMES)
     tokens = seed(place.folder, count // SESSIONS_AN_ACCOUNT, SESSIONS_AN_ACCOUNT)
     rounds = []
     with antiphon()(place) as running, on_core(plan.load_core):
-        for sock in resumed(running.port, tokens[:WARM_UP], secure=place.secure):
+        for sock in resumed_connections(running.port, tokens[:WARM_UP], secure=place.secure):
             sock.close()
         for _ in range(min(plan.rounds, ROUNDS_MOST)):
             running.rest()
             before = running.processor_seconds()
-            held = resumed(running.port, tokens, secure=place.secure)
+            held = resumed_connections(running.port, tokens, secure=place.secure)
             rounds.append((running.processor_seconds() - before) / count * 1000)
             for sock in held:
                 sock.close()

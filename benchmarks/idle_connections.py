@@ -1,21 +1,21 @@
-"""Many connections that are held and say nothing: to see what one costs the server."""
+"""Many open, idle connections, to measure what one costs the server."""
 
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 
-from loads import Shape, antiphon
+from workloads import Shape, antiphon
 
 TOGETHER = 32
-"""Connections that come in at once: as many as a server lets one source have that are not signed in."""
+"""Connections opened at once: the server's limit for one source that has not signed in."""
 A_SOURCE = 5000
-"""Connections from one address of the loopback; the system has some 28,000 ports for each."""
+"""Connections from one loopback address, for which the system has some 28,000 ports."""
 SECONDS = 20.0
 Greet = Callable[[socket.socket], None]
 
 
-def resumed(port: int, tokens: list[bytes], *, secure: bool) -> list[socket.socket]:
-    """Return a connection for each token that has taken its session up."""
+def resumed_connections(port: int, tokens: list[bytes], *, secure: bool) -> list[socket.socket]:
+    """Return one connection for each token, with its session resumed."""
     frames = [antiphon(Shape(1, 1, 64), [token]).prologues for token in tokens]
 
     def welcomed(sock: socket.socket) -> None:
@@ -25,8 +25,8 @@ def resumed(port: int, tokens: list[bytes], *, secure: bool) -> list[socket.sock
     return list(_opened(port, frames, welcomed, secure=secure))
 
 
-def echoed(port: int, count: int, *, secure: bool) -> list[socket.socket]:
-    """Return connections to a blind echo, each of which has got its bytes back once."""
+def echo_connections(port: int, count: int, *, secure: bool) -> list[socket.socket]:
+    """Return connections to a blind echo, after one echo on each."""
     said = b"x" * 64
     return list(_opened(port, [said] * count, lambda sock: _exactly(sock, len(said)), secure=secure))
 
@@ -34,7 +34,7 @@ def echoed(port: int, count: int, *, secure: bool) -> list[socket.socket]:
 def _opened(
     port: int, firsts: list[bytes], answered: Callable[[socket.socket], object], *, secure: bool
 ) -> Iterator[socket.socket]:
-    """Connect for each of `firsts`, send it, and see that it is answered."""
+    """Open a connection for each of `firsts`, send that, and wait until `answered` has read the answer."""
     context = _trusting() if secure else None
     for start in range(0, len(firsts), TOGETHER):
         part = firsts[start : start + TOGETHER]
@@ -53,7 +53,7 @@ def _connected(port: int, number: int, context: ssl.SSLContext | None) -> socket
 
 
 def _trusting() -> ssl.SSLContext:
-    """Return TLS for a server that we have started ourselves."""
+    """Return a context that checks no certificate: the server is one that this program has started."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

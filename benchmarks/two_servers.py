@@ -1,25 +1,25 @@
-"""Two servers of one data folder, each on a core of its own, beside one: what two workers would come to.
+"""Two servers of one data folder, each on its own core, compared with one: an estimate for two workers.
 
-`antiphon serve` has no workers yet; servers that share a folder share what workers would (the store, the log of
-revocations). Their load runs on the same two cores, so what counts is how much each server does in a second of
-its processor time.
+`antiphon serve` has no workers yet; servers of one folder share what workers would share (the store and the
+revocation log). Their load runs on the same two cores, so the figure is what each does in a second of its
+processor time.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import loads
+import workloads
 from generator import Figures, Run, measure
-from loads import Shape
 from plan import Plan
-from processes import Place, antiphon
+from processes import Placement, antiphon
 from rows import Row, Spread
 from sessions import seed_sessions
+from workloads import Shape
 
 NAME = "workers/two"
 SHAPE = Shape(50, 16, 64)
-"""For each server: the one in which it does most by itself, and the kernel least."""
+"""The load of each server: the shape with the largest share of the server's own work and the least kernel work."""
 
 
 def names() -> list[str]:
@@ -28,7 +28,7 @@ def names() -> list[str]:
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """Measure one server by itself and two at once, in turns."""
+    """Measure one server alone and two at the same time, in turns."""
     if not plan.wanted(NAME):
         return
     data, connections = plan.folder / "pair", plan.few(SHAPE.connections, 10)
@@ -36,14 +36,14 @@ def rows(plan: Plan) -> Iterator[Row]:
     cores = plan.server_core, plan.load_core
     shares = tokens[:connections], tokens[connections:]
     with ExitStack() as stack, ThreadPoolExecutor(2) as both:
-        servers = [stack.enter_context(antiphon()(Place(core, data))) for core in cores]
+        servers = [stack.enter_context(antiphon()(Placement(core, data))) for core in cores]
 
         def load(number: int) -> Figures:
             folder = plan.folder / f"pair{number}"
             folder.mkdir(exist_ok=True)
             run = Run(connections, plan.seconds, plan.warmup, cores[1 - number], folder)
             server = servers[number]
-            return measure(loads.antiphon(SHAPE, shares[number]), server.port, server.pid, run)
+            return measure(workloads.antiphon(SHAPE, shares[number]), server.port, server.pid, run)
 
         ratios = []
         for _ in range(plan.rounds):

@@ -1,4 +1,4 @@
-"""What is sent to each server, and what it must answer: the same text, in each one's own bytes."""
+"""Workloads: what to send to each server and what it must answer, the same text in each protocol."""
 
 from dataclasses import dataclass
 from itertools import cycle
@@ -14,7 +14,7 @@ from antiphon.wire.kinds import COUNT_SIZE, Kind
 
 TEXT = "sixty-four bytes of text, as a person might type and a pipe send"
 MASK = bytes.fromhex("5a17c3e9")
-"""With which WebSocket clients hide what they send from proxies (RFC 6455, 5.3)."""
+"""The key with which WebSocket clients mask what they send (RFC 6455, section 5.3)."""
 UPGRADE = (
     "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -23,7 +23,7 @@ UPGRADE = (
 
 @dataclass(frozen=True)
 class Shape:
-    """`depth` messages of `size` bytes at a time on each of `connections`."""
+    """The shape of a load: `depth` messages of `size` bytes at a time on each of `connections`."""
 
     connections: int
     depth: int
@@ -36,7 +36,7 @@ class Shape:
 
 
 def antiphon(shape: Shape, tokens: list[bytes]) -> Load:
-    """Return what asks Antiphon on a connection for each token; ids are unlike within a batch."""
+    """Return the load for Antiphon, one connection for each token; all ids of a batch differ."""
     ids = range(1, shape.depth + 1)
     return Load(
         requests=b"".join(encode_message(id, shape.text, token=token) for token in tokens for id in ids),
@@ -49,19 +49,19 @@ def antiphon(shape: Shape, tokens: list[bytes]) -> Load:
 
 
 def blind(shape: Shape, tokens: list[bytes]) -> Load:
-    """Return as many bytes as Antiphon is sent, for a server that gives them back as they are."""
+    """Return the load for a blind echo: as many bytes as Antiphon gets, returned unchanged."""
     batch = antiphon(shape, [bytes(len(tokens[0]))]).requests
     return Load(requests=batch * shape.connections, replies=batch)
 
 
-def lengths(shape: Shape, _tokens: list[bytes]) -> Load:
-    """Return messages with a length of four bytes in front."""
+def length_prefixed(shape: Shape, _tokens: list[bytes]) -> Load:
+    """Return a load of messages with a length of four bytes in front."""
     batch = (shape.size.to_bytes(4, "big") + shape.text.encode()) * shape.depth
     return Load(requests=batch * shape.connections, replies=batch)
 
 
-def keyed(shape: Shape, _tokens: list[bytes]) -> Load:
-    """Return ECHO for Valkey and Redis, after AUTH."""
+def resp_echo(shape: Shape, _tokens: list[bytes]) -> Load:
+    """Return a load of ECHO commands for Valkey and Redis, after AUTH."""
     batch = _command("ECHO", shape.text) * shape.depth
     return Load(
         requests=batch * shape.connections,
@@ -72,7 +72,7 @@ def keyed(shape: Shape, _tokens: list[bytes]) -> Load:
 
 
 def websockets(shape: Shape, _tokens: list[bytes]) -> Load:
-    """Return WebSocket messages, after the upgrade."""
+    """Return a load of WebSocket messages, after the upgrade."""
     payload = shape.text.encode()
     masked = bytes(byte ^ mask for byte, mask in zip(payload, cycle(MASK), strict=False))
     size = bytes([shape.size]) if shape.size < 126 else b"\x7e" + shape.size.to_bytes(2, "big")
