@@ -63,7 +63,7 @@ def test_what_is_no_number_is_refused_in_one_sentence(
     fuzz: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "many")
-    with pytest.raises(SystemExit, match=f"^make fuzz: {name} is 'many', and has to be a whole number.$"):
+    with pytest.raises(SystemExit, match=f"^make fuzz: {name} is 'many'; it must be a whole number.$"):
         fuzz.main()
 
 
@@ -90,7 +90,7 @@ def rounds(fuzz: Any, monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[int]
     """Have rounds end so, a second each; a code below 0 is Ctrl-C. Return the list of their seeds."""
     seeds: list[int] = []
 
-    def round_of(runtime: str, seed: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run_round(runtime: str, seed: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
         code = codes[min(len(seeds), len(codes) - 1)]
         seeds.append(seed)
         if code < 0:
@@ -100,7 +100,7 @@ def rounds(fuzz: Any, monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[int]
         )
 
     monkeypatch.setattr(fuzz, "compiled", lambda: "runtime")
-    monkeypatch.setattr(fuzz, "round_of", round_of)
+    monkeypatch.setattr(fuzz, "run_round", run_round)
     monkeypatch.setattr(fuzz.time, "monotonic", lambda: float(len(seeds)))
     return seeds
 
