@@ -1,4 +1,4 @@
-"""The tree of errors is drawn, coded and told as it stands."""
+"""Tests of the error tree: the drawing in the docstring, the codes, the sentences and the documents agree."""
 
 import ast
 import inspect
@@ -45,7 +45,7 @@ BRANCHES = {
 
 
 def needed(error: type[AntiphonError]) -> set[str]:
-    """Return the fields that sentence and hint of `error` are filled with."""
+    """Return the fields that the sentence and the hint of `error` use."""
     return placeholders(error.sentence) | placeholders(error.hint)
 
 
@@ -53,7 +53,7 @@ def needed(error: type[AntiphonError]) -> set[str]:
 
 
 def drawn() -> Iterator[tuple[str, str]]:
-    """Yield each class in the drawing of the module's docstring, with the one that it stands below."""
+    """Yield each class in the drawing of the module's docstring, with its base class."""
     above = {0: ""}
     depth = 0
     for line in (errors.__doc__ or "").partition("::")[2].partition("The same classes")[0].splitlines():
@@ -119,7 +119,7 @@ def test_every_sentence_is_a_sentence(error: type[AntiphonError]) -> None:
 
 
 def told_by(path: Path) -> Iterator[tuple[str, type[AntiphonError], set[str]]]:
-    """Yield each place in a file that makes an error, with the fields that it fills."""
+    """Yield each call in a file that makes an error, with the fields that it fills."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         place = f"{path.name}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_NAME:

@@ -1,4 +1,4 @@
-"""Nothing foreign reaches a terminal or a log in a form that it would obey."""
+"""Tests of `printable`: no control character from outside reaches a terminal or a log."""
 
 import unicodedata
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from antiphon.printable import printable
 
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""What moves a cursor, ends a line or turns the direction of writing."""
+"""Characters that move a cursor, end a line or change the direction of text."""
 JOINERS = "\u200c\u200d"
 
 

@@ -1,4 +1,4 @@
-"""What one person can do to the others in a chat: not read, and say too much."""
+"""Abuse of a chat by one person: not reading, and sending too much."""
 
 import contextlib
 import socket
@@ -31,13 +31,13 @@ def test_one_who_does_not_read_is_cut_in_bounded_memory_and_nobody_else_loses_a_
             talker.hears("[lobby] -- stalled has joined")
 
         def held() -> int | None:
-            """Return the bytes that wait for the stalled one, None once they are cut."""
+            """Return the bytes that wait for the stalled client; None once its connection is closed."""
             (dialogue,) = (each for each in server.server._context.dialogues if each.name == "stalled")
             outlet: Any = dialogue._outlet
             if outlet is None:
                 return None
             sock = outlet._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * KIB)  # full before long
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * KIB)  # soon full
             return sum(map(len, dialogue.continuity.kept())) + int(outlet._outbox.waiting)
 
         most = said = 0
@@ -52,5 +52,5 @@ def test_one_who_does_not_read_is_cut_in_bounded_memory_and_nobody_else_loses_a_
         expected = [f"[lobby] user{number // 100 % 2}: {number} {TEXT}" for number in range(said)]
         for talker in talkers[2:]:
             assert [line for line in talker.heard if line.endswith(TEXT)] == expected
-        assert talkers[0].say("/who")[0].endswith(", stalled")  # cut, and expected back
+        assert talkers[0].say("/who")[0].endswith(", stalled")  # its connection is closed, and its return awaited
     assert server.log().count("peer-too-slow") == 1

@@ -1,4 +1,4 @@
-"""`kill -9` of a change of keys (issue 3, part 5): no account is lost, and the next change finishes it."""
+"""`kill -9` of a rekeying (issue 3, part 5): no account is lost, and the next rekeying finishes it."""
 
 import os
 import subprocess
@@ -26,9 +26,9 @@ def test_killed_at_any_step_it_loses_no_account_and_is_finished_by_the_next(tmp_
     )
     assert (done.returncode, done.stderr) == (0, "")
     left = done.stdout.splitlines()
-    assert left[0] == "[1]"  # killed before anything had happened
+    assert left[0] == "[1]"  # killed before the first step
     assert left.count("[1, 2]") > 5
-    assert left[-1] == "[2]"  # not killed any more
+    assert left[-1] == "[2]"  # finished before the kill
     assert left == sorted(left, key=["[1]", "[1, 2]", "[2]"].index)
 
 

@@ -1,4 +1,4 @@
-"""`antiphon accounts export`: what it writes can be read again, is safe in a spreadsheet, and holds no secrets."""
+"""Tests of `antiphon accounts export`: readable again, safe in a spreadsheet, and without secrets."""
 
 import asyncio
 import csv
@@ -38,7 +38,7 @@ def here(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
-    """Read CSV as the documents say."""
+    """Read CSV as the documents describe it."""
     return [
         {key: value.removeprefix(FORMULA_GUARD) for key, value in row.items()}
         for row in csv.DictReader(io.StringIO(text, newline=""), strict=True)

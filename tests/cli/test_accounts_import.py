@@ -1,4 +1,4 @@
-"""`antiphon accounts import`: what it makes of files, what it leaves, and that nothing is half done."""
+"""Tests of `antiphon accounts import`: which lines become accounts and which do not, all or nothing."""
 
 import asyncio
 import io
@@ -32,7 +32,7 @@ ADVICE = "Mend them, or say --skip-broken to import the others."
 
 
 class Here(Operator):
-    """A folder with an operator in it, whose server's data is in `data`."""
+    """A folder for the files of an import; the server's data is in `data`."""
 
     def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
         super().__init__(folder / "data", capture)
@@ -55,7 +55,7 @@ class Here(Operator):
         return [account["name"] for account in self.accounts()]
 
     def left(self) -> bytes:
-        """Return all that stands in the data folder."""
+        """Return the content of all files in the data folder."""
         return b"".join(path.read_bytes() for path in sorted(self.data.rglob("*")))
 
 
@@ -69,7 +69,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash nothing: for what is not about signing in."""
+    """Replace the hashing, for tests in which nobody signs in."""
 
     def verifier(password: Password, salt: bytes, iterations: int) -> Verifier:
         return Verifier(salt, iterations, bytes(32), bytes(32))
@@ -146,7 +146,7 @@ def test_a_name_that_is_registered_meanwhile_is_left_alone(here: Here, monkeypat
 
 @pytest.mark.usefixtures("cheap")
 def test_rows_come_from_standard_input(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    here.write("zoe 10.0.0.1", "clients.txt")  # beside nothing
+    here.write("zoe 10.0.0.1", "clients.txt")  # without a file of names beside it
     given = f"ann;{HASH}\n{digest('10.0.0.1')};{HASH}\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
     assert here.told("-")["imported"] == ["ann"]

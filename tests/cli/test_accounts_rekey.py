@@ -1,4 +1,4 @@
-"""`antiphon accounts rekey` as a process: what it tells, whom it refuses, and what running servers make of it."""
+"""Tests of `antiphon accounts rekey` as a process: its output, its refusals, and its effect on running servers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`antiphon demo`, which `make run` says: a server and a client on it as one command."""
+"""Tests of `antiphon demo`, which `make run` starts: a server and a client as one command."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
 
 def port_of(told: str) -> int:
-    """Return the port of the demo's server, from what it told."""
+    """Return the port of the demo's server, from its output."""
     found = re.search(r"tls://localhost:(\d+)#", told)
     assert found, told
     return int(found[1])

@@ -1,4 +1,4 @@
-"""`antiphon invite` and `antiphon invitations`, in this process, on a data folder without a server."""
+"""Tests of `antiphon invite` and `antiphon invitations` in this process, on a data folder without a server."""
 
 import io
 import json
@@ -25,7 +25,7 @@ SERVER = Address("tls", "school.example", 9000)
 
 
 class Told(NamedTuple):
-    """What a command has said."""
+    """The output of a command."""
 
     exit_code: int
     out: str
@@ -42,7 +42,7 @@ Act = Callable[..., Told]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder whose server listened at `SERVER`; ann has an account there."""
+    """A data folder whose server listened at `SERVER` last, with an account for ann."""
     seed(tmp_path / "data")
     DataFolder.open(tmp_path / "data").last_address = SERVER
     return tmp_path / "data"
@@ -59,7 +59,7 @@ def act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def run(*arguments: str | Path) -> Told:
         try:
             exit_code = main([*map(str, arguments), "--data", str(tmp_path / "data")])
-        except SystemExit as left:  # as cyclopts ends a command that went well
+        except SystemExit as left:  # cyclopts exits so after a successful command
             exit_code = int(left.code or 0)
         return Told(exit_code, *capsys.readouterr())
 

@@ -1,4 +1,4 @@
-"""Options from the environment and from a TOML file, and what wins."""
+"""Tests of options from the environment and from a TOML file, and of their precedence."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from support.processes import run_antiphon
 
 
 def refused_port(home: Path, *options: str, **environment: str) -> str:
-    """Return the port that `connect` found nobody at: which of the options counted."""
+    """Return the port to which `connect` failed to connect: it shows which source of options won."""
     done = run_antiphon("connect", *options, home=home, timeout=60, **environment)
     assert done.returncode == 3, done.stderr
     return done.stderr.partition("://localhost:")[2].partition(":")[0]

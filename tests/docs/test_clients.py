@@ -1,4 +1,4 @@
-"""What docs/clients.md shows works as it stands, and its table names the calls that there are."""
+"""Tests of docs/clients.md: its programs work, and its table lists the existing calls."""
 
 import re
 import subprocess
@@ -38,7 +38,7 @@ def test_the_programs_do_what_they_say(tmp_path: Path) -> None:
         assert programs[1] != PROGRAMS[1]
         environment = clean_environment(tmp_path, ANTIPHON_ADDRESS=address, ANTIPHON_PASSWORD=PASSWORD)
         environment["ANTIPHON_INVITATION"] = code.written()
-        stand_in = f"import getpass; getpass.getpass = lambda: {PASSWORD!r}\n"  # nobody is there to type
+        stand_in = f"import getpass; getpass.getpass = lambda: {PASSWORD!r}\n"  # nobody can be asked
         for program, expected in zip(programs, shown, strict=True):
             done = subprocess.run(
                 [sys.executable, "-c", stand_in + program],

@@ -1,4 +1,4 @@
-"""docs/operating.md says what the code does: options, files, log events, the configuration file, signals."""
+"""Tests of docs/operating.md against the code: options, files, log events, the configuration file, signals."""
 
 import ast
 import re
@@ -125,7 +125,7 @@ def test_the_configuration_file_is_one_that_the_commands_take(tmp_path: Path) ->
         assert server.start["registration"] == "closed"
         said = run_antiphon("connect", str(server.address), "--config", path, home=tmp_path)
         assert said.returncode == 2
-        assert "password" in said.stderr  # the name was in the file
+        assert "password" in said.stderr  # the name came from the file
 
 
 def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_every_event_of_the_log_is_listed_with_level_and_fields() -> None:
 
 
 def events() -> Iterator[tuple[str, str, str]]:
-    """Yield event, level and fields of every place that logs."""
+    """Yield the event, level and fields of every call that logs."""
     trees = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "src" / "antiphon").rglob("*.py"))]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
@@ -189,7 +189,7 @@ def events() -> Iterator[tuple[str, str, str]]:
     for call in calls:
         function, arguments, keywords = call.func, call.args, call.keywords
         if ast.unparse(function).endswith(".callback") and ast.unparse(arguments[0]).startswith("log."):
-            function, *arguments = arguments  # called with the rest at the end
+            function, *arguments = arguments  # called with the remaining bytes at the end
         if not (isinstance(function, ast.Attribute) and function.attr in LEVELS and arguments):
             continue
         if ast.unparse(function.value).rpartition(".")[2] != "log":
@@ -236,7 +236,7 @@ def test_the_exit_codes_of_a_stopped_server(tmp_path: Path) -> None:
 
 
 def stopped_by_two_signals(folder: Path) -> int:
-    """Return the exit code of a server that waits for a client and is told to stop once more."""
+    """Return the exit code of a server that gets a second stop signal while it waits for a client."""
     with ServerProcess(folder / "impatient") as server, RawClient(server.address) as client:
         client.sign_in("ann", PASSWORD, new=True)
         server.signal(signal.SIGTERM)

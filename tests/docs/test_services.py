@@ -1,4 +1,4 @@
-"""docs/services.md: every service that it shows says what stands under it, and every program runs."""
+"""Tests of docs/services.md: every service gives the answers shown under it, and every program runs."""
 
 import asyncio
 import re
@@ -56,7 +56,7 @@ def test_a_service_says_what_stands_under_it(talk: Block, folder: Path) -> None:
 
 
 async def hold(talk: str, address: Address) -> None:
-    """Say what the people of a talk say, and see that each is shown what stands there, and no more."""
+    """Replay the lines of a conversation; check that each person receives the lines shown, and no more."""
     people: dict[str, Person] = {}
     async with AsyncExitStack() as leaving:
         for name, mark, text in re.findall(r"^(\w+)([><]) (.*)$", talk, re.MULTILINE):
@@ -71,14 +71,14 @@ async def hold(talk: str, address: Address) -> None:
         rest = [person.shown.get_nowait() for _ in range(person.shown.qsize())]
         assert [
             line for line in rest if not str(line).endswith(" has left")
-        ] == []  # all leave, and the chat says so
+        ] == []  # all leave, and the chat tells the others
 
 
 class Person:
-    """Somebody who talks."""
+    """A person in the conversation."""
 
     def __init__(self, session: Session) -> None:
-        """Listen from now on."""
+        """Record the pushes from now on."""
         self.shown: asyncio.Queue[Payload] = asyncio.Queue()
         self._session = session
         self._listening = asyncio.create_task(self._listen())

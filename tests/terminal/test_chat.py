@@ -1,4 +1,4 @@
-"""What others say in the terminal of one who types, and through pipes."""
+"""Tests of chat messages from others, on the terminal of a person who types and through pipes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def tokens(tmp_path: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def server(tmp_path: Path, tokens: dict[str, bytes]) -> Iterator[Serving]:
-    """Give a chat that knows ann and bob."""
+    """Run a chat with accounts for ann and bob."""
     with serving(tmp_path / "data", Chat(), plain=True) as server:
         yield server
 
@@ -112,11 +112,11 @@ def test_what_is_said_last_is_shown_before_the_end(tmp_path: Path, tokens: dict[
         assert ann.ends() == 0
     lines = [line for line in on_paper(ann.raw).splitlines() if line.startswith("line")]
     assert lines == [f"line {number}" for number in range(100)]
-    assert ann.raw.count("half a line") < 20  # drawn again once for many lines
+    assert ann.raw.count("half a line") < 20  # the prompt is redrawn once for many lines
 
 
 def obeyed(terminal: Terminal) -> list[str]:
-    """Return what has reached the terminal of what it would obey and does not come from the client itself."""
+    """Return the control sequences that reached the terminal and are not the client's own."""
     return [
         each for each in ("\x1b[31m", "\x1b]", *"\x07\x9b\x7f\u202e\u2066\u200b\ufeff") if each in terminal.raw
     ]
@@ -163,7 +163,7 @@ def test_a_text_that_was_pasted_is_said_line_by_line(ann: Terminal, bob: Talker)
 def test_a_pipe_that_stays_open_hears_what_others_say_and_says_what_comes(
     server: Serving, bob: Talker, tmp_path: Path
 ) -> None:
-    """As in `tail -f build.log | antiphon connect`."""
+    """Reproduce `tail -f build.log | antiphon connect`."""
     piped = clean_environment(tmp_path, **environment("ann"))
     with PipedProcess(ANTIPHON, "connect", str(server.address), environment=piped) as process:
         bob.hears("[lobby] -- ann has joined")

@@ -1,4 +1,4 @@
-"""What --explain shows: all that helps to learn, no secret in any form, nothing that a screen obeys."""
+"""Tests of --explain: it shows every frame, no secret in any form, and no control sequence."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ NEW = "a staple of that battery"
 
 
 class Paper(Console):
-    """A console whose standard error is kept."""
+    """A console that records its messages."""
 
     def __init__(self, language: str) -> None:
         super().__init__(language, may_ask=False)
@@ -55,7 +55,7 @@ class Paper(Console):
 
 
 class Listener:
-    """Explains on paper what it is given."""
+    """Explains frames and records the explanation."""
 
     def __init__(self, language: str = "en") -> None:
         self.paper = Paper(language)
@@ -69,7 +69,7 @@ class Listener:
         return self.paper.out.getvalue()
 
     def take(self) -> list[str]:
-        """Return the lines of what was explained since the last time."""
+        """Return the lines explained since the last call."""
         text, self.paper.out = self.text, io.StringIO()
         return text.splitlines()
 
@@ -80,7 +80,7 @@ def listener() -> Listener:
 
 
 def one(side: Side, data: bytes, language: str = "en") -> str:
-    """Return how one frame is explained."""
+    """Return the explanation of one frame."""
     listener = Listener(language)
     watched = listener.watched()
     (watched.sent if side is Side.CLIENT else watched.received)(data)
@@ -255,7 +255,7 @@ def test_a_connection_on_plain_tcp_is_called_what_it_is(listener: Listener) -> N
 
 
 def looks(told: str) -> Iterator[str]:
-    """Yield what can be read in an explanation: as it stands, and its columns and texts put together."""
+    """Yield what a reader can extract from an explanation: its text, and its columns and texts joined."""
     dump = list(re.finditer(r"^    [0-9a-f]{8}  (.{23})  (.{23})  \|(.*)\|$", told, re.MULTILINE))
     yield told
     yield "".join((each[1] + each[2]).replace(" ", "") for each in dump)
@@ -264,7 +264,7 @@ def looks(told: str) -> Iterator[str]:
 
 
 def windows(secret: bytes) -> set[str]:
-    """Return every form of every eight bytes in a row of a secret, as it goes over the wire or is read."""
+    """Return every form, on the wire or as text, of each eight consecutive bytes of a secret."""
     parts = {secret[at : at + 8] for at in range(len(secret) - 7)}
     forms = {form for part in parts for form in (part.hex(), part.hex().upper(), repr(part)[2:-1])}
     return forms | {part.decode("latin-1") for part in parts if part.isascii() and part.decode().isprintable()}
@@ -277,7 +277,7 @@ def assert_hidden(secret: bytes, told: str) -> None:
 
 
 def with_secret(which: tuple[Side, int], secret: str) -> dict[str, Any]:
-    """Return the body of a kind with a secret in every field that the table calls secret, and in one more."""
+    """Return the body of a kind with a secret in every field that the table marks as secret, and in one more."""
     fields: dict[str, Any] = json.loads(bodies.encode(BODIES[which])) | {"unheard-of": secret}
     for path in FIELDS[which].secret - {"credential"}:
         outer, _, inner = path.rpartition(".")
@@ -328,7 +328,7 @@ def test_a_message_cannot_pass_itself_off_as_a_frame() -> None:
 
 
 class Recorder(Watched):
-    """Explains, and keeps what it was given."""
+    """Explains frames and records them."""
 
     def __init__(self, explainer: Explainer, address: str, number: int) -> None:
         super().__init__(explainer, address, number)
@@ -344,7 +344,7 @@ class Recorder(Watched):
 
 
 def secrets_of(side: Side, frame: bytes) -> Iterator[bytes]:
-    """Yield the secrets in a frame that really went over the wire."""
+    """Yield the secrets in a frame that went over the wire."""
     _, kind, *_ = HEADER.unpack_from(frame)
     body = frame[HEADER_SIZE:]
     if (side, kind) in TOKENS:
@@ -406,7 +406,7 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
     assert told.index("connection 1 is closed") < told.index("connection 2 to tls://127.0.0.1:")
     secrets = {secret for side, frame in frames for secret in secrets_of(side, frame)}
     assert len(secrets) >= 10, "tokens, proofs, keys"
-    told = told.replace("tls-server-end-point", "")  # in SCRAM's messages too, and known to everybody
+    told = told.replace("tls-server-end-point", "")  # it is in SCRAM's messages too, and public
     for secret in secrets | {PASSWORD.encode(), NEW.encode()}:
         assert_hidden(secret, told)
 
@@ -416,7 +416,7 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
 
 @pytest.fixture(scope="module")
 def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Give a server that wants to hear of its clients twice a second."""
+    """Run a server that expects a heartbeat from its clients twice a second."""
     folder = tmp_path_factory.mktemp("lively") / "data"
     with ServerProcess(folder, "--heartbeat-seconds", "1") as server:
         yield server
@@ -441,7 +441,7 @@ def test_in_a_pipe_the_answers_stay_clean_and_nothing_is_spoiled(lively: ServerP
 
 def test_at_a_terminal_frames_stand_above_the_line_that_is_typed(lively: ServerProcess, tmp_path: Path) -> None:
     with Terminal("connect", str(lively.address), "--explain", home=tmp_path, NO_COLOR="") as terminal:
-        terminal.shows("<- HELLO", "connection 1 is closed")  # nothing is held while a person types
+        terminal.shows("<- HELLO", "connection 1 is closed")  # no connection is held while a person types
         terminal.answer("Name", "eve")
         terminal.shows("connection 2 to ", "-> IDENTIFY", "<- IDENTIFY", "connection 2 is closed")
         terminal.answer("New password:", PASSWORD)

@@ -1,4 +1,4 @@
-"""The way in with an invitation, on a real terminal and through pipes; and what those are told who have none."""
+"""Tests of the sign-in with an invitation, on a real terminal and through pipes, and of the hint without one."""
 
 import re
 import socket
@@ -24,7 +24,7 @@ GIVEN: dict[str, Any] = {"ANTIPHON_PASSWORD": PASSWORD}
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that takes no new names; it knows ann."""
+    """A server that takes no new names, with an account for ann."""
     folder = tmp_path_factory.mktemp("closed") / "data"
     seed(folder)
     with ServerProcess(folder, "--registration", "closed") as server:
@@ -157,7 +157,7 @@ def test_a_code_that_lets_nobody_in_is_refused_before_a_password_is_wanted(
 ) -> None:
     code = code_for(closed, "stale", days=-1 if days is None else days)
     if days is None:
-        code_for(closed, "stale")  # which takes its place
+        code_for(closed, "stale")  # which replaces it
     done = run_antiphon("connect", code, home=tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith(told)
@@ -253,7 +253,7 @@ def test_where_nobody_listens_is_told_as_with_an_address(tmp_path: Path) -> None
 
 
 def later(work: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
-    """Return what says `TryLater` the first time, `after` it has done its work or instead; then it is `work`."""
+    """Return `work`, except that its first call raises `TryLater`, `after` the work or instead of it."""
     called = False
 
     async def busy(*arguments: Any, **named: Any) -> Any:

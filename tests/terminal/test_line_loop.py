@@ -1,4 +1,4 @@
-"""The conversation on a real terminal: lines, answers, history, and every way to leave."""
+"""Tests of the line loop on a real terminal: lines, answers, history, and every way to leave."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from support.terminal import CTRL_C, CTRL_D, UP, Terminal
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 PASTE = "\x1b[200~{}\x1b[201~"
-"""How a terminal marks what was pasted."""
+"""The marks with which a terminal encloses pasted text."""
 
 
 @pytest.fixture
 def ann(server: ServerProcess, tmp_path: Path) -> Terminal:
-    """Give ann's terminal, where she has signed in."""
+    """Return ann's terminal after her sign-in."""
     terminal = Terminal("connect", str(server.address), home=tmp_path, **ANN)
     terminal.shows("exit leaves.")
     return terminal
@@ -148,7 +148,7 @@ def test_what_a_terminal_would_obey_comes_back_escaped(ann: Terminal) -> None:
 def test_keys_that_mean_nothing_do_no_harm(ann: Terminal) -> None:
     with ann:
         ann.asks("ann>")
-        ann.press("\x1b[31M")  # a broken report of a mouse; what comes in one piece with it is lost
+        ann.press("\x1b[31M")  # a broken mouse report; data in the same read is lost
         for _ in range(5):
             ann.enter("hello")
             if ann.pexpect.expect_exact(["\nhello\r\n", pexpect.TIMEOUT], timeout=2) == 0:
@@ -195,7 +195,7 @@ def test_the_terminal_of_a_russian_speaks_russian(server: ServerProcess, tmp_pat
         terminal.answer("Пароль:", "неверный пароль!")
         terminal.shows("Неверное имя или пароль.")
         terminal.answer("Пароль:", PASSWORD)
-        terminal.matches("ann!")  # the greeting is the server's, in the client's language
+        terminal.matches("ann!")  # the server sends the greeting in the client's language
         terminal.answer("ann>", "exit")
         terminal.shows("Вы вышли.")
         assert terminal.ends() == 0

@@ -1,4 +1,4 @@
-"""The way in by name: a person is asked when nobody is known, or several are; a pipe never is."""
+"""Tests of the sign-in by name: a person is asked if no name or several are known, a pipe never."""
 
 import asyncio
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[Serving]:
 
 
 def introduce(server: Serving, *names: str) -> None:
-    """Have these names known at this machine's address, the last one first."""
+    """Make the server know these names at this machine's address, the last one first."""
     for name in names:
         with server.client() as client:
             client.hello()
@@ -57,7 +57,7 @@ def without_fingerprint(server: Serving) -> Any:
 
 
 def entered(server: Serving, folder: Path, **given: Any) -> str:
-    """Come in as a pipe does; return as whom."""
+    """Sign in without a terminal; return the name."""
     return asyncio.run(_entered(given.pop("address", server.address), folder, **given))
 
 
@@ -208,7 +208,7 @@ def test_one_of_several_is_chosen_and_a_wrong_name_put_right(server: Serving, tm
         terminal.answer("Forget “dora” at this address? [y/N]:", "n")
         terminal.shows("Welcome back, ann!")
         terminal.answer("ann>", "/name")
-        terminal.answer("Your name:", "Ann")  # the same name: nothing to be forgotten
+        terminal.answer("Your name:", "Ann")  # the same name, so there is nothing to forget
         terminal.shows("Welcome back, Ann!")
         terminal.answer("Ann>", "exit")
         terminal.shows("You have left.")

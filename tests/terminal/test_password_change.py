@@ -1,4 +1,4 @@
-"""A person at a terminal changes the password: because they want to, and because they must."""
+"""Tests of the password change on a terminal, on request and when it is required."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Serving]:
-    """Give a server of its own to each test that changes a password."""
+    """Run a new server for each test that changes a password."""
     seed(tmp_path / "data")
     with serving(tmp_path / "data", plain=True) as server:
         yield server
@@ -104,7 +104,7 @@ def test_a_password_that_is_due_is_asked_for_after_the_sign_in_and_the_old_one_t
     with Terminal(
         "connect", str(server.address), home=tmp_path, ANTIPHON_NAME="due", ANTIPHON_PASSWORD=made
     ) as terminal:
-        terminal.says("due>", "hello")  # and nothing is due any more
+        terminal.says("due>", "hello")  # no change is required any more
         assert "New password" not in terminal.screen
 
 

@@ -1,4 +1,4 @@
-"""The hint while a new password is typed: what is missing, what is wrong, how strong it is, and nothing of it."""
+"""Tests of the hint below a new password: missing characters, faults, strength, and nothing of the password."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from support.processes import ServerProcess
 from support.terminal import Terminal
 
 CURSOR = "\x1b[20;1R"
-"""A terminal's answer to the question where the cursor is; without one there is no line below."""
+"""A terminal's report of the cursor position; without one, prompt-toolkit shows no line below the prompt."""
 
 
 def checked(text: str) -> Password:

@@ -1,4 +1,4 @@
-"""The way in on a real terminal: what is asked, what is refused and asked again, and what is told."""
+"""Tests of the interactive sign-in on a real terminal: its questions, refusals, second tries and messages."""
 
 import re
 import signal
@@ -15,7 +15,7 @@ ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
 
 def signed_in(address: object, home: Path, *, password: str = PASSWORD, **environment: str) -> str:
-    """Sign in to `address`, say one line, leave; return what was on the screen."""
+    """Sign in to `address`, send one line, leave; return the content of the screen."""
     with Terminal("connect", str(address), home=home, ANTIPHON_PASSWORD=password, **environment) as terminal:
         terminal.says(">", "one line")
         terminal.answer(">", "exit")
@@ -172,11 +172,11 @@ def test_enter_makes_a_passphrase_that_is_shown_once_and_works(server: ServerPro
 
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
 def test_the_password_is_shown_nowhere(server: ServerProcess, tmp_path: Path, term: str) -> None:
-    installed = (ANTIPHON, "connect", str(server.address))  # a fork has another's command line
+    installed = (ANTIPHON, "connect", str(server.address))  # a forked process shows the command line of its parent
     with Terminal(*installed, command="/usr/bin/env", home=tmp_path, TERM=term) as terminal:
         terminal.answer("Name", "ann")
         terminal.asks("Password:")
-        for key in PASSWORD:  # one by one, as fingers do
+        for key in PASSWORD:  # one by one, like a typing person
             terminal.press(key)
         terminal.enter()
         terminal.asks("ann>")
