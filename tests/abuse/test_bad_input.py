@@ -28,7 +28,7 @@ from antiphon.wire.bodies import (
 )
 from antiphon.wire.frames import encode
 from antiphon.wire.kinds import Kind
-from support.keys import enrol
+from support.key_rings import enrol
 from support.processes import PASSWORD
 from support.raw import RawClient
 from support.scram import mutated

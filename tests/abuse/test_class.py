@@ -5,7 +5,7 @@ import subprocess
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from support.inviting import invite
+from support.invitations import invite
 from support.processes import ANTIPHON, PASSWORD, ServerProcess, clean_environment, killed_at_end, run_antiphon
 
 PATIENT = ("--handshake-seconds", "60", "--first-frame-seconds", "60", "--entry-seconds", "60")

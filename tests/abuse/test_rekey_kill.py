@@ -7,7 +7,7 @@ from pathlib import Path
 
 from antiphon.wire.bodies import Welcome
 from support.documents import ROOT
-from support.keys import enrol, lost, ring_of
+from support.key_rings import enrol, lost, ring_of
 from support.processes import ANTIPHON, PASSWORD, ServerProcess, clean_environment, run_antiphon
 from support.raw import RawClient
 

@@ -16,7 +16,7 @@ import pytest
 from antiphon.cli.accounts_export import FORMULA_GUARD, FORMULA_STARTS
 from antiphon.identity.scram import Verifier
 from antiphon.server.folder import DataFolder
-from support.commands import Operator
+from support.operator_commands import Operator
 from support.serving import seed, verifier
 
 NAMES = ["=cmd", "+x", "-x", "@x", "'=x", "'", 'a"b', "a,b", "Аня"]

@@ -22,8 +22,8 @@ from antiphon.store.opening import open_store
 from antiphon.store.sql.accounts import SqlAccounts
 from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256, Welcome
-from support.commands import Done, Operator
-from support.imports import digest
+from support.imported_accounts import digest
+from support.operator_commands import Done, Operator
 from support.serving import serving
 from support.terminal import Terminal
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from antiphon.wire.bodies import Error, Identified, Register, Welcome
 from antiphon.wire.kinds import Kind
-from support.keys import change_keys, enrol, lost, ring_of
+from support.key_rings import change_keys, enrol, lost, ring_of
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
 from support.serving import credential, in_session, seed

@@ -11,8 +11,8 @@ from antiphon.errors import ConnectRefused, InputMissing, SignInRefused
 from antiphon.wire import bodies, frames
 from antiphon.wire.bodies import Error
 from antiphon.wire.kinds import Kind
-from support.authority import issue_certificate
-from support.fakes import Peer, fake
+from support.certificate_authority import issue_certificate
+from support.fake_servers import Peer, fake
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}

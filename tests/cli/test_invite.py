@@ -18,7 +18,7 @@ from antiphon.identity.invitations import Code
 from antiphon.server.certificate import load_or_make
 from antiphon.server.folder import DataFolder
 from antiphon.store.sql.invitations import SqlInvitations
-from support.inviting import invite
+from support.invitations import invite
 from support.serving import seed
 
 SERVER = Address("tls", "school.example", 9000)

@@ -29,7 +29,7 @@ from antiphon.errors import (
 from antiphon.ping.crowd import SESSIONS_MOST
 from antiphon.server import sessions
 from antiphon.testing import FaultProxy, LinkFault
-from support.commands import Done
+from support.operator_commands import Done
 from support.processes import PASSWORD, run_antiphon
 from support.serving import Serving, seed, serving
 from support.terminal import CTRL_C, Terminal

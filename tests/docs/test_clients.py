@@ -11,7 +11,7 @@ import pytest
 from antiphon.blocking import Session
 from antiphon.client.session import Session as AsyncSession
 from support.documents import blocks, read, table
-from support.inviting import invite
+from support.invitations import invite
 from support.processes import PASSWORD, clean_environment
 from support.serving import seed, serving
 

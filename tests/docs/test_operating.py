@@ -17,9 +17,9 @@ from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, Ser
 from antiphon.store.files.accounts import ACCOUNTS
 from antiphon.wire.bodies import ServerBye
 from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
+from support.log_records import banned
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
-from support.records import banned
 
 TEXT = read("docs/operating.md")
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}

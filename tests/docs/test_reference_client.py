@@ -28,7 +28,7 @@ from antiphon.wire.frames import Payload, encode, encode_message
 from antiphon.wire.kinds import Allowed, Kind
 from reference_client import Client, Refused
 from support.documents import ROOT
-from support.fakes import Peer, fake
+from support.fake_servers import Peer, fake
 from support.processes import PASSWORD, ServerProcess, clean_environment
 from support.serving import Serving, seed, serving
 

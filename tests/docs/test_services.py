@@ -20,8 +20,8 @@ from antiphon.server.outbox import PUSHED_LIMIT
 from antiphon.services import chat, load
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
+from support.chat_room import ChatRoom
 from support.documents import Block, blocks, read, section, table
-from support.hall import Hall
 from support.processes import PipedProcess, clean_environment
 from support.serving import serving
 
@@ -110,7 +110,7 @@ def test_every_file_of_the_page_is_served_or_run() -> None:
 def test_the_commands_and_limits_of_the_chat_are_those_that_it_has() -> None:
     about = section(read("docs/services.md"), "## Chat")
     told = {command for command, _ in table(about, "command", "what it does")}
-    with Hall() as hall:
+    with ChatRoom() as hall:
         lines = hall.say(hall.come("ann"), "/help")
     assert told == {line.split(":")[0] for line in lines[1:]} | {"/help", "//text"}
     assert table(about, "limit", "") == [

@@ -33,10 +33,10 @@ from antiphon.wire.bodies import (
 )
 from antiphon.wire.kinds import Kind
 from support.documents import read, table
-from support.keys import ring_of
+from support.key_rings import ring_of
+from support.log_records import Record, banned, records, spellings
 from support.processes import PASSWORD
 from support.raw import RawClient
-from support.records import Record, banned, records, spellings
 from support.serving import Serving, credential, fail, seed, serving, verifier
 
 WRONG = "this is not the password"

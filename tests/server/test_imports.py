@@ -10,7 +10,7 @@ from antiphon.errors import TryLater
 from antiphon.server import imports
 from antiphon.store.sql.accounts import SqlAccounts
 from antiphon.wire.bodies import Error, Welcome
-from support.imports import digest, seed_old
+from support.imported_accounts import digest, seed_old
 from support.serving import Serving, seed, serving
 
 OLD = digest("old")

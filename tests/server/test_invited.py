@@ -12,7 +12,7 @@ from antiphon.identity.invitations import Code
 from antiphon.server.server import Server
 from antiphon.wire.bodies import INVITATIONS, Body, Error, Identified, Identify, Register, Welcome
 from antiphon.wire.kinds import Kind
-from support.inviting import invite
+from support.invitations import invite
 from support.processes import PASSWORD
 from support.raw import RawClient
 from support.serving import ATTACKER, Serving, credential, seed, serving

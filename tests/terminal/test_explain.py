@@ -31,8 +31,8 @@ from antiphon.wire.frames import HEADER, HEADER_SIZE, encode, encode_message
 from antiphon.wire.kinds import TABLE, TOKEN_SIZE, Flag, Kind, Side
 from antiphon.wire.secrecy import FIELDS
 from support.bodies import BODIES
+from support.log_records import spellings
 from support.processes import PASSWORD, ServerProcess, run_antiphon
-from support.records import spellings
 from support.sessions import server_here
 from support.terminal import Terminal
 

@@ -12,8 +12,8 @@ import pytest
 from antiphon.address import Address
 from antiphon.errors import NameTaken, TryLater
 from antiphon.identity.invitations import Code
-from support.fakes import Peer, fake
-from support.inviting import invite
+from support.fake_servers import Peer, fake
+from support.invitations import invite
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.serving import seed, serving
 from support.terminal import Terminal

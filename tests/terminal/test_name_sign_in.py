@@ -23,7 +23,7 @@ from antiphon.terminal.console import Console
 from antiphon.terminal.sign_in import InteractiveSignIn
 from antiphon.wire.bodies import Identified, Identify, Welcome
 from antiphon.wire.kinds import Kind
-from support.fakes import Peer, faked, welcome
+from support.fake_servers import Peer, faked, welcome
 from support.processes import PASSWORD, run_antiphon, sockets
 from support.serving import Serving, serving
 from support.terminal import Terminal

@@ -15,7 +15,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.sign_in import InteractiveSignIn
-from support.imports import digest, seed_old
+from support.imported_accounts import digest, seed_old
 from support.processes import PASSWORD
 from support.serving import Serving, fail, forgive, seed, serving
 from support.terminal import Terminal

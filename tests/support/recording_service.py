@@ -1,7 +1,7 @@
-"""A service that writes down each message before it answers, as a program: `counting.py DATA PORT FILE`.
+"""A service that records each message in a file before it answers: `recording_service.py DATA PORT FILE`.
 
-It prints its address once it listens, and stops in order at SIGTERM. A message with `wait` in front is written
-down and never answered.
+The program prints its address once it listens, and drains at SIGTERM. A message that begins with `wait` is
+recorded and never answered.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from antiphon.settings import ServerSettings
 PROGRAM = Path(__file__)
 
 
-class Counting:
-    """Answers with what it got, once that stands in its file."""
+class RecordingService:
+    """Answers with the message, after writing it to the file."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
@@ -31,7 +31,7 @@ async def main(data: str, port: str, path: str) -> None:
     settings = ServerSettings(data=Path(data), port=int(port), host="127.0.0.1", plain=True, drain_seconds=5)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    async with Server(Counting(Path(path)), settings) as server:
+    async with Server(RecordingService(Path(path)), settings) as server:
         print(server.addresses[0], flush=True)
         await stopping.wait()
 

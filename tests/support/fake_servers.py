@@ -1,4 +1,4 @@
-"""Servers that are none, or lie: what a client may meet at an address."""
+"""Fake servers: peers that are not Antiphon, or that lie."""
 
 import asyncio
 import contextlib
@@ -20,21 +20,21 @@ from antiphon.wire.frames import Frame
 from antiphon.wire.kinds import Kind
 
 PATIENCE_SECONDS = 20
-"""How long a fake waits for a client that has failed its test."""
+"""Time limit in seconds for a client that has stopped sending."""
 
 
 class Peer:
-    """The fake's end of one connection; everything that the client sends is kept in `received`."""
+    """The fake's end of one connection; `received` holds all bytes that the client has sent."""
 
     def __init__(self, sock: socket.socket, binding: bytes | None) -> None:
-        """Speak on `sock`."""
+        """Use the connection `sock`."""
         self.sock = sock
         self.conversation = ServerConversation()
         self.mechanism = mechanism_for(binding)
         self.received = b""
 
     def hello(self, **fields: object) -> None:
-        """Say HELLO as an honest server does, but for `fields`."""
+        """Send the HELLO of an honest server, except for `fields`."""
         honest: dict[str, object] = {
             "versions": [1],
             "product": "fake/1",
@@ -53,7 +53,7 @@ class Peer:
         self.sock.sendall(data)
 
     def next(self) -> Control | Frame | None:
-        """Return the client's next frame, None at its end."""
+        """Return the client's next frame, or None at the end of the connection."""
         while (event := self.conversation.next()) is None:
             data = self._read()
             if not data:
@@ -65,7 +65,7 @@ class Peer:
     def _read(self) -> bytes:
         try:
             data = self.sock.recv(65536)
-        except OSError:  # an abort is an end too
+        except OSError:  # an aborted connection has ended too
             return b""
         self.received += data
         return data
@@ -81,18 +81,18 @@ class Peer:
         self.send(self.conversation.reply(kind, self.control().id, body))
 
     def challenge(self, iterations: int = ITERATIONS) -> None:
-        """Answer AUTHENTICATE with a challenge of a stranger's salt."""
+        """Answer AUTHENTICATE with a challenge that has an invented salt."""
         control = self.control()
         nonce = str(getattr(control.body, "data", b"").decode()).rpartition("r=")[2]
         data = f"r={nonce}{secrets.token_hex(12)},s=c2FsdHNhbHRzYWx0c2FsdA==,i={iterations}"
         self.send(self.conversation.reply(Kind.CHALLENGE, control.id, Challenge(data=data.encode())))
 
     def welcome(self, data: bytes | None = b"v=" + b"A" * 43 + b"=", greeting: str = "Hello!") -> None:
-        """Let the client in, with a signature that is none."""
+        """Send WELCOME with a wrong server signature."""
         self.send(self.conversation.welcome(self.control().id, welcome(data, greeting), bytes(16)))
 
     def rest(self) -> bytes:
-        """Return what the client still sends until it has gone."""
+        """Return the bytes that the client sends until it closes the connection."""
         before = len(self.received)
         while self._read():
             pass
@@ -100,7 +100,7 @@ class Peer:
 
 
 def welcome(data: bytes | None, greeting: str) -> Welcome:
-    """Return what lets a client in."""
+    """Return a WELCOME body."""
     return Welcome(
         name="ann",
         first=False,
@@ -116,10 +116,10 @@ def welcome(data: bytes | None, greeting: str) -> Welcome:
 
 
 class Fake:
-    """Where a fake listens, and the connections that it has had."""
+    """The address of a fake server, and its connections."""
 
     def __init__(self, address: Address) -> None:
-        """Nothing has come yet."""
+        """Start without connections."""
         self.address = address
         self.peers: list[Peer] = []
 
@@ -130,9 +130,8 @@ def fake(
 ) -> Iterator[Fake]:
     """Listen on a free port of 127.0.0.1 and `play` each connection on a thread.
 
-    It is over TLS if `folder` is given, which has a certificate or gets one, or a `certificate` of any kind.
-
-    What `play` raises fails the test when the block ends.
+    The connections use TLS if a `folder` (with or without a certificate) or a `certificate` is given. An exception
+    in `play` fails the test when the block ends.
     """
     if folder is not None:
         certificate = load_or_make(DataFolder.open(folder), ["localhost"])
@@ -152,7 +151,10 @@ def fake(
                     play(peer)
 
         def serve() -> None:
-            with ThreadPoolExecutor() as pool, contextlib.suppress(OSError):  # the end of the block
+            with (
+                ThreadPoolExecutor() as pool,
+                contextlib.suppress(OSError),
+            ):  # the listener is closed at the end of the block
                 while True:
                     meetings.append(pool.submit(meet, listener.accept()[0]))
 
@@ -170,7 +172,7 @@ def fake(
 
 @contextlib.asynccontextmanager
 async def faked(play: Callable[[Peer], None], certificate: Certificate | None = None) -> AsyncIterator[Fake]:
-    """Do what `fake` does, for a client in this event loop, which goes on while the fake ends."""
+    """Run `fake` for a client in this event loop, without blocking the loop when the fake ends."""
     context = fake(play, certificate=certificate)
     try:
         yield context.__enter__()

@@ -1,4 +1,4 @@
-"""People in a chat over sockets: what each says, is answered, and hears."""
+"""Chat clients over sockets: what each sends, its answers and its pushes."""
 
 import socket
 import struct
@@ -10,20 +10,20 @@ from support.raw import RawClient
 WELCOME = "You speak in lobby now. /help tells what else you can do."
 
 
-class Talker:
-    """Somebody in the chat; what is pushed is kept in `heard`, in its order."""
+class ChatClient:
+    """A client in the chat; `heard` holds its pushes in order."""
 
     def __init__(self, client: RawClient, welcome: str = WELCOME) -> None:
-        """Speak in an open session; wait until the chat has let it in, unless `welcome` is empty."""
+        """Use an open session; wait for the chat's greeting, unless `welcome` is empty."""
         self.client = client
         self.heard: list[str] = []
         self.frames = 0
-        """Frames of the session that have come, as RESUME counts them."""
+        """Number of frames received in the session, as RESUME counts them."""
         if welcome:
             self.hears(welcome)
 
     def next(self) -> Frame:
-        """Return the next frame that counts."""
+        """Return the next frame that is not a heartbeat."""
         while True:
             event = self.client.next()
             assert isinstance(event, Frame), event
@@ -32,13 +32,13 @@ class Talker:
                 return event
 
     def send(self, *messages: str) -> int:
-        """Say lines in one write; return the id of the last."""
+        """Send lines in one write; return the id of the last."""
         pairs = [self.client.conversation.message(message) for message in messages]
         self.client.send(b"".join(data for _, data in pairs))
         return pairs[-1][0]
 
     def say(self, *messages: str) -> list[str]:
-        """Say lines; return the answers to the last."""
+        """Send lines; return the answers to the last."""
         id = self.send(*messages)
         answers: list[str] = []
         while True:
@@ -52,13 +52,13 @@ class Talker:
                     return answers
 
     def hears(self, line: str) -> None:
-        """Read until a line has been pushed, now or before."""
+        """Read until a line has been pushed; return at once if it was pushed before."""
         while line not in self.heard:
             frame = self.next()
             assert frame.id == 0, frame
             self.heard.append(str(frame.payload))
 
     def cut(self) -> None:
-        """Break the link with a reset: on plain TCP a mere close looks like a half-close."""
+        """Reset the connection: over plain TCP, closing it would look like a half-close."""
         self.client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.client.sock.close()

@@ -1,4 +1,4 @@
-"""Servers that do wrong during a sign-in: every client refuses them, and sends nothing more."""
+"""Servers that break the protocol during a sign-in: every client refuses them and sends nothing more."""
 
 import struct
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from antiphon.errors import (
 )
 from antiphon.wire.frames import encode_message
 from antiphon.wire.kinds import Flag, Kind
-from support.fakes import Peer
+from support.fake_servers import Peer
 
 EARLY = encode_message(1, "hello", int(Flag.LAST))
-"""An answer to what nobody has asked yet."""
+"""An answer to a message that was not sent."""
 
 
 def ask_too_much(peer: Peer) -> None:
@@ -78,4 +78,4 @@ HOSTILE: list[tuple[Callable[[Peer], None], type[AntiphonError]]] = [
     (sign_nothing, ServerUnproven),
     (offer_nothing, MechanismUnsupported),
 ]
-"""What they do, and with what a client refuses it."""
+"""Each fault with the error that a client raises."""

@@ -1,4 +1,4 @@
-"""Invitations put into a data folder as `antiphon invite` does, without a process."""
+"""Invitations, written to a data folder as `antiphon invite` does."""
 
 import asyncio
 import secrets
@@ -17,7 +17,7 @@ ADDRESS = Address("tcp", "localhost", 7862)
 
 
 def invite(folder: Path, *names: str, address: Address = ADDRESS, days: float = 7) -> list[Code]:
-    """Invite `names` to the server at `address`, which keeps its data in `folder`; return their codes."""
+    """Invite `names` to the server at `address` with the data folder `folder`; return their codes."""
     return asyncio.run(_invite(folder, names, address, timedelta(days=days)))
 
 

@@ -1,6 +1,6 @@
-"""A service and people in it, in memory: sessions without a server, and a clock that waits for nobody.
+"""A chat service in memory: sessions without a server, and a clock that never waits.
 
-For what a service says to whom; what has to do with connections is tested over sockets.
+For tests of the messages of a service; behaviour of connections is tested over sockets.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from antiphon.services import Chat
 
 
 class Guest:
-    """A session as the service sees it; what is pushed to it is in `heard`."""
+    """A session as the service sees it; `heard` holds its pushes."""
 
     def __init__(self, name: str, account: int, language: str = "en") -> None:
-        """Be somebody."""
+        """Create the session of a person."""
         self.account = account
         self.name = name
         self.address = "127.0.0.1"
@@ -28,24 +28,24 @@ class Guest:
         self.heard: list[str] = []
 
     def send(self, message: str | bytes) -> None:
-        """See `services.Session`."""
+        """Implement `services.Session`."""
         self.heard.append(str(message))
 
     async def ready(self) -> None:
-        """See `services.Session`."""
+        """Implement `services.Session`."""
 
     def close(self, reason: str = "") -> None:
-        """See `services.Session`."""
+        """Implement `services.Session`."""
         raise AssertionError(reason)
 
     def hears(self) -> list[str]:
-        """Return what was pushed since the last time."""
+        """Return the pushes since the last call."""
         heard, self.heard = self.heard, []
         return heard
 
 
 class _Clock(selectors.DefaultSelector):
-    """Where a loop would wait, its time goes on at once."""
+    """A selector that advances the loop's time instead of waiting."""
 
     now = 0.0
 
@@ -54,11 +54,11 @@ class _Clock(selectors.DefaultSelector):
         return super().select(0)
 
 
-class Hall:
-    """A chat, and who is in it."""
+class ChatRoom:
+    """A chat and its members."""
 
     def __init__(self, chat: Chat | None = None) -> None:
-        """Begin with nobody."""
+        """Create a chat without members."""
         self.chat = chat or Chat()
         self._clock = _Clock()
         self._runner = asyncio.Runner(loop_factory=self._loop)
@@ -71,22 +71,22 @@ class Hall:
 
     @property
     def now(self) -> float:
-        """Seconds that would have passed."""
+        """Seconds of the loop's time."""
         return self._clock.now
 
     def come(self, name: str, account: int | None = None, language: str = "en") -> Guest:
-        """Let somebody in, who has the account of that name unless told otherwise."""
+        """Open a session for `name`, with the account of that name unless `account` is given."""
         own = self._accounts.setdefault(name, len(self._accounts) + 1)
         guest = Guest(name, own if account is None else account, language)
         self.chat.opened(guest)
         return guest
 
     def go(self, guest: Guest) -> None:
-        """Let somebody go."""
+        """Close a session."""
         self.chat.closed(guest)
 
     def say(self, guest: Guest, *messages: str) -> list[str]:
-        """Return the answers to what somebody says."""
+        """Send messages and return their answers."""
 
         async def collected() -> list[str]:
             said: list[AsyncIterator[str]] = [self.chat.received(message, guest) for message in messages]

@@ -1,4 +1,4 @@
-"""Time that passes only where somebody waits for it, and sessions whose answers take as long as a test says."""
+"""Virtual time, which passes only while the event loop waits, and sessions with chosen answer times."""
 
 import asyncio
 import selectors
@@ -13,20 +13,20 @@ Result = TypeVar("Result")
 
 
 class _Selector(selectors.SelectSelector):
-    """Instead of waiting it lets the time pass."""
+    """A selector that advances the virtual time instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
-        assert timeout is not None, "everybody waits for what nobody will do"
+        assert timeout is not None, "all tasks wait, and there is no timer"
         self.now += max(0.0, timeout)
         return super().select(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that begins at 0 s and jumps to the next moment at which something is to be done."""
+    """An event loop that starts at 0 s and jumps to the next timer."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
@@ -42,16 +42,16 @@ def now_ns() -> int:
 
 
 def run_virtually(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run `main` in a loop of virtual time."""
+    """Run `main` in an event loop with virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
 
 
 class FakeSession:
-    """Answers each message with what `answer` makes of it, after the seconds that `delay` gives for its number.
+    """A session that answers each message with `answer(number, message)` after `delay(number)` seconds.
 
-    A delay of None is no answer, ever. With `one_at_a_time`, as a server handles the messages of a session, an
-    answer's seconds begin when the one before it has gone.
+    A delay of None means no answer. With `one_at_a_time`, the delay of a message begins when the answer before it
+    was sent, as if a server handled the messages of a session in order.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class FakeSession:
         answers.end()
 
     def fail(self, reason: AntiphonError, ends: Callable[[], AntiphonError]) -> None:
-        """End the session because of `reason`; what is on its way ends as `ends` says."""
+        """End the session because of `reason`; messages on their way end with the error that `ends` returns."""
         self._over.set_result(reason)
         for answers in self._waiting:
             answers.end(ends())

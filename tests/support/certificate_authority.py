@@ -1,4 +1,4 @@
-"""Certificates of an authority that only the test's system knows."""
+"""Certificates of a certificate authority that only the tests trust."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ SIGNS_CERTIFICATES = x509.KeyUsage(
 
 
 def issue_certificate(folder: Path) -> tuple[Path, str]:
-    """Put a certificate of a new authority into a data folder; return the authority's file and the fingerprint."""
+    """Put a certificate of a new authority into a data folder; return the authority's file and a fingerprint."""
     now = datetime.now(UTC)
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority")])
@@ -35,7 +35,9 @@ def issue_certificate(folder: Path) -> tuple[Path, str]:
         )
         ours = x509.SubjectKeyIdentifier.from_public_key(public)
         theirs = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-        return builder.add_extension(ours, False).add_extension(theirs, False)  # RFC 5280, as Python 3.13 asks for
+        return builder.add_extension(ours, False).add_extension(
+            theirs, False
+        )  # required by RFC 5280, and by Python 3.13
 
     root = build(authority, authority_key.public_key()).add_extension(x509.BasicConstraints(True, None), True)
     root = root.add_extension(SIGNS_CERTIFICATES, True)

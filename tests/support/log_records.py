@@ -1,4 +1,4 @@
-"""The server's log as tests read it: records, each of which must be one line of the right form."""
+"""The server's log: parses its records, each of which must be one line of the right form."""
 
 import re
 from base64 import b64encode, urlsafe_b64encode
@@ -33,7 +33,7 @@ def records(path: Path) -> list[Record]:
 
 
 def spellings(secret: bytes) -> set[str]:
-    """Return the ways in which a secret could be read in a text: as it is, escaped, and as people encode bytes."""
+    """Return the spellings of a secret in a text: as it is, escaped, in hexadecimal and in base64."""
     encoded = {
         secret.hex(),
         b64encode(secret).decode().rstrip("="),
@@ -43,9 +43,9 @@ def spellings(secret: bytes) -> set[str]:
 
 
 def banned(text: str) -> dict[str, str]:
-    """Return the lines of a log that the filter of docs/operating.md finds, and the address in each.
+    """Return the lines of a log that the fail2ban filter of docs/operating.md matches, with the address in each.
 
-    As fail2ban 1.0 reads them: the time is taken out of the line, and `<HOST>` is an address.
+    As in fail2ban 1.0, the time is removed from the line, and `<HOST>` matches an address.
     """
     (pattern,) = re.findall(r"matches `(.*?)`", read("docs/operating.md"))
     expression = re.compile(pattern.replace("<HOST>", r"(?P<host>(?:\d{1,3}\.){3}\d{1,3}|[0-9a-fA-F:]+)"))

@@ -1,4 +1,4 @@
-"""What a client may send, as hypothesis draws it: frames as they should be, frames that lie, and both cut."""
+"""Hypothesis strategies for the bytes of a client: valid frames, invalid frames, and truncated ones."""
 
 import struct
 from typing import TypeVar
@@ -10,7 +10,7 @@ from antiphon.wire.kinds import COUNT_SIZE, TOKEN_SIZE, Flag, Kind
 
 TOKEN = bytes(range(1, 1 + TOKEN_SIZE))
 LIMITS = [0, 1, 7, 100, 5000, 128 * 1024]
-"""Of payloads, in bytes; the sizes of payloads are drawn around them."""
+"""Limits of payloads in bytes; sizes are drawn around them."""
 _BAD_UTF8 = [b"\xff", b"\x80", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]
 _LENGTHS = [0, 7, 8, 23, 24, 25, 31, 32, 33, 2**15, 2**31 - 1, 2**31, 2**32 - 1]
 
@@ -25,7 +25,7 @@ Drawn = TypeVar("Drawn")
 
 
 def weighted(*choices: st.SearchStrategy[Drawn]) -> st.SearchStrategy[Drawn]:
-    """Draw from one of these, each as likely; `one_of` takes the choices within them, and each of those once."""
+    """Draw from one of the choices with equal probability; `one_of` would flatten nested choices first."""
     return st.integers(0, len(choices) - 1).flatmap(choices.__getitem__)
 
 
@@ -87,7 +87,7 @@ _pieces: st.SearchStrategy[bytes] = weighted(_good, _good, _good_ack, _odd)
 
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
-    """Draw bytes as they may come: mostly good frames, with something odd among them, at times changed or cut."""
+    """Draw the bytes of a stream: valid frames with some odd ones, sometimes altered or truncated."""
     pieces = draw(st.lists(_pieces, max_size=8))
     data = bytearray(b"".join(pieces))
     for _ in range(draw(_changes)):
@@ -103,6 +103,6 @@ def streams(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def ends(draw: st.DrawFn, data: bytes) -> list[int]:
-    """Draw up to where the bytes have come by each read."""
+    """Draw the offsets at which the reads of the stream end."""
     reads = draw(weighted(st.just([]), st.lists(st.integers(0, len(data)), max_size=3)))
     return [*sorted(reads), len(data)]

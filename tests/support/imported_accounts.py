@@ -1,4 +1,4 @@
-"""Accounts of an old system, put into a data folder as an import leaves them, without a file or a command."""
+"""Accounts of an old system, written to a data folder as an import leaves them."""
 
 import asyncio
 import secrets
@@ -20,7 +20,7 @@ FORTNIGHT = timedelta(days=14)
 
 
 def digest(text: str, encoding: str = "utf-8") -> str:
-    """Return what an old system kept of a password, an address or a name."""
+    """Return the MD5 with which an old system stores a password, an address or a name."""
     return md5(text.encode(encoding)).hexdigest()
 
 
@@ -30,7 +30,7 @@ def _verifier(digest: str) -> Verifier:
 
 
 def seed_old(folder: Path, name: str, digest: str, *, lifetime: timedelta = FORTNIGHT) -> None:
-    """Put an imported account into a data folder; its password has the MD5 `digest` and expires in `lifetime`."""
+    """Add an imported account to a data folder; its password has the MD5 `digest` and expires after `lifetime`."""
     asyncio.run(_seed_old(folder, name, digest, datetime.now(UTC) + lifetime))
 
 

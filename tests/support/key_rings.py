@@ -1,4 +1,4 @@
-"""The key ring of a data folder as it stands on the disk, and the accounts that it opens."""
+"""The key ring of a data folder on disk, and the accounts that it opens."""
 
 import asyncio
 import os
@@ -23,12 +23,12 @@ Result = TypeVar("Result")
 
 
 def ring_of(folder: Path) -> KeyRing:
-    """Return the ring that the folder holds now."""
+    """Return the key ring in the folder."""
     return KeyRing.parse((folder / "secret.key").read_bytes())
 
 
 def in_store(folder: Path, work: Callable[[SqlStore], Coroutine[Any, Any, Result]]) -> Result:
-    """Return what `work` does to the folder's store, as another process would."""
+    """Run `work` on the folder's store, as another process would, and return its result."""
 
     async def main() -> Result:
         store = await open_sqlite(folder)
@@ -41,7 +41,7 @@ def in_store(folder: Path, work: Callable[[SqlStore], Coroutine[Any, Any, Result
 
 
 def enrol(folder: Path, names: Sequence[str]) -> None:
-    """Put accounts with the password `PASSWORD` into a data folder, all at once."""
+    """Add accounts with the password `PASSWORD` to a data folder."""
     ring = DataFolder.open(folder).key_ring(os.urandom)
     new = [
         NewAccount(
@@ -55,7 +55,7 @@ def enrol(folder: Path, names: Sequence[str]) -> None:
 
 
 def lost(folder: Path) -> list[str]:
-    """Return the names of the accounts that nobody could sign in to, with what is on the disk now."""
+    """Return the names of the accounts whose credentials do not open with the key ring on disk."""
     ring = ring_of(folder)
 
     async def work(store: SqlStore) -> list[str]:
@@ -73,5 +73,5 @@ def lost(folder: Path) -> list[str]:
 
 
 def change_keys(folder: Path) -> Rekeyed:
-    """Do what `antiphon accounts rekey` does."""
+    """Rekey the folder, as `antiphon accounts rekey` does."""
     return in_store(folder, lambda store: rekey(DataFolder.open(folder), store.accounts, os.urandom))
