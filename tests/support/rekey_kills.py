@@ -1,7 +1,8 @@
 """A rekeying killed at each of its steps: `python -m support.rekey_kills TEMPLATE PLACE`.
 
 The steps are each fsync, rename and transaction. Each kill ends a forked process, which works on a copy of the
-folder TEMPLATE at PLACE, right before a step. Standard output gets a line for each kill, with the keys left in the ring.
+folder TEMPLATE at PLACE, right before a step. Standard output gets a line for each kill,
+with the keys left in the ring.
 """
 
 import os

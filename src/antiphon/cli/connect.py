@@ -19,8 +19,9 @@ from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.line_loop import LineLoop, piped_lines
 from antiphon.terminal.name_sign_in import NameSignIn
+from antiphon.terminal.parse import read_password
 from antiphon.terminal.password_change import InteractivePasswordChange
-from antiphon.terminal.sign_in import InteractiveSignIn, SignedIn, read_password
+from antiphon.terminal.sign_in import InteractiveSignIn, SignedIn
 
 LINE_MOST = 4 * LONGEST
 """Longest line with a secret in bytes: a code point has at most 4 bytes in UTF-8."""

@@ -15,7 +15,7 @@ from antiphon.server.server import Server
 from antiphon.services import load
 from antiphon.settings import DEFAULT_PORT, ProgramSettings, ServerSettings
 from antiphon.terminal.console import Console
-from antiphon.terminal.sign_in import read_port
+from antiphon.terminal.parse import read_port
 
 
 def serve(

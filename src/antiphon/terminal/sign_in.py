@@ -26,25 +26,22 @@ from antiphon.errors import (
     NameTaken,
     NameUnknown,
     PasswordNotAsked,
-    PortInvalid,
-    Problem,
     RegistrationClosed,
     ServerKeyUnknown,
     SignInRefused,
     TooManyFailures,
     TryLater,
-    UsageError,
 )
 from antiphon.identity.invitations import Code, Secret, read_place
 from antiphon.identity.legacy import old_forms
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
-from antiphon.language import N_
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.explain import Explainer
 from antiphon.terminal.invitation import can_register, tell_registration_closed
 from antiphon.terminal.name_sign_in import NameSignIn, ask_name
+from antiphon.terminal.parse import read_port
 from antiphon.terminal.password_prompt import ask_new_password
 from antiphon.wire.bodies import Hello, Welcome
 
@@ -372,25 +369,3 @@ class InteractiveSignIn:
         except (NameTaken, InvitationUsed):
             if not self._registration_unknown:
                 raise  # otherwise our earlier request may have succeeded: the sign-in with the password shows it
-
-
-def read_port(text: str, lowest: int = 1) -> int:
-    """Parse a port from `lowest` to 65535.
-
-    Raises:
-        PortInvalid: the text is not such a number.
-    """
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and lowest <= int(text) <= 65535):
-        raise PortInvalid(port=text, lowest=lowest)
-    return int(text)
-
-
-def read_password(text: str) -> Password:
-    """Return the password in the text of a file or a variable.
-
-    Raises:
-        UsageError: the text is empty.
-    """
-    if not text:
-        raise UsageError(problem=Problem(N_("The password given is empty.")))
-    return Password(text)
