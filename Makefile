@@ -1,5 +1,5 @@
-# The words of a developer. Each does all of its own set-up; it needs Python 3.11 or later and nothing else.
-# PYTHON=/path/to/python chooses the interpreter for a new .venv.
+# Commands for developers. Each sets up what it needs; only Python 3.11 or later must be installed.
+# PYTHON=/path/to/python selects the interpreter for a new .venv.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -7,43 +7,43 @@
 
 export PYTHON
 
-help:  ## say what the words are
+help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
-install:  ## make .venv with the antiphon command in it
+install:  ## install the antiphon command in .venv
 	@sh tools/install.sh .venv
 
-run: install  ## start a server and talk to it, as one command
+run: install  ## start a server and talk to it
 	@exec .venv/bin/antiphon demo
 
 test: develop  ## run the tests
 	@exec .venv/bin/python -m pytest -q -n 3 --dist worksteal
 
-check: develop  ## hold format, lint, types and floors
+check: develop  ## check format, lint, types and layers
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-format: develop  ## put the sources into their one format
+format: develop  ## format the sources
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench:  ## measure the speed beside others of its kind
+bench:  ## measure the speed in comparison with other servers
 	@sh tools/install.sh .venv bench
 	@exec .venv/bin/python benchmarks/run.py
 
-docs: develop  ## build the documents as pages; build/docs/index.html is the first
+docs: develop  ## build the documents as HTML; start at build/docs/index.html
 	@exec .venv/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
 
-test-lowest:  ## run the tests on the oldest dependencies that pyproject.toml allows
+test-lowest:  ## run the tests with the oldest dependencies that pyproject.toml allows
 	@PYTHON="$${PYTHON:-python3.11}" sh tools/install.sh .venv-lowest dev lowest
 	@exec .venv-lowest/bin/python -m pytest -q -n 3 --dist worksteal
 
-fuzz: develop  ## drive the parts in C, built with sanitizers, with whatever may come
+fuzz: develop  ## fuzz the parts in C, built with sanitizers
 	@exec .venv/bin/python tools/fuzz.py
 
-clean:  ## take away .venv and what the tools left; the data of `make run` stays
+clean:  ## remove .venv and the files of the tools; the data of `make run` stays
 	@rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,4 +1,4 @@
-"""Builds the parts in C where there is a C compiler; without one their twins in Python do the same."""
+"""Build hook: compiles the parts in C if there is a C compiler; without one, their Python twins are used."""
 
 import os
 import shlex
@@ -11,21 +11,21 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PARTS = [Path("src/antiphon/wire/_answering"), Path("src/antiphon/transport/_endpoint")]
-"""Each is made of all files in C of its folder."""
+"""Parts in C; each is compiled from all C files of its folder."""
 
 
 class NativeParts(BuildHookInterface):
-    """Compiles each part, beside its sources."""
+    """Compiles each part into the folder of its sources."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Compile before the wheel is put together; a failure is no more than a slower server."""
+        """Compile before the wheel is assembled; a failure only makes the server slower."""
         if self.target_name != "wheel" or sys.platform == "win32":
             return
         libraries = [self._compiled(Path(self.root, part)) for part in PARTS]
         if None in libraries:
-            self.app.display_warning("antiphon: no C compiler or no headers of Python; the server will be slower.")
+            self.app.display_warning("antiphon: no C compiler or Python headers; the server will be slower.")
         built = [str(library.relative_to(self.root)) for library in libraries if library is not None]
         if built:
             build_data["pure_python"] = False
@@ -33,7 +33,7 @@ class NativeParts(BuildHookInterface):
             build_data["artifacts"] += built
 
     def _compiled(self, part: Path) -> Path | None:
-        """Return the library that was made; None where that cannot be."""
+        """Compile a part and return its library, or None if that fails."""
         sources = map(str, sorted(part.parent.glob("*.c")))
         library = part.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
         compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))

@@ -1,12 +1,12 @@
-/* answer: the least that antiphon ping can be pointed at: it greets, lets everybody in, and answers every message.
+/* answer: a minimal server for antiphon ping: it greets, lets everybody in, and answers every message.
  *
  *   cc -O2 -o answer answer.c
  *   answer GREETING WELCOME
  *
- * Sends the bytes of the file GREETING on each new connection, answers the first frame with those of WELCOME, and
- * gives back every later MESSAGE with the flag LAST (0x02) and without the token, which makes it an answer; BYE
- * ends the connection, other frames are thrown away. The token is not compared and the text not checked. Says its
- * port as one line of JSON.
+ * It sends the file GREETING on each new connection and answers the first frame with the file WELCOME. It returns
+ * every later MESSAGE with the flag LAST (0x02) and without the token, which makes it an answer. BYE ends the
+ * connection; other frames are ignored. The token is not compared, and the text is not checked. The program prints
+ * its port as one line of JSON.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -41,7 +41,7 @@ static void read_file(const char *path, blob *to) {
     fclose(f);
 }
 
-/* Blocks until all is written: the peer is on this machine and reads. */
+/* Write all bytes; blocking is safe because the peer is on this machine and reads. */
 static int put(int fd, const char *from, long size) {
     while (size) {
         long n = send(fd, from, size, MSG_NOSIGNAL);

@@ -1,9 +1,9 @@
-/* echo: a blind echo in C over epoll: what comes in goes out, unread. Says its port as one line of JSON.
+/* echo: a blind echo in C on epoll: it returns all bytes unread. It prints its port as one line of JSON.
  *
  *   cc -O2 -o echo echo.c
  *
- * It shows what the machine and its kernel allow on one core, whatever the language: one read and one write for
- * what came, and nothing else.
+ * It shows what the machine and its kernel can do on one core in any language: one read and one write, and
+ * nothing else.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 
 static void die(const char *what) { perror(what); exit(1); }
 
-/* 0 when all of it is on its way, -1 where the peer is gone. */
+/* Write all bytes; return 0, or -1 if the peer is gone. */
 static int give_back(int fd, const char *from, ssize_t size) {
     while (size > 0) {
         ssize_t n = send(fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -1,63 +1,63 @@
-"""The load generator (load.c), run on a core of its own."""
+"""Runs the load generator (load.c) on its own core."""
 
 import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiled import build
+from c_programs import build
 from processes import pinned
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent and what must come back; `requests` and `prologues` hold an equal piece for each connection."""
+    """What to send and what must come back; `requests` and `prologues` hold one equal part for each connection."""
 
     requests: bytes
-    """A batch for each connection: sent in one write, and again when all of its replies have come."""
+    """A batch for each connection: written at once, and again when all its replies have come."""
     replies: bytes
     """The replies to a batch, on any connection."""
     prologues: bytes = b""
-    """What is sent once, before the first batch."""
+    """Bytes that each connection sends once, before its first batch."""
     prologue_frames: int = 0
     """Frames that come back before the first reply."""
     acknowledgements: bytes = b""
-    """For each connection what it says in front of a batch, when it has received so much; ends with a number."""
+    """The acknowledgement of each connection, sent before a batch; its last bytes become the number of frames."""
     acknowledge_every: int = 0
-    """Bytes of replies."""
+    """Bytes of replies after which the next acknowledgement is sent."""
     prologue_ends: str = ""
-    """The end of what comes back before the first reply."""
+    """The last bytes that come back before the first reply."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one run of the generator has measured."""
+    """The measurements of one run of the generator."""
 
     batches_per_s: float
     p50_us: float
     p99_us: float
-    """From the writing of a batch to the last byte of its replies."""
+    """Microseconds from the write of a batch to the last byte of its replies."""
     load_core_share: float
-    """How much of its core the generator took, from 0 to 1: near 1 it was the limit, not the server."""
+    """Share of its core that the generator used, 0 to 1; near 1 the generator was the limit, not the server."""
     server_core_share: float
-    """How much of its core the server took."""
+    """Share of its core that the server used, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How the generator is run."""
+    """The parameters of a run of the generator."""
 
     connections: int
     seconds: float
     warmup: float
     core: int
     folder: Path
-    """For the files that it reads."""
+    """Folder for the files that the generator reads."""
     secure: bool = False
 
 
 def measure(load: Load, port: int, server: int, run: Run) -> Figures:
-    """Run the generator against a port of this machine and the process `server`; leave with what it says."""
+    """Run the generator against a port of this machine, served by the process `server`; exit if it fails."""
     files = {"request": load.requests, "reply": load.replies, "prologue": load.prologues}
     options: dict[str, object] = {
         "port": port, "server": server, "connections": run.connections, "seconds": run.seconds,
@@ -81,7 +81,7 @@ def measure(load: Load, port: int, server: int, run: Run) -> Figures:
     )
     if done.returncode != 0:
         raise SystemExit(f"bench: the load generator failed: {done.stderr.strip()}")
-    told = json.loads(done.stdout)
-    if not told["messages_per_s"]:
-        raise SystemExit("bench: no answer came back; the server stands still, or --seconds is too short.")
-    return Figures(told["messages_per_s"], told["p50_us"], told["p99_us"], told["own_core"], told["server_core"])
+    result = json.loads(done.stdout)
+    if not result["messages_per_s"]:
+        raise SystemExit("bench: no answer came back; the server hangs, or --seconds is too short.")
+    return Figures(*(result[name] for name in ("messages_per_s", "p50_us", "p99_us", "own_core", "server_core")))

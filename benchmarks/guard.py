@@ -1,7 +1,7 @@
-"""The guard against getting slower: how much of a blind echo's pace must be left on any machine.
+"""Guard against regressions: the smallest ratio of Antiphon's rate to that of a blind echo, on any machine.
 
-A blind echo on uvloop does in the same minute on the same core what the machine allows, so that its ratio hardly
-knows how fast the machine is. The floors stand well below what was measured last: to fall through one is no noise.
+A blind echo on uvloop, measured in the same minute on the same core, shows what the machine can do, so the ratio
+depends little on the machine. The floors are well below the last measurements: noise alone does not go below them.
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ FLOORS = {
 }
 
 
-def fallen(rows: Iterable[Row]) -> list[str]:
-    """Return a sentence for each row that lies below its floor."""
+def below_floor(rows: Iterable[Row]) -> list[str]:
+    """Return one sentence for each row below its floor."""
     return [
         f"{row.name} is {row.figure.median:.2f}, below its floor of {FLOORS[row.name]:.2f}"
         for row in rows

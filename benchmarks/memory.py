@@ -1,24 +1,24 @@
-"""What an idle session costs the server in memory, over plain TCP and over TLS beside other servers' TLS."""
+"""Memory of an idle session: over plain TCP, and over TLS in comparison with other servers' TLS."""
 
 import contextlib
 import resource
 import socket
 from collections.abc import Callable, Iterator
 
-from clients import echoed, resumed
+from idle_connections import echo_connections, resumed_connections
 from plan import Plan
-from processes import Place, Running, antiphon, echoes, on_core
+from processes import Placement, RunningServer, antiphon, echoes, on_core
 from rows import Row, Spread
 from sessions import seed_sessions
 
 HELD, QUICK_HELD = 20_000, 200
 HELD_TLS, QUICK_HELD_TLS = 1_000, 40
 SPARE_FILES = 100
-"""What server and client open beside the connections, with room."""
+"""Files that server and client open beside the connections, with a reserve."""
 FIRST = 0.1
-"""The part of the sessions that come before we look first: what the server makes once is made by then."""
+"""Share of the sessions opened before the first measurement: the server does its one-time allocations in them."""
 LONG = ("--heartbeat-seconds", "3600", "--silence-seconds", "7200")
-"""So that it is let lie, however long it takes to open them all."""
+"""Options that keep heartbeats away, however long it takes to open all sessions."""
 TARGET_KIB = 6
 TLS = {
     "antiphon": "Antiphon",
@@ -27,7 +27,7 @@ TLS = {
 }
 
 Open = Callable[[int, int], list[socket.socket]]
-"""Opens the connections with the numbers from the first to before the second."""
+"""Opens the connections numbered from the first argument up to, but not including, the second."""
 
 
 def names() -> list[str]:
@@ -36,7 +36,7 @@ def names() -> list[str]:
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """Measure what is wanted."""
+    """Measure the wanted rows."""
     wanted = [name for name in names() if plan.wanted(name)]
     for name in wanted:
         secure = name.startswith("memory-tls")
@@ -50,7 +50,7 @@ def rows(plan: Plan) -> Iterator[Row]:
 
 
 def _files_for(count: int) -> int:
-    """Let this process and its servers have so many connections; return how many they can."""
+    """Raise the limit on open files for `count` connections; return how many are possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for most in (max(hard, count + SPARE_FILES), hard):  # the first needs root
         with contextlib.suppress(ValueError, OSError):
@@ -60,21 +60,21 @@ def _files_for(count: int) -> int:
 
 
 def _held(plan: Plan, server: str, count: int, *, secure: bool) -> float:
-    """Return the bytes of memory that each of `count` idle connections takes."""
+    """Return the bytes of memory that one of `count` idle connections takes."""
     data = plan.folder / f"memory-{server}-{secure}"
     tokens = seed_sessions(data, count) if server == "antiphon" else []
     start = antiphon("echo", *LONG) if server == "antiphon" else echoes(server)
 
     def open_some(first: int, end: int) -> list[socket.socket]:
         if server == "antiphon":
-            return resumed(running.port, tokens[first:end], secure=secure)
-        return echoed(running.port, end - first, secure=secure)
+            return resumed_connections(running.port, tokens[first:end], secure=secure)
+        return echo_connections(running.port, end - first, secure=secure)
 
-    with start(Place(plan.server_core, data, secure)) as running, on_core(plan.load_core):
+    with start(Placement(plan.server_core, data, secure)) as running, on_core(plan.load_core):
         return _growth(running, count, open_some)
 
 
-def _growth(running: Running, count: int, open_some: Open) -> float:
+def _growth(running: RunningServer, count: int, open_some: Open) -> float:
     first = int(count * FIRST)
     with contextlib.ExitStack() as held:
         for sock in open_some(0, first):

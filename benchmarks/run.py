@@ -1,6 +1,6 @@
-"""What `make bench` runs: Antiphon beside others of its kind, and what it costs, as one table.
+"""`make bench`: measure Antiphon's rate in comparison with other servers, and its costs, as one table.
 
-One core serves and another one loads; README.md says how to read what is printed.
+The server runs on one core, the load on another. README.md explains how to read the tables.
 """
 
 import argparse
@@ -16,22 +16,22 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import entry
 import guard
 import machine
 import memory
-import pair
+import sign_in_cost
 import startup
 import throughput
-from compiled import build
-from loads import TEXT
+import two_servers
+from c_programs import build
 from plan import Plan
 from rows import Row, table
+from workloads import TEXT
 
 from antiphon import __version__
 
 SCHEMA_VERSION = 2
-"""Of the JSON; a field that changes its meaning or goes away raises it."""
+"""Version of the JSON report; it is raised when a field changes its meaning or is removed."""
 ROUNDS, SECONDS, WARMUP = 5, 2.0, 0.5
 QUICK_ROUNDS, QUICK_SECONDS, QUICK_WARMUP = 1, 0.2, 0.05
 LIMITED = "! The generator took nearly all of its core: one of the two could have done more."
@@ -39,7 +39,7 @@ LIMITED = "! The generator took nearly all of its core: one of the two could hav
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line and BENCH_JSON say."""
+    """The options of the command line and of BENCH_JSON."""
 
     rounds: int
     seconds: float
@@ -50,16 +50,16 @@ class Options:
     markdown: Path | None
 
     def wanted(self, name: str) -> bool:
-        """Return whether a row is to be measured."""
+        """Return whether to measure a row."""
         return not self.only or any(_chooses(pattern, name) for pattern in self.only)
 
 
 def main() -> None:
-    """Measure, print the table, and write the files that are asked for; leave with 1 where the guard says so."""
+    """Measure, print the table and write the files; exit with 1 if the guard finds a regression."""
     if not sys.platform.startswith("linux"):
         raise SystemExit("bench: this needs Linux (epoll, and processes that stay on one core).")
     options = read_options()
-    build("load")  # said now, not when servers have been started
+    build("load")  # a missing compiler is reported now, not when servers have been started
     about = machine.describe()
     begun = datetime.now(UTC)
     first = say_first(about, options)
@@ -88,12 +88,12 @@ def main() -> None:
             "loads": details,
         }
         options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    if options.guarded and (fallen := guard.fallen(rows)):
-        raise SystemExit(f"bench: slower than it was (benchmarks/guard.py): {'; '.join(fallen)}.")
+    if options.guarded and (below_floor := guard.below_floor(rows)):
+        raise SystemExit(f"bench: slower than it was (benchmarks/guard.py): {'; '.join(below_floor)}.")
 
 
 def measure(options: Options, about: dict[str, Any], folder: Path, details: list[dict[str, Any]]) -> Iterator[Row]:
-    """Measure every row that is wanted, in the order of the table."""
+    """Measure the wanted rows, in the order of the table."""
     plan = Plan(
         rounds=options.rounds,
         seconds=options.seconds,
@@ -106,12 +106,12 @@ def measure(options: Options, about: dict[str, Any], folder: Path, details: list
         say=lambda line: print(line, flush=True),
     )
     yield from throughput.rows(plan, details)
-    for part in (pair, memory, entry, startup):
+    for part in (two_servers, memory, sign_in_cost, startup):
         yield from part.rows(plan)
 
 
 def say_first(about: dict[str, Any], options: Options) -> str:
-    """Return under what conditions this was measured."""
+    """Return the conditions of this run as sentences."""
     said = [
         machine.sentence(about),
         f"Rounds: {options.rounds} of {options.seconds:g} s; median (lowest-highest).",
@@ -122,23 +122,24 @@ def say_first(about: dict[str, Any], options: Options) -> str:
     return " ".join(said)
 
 
-# --- what is asked for --------------------------------------------------------------------------------------
+# --- options ------------------------------------------------------------------------------------------------
 
 
 def read_options() -> Options:
-    """Return what the command line and BENCH_JSON ask for."""
-    names = [name for part in (throughput, pair, memory, entry, startup) for name in part.names()]
+    """Parse the command line and BENCH_JSON."""
+    names = [name for part in (throughput, two_servers, memory, sign_in_cost, startup) for name in part.names()]
     parser = argparse.ArgumentParser(
-        description="Measure Antiphon beside others of its kind.", epilog=f"Rows: {', '.join(names)}"
+        description="Measure Antiphon in comparison with other servers. Example: run.py --only tcp-depth1",
+        epilog=f"Rows: {', '.join(names)}",
     )
     parser.add_argument("--rounds", type=int, help=f"rounds for each server and load [default: {ROUNDS}]")
     parser.add_argument("--seconds", type=float, help=f"seconds of a round [default: {SECONDS:g}]")
     parser.add_argument(
         "--only", action="append", default=[], metavar="ROW",
-        help="measure this row, or all of a load (tcp-depth1), or of a pattern ('tcp-*/valkey'); may be repeated",
+        help="measure only this row, load (tcp-depth1) or pattern ('tcp-*/valkey'); may be repeated",
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="a short run, to see that it works; no guard")
-    parser.add_argument("--no-guard", action="store_true", help="do not fail where it is slower than it was")
+    parser.add_argument("--quick", action="store_true", help="a short run, to see that everything works; no guard")
+    parser.add_argument("--no-guard", action="store_true", help="do not fail on a regression")
     parser.add_argument("--json", type=Path, help="write the figures to this file [default: $BENCH_JSON]")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file")
     given = parser.parse_args()
@@ -152,19 +153,19 @@ def read_options() -> Options:
     named = os.environ.get("BENCH_JSON")
     file = given.json or (Path(named) if named else None)
     for path in (file, given.markdown):
-        if path and not path.absolute().parent.is_dir():  # said now, not when everything has been measured
+        if path and not path.absolute().parent.is_dir():  # reported now, not when everything has been measured
             parser.error(f"there is no folder {path.absolute().parent}")
     guarded = not (given.quick or given.no_guard)
     return Options(rounds, seconds, given.quick, guarded, given.only, file, given.markdown)
 
 
 def _chooses(pattern: str, name: str) -> bool:
-    """Return whether what follows `--only` means the row `name`."""
+    """Return whether the argument of `--only` selects the row `name`."""
     return fnmatchcase(name, pattern) or name.partition("/")[0] == pattern
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit also stops the servers
     try:
         main()
     except KeyboardInterrupt:

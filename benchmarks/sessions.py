@@ -1,6 +1,7 @@
-"""Accounts and sessions in a data folder before its server starts: to sign thousands in is an hour of hashing.
+"""Accounts and sessions, written to a data folder before its server starts.
 
-They are what registering and signing in would have left there; `entry.py` measures the signing in itself.
+They are the same as after thousands of sign-ins, which would take an hour of hashing; `sign_in_cost.py` measures
+the sign-in itself.
 """
 
 import asyncio
@@ -26,22 +27,22 @@ from antiphon.wire.bodies import SCRAM_SHA_256
 
 PASSWORD = Password("correct horse battery")
 SESSIONS_AN_ACCOUNT = 10
-"""As many as a person may have."""
+"""The number of sessions that an account may have."""
 ACCOUNTS_AT_ONCE = 100
-"""So few that the store is done with them in the time that it has for an answer."""
+"""Accounts added in one call, few enough for the time limit of a call to the store."""
 LIFE = timedelta(days=1)
 HOST = "127.0.0.1"
 
 
 def seed(folder: Path, accounts: int, sessions_each: int = 0) -> list[bytes]:
-    """Put `accounts` called load0, load1, … into a data folder, and return the tokens of their sessions."""
+    """Add the accounts load0, load1, … to a data folder; return the tokens of their sessions."""
     data = DataFolder.open(folder)
     added = asyncio.run(_add(data, accounts))
     token_key = data.key_ring(secrets.token_bytes).token_key
     tokens = [Token(secrets.token_bytes(TOKEN_SIZE)) for _ in range(accounts * sessions_each)]
     marks = [fingerprint(token, token_key) for token in tokens]
     rows = [asdict(_session(mark, added[number % accounts])) for number, mark in enumerate(marks)]
-    if rows:  # in one transaction: one for each, as the server does it, would take 20 s for 20,000
+    if rows:  # one transaction for all: one for each, as in the server, would take 20 s for 20,000 sessions
         engine = create_engine(f"sqlite:///{folder / SESSIONS_FILE}")
         with engine.begin() as connection:
             connection.execute(insert(SESSIONS), rows)
@@ -50,7 +51,7 @@ def seed(folder: Path, accounts: int, sessions_each: int = 0) -> list[bytes]:
 
 
 def seed_sessions(folder: Path, count: int) -> list[bytes]:
-    """Return the tokens of `count` sessions in a fresh data folder, spread over accounts as people spread them."""
+    """Add `count` sessions to a new data folder, SESSIONS_AN_ACCOUNT to each account; return their tokens."""
     return seed(folder, -(-count // SESSIONS_AN_ACCOUNT), SESSIONS_AN_ACCOUNT)[:count]
 
 

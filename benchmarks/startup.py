@@ -1,4 +1,4 @@
-"""What a person waits for: from the start of a process to what it is started for, by the clock on the wall."""
+"""Start-up times in seconds of wall clock, from the start of a process until it is ready."""
 
 import subprocess
 import sys
@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 
 from plan import Plan
-from processes import ANTIPHON, Place, antiphon, environment, on_core
+from processes import ANTIPHON, Placement, antiphon, environment, on_core
 from rows import Row, Spread
 
 TIMES = 7
 IMPORT = "import antiphon.client; from antiphon import connect"
 HELP_S, SERVE_S, IMPORT_S = 0.3, 1.0, 0.25
 WARM_UP = 1
-"""Runs that do not count: files are read from the disk once."""
+"""Runs that are not counted, after which the files are in the system's cache."""
 
 
 def names() -> list[str]:
@@ -22,7 +22,7 @@ def names() -> list[str]:
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """Measure what is wanted."""
+    """Measure the wanted rows."""
     given: list[tuple[str, float, Callable[[int], float]]] = [
         ("`antiphon --help`", HELP_S, lambda _: _run(str(ANTIPHON), "--help")),
         (
@@ -50,7 +50,7 @@ def _run(*command: str) -> float:
 
 
 def _serve(plan: Plan, number: int) -> float:
-    place = Place(plan.server_core, plan.folder / f"start{number}", secure=True)
+    place = Placement(plan.server_core, plan.folder / f"start{number}", secure=True)
     began = time.perf_counter()
     with antiphon()(place):
         return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Messages a second: Antiphon and those it is measured beside under the same load, in interleaved rounds."""
+"""Messages a second: Antiphon and other servers under the same load, in interleaved rounds."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -6,57 +6,61 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import loads
 import processes
+import workloads
 from generator import Figures, Load, Run, measure
-from loads import Shape
 from plan import Plan
-from processes import Missing, Place, Running, Start, antiphon, echoes
+from processes import Placement, RunningServer, Start, Unavailable, antiphon, echoes
 from rows import MARK, Row, Spread, head, line
 from sessions import seed_sessions
+from workloads import Shape
 
 QUICK_CONNECTIONS = 10
 LIMIT_SHARE = 0.95
-"""Where the generator took more of its core than this, it was the limit and not the server."""
+"""Share of its core above which the generator was the limit, not the server."""
 HEAD = ("load", "server", "messages/s", "p50 / p99, µs", "server's µs a message", "server's core", "load's core")
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A server that can be measured."""
+    """A server to measure."""
 
     title: str
     start: Start
     load: Callable[[Shape, list[bytes]], Load]
-    """Given the tokens of Antiphon's sessions, what it is sent."""
+    """Returns the load for this server; Antiphon's contains the tokens of its sessions."""
 
     @property
     def is_antiphon(self) -> bool:
-        """Whether it has a data folder of its own, with sessions."""
-        return self.load is loads.antiphon
+        """Whether the server is an Antiphon, with its own data folder and sessions."""
+        return self.load is workloads.antiphon
 
 
 CONTENDERS = {
-    "antiphon": Contender("Antiphon", antiphon(), loads.antiphon),
-    "plain": Contender("a plain handler", antiphon("plain"), loads.antiphon),
-    "at-once": Contender("Antiphon, async def that returns at once", antiphon("at_once"), loads.antiphon),
-    "timer": Contender("Antiphon, await of a timer", antiphon("timer"), loads.antiphon),
-    "queue": Contender("Antiphon, await of a queue", antiphon("queue"), loads.antiphon),
-    "valkey": Contender("Valkey ECHO, authenticated", processes.valkey, loads.keyed),
-    "redis": Contender("Redis ECHO over TLS, authenticated", processes.redis, loads.keyed),
-    "epoll": Contender("blind echo in C on epoll", processes.c_echo, loads.blind),
-    "blind": Contender("blind echo on uvloop", echoes("blind"), loads.blind),
-    "websockets": Contender("websockets on uvloop", echoes("websockets", "websockets"), loads.websockets),
-    "twisted": Contender("Twisted Int32StringReceiver", echoes("twisted", "twisted"), loads.lengths),
-    "streams": Contender("asyncio streams on uvloop", echoes("streams"), loads.lengths),
-    "streams-timer": Contender("asyncio streams doing the same", echoes("streams-timer"), loads.lengths),
-    "streams-queue": Contender("asyncio streams doing the same", echoes("streams-queue"), loads.lengths),
+    "antiphon": Contender("Antiphon", antiphon(), workloads.antiphon),
+    "plain": Contender("a plain handler", antiphon("plain"), workloads.antiphon),
+    "at-once": Contender("Antiphon, async def that returns at once", antiphon("at_once"), workloads.antiphon),
+    "timer": Contender("Antiphon, await of a timer", antiphon("timer"), workloads.antiphon),
+    "queue": Contender("Antiphon, await of a queue", antiphon("queue"), workloads.antiphon),
+    "valkey": Contender("Valkey ECHO, authenticated", processes.valkey, workloads.resp_echo),
+    "redis": Contender("Redis ECHO over TLS, authenticated", processes.redis, workloads.resp_echo),
+    "epoll": Contender("blind echo in C on epoll", processes.c_echo, workloads.blind),
+    "blind": Contender("blind echo on uvloop", echoes("blind"), workloads.blind),
+    "websockets": Contender("websockets on uvloop", echoes("websockets", "websockets"), workloads.websockets),
+    "twisted": Contender("Twisted Int32StringReceiver", echoes("twisted", "twisted"), workloads.length_prefixed),
+    "streams": Contender("asyncio streams on uvloop", echoes("streams"), workloads.length_prefixed),
+    "streams-timer": Contender(
+        "asyncio streams doing the same", echoes("streams-timer"), workloads.length_prefixed
+    ),
+    "streams-queue": Contender(
+        "asyncio streams doing the same", echoes("streams-queue"), workloads.length_prefixed
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Case:
-    """One load, put on `ours` and on each of those that have a target (None: no target, measured all the same)."""
+    """One load, put on the group's own server and on each server in `targets`; None means without a target."""
 
     name: str
     what: str
@@ -65,7 +69,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """What is measured, in words."""
+        """The load in words."""
         shape = self.shape
         size = f"{shape.size // 1024} KiB" if shape.size >= 1024 else f"{shape.size} B"
         plural = "" if shape.connections == 1 else "s"
@@ -74,7 +78,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Group:
-    """Cases that are measured on the same servers."""
+    """Cases that are measured on the same running servers."""
 
     ours: str
     cases: tuple[Case, ...]
@@ -83,7 +87,7 @@ class Group:
 
 ONE, MANY, DEEP, LARGE = Shape(1, 1, 64), Shape(50, 1, 64), Shape(50, 16, 64), Shape(50, 1, 16384)
 CROWD = Shape(200, 1, 64)
-"""For a timer of 1 ms: no connection asks more than 1,000 times a second, and still the server is the limit."""
+"""The load for a 1 ms timer: a connection sends at most 1,000 messages a second, so the server needs many."""
 TCP, TLS = "echo, plain TCP", "echo, TLS 1.3"
 BESIDE: dict[str, float | None] = {"epoll": None, "blind": None, "websockets": 4, "twisted": 3}
 OVER_TLS = {"redis": 1, "blind": None}
@@ -126,7 +130,7 @@ def names() -> list[str]:
 
 
 def rows(plan: Plan, details: list[dict[str, Any]]) -> Iterator[Row]:
-    """Measure what is wanted; `details` get what each server did under each load."""
+    """Measure the wanted rows; append to `details` what each server did under each load."""
     plan.say(head(HEAD))
     for number, group in enumerate(GROUPS):
         wanted = []
@@ -146,10 +150,10 @@ def _name(case: Case, other: str) -> str:
 
 
 def _group(plan: Plan, group: Group, folder: Path, details: list[dict[str, Any]]) -> Iterator[Row]:
-    """Start the servers of a group, and measure its cases on them."""
+    """Start the servers of a group and measure its cases."""
     sessions = max(case.shape.connections for case in group.cases)
     others = dict.fromkeys(other for case in group.cases for other in case.targets)
-    running: dict[str, tuple[Running, list[bytes]]] = {}
+    running: dict[str, tuple[RunningServer, list[bytes]]] = {}
     missing: dict[str, str] = {}
     with ExitStack() as stack:
         for name in (group.ours, *others):
@@ -157,8 +161,8 @@ def _group(plan: Plan, group: Group, folder: Path, details: list[dict[str, Any]]
             data = folder / (name if contender.is_antiphon else group.ours)
             tokens = seed_sessions(data, sessions) if contender.is_antiphon else running[group.ours][1]
             try:
-                server = stack.enter_context(contender.start(Place(plan.server_core, data, group.secure)))
-            except Missing as reason:
+                server = stack.enter_context(contender.start(Placement(plan.server_core, data, group.secure)))
+            except Unavailable as reason:
                 missing[name] = str(reason)
             else:
                 running[name] = server, tokens
@@ -173,9 +177,9 @@ def _group(plan: Plan, group: Group, folder: Path, details: list[dict[str, Any]]
 
 
 def _measure(
-    plan: Plan, shape: Shape, servers: dict[str, tuple[Running, list[bytes]]], folder: Path, *, secure: bool
+    plan: Plan, shape: Shape, servers: dict[str, tuple[RunningServer, list[bytes]]], folder: Path, *, secure: bool
 ) -> dict[str, list[Figures]]:
-    """Return what every server did in each round."""
+    """Return the figures of every server in each round."""
     run = Run(shape.connections, plan.seconds, plan.warmup, plan.load_core, folder, secure)
     given = {
         name: CONTENDERS[name].load(shape, tokens[: shape.connections]) for name, (_, tokens) in servers.items()
@@ -203,11 +207,11 @@ def _was_limit(figures: Figures) -> bool:
     return figures.load_core_share > LIMIT_SHARE
 
 
-# --- what each server did -----------------------------------------------------------------------------------
+# --- the first table: each server under each load -----------------------------------------------------------
 
 
 def _detail(case: Case, name: str, figures: list[Figures]) -> dict[str, Any]:
-    """Return what the rounds of one server come to, for the JSON."""
+    """Return the summary of all rounds of one server, for the JSON report."""
     return {
         "case": case.name,
         "server": name,
@@ -222,12 +226,12 @@ def _detail(case: Case, name: str, figures: list[Figures]) -> dict[str, Any]:
 
 
 def _cost(figures: Figures, shape: Shape) -> float:
-    """Return the microseconds of processor time that a message takes the server, kernel included."""
+    """Return the server's processor time for a message in microseconds, kernel included."""
     return figures.server_core_share / (figures.batches_per_s * shape.depth) * 1e6
 
 
 def _line(detail: dict[str, Any]) -> str:
-    """Return the same as a line of a table."""
+    """Return the summary as a line of the table."""
     rate, load = detail["messages_per_s"], detail["load_core_share"]["max"]
     return line(
         (
@@ -243,5 +247,5 @@ def _line(detail: dict[str, Any]) -> str:
 
 
 def table(details: list[dict[str, Any]]) -> str:
-    """Return what each server did as a Markdown table."""
+    """Return the summaries of all servers as a Markdown table."""
     return "\n".join([head(HEAD), *map(_line, details)])

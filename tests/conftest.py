@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Settings and fixtures of all tests."""
 
 import hashlib
 import os
@@ -8,9 +8,9 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
+settings.register_profile("patient", deadline=None)  # how long an example takes depends on the machine
 settings.load_profile("patient")
-settings.register_profile(  # of `make fuzz`; no database: a seed is all that it takes to see a case again
+settings.register_profile(  # for `make fuzz`; no database, because the seed is enough to reproduce a case
     "fuzz",
     deadline=None,
     max_examples=int(os.environ.get("FUZZ_EXAMPLES") or 100),
@@ -21,7 +21,7 @@ settings.register_profile(  # of `make fuzz`; no database: a seed is all that it
 
 @pytest.fixture(scope="session", autouse=True)
 def remembered_hashes() -> Iterator[None]:
-    """Do the 600,000 rounds once for each password and salt: what comes out is the same, and takes 0.2 s."""
+    """Cache PBKDF2 for each password and salt: its 600,000 iterations take 0.2 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashlib, "pbkdf2_hmac", cache(hashlib.pbkdf2_hmac))
         yield
@@ -29,7 +29,7 @@ def remembered_hashes() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def log_at_once() -> Iterator[None]:
-    """Have servers in this process write each record at once; those in processes of their own gather them."""
+    """Make servers in this process write each log record at once; server processes still write in groups."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("antiphon.observe.logfile.GATHER_SECONDS", 0)
         yield

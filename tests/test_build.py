@@ -1,4 +1,4 @@
-"""The build's own step: what it hands on where each part in C can be compiled, and where it cannot."""
+"""Tests of the build hook: what it packs if the parts in C compile, and if they do not."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ PARTS = ["src/antiphon/wire/_answering", "src/antiphon/transport/_endpoint"]
 
 
 class Hook:
-    """What hatchling gives a hook, which is there only while a wheel is built."""
+    """The interface that hatchling gives a build hook, which exists only during a build."""
 
     def __init__(self, root: Path, target_name: str, warnings: list[str]) -> None:
         self.root = str(root)
@@ -28,7 +28,7 @@ class Hook:
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the step's module."""
+    """Return the module of the build hook."""
     interface = ModuleType("hatchling.builders.hooks.plugin.interface")
     interface.BuildHookInterface = Hook  # type: ignore[attr-defined]
     for name in ("hatchling", "hatchling.builders", "hatchling.builders.hooks", "hatchling.builders.hooks.plugin"):
@@ -43,7 +43,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def compiler(folder: Path, fails_for: str) -> Path:
-    """Return one that writes what it is asked for, and then fails for some sources."""
+    """Return a compiler that writes its output, and then fails for some sources."""
     script = folder / "cc"
     script.write_text(
         f'#!/bin/sh\nfor made; do :; done\necho half > "$made"\ncase "$*" in *{fails_for}*) exit 1;; esac\n'
@@ -83,7 +83,7 @@ def test_a_compiler_has_nothing_to_say_against_the_parts_and_they_are_in_use(
     data: dict[str, Any] = {"artifacts": []}
     hook.NativeParts(tmp_path, "wheel", warnings).initialize("standard", data)
     assert (len(data["artifacts"]), warnings) == (len(PARTS), [])
-    for part in PARTS:  # what is skipped elsewhere without them is not skipped here
+    for part in PARTS:  # other tests are skipped without the parts; this one is not
         assert (ROOT / part).with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX"))).is_file()
 
 

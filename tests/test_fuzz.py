@@ -1,6 +1,6 @@
-"""`make fuzz` itself: that a fault in C is found, what is said of it, and where it cannot begin.
+"""Tests of `make fuzz`: it finds a fault in C, reports it, and says why it cannot start.
 
-The tests that it runs are those of `make test`; a whole round takes too long to be run here again.
+The properties themselves run in `make test`; a whole round would take too long here.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PART = "src/antiphon/wire/_answering.c"
 CHECK = "end - self->at < LENGTH_SIZE + length ||"
-"""Without which half a frame is read as a whole one."""
+"""The check without which half a frame is read as a whole one."""
 HALF_A_FRAME = """
 from array import array
 from antiphon.wire._answering import Answerer
@@ -27,7 +27,7 @@ Answerer(print, bytes, bytes(16), 100, 100)(array("B", frame) * 1, 0, len(frame)
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a copy of what is fuzzed."""
+    """Return a copy of the tree to fuzz."""
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools/fuzz.py", tmp_path / "tools")
@@ -36,7 +36,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fuzz(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return its module, for a copy; it has three seconds for a round of examples, by its own clock."""
+    """Load fuzz.py from the copy; by its clock it has three seconds of rounds."""
     found = importlib.util.spec_from_file_location("fuzz", tree / "tools/fuzz.py")
     assert found is not None
     assert found.loader is not None
@@ -63,7 +63,7 @@ def test_what_is_no_number_is_refused_in_one_sentence(
     fuzz: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "many")
-    with pytest.raises(SystemExit, match=f"^make fuzz: {name} is 'many', and has to be a whole number.$"):
+    with pytest.raises(SystemExit, match=f"^make fuzz: {name} is 'many'; it must be a whole number.$"):
         fuzz.main()
 
 
@@ -75,7 +75,7 @@ def test_a_read_past_the_end_is_found(fuzz: Any, tree: Path) -> None:
     fuzz.PARTS = fuzz.PARTS[:1]
     try:
         env = os.environ | fuzz.ENVIRONMENT | {"LD_PRELOAD": fuzz.compiled()}
-    except SystemExit as why:  # Fedora has it in a package of its own
+    except SystemExit as why:  # Fedora has the library in a separate package
         if "has no AddressSanitizer" not in str(why):
             raise
         pytest.skip(str(why))
@@ -87,10 +87,10 @@ def test_a_read_past_the_end_is_found(fuzz: Any, tree: Path) -> None:
 
 
 def rounds(fuzz: Any, monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[int]:
-    """Have rounds end so, a second each; a code below 0 is Ctrl-C. Return the list of their seeds."""
+    """Make each round take a second and end with its code (below 0: Ctrl-C); return the list of seeds."""
     seeds: list[int] = []
 
-    def round_of(runtime: str, seed: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run_round(runtime: str, seed: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
         code = codes[min(len(seeds), len(codes) - 1)]
         seeds.append(seed)
         if code < 0:
@@ -100,7 +100,7 @@ def rounds(fuzz: Any, monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[int]
         )
 
     monkeypatch.setattr(fuzz, "compiled", lambda: "runtime")
-    monkeypatch.setattr(fuzz, "round_of", round_of)
+    monkeypatch.setattr(fuzz, "run_round", run_round)
     monkeypatch.setattr(fuzz.time, "monotonic", lambda: float(len(seeds)))
     return seeds
 

@@ -1,4 +1,4 @@
-"""The words of make, the shape of the files, and the lower bounds of the dependencies."""
+"""Tests of the tree itself: the commands of make, the shape of the files, the bounds of the dependencies."""
 
 import ast
 import os
@@ -18,12 +18,12 @@ LINES_MOST = 420
 LAYERS = "Floors: a module imports only from lower floors"
 """The contract of import-linter that CONTRIBUTING.md draws."""
 LAZY = ("if TYPE_CHECKING:\n", "def __getattr__(name: str)")
-"""How the root hands names on without importing what they need."""
-"""About 400: a longer file is two ideas."""
+"""The code with which the root package re-exports names lazily."""
+"""Limit of a file's lines: a longer file holds two ideas."""
 
 
 def said_by(*command: str) -> str:
-    """Return what a command says on standard output; a make above this one (`make test`) tells it nothing."""
+    """Return the output of a command, run without the variables of an outer `make test`."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     result = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=30)
     assert result.stderr == ""
@@ -36,11 +36,11 @@ def said_by(*command: str) -> str:
 def words() -> set[str]:
     phony = re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)
     assert phony
-    return set(phony[1].split()) - {"develop"}  # the set-up behind test, check and format
+    return set(phony[1].split()) - {"develop"}  # the set-up for test, check and format
 
 
 def words_in(document: str) -> set[str]:
-    """Return the words that a document names in its code, `make word` or `make -s word`."""
+    """Return the commands that a document names in its code as `make word` or `make -s word`."""
     code = re.findall(r"^```.*?^```|`[^`\n]+`", document, re.MULTILINE | re.DOTALL)
     return {word for part in code for word in re.findall(r"\bmake (?:-s )?([a-z][a-z-]*)", part)}
 

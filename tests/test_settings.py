@@ -15,7 +15,7 @@ OPTIONS = [field for settings in (ServerSettings, ClientSettings) for field in d
 
 
 def settings_with(**options: Any) -> ServerSettings | ClientSettings:
-    """Return the settings that have these options."""
+    """Return the settings with these options."""
     return (ClientSettings if {"timeout", "give_up"} & set(options) else ServerSettings)(**options)
 
 

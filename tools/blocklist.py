@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Make the lists of common passwords again: `.venv/bin/python tools/blocklist.py TEN_MILLION ROCKYOU`.
+"""Generate the lists of common passwords: `.venv/bin/python tools/blocklist.py TEN_MILLION ROCKYOU`.
 
-TEN_MILLION is SecLists' 10-million-password-list-top-1000000.txt, ROCKYOU its rockyou.txt, each a line for each
-password, the most common first. Nobody needs to run this: what it makes is in the tree.
+TEN_MILLION is SecLists' 10-million-password-list-top-1000000.txt, ROCKYOU its rockyou.txt; both have one password
+on each line, the most common first. The generated lists are in the tree: run this only to change them.
 """
 
 import sys
@@ -17,13 +17,13 @@ FOLDER = Path(__file__).parents[1] / "src" / "antiphon" / "blocklist"
 
 
 READ = 2_000_000
-"""Lines of a source that are looked at; what comes later is one person's each."""
+"""Lines read from a source; later lines are passwords of single people."""
 NO_PASSWORD = frozenset("@<>{}/\\:\ufffd")
-"""What forms and scripts have left there, and addresses of mail, which are somebody's own."""
+"""Characters of lines to skip: remains of forms and scripts, and mail addresses, which belong to single people."""
 
 
 def ranked(source: Path, least: int) -> dict[str, int]:
-    """Return the place of each password of a source that has `least` characters or more, as they are compared."""
+    """Return the rank of each password of at least `least` characters in a source, folded as for comparison."""
     places: dict[str, int] = {}
     with source.open(encoding="utf-8", errors="replace") as lines:
         for place, line in enumerate(islice(lines, READ)):
@@ -39,9 +39,9 @@ def ranked(source: Path, least: int) -> dict[str, int]:
 
 
 def chosen(ten_million: Path, rockyou: Path, least: int) -> list[str]:
-    """Return the most common ones in alphabetical order: those that both have, by both places; then ROCKYOU's.
+    """Return the most common passwords, sorted: chosen from both sources by their ranks, then from ROCKYOU.
 
-    The longer passwords of TEN_MILLION that ROCKYOU does not have are one person's each, or a machine's.
+    Long passwords of TEN_MILLION that are not in ROCKYOU belong to single people or machines, and are left out.
     """
     first, second = ranked(ten_million, least), ranked(rockyou, least)
     both = sorted(first.keys() & second.keys(), key=lambda plain: (first[plain] + second[plain], plain))

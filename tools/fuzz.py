@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Run the property tests of the parts in C over parts that are compiled with sanitizers, for a time: `make fuzz`.
+"""`make fuzz`: run the property tests of the parts in C, compiled with sanitizers, for a time.
 
-`FUZZ_SECONDS` (300) is how long: a round that has begun is finished, and there is one at least. `FUZZ_SEED` is the
-seed of the first round, `FUZZ_EXAMPLES` (100) how many examples each property has in one.
+`FUZZ_SECONDS` (300) is the time: rounds are started until it is over, at least one. `FUZZ_SEED` is the seed of the
+first round, `FUZZ_EXAMPLES` (100) the number of examples of each property in a round.
 """
 
 import os
@@ -19,27 +19,37 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / "build" / "fuzz"
-"""Holds a copy of the package, so that the parts that tests and servers use stay as they are."""
+"""Holds a copy of the package, so that the compiled parts in the tree stay as they are."""
 PARTS = ["antiphon/wire/_answering", "antiphon/transport/_endpoint"]
-"""Each is made of all files in C of its folder."""
-SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
+"""Parts in C; each is compiled from all C files of its folder."""
+SANITIZER_FLAGS = [
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+    "-O1",
+    "-g",
+]
 RUNTIMES = ["libasan.so", f"libclang_rt.asan-{platform.machine()}.so", "libclang_rt.asan.so"]
-"""What GCC and Clang call the library that has to be there before Python itself, which knows nothing of it."""
+"""Names of the sanitizer library in GCC and Clang; it is loaded before Python, which is not linked with it."""
 TESTS = ["tests/wire/test_answering.py", "tests/wire/test_shortcut.py", "tests/wire/test_twins.py"]
 TESTS += [f"tests/transport/test_{name}.py" for name in ("endpoint", "endpoint_twins", "records")]
-ONCE = ["tests/transport/test_plain.py", "tests/transport/test_tls.py", "tests/server/test_taking_shortcuts.py"]
-"""Tests without properties that go through both parts as well."""
-HANGS_AFTER = 600
-AGAIN_FOR = 120
-WITHOUT = ["-W", "ignore:Generating overly large repr"]
-"""A warning, which is an error elsewhere, of what is said of a long example."""
+FIRST_ROUND_ONLY = [
+    "tests/transport/test_plain.py",
+    "tests/transport/test_tls.py",
+    "tests/server/test_taking_shortcuts.py",
+]
+"""Tests without properties that use both parts; they run in the first round only."""
+TEST_TIMEOUT = 600
+RERUN_SECONDS = 120
+IGNORED_WARNINGS = ["-W", "ignore:Generating overly large repr"]
+"""Ignores a warning about long examples, which would be an error here."""
 INTERRUPTED = 130
 ADVICE = "On Debian and Ubuntu: apt install gcc libc6-dev python3-dev; CC names another compiler."
 ENVIRONMENT = {
     "PYTHONPATH": str(BUILT),
-    "PYTHONUNBUFFERED": "1",  # who dies empties no buffers
-    "PYTHONMALLOC": "malloc",  # or the sanitizer would see Python's pools, and not what is in them
-    # Python holds much until its end, so properties count what stays; what was freed is overwritten, to be missed.
+    "PYTHONUNBUFFERED": "1",  # a process that crashes does not flush its buffers
+    "PYTHONMALLOC": "malloc",  # otherwise the sanitizer sees Python's memory pools, not single objects
+    # Python frees much only at exit, so leaks are counted by the properties, and freed memory is overwritten.
     "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:quarantine_size_mb=64"
     ":handle_segv=2:handle_sigbus=2:handle_sigfpe=2:max_free_fill_size=64:free_fill_byte=221:malloc_context_size=4",
     "UBSAN_OPTIONS": "abort_on_error=1:print_stacktrace=1",
@@ -47,30 +57,30 @@ ENVIRONMENT = {
 
 
 def compiled() -> str:
-    """Make the package with sanitized parts; return the library to be loaded before them."""
+    """Build the package with sanitized parts; return the sanitizer library to load first."""
     if sys.platform != "linux":
-        sys.exit("make fuzz: the sanitizers are loaded before Python in a way that Linux alone has; run it there.")
+        sys.exit("make fuzz: this needs Linux, where the sanitizers can be loaded before Python.")
     compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
     if shutil.which(compiler[0]) is None:
-        sys.exit(f"make fuzz: there is no C compiler ({compiler[0]}), which the parts in C need. {ADVICE}")
+        sys.exit(f"make fuzz: there is no C compiler ({compiler[0]}) to build the parts in C. {ADVICE}")
     shutil.rmtree(BUILT, ignore_errors=True)
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(ROOT / "src" / "antiphon", BUILT / "antiphon", ignore=ignored)
-    found = [said_by([*compiler, f"-print-file-name={name}"]).strip() for name in RUNTIMES]
+    found = [output_of([*compiler, f"-print-file-name={name}"]).strip() for name in RUNTIMES]
     runtime = next((name for name in found if Path(name).is_absolute()), None)
     if runtime is None:
-        sys.exit(f"make fuzz: {compiler[0]} has no AddressSanitizer (libasan) that can be loaded. {ADVICE}")
-    flags = [*SANITIZED, "-fPIC", "-fvisibility=hidden", "-shared", "-I", sysconfig.get_path("include")]
+        sys.exit(f"make fuzz: {compiler[0]} has no AddressSanitizer library (libasan). {ADVICE}")
+    flags = [*SANITIZER_FLAGS, "-fPIC", "-fvisibility=hidden", "-shared", "-I", sysconfig.get_path("include")]
     if "clang" in runtime:
         flags.append("-shared-libasan")
     for part in PARTS:
         library = (BUILT / part).with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
-        said_by([*compiler, *flags, *map(str, library.parent.glob("*.c")), "-o", str(library)])
+        output_of([*compiler, *flags, *map(str, library.parent.glob("*.c")), "-o", str(library)])
     return runtime
 
 
-def said_by(command: list[str]) -> str:
-    """Return what a compiler says; one that fails ends us with its own words."""
+def output_of(command: list[str]) -> str:
+    """Run a compiler and return its output; exit with its first error if it fails."""
     made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if made.returncode:
         why = next((line for line in made.stderr.splitlines() if "error" in line), made.stderr.strip())
@@ -78,44 +88,54 @@ def said_by(command: list[str]) -> str:
     return made.stdout
 
 
-def round_of(
+def run_round(
     runtime: str, seed: int, *arguments: str, timeout: float | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the tests once, over the sanitized parts."""
+    """Run the tests once with the sanitized parts."""
     environment = os.environ | ENVIRONMENT | {"LD_PRELOAD": runtime}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--capture=sys", *WITHOUT]
-    command += [f"--timeout={HANGS_AFTER}", "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "--capture=sys",
+        *IGNORED_WARNINGS,
+    ]
+    command += [f"--timeout={TEST_TIMEOUT}", "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}", *arguments]
     taken = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=timeout, **taken)  # noqa: S603
 
 
 def last_example(runtime: str, seed: int, said: str) -> str:
-    """Return what a property was given when the process died, by going there again; nothing was shrunk."""
+    """Return the example with which the process crashed, by running the property again; it is not minimized."""
     dying = re.search(r'File "\S*/(tests/\S+\.py)", line \d+ in (test_\w+)', said)
     if dying is None:
         return ""
     verbose = ["-s", "--hypothesis-verbosity=verbose", f"{ROOT / dying[1]}::{dying[2]}"]
     try:
-        again = round_of(runtime, seed, *verbose, timeout=AGAIN_FOR)
+        again = run_round(runtime, seed, *verbose, timeout=RERUN_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         return ""
     _, *examples = re.split(rf"^[A-Z][a-z ]+: (?={dying[2]}\()", again.stdout, flags=re.MULTILINE)
     return f"The last example was {examples[-1][:4000]}" if examples and again.returncode else ""
 
 
-def told(name: str, otherwise: int) -> int:
-    """Return a number that the environment tells."""
+def number_from(name: str, otherwise: int) -> int:
+    """Return a whole number from the environment."""
     try:
         return int(os.environ.get(name) or otherwise)
     except ValueError:
-        sys.exit(f"make fuzz: {name} is {os.environ[name]!r}, and has to be a whole number.")
+        sys.exit(f"make fuzz: {name} is {os.environ[name]!r}; it must be a whole number.")
 
 
 def main() -> int:
-    """Go round until the time is over; return the exit code."""
-    seconds = told("FUZZ_SECONDS", 300)
-    examples = told("FUZZ_EXAMPLES", 100)
-    first = told("FUZZ_SEED", random.SystemRandom().randrange(2**32))
+    """Run rounds until the time is over; return the exit code."""
+    seconds = number_from("FUZZ_SECONDS", 300)
+    examples = number_from("FUZZ_EXAMPLES", 100)
+    first = number_from("FUZZ_SEED", random.SystemRandom().randrange(2**32))
     runtime = compiled()
     print(f"Fuzzing {' and '.join(PARTS)} for {seconds} s; the first seed is {first}.", flush=True)
     begun = time.monotonic()
@@ -123,8 +143,8 @@ def main() -> int:
     try:
         while rounds == 0 or time.monotonic() - begun < seconds:
             seed = first + rounds
-            what = [*TESTS, *ONCE] if rounds == 0 else [*TESTS, "-m", "hypothesis"]
-            done = round_of(runtime, seed, "--hypothesis-show-statistics", *what)
+            what = [*TESTS, *FIRST_ROUND_ONLY] if rounds == 0 else [*TESTS, "-m", "hypothesis"]
+            done = run_round(runtime, seed, "--hypothesis-show-statistics", *what)
             rounds += 1
             tried += sum(map(int, re.findall(r"- (\d+) passing", done.stdout)))
             if done.returncode:
@@ -134,7 +154,7 @@ def main() -> int:
                 print(last_example(runtime, seed, done.stdout), end="")
                 return 1
     except KeyboardInterrupt:
-        print("\nStopped by hand.")
+        print("\nStopped by Ctrl-C.")
         code = INTERRUPTED
     print(f"{tried} examples in {time.monotonic() - begun:.0f} s and {rounds} rounds: nothing was found.")
     print(f"The same again: FUZZ_SEED={first} FUZZ_EXAMPLES={examples} make fuzz")

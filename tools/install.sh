@@ -1,11 +1,11 @@
 #!/bin/sh
-# Make a virtual environment with Antiphon in it; when it is there already, return at once.
+# Make a virtual environment with Antiphon in it; if it is there and up to date, return at once.
 #
 #     sh tools/install.sh FOLDER [GROUP [lowest]]
 #
-# GROUP is a dependency group of pyproject.toml that is added, dev or bench; lowest takes the oldest dependencies that
+# GROUP is a dependency group of pyproject.toml to add, dev or bench; lowest installs the oldest dependencies that
 # pyproject.toml allows.
-# All that is said goes to standard error: the output of `make run` belongs to the program.
+# All messages go to standard error: the output of `make run` belongs to the program.
 
 set -eu
 exec >&2
@@ -14,7 +14,7 @@ folder=$1
 group=${2:-}
 lowest=${3:-}
 
-# They would lead Python and pip away from the new environment.
+# These variables would direct Python and pip to another environment.
 unset PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
 
 fail() {
@@ -41,7 +41,7 @@ find_python() {
     fail "Antiphon needs Python 3.11 or later, and there is none here; name it with PYTHON=/path/to/python3."
 }
 
-# Debian keeps the pip of new environments in python3-venv; where that is missing, another pip brings one in.
+# Debian ships the pip of new environments in python3-venv; without that package, another pip installs it.
 make_environment() {
     rm -rf "$folder"
     "$1" -m venv "$folder" >/dev/null 2>&1 && return
@@ -54,8 +54,8 @@ make_environment() {
     fail "$1 cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv, then try again."
 }
 
-# An environment holds its own path and does not survive being moved; a new pyproject.toml may ask for more,
-# and what is built is built again when its source has changed.
+# The environment is made again if the tree was moved (an environment contains its own path), if pyproject.toml has
+# changed, or if a C source has changed.
 state=$(cat pyproject.toml hatch_build.py src/antiphon/*/_*.[ch] | cksum)
 stamp="$folder/.antiphon${group:+-$group}"
 place="$folder/.antiphon-place"
@@ -79,10 +79,10 @@ echo "$PWD" >"$place"
 echo '*' >"$folder/.gitignore"
 
 run_pip() {
-    "$folder/bin/python" -m pip -qq --disable-pip-version-check "$@" # warnings are hidden, errors are not
+    "$folder/bin/python" -m pip -qq --disable-pip-version-check "$@" # shows errors, but no warnings
 }
 
-run_pip install "pip>=25.1" # the first that knows dependency groups
+run_pip install "pip>=25.1" # the first with dependency groups
 set -- --editable .
 if [ -n "$group" ]; then
     set -- "$@" --group "$group"
@@ -92,7 +92,7 @@ if [ -n "$lowest" ]; then
     set -- "$@" --constraint "$folder/constraints.txt"
 fi
 run_pip install "$@"
-# In the C locale Python cannot read a path such as /home/мария from a .pth file; a relative one is plain ASCII.
+# In the C locale Python cannot read a path such as /home/мария from a .pth file; a relative path is plain ASCII.
 for link in "$folder"/lib/python*/site-packages/*antiphon.pth; do
     echo ../../../../src >"$link"
 done

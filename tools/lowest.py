@@ -13,7 +13,7 @@ def constraints(project: str) -> list[str]:
     """Return `name==version` for each dependency of `project`, the text of a pyproject.toml.
 
     Raises:
-        ValueError: a dependency without a lower bound.
+        ValueError: a dependency has no lower bound.
     """
     lines = []
     for requirement in tomllib.loads(project)["project"]["dependencies"]:

@@ -1,6 +1,6 @@
-"""Bad input at the way in (issue 3): a generic refusal, nothing written, and the next person signs in.
+"""Bad input before the sign-in (issue 3): a generic refusal, nothing stored, and the next person signs in.
 
-Each row of the table is one thing that no honest client sends, at a server on plain TCP and at one over TLS.
+Each row of the table is an input that no honest client sends, tried on plain TCP and over TLS.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from antiphon.wire.bodies import (
 )
 from antiphon.wire.frames import encode
 from antiphon.wire.kinds import Kind
-from support.keys import enrol
+from support.key_rings import enrol
 from support.processes import PASSWORD
 from support.raw import RawClient
 from support.scram import mutated
@@ -43,14 +43,14 @@ ROWS = {
     ],
     "sessions.db": ["SELECT * FROM sessions"],
 }
-"""What may not change: all but the counts of refusals."""
+"""The tables that must not change: all except the counts of refusals."""
 
 Attack = Callable[[RawClient], Body]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def hashing_once() -> Iterator[None]:
-    """Keep what PBKDF2 gives: every account here has the same password and salt, at 600,000 rounds."""
+    """Cache PBKDF2: every account here has the same password and salt, at 600,000 iterations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashlib, "pbkdf2_hmac", cache(hashlib.pbkdf2_hmac))
         yield
@@ -65,7 +65,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def kept(server: Serving) -> list[Any]:
-    """Return what the server remembers."""
+    """Return the data that the server has stored."""
     found = []
     for name, queries in ROWS.items():
         with closing(sqlite3.connect(server.server.data_path / name)) as database:
@@ -84,18 +84,18 @@ def next_person_signs_in(server: Serving) -> None:
 
 
 def channel(client: RawClient) -> bytes:
-    """Return how a client says what its exchange is bound to (RFC 5802, GS2 header)."""
+    """Return the GS2 header of a client's channel binding (RFC 5802)."""
     return b"n,," if client.binding is None else b"p=tls-server-end-point,,"
 
 
 def begin(client: RawClient, name: str) -> Body:
-    """Send the first message of an exchange under a name, whatever it is."""
+    """Send the first message of an exchange for any name."""
     named = b"n=" + name.encode("utf-8", "surrogatepass")
     return begun_with(channel(client) + named + b",r=" + NONCE.encode())(client)
 
 
 def prove(client: RawClient, name: str, end: bytes) -> Body:
-    """Send a last message with the right nonce and channel, and `end` behind them."""
+    """Send a final message with the right nonce and channel binding, followed by `end`."""
     challenge = begin(client, name)
     if not isinstance(challenge, Challenge):
         return challenge
@@ -135,7 +135,7 @@ def raw(kind: Kind, body: bytes) -> Attack:
 
 
 def right_proof(client: RawClient, exchange: ClientExchange) -> bytes:
-    """Begin an exchange, and return the last message that would let ann in."""
+    """Begin an exchange and return the final message that would sign ann in."""
     challenge = begun_with(exchange.first())(client)
     assert isinstance(challenge, Challenge)
     return exchange.answer(challenge.data)
@@ -152,7 +152,7 @@ def proving_rightly_but(alter: Callable[[bytes], bytes]) -> Attack:
 
 
 def replaying(client: RawClient) -> Body:
-    """Send the right proof of one exchange as that of another."""
+    """Send the right proof of one exchange in another exchange."""
     proof = right_proof(client, of_ann(client))
     assert isinstance(begin(client, "ann"), Challenge)
     return client.request(Kind.CHALLENGE, ChallengeAnswer(data=proof))
@@ -226,7 +226,7 @@ def test_it_is_refused_and_nothing_is_written_and_the_next_person_signs_in(serve
 
 
 def wrong_password(server: Serving) -> Error:
-    """Return what is said to somebody with a wrong password: the generic error."""
+    """Return the answer to a wrong password: the generic error."""
     with server.client() as client:
         client.hello()
         refused = prove(client, "next", b",p=" + b64encode(bytes(32)))
@@ -235,7 +235,7 @@ def wrong_password(server: Serving) -> Error:
 
 
 def forgive(server: Serving) -> None:
-    """Let ann sign in at once again, whatever was tried under her name."""
+    """Forget the failed sign-ins of ann, so that she can sign in at once."""
     with server.client() as client:
         client.hello()
         assert isinstance(client.authenticate("ann", PASSWORD), Welcome)
@@ -246,7 +246,7 @@ def test_of_two_hundred_mutated_exchanges_none_signs_in(server: Serving) -> None
     chance = random.Random(7)
     before = kept(server)
     for name in KNOWN:
-        for _ in range(2):  # four refusals cost a name nothing, and two a connection
+        for _ in range(2):  # a name may be refused four times without delay, a connection twice
             with server.client(ATTACKER) as client:
                 client.hello()
                 for _ in range(2):
@@ -258,14 +258,14 @@ def test_of_two_hundred_mutated_exchanges_none_signs_in(server: Serving) -> None
 
 
 def mutated_exchange(client: RawClient, name: str, chance: random.Random) -> Body:
-    """Do what a client does that knows the password, but for some bytes of one of its messages or of both."""
+    """Sign in with the right password, but change some bytes of one message or of both."""
     exchange = ClientExchange(mechanism_for(client.binding), name, Password(PASSWORD), client.binding, NONCE)
     seed = chance.random()
     first, _ = mutated(exchange.first(), b"", random.Random(seed))
     challenge = begun_with(first)(client)
     if not isinstance(challenge, Challenge):
         return challenge
-    theirs = challenge.data.split(b",")[0][-32:]  # of the nonce; the rest is what this client would have got
+    theirs = challenge.data.split(b",")[0][-32:]  # of the nonce; the rest is as this client would have received it
     honest = b"r=" + NONCE.encode() + theirs + b",s=" + b64encode(verifier().salt) + b",i=%d" % ITERATIONS
     _, proof = mutated(b"", exchange.answer(honest), random.Random(seed))
     return client.request(Kind.CHALLENGE, ChallengeAnswer(data=proof))

@@ -1,4 +1,4 @@
-"""What one person can do to the others in a chat: not read, and say too much."""
+"""Abuse of a chat by one person: not reading, and sending too much."""
 
 import contextlib
 import socket
@@ -7,8 +7,8 @@ from typing import Any
 
 from antiphon.services import Chat
 from antiphon.wire.kinds import KIB
+from support.chat_clients import ChatClient
 from support.serving import seed, serving
-from support.talkers import Talker
 
 TALKERS = 20
 TEXT = "x" * 900
@@ -25,7 +25,7 @@ def test_one_who_does_not_read_is_cut_in_bounded_memory_and_nobody_else_loses_a_
         serving(tmp_path / "data", chat, plain=True, write_seconds=1) as server,
         contextlib.ExitStack() as stack,
     ):
-        talkers = [Talker(stack.enter_context(server.session(tokens[name]))) for name in names]
+        talkers = [ChatClient(stack.enter_context(server.session(tokens[name]))) for name in names]
         stack.enter_context(server.session(tokens["stalled"]))
         for talker in talkers:
             talker.hears("[lobby] -- stalled has joined")
@@ -52,5 +52,5 @@ def test_one_who_does_not_read_is_cut_in_bounded_memory_and_nobody_else_loses_a_
         expected = [f"[lobby] user{number // 100 % 2}: {number} {TEXT}" for number in range(said)]
         for talker in talkers[2:]:
             assert [line for line in talker.heard if line.endswith(TEXT)] == expected
-        assert talkers[0].say("/who")[0].endswith(", stalled")  # cut, and expected back
+        assert talkers[0].say("/who")[0].endswith(", stalled")  # its connection is closed, and its return awaited
     assert server.log().count("peer-too-slow") == 1

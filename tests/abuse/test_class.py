@@ -1,15 +1,15 @@
-"""A class: thirty real clients from one address, each with an invitation, at once (issue 3, part 11)."""
+"""A class: thirty real clients from one address at once, each with an invitation (issue 3, part 11)."""
 
 import re
 import subprocess
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from support.inviting import invite
+from support.invitations import invite
 from support.processes import ANTIPHON, PASSWORD, ServerProcess, clean_environment, killed_at_end, run_antiphon
 
 PATIENT = ("--handshake-seconds", "60", "--first-frame-seconds", "60", "--entry-seconds", "60")
-"""Here thirty clients hash on two cores, and a class has a machine for each: nobody is cut for that."""
+"""Longer deadlines: here thirty clients hash on two cores, while in a class each has its own machine."""
 PUPILS = [f"pupil{number}" for number in range(30)]
 
 
@@ -38,10 +38,10 @@ def test_thirty_people_with_thirty_invitations_are_all_in_and_one_without_is_not
                 bufsize=1,
             )
             clients[name] = people.enter_context(killed_at_end(client))
-        for name, client in clients.items():  # each stays in until all are: none makes room for another
+        for name, client in clients.items():  # each stays until all are in: none makes room for another
             assert client.stdin is not None
             assert client.stdout is not None
-            with suppress(BrokenPipeError):  # it has gone, and says why
+            with suppress(BrokenPipeError):  # it has ended, and says why
                 client.stdin.write(f"{name} is in\n")
             said = client.stdout.readline()
             assert said == f"{name} is in\n", client.stderr and client.stderr.read()

@@ -1,4 +1,4 @@
-"""Too many at the door (promise 8): the caps hold, and honest people get in all the same."""
+"""Too many connections (promise 8): the admission limits hold, and honest people get in all the same."""
 
 import asyncio
 import contextlib
@@ -23,14 +23,14 @@ from support.raw import Closed, RawClient, dial
 from support.serving import ATTACKER, Honest, Serving, seed, serving
 
 A_SOURCE = 5
-"""Places of one source in these tests."""
+"""Connections allowed from one source in these tests."""
 LONG: dict[str, Any] = {"handshake_seconds": 60, "first_frame_seconds": 60, "entry_seconds": 60}
-"""No deadline frees a place while a test looks at the caps."""
+"""Deadlines so long that none frees a place while a test checks the limits."""
 
 
 @contextlib.contextmanager
 def crowd(address: Address, size: int, source: str = ATTACKER) -> Iterator[list[socket.socket]]:
-    """Hold `size` connections that say nothing."""
+    """Hold `size` silent connections."""
     with contextlib.ExitStack() as connections:
         yield [connections.enter_context(dial(address, source=source)) for _ in range(size)]
 
@@ -40,14 +40,14 @@ def counted(server: Serving) -> int:
 
 
 def wait_for_count(server: Serving, count: int) -> None:
-    """Wait until so many are counted at the door; each look is a step of the server's own loop."""
+    """Wait until the server counts so many connections; each check is an iteration of the server's event loop."""
     deadline = time.monotonic() + 10
     while counted(server) != count:
         assert time.monotonic() < deadline
 
 
 def turned_away(server: Serving, source: str) -> bool:
-    """Return whether a connection from `source` is closed before the server has said a word."""
+    """Return whether the server closes a connection from `source` before it sends anything."""
     try:
         with server.client(source) as client:
             client.hello()
@@ -158,9 +158,9 @@ def test_our_client_that_is_dropped_tries_again_by_itself_and_gets_in(tmp_path: 
 
 
 def test_thirty_from_one_address_at_once_all_get_in(tmp_path: Path) -> None:
-    """A class behind one address, against far fewer places than it needs; some sign in, some return."""
+    """A class behind one address with far fewer places than it needs; some sign in, some resume."""
     tokens = seed(tmp_path / "data", "inside", sessions=25)
-    seed(tmp_path / "data")  # one who signs in keeps ten sessions at the most
+    seed(tmp_path / "data")  # an account keeps ten sessions at most
 
     async def take_part(address: Address, token: bytes | None) -> None:
         known = KnownServers(tmp_path / "known_servers")

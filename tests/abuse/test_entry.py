@@ -1,4 +1,4 @@
-"""What strangers do before they have signed in (promises 9 and 10), while an honest client talks on."""
+"""Attacks before the sign-in (promises 9 and 10), while an honest client talks on."""
 
 import socket
 import struct
@@ -21,7 +21,7 @@ from support.serving import ATTACKER, Honest, Serving, seed, serving
 FIRST_FRAME = 1.0
 ENTRY = 2.0
 LATE = 3.0
-"""Seconds after a deadline in which a busy machine must have acted on it."""
+"""Seconds after a deadline within which even a busy machine must have acted."""
 
 
 @pytest.fixture(scope="module", params=["tcp", "tls"])
@@ -31,12 +31,12 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module", params=["tcp", "tls"])
 def impatient(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A server on which only the deadline of the first frame can be what cuts."""
+    """A server on which only the deadline of the first frame can close a connection."""
     yield from served(tmp_path_factory, plain=request.param == "tcp", first_frame_seconds=FIRST_FRAME)
 
 
 def served(tmp_path_factory: pytest.TempPathFactory, **options: Any) -> Iterator[Serving]:
-    """Give a server with an honest client on it."""
+    """Run a server with an honest client in session."""
     folder = tmp_path_factory.mktemp("entry") / "data"
     tokens = seed(folder)
     with serving(folder, **options) as running, Honest(running.address, tokens[0]):
@@ -80,7 +80,7 @@ def test_whole_frames_do_not_extend_the_entry_deadline(client: RawClient) -> Non
 
 
 def trickle(client: RawClient, pieces: list[bytes], seconds: float) -> None:
-    """Send the pieces one by one, and see the server refuse to go on after so many seconds."""
+    """Send the pieces one by one; check that the server closes the connection after so many seconds."""
     began = time.monotonic()
     client.sock.settimeout(0.05)
     for piece in pieces:
@@ -158,7 +158,7 @@ def left(server: Server) -> tuple[int, int]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until `condition()` holds: each look is a step of the server's own loop."""
+    """Wait until `condition()` holds; each check is an iteration of the server's event loop."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
@@ -168,7 +168,7 @@ def test_of_one_who_never_reads_no_more_than_a_bounded_amount_is_taken(server: S
     questions = encode(Kind.IDENTIFY, 1, b'{"name":"ann"}') * 1000
     with server.client(ATTACKER) as client:
         client.sock.settimeout(ENTRY / 4)
-        with pytest.raises(TimeoutError):  # the systems' buffers are full: the server has stopped reading
+        with pytest.raises(TimeoutError):  # the buffers of the system are full: the server has stopped reading
             client.send(questions * (64 * 1024 * KIB // len(questions)))
 
 
@@ -186,5 +186,5 @@ def test_a_claimed_4_gib_takes_no_memory(tmp_path_factory: pytest.TempPathFactor
 
 
 def resident(pid: int) -> int:
-    """Return the bytes of memory that a process holds."""
+    """Return the resident memory of a process in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * 4 * KIB

@@ -1,4 +1,4 @@
-"""`kill -9` of a real server while accounts are being registered: what was acknowledged is there (promise 20)."""
+"""`kill -9` of a server during registrations: every acknowledged account is stored (promise 20)."""
 
 import asyncio
 import random
@@ -16,11 +16,11 @@ from support.raw import Closed, RawClient
 from support.serving import credential
 
 LEAST = 3
-"""Accounts that are acknowledged before a kill, however slow the disk is."""
+"""Accounts to wait for before a kill, however slow the disk is."""
 
 
 def register_until_killed(process: ServerProcess, names: list[str], seconds: float) -> list[str]:
-    """Register one name after the other until a kill, `seconds` after the first; return the acknowledged ones."""
+    """Register names until the kill, `seconds` after the first; return the acknowledged ones."""
     acknowledged: list[str] = []
     with RawClient(process.address) as client:
         client.hello()

@@ -28,7 +28,7 @@ from support.serving import ATTACKER, Honest, in_session, seed
 
 CLIENTS = 100
 EXIT_WITHIN = 30.0
-"""Promise 24."""
+"""Longest time in seconds from a signal to the exit (promise 24)."""
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def data(tmp_path: Path) -> Path:
 # --- signals ------------------------------------------------------------------------------------------------
 
 
-class Talker:
-    """A client that asks without pause until the server says that it stops, and does not come back then."""
+class ChatClient:
+    """A client that sends without pause until the server drains, and does not come back."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -51,7 +51,7 @@ class Talker:
             question = f"question {len(self.asked)} " + "x" * KIB
             answer = asyncio.create_task(self._session.ask(question))
             self.asked.append((question, answer))
-            if len(self.asked) % 4 == 0:  # so that there are always some on their way
+            if len(self.asked) % 4 == 0:  # so that some messages are always on their way
                 await asyncio.wait({answer})
         await asyncio.wait([answer for _, answer in self.asked])
 
@@ -59,7 +59,7 @@ class Talker:
         return await self._session.ended()
 
     def lost(self) -> list[str]:
-        """Return what was sent and not answered as it should be; what was never sent is not lost."""
+        """Return the messages that were sent and not answered correctly; ServerStopping means never sent."""
         return [
             question
             for question, answer in self.asked
@@ -67,18 +67,18 @@ class Talker:
         ]
 
 
-async def come_in(address: Address, token: bytes, folder: Path, stack: AsyncExitStack) -> Talker:
+async def come_in(address: Address, token: bytes, folder: Path, stack: AsyncExitStack) -> ChatClient:
     known = KnownServers(folder / "known_servers")
     dialled = await connect(address, known, 30)
     welcome = await SignIn(dialled.connection, timeout=30).resume(token)
-    return Talker(await stack.enter_async_context(session_on(address, known, dialled, welcome, give_up=0)))
+    return ChatClient(await stack.enter_async_context(session_on(address, known, dialled, welcome, give_up=0)))
 
 
 @pytest.mark.parametrize("options", [["--plain"], []], ids=["tcp", "tls"])
 def test_sigterm_amid_a_hundred_who_talk_loses_no_message_and_exits_0(data: Path, options: list[str]) -> None:
     tokens = seed(data, sessions=CLIENTS)
 
-    async def scene(process: ServerProcess) -> list[Talker]:
+    async def scene(process: ServerProcess) -> list[ChatClient]:
         async with AsyncExitStack() as stack:
             talkers = [await come_in(process.address, token, data.parent, stack) for token in tokens]
             talking = [asyncio.create_task(talker.talk()) for talker in talkers]
@@ -115,7 +115,7 @@ def message(token: bytes) -> bytes:
 
 @pytest.fixture
 def stopping(data: Path) -> Iterator[tuple[ServerProcess, RawClient]]:
-    """A server that has been told to stop, and a client that does not say goodbye."""
+    """A server that was told to stop, and a client that does not leave."""
     token = seed(data)[0]
     with ServerProcess(data, "--plain", "--drain-seconds", "15") as process:
         with in_session(process.address, token) as client:
@@ -175,7 +175,7 @@ def test_who_has_not_signed_in_is_told_that_the_server_stops(data: Path) -> None
 def test_a_silent_handshake_does_not_delay_the_stop_beyond_the_promise(data: Path) -> None:
     with ServerProcess(data, "--handshake-seconds", "2") as process, dial(process.address):
         with RawClient(process.address) as client:
-            client.hello()  # by now the silent one has been accepted too
+            client.hello()  # by now the server has accepted the silent client too
         process.signal(signal.SIGTERM)
         assert process.wait(EXIT_WITHIN) == 0
 
@@ -195,7 +195,7 @@ def test_sigint_stops_in_order_and_exits_130(data: Path) -> None:
 
 DESCRIPTORS, COMING = 256, 400
 WINDOW = 1.5
-"""Seconds over which the processor time is measured."""
+"""Length in seconds of a measurement of processor time."""
 
 
 def processor_seconds(pid: int) -> float:
@@ -233,7 +233,7 @@ def test_out_of_descriptors_those_inside_are_served_and_accepting_resumes_by_its
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition()` holds in the other process; each look is a system call."""
+    """Wait until `condition()` holds in the other process; each check is a system call."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
@@ -262,7 +262,7 @@ def test_a_log_that_cannot_be_written_for_a_while_stops_nothing_and_goes_on(data
         log = Path(process.start["log"])
         process.logged("listening")
         log.rename(log.with_suffix(".old"))
-        log.mkdir()  # nothing can be opened in its place, not even by root
+        log.mkdir()  # then no file can be opened at its path, not even by root
         for number in range(1000):
             assert client.ask(str(number)) == str(number)
         log.rmdir()

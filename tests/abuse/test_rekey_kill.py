@@ -1,4 +1,4 @@
-"""`kill -9` of a change of keys (issue 3, part 5): no account is lost, and the next change finishes it."""
+"""`kill -9` of a rekeying (issue 3, part 5): no account is lost, and the next rekeying finishes it."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from antiphon.wire.bodies import Welcome
 from support.documents import ROOT
-from support.keys import enrol, lost, ring_of
+from support.key_rings import enrol, lost, ring_of
 from support.processes import ANTIPHON, PASSWORD, ServerProcess, clean_environment, run_antiphon
 from support.raw import RawClient
 
@@ -26,9 +26,9 @@ def test_killed_at_any_step_it_loses_no_account_and_is_finished_by_the_next(tmp_
     )
     assert (done.returncode, done.stderr) == (0, "")
     left = done.stdout.splitlines()
-    assert left[0] == "[1]"  # killed before anything had happened
+    assert left[0] == "[1]"  # killed before the first step
     assert left.count("[1, 2]") > 5
-    assert left[-1] == "[2]"  # not killed any more
+    assert left[-1] == "[2]"  # finished before the kill
     assert left == sorted(left, key=["[1]", "[1, 2]", "[2]"].index)
 
 
@@ -53,7 +53,7 @@ def test_the_command_killed_in_the_middle_leaves_a_server_on_which_everybody_sig
                 assert isinstance(client.authenticate(name, PASSWORD), Welcome)
         again = run_antiphon("accounts", "rekey", "--data", data, home=tmp_path)
         assert again.returncode == 0
-        assert "Key 2 seals now." in again.stderr
+        assert "Key 2 is in use now." in again.stderr
         with RawClient(server.address) as client:
             client.hello()
             assert isinstance(client.authenticate(NAMES[0], PASSWORD), Welcome)

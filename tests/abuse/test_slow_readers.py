@@ -1,4 +1,4 @@
-"""Peers that do not take their answers (promise 12): cut by bytes and by time, at nobody else's cost."""
+"""Peers that do not read their answers (promise 12): cut off by bytes and by time, without cost to others."""
 
 import contextlib
 import select
@@ -20,11 +20,11 @@ from support.serving import ATTACKER, Honest, in_session, seed, serving
 
 WRITE = 1.0
 LATE = 4.0
-"""Seconds after a deadline in which a busy machine must have acted on it."""
+"""Seconds after a deadline within which even a busy machine must have acted."""
 ATTACKERS = 10
 MESSAGE = 256 * KIB
 A_SESSION = 4 * 1024 * KIB
-"""Bytes that one attacker may cost: what waits in either direction, and what a system's allocator adds."""
+"""Bytes that one attacker may cost: the buffers in both directions, and the overhead of the allocator."""
 
 
 @pytest.fixture(scope="module", params=["tcp", "tls"])
@@ -39,27 +39,27 @@ def process(
 
 
 def resident(process: ServerProcess) -> int:
-    """Return the bytes of memory that a process holds."""
+    """Return the resident memory of a process in bytes."""
     fields = Path(f"/proc/{process.process.pid}/statm").read_text("ascii").split()
     return int(fields[1]) * 4 * KIB
 
 
 class NeverReads(threading.Thread):
-    """Asks as long as the server takes it, reads nothing or next to nothing, and sees when it is cut."""
+    """Sends as long as the server reads, reads almost nothing itself, and records when it is cut off."""
 
     def __init__(self, client: RawClient, *, sips: bool = False) -> None:
         super().__init__()
         self._client = client
         self._sips = sips
         self.seconds = 0.0
-        """From the moment the server took no more to the end of the connection."""
+        """Seconds from the moment the server stopped reading to the end of the connection."""
 
     def run(self) -> None:
         with self._client as client:
             client.sock.settimeout(WRITE / 4)
             question = client.conversation.message(bytes(MESSAGE))[1]
             blocked_at = time.monotonic()
-            with contextlib.suppress(OSError):  # TimeoutError: the buffers of both systems are full
+            with contextlib.suppress(OSError):  # TimeoutError: the buffers of both ends are full
                 while True:
                     blocked_at = time.monotonic()
                     client.send(question)
@@ -70,7 +70,7 @@ class NeverReads(threading.Thread):
             self.seconds = time.monotonic() - blocked_at
 
     def _is_cut(self) -> bool:
-        """Look for the end without reading what came before it."""
+        """Detect the end of the connection without reading the data before it."""
         poller = select.poll()
         poller.register(self._client.sock, 0)
         return bool(poller.poll(50))

@@ -1,4 +1,4 @@
-"""A store that fails inside the sign-in: nobody gets in by it, and everybody inside talks on (promise 19)."""
+"""A store that fails during a sign-in: nobody gets in, and open sessions go on (promise 19)."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, tokens: list[bytes]) -> Ite
 
 @pytest.fixture
 def break_store(server: Serving) -> Iterator[Callable[..., None]]:
-    """Make one method of the real store raise; it works again after the test, or when called with no error."""
+    """Make one method of the real store raise; without an error, or after the test, it works again."""
     broken: list[tuple[object, str]] = []
 
     def store(part: str) -> object:

@@ -1,4 +1,4 @@
-"""The TLS port against everything that is not TLS 1.3 with the server itself (promises 6, 7 and 9)."""
+"""The TLS port against anything but TLS 1.3 with the server itself (promises 6, 7 and 9)."""
 
 import contextlib
 import secrets
@@ -27,7 +27,7 @@ from support.serving import ATTACKER, Honest, Serving, in_session, seed, serving
 
 HANDSHAKE = 1.0
 LATE = 3.0
-"""Seconds after a deadline in which a busy machine must have acted on it."""
+"""Seconds after a deadline within which even a busy machine must have acted."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 def client_hello() -> bytes:
-    """Return what a TLS client says first."""
+    """Return a TLS client's first message."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with contextlib.suppress(ssl.SSLWantReadError):
         tls_context().wrap_bio(incoming, outgoing).do_handshake()
@@ -47,7 +47,7 @@ def client_hello() -> bytes:
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Return what still comes until the server closes."""
+    """Return all bytes until the server closes the connection."""
     received = b""
     with contextlib.suppress(ConnectionError):
         while data := connection.recv(65536):
@@ -201,7 +201,7 @@ def test_a_sign_in_that_is_not_bound_to_the_channel_is_refused(
 
 @pytest.fixture
 def relay(server: Serving, tmp_path: Path) -> Iterator[Address]:
-    """One who stands between client and server: TLS with a certificate of its own to the one and to the other."""
+    """A man in the middle: TLS with its own certificate to the client, and TLS to the server."""
     context = load_or_make(DataFolder.open(tmp_path / "relay"), []).context
     with contextlib.ExitStack() as open_sockets:
         listener = open_sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -222,7 +222,7 @@ def relay(server: Serving, tmp_path: Path) -> Iterator[Address]:
 
 
 def pump(source: ssl.SSLSocket, target: ssl.SSLSocket) -> None:
-    """Pass on all that comes, and then the end."""
+    """Forward all bytes, then the end of the stream."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
@@ -244,7 +244,7 @@ def test_the_same_sign_in_without_the_relay_succeeds(server: Serving) -> None:
 
 
 def test_the_relay_passes_everything_on(server: Serving, relay: Address) -> None:
-    """So that the refusal above is of the sign-in and not of the relay's doing."""
+    """Check that the relay itself works, so that the refusal above is that of the sign-in."""
     with RawClient(relay) as client:
         client.hello()
         assert not isinstance(client.request(Kind.IDENTIFY, Identify(name="ann")), Error)

@@ -1,4 +1,4 @@
-"""`antiphon connect` without a terminal: what it needs, whom it trusts, what it meets, and its exit codes."""
+"""Tests of `antiphon connect` without a terminal: required input, trusted keys, failures and exit codes."""
 
 import re
 import socket
@@ -11,8 +11,8 @@ from antiphon.errors import ConnectRefused, InputMissing, SignInRefused
 from antiphon.wire import bodies, frames
 from antiphon.wire.bodies import Error
 from antiphon.wire.kinds import Kind
-from support.authority import issue_certificate
-from support.fakes import Peer, fake
+from support.certificate_authority import issue_certificate
+from support.fake_servers import Peer, fake
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
@@ -218,7 +218,7 @@ def test_a_key_that_the_systems_authorities_vouch_for_is_taken_and_not_remembere
         assert not known_servers(tmp_path).exists()
         unknown = run_antiphon("connect", bare(server), "--register", home=tmp_path, **ANN)
         assert unknown.returncode == 5
-        other = f"127.0.0.1:{server.address.port}"  # the authority speaks for localhost only
+        other = f"127.0.0.1:{server.address.port}"  # the certificate is for localhost only
         named = run_antiphon("connect", other, "--register", home=tmp_path, SSL_CERT_FILE=str(authority), **ANN)
         assert named.returncode == 5
 

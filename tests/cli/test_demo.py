@@ -1,4 +1,4 @@
-"""`antiphon demo`, which `make run` says: a server and a client on it as one command."""
+"""Tests of `antiphon demo`, which `make run` starts: a server and a client as one command."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
 
 def port_of(told: str) -> int:
-    """Return the port of the demo's server, from what it told."""
+    """Return the port of the demo's server, from its output."""
     found = re.search(r"tls://localhost:(\d+)#", told)
     assert found, told
     return int(found[1])
@@ -32,8 +32,8 @@ def test_a_pipe_gets_its_answers_and_the_second_visit_is_greeted(tmp_path: Path)
         assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
         assert greeting in done.stderr
         assert f"It keeps its files in {tmp_path / 'd'}\n" in done.stderr
-        assert "(what it remembers stands in accounts.csv and clients.txt there)\n" in done.stderr
-        assert f"and tells what it does in {tmp_path / 'd' / 'server.log'}\n" in done.stderr
+        assert "(accounts.csv and clients.txt there hold what it remembers)\n" in done.stderr
+        assert f"and its log in {tmp_path / 'd' / 'server.log'}\n" in done.stderr
         assert done.stderr.endswith("The server has stopped.\n")
         assert_stopped(done.stderr, tmp_path)
     assert " debug received " in (tmp_path / "d" / "server.log").read_text()

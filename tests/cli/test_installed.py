@@ -1,4 +1,4 @@
-"""The command as it is installed and starts by itself; elsewhere it is run in forks (`support/forkserver.py`)."""
+"""Tests of the installed command as a new process; other tests run it in forks (`support/forkserver.py`)."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`antiphon invite` and `antiphon invitations`, in this process, on a data folder without a server."""
+"""Tests of `antiphon invite` and `antiphon invitations` in this process, on a data folder without a server."""
 
 import io
 import json
@@ -18,14 +18,14 @@ from antiphon.data.folder import DataFolder
 from antiphon.errors import NamesUnusable, TryLater
 from antiphon.identity.invitations import Code
 from antiphon.store.sql.invitations import SqlInvitations
-from support.inviting import invite
+from support.invitations import invite
 from support.serving import seed
 
 SERVER = Address("tls", "school.example", 9000)
 
 
 class Told(NamedTuple):
-    """What a command has said."""
+    """The output of a command."""
 
     exit_code: int
     out: str
@@ -42,7 +42,7 @@ Act = Callable[..., Told]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder whose server listened at `SERVER`; ann has an account there."""
+    """A data folder whose server listened at `SERVER` last, with an account for ann."""
     seed(tmp_path / "data")
     DataFolder.open(tmp_path / "data").last_address = SERVER
     return tmp_path / "data"
@@ -59,7 +59,7 @@ def act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def run(*arguments: str | Path) -> Told:
         try:
             exit_code = main([*map(str, arguments), "--data", str(tmp_path / "data")])
-        except SystemExit as left:  # as cyclopts ends a command that went well
+        except SystemExit as left:  # cyclopts exits so after a successful command
             exit_code = int(left.code or 0)
         return Told(exit_code, *capsys.readouterr())
 
@@ -127,14 +127,14 @@ def test_a_code_for_this_machine_only_is_told_as_such(folder: Path, act: Act, ho
     DataFolder.open(folder).last_address = Address("tls", host, 1)
     told = act("invite", "bob")
     assert told.exit_code == 0
-    assert told.errors.startswith(f"The code is for {host}: it works on this machine only;")
+    assert told.errors.startswith(f"The code is for {host} and works on this machine only;")
     assert act("invite", "bob", "--public-address", "school.example").errors == ""
 
 
 def test_before_the_first_start_the_code_names_this_machine_and_says_so(tmp_path: Path, act: Act) -> None:
     told = act("invite", "bob")
     assert told.exit_code == 0
-    assert told.errors.startswith("No server has listened here yet: the code names tls://")
+    assert told.errors.startswith("No server has run here yet: the code names tls://")
     made = Code.read(told.out).address
     assert made.fingerprint == load_or_make(DataFolder.open(tmp_path / "data"), []).fingerprint
 
@@ -156,11 +156,11 @@ def test_the_time_is_as_said(folder: Path, act: Act, time: str, days: float) -> 
         (["invite", "ANN"], "There is an account “ANN” already."),
         (
             ["invite", "bob", "--for", "soon"],
-            "--for: “soon” is no time such as 30m, 12h, 7d or 2w, of up to 366 days.",
+            "--for: “soon” is not a time such as 30m, 12h, 7d or 2w; it may be at most 366 days.",
         ),
-        (["invite", "bob", "--for", "0d"], "--for: “0d” is no time"),
-        (["invite", "bob", "--for", "367d"], "--for: “367d” is no time"),
-        (["invite", "bob", "--for", "999999w"], "--for: “999999w” is no time"),
+        (["invite", "bob", "--for", "0d"], "--for: “0d” is not a time"),
+        (["invite", "bob", "--for", "367d"], "--for: “367d” is not a time"),
+        (["invite", "bob", "--for", "999999w"], "--for: “999999w” is not a time"),
         (["invite", "bob", "--public-address", "a b"], "--public-address: “a b” is not an address"),
         (["invite", "bob", "--public-address", "a:0"], "--public-address: “0” is not a port."),
         (["invite", "--from", "nothing.txt"], "--from nothing.txt: No such file or directory"),
@@ -215,7 +215,7 @@ def test_lines_that_cannot_be_used_are_all_told_and_nobody_is_invited(
         assert (told.exit_code, told.out) == (2, "")
         assert told.errors.splitlines() == [
             f"{listed}:2: “Ivanov Ivan” cannot be a name: it contains a space.",
-            f"{listed}:5: “BOB” stands in line 1 already.",
+            f"{listed}:5: “BOB” is in line 1 already.",
             f"{listed}:6: “аnn” cannot be a name: it mixes letters of more than one alphabet.",
             f"{NamesUnusable(path=listed, count=3)}",
         ]

@@ -1,4 +1,4 @@
-"""The command as a whole: help, version, wrong commands, locales, and that no traceback is ever seen."""
+"""Tests of the whole command: help, version, wrong commands, locales, and that nobody ever sees a traceback."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""New passwords without a terminal: which ones are refused, and how one that is due is given."""
+"""Tests of new passwords without a terminal: which are refused, and how a required one is given."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
 @pytest.fixture
 def due(tmp_path: Path) -> Iterator[Serving]:
-    """Give a server where ann's password must be changed."""
+    """Run a server where ann has to change her password."""
     seed(tmp_path / "data", must_change=True)
     with serving(tmp_path / "data", plain=True) as server:
         yield server
@@ -65,7 +65,7 @@ def test_a_new_one_that_cannot_be_chosen_is_refused_and_the_old_one_stays(
     done = connect(due, tmp_path, ANTIPHON_NEW_PASSWORD=new)
     assert (done.returncode, done.stdout) == (2, "")
     assert problem in done.stderr
-    assert connect(due, tmp_path).returncode == 4  # it is still due
+    assert connect(due, tmp_path).returncode == 4  # the change is still required
 
 
 def test_the_word_that_changes_the_password_is_a_message_in_a_pipe(tmp_path: Path) -> None:

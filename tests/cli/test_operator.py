@@ -1,4 +1,4 @@
-"""`antiphon accounts` and `antiphon sessions` as processes, beside a server process with a client in session."""
+"""Tests of `antiphon accounts` and `antiphon sessions` as processes, beside a server with a client in session."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from support.serving import fail, in_session, seed
 from support.terminal import Terminal
 
 SOON = 1.0
-"""Seconds from the end of an act to the end of the connection (promise 17)."""
+"""Seconds from the end of a command to the end of the connection (promise 17)."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server on which nothing is changed."""
+    """A server for tests that change nothing on it."""
     folder = tmp_path_factory.mktemp("unchanged") / "data"
     seed(folder, "bob")
     with ServerProcess(folder, "--plain") as running:
@@ -44,7 +44,7 @@ def act(server: ServerProcess, *arguments: str | Path, stdin: str = "") -> subpr
 
 
 def told(server: ServerProcess, *arguments: str | Path, stdin: str = "") -> Any:
-    """Return what an act tells as JSON."""
+    """Run a command with `--json` and return its result."""
     done = act(server, *arguments, "--json", stdin=stdin)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -63,7 +63,7 @@ def session_id(server: ServerProcess, name: str) -> str:
 
 
 class Watched:
-    """A client in session, and when its connection ended."""
+    """A client in session that records when its connection ended."""
 
     def __init__(self, client: RawClient) -> None:
         self.client = client
@@ -79,7 +79,7 @@ class Watched:
         self.ended_at = monotonic()
 
     def ended(self, since: float) -> None:
-        """See that it was cut within a second of `since`, with the reason."""
+        """Check that the connection was closed within a second of `since`, with the right reason."""
         self._thread.join()
         assert self.said == ServerBye(reason="revoked")
         assert self.ended_at - since < SOON

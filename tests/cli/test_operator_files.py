@@ -1,4 +1,4 @@
-"""The operator's commands on files, beside a server that has them open."""
+"""Tests of the operator's commands on a store of files that a running server has open."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`antiphon ping` against servers in this process: what it tells, how it ends, and what it makes of a bad day."""
+"""Tests of `antiphon ping` against servers in this process: its output, its exit codes, and lost connections."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from antiphon.errors import (
 from antiphon.ping.sign_in import SESSIONS_MOST
 from antiphon.server.session import manager as sessions
 from antiphon.testing import FaultProxy, LinkFault
-from support.commands import Done
+from support.operator_commands import Done
 from support.processes import PASSWORD, run_antiphon
 from support.serving import Serving, seed, serving
 from support.terminal import CTRL_C, Terminal
@@ -39,7 +39,7 @@ Ping = Callable[..., Done]
 
 @pytest.fixture
 def ping(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ping:
-    """Return `antiphon ping` in this process, with ann's password."""
+    """Return a function that runs `antiphon ping` in this process, with ann's password."""
     monkeypatch.setenv("ANTIPHON_PASSWORD", PASSWORD)
     monkeypatch.setenv("ANTIPHON_KNOWN_SERVERS", str(tmp_path / "known_servers"))
     monkeypatch.setenv("ANTIPHON_LANG", "en")
@@ -230,7 +230,7 @@ def test_plain_tcp_is_called_what_it_is(data: Path, ping: Ping) -> None:
 
 
 class Now:
-    """Echo, but for every so manieth message."""
+    """An echo that calls `then` instead for every n-th message."""
 
     def __init__(self, every: int, then: Callable[[str, Any], Any]) -> None:
         self.asked = 0
@@ -310,7 +310,7 @@ def test_a_link_that_breaks_and_comes_back_shows_as_that(proxied: tuple[FaultPro
     (outage,) = told["outages"]
     assert (outage["connection"], outage["code"]) == (1, "connection-lost")
     assert outage["away_s"] > 0
-    assert re.search(r"(?m)^Connection 1 is lost, and is tried again: The connection to .* broke\.$", done.err)
+    assert re.search(r"(?m)^Connection 1 is lost; trying again: The connection to .* broke\.$", done.err)
     assert re.search(r"^Connection 1 is back after \d+\.\d\d s\.$", done.err, re.MULTILINE)
     assert "Connections lost: 1; seconds without one: 0." in done.err
 
@@ -390,7 +390,7 @@ def test_the_summary_comes_when_ctrl_c_is_pressed_again_during_the_goodbye(
         terminal.press(CTRL_C)
         while "session-ended" not in (data / "server.log").read_text():
             time.sleep(0.01)
-        terminal.press(CTRL_C)  # what the server says to it is half a second away
+        terminal.press(CTRL_C)  # half a second passes until the server answers it
         terminal.matches(r"Sent (\d), answered \1, wrong 0, lost 0, in ")
         assert terminal.ends() == 0
 

@@ -1,4 +1,4 @@
-"""`antiphon serve --reload`: an edit is served at once, on the same port, to the sessions that are there."""
+"""Tests of `antiphon serve --reload`: an edit is served at once, on the same port, to the open sessions."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import pytest
 
 import antiphon
 from antiphon.address import parse
-from antiphon.cli.reload import LOOK_SECONDS, Watch
+from antiphon.cli.reload import SCAN_SECONDS, SourceWatcher
 from antiphon.client.session import Session
 from antiphon.wire.bodies import ServerBye
 from support.processes import ANTIPHON, PipedProcess, clean_environment, run_antiphon
@@ -24,7 +24,7 @@ SHOP = "from words import WORD\n\ndef answer(message: str) -> str:\n    return W
 
 @pytest.fixture(autouse=True)
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the folder of a service that stands in two files."""
+    """Return the folder of a service in two files."""
     folder = tmp_path / "my shop"
     folder.mkdir()
     (folder / "shop.py").write_text(SHOP, "utf-8")
@@ -45,7 +45,7 @@ def process(tmp_path: Path) -> Iterator[PipedProcess]:
 
 @pytest.fixture
 def address(process: PipedProcess) -> str:
-    """Wait for the start, and return where it listens."""
+    """Wait until the server has started; return its address."""
     line = process.stdout.readline()
     assert " listens on port " in line, process.communicate()
     while not process.stdout.readline().startswith("  Log:"):
@@ -54,7 +54,7 @@ def address(process: PipedProcess) -> str:
 
 
 class Visit:
-    """A client in session, which takes note of each time that its link is back."""
+    """A client in session that counts how often its connection came back."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -81,7 +81,7 @@ async def test_an_edit_is_served_to_the_session_that_is_there_on_the_same_port(
 ) -> None:
     assert await visit.session.ask("x") == "old"
     (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
-    assert await told(process) == f"{shop / 'words.py'} has changed; the server starts again.\n"
+    assert await told(process) == f"{shop / 'words.py'} has changed; restarting the server.\n"
     await visit.until_back()
     assert await visit.session.ask("x") == "new"
 
@@ -127,13 +127,13 @@ def test_the_server_ends_with_the_process_above_it(process: PipedProcess, addres
 
 
 def server(log: list[str]) -> int:
-    """Return the number of the process that serves."""
+    """Return the id of the process that serves."""
     (started,) = [line for line in log if " started " in line]
     return int(started.partition("pid=")[2].split()[0])
 
 
 def gone(pid: int) -> bool:
-    """Wait until there is no such process."""
+    """Wait until the process has ended."""
     ends = time.monotonic() + 20
     while Path(f"/proc/{pid}").exists() and time.monotonic() < ends:
         if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -150,7 +150,7 @@ def test_a_signal_while_the_server_is_replaced_stops_both_and_cuts_nobody(
         (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
         assert client.body() == ServerBye(reason="drained")
         process.send_signal(signal.SIGTERM)
-        assert {client.ask("x") for _ in range(200)} == {"old"}  # long enough for the signal to be passed on
+        assert {client.ask("x") for _ in range(200)} == {"old"}  # long enough for the parent to forward the signal
         client.send(client.conversation.bye("drained"))
         client.closed()
     assert process.wait(20) == 0
@@ -168,7 +168,7 @@ def test_ctrl_c_at_a_terminal_comes_once_and_cuts_nobody(tmp_path: Path) -> None
         with in_session(parse(f"tcp://localhost:{port}"), token) as client:
             terminal.press(CTRL_C)
             assert client.body() == ServerBye(reason="drained")
-            assert {client.ask("x") for _ in range(200)} == {"old"}  # long enough for a second one to come
+            assert {client.ask("x") for _ in range(200)} == {"old"}  # long enough for a second signal to arrive
             client.send(client.conversation.bye("drained"))
             client.closed()
         assert terminal.ends() == 130
@@ -178,18 +178,18 @@ HANGS = """
 import signal, time
 from pathlib import Path
 from antiphon.address import parse
-from antiphon.cli.reload import Below, Watch
+from antiphon.cli.reload import ServingProcess, SourceWatcher
 
-below, watch = Below(0.1), Watch(Path("."))
-if (link := below.start()) is not None:
+serving, watch = ServingProcess(0.1), SourceWatcher(Path("."))
+if (link := serving.start()) is not None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     link.sendall(b"1")
     time.sleep(1000)
-while not below.listens:
+while not serving.listens:
     Path("edited.py").write_text(str(time.time()))
-    below.wait_for(watch)
-below.end()
-print(below.exit_code)
+    serving.wait_for(watch)
+serving.end()
+print(serving.exit_code)
 """
 
 
@@ -202,7 +202,7 @@ def test_a_server_that_hangs_is_killed(tmp_path: Path) -> None:
 def test_where_there_is_nothing_to_watch_it_is_refused(tmp_path: Path, service: str) -> None:
     done = run_antiphon("serve", service, "--reload", "--no-input", "--data", tmp_path / "d", home=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"--reload: “{service}” is no module of yours, so there is nothing to watch")
+    assert done.stderr.startswith(f"--reload: “{service}” is not a module of yours, so there is no file to watch")
 
 
 def test_what_cannot_be_served_to_begin_with_is_refused(tmp_path: Path) -> None:
@@ -218,8 +218,8 @@ def test_files_are_watched_that_somebody_writes(tmp_path: Path) -> None:
     for folder in ("package", ".hidden", "venv", "node_modules"):
         (tmp_path / folder).mkdir()
     (tmp_path / "venv" / "pyvenv.cfg").touch()
-    watch = Watch(tmp_path)
-    assert watch.pause >= LOOK_SECONDS
+    watch = SourceWatcher(tmp_path)
+    assert watch.pause >= SCAN_SECONDS
     assert watch.changed() is None
     for name in (".hidden/a.py", "venv/a.py", "node_modules/a.py", "package/a.txt"):
         (tmp_path / name).write_text("x")

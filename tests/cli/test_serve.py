@@ -1,4 +1,4 @@
-"""`antiphon serve`: what it asks, what it shows once, and that it says nothing else."""
+"""Tests of `antiphon serve`: its questions, its start block, and that it prints nothing else."""
 
 import json
 import os
@@ -20,19 +20,19 @@ from support.terminal import CTRL_C, CTRL_D, Terminal
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """Give a port that somebody listens on."""
+    """Yield a port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return a port that was just free."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def pattern_of_block(data: Path, first: str) -> str:
-    """Return what the start block matches; `first` is the end of its first line."""
+    """Return a pattern for the start block; `first` is the end of its first line."""
     lines = [
         rf"Antiphon {re.escape(__version__)} listens on port (?P<port>\d+){first}\.",
         r"  Connect: (?P<command>antiphon connect 'tls://localhost:(?P=port)#sha256:[A-Za-z0-9_-]{43}')",
@@ -177,7 +177,7 @@ def test_a_port_that_was_taken_is_told_of(tmp_path: Path, taken: int) -> None:
     with Terminal("serve", "--data", data, "--port", str(taken), home=tmp_path) as terminal:
         block = terminal.matches(pattern_of_block(data, f", because {taken} was taken"))
         assert int(block["port"]) > taken
-        terminal.press("\x03")  # what is in the log is whole when the server has ended
+        terminal.press("\x03")  # the log is complete when the server has ended
         terminal.ends()
     assert f"moved_from={taken}" in (data / "server.log").read_text()
 

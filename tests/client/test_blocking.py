@@ -54,9 +54,9 @@ from antiphon.wire.bodies import Authenticate, Limits, Scram, Welcome
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame, Payload, encode, encode_message
 from antiphon.wire.kinds import KIB, Flag, Kind
-from support.authority import issue_certificate
-from support.fakes import Fake, Peer, fake, welcome
-from support.hostile import HOSTILE
+from support.certificate_authority import issue_certificate
+from support.fake_servers import Fake, Peer, fake, welcome
+from support.hostile_servers import HOSTILE
 from support.processes import PASSWORD
 from support.serving import Serving, seed, serving
 

@@ -30,8 +30,8 @@ from antiphon.wire.bodies import Authenticate, Bye, Challenge, Identified, Limit
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame, Payload, encode
 from antiphon.wire.kinds import Kind
-from support.fakes import Fake, Peer, faked, welcome
-from support.hostile import EARLY, HOSTILE
+from support.fake_servers import Fake, Peer, faked, welcome
+from support.hostile_servers import EARLY, HOSTILE
 
 SECRET = Password("correct horse battery")
 

@@ -16,8 +16,8 @@ from antiphon.client.trust import KnownServers, Standing
 from antiphon.data.certificate import Certificate
 from antiphon.errors import NotAntiphon, ServerKeyChanged, TimedOut, TlsFailed, VersionUnsupported
 from antiphon.identity.certificates import fingerprint_of
-from support.authority import issue_certificate
-from support.fakes import Peer, faked
+from support.certificate_authority import issue_certificate
+from support.fake_servers import Peer, faked
 from support.processes import ServerProcess
 
 

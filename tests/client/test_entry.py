@@ -32,9 +32,9 @@ from antiphon.identity.passwords import Password
 from antiphon.server.server import Server
 from antiphon.services import echo
 from antiphon.testing import FaultProxy
-from support.imports import digest, seed_old
+from support.imported_accounts import digest, seed_old
 from support.inside import sessions
-from support.inviting import invite
+from support.invitations import invite
 from support.processes import PASSWORD
 from support.serving import seed
 from support.sessions import server_here

@@ -9,8 +9,8 @@ import pytest
 from antiphon.address import Address, parse
 from antiphon.client.session import Session
 from antiphon.errors import OutcomeUnknown
-from support.counting import PROGRAM
 from support.processes import PipedProcess, clean_environment
+from support.recording_service import PROGRAM
 from support.serving import seed
 from support.sessions import session_of
 

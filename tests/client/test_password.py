@@ -14,7 +14,7 @@ from antiphon.errors import AntiphonError, ProtocolError, ServerUnproven, SignIn
 from antiphon.identity.passwords import Password
 from antiphon.wire.bodies import Challenge, ChangePassword, PasswordAnswer
 from antiphon.wire.kinds import Kind
-from support.fakes import Fake, Peer, faked, welcome
+from support.fake_servers import Fake, Peer, faked, welcome
 from support.processes import PASSWORD
 from support.serving import Serving, seed, serving
 from support.sessions import session_of

@@ -24,7 +24,7 @@ from antiphon.store.contracts import Accounts, Resealed
 from antiphon.store.sql import SqlStore
 from antiphon.wire.bodies import SCRAM_SHA_256, Authenticate, Body, Challenge, Error, Identified, Register, Welcome
 from antiphon.wire.kinds import Kind
-from support.keys import change_keys, enrol, in_store, lost, ring_of
+from support.key_rings import change_keys, enrol, in_store, lost, ring_of
 from support.processes import PASSWORD
 from support.raw import RawClient
 from support.retried import retry_everything

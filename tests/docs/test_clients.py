@@ -1,4 +1,4 @@
-"""What docs/clients.md shows works as it stands, and its table names the calls that there are."""
+"""Tests of docs/clients.md: its programs work, and its table lists the existing calls."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from antiphon.blocking import Session
 from antiphon.client.session import Session as AsyncSession
 from support.documents import blocks, read, table
-from support.inviting import invite
+from support.invitations import invite
 from support.processes import PASSWORD, clean_environment
 from support.serving import seed, serving
 
@@ -38,7 +38,7 @@ def test_the_programs_do_what_they_say(tmp_path: Path) -> None:
         assert programs[1] != PROGRAMS[1]
         environment = clean_environment(tmp_path, ANTIPHON_ADDRESS=address, ANTIPHON_PASSWORD=PASSWORD)
         environment["ANTIPHON_INVITATION"] = code.written()
-        stand_in = f"import getpass; getpass.getpass = lambda: {PASSWORD!r}\n"  # nobody is there to type
+        stand_in = f"import getpass; getpass.getpass = lambda: {PASSWORD!r}\n"  # nobody can be asked
         for program, expected in zip(programs, shown, strict=True):
             done = subprocess.run(
                 [sys.executable, "-c", stand_in + program],

@@ -1,7 +1,7 @@
-"""Every command that README and documents show (fences `sh` and `console`) is run as it stands.
+"""Tests that run every command of README and documents (fences `sh` and `console`) as it is shown.
 
-Differences from a reader's terminal: a home of its own, free ports, and `antiphon demo` for `make run`, which only
-adds the set-up.
+Differences from a reader's terminal: a separate home, free ports, and `antiphon demo` instead of `make run`, which
+only adds the set-up.
 """
 
 import os
@@ -25,19 +25,19 @@ BLOCKS = [
     for path in DOCUMENTS
     for number, block in enumerate(blocks(path.read_text("utf-8")))
     if block.language in ("sh", "console")
-    if path != README_RU or commands(block) not in ENGLISH  # once is enough of the same commands
+    if path != README_RU or commands(block) not in ENGLISH  # the same commands need to run only once
 ]
 
 
 class Place(NamedTuple):
-    """Where commands are run: a folder, its environment, and a server that knows ann."""
+    """The place to run commands: a folder, its environment, and a server with an account for ann."""
 
     folder: Path
     environment: dict[str, str]
     port: int
 
     def start(self, command: str) -> "subprocess.Popen[str]":
-        """Start what a document shows, in bash, with a line on standard input."""
+        """Start a command of a document in bash, with one line on standard input."""
         command = re.sub(r"\bmake( -s)? run\b", "antiphon demo", command)
         command = re.sub(r"@localhost(?!:)", f"@localhost:{self.port}", command)
         return subprocess.Popen(
@@ -52,7 +52,7 @@ class Place(NamedTuple):
         )
 
     def output_of(self, command: str) -> str:
-        """Return what a command puts out; it must succeed."""
+        """Run a command, which must succeed; return its output."""
         with killed_at_end(self.start(command)) as process:
             out, errors = process.communicate("hello\n", timeout=60)
             assert process.returncode == 0, f"{command}\n{out}{errors}"
@@ -116,14 +116,16 @@ def work(line: str, place: Place) -> None:
 
 
 def planned(word: str) -> list[str]:
-    """Return the lines that `make` would run."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
+    """Return the commands that `make` would run."""
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+    }  # set by an outer `make test`
     plan = subprocess.run(["make", "-n", word], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     return plan.stdout.splitlines()
 
 
 def serve(line: str, place: Place) -> None:
-    """See a server start and stop."""
+    """Check that a server starts and stops."""
     with killed_at_end(place.start(f"exec {line}")) as process:
         assert process.stdout is not None
         assert re.match(r"Antiphon \S+ listens on port \d+", process.stdout.readline())
@@ -133,7 +135,7 @@ def serve(line: str, place: Place) -> None:
 
 
 def transcript(text: str, place: Place) -> str:
-    """Run the commands of a transcript in one shell, and return the transcript that they give."""
+    """Run the commands of a transcript in one shell; return the new transcript."""
     said = [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
     mark = "--- end of a command ---"
     out = place.output_of("".join(f"{command}\necho {shlex.quote(mark)}\n" for command in said))

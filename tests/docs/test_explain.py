@@ -1,4 +1,4 @@
-"""docs/explain.md shows what a person sees: the transcript of a visit, and what /spoil does at a terminal."""
+"""Tests of docs/explain.md: the transcript of a session, and the use of /spoil on a terminal."""
 
 from collections.abc import Iterator
 from pathlib import Path

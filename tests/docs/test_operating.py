@@ -1,4 +1,4 @@
-"""docs/operating.md says what the code does: options, files, log events, the configuration file, signals."""
+"""Tests of docs/operating.md against the code: options, files, log events, the configuration file, signals."""
 
 import ast
 import re
@@ -11,21 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli.common import Common
+from antiphon.cli.common_options import CommonOptions
 from antiphon.errors import Fault
 from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, ServerSettings
 from antiphon.store.files.account_rows import ACCOUNTS
 from antiphon.wire.bodies import ServerBye
 from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
+from support.log_records import banned
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
-from support.records import banned
 
 TEXT = read("docs/operating.md")
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 
 
-def flags(settings: type[ServerSettings | ProgramSettings | ClientSettings | PingSettings | Common]) -> list[str]:
+def flags(
+    settings: type[ServerSettings | ProgramSettings | ClientSettings | PingSettings | CommonOptions],
+) -> list[str]:
     return ["--" + each.name.replace("_", "-") for each in fields(settings)]
 
 
@@ -50,7 +52,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         *flags(ProgramSettings),
         *flags(ClientSettings),
         *flags(PingSettings),
-        *flags(Common),
+        *flags(CommonOptions),
         "--json",
         "--compare",
         "--reload",
@@ -73,23 +75,31 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(Common), "--json", "--reload"]),
-        ("connect", [*flags(ClientSettings), *flags(Common)]),
-        ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(Common), "--compare"]),
-        ("demo", ["--data", "--name", "--password-file", *flags(Common)]),
+        ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(CommonOptions), "--json", "--reload"]),
+        ("connect", [*flags(ClientSettings), *flags(CommonOptions)]),
+        ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(CommonOptions), "--compare"]),
+        ("demo", ["--data", "--name", "--password-file", *flags(CommonOptions)]),
         (
             "accounts add",
-            ["--password-file", "--password-minimum", "--data", "--store", "--log", "--json", *flags(Common)],
+            [
+                "--password-file",
+                "--password-minimum",
+                "--data",
+                "--store",
+                "--log",
+                "--json",
+                *flags(CommonOptions),
+            ],
         ),
-        ("accounts list", ["--data", "--json", *flags(Common)]),
+        ("accounts list", ["--data", "--json", *flags(CommonOptions)]),
         (
             "accounts import",
-            ["--names", "--dry-run", "--skip-broken", "--data", "--log", "--json", *flags(Common)],
+            ["--names", "--dry-run", "--skip-broken", "--data", "--log", "--json", *flags(CommonOptions)],
         ),
-        ("accounts export", ["--format", "--secrets", "--data", "--log", "--json", *flags(Common)]),
-        ("accounts password", ["--data", "--log", "--json", *flags(Common)]),
-        ("invite", ["--from", "--for", "--public-address", "--data", "--log", "--json", *flags(Common)]),
-        ("sessions revoke", ["--account", "--all", "--data", "--log", "--json", *flags(Common)]),
+        ("accounts export", ["--format", "--secrets", "--data", "--log", "--json", *flags(CommonOptions)]),
+        ("accounts password", ["--data", "--log", "--json", *flags(CommonOptions)]),
+        ("invite", ["--from", "--for", "--public-address", "--data", "--log", "--json", *flags(CommonOptions)]),
+        ("sessions revoke", ["--account", "--all", "--data", "--log", "--json", *flags(CommonOptions)]),
     ],
 )
 def test_help_tells_of_every_option_of_a_command(command: str, options: list[str], tmp_path: Path) -> None:
@@ -115,7 +125,7 @@ def test_the_configuration_file_is_one_that_the_commands_take(tmp_path: Path) ->
         assert server.start["registration"] == "closed"
         said = run_antiphon("connect", str(server.address), "--config", path, home=tmp_path)
         assert said.returncode == 2
-        assert "password" in said.stderr  # the name was in the file
+        assert "password" in said.stderr  # the name came from the file
 
 
 def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -> None:
@@ -163,7 +173,7 @@ def test_every_event_of_the_log_is_listed_with_level_and_fields() -> None:
 
 
 def events() -> Iterator[tuple[str, str, str]]:
-    """Yield event, level and fields of every place that logs."""
+    """Yield the event, level and fields of every call that logs."""
     trees = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "src" / "antiphon").rglob("*.py"))]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
@@ -179,7 +189,7 @@ def events() -> Iterator[tuple[str, str, str]]:
     for call in calls:
         function, arguments, keywords = call.func, call.args, call.keywords
         if ast.unparse(function).endswith(".callback") and ast.unparse(arguments[0]).startswith("log."):
-            function, *arguments = arguments  # called with the rest at the end
+            function, *arguments = arguments  # called with the remaining bytes at the end
         if not (isinstance(function, ast.Attribute) and function.attr in LEVELS and arguments):
             continue
         if ast.unparse(function.value).rpartition(".")[2] != "log":
@@ -226,7 +236,7 @@ def test_the_exit_codes_of_a_stopped_server(tmp_path: Path) -> None:
 
 
 def stopped_by_two_signals(folder: Path) -> int:
-    """Return the exit code of a server that waits for a client and is told to stop once more."""
+    """Return the exit code of a server that gets a second stop signal while it waits for a client."""
     with ServerProcess(folder / "impatient") as server, RawClient(server.address) as client:
         client.sign_in("ann", PASSWORD, new=True)
         server.signal(signal.SIGTERM)

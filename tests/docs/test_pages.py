@@ -1,4 +1,4 @@
-"""The documents become pages without a warning, as `make docs` builds them, and every public name is in them."""
+"""Tests of `make docs`: the pages build without a warning, and describe every public name."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from support.documents import PAGES, ROOT
 SETTINGS = {"antiphon.settings.ServerSettings", "antiphon.settings.ClientSettings"}
 
 ELSEWHERE = "-1"
-"""The priority of a name under which a thing can be found too, where it is made."""
+"""Sphinx's priority for the original name of an object that is documented under another name."""
 
 
 def test_the_documents_become_pages_without_a_warning_and_hold_every_public_name(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_documents_become_pages_without_a_warning_and_hold_every_public_name
 
 
 def public_names() -> set[str]:
-    """Return what CONTRIBUTING.md calls public."""
+    """Return the names that CONTRIBUTING.md calls public."""
     tree = {error.__name__ for error in errors.every_error() if error.__name__ in errors.__all__}
     return (
         {f"antiphon.{name}" for name in antiphon._HANDED_ON}
@@ -56,7 +56,7 @@ def public_names() -> set[str]:
 
 
 def names_in(inventory: Path) -> set[str]:
-    """Return the names of Python that the pages describe, without the modules."""
+    """Return the Python names that the pages describe, without modules."""
     packed = inventory.read_bytes().split(b"\n", 4)[4]
     entries = (line.split() for line in zlib.decompress(packed).decode().splitlines())
     return {

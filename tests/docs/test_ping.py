@@ -1,4 +1,4 @@
-"""docs/ping.md says what the command does: options, fields of the JSON, exit codes; what it shows is as it is."""
+"""Tests of docs/ping.md: options, fields of the JSON, exit codes, and the output that it shows."""
 
 import re
 from dataclasses import fields, replace
@@ -52,7 +52,7 @@ def test_the_transcript_is_what_the_command_says(tmp_path: Path) -> None:
 
 
 def lasting(text: str) -> list[list[str]]:
-    """Return the words of each line without what differs from run to run."""
+    """Return the words of each line, without the parts that differ from run to run."""
     text = re.sub(r"sha256:[\w-]{43}", "KEY", text)
     text = re.sub(r"tls://[\w.]+:\d+", "ADDRESS", text)
     text = re.sub(r"[\d.]+ (µs|ms|s)\b", "TIME", text)

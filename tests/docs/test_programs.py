@@ -1,4 +1,4 @@
-"""docs/programs.md: the programs that it shows answer as it says, and the limits are those of the code."""
+"""Tests of docs/programs.md: its programs answer as described, and its limits are those of the code."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code does: the table, every body with its example, the conversation."""
+"""Tests of docs/protocol.md against the code: the table, every body with its example, the conversation."""
 
 import re
 from base64 import urlsafe_b64encode
@@ -21,7 +21,7 @@ from support.documents import blocks, read, section, table
 TEXT = read("docs/protocol.md")
 WHICH = [pytest.param(sender, kind, id=f"{Kind(kind).name}-{sender}") for sender, kind in SCHEMAS]
 NO_CODES = {"tls-server-end-point", "scram-sha-256"}
-"""Words with hyphens that are not codes of errors."""
+"""Words with hyphens that are not error codes."""
 FINGERPRINT = "sha256:" + urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 
 
@@ -38,7 +38,7 @@ def example_of(sender: Side, kind: int) -> dict[str, Any]:
 
 
 def flat(schema: type[Any], prefix: str = "") -> dict[str, tuple[str, object]]:
-    """Return type and default of every field, those of objects inside with a dot before them."""
+    """Return the type and default of every field; a field of a nested object has a dotted name."""
     info = inspect.type_info(schema)
     assert isinstance(info, inspect.StructType)
     fields: dict[str, tuple[str, object]] = {}
@@ -51,7 +51,7 @@ def flat(schema: type[Any], prefix: str = "") -> dict[str, tuple[str, object]]:
 
 
 def type_name(info: inspect.Type) -> str:
-    """Return a type in the words of the document."""
+    """Return the name of a type in the document."""
     match info:
         case inspect.IntType(ge=0, le=0xFFFF_FFFF):
             return "count"
@@ -121,7 +121,7 @@ def test_every_field_of_every_body_is_described_with_its_type_and_default(sender
 def test_every_example_of_a_body_is_whole_and_can_be_read(sender: Side, kind: int) -> None:
     example = example_of(sender, kind)
     body: Body = bodies.decode(sender, kind, msgspec.json.encode(example))
-    # Written out again it is the same: no field is missing, none is one that the code passes over.
+    # Encoding it again gives the same: no field is missing, and none is ignored by the code.
     assert msgspec.json.decode(bodies.encode(body)) == example
 
 

@@ -1,4 +1,4 @@
-"""The README's transcript is what a person sees, links lead somewhere, and both languages say the same."""
+"""Tests of the READMEs: the transcript is real, links lead somewhere, and both languages say the same."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_the_transcript_is_what_a_person_sees(readme: Path, tmp_path: Path) -> N
 
 
 def seen(visit: str, home: Path, language: str) -> str:
-    """Run the demo on a terminal, type what the person in `visit` typed, and return what stood there."""
+    """Run the demo on a terminal, type what the person in `visit` typed, and return the screen."""
     environment = clean_environment(
         home, TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1", USER="ann", LANGUAGE=language, LANG="C.UTF-8"
     )
@@ -47,7 +47,7 @@ def seen(visit: str, home: Path, language: str) -> str:
         typed = line.removeprefix(prompt).strip()
         demo.send((PASSWORD if set(typed) == {"*"} else typed) + "\r")
         out += demo.before + demo.after
-        demo.expect("\r\n")  # the line as it stands once Enter was pressed
+        demo.expect("\r\n")  # the line after Enter was pressed
         out += demo.before + demo.after
     demo.expect(pexpect.EOF)
     out += demo.before
@@ -89,7 +89,7 @@ def test_both_readmes_have_the_same_sections_with_the_same_commands_and_links() 
 
 
 def shape(readme: str) -> list[tuple[list[str], set[str]]]:
-    """Return what no language changes of each section, in order: its commands, or its program, and its links."""
+    """Return what each section has in common in all languages: its commands or program, and its links."""
     sections = re.split("^## .*\n", readme, flags=re.MULTILINE)
     return [
         (

@@ -1,4 +1,4 @@
-"""The client that is written after docs/protocol.md alone signs in to a real server, and believes no other."""
+"""Tests of the client written from docs/protocol.md alone: it signs in to a real server and refuses fake ones."""
 
 import contextlib
 import subprocess
@@ -28,7 +28,7 @@ from antiphon.wire.frames import Payload, encode, encode_message
 from antiphon.wire.kinds import Allowed, Kind
 from reference_client import Client, Refused
 from support.documents import ROOT
-from support.fakes import Peer, fake
+from support.fake_servers import Peer, fake
 from support.processes import PASSWORD, ServerProcess, clean_environment
 from support.serving import Serving, seed, serving
 
@@ -41,7 +41,7 @@ def at(address: Address) -> Client:
 
 
 def refused(result: "subprocess.CompletedProcess[str]") -> str:
-    """Return the one sentence with which the program has ended."""
+    """Return the one sentence that the program printed at its end."""
     assert (result.returncode, result.stdout) == (1, "")
     assert "Traceback" not in result.stderr
     return result.stderr
@@ -50,7 +50,7 @@ def refused(result: "subprocess.CompletedProcess[str]") -> str:
 def run(
     address: str, tmp_path: Path, messages: str = "", password: str = PASSWORD
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the client as a person does, with a Python that has no package of ours."""
+    """Run the client with a Python that has none of our packages."""
     return subprocess.run(
         [sys.executable, "-I", SCRIPT, address],
         input=messages,
@@ -102,7 +102,7 @@ def is_over(server: Serving, token: bytes) -> bool:
 
 
 def meet(play: Callable[[Peer], None], folder: Path, act: Callable[[Client], object]) -> None:
-    """Have the client refuse a fake, which gets nothing more after `play`."""
+    """Check that the client refuses a fake server and sends it nothing after `play`."""
 
     def play_and_listen(peer: Peer) -> None:
         play(peer)
@@ -172,7 +172,9 @@ def test_what_it_does_not_know_is_passed_over_and_a_stream_is_taken_whole(tmp_pa
     def play(peer: Peer) -> None:
         peer.send(encode(0x80, 0, b"news") + peer.conversation.heartbeat())
         peer.hello()
-        peer.conversation.reader.admit({int(Kind.MESSAGE): Allowed(0, 1024)})  # no sign-in, and so no token
+        peer.conversation.reader.admit(
+            {int(Kind.MESSAGE): Allowed(0, 1024)}
+        )  # without a sign-in there is no token
         for _ in range(2):
             frame = peer.next()
             assert frame is not None
@@ -205,10 +207,10 @@ def test_certificates_are_read_as_the_library_reads_them(kind: str, function: ha
 
 
 @given(st.text(min_size=1, max_size=20))
-@example("pass\u00adword")  # a soft hyphen goes
+@example("pass\u00adword")  # a soft hyphen is removed
 @example("a\u00a0b")  # a wide space becomes a space
 @example("ªⅨ")
-@example("א1")  # right to left, and not at its end
+@example("א1")  # right-to-left, but not at the end
 @example("\u0627\u0031\u0628")
 @example("a\u0627")
 def test_passwords_are_prepared_as_the_library_prepares_them(text: str) -> None:

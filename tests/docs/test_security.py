@@ -1,4 +1,4 @@
-"""docs/security.md: every promise has a row, and every test that it names exists."""
+"""Tests of docs/security.md: every promise has a row, and every test named there exists."""
 
 import ast
 import re

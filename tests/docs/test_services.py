@@ -1,4 +1,4 @@
-"""docs/services.md: every service that it shows says what stands under it, and every program runs."""
+"""Tests of docs/services.md: every service gives the answers shown under it, and every program runs."""
 
 import asyncio
 import re
@@ -20,8 +20,8 @@ from antiphon.server.session.replay import REPLAY_LIMIT
 from antiphon.services import chat, load
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
+from support.chat_room import ChatRoom
 from support.documents import Block, blocks, read, section, table
-from support.hall import Hall
 from support.processes import PipedProcess, clean_environment
 from support.serving import serving
 
@@ -56,7 +56,7 @@ def test_a_service_says_what_stands_under_it(talk: Block, folder: Path) -> None:
 
 
 async def hold(talk: str, address: Address) -> None:
-    """Say what the people of a talk say, and see that each is shown what stands there, and no more."""
+    """Replay the lines of a conversation; check that each person receives the lines shown, and no more."""
     people: dict[str, Person] = {}
     async with AsyncExitStack() as leaving:
         for name, mark, text in re.findall(r"^(\w+)([><]) (.*)$", talk, re.MULTILINE):
@@ -71,14 +71,14 @@ async def hold(talk: str, address: Address) -> None:
         rest = [person.shown.get_nowait() for _ in range(person.shown.qsize())]
         assert [
             line for line in rest if not str(line).endswith(" has left")
-        ] == []  # all leave, and the chat says so
+        ] == []  # all leave, and the chat tells the others
 
 
 class Person:
-    """Somebody who talks."""
+    """A person in the conversation."""
 
     def __init__(self, session: Session) -> None:
-        """Listen from now on."""
+        """Record the pushes from now on."""
         self.shown: asyncio.Queue[Payload] = asyncio.Queue()
         self._session = session
         self._listening = asyncio.create_task(self._listen())
@@ -110,7 +110,7 @@ def test_every_file_of_the_page_is_served_or_run() -> None:
 def test_the_commands_and_limits_of_the_chat_are_those_that_it_has() -> None:
     about = section(read("docs/services.md"), "## Chat")
     told = {command for command, _ in table(about, "command", "what it does")}
-    with Hall() as hall:
+    with ChatRoom() as hall:
         lines = hall.say(hall.come("ann"), "/help")
     assert told == {line.split(":")[0] for line in lines[1:]} | {"/help", "//text"}
     assert table(about, "limit", "") == [

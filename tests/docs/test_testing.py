@@ -1,4 +1,4 @@
-"""What docs/testing.md shows is run as it stands, and its tables name what there is."""
+"""Tests of docs/testing.md: its programs run, and its tables list the existing names."""
 
 import inspect
 from collections.abc import Callable

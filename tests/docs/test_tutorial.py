@@ -1,6 +1,6 @@
-"""docs/tutorial.md from its beginning to its end: files are written, commands run, and screens are what it shows.
+"""Tests of docs/tutorial.md from beginning to end: write its files, run its commands, compare the screens.
 
-Differences from a reader's desk: a home of its own, and a free port, which is typed where the server first asks.
+Differences from a reader's terminal: a separate home, and a free port, typed when the server first asks.
 """
 
 import re
@@ -18,27 +18,27 @@ from support.transcripts import lasting, on_paper, pattern
 
 PAGE = blocks(read("docs/tutorial.md"))
 PASSWORD = "correct horse battery"
-"""As many stars as the page shows."""
+"""A password with as many characters as the page has stars."""
 PROMPT = re.compile(r"(Port \[\d+\]:|Name \[\w+\]:|New password:|Once more:|Password:|\w+>)(.*)")
 INTERRUPT = "^C"
 READER = {"USER": "ann", "COLUMNS": "80", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-"""Her environment: she has pytest, and nothing that goes with it."""
+"""The reader's environment: pytest without plugins."""
 
 
 class Desk:
-    """The reader's terminals, each by the word that stands behind the fence of what it shows."""
+    """The reader's terminals, each named by the word after the fence of its blocks."""
 
     def __init__(self, home: Path, hung_up: ExitStack) -> None:
-        """Begin with none; all are hung up when `hung_up` is closed."""
+        """Start without terminals; closing `hung_up` hangs up all of them."""
         self._home = home
         self._hung_up = hung_up
         self._terminals: dict[str, Terminal] = {}
         self._shown: dict[str, list[str]] = {}
         self._address = ""
-        """Where the server listens, with its fingerprint; nothing before it has said so."""
+        """The server's address with its fingerprint, once the server has printed it."""
 
     def follow(self, who: str, text: str) -> None:
-        """Do at one terminal what `text` shows, and see there what it shows."""
+        """Type at one terminal what `text` shows, and check the output against it."""
         for line in text.splitlines():
             if line.startswith("$ "):
                 self.ends(who)
@@ -77,16 +77,16 @@ class Desk:
         if line.startswith("  Connect:"):
             self._address = terminal.matches(r"'(tls://\S+)'")[1]
         else:
-            terminal.matches(pattern(line) + "\r\n")  # which does not follow what is typed
+            terminal.matches(pattern(line) + "\r\n")  # which does not depend on what is typed
 
     def close(self) -> None:
-        """Stop the server, as its reader would; everything else must have come to its end."""
+        """Stop the server as a reader would; all other commands must have ended."""
         self.follow("server", INTERRUPT)
         for who in list(self._terminals):
             self.ends(who)
 
     def ends(self, who: str) -> None:
-        """See the command that runs at a terminal come to its end, and compare all that it has shown."""
+        """Wait for the end of the command at a terminal, and compare its whole output."""
         terminal = self._terminals.pop(who, None)
         if terminal is None:
             return

@@ -18,7 +18,7 @@ from antiphon.errors import (
 from antiphon.ping.load import Load, Plan
 from antiphon.ping.tally import Tally
 from antiphon.wire.frames import Payload
-from support.virtual import FakeSession, now_ns, run_virtually
+from support.virtual_time import FakeSession, now_ns, run_virtually
 
 PERCENTS = (50, 90, 99, 99.9, 100)
 

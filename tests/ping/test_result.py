@@ -12,7 +12,7 @@ from antiphon.errors import FileUnusable
 from antiphon.ping.load import Load, Plan
 from antiphon.ping.report import comparison, summary
 from antiphon.ping.result import LARGEST, Lost, Result, Target, read, result_of, written
-from support.virtual import FakeSession, now_ns, run_virtually
+from support.virtual_time import FakeSession, now_ns, run_virtually
 
 PERCENTILES = (50.0, 99.9)
 TARGET = Target(address="tls://here:7862", name="ann", key="sha256:x", sign_ins_s=[0.25])

@@ -9,9 +9,9 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, make_verifier
 from antiphon.wire.bodies import Credential, Identified, Register, Welcome
 from antiphon.wire.kinds import Kind
-from support.keys import change_keys, in_store, ring_of
+from support.key_rings import change_keys, in_store, ring_of
+from support.log_records import spellings
 from support.processes import PASSWORD
-from support.records import spellings
 from support.serving import serving
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from antiphon.cli.main import main
-from antiphon.cli.operator import operator
+from antiphon.cli.store_access import operator_name
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ClientExchange, mechanism_for
 from antiphon.wire.bodies import (
@@ -33,10 +33,10 @@ from antiphon.wire.bodies import (
 )
 from antiphon.wire.kinds import Kind
 from support.documents import read, table
-from support.keys import ring_of
+from support.key_rings import ring_of
+from support.log_records import Record, banned, records, spellings
 from support.processes import PASSWORD
 from support.raw import RawClient
-from support.records import Record, banned, records, spellings
 from support.serving import Serving, credential, fail, seed, serving, verifier
 
 WRONG = "this is not the password"
@@ -226,7 +226,7 @@ def test_everything_has_happened_and_each_is_logged(story: Story) -> None:
 
 
 def test_each_act_of_an_operator_is_one_record_with_name_and_operator(story: Story) -> None:
-    by = f' by="{operator()}"'
+    by = f' by="{operator_name()}"'
     assert all(by in record.fields and ' name="' in record.fields for record in the(story, *ACTS))
     assert [by in record.fields for record in the(story, "keys-changed")] == [True]
     count = {event: len(list(the(story, event))) for event in ACTS}

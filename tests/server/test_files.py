@@ -8,7 +8,7 @@ import pytest
 
 from antiphon.errors import KeyRingUnusable, RowInvalid, StoreTaken
 from antiphon.wire.bodies import Error, ServerBye
-from support.people import Change, edit, where, without
+from support.file_edits import Change, edit, where, without
 from support.processes import PASSWORD
 from support.raw import RawClient
 from support.serving import Serving, seed, serving

@@ -21,7 +21,7 @@ from antiphon.store.sql import open_sqlite
 from antiphon.wire.bodies import INVITATIONS, Hello
 from antiphon.wire.conversation import ClientConversation, Control
 from support.auth import NOON, Clock, RecordingLog
-from support.imports import digest, seed_old
+from support.imported_accounts import digest, seed_old
 from support.serving import Serving, serving
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from antiphon.wire.bodies import Error, Register
 from antiphon.wire.kinds import Kind
+from support.log_records import Record, records
 from support.processes import PASSWORD
 from support.raw import RawClient
-from support.records import Record, records
 from support.serving import credential, seed, serving
 
 SECRET_TEXT = "the text of a message"

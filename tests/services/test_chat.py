@@ -7,26 +7,26 @@ import pytest
 from antiphon.services import Chat
 from antiphon.services.chat import LINE_LIMIT, LINES_MOST, ROOMS_MOST
 from antiphon.wire.kinds import KIB
-from support.hall import Guest, Hall
+from support.chat_room import ChatRoom, Guest
 
 LOBBY = "You speak in lobby now. /help tells what else you can do."
 
 
 @pytest.fixture
-def hall() -> Iterator[Hall]:
-    with Hall() as hall:
+def hall() -> Iterator[ChatRoom]:
+    with ChatRoom() as hall:
         yield hall
 
 
 @pytest.fixture
-def ann(hall: Hall) -> Guest:
+def ann(hall: ChatRoom) -> Guest:
     ann = hall.come("ann")
     assert ann.hears() == [LOBBY]
     return ann
 
 
 @pytest.fixture
-def bob(hall: Hall, ann: Guest) -> Guest:
+def bob(hall: ChatRoom, ann: Guest) -> Guest:
     bob = hall.come("bob")
     assert bob.hears() == [LOBBY]
     assert ann.hears() == ["[lobby] -- bob has joined"]
@@ -36,13 +36,13 @@ def bob(hall: Hall, ann: Guest) -> Guest:
 # --- texts --------------------------------------------------------------------------------------------------
 
 
-def test_a_line_is_heard_by_others_under_the_name_of_the_account(hall: Hall, ann: Guest, bob: Guest) -> None:
+def test_a_line_is_heard_by_others_under_the_name_of_the_account(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
     assert hall.say(bob, "hello", "//join", "/me waves") == []
     assert ann.hears() == ["[lobby] bob: hello", "[lobby] bob: /join", "[lobby] * bob waves"]
     assert bob.hears() == []
 
 
-def test_a_text_of_many_lines_is_said_line_by_line(hall: Hall, ann: Guest, bob: Guest) -> None:
+def test_a_text_of_many_lines_is_said_line_by_line(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
     hall.say(bob, "if x:\n\n\ty()\r\n[lobby] eve: hi\u2028[lobby] -- bob has left\x0b/me\n")
     assert ann.hears() == [
         "[lobby] bob: if x:",
@@ -62,14 +62,14 @@ def test_a_text_of_many_lines_is_said_line_by_line(hall: Hall, ann: Guest, bob: 
     ["\x00", "\x07", "\x08", "\x1b", "\x7f", "\x9b", "\xad", "\u200b", "\u200f", "\u202e", "\u2066", "\ufeff"],
 )
 def test_nothing_that_a_terminal_would_obey_reaches_others(
-    hall: Hall, ann: Guest, bob: Guest, say: str, character: str
+    hall: ChatRoom, ann: Guest, bob: Guest, say: str, character: str
 ) -> None:
     hall.say(bob, say.format(f"a{character}b"))
     (line,) = ann.hears()
     assert line.endswith("a" + character.encode("unicode_escape").decode() + "b")
 
 
-def test_the_command_that_is_not_known_comes_back_safe_to_show(hall: Hall, ann: Guest) -> None:
+def test_the_command_that_is_not_known_comes_back_safe_to_show(hall: ChatRoom, ann: Guest) -> None:
     (answer,) = hall.say(ann, "/\x1b[2J")
     assert answer.startswith("There is no command /\\x1b[2J;")
     (answer,) = hall.say(ann, "/msg \x1b[2J text")
@@ -77,7 +77,7 @@ def test_the_command_that_is_not_known_comes_back_safe_to_show(hall: Hall, ann: 
 
 
 @pytest.mark.parametrize("message", ["", "  ", "\n\t\n"])
-def test_an_empty_line_says_nothing(hall: Hall, ann: Guest, bob: Guest, message: str) -> None:
+def test_an_empty_line_says_nothing(hall: ChatRoom, ann: Guest, bob: Guest, message: str) -> None:
     assert hall.say(bob, message) == []
     assert ann.hears() == []
 
@@ -106,19 +106,21 @@ def test_an_empty_line_says_nothing(hall: Hall, ann: Guest, bob: Guest, message:
     ],
 )
 def test_a_command_that_is_refused_is_answered_with_a_hint_and_reaches_nobody(
-    hall: Hall, ann: Guest, bob: Guest, message: str, answer: str
+    hall: ChatRoom, ann: Guest, bob: Guest, message: str, answer: str
 ) -> None:
     assert hall.say(bob, message)[0].startswith(answer)
     assert ann.hears() == []
 
 
-def test_the_longest_line_fits_into_the_smallest_message(hall: Hall, ann: Guest, bob: Guest) -> None:
+def test_the_longest_line_fits_into_the_smallest_message(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
     hall.say(bob, "я" * ((LINE_LIMIT - len("[lobby] bob: ")) // 2))
     (line,) = ann.hears()
     assert LINE_LIMIT - 2 < len(line.encode()) <= LINE_LIMIT < KIB
 
 
-def test_a_text_to_one_person_reaches_all_sessions_of_that_one_only(hall: Hall, ann: Guest, bob: Guest) -> None:
+def test_a_text_to_one_person_reaches_all_sessions_of_that_one_only(
+    hall: ChatRoom, ann: Guest, bob: Guest
+) -> None:
     also_ann, eve = hall.come("ann"), hall.come("eve")
     for each in (ann, also_ann, bob, eve):
         each.hears()
@@ -126,7 +128,7 @@ def test_a_text_to_one_person_reaches_all_sessions_of_that_one_only(hall: Hall, 
     assert [each.hears() for each in (ann, also_ann, bob, eve)] == [["[bob to you] psst  psst"]] * 2 + [[], []]
 
 
-def test_commands_are_explained_in_the_language_of_each(hall: Hall, ann: Guest) -> None:
+def test_commands_are_explained_in_the_language_of_each(hall: ChatRoom, ann: Guest) -> None:
     assert [line.split(":")[0] for line in hall.say(ann, "/HELP")[1:]] == [
         "/join ROOM", "/leave [ROOM]", "/rooms", "/who [ROOM]", "/msg NAME text", "/me text",
     ]  # fmt: skip
@@ -144,7 +146,7 @@ def test_commands_are_explained_in_the_language_of_each(hall: Hall, ann: Guest) 
 # --- rooms --------------------------------------------------------------------------------------------------
 
 
-def test_rooms_keep_apart_what_is_said(hall: Hall, ann: Guest, bob: Guest) -> None:
+def test_rooms_keep_apart_what_is_said(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
     assert hall.say(ann, "/join #Maths") == ["You speak in maths now. /help tells what else you can do."]
     hall.say(ann, "two")
     hall.say(bob, "hello")
@@ -155,7 +157,7 @@ def test_rooms_keep_apart_what_is_said(hall: Hall, ann: Guest, bob: Guest) -> No
     assert hall.say(bob, "/who MATHS") == ["[maths] -- ann"]
 
 
-def test_the_last_lines_are_shown_to_whoever_joins(hall: Hall, ann: Guest, bob: Guest) -> None:
+def test_the_last_lines_are_shown_to_whoever_joins(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
     hall.say(ann, "/join maths", *map(str, range(51)))
     assert hall.say(bob, "/join maths") == ["You speak in maths now. /help tells what else you can do."]
     assert bob.hears() == [
@@ -165,7 +167,7 @@ def test_the_last_lines_are_shown_to_whoever_joins(hall: Hall, ann: Guest, bob: 
     assert ann.hears() == ["[maths] -- bob has joined"]
 
 
-def test_to_join_again_is_to_speak_there(hall: Hall, ann: Guest, bob: Guest) -> None:
+def test_to_join_again_is_to_speak_there(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
     hall.say(ann, "/join maths")
     hall.say(ann, "/join lobby", "back")
     assert bob.hears() == ["[lobby] ann: back"]
@@ -179,7 +181,7 @@ def test_to_join_again_is_to_speak_there(hall: Hall, ann: Guest, bob: Guest) -> 
     assert hall.say(ann, "/leave maths") == ["You are not in maths."]
 
 
-def test_a_room_that_everybody_has_left_is_gone_and_the_lobby_stays(hall: Hall, ann: Guest) -> None:
+def test_a_room_that_everybody_has_left_is_gone_and_the_lobby_stays(hall: ChatRoom, ann: Guest) -> None:
     hall.say(ann, "in the lobby", "/join maths", "two")
     hall.go(ann)
     bob = hall.come("bob")
@@ -189,7 +191,7 @@ def test_a_room_that_everybody_has_left_is_gone_and_the_lobby_stays(hall: Hall, 
     assert bob.hears() == []
 
 
-def test_a_person_is_in_ten_rooms_at_the_most_in_all_sessions_together(hall: Hall, ann: Guest) -> None:
+def test_a_person_is_in_ten_rooms_at_the_most_in_all_sessions_together(hall: ChatRoom, ann: Guest) -> None:
     for number in range(9):
         hall.say(ann, f"/join room{number}")
     also = hall.come("ann")
@@ -198,7 +200,7 @@ def test_a_person_is_in_ten_rooms_at_the_most_in_all_sessions_together(hall: Hal
     assert hall.say(also, "/join room1")[0].startswith("You speak in room1")
 
 
-def test_there_are_a_hundred_rooms_at_the_most(hall: Hall, ann: Guest) -> None:
+def test_there_are_a_hundred_rooms_at_the_most(hall: ChatRoom, ann: Guest) -> None:
     for number in range(ROOMS_MOST - 1):
         guest = hall.come(f"user{number // 9}")
         assert hall.say(guest, f"/join room{number}")[0].startswith("You speak in room")
@@ -206,7 +208,7 @@ def test_there_are_a_hundred_rooms_at_the_most(hall: Hall, ann: Guest) -> None:
     assert hall.say(ann, "/join room1")[0].startswith("You speak in room1")
 
 
-def test_a_crowd_is_listed_in_lines_that_fit(hall: Hall, ann: Guest) -> None:
+def test_a_crowd_is_listed_in_lines_that_fit(hall: ChatRoom, ann: Guest) -> None:
     names = ["ann", *("я" * 60 + str(number) for number in range(30))]
     for name in names[1:]:
         hall.come(name)
@@ -218,7 +220,7 @@ def test_a_crowd_is_listed_in_lines_that_fit(hall: Hall, ann: Guest) -> None:
 # --- people -------------------------------------------------------------------------------------------------
 
 
-def test_somebody_with_several_sessions_comes_once_and_goes_once(hall: Hall, ann: Guest, bob: Guest) -> None:
+def test_somebody_with_several_sessions_comes_once_and_goes_once(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
     also = hall.come("bob")
     assert hall.say(ann, "/who") == ["[lobby] -- ann, bob"]
     hall.say(also, "hello")
@@ -231,7 +233,7 @@ def test_somebody_with_several_sessions_comes_once_and_goes_once(hall: Hall, ann
     assert ann.hears() == ["[lobby] -- bob has joined"]
 
 
-def test_of_two_people_with_one_name_the_second_gets_a_number(hall: Hall, ann: Guest) -> None:
+def test_of_two_people_with_one_name_the_second_gets_a_number(hall: ChatRoom, ann: Guest) -> None:
     first = hall.come("Bob", account=-1)
     second, named_so = hall.come("bob", account=-2), hall.come("bob-2", account=-2)
     also_second = hall.come("bob", account=-2)
@@ -246,14 +248,14 @@ def test_of_two_people_with_one_name_the_second_gets_a_number(hall: Hall, ann: G
     assert named_so.hears() == ["[ann to you] psst"]
 
 
-def test_a_number_behind_the_longest_name_makes_no_two_of_one_name(hall: Hall, ann: Guest) -> None:
+def test_a_number_behind_the_longest_name_makes_no_two_of_one_name(hall: ChatRoom, ann: Guest) -> None:
     for address in range(3):
         hall.come("x" * 64, account=-address)
     assert " ".join(hall.say(ann, "/who")).count("x" * 64) == 3
     assert hall.say(ann, "/msg " + "x" * 64 + "-3 psst") == []
 
 
-def test_a_guest_gets_a_name_that_no_guest_had_before(hall: Hall) -> None:
+def test_a_guest_gets_a_name_that_no_guest_had_before(hall: ChatRoom) -> None:
     guests = [hall.come("", account=-1) for _ in range(2)]
     assert hall.say(guests[1], "/who") == ["[lobby] -- guest-1, guest-2"]
     hall.go(guests[1])
@@ -261,7 +263,7 @@ def test_a_guest_gets_a_name_that_no_guest_had_before(hall: Hall) -> None:
     assert hall.say(guests[0], "/who") == ["[lobby] -- guest-1, guest-3"]
 
 
-def test_a_name_that_looks_like_a_mark_of_the_chat_is_still_seen_to_be_a_name(hall: Hall, ann: Guest) -> None:
+def test_a_name_that_looks_like_a_mark_of_the_chat_is_still_seen_to_be_a_name(hall: ChatRoom, ann: Guest) -> None:
     """After the room comes a name with a colon, or else only `*` or `--`."""
     for name in ("*", "--", "bob:", "[lobby]", "lobby]"):
         hall.say(hall.come(name), "bob: has left", "/me bob: x")
@@ -279,7 +281,7 @@ def test_a_name_that_looks_like_a_mark_of_the_chat_is_still_seen_to_be_a_name(ha
 
 
 def test_whoever_says_much_is_slowed_in_all_sessions_together_and_loses_nothing() -> None:
-    with Hall(Chat(at_once=5, a_second=10)) as hall:
+    with ChatRoom(Chat(at_once=5, a_second=10)) as hall:
         bob, also, ann = hall.come("bob"), hall.come("bob"), hall.come("ann")
         ann.hears()
         hall.say(bob, "0", "1", "2", "3\n4")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from antiphon.services import Chat
 from antiphon.services.chat import REMEMBERED, ROOMS_OF_ONE
-from support.hall import Guest, Hall
+from support.chat_room import ChatRoom, Guest
 
 NAMES = ("ann", "bob", "Вадим")
 ROOMS = ("lobby", "a", "b", "c")
@@ -33,7 +33,7 @@ class Someone:
 class Model:
     """The model: who is in which room, and the lines that each session must have received."""
 
-    def __init__(self, hall: Hall) -> None:
+    def __init__(self, hall: ChatRoom) -> None:
         self.hall = hall
         self.people: list[Someone] = []
         self.said: dict[str, list[str]] = {"lobby": []}
@@ -130,7 +130,7 @@ def test_each_line_reaches_exactly_those_in_the_room_in_one_order(
     steps: list[tuple[int, str, tuple[str, str | None]]],
 ) -> None:
     assert len(ROOMS) <= ROOMS_OF_ONE
-    with Hall(Chat(at_once=10_000)) as hall:
+    with ChatRoom(Chat(at_once=10_000)) as hall:
         model = Model(hall)
         for place, name, (act, what) in steps:
             if act == "come" or not model.people:

@@ -15,10 +15,10 @@ from antiphon.services import Chat
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import Identify, Resume, Welcome
 from antiphon.wire.kinds import Kind
+from support.chat_clients import ChatClient
 from support.serving import Serving, in_session, seed, serving
-from support.talkers import Talker
 
-Come = Callable[[str], Talker]
+Come = Callable[[str], ChatClient]
 
 
 @pytest.fixture
@@ -35,17 +35,17 @@ def server(tmp_path: Path, tokens: dict[str, list[bytes]]) -> Iterator[Serving]:
 @pytest.fixture
 def come(server: Serving, tokens: dict[str, list[bytes]]) -> Iterator[Come]:
     with contextlib.ExitStack() as stack:
-        yield lambda name: Talker(stack.enter_context(server.session(tokens[name].pop())))
+        yield lambda name: ChatClient(stack.enter_context(server.session(tokens[name].pop())))
 
 
 @contextlib.contextmanager
-def entered(server: Serving, source: str, name: str | None) -> Iterator[Talker]:
+def entered(server: Serving, source: str, name: str | None) -> Iterator[ChatClient]:
     """Yield a client that has signed in without a password."""
     with server.client(source) as client:
         client.hello()
         welcome = client.request(Kind.IDENTIFY, Identify(name=name))
         assert isinstance(welcome, Welcome), welcome
-        yield Talker(client)
+        yield ChatClient(client)
 
 
 def test_what_is_said_is_answered_by_an_end_and_what_cannot_be_said_by_a_sentence(come: Come) -> None:
@@ -85,7 +85,7 @@ def test_each_is_told_in_their_own_language(server: Serving, come: Come, tokens:
     with server.client() as client:
         client.hello()
         assert isinstance(client.request(Kind.RESUME, Resume(language="ru"), tokens["bob"].pop()), Welcome)
-        bob = Talker(client, "Вы говорите в комнате lobby. Что ещё можно сделать, покажет /help.")
+        bob = ChatClient(client, "Вы говорите в комнате lobby. Что ещё можно сделать, покажет /help.")
         assert bob.say("/leave") == ["Вы ни в одной комнате; войти в комнату: /join КОМНАТА."]
         ann.hears("[lobby] -- bob has left")
         bob.say("/join lobby")
@@ -111,7 +111,7 @@ def test_whoever_comes_back_after_a_broken_link_has_missed_nothing_and_nobody_no
         welcome = client.resume(token, bob.frames)
         assert isinstance(welcome, Welcome)
         assert (welcome.missed, welcome.received) == (0, 1)
-        again = Talker(client, "[ann to you] psst")
+        again = ChatClient(client, "[ann to you] psst")
         assert again.heard == [*(f"[lobby] ann: {number}" for number in range(200)), "[ann to you] psst"]
         assert again.say("/who") == ["[maths] -- bob"]
         assert ann.say("/rooms") == ["lobby (2)", "maths (1)"]
@@ -198,10 +198,10 @@ def test_the_chat_begins_anew_with_the_server(tmp_path: Path, tokens: dict[str, 
     """A session that outlives the server is put into the lobby again and told so."""
     (token,) = tokens["ann"][:1]
     with serving(tmp_path / "data", Chat(), plain=True) as server:
-        ann = Talker(in_session(server.address, token))
+        ann = ChatClient(in_session(server.address, token))
         ann.say("/join maths")
         ann.cut()
     with serving(tmp_path / "data", Chat(), plain=True) as server, server.client() as client:
         client.hello()
         assert isinstance(client.resume(token, ann.frames), Welcome)
-        assert Talker(client).say("/rooms") == ["lobby (1)"]
+        assert ChatClient(client).say("/rooms") == ["lobby (1)"]

@@ -1,4 +1,4 @@
-"""One example of every body of the wire."""
+"""One example of each message body of the protocol."""
 
 from antiphon.wire.bodies import (
     INVITATIONS,

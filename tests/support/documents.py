@@ -1,4 +1,4 @@
-"""The documents as tests read them: tables, fenced blocks, sections."""
+"""Access to the documents: tables, fenced blocks, sections."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ _FENCE = re.compile(r"^```(\S*) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, what else stands behind the fence, its text."""
+    """A fenced block: its language, the rest of the line after the fence, its text."""
 
     language: str
     about: str
@@ -35,7 +35,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def commands(block: Block) -> list[str]:
-    """Return what a block has a reader do, without what explains it or answers: of a program, all of it."""
+    """Return the commands of a block without comments and answers; of a program, all lines."""
     lines = block.text.splitlines()
     if block.language in ("text", "console"):
         return [line for line in lines if line.startswith("$ ")]
@@ -45,7 +45,7 @@ def commands(block: Block) -> list[str]:
 
 
 def section(text: str, heading: str) -> str:
-    """Return what stands under a heading, up to the next one of the same level or a higher one."""
+    """Return the text under a heading, up to the next heading of the same or a higher level."""
     level = heading.partition(" ")[0]
     _, found, rest = text.partition(f"\n{heading}\n")
     assert found, f"there is no heading “{heading}”"
@@ -53,7 +53,7 @@ def section(text: str, heading: str) -> str:
 
 
 def table(text: str, *head: str) -> list[tuple[str, ...]]:
-    """Return the rows of the table with this head, without the marks of code in their cells."""
+    """Return the rows of the table with this heading, without backticks."""
     lines = iter(text.splitlines())
     for line in lines:
         if _cells(line) == head:

@@ -1,4 +1,4 @@
-"""The table of errors in docs/errors.md: `PYTHONPATH=tests .venv/bin/python -m support.error_table` writes it."""
+"""The table in docs/errors.md; write it with `PYTHONPATH=tests .venv/bin/python -m support.error_table`."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def table() -> str:
 
 
 def written() -> str:
-    """Return the document as it stands, from its table on."""
+    """Return the document from its table on."""
     text = DOCUMENT.read_text("utf-8")
     return text[text.index(HEAD.splitlines()[0]) :]
 

@@ -1,6 +1,6 @@
-"""The visit that docs/explain.md shows; `PYTHONPATH=tests .venv/bin/python -m support.explain_example` writes it.
+"""The transcript in docs/explain.md; write it with `PYTHONPATH=tests .venv/bin/python -m support.explain_example`.
 
-A real server, a real client in a pipe; what differs from run to run is `lasting`'s to leave out.
+A real server and a real client in a pipe; `lasting` removes the parts that differ from run to run.
 """
 
 import re
@@ -16,7 +16,7 @@ END = "<!-- end of transcript -->\n"
 
 
 def visit(folder: Path) -> str:
-    """Return what stands on the screen when a new name says hello and leaves."""
+    """Return the screen after a new name has registered, sent "hello" and left."""
     with ServerProcess(folder / "data") as server:
         screen = subprocess.run(
             [ANTIPHON, "connect", str(server.address), "--explain", "--name", "ann", "--register"],
@@ -32,7 +32,7 @@ def visit(folder: Path) -> str:
 
 
 def lasting(transcript: str) -> str:
-    """Return a transcript without what differs from run to run: times, keys, and the product's version."""
+    """Return a transcript without the parts that differ from run to run: times, keys and the version."""
     text = re.sub(r"\[ +[\d.]+ s\]", "[   0.000 s]", transcript)
     text = re.sub(r"sha256:[\w-]{43}", "sha256:...", text)
     text = re.sub(r"binding(.*): [0-9a-f]{64}", r"binding\1: ...", text)
@@ -41,13 +41,13 @@ def lasting(transcript: str) -> str:
 
 
 def shown() -> str:
-    """Return the transcript that the document shows."""
+    """Return the transcript in the document."""
     block = DOCUMENT.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
     return block.removeprefix("```text\n").removesuffix("```\n")
 
 
 def main() -> None:
-    """Write it into the document."""
+    """Write a new transcript into the document."""
     before, _, rest = DOCUMENT.read_text("utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     with tempfile.TemporaryDirectory() as folder:

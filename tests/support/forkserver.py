@@ -1,7 +1,7 @@
-"""A process that has imported Antiphon and runs each command that is asked for in a fork of itself.
+"""A process that has imported Antiphon and runs each requested command in a fork of itself.
 
-An import costs half a second of the processor's time, a fork a hundredth. A fork is a process like any other, with
-its own streams, terminal, signals and exit code; `tests/cli/test_installed.py` shows what it leaves out.
+An import takes half a second of processor time, a fork a hundredth of a second. A fork has its own streams,
+terminal, signals and exit code, like any process; `tests/cli/test_installed.py` tests what it leaves out.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ from typing import Any
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE
 
 REQUEST_MOST = 128 * 1024
-"""Bytes of a request, which is one packet: command, environment and folder."""
+"""Largest request in bytes; it is one packet with the command, the environment and the folder."""
 NUMBER = struct.Struct("i")
-"""A process's number, and how it ended as `waitpid` says it."""
+"""A process id, or an exit status as `waitpid` returns it."""
 WHEN_NEEDED = ["polib", "prompt_toolkit", "prompt_toolkit.application", "rich.table", "uvloop"]
-"""What the source imports inside of functions."""
+"""Modules that the source imports inside functions."""
 
 
 def preload(password: str) -> None:
-    """Import all that a command may need, and hash the password of the accounts that tests are given."""
+    """Import everything that a command may need, and hash the password of the tests' accounts."""
     import antiphon
 
     modules = [module.name for module in pkgutil.walk_packages(antiphon.__path__, "antiphon.")]
@@ -41,12 +41,12 @@ def preload(password: str) -> None:
             importlib.import_module(name)
     hashlib.pbkdf2_hmac = cache(hashlib.pbkdf2_hmac)  # type: ignore[assignment]
     hashlib.pbkdf2_hmac("sha256", password.encode(), bytes(SALT_SIZE), ITERATIONS)
-    gc.freeze()  # what is there now need not be looked through at the end of each fork
+    gc.freeze()  # the collector of each fork then skips these objects
 
 
 def serve(requests: socket.socket) -> None:
-    """Answer requests until the tests have ended; return in each fork, which is to run a command."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end us
+    """Answer requests until the tests have ended; return in each fork, which then runs its command."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the tests, and they end this process
     with requests:
         while True:
             with contextlib.suppress(ChildProcessError):
@@ -63,7 +63,7 @@ def serve(requests: socket.socket) -> None:
     if (child := os.fork()) != 0:
         for stream in streams:
             os.close(stream)
-        with contextlib.suppress(BrokenPipeError):  # nobody wants to know
+        with contextlib.suppress(BrokenPipeError):  # the test has gone
             os.write(status, NUMBER.pack(child))
             os.write(status, NUMBER.pack(os.waitpid(child, 0)[1]))
         os._exit(0)
@@ -72,7 +72,7 @@ def serve(requests: socket.socket) -> None:
 
 
 def become(request: dict[str, Any], streams: list[int]) -> None:
-    """Take on what a new process would have been given; a command that is not Antiphon's takes our place."""
+    """Set up this fork like a new process; execute a command that is not Antiphon's."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request["terminal"]:
         os.setsid()

@@ -1,4 +1,4 @@
-"""Whether anything stays behind of what was done: references to what is watched and, in `make fuzz`, memory."""
+"""Leak check: counts references to watched objects and, in `make fuzz`, allocated memory."""
 
 import ctypes
 import gc
@@ -12,13 +12,13 @@ TRIES = 8
 
 @cache
 def _counter() -> Callable[[], int]:
-    """Return what counts the memory in use: the sanitizer, where there is one; else it takes too long."""
+    """Return a function that counts the memory in use, by the sanitizer; without it, one that returns 0."""
     try:
         counted = ctypes.CDLL(None).__sanitizer_get_current_allocated_bytes
     except AttributeError:
         return lambda: 0
     counted.restype = ctypes.c_size_t
-    gc.freeze()  # what is there by now need not be gone through each time
+    gc.freeze()  # the collector then skips all present objects
     return counted
 
 
@@ -29,7 +29,7 @@ def _measure(watched: Sequence[object], into: "array[int]") -> None:
 
 
 def assert_nothing_stays(play: Callable[[], object], watched: Sequence[object] = ()) -> None:
-    """Do the same again and again; what others keep (caches) they keep once, and what leaks does so each time."""
+    """Run `play` repeatedly; fail if it leaks each time. Caches grow only once."""
     seen = []
     before, after = (array("q", bytes(8 * (1 + len(watched)))) for _ in range(2))
     for attempt in range(TRIES):
@@ -37,7 +37,7 @@ def assert_nothing_stays(play: Callable[[], object], watched: Sequence[object] =
             if into is after:
                 play()
             if attempt:
-                gc.collect()  # which empties Python's lists of free objects too: they may have grown
+                gc.collect()  # also empties Python's free lists, which may have grown
             _measure(watched, into)
         memory, *references = changed = [now - then for then, now in zip(before, after, strict=True)]
         if memory <= 0 and not any(references):

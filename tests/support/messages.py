@@ -1,4 +1,4 @@
-"""Every message of the source that is marked for translation."""
+"""Collects all messages of the source that are marked for translation."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ MARKS = {"_", "N_", "gettext", "ngettext"}
 
 
 class Message(NamedTuple):
-    """One message, with where it stands."""
+    """One message and its place in the source."""
 
     text: str
     plural: str
@@ -18,13 +18,13 @@ class Message(NamedTuple):
 
 
 def marked_messages(source: Path) -> Iterator[Message]:
-    """Yield what is marked in the Python files below `source`, inside f-strings too."""
+    """Yield the marked messages of the Python files below `source`, also inside f-strings."""
     for path in sorted(source.rglob("*.py")):
         yield from messages_of(path.read_text("utf-8"), path.relative_to(source).as_posix())
 
 
 def messages_of(text: str, name: str) -> Iterator[Message]:
-    """Yield what is marked in the text of one Python file."""
+    """Yield the marked messages of one Python file."""
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call) or _called(node.func) not in MARKS:
             continue
@@ -42,5 +42,5 @@ def _called(function: ast.expr) -> str:
 
 
 def placeholders(text: str) -> set[str]:
-    """Return the names in braces that `str.format` fills."""
+    """Return the names of the fields that `str.format` fills."""
     return {name for _, name, _, _ in Formatter().parse(text) if name is not None}

@@ -1,6 +1,6 @@
-"""Real `antiphon` processes: a server that says where it listens, and the path of the installed command.
+"""Real `antiphon` processes: commands, and servers that report their address.
 
-What tests start by these names are forks of one process that has imported Antiphon already (`forkserver.py`).
+They are forks of one process that has imported Antiphon already (`forkserver.py`).
 """
 
 import atexit
@@ -26,13 +26,13 @@ from antiphon.address import Address, parse
 from support import forkserver
 
 ANTIPHON = Path(sys.executable).with_name("antiphon")
-"""The installed command."""
+"""The path of the installed command."""
 PASSWORD = "correct horse battery"
-"""Long enough for every rule."""
+"""A password that satisfies every rule."""
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """Return an environment in which nothing of the developer's own settings counts."""
+    """Return an environment without the developer's own settings."""
     own = ("ANTIPHON_", "XDG_", "LC_", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return kept | {"HOME": str(home), "LANG": "C.UTF-8", "NO_COLOR": "1", "PYTHONWARNINGS": "error"} | more
@@ -40,7 +40,7 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
 
 @cache
 def _forkserver() -> socket.socket:
-    """Return where to ask for a fork; each process of the tests has a server of its own."""
+    """Return the socket to this test process's fork server; start the server at the first call."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         server = subprocess.Popen(
@@ -50,12 +50,12 @@ def _forkserver() -> socket.socket:
             pass_fds=[theirs.fileno()],
         )
     atexit.register(server.wait)
-    atexit.register(ours.close)  # which ends it
+    atexit.register(ours.close)  # ends the fork server
     return ours
 
 
 class Process:
-    """A command as a process of its own, with what `subprocess.Popen` has of it; Antiphon's and .py are forks."""
+    """A command as a process, with the methods of `subprocess.Popen`; Antiphon and .py files run in forks."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Process:
         terminal: bool = False,
         cold: bool = False,
     ) -> None:
-        """Start `command` on three `streams`, or on a `terminal` of its own; `cold` starts the program itself."""
+        """Start `command` on three `streams` or a new `terminal`; `cold` does without the fork server."""
         self.args = [str(word) for word in command]
         self.returncode: int | None = None
         self._reading = threading.Lock()
@@ -88,7 +88,7 @@ class Process:
         return int(number)
 
     def poll(self) -> int | None:
-        """Return the exit code; None while it runs."""
+        """Return the exit code, or None while the process runs."""
         try:
             return self.wait(0)
         except subprocess.TimeoutExpired:
@@ -101,20 +101,20 @@ class Process:
             ended.register(self._status, select.POLLIN)
             if not ended.poll(None if timeout is None else timeout * 1000):
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            with self._reading:  # another thread may wait too
+            with self._reading:  # another thread may wait at the same time
                 if self.returncode is None:
                     self.returncode = os.waitstatus_to_exitcode(self._number())
                     os.close(self._status)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill it as no program can prevent."""
+        """Kill the process with SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
 
@@ -133,7 +133,7 @@ class PipedProcess(Process):
         self.stderr = os.fdopen(pipes[2][0], encoding="utf-8", newline="")
 
     def communicate(self, given: bytes = b"", timeout: float = 10) -> tuple[str, str]:
-        """Give it its input, wait for its end, and return all that it puts out on both streams."""
+        """Write the input, wait for the end, and return the content of both output streams."""
         with ThreadPoolExecutor(3) as pool:
             feeding = pool.submit(self._feed, given)
             out, errors = pool.submit(self.stdout.read), pool.submit(self.stderr.read)
@@ -150,7 +150,7 @@ class PipedProcess(Process):
                 given = given[self.stdin.write(given) :]
 
     def close(self) -> None:
-        """Kill it, if it still runs, and close the pipes."""
+        """Kill the process if it still runs, and close the pipes."""
         self.kill()
         self.wait()
         for stream in (self.stdin, self.stdout, self.stderr):
@@ -166,10 +166,10 @@ class PipedProcess(Process):
 
 
 class ServerProcess:
-    """`antiphon serve` as a process of its own, on any free port unless told otherwise."""
+    """`antiphon serve` as a process, on any free port unless `port` is given."""
 
     def __init__(self, folder: Path, *options: str, port: str = "0", **environment: str) -> None:
-        """Start a server with its data in `folder`; `options` are more of its flags."""
+        """Start a server with the data folder `folder`; `options` are further flags."""
         self.folder = folder
         self.process = PipedProcess(
             ANTIPHON, "serve", "--data", folder, "--port", port, "--json", "--no-input", *options,
@@ -184,35 +184,35 @@ class ServerProcess:
 
     @property
     def address(self) -> Address:
-        """Where it listens, with its fingerprint."""
+        """The server's address with its fingerprint."""
         return parse(self.start["addresses"][0])
 
     @property
     def log(self) -> str:
-        """What its log holds."""
+        """The content of the log."""
         return Path(self.start["log"]).read_text("utf-8")
 
     def logged(self, pattern: str, times: int = 1) -> None:
-        """Wait until its log holds `pattern` so many times: a record comes a moment after what it tells of."""
+        """Wait until the log has `pattern` so many times: a record is written a moment after its event."""
         ends = time.monotonic() + 20
         while len(re.findall(pattern, self.log)) < times:
             assert time.monotonic() < ends, f"no {pattern} in {self.log}"
             time.sleep(0.01)
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the server."""
         self.process.send_signal(number)
 
     def wait(self, timeout: float = 40) -> int:
-        """Wait for its end; return its exit code."""
+        """Wait for the end of the server; return its exit code."""
         return self.process.wait(timeout)
 
     def kill(self) -> None:
-        """Kill it as no program can prevent."""
+        """Kill the process with SIGKILL."""
         self.process.close()
 
     def stop(self) -> int:
-        """Stop it in order; return its exit code."""
+        """Drain the server; return its exit code."""
         self.signal(signal.SIGTERM)
         code = self.wait()
         self.process.close()
@@ -230,7 +230,7 @@ class ServerProcess:
 def run_antiphon(
     *arguments: str | Path, home: Path, stdin: str | bytes = "", timeout: float = 60, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `antiphon` to its end, with `stdin` through a pipe; text is UTF-8."""
+    """Run `antiphon` with `stdin` through a pipe and return its result; text is UTF-8."""
     process = PipedProcess(ANTIPHON, *arguments, environment=clean_environment(home, **environment))
     return _run(process, stdin, timeout)
 
@@ -238,7 +238,7 @@ def run_antiphon(
 def run_installed(
     *arguments: str | Path, home: Path, stdin: str | bytes = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Do the same with the command as it is installed, which imports what it needs."""
+    """Run the installed command in a new process, without the fork server."""
     process = PipedProcess(ANTIPHON, *arguments, environment=clean_environment(home, **environment), cold=True)
     return _run(process, stdin, 60)
 
@@ -259,7 +259,7 @@ def sockets(pid: int) -> int:
 
 @contextlib.contextmanager
 def killed_at_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Give a process and make sure that it does not outlive the test."""
+    """Yield a process, and kill it at the end of the block."""
     try:
         yield process
     finally:

@@ -1,6 +1,6 @@
-"""A client that does only what a test tells it to: blocking sockets and the protocol core, nothing else.
+"""A client that does only what a test tells it to: a blocking socket and the protocol core.
 
-For attacks and for what no honest client would send. `RawClient.sign_in` is the honest part of one.
+For attacks and for bytes that no honest client would send. `RawClient.sign_in` is an honest sign-in.
 """
 
 import secrets
@@ -34,7 +34,7 @@ from antiphon.wire.kinds import Kind
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return a client context that trusts anybody; tests compare what they need to."""
+    """Return a client context that checks no certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -42,7 +42,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 def dial(address: Address, timeout: float = 10, source: str = "") -> socket.socket:
-    """Return a bare TCP connection to `address`, from the address `source` of this machine where one is given."""
+    """Return a TCP connection to `address`, from the local address `source` if it is given."""
     host = {"localhost": "127.0.0.1"}.get(address.host, address.host)
     return socket.create_connection((host, address.port), timeout, (source, 0) if source else None)
 
@@ -55,10 +55,10 @@ class Closed(Exception):
 
 
 class RawClient:
-    """One connection, step by step. `next()` returns events; `expect(kind)` the next one, which must be of it."""
+    """One connection, step by step; `next()` returns the next event."""
 
     def __init__(self, address: Address, timeout: float = 10, source: str = "") -> None:
-        """Connect, over TLS if the address says so; nothing is read yet."""
+        """Connect, over TLS if the address says so, without reading anything."""
         self.sock: socket.socket = dial(address, timeout, source)
         self.binding: bytes | None = None
         if address.scheme == "tls":
@@ -66,15 +66,15 @@ class RawClient:
             self.binding = binding_of(tls.getpeercert(binary_form=True) or b"")
             self.sock = tls
         self.conversation = ClientConversation()
-        self._outbox = memoryview(b"")
+        self._unsent = memoryview(b"")
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self.sock.sendall(data)
 
     def post(self, data: bytes) -> None:
-        """Have bytes sent while `next` waits: one thread does both, as TLS wants it."""
-        self._outbox = memoryview(bytes(self._outbox) + data)
+        """Queue bytes that `next` sends while it waits; TLS requires that one thread does both."""
+        self._unsent = memoryview(bytes(self._unsent) + data)
 
     def next(self) -> Event:
         """Return the next event.
@@ -84,7 +84,7 @@ class RawClient:
         """
         while (event := self.conversation.next()) is None:
             try:
-                data = self._exchange() if self._outbox else self.sock.recv(65536)
+                data = self._exchange() if self._unsent else self.sock.recv(65536)
             except (ConnectionError, ssl.SSLError) as error:
                 raise Closed from error
             if not data:
@@ -93,21 +93,21 @@ class RawClient:
         return event
 
     def _exchange(self) -> bytes:
-        """Send what is posted until something comes; what cannot be sent any more is dropped, to read why."""
+        """Send the queued bytes until data comes; if sending fails, drop them and read the server's reason."""
         timeout = self.sock.gettimeout()
         self.sock.setblocking(False)
         try:
-            while self._outbox:
+            while self._unsent:
                 try:
-                    self._outbox = self._outbox[self.sock.send(self._outbox) :]
+                    self._unsent = self._unsent[self.sock.send(self._unsent) :]
                 except _NOT_NOW:
                     pass
                 except OSError:
-                    self._outbox = memoryview(b"")
+                    self._unsent = memoryview(b"")
                 try:
                     return self.sock.recv(65536)
                 except _NOT_NOW:
-                    ready = select.select([self.sock], [self.sock] if self._outbox else [], [], timeout)
+                    ready = select.select([self.sock], [self.sock] if self._unsent else [], [], timeout)
                     if not any(ready):
                         raise TimeoutError from None
         finally:
@@ -115,7 +115,7 @@ class RawClient:
         return self.sock.recv(65536)
 
     def body(self) -> Body:
-        """Return the body of the next control frame; heartbeats are passed over."""
+        """Return the body of the next control frame; skip heartbeats."""
         while True:
             event = self.next()
             if isinstance(event, Control):
@@ -124,7 +124,7 @@ class RawClient:
             assert event.kind == Kind.HEARTBEAT, event
 
     def hello(self) -> Hello:
-        """Return HELLO."""
+        """Read HELLO and return it."""
         body = self.body()
         assert isinstance(body, Hello), body
         return body
@@ -136,13 +136,13 @@ class RawClient:
         return body
 
     def ended_with(self) -> str:
-        """Return the code of the ERROR that ends the connection, and see that it does end."""
+        """Return the code of the next ERROR, which must end the connection."""
         error = self.error()
         self.closed()
         return error.code
 
     def closed(self) -> None:
-        """Wait for the end of the connection; heartbeats and anything else before it are passed over."""
+        """Wait for the end of the connection; ignore all frames before it."""
         try:
             while True:
                 self.next()
@@ -150,13 +150,13 @@ class RawClient:
             self.sock.close()
 
     def request(self, kind: Kind, body: Body, token: bytes = b"") -> Body:
-        """Send a control frame of the entry; return what answers."""
+        """Send a control frame of the sign-in and return the body that answers it."""
         _, data = self.conversation.resume(token, body) if token else self.conversation.request(kind, body)
         self.send(data)
         return self.body()
 
     def register(self, name: str, password: str, hello: Hello) -> Body:
-        """Become known."""
+        """Register an account."""
         salt = secrets.token_bytes(hello.scram.salt_length)
         verifier = make_verifier(Password(password), salt, hello.scram.iterations)
         credential = Credential(
@@ -168,7 +168,7 @@ class RawClient:
         return self.request(Kind.REGISTER, Register(name=name, credential=credential))
 
     def authenticate(self, name: str, password: str) -> Body:
-        """Do a whole exchange; return WELCOME or what was said instead."""
+        """Run a whole SCRAM exchange; return WELCOME, or the body that came instead."""
         mechanism = mechanism_for(self.binding)
         nonce = b64encode(secrets.token_bytes(24)).decode()
         exchange = ClientExchange(mechanism, name, Password(password), self.binding, nonce)
@@ -181,7 +181,7 @@ class RawClient:
         return answer
 
     def sign_in(self, name: str, password: str, *, new: bool = False) -> Welcome:
-        """Greet, register if `new`, authenticate; the session is open after this."""
+        """Read HELLO, register if `new`, and authenticate; return the WELCOME of the open session."""
         hello = self.hello()
         if new:
             registered = self.register(name, password, hello)
@@ -191,7 +191,7 @@ class RawClient:
         return welcome
 
     def resume(self, token: bytes, received: int | None = None) -> Body:
-        """Take a session up on this connection, after HELLO; `received` says how many of its frames have come."""
+        """Resume a session on this connection, after HELLO; `received` is the number of its frames received."""
         return self.request(Kind.RESUME, Resume(received=received), token)
 
     @property
@@ -206,7 +206,7 @@ class RawClient:
         return self.answer(id)
 
     def answer(self, id: int) -> Payload | None:
-        """Return the answer to `id`, which must come next but for heartbeats."""
+        """Return the answer to `id`, which must be the next frame except for heartbeats."""
         while True:
             event = self.next()
             assert isinstance(event, Frame), event
@@ -215,13 +215,13 @@ class RawClient:
                 return event.payload if event.kind == Kind.MESSAGE else None
 
     def message_with(self, token: bytes, message: Payload) -> int:
-        """Send a message that carries `token`, whatever it is; return its id."""
+        """Send a message with any `token`; return its id."""
         id = self.conversation.next_id()
         self.send(encode_message(id, message, token=token))
         return id
 
     def leave(self) -> None:
-        """Say goodbye and see the connection end."""
+        """Send BYE and wait for the end of the connection."""
         self.send(self.conversation.bye("left"))
         self.closed()
 

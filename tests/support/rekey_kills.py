@@ -1,7 +1,8 @@
-"""A change of keys killed at each of its steps: `python -m support.rekey_kills TEMPLATE PLACE`.
+"""A rekeying killed at each of its steps: `python -m support.rekey_kills TEMPLATE PLACE`.
 
-The steps are each fsync, rename and transaction. Each kill hits a forked process on a copy of the folder TEMPLATE
-at PLACE, right before a step; standard output gets a line for each, with the keys that were left.
+The steps are each fsync, rename and transaction. Each kill ends a forked process, which works on a copy of the
+folder TEMPLATE at PLACE, right before a step. Standard output gets a line for each kill,
+with the keys left in the ring.
 """
 
 import os
@@ -14,12 +15,12 @@ from typing import Any
 
 from antiphon.data import rekey as rekey_module
 from antiphon.store.sql.sqlite import SqliteDatabase
-from support.keys import change_keys, lost, ring_of
+from support.key_rings import change_keys, lost, ring_of
 from support.serving import verifier
 
 
 class Steps:
-    """Counts steps, and kills this process as no program can prevent at the one with the number `last`."""
+    """Counts steps, and kills this process with SIGKILL at the step numbered `last`."""
 
     def __init__(self, last: int) -> None:
         self._left = last
@@ -47,7 +48,7 @@ class Steps:
 
 
 def forked(work: Callable[[], None]) -> int:
-    """Do something in a process of its own, and return what `os.waitpid` says of its end."""
+    """Run `work` in a forked process; return its status from `os.waitpid`."""
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1]
@@ -61,7 +62,7 @@ def forked(work: Callable[[], None]) -> int:
 
 def main(template: Path, place: Path) -> None:
     rekey_module.BATCH = 20
-    verifier()  # hashed once, before the forks
+    verifier()  # hash the password once, before the forks
     step = 0
 
     def killed() -> None:

@@ -1,4 +1,4 @@
-"""Both sides of SCRAM joined in memory; exchanges hash 4096 times and not 600,000, to save time."""
+"""Both sides of SCRAM joined in memory, with 4096 iterations instead of 600,000 to save time."""
 
 import random
 from base64 import b64encode
@@ -55,7 +55,7 @@ MESSAGES = exchange(client(), server())
 
 
 def challenged(binding: bytes | None = BINDING, nonce: str = SERVER_NONCE) -> ServerExchange:
-    """Return a server's exchange that waits for the proof."""
+    """Return a server exchange that waits for the proof."""
     answering = server(binding, nonce)
     answering.name_in(client(binding).first())
     answering.challenge(VERIFIER)

@@ -1,6 +1,6 @@
-"""Servers in a thread of this process, data folders with accounts and sessions in them, and an honest client.
+"""Servers in a thread of this process, data folders with accounts and sessions, and an honest client.
 
-For tests that need a handler or a store of their own; `processes.py` has real server processes.
+For tests that need their own handler or store; `processes.py` has real server processes.
 """
 
 import asyncio
@@ -37,25 +37,25 @@ from support.processes import PASSWORD
 from support.raw import RawClient
 
 ATTACKER = "127.0.0.2"
-"""Another source than the honest client's, as the caps see it."""
+"""The attacker's address: another source than the honest client's for the admission limits."""
 PACE_SECONDS = 0.005
-"""Between two questions of the honest client, so that it takes no processor from anybody."""
+"""Seconds between two messages of the honest client, so that it uses little processor time."""
 PATIENCE_SECONDS = 8.0
-"""The longest that an honest client waits for one answer, on a machine that has much else to do."""
+"""Longest wait in seconds of an honest client for an answer, on a busy machine."""
 READ = "log-read"
-"""The record that the tests add to a log, to know that what came before it is written."""
+"""A record that tests add to the log, to know that all records before it are written."""
 
 Result = TypeVar("Result")
 
 
 @cache
 def verifier() -> Verifier:
-    """Return what is kept of `PASSWORD`: hashed once, because that takes a fifth of a second."""
+    """Return the verifier of `PASSWORD`; it is hashed only once, which takes a fifth of a second."""
     return make_verifier(Password(PASSWORD), bytes(SALT_SIZE), ITERATIONS)
 
 
 def credential() -> Credential:
-    """Return what a client sends to have `PASSWORD` kept: to register with it costs no hashing."""
+    """Return a client's registration of `PASSWORD`, made without hashing."""
     kept = verifier()
     return Credential(
         salt=kept.salt, iterations=kept.iterations, stored_key=kept.stored_key, server_key=kept.server_key
@@ -71,9 +71,9 @@ def seed(
     store: str = "sqlite",
     must_change: bool = False,
 ) -> list[bytes]:
-    """Put an account with the password `PASSWORD` into a data folder, and return the tokens of its sessions.
+    """Add an account with the password `PASSWORD` to a data folder; return the tokens of its sessions.
 
-    They were opened and last held `age` seconds ago.
+    The sessions were opened and last held `age` seconds ago.
     """
     seeding = _seed(folder, name, sessions, timedelta(seconds=age), store, must_change=must_change)
     return asyncio.run(seeding)
@@ -103,7 +103,7 @@ async def _seed(
 
 
 def fail(folder: Path, name: str, times: int, host: str = ATTACKER, *, ago: float = 0) -> datetime:
-    """Have `times` sign-ins under a name fail from `host`, the last `ago` seconds ago; return when that was."""
+    """Record `times` failed sign-ins under a name; return the time of the last one, `ago` seconds ago."""
     last = datetime.now(UTC) - timedelta(seconds=ago)
     asyncio.run(_fail(folder, name, times, host, last))
     return last
@@ -122,7 +122,7 @@ async def _fail(folder: Path, name: str, times: int, host: str, last: datetime) 
 
 
 def forgive(folder: Path, name: str) -> None:
-    """Forget the failed sign-ins under a name, as an operator can."""
+    """Forget the failed sign-ins under a name, as an operator does."""
     asyncio.run(_forgive(folder, name))
 
 
@@ -152,10 +152,10 @@ def _record(token: bytes, ring: LiveKeyRing, account: Account, at: datetime) -> 
 
 
 class Serving:
-    """A server that runs in a thread of its own."""
+    """A server that runs in its own thread."""
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
-        """Stand for `server`, which runs in `loop`."""
+        """Control `server`, which runs in `loop`."""
         self.server = server
         self._loop = loop
         self._stopped: asyncio.Event
@@ -163,15 +163,15 @@ class Serving:
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The server's address."""
         return self.server.addresses[0]
 
     def call(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Return what `work` returns in the server's loop."""
+        """Run `work` in the server's event loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     def read(self, look: Callable[[Server], Result]) -> Result:
-        """Return what `look` sees between two steps of the server."""
+        """Call `look` in the server's event loop and return its result."""
 
         async def work() -> Result:
             return look(self.server)
@@ -179,8 +179,8 @@ class Serving:
         return self.call(work())
 
     def log(self) -> str:
-        """Return the log, with all in it that the server has told of so far."""
-        if self._running:  # the log is written by a thread of its own: wait until it has come to a last record
+        """Return the log with all records of the server so far."""
+        if self._running:  # a separate thread writes the log: wait until it has written this last record
             mark = secrets.token_hex(8)
             self.read(lambda server: server._host.log.error(READ, mark=mark))
             ends = time.monotonic() + PATIENCE_SECONDS
@@ -191,21 +191,21 @@ class Serving:
         return "".join(line for line in lines if f" {READ} " not in line)
 
     def records(self, event: str) -> list[str]:
-        """Return the lines of the log that tell of `event`, as far as it has been told."""
+        """Return the records of `event` in the log so far."""
         return [line for line in self.log().splitlines() if f" {event} " in f"{line} "]
 
     def client(self, source: str = "") -> RawClient:
-        """Return a connection to it."""
+        """Return a new connection to the server."""
         return RawClient(self.address, source=source)
 
     def session(self, token: bytes, source: str = "") -> RawClient:
-        """Return a connection that has resumed the session of `token`."""
+        """Return a new connection with the session of `token` resumed."""
         return in_session(self.address, token, source)
 
 
 @contextlib.contextmanager
 def serving(folder: Path, handler: Handler = echo, **options: Any) -> Iterator[Serving]:
-    """Serve `handler` from `folder` on any free port of 127.0.0.1; the end of the block drains the server.
+    """Run a server of `handler` on any free port of 127.0.0.1; the end of the block drains it.
 
     `options` are those of `ServerSettings`.
     """
@@ -249,7 +249,7 @@ def serving(folder: Path, handler: Handler = echo, **options: Any) -> Iterator[S
 
 
 def in_session(address: Address, token: bytes, source: str = "") -> RawClient:
-    """Return a connection to `address` that has resumed the session of `token`."""
+    """Return a connection to `address` with the session of `token` resumed."""
     client = RawClient(address, source=source)
     client.hello()
     welcome = client.resume(token)
@@ -258,9 +258,9 @@ def in_session(address: Address, token: bytes, source: str = "") -> RawClient:
 
 
 class Honest:
-    """A client in session that asks and is answered, again and again, while an attack goes on around it.
+    """A client in session that sends messages all the time while an attack goes on.
 
-    Leaving the block shows that it was undisturbed: every question was answered as it should be, in time, on one
+    Leaving the block checks that it was not disturbed: every message was answered correctly and in time, on one
     connection, and still is.
     """
 
@@ -273,7 +273,7 @@ class Honest:
         self._thread = threading.Thread(target=self._run)
         self.asked = 0
         self.longest = 0.0
-        """Seconds that the slowest answer took."""
+        """Time of the slowest answer in seconds."""
 
     def __enter__(self) -> Self:
         self._ask()

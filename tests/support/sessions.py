@@ -1,4 +1,4 @@
-"""Open sessions of the client library, on servers in this event loop and without a sign-in."""
+"""Open sessions of the client library on servers in this event loop, without a sign-in."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from antiphon.settings import ServerSettings
 
 
 def settings_here(folder: Path, **options: Any) -> ServerSettings:
-    """Return the settings of a server in `folder`, on a free port of 127.0.0.1 and without TLS unless told."""
+    """Return the settings of a server in `folder`, by default on a free port of 127.0.0.1 and without TLS."""
     defaults: dict[str, Any] = {"data": folder, "port": 0, "host": "127.0.0.1", "plain": True, "drain_seconds": 2}
     return ServerSettings(**defaults | options)
 

@@ -1,4 +1,4 @@
-"""A person at a terminal: commands on a real pseudo-terminal, what they show and what is typed."""
+"""Commands on a pseudo-terminal: type input and wait for output."""
 
 import os
 import pty
@@ -14,9 +14,9 @@ from pexpect.fdpexpect import fdspawn
 from support.processes import ANTIPHON, Process, clean_environment
 
 ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
-"""What moves a cursor or sets a colour."""
+"""Escape sequences that move the cursor or set a colour."""
 BEGUN = re.compile(r"\x1b(?:\[[0-9;?]*|\][^\x07]*)?$")
-"""The beginning of an escape sequence whose end has not come yet."""
+"""The beginning of an incomplete escape sequence."""
 UP = "\x1b[A"
 CTRL_C = "\x03"
 CTRL_D = "\x04"
@@ -24,7 +24,7 @@ TIMEOUT = 30
 
 
 class _Screen(fdspawn):  # type: ignore[misc]  # pexpect has no types
-    """Gives what is on the screen without escape sequences, and keeps it with them in `raw`."""
+    """Returns the output without escape sequences, and keeps the full output in `raw`."""
 
     raw = ""
     held = ""
@@ -39,12 +39,12 @@ class _Screen(fdspawn):  # type: ignore[misc]  # pexpect has no types
 
 
 class Terminal:
-    """A command on a terminal of 50 lines of 200 characters; `antiphon` unless told otherwise."""
+    """A command, by default `antiphon`, on a terminal of 50 lines of 200 characters."""
 
     def __init__(
         self, *arguments: str | Path, home: Path, command: str | Path = ANTIPHON, **environment: str
     ) -> None:
-        """Start `command` with an environment in which only `environment` counts."""
+        """Start `command` with a clean environment and the variables `environment`."""
         settings = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "PS1": "$ "} | environment
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (50, 200))
@@ -54,13 +54,13 @@ class Terminal:
         self.pexpect = _Screen(ours, timeout=TIMEOUT, encoding="utf-8", use_poll=True)
 
     def shows(self, *texts: str) -> str:
-        """Wait for each text, one after the other; return what came before the last."""
+        """Wait for each text, one after the other; return the output before the last."""
         for text in texts:
             self.pexpect.expect_exact(text)
         return str(self.pexpect.before)
 
     def matches(self, pattern: str) -> re.Match[str]:
-        """Wait for what matches; return the match."""
+        """Wait for output that matches `pattern`; return the match."""
         self.pexpect.expect(pattern)
         found = self.pexpect.match
         assert isinstance(found, re.Match)
@@ -84,7 +84,7 @@ class Terminal:
         self.enter(text)
 
     def says(self, prompt: str, line: str, answer: str | None = None) -> None:
-        """Type a line at a prompt and wait for the answer, which is the line itself unless told otherwise."""
+        """Type a line at a prompt and wait for the answer, by default the line itself."""
         self.answer(prompt, line)
         self.shows("\n" + (line if answer is None else answer) + "\r\n")
 
@@ -98,12 +98,12 @@ class Terminal:
 
     @property
     def raw(self) -> str:
-        """All that was put on the screen so far, escape sequences included."""
+        """The whole output so far, with escape sequences."""
         return self.pexpect.raw
 
     @property
     def screen(self) -> str:
-        """All that was put on the screen so far, without escape sequences."""
+        """The whole output so far, without escape sequences."""
         return ESCAPE.sub("", self.raw)
 
     def __enter__(self) -> Self:
@@ -114,6 +114,6 @@ class Terminal:
     ) -> None:
         if error is not None:
             print(f"--- the screen ---\n{self.raw!r}")
-        self.pexpect.close()  # hangs up
+        self.pexpect.close()  # hangs up the terminal
         self.process.kill()
         self.process.wait()

@@ -1,4 +1,4 @@
-"""Transcripts as documents show them, and what a terminal has shown: both without what differs from run to run."""
+"""Transcripts of documents and terminals, without the parts that differ from run to run."""
 
 import re
 
@@ -13,21 +13,21 @@ _VARYING = re.compile(
 
 
 def on_paper(out: str) -> str:
-    """Return what a terminal has been sent as it stands there in the end.
+    """Return the output of a terminal as the lines that finally remain on the screen.
 
-    Before a line is drawn again, and before an answer is put above one that is being typed, the rest of the screen
-    is erased (CSI J): what stood before that in the line is gone.
+    Before a line is redrawn, and before an answer is printed above the prompt, the rest of the screen is erased
+    (CSI J), and with it the earlier content of the line.
     """
-    out = re.sub(r"\x1b\[\d+D\x1b\[\d+C", " ", out)  # back, and forth again to behind the space
+    out = re.sub(r"\x1b\[\d+D\x1b\[\d+C", " ", out)  # moves back and forth over a space
     lines = (line.rpartition("\x1b[J")[2] for line in out.split("\r\n"))
     return "\n".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r", "", line) for line in lines)
 
 
 def lasting(transcript: str) -> list[str]:
-    """Return the lines of a transcript without what differs from run to run."""
+    """Return the lines of a transcript without the parts that differ from run to run."""
     return [line.rstrip() for line in _VARYING.sub("…", transcript).splitlines() if line.strip()]
 
 
 def pattern(line: str) -> str:
-    """Return what matches a line of a transcript in every run."""
+    """Return a pattern that matches a line of a transcript in every run."""
     return r"[^\r\n]*?".join(re.escape(part) for part in _VARYING.split(line))

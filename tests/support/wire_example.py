@@ -1,6 +1,6 @@
-"""The conversation at the end of docs/protocol.md: `PYTHONPATH=tests .venv/bin/python -m support.wire_example`.
+"""The conversation in docs/protocol.md; write it with `PYTHONPATH=tests .venv/bin/python -m support.wire_example`.
 
-Both sides of the protocol joined in memory, with fixed nonces, salt and token; each frame is written as it went.
+Both sides of the protocol are joined in memory, with fixed nonces, salt and token.
 """
 
 import re
@@ -78,7 +78,7 @@ WIDTH = 100
 
 
 class Step(NamedTuple):
-    """One frame: who sends it, and what it is for."""
+    """One frame: its sender, its bytes and its purpose."""
 
     sender: Side
     data: bytes
@@ -86,7 +86,7 @@ class Step(NamedTuple):
 
 
 class Pair:
-    """Both ends of one connection; what one sends is fed to the other, which must take it."""
+    """Both ends of one connection; each accepts the frames of the other."""
 
     def __init__(self) -> None:
         self.server, self.client = ServerConversation(), ClientConversation()
@@ -222,7 +222,7 @@ def _says(message: bytes) -> str:
 
 
 def shown(step: Step) -> str:
-    """Return a frame as the document shows it: its header and what is behind it, and what it is for."""
+    """Return a frame as the document shows it: its purpose, its header and its body."""
     length, kind, flags, reserved, id = HEADER.unpack_from(step.data)
     rest = step.data[HEADER_SIZE:]
     arrow = ">" if step.sender is Side.CLIENT else "<"
@@ -243,7 +243,7 @@ def shown(step: Step) -> str:
 
 
 def _broken(body: str) -> list[str]:
-    """Return JSON in lines of about `WIDTH` characters that end between two fields."""
+    """Break JSON into lines of about `WIDTH` characters, between two fields."""
     lines = [""]
     for part in re.split(r'(?<=,)(?=")', body):
         if lines[-1] and len(lines[-1] + part) > WIDTH:
@@ -253,12 +253,12 @@ def _broken(body: str) -> list[str]:
 
 
 def example() -> str:
-    """Return the whole example as the document holds it."""
+    """Return the whole example for the document."""
     return "```text\n" + "\n\n".join(map(shown, steps())) + "\n```\n"
 
 
 def written() -> str:
-    """Return the example as the document has it now."""
+    """Return the example that the document has now."""
     return DOCUMENT.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
 
 

@@ -1,4 +1,4 @@
-"""One server for the tests of this folder that do not change it; it knows ann."""
+"""Fixture: one server for the tests of this folder that do not change it, with an account for ann."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from support.serving import seed
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Give a server at debug level whose only account at its start is ann's."""
+    """Run a server at log level debug whose only account at its start is ann's."""
     folder = tmp_path_factory.mktemp("server") / "data"
     seed(folder)
     with ServerProcess(folder, "--log-level", "debug") as server:

@@ -1,4 +1,4 @@
-"""What others say in the terminal of one who types, and through pipes."""
+"""Tests of chat messages from others, on the terminal of a person who types and through pipes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from antiphon.services import Chat, Session
+from support.chat_clients import ChatClient
 from support.processes import ANTIPHON, PASSWORD, PipedProcess, clean_environment
 from support.serving import Serving, seed, serving
-from support.talkers import Talker
 from support.terminal import Terminal
 from support.transcripts import on_paper
 
@@ -30,7 +30,7 @@ def tokens(tmp_path: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def server(tmp_path: Path, tokens: dict[str, bytes]) -> Iterator[Serving]:
-    """Give a chat that knows ann and bob."""
+    """Run a chat with accounts for ann and bob."""
     with serving(tmp_path / "data", Chat(), plain=True) as server:
         yield server
 
@@ -43,9 +43,9 @@ def ann(server: Serving, tmp_path: Path) -> Iterator[Terminal]:
 
 
 @pytest.fixture
-def bob(server: Serving, tokens: dict[str, bytes]) -> Iterator[Talker]:
+def bob(server: Serving, tokens: dict[str, bytes]) -> Iterator[ChatClient]:
     with server.session(tokens["bob"]) as client:
-        yield Talker(client)
+        yield ChatClient(client)
 
 
 def test_what_another_says_stands_above_the_line_that_is_being_typed(
@@ -66,7 +66,9 @@ def test_what_another_says_stands_above_the_line_that_is_being_typed(
     assert "[lobby] ann: half a line" not in lines
 
 
-def test_many_lines_at_once_come_whole_in_order_and_leave_the_typed_line_alone(ann: Terminal, bob: Talker) -> None:
+def test_many_lines_at_once_come_whole_in_order_and_leave_the_typed_line_alone(
+    ann: Terminal, bob: ChatClient
+) -> None:
     ann.press("half a")
     ann.shows("half a")
     said = [f"line {number}" for number in range(45)]
@@ -78,7 +80,9 @@ def test_many_lines_at_once_come_whole_in_order_and_leave_the_typed_line_alone(a
     assert lines == [f"[lobby] bob: {line}" for line in said]
 
 
-def test_a_line_that_was_said_stays_where_it_was_typed_and_nothing_comes_back(ann: Terminal, bob: Talker) -> None:
+def test_a_line_that_was_said_stays_where_it_was_typed_and_nothing_comes_back(
+    ann: Terminal, bob: ChatClient
+) -> None:
     ann.shows("[lobby] -- bob has joined\r\n")
     ann.enter("hello")
     bob.hears("[lobby] ann: hello")
@@ -108,21 +112,21 @@ def test_what_is_said_last_is_shown_before_the_end(tmp_path: Path, tokens: dict[
         ann.press("half a line")
         ann.shows("half a line")
         with server.session(tokens["bob"]) as client:
-            Talker(client, "").say("line")
+            ChatClient(client, "").say("line")
         assert ann.ends() == 0
     lines = [line for line in on_paper(ann.raw).splitlines() if line.startswith("line")]
     assert lines == [f"line {number}" for number in range(100)]
-    assert ann.raw.count("half a line") < 20  # drawn again once for many lines
+    assert ann.raw.count("half a line") < 20  # the prompt is redrawn once for many lines
 
 
 def obeyed(terminal: Terminal) -> list[str]:
-    """Return what has reached the terminal of what it would obey and does not come from the client itself."""
+    """Return the control sequences that reached the terminal and are not the client's own."""
     return [
         each for each in ("\x1b[31m", "\x1b]", *"\x07\x9b\x7f\u202e\u2066\u200b\ufeff") if each in terminal.raw
     ]
 
 
-def test_of_what_others_say_a_terminal_obeys_nothing(ann: Terminal, bob: Talker) -> None:
+def test_of_what_others_say_a_terminal_obeys_nothing(ann: Terminal, bob: ChatClient) -> None:
     bob.say(OBEYED)
     ann.shows(f"[lobby] bob: {SHOWN}\r\n")
     assert obeyed(ann) == []
@@ -145,12 +149,12 @@ def test_nor_does_it_where_the_service_hands_on_what_it_is_given(tmp_path: Path,
         server.session(tokens["bob"]) as client,
     ):
         terminal.asks("ann>")
-        Talker(client, "").say(OBEYED)
+        ChatClient(client, "").say(OBEYED)
         terminal.shows(f"{SHOWN}\r\n")
         assert obeyed(terminal) == []
 
 
-def test_a_text_that_was_pasted_is_said_line_by_line(ann: Terminal, bob: Talker) -> None:
+def test_a_text_that_was_pasted_is_said_line_by_line(ann: Terminal, bob: ChatClient) -> None:
     ann.press("\x1b[200~one\n    two\x1b[201~")
     ann.enter()
     bob.hears("[lobby] ann:     two")
@@ -161,9 +165,9 @@ def test_a_text_that_was_pasted_is_said_line_by_line(ann: Terminal, bob: Talker)
 
 
 def test_a_pipe_that_stays_open_hears_what_others_say_and_says_what_comes(
-    server: Serving, bob: Talker, tmp_path: Path
+    server: Serving, bob: ChatClient, tmp_path: Path
 ) -> None:
-    """As in `tail -f build.log | antiphon connect`."""
+    """Reproduce `tail -f build.log | antiphon connect`."""
     piped = clean_environment(tmp_path, **environment("ann"))
     with PipedProcess(ANTIPHON, "connect", str(server.address), environment=piped) as process:
         bob.hears("[lobby] -- ann has joined")
@@ -178,7 +182,7 @@ def test_a_pipe_that_stays_open_hears_what_others_say_and_says_what_comes(
     bob.hears("[lobby] -- ann has left")
 
 
-def test_a_pipe_that_ends_says_all_and_leaves(server: Serving, bob: Talker, tmp_path: Path) -> None:
+def test_a_pipe_that_ends_says_all_and_leaves(server: Serving, bob: ChatClient, tmp_path: Path) -> None:
     piped = clean_environment(tmp_path, **environment("ann"))
     with PipedProcess(ANTIPHON, "connect", str(server.address), environment=piped) as process:
         out, _ = process.communicate("".join(f"fine {number}\n" for number in range(60)).encode() + b"/who\n", 30)

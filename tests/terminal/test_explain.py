@@ -1,4 +1,4 @@
-"""What --explain shows: all that helps to learn, no secret in any form, nothing that a screen obeys."""
+"""Tests of --explain: it shows every frame, no secret in any form, and no control sequence."""
 
 import asyncio
 import contextlib
@@ -31,8 +31,8 @@ from antiphon.wire.frames import HEADER, HEADER_SIZE, encode, encode_message
 from antiphon.wire.kinds import TABLE, TOKEN_SIZE, Flag, Kind, Side
 from antiphon.wire.secrecy import FIELDS
 from support.bodies import BODIES
+from support.log_records import spellings
 from support.processes import PASSWORD, ServerProcess, run_antiphon
-from support.records import spellings
 from support.sessions import server_here
 from support.terminal import Terminal
 
@@ -43,7 +43,7 @@ NEW = "a staple of that battery"
 
 
 class Paper(Console):
-    """A console whose standard error is kept."""
+    """A console that records its messages."""
 
     def __init__(self, language: str) -> None:
         super().__init__(language, may_ask=False)
@@ -55,7 +55,7 @@ class Paper(Console):
 
 
 class Listener:
-    """Explains on paper what it is given."""
+    """Explains frames and records the explanation."""
 
     def __init__(self, language: str = "en") -> None:
         self.paper = Paper(language)
@@ -69,7 +69,7 @@ class Listener:
         return self.paper.out.getvalue()
 
     def take(self) -> list[str]:
-        """Return the lines of what was explained since the last time."""
+        """Return the lines explained since the last call."""
         text, self.paper.out = self.text, io.StringIO()
         return text.splitlines()
 
@@ -80,7 +80,7 @@ def listener() -> Listener:
 
 
 def one(side: Side, data: bytes, language: str = "en") -> str:
-    """Return how one frame is explained."""
+    """Return the explanation of one frame."""
     listener = Listener(language)
     watched = listener.watched()
     (watched.sent if side is Side.CLIENT else watched.received)(data)
@@ -94,7 +94,7 @@ def test_a_message_is_shown_in_words_and_in_bytes(listener: Listener) -> None:
     listener.watched().sent(encode_message(5, "Привет", token=TOKEN))
     assert listener.take() == [
         "[   0.000 s] -> MESSAGE  id 5  TEXT  length 36",
-        "    A message to the service; what answers it carries the same id.",
+        "    A message to the service; its answers carry the same id.",
         "    The client may send it inside a session, with the session's token in front.",
         "    length 00 00 00 24 | kind 10 | flags 01 | reserved 00 00 | id 00 00 00 05",
         "    Text: Привет",
@@ -108,7 +108,7 @@ def test_a_control_body_is_shown_as_json_too(listener: Listener) -> None:
     listener.watched().received(encode(Kind.BYE, 0, b'{"reason":"closed","text":"at \\u001b six"}'))
     assert listener.take() == [
         "[   0.000 s] <- BYE  id 0  length 50",
-        "    The server's last word.",
+        "    The server says goodbye: this is its last frame.",
         "    The server may send it at any time, without a token.",
         "    length 00 00 00 32 | kind 22 | flags 00 | reserved 00 00 | id 00 00 00 00",
         '    {"reason":"closed","text":"at \\u001b six"}',
@@ -130,15 +130,15 @@ def test_secrets_are_hidden_in_digits_letters_and_json_by_name(listener: Listene
 
 def test_an_ack_tells_its_count(listener: Listener) -> None:
     listener.watched().sent(encode(Kind.ACK, 0, (6).to_bytes(8, "big"), token=TOKEN))
-    assert "    Frames that have come: 6." in listener.take()
+    assert "    Frames received: 6." in listener.take()
 
 
 @pytest.mark.parametrize(
     ("id", "flags", "meaning"),
     [
-        (5, Flag.LAST, "The answer, and the last one for this id."),
-        (5, 0, "An answer, and not the last one for this id."),
-        (0, 0, "The service says something by itself: id 0 answers nothing."),
+        (5, Flag.LAST, "An answer, the last one for this id."),
+        (5, 0, "An answer, but not the last one for this id."),
+        (0, 0, "A push: the service sends it by itself; id 0 answers no message."),
     ],
 )
 def test_what_a_message_of_the_server_means_depends_on_id_and_flags(id: int, flags: int, meaning: str) -> None:
@@ -147,7 +147,7 @@ def test_what_a_message_of_the_server_means_depends_on_id_and_flags(id: int, fla
 
 @pytest.mark.parametrize(
     ("id", "meaning"),
-    [(5, "it ends this id, and the conversation goes on"), (0, "with id 0: it ends the connection")],
+    [(5, "nothing more comes for this id; the connection stays open"), (0, "with id 0: it ends the connection")],
 )
 def test_what_an_error_means_depends_on_its_id(id: int, meaning: str) -> None:
     assert meaning in one(Side.SERVER, encode(Kind.ERROR, id, b'{"code":"x","text":"y"}'))
@@ -214,7 +214,7 @@ def test_what_is_no_frame_is_said_once_and_not_shown(listener: Listener, data: b
     watched.received(encode_message(1, "hello"))
     assert listener.take() == [
         "[   0.000 s] <- ?",
-        "    Bytes that are no frame: none of them is shown, nor what comes behind them.",
+        "    These bytes are not a frame: they are not shown, nor is anything after them.",
     ]
 
 
@@ -225,7 +225,7 @@ def test_a_spoiled_token_shows_where_it_is_and_not_what(listener: Listener) -> N
     assert "!!" not in "".join(listener.take())
     watched.sent(encode_message(2, "x", token=TOKEN[:-1] + b"\x00"))
     told = listener.take()
-    assert "    The token (!!: where) is not this session's: the server will refuse it." in told
+    assert "    The token is not this session's (!! marks the difference): the server will refuse it." in told
     assert "    0000000c  ** ** ** ** ** ** ** **  ** ** ** ** ** ** ** !!  |***************!|" in told
 
 
@@ -246,7 +246,7 @@ def test_a_connection_on_plain_tcp_is_called_what_it_is(listener: Listener) -> N
     listener.watched().opened(None)
     told = listener.take()
     assert told[0] == "[   0.000 s] == connection 1 to tcp://localhost:7862"
-    assert told[2] == "    Plain TCP: whoever sees the network sees all of this, and the secrets too."
+    assert told[2] == "    Plain TCP: anyone on the network can read all of this, secrets included."
     assert told[3] == "[   0.000 s] == connection 2 to tcp://localhost:7862"
     assert len(told) == 5, "the signs are explained once"
 
@@ -255,7 +255,7 @@ def test_a_connection_on_plain_tcp_is_called_what_it_is(listener: Listener) -> N
 
 
 def looks(told: str) -> Iterator[str]:
-    """Yield what can be read in an explanation: as it stands, and its columns and texts put together."""
+    """Yield what a reader can extract from an explanation: its text, and its columns and texts joined."""
     dump = list(re.finditer(r"^    [0-9a-f]{8}  (.{23})  (.{23})  \|(.*)\|$", told, re.MULTILINE))
     yield told
     yield "".join((each[1] + each[2]).replace(" ", "") for each in dump)
@@ -264,7 +264,7 @@ def looks(told: str) -> Iterator[str]:
 
 
 def windows(secret: bytes) -> set[str]:
-    """Return every form of every eight bytes in a row of a secret, as it goes over the wire or is read."""
+    """Return every form, on the wire or as text, of each eight consecutive bytes of a secret."""
     parts = {secret[at : at + 8] for at in range(len(secret) - 7)}
     forms = {form for part in parts for form in (part.hex(), part.hex().upper(), repr(part)[2:-1])}
     return forms | {part.decode("latin-1") for part in parts if part.isascii() and part.decode().isprintable()}
@@ -277,7 +277,7 @@ def assert_hidden(secret: bytes, told: str) -> None:
 
 
 def with_secret(which: tuple[Side, int], secret: str) -> dict[str, Any]:
-    """Return the body of a kind with a secret in every field that the table calls secret, and in one more."""
+    """Return the body of a kind with a secret in every field that the table marks as secret, and in one more."""
     fields: dict[str, Any] = json.loads(bodies.encode(BODIES[which])) | {"unheard-of": secret}
     for path in FIELDS[which].secret - {"credential"}:
         outer, _, inner = path.rpartition(".")
@@ -328,7 +328,7 @@ def test_a_message_cannot_pass_itself_off_as_a_frame() -> None:
 
 
 class Recorder(Watched):
-    """Explains, and keeps what it was given."""
+    """Explains frames and records them."""
 
     def __init__(self, explainer: Explainer, address: str, number: int) -> None:
         super().__init__(explainer, address, number)
@@ -344,7 +344,7 @@ class Recorder(Watched):
 
 
 def secrets_of(side: Side, frame: bytes) -> Iterator[bytes]:
-    """Yield the secrets in a frame that really went over the wire."""
+    """Yield the secrets in a frame that went over the wire."""
     _, kind, *_ = HEADER.unpack_from(frame)
     body = frame[HEADER_SIZE:]
     if (side, kind) in TOKENS:
@@ -401,12 +401,12 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
     ]
     assert [int(length) for _, _, length in heads] == [int.from_bytes(frame[:4], "big") for _, frame in frames]
     assert dialled.connection.binding is not None
-    for words in ("TLS is made: TLSv1.3, ", str(dialled.fingerprint), dialled.connection.binding.hex()):
+    for words in ("TLS is ready: TLSv1.3, ", str(dialled.fingerprint), dialled.connection.binding.hex()):
         assert told.count(words) == 2, words
     assert told.index("connection 1 is closed") < told.index("connection 2 to tls://127.0.0.1:")
     secrets = {secret for side, frame in frames for secret in secrets_of(side, frame)}
     assert len(secrets) >= 10, "tokens, proofs, keys"
-    told = told.replace("tls-server-end-point", "")  # in SCRAM's messages too, and known to everybody
+    told = told.replace("tls-server-end-point", "")  # it is in SCRAM's messages too, and public
     for secret in secrets | {PASSWORD.encode(), NEW.encode()}:
         assert_hidden(secret, told)
 
@@ -416,7 +416,7 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
 
 @pytest.fixture(scope="module")
 def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Give a server that wants to hear of its clients twice a second."""
+    """Run a server that expects a heartbeat from its clients twice a second."""
     folder = tmp_path_factory.mktemp("lively") / "data"
     with ServerProcess(folder, "--heartbeat-seconds", "1") as server:
         yield server
@@ -441,7 +441,7 @@ def test_in_a_pipe_the_answers_stay_clean_and_nothing_is_spoiled(lively: ServerP
 
 def test_at_a_terminal_frames_stand_above_the_line_that_is_typed(lively: ServerProcess, tmp_path: Path) -> None:
     with Terminal("connect", str(lively.address), "--explain", home=tmp_path, NO_COLOR="") as terminal:
-        terminal.shows("<- HELLO", "connection 1 is closed")  # nothing is held while a person types
+        terminal.shows("<- HELLO", "connection 1 is closed")  # no connection is held while a person types
         terminal.answer("Name", "eve")
         terminal.shows("connection 2 to ", "-> IDENTIFY", "<- IDENTIFY", "connection 2 is closed")
         terminal.answer("New password:", PASSWORD)
@@ -456,7 +456,11 @@ def test_at_a_terminal_frames_stand_above_the_line_that_is_typed(lively: ServerP
         terminal.shows("Text: half a line", "\nhalf a line\r\n")
         terminal.answer("eve>", "/spoil a secret?")
         terminal.shows(
-            "one of its bits is flipped.", "-> MESSAGE", "The token (!!: where)", "** !!", "|***************!|"
+            "one of its bits is flipped.",
+            "-> MESSAGE",
+            "The token is not this session's (!!",
+            "** !!",
+            "|***************!|",
         )
         terminal.shows("<- ERROR", '"code":"token-refused"', "was not handled.")
         terminal.answer("eve>", "exit")

@@ -1,4 +1,4 @@
-"""Signing in with the password of an old system: one attempt for the person, as few as can be for the server."""
+"""Tests of the sign-in with an old system's password: one attempt for the person, few proofs for the server."""
 
 import asyncio
 from collections import Counter
@@ -14,8 +14,8 @@ from antiphon.identity.passwords import Password
 from antiphon.observe.log import ServerLog
 from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
-from antiphon.terminal.entry import Entry
-from support.imports import digest, seed_old
+from antiphon.terminal.sign_in import InteractiveSignIn
+from support.imported_accounts import digest, seed_old
 from support.processes import PASSWORD
 from support.serving import Serving, fail, forgive, seed, serving
 from support.terminal import Terminal
@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(data: Path) -> Iterator[Serving]:
-    """Serve ann, whose old password is a cat, and bob, whose password is a new one."""
+    """Run a server with ann, who has an old system's password, and bob, who has a new one."""
     seed_old(data, "ann", digest("cat"))
     seed(data, "bob")
     with serving(data, plain=True) as running:
@@ -36,11 +36,13 @@ def server(data: Path) -> Iterator[Serving]:
 
 
 def enters(address: Address, home: Path, name: str, password: str, *, register: bool = False) -> str:
-    """Sign in with what is given, as from a pipe; return the password that the server knows."""
+    """Sign in without a terminal; return the password in the form that the server knows."""
 
     async def main() -> str:
         settings = ClientSettings(name=name, register=register, known_servers=home / "known_servers")
-        entered = await Entry(Console("en", may_ask=False), settings, address, Password(password)).enter()
+        entered = await InteractiveSignIn(
+            Console("en", may_ask=False), settings, address, Password(password)
+        ).run()
         assert entered.welcome.must_change
         await entered.dialled.connection.leave()
         assert entered.password is not None
@@ -51,7 +53,7 @@ def enters(address: Address, home: Path, name: str, password: str, *, register: 
 
 @pytest.fixture(autouse=True)
 def refused(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count, by their codes, the proofs that any server refuses."""
+    """Count the refused proofs of all servers, by error code."""
     codes: Counter[str] = Counter()
     warning = ServerLog.warning
 

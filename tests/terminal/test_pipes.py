@@ -1,4 +1,4 @@
-"""The client between pipes: each line is sent, each answer printed, and nothing else on standard output."""
+"""Tests of the client between pipes: each line is sent, each answer printed, nothing else on standard output."""
 
 import signal
 import subprocess
@@ -24,7 +24,7 @@ ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Give a server that takes 1 KiB in a message."""
+    """Run a server with a message limit of 1 KiB."""
     folder = tmp_path_factory.mktemp("narrow") / "data"
     seed(folder)
     with ServerProcess(folder, "--message-limit", "1024") as server:
@@ -32,7 +32,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def shell(script: str, server: ServerProcess, home: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a script of bash, where $ADDRESS is the server's and `antiphon` the installed command."""
+    """Run a bash script in which $ADDRESS is the server's address and `antiphon` the installed command."""
     path = f"{ANTIPHON.parent}:/usr/bin:/bin"
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail\n{script}"],
@@ -46,7 +46,7 @@ def shell(script: str, server: ServerProcess, home: Path) -> "subprocess.Complet
 
 
 def echoed(server: ServerProcess, home: Path, given: bytes) -> bytes:
-    """Return what comes back for `given`; the command must succeed."""
+    """Send `given` and return the answers; the command must succeed."""
     done = run_antiphon("connect", str(server.address), home=home, stdin=given, **ANN)
     assert done.returncode == 0, done.stderr
     return done.stdout.encode("utf-8", "surrogateescape")

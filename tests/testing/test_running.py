@@ -14,7 +14,7 @@ from antiphon.services import Session
 from antiphon.testing import RunningServer
 
 
-class Hall:
+class ChatRoom:
     """A service that tells who has an open session."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Hall:
 
 
 def test_people_sign_in_to_a_real_server_in_a_folder_of_its_own() -> None:
-    hall = Hall()
+    hall = ChatRoom()
     with RunningServer(hall) as server:
         assert server.address.scheme == "tls"
         assert server.address.fingerprint is not None
@@ -52,7 +52,7 @@ def test_people_sign_in_to_a_real_server_in_a_folder_of_its_own() -> None:
 
 
 def test_a_server_that_cannot_start_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(ServiceInvalid), RunningServer(Hall):
+    with pytest.raises(ServiceInvalid), RunningServer(ChatRoom):
         pass
     with pytest.raises(SettingInvalid), RunningServer(session_total=0):
         pass

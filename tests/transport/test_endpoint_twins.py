@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from antiphon.transport.endpoint import Endpoint, PythonEndpoint
 from support.leaks import assert_nothing_stays
-from support.streams import weighted
+from support.wire_strategies import weighted
 
 RESET = struct.pack("ii", 1, 0)
 """Linger for no time."""

@@ -20,7 +20,7 @@ from antiphon.wire.answering import Answerer, Fresh, PythonAnswerer, PythonShort
 from antiphon.wire.frames import Frame, FrameReader, Payload
 from antiphon.wire.kinds import COUNT_SIZE, Kind, Phase, Side, limits
 from support.leaks import assert_nothing_stays
-from support.streams import LIMITS, TOKEN, ends, payloads, streams, weighted
+from support.wire_strategies import LIMITS, TOKEN, ends, payloads, streams, weighted
 
 Twin = tuple[type, type]
 PYTHON: Twin = (PythonAnswerer, PythonShortcut)

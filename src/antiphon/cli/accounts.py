@@ -1,4 +1,4 @@
-"""`antiphon accounts`: who may sign in."""
+"""`antiphon accounts`: manage the accounts that may sign in."""
 
 import os
 from typing import Annotated
@@ -6,11 +6,20 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from antiphon.blocklist import common_passwords
-from antiphon.cli.common import Common, run_loop
+from antiphon.cli.accounts_rekey import rekey_accounts
+from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import password_from
-from antiphon.cli.operator import ActPlace, Place, Record, acting, moment, now, opened, operator, show, tell
-from antiphon.cli.rekey import rekey_accounts
-from antiphon.cli.sessions import sessions_of
+from antiphon.cli.event_loop import run_loop
+from antiphon.cli.output import Record, iso_time, report_result, show_records
+from antiphon.cli.sessions import session_records
+from antiphon.cli.store_access import (
+    LoggedStoreOptions,
+    StoreOptions,
+    now,
+    open_data,
+    open_data_and_log,
+    operator_name,
+)
 from antiphon.data.credentials import seal
 from antiphon.errors import AccountExists, InputMissing, NameTaken, Problem, UsageError
 from antiphon.identity.names import prepare
@@ -20,7 +29,7 @@ from antiphon.language import N_
 from antiphon.settings import PASSWORD_MINIMUM, PASSWORD_MINIMUM_LEAST
 from antiphon.store.contracts import Overview
 from antiphon.terminal.console import Console
-from antiphon.terminal.newpassword import new_password
+from antiphon.terminal.password_prompt import ask_new_password
 from antiphon.wire.bodies import SCRAM_SHA_256
 
 _NOT_CONFIRMED = Problem(N_("Nothing was removed."))
@@ -28,10 +37,14 @@ _TOO_SMALL = Problem(N_("--password-minimum must be at least {least}."))
 
 Account = Annotated[str, Parameter(help="The account's name.")]
 
-app = App(name="accounts", help="Who may sign in.", help_format="plaintext")
+app = App(
+    name="accounts",
+    help="Manage the accounts that may sign in.\n\nFor example:\n    antiphon accounts list",
+    help_format="plaintext",
+)
 app.command(rekey_accounts, name="rekey")
-app.command("antiphon.cli.imports:import_accounts", name="import")
-app.command("antiphon.cli.exports:export_accounts", name="export")
+app.command("antiphon.cli.accounts_import:import_accounts", name="import")
+app.command("antiphon.cli.accounts_export:export_accounts", name="export")
 
 
 @app.command
@@ -44,12 +57,12 @@ def add(
         Parameter(help="File whose first line is the password; - for standard input.", allow_leading_hyphen=True),
     ] = None,
     password_minimum: Annotated[
-        int, Parameter(help=f"Characters that the password must have; at least {PASSWORD_MINIMUM_LEAST}.")
+        int, Parameter(help=f"Shortest password in characters; at least {PASSWORD_MINIMUM_LEAST}.")
     ] = PASSWORD_MINIMUM,
-    place: ActPlace = ActPlace(),
-    common: Common = Common(),
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Add an account. The password is asked for, or comes from --password-file.
+    """Add an account. The password is asked for, or read from --password-file or ANTIPHON_PASSWORD.
 
     For example:
         antiphon accounts add ann
@@ -57,70 +70,97 @@ def add(
     """
     if password_minimum < PASSWORD_MINIMUM_LEAST:
         raise UsageError(problem=_TOO_SMALL, least=PASSWORD_MINIMUM_LEAST)
-    return run_loop(_add(place, common.console(), account, password_from(password_file), password_minimum))
+    return run_loop(_add(options, common.console(), account, password_from(password_file), password_minimum))
 
 
 @app.command(name="list")
-def list_accounts(*, place: Place = Place(), common: Common = Common()) -> int:
-    """List the accounts: name, disabled, last visit and from where, sign-ins refused since.
+def list_accounts(*, options: StoreOptions = StoreOptions(), common: CommonOptions = CommonOptions()) -> int:
+    """List the accounts: name, disabled, last visit and its address, sign-ins refused since, expiry.
 
     For example:
         antiphon accounts list
         antiphon accounts list --json
     """
-    return run_loop(_list(place, common.console()))
+    return run_loop(_list(options, common.console()))
 
 
 @app.command(name="show")
-def show_account(account: Account, /, *, place: Place = Place(), common: Common = Common()) -> int:
+def show_account(
+    account: Account, /, *, options: StoreOptions = StoreOptions(), common: CommonOptions = CommonOptions()
+) -> int:
     """Show one account and its sessions.
 
     For example:
         antiphon accounts show ann
     """
-    return run_loop(_show(place, common.console(), account))
+    return run_loop(_show(options, common.console(), account))
 
 
 @app.command
-def disable(account: Account, /, *, place: ActPlace = ActPlace(), common: Common = Common()) -> int:
-    """Let an account in no more, and end its sessions; nothing is forgotten.
+def disable(
+    account: Account,
+    /,
+    *,
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
+) -> int:
+    """Refuse an account from now on and end its sessions; the account is kept.
 
     For example:
         antiphon accounts disable ann
     """
-    return run_loop(_disable(place, common.console(), account))
+    return run_loop(_disable(options, common.console(), account))
 
 
 @app.command
-def enable(account: Account, /, *, place: ActPlace = ActPlace(), common: Common = Common()) -> int:
-    """Let an account in again that was disabled, or locked after too many failed sign-ins.
+def enable(
+    account: Account,
+    /,
+    *,
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
+) -> int:
+    """Let a disabled account sign in again, or one that is locked after too many failed sign-ins.
 
     For example:
         antiphon accounts enable ann
     """
-    return run_loop(_enable(place, common.console(), account))
+    return run_loop(_enable(options, common.console(), account))
 
 
 @app.command
-def remove(account: Account, /, *, place: ActPlace = ActPlace(), common: Common = Common()) -> int:
-    """Forget an account for good, and end its sessions. On a terminal it asks first.
+def remove(
+    account: Account,
+    /,
+    *,
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
+) -> int:
+    """Remove an account for good and end its sessions. On a terminal the command asks first.
 
     For example:
         antiphon accounts remove ann
     """
-    return run_loop(_remove(place, common.console(), account))
+    return run_loop(_remove(options, common.console(), account))
 
 
 @app.command
-def password(account: Account, /, *, place: ActPlace = ActPlace(), common: Common = Common()) -> int:
+def password(
+    account: Account,
+    /,
+    *,
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
+) -> int:
     """Give an account a new passphrase, shown once, and end its sessions.
 
-    The old password is not asked for; this is for people who have forgotten theirs.
+    For people who have forgotten their password: it is not asked for. They have to
+    choose a new one at the next sign-in.
 
     For example:
         antiphon accounts password ann
     """
-    return run_loop(_password(place, common.console(), account))
+    return run_loop(_password(options, common.console(), account))
 
 
 @app.command
@@ -129,25 +169,27 @@ def rename(
     new: Annotated[str, Parameter(help="The new name.")],
     /,
     *,
-    place: ActPlace = ActPlace(),
-    common: Common = Common(),
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Give an account another name, and end its sessions; the password stays.
+    """Give an account another name and end its sessions; the password stays.
 
     For example:
         antiphon accounts rename ann anna
     """
-    return run_loop(_rename(place, common.console(), account, new))
+    return run_loop(_rename(options, common.console(), account, new))
 
 
-async def _add(place: ActPlace, console: Console, name: str, given: Password | None, minimum: int) -> int:
+async def _add(
+    options: LoggedStoreOptions, console: Console, name: str, given: Password | None, minimum: int
+) -> int:
     _ = console.translations.gettext
     wanted = prepare(name)
-    async with acting(place, make=True) as (here, log):
+    async with open_data_and_log(options, make=True) as (here, log):
         ring = here.folder.key_ring(os.urandom)
-        if await here.store.accounts.find(wanted.key) is not None:  # before anybody thinks up a password
+        if await here.store.accounts.find(wanted.key) is not None:  # checked before a person thinks up a password
             raise AccountExists(name=wanted.display)
-        chosen = given or await _ask(console, minimum, wanted.display)
+        chosen = given or await _ask_password(console, minimum, wanted.display)
         verifier = _verifier(check(chosen.text, minimum, name=wanted.display, common=common_passwords()))
         try:
             await here.store.accounts.register(
@@ -155,12 +197,14 @@ async def _add(place: ActPlace, console: Console, name: str, given: Password | N
             )
         except NameTaken:
             raise AccountExists(name=wanted.display) from None
-        log.info("account-added", name=wanted.display, by=operator())
-    tell(console, place, {"name": wanted.display}, _("“{name}” can sign in now.").format(name=wanted.display))
+        log.info("account-added", name=wanted.display, by=operator_name())
+    report_result(
+        console, options, {"name": wanted.display}, _("“{name}” can sign in now.").format(name=wanted.display)
+    )
     return 0
 
 
-async def _ask(console: Console, minimum: int, name: str) -> Password:
+async def _ask_password(console: Console, minimum: int, name: str) -> Password:
     _ = console.translations.gettext
     if not console.can_ask:
         raise InputMissing(what=_("The password"), how=_("--password-file or ANTIPHON_PASSWORD"))
@@ -169,13 +213,13 @@ async def _ask(console: Console, minimum: int, name: str) -> Password:
             "Think up a password of {minimum} characters or more, or press Enter for a passphrase made for you."
         ).format(minimum=minimum)
     )
-    return await new_password(console, minimum, name)
+    return await ask_new_password(console, minimum, name)
 
 
-async def _list(place: Place, console: Console) -> int:
+async def _list(options: StoreOptions, console: Console) -> int:
     _ = console.translations.gettext
-    async with opened(place) as here:
-        rows = [told(overview) for overview in await here.store.accounts.overviews()]
+    async with open_data(options) as here:
+        rows = [account_record(overview) for overview in await here.store.accounts.overviews()]
     headings = {
         "name": _("Name"),
         "disabled": _("Disabled"),
@@ -184,37 +228,39 @@ async def _list(place: Place, console: Console) -> int:
         "refusals": _("Refused since"),
         "expires_at": _("Expires"),
     }
-    show(place, rows, headings)
+    show_records(options, rows, headings)
     return 0
 
 
-async def _show(place: Place, console: Console, name: str) -> int:
+async def _show(options: StoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
-    async with opened(place) as here:
+    async with open_data(options) as here:
         account = await here.account(name)
         overviews = await here.store.accounts.overviews()
-        record = next(told(overview) for overview in overviews if overview.id == account.id)
-        record["sessions"] = await sessions_of(here, account.id)
-    if place.json:
-        tell(console, place, record)
+        record = next(account_record(overview) for overview in overviews if overview.id == account.id)
+        record["sessions"] = await session_records(here, account.id)
+    if options.json:
+        report_result(console, options, record)
         return 0
     sessions = record.pop("sessions")
     rows = [{"field": key, "value": value} for key, value in record.items()]
     rows += [{"field": "session", "value": f"{session['id']} {session['address']}"} for session in sessions]
-    show(place, rows, {"field": _("Account"), "value": account.display})
+    show_records(options, rows, {"field": _("Account"), "value": account.display})
     return 0
 
 
-async def _disable(place: ActPlace, console: Console, name: str) -> int:
+async def _disable(options: LoggedStoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
-    async with acting(place) as (here, log):
+    async with open_data_and_log(options) as (here, log):
         account = await here.account(name)
         changed = await here.store.accounts.set_disabled(account.id, disabled=True)
-        ended = await here.end_sessions(account, "disabled")  # also the second time: the first may have been cut
-        log.info("account-disabled", name=account.display, by=operator(), sessions=ended)
-    tell(
+        ended = await here.end_sessions(
+            account, "disabled"
+        )  # even if disabled already: an earlier run may have been interrupted
+        log.info("account-disabled", name=account.display, by=operator_name(), sessions=ended)
+    report_result(
         console,
-        place,
+        options,
         {"name": account.display, "disabled": True, "changed": changed, "sessions_ended": ended},
         _("“{name}” is disabled.").format(name=account.display),
         _("Sessions ended: {count}.").format(count=ended),
@@ -222,36 +268,36 @@ async def _disable(place: ActPlace, console: Console, name: str) -> int:
     return 0
 
 
-async def _enable(place: ActPlace, console: Console, name: str) -> int:
-    async with acting(place) as (here, log):
+async def _enable(options: LoggedStoreOptions, console: Console, name: str) -> int:
+    async with open_data_and_log(options) as (here, log):
         account = await here.account(name)
         changed = await here.store.accounts.set_disabled(account.id, disabled=False)
         await here.forgive(account)
-        log.info("account-enabled", name=account.display, by=operator())
-    tell(
+        log.info("account-enabled", name=account.display, by=operator_name())
+    report_result(
         console,
-        place,
+        options,
         {"name": account.display, "disabled": False, "changed": changed},
         console.translations.gettext("“{name}” can sign in now.").format(name=account.display),
     )
     return 0
 
 
-async def _remove(place: ActPlace, console: Console, name: str) -> int:
+async def _remove(options: LoggedStoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
-    async with acting(place) as (here, log):
+    async with open_data_and_log(options) as (here, log):
         account = await here.account(name)
         question = _("Remove “{name}” for good?").format(name=account.display)
         if console.can_ask and not await console.confirm(question):
             raise UsageError(problem=_NOT_CONFIRMED)
-        # In this order, so that whoever is signing in is refused, and one that was cut short can be said again.
+        # This order refuses a sign-in that is in progress, and lets an interrupted command be run again.
         await here.store.accounts.set_disabled(account.id, disabled=True)
         ended = await here.end_sessions(account, "removed")
         await here.store.accounts.remove(account.id)
-        log.info("account-removed", name=account.display, by=operator(), sessions=ended)
-    tell(
+        log.info("account-removed", name=account.display, by=operator_name(), sessions=ended)
+    report_result(
         console,
-        place,
+        options,
         {"name": account.display, "sessions_ended": ended},
         _("“{name}” is removed.").format(name=account.display),
         _("Sessions ended: {count}.").format(count=ended),
@@ -259,10 +305,10 @@ async def _remove(place: ActPlace, console: Console, name: str) -> int:
     return 0
 
 
-async def _password(place: ActPlace, console: Console, name: str) -> int:
+async def _password(options: LoggedStoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
     made = passphrase(os.urandom)
-    async with acting(place) as (here, log):
+    async with open_data_and_log(options) as (here, log):
         account = await here.account(name)
         ring = here.folder.key_ring(os.urandom)
         verifier = _verifier(made)
@@ -271,33 +317,33 @@ async def _password(place: ActPlace, console: Console, name: str) -> int:
         )
         await here.forgive(account)
         ended = await here.end_sessions(account, "password")
-        log.info("password-reset", name=account.display, by=operator(), sessions=ended)
-    tell(
+        log.info("password-reset", name=account.display, by=operator_name(), sessions=ended)
+    report_result(
         console,
-        place,
+        options,
         {"name": account.display, "passphrase": made.text, "sessions_ended": ended},
         _("Sessions ended: {count}.").format(count=ended),
         _("The new passphrase of “{name}”, shown only this once:").format(name=account.display),
     )
-    if not place.json:
+    if not options.json:
         print(made.text)
     return 0
 
 
-async def _rename(place: ActPlace, console: Console, name: str, new: str) -> int:
+async def _rename(options: LoggedStoreOptions, console: Console, name: str, new: str) -> int:
     _ = console.translations.gettext
     wanted = prepare(new)
-    async with acting(place) as (here, log):
+    async with open_data_and_log(options) as (here, log):
         account = await here.account(name)
         try:
             await here.store.accounts.rename(account.id, wanted)
         except NameTaken:
             raise AccountExists(name=wanted.display) from None
         ended = await here.end_sessions(account, "renamed")
-        log.info("account-renamed", name=wanted.display, was=account.display, by=operator(), sessions=ended)
-    tell(
+        log.info("account-renamed", name=wanted.display, was=account.display, by=operator_name(), sessions=ended)
+    report_result(
         console,
-        place,
+        options,
         {"name": wanted.display, "was": account.display, "sessions_ended": ended},
         _("“{was}” is called “{name}” now.").format(was=account.display, name=wanted.display),
         _("Sessions ended: {count}.").format(count=ended),
@@ -309,16 +355,16 @@ def _verifier(password: Password) -> Verifier:
     return make_verifier(password, os.urandom(SALT_SIZE), ITERATIONS)
 
 
-def told(overview: Overview) -> Record:
-    """Return what the commands tell of an account."""
+def account_record(overview: Overview) -> Record:
+    """Return the record of an account, as the commands show it."""
     return {
         "name": overview.name,
         "disabled": overview.disabled,
-        "registered_at": moment(overview.registered_at),
+        "registered_at": iso_time(overview.registered_at),
         "registered_from": overview.registered_from,
-        "visited_at": moment(overview.visited_at),
+        "visited_at": iso_time(overview.visited_at),
         "visited_from": overview.visited_from,
         "refusals": overview.refusals,
         "must_change": overview.must_change,
-        "expires_at": moment(overview.expires_at),
+        "expires_at": iso_time(overview.expires_at),
     }

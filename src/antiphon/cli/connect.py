@@ -1,4 +1,4 @@
-"""`antiphon connect`: sign in, and talk."""
+"""`antiphon connect`: sign in to a server and talk."""
 
 import os
 import sys
@@ -8,21 +8,23 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from antiphon.address import Address
-from antiphon.cli.common import Common, run_loop
+from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.event_loop import run_loop
 from antiphon.client.entry import session_on
 from antiphon.errors import Problem, SettingInvalid, UsageError
 from antiphon.identity.invitations import Code, read_place
 from antiphon.identity.passwords import LONGEST, Password
 from antiphon.language import N_
 from antiphon.settings import ClientSettings
-from antiphon.terminal.change import Change
 from antiphon.terminal.console import Console
-from antiphon.terminal.entry import Entered, Entry, read_password
-from antiphon.terminal.naming import Naming
-from antiphon.terminal.talk import Talk, piped_lines
+from antiphon.terminal.line_loop import LineLoop, piped_lines
+from antiphon.terminal.name_sign_in import NameSignIn
+from antiphon.terminal.parse import read_password
+from antiphon.terminal.password_change import InteractivePasswordChange
+from antiphon.terminal.sign_in import InteractiveSignIn, SignedIn
 
 LINE_MOST = 4 * LONGEST
-"""Bytes of a secret's line: more in UTF-8 than any password has."""
+"""Longest line with a secret in bytes: a code point has at most 4 bytes in UTF-8."""
 
 _ONE_WAY = Problem(N_("Give an address or an invitation, not both: an invitation holds the address."))
 
@@ -34,21 +36,21 @@ def connect(
     ] = None,
     *,
     settings: Annotated[ClientSettings, Parameter(name="*", allow_leading_hyphen=True)] = ClientSettings(),
-    common: Common = Common(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Sign in to a server and talk: a line in, its answer out.
+    """Sign in to a server and talk: each line is sent, its answer printed.
 
-    A server may ask for no more than a name, or for nothing at all: it says so
-    itself. Where a name is all, "/name" says that it is the wrong one.
+    The server says what it wants for a sign-in: a name and a password, a name
+    alone, or nothing. The password is asked for, or read from --password-file
+    or the variable ANTIPHON_PASSWORD; it is never an argument. If the server
+    requires a new one: --new-password-file or ANTIPHON_NEW_PASSWORD.
 
-    "exit" alone on a line, Ctrl-D or the end of the input leaves; "//exit" says
-    the word itself. "/password" on a terminal changes the password. The password
-    is asked for, or comes from --password-file or the variable ANTIPHON_PASSWORD;
-    it is never an argument. A new one that the server asks for likewise, from
-    --new-password-file or ANTIPHON_NEW_PASSWORD.
+    "exit" alone on a line, Ctrl-D or the end of the input leaves; "//exit"
+    sends the word itself. On a terminal, "/password" changes the password;
+    "/name" corrects the name, if the server asks for nothing else.
 
-    --explain shows what goes over the socket. "/spoil TEXT" on a terminal sends
-    TEXT with a wrong token, to see it refused.
+    --explain shows every frame that goes over the connection. On a terminal,
+    "/spoil TEXT" sends TEXT with a wrong token, to see it refused.
 
     Exit codes: 0 left politely, 1 other failure, 2 usage, 3 cannot connect,
     4 sign-in refused, 5 protocol or TLS, 6 timed out, 130 Ctrl-C.
@@ -60,17 +62,17 @@ def connect(
         antiphon connect antiphon1://ann@localhost:7862/...
         seq 1 1000 | antiphon connect ann@localhost --password-file secret.txt
     """
-    place = place_from(address, settings.invitation_file)
+    destination = destination_from(address, settings.invitation_file)
     password = password_from(settings.password_file)
     new = password_from(settings.new_password_file, "new-password")
-    return run_loop(converse(common.console(), settings, place, password, new))
+    return run_loop(converse(common.console(), settings, destination, password, new))
 
 
-def place_from(address: str | None, invitation_file: str | None) -> Address | Code | None:
-    """Return where to go, by the argument or by an invitation; None where a person is to be asked.
+def destination_from(address: str | None, invitation_file: str | None) -> Address | Code | None:
+    """Return the address or the invitation that is given, or None if the person has to be asked.
 
     Raises:
-        UsageError: both are given, or what is given cannot be read.
+        UsageError: both are given, or one of them is not valid.
     """
     invitation = invitation_from(invitation_file)
     if address and invitation:
@@ -79,9 +81,9 @@ def place_from(address: str | None, invitation_file: str | None) -> Address | Co
 
 
 def password_from(path: str | None, which: str = "password") -> Password | None:
-    """Return the password of `--password-file`, which names `path`, else of the environment, else None.
+    """Return the password in the file `path`, or else in the environment variable, or None.
 
-    `which` is the option's name without `-file`.
+    `which` is the name of the option without `-file`; the variable is named after it.
 
     Raises:
         UsageError: the file cannot be read, or is empty.
@@ -94,10 +96,10 @@ def password_from(path: str | None, which: str = "password") -> Password | None:
 
 
 def invitation_from(path: str | None) -> Code | None:
-    """Return the invitation of `--invitation-file`, which names `path`, else of the environment, else None.
+    """Return the invitation in the file `path`, or else in `ANTIPHON_INVITATION`, or None.
 
     Raises:
-        UsageError: the file cannot be read, or holds no whole invitation.
+        UsageError: the file cannot be read, or does not hold a complete invitation.
     """
     try:
         given = _secret_from("invitation", path)
@@ -107,11 +109,11 @@ def invitation_from(path: str | None) -> Code | None:
 
 
 def _secret_from(what: str, path: str | None) -> str | None:
-    """Return the first line of the file `path`, else the variable that is called for `what`."""
+    """Return the first line of the file `path`; without a path, the environment variable named after `what`."""
     if path is None:
         return os.environ.get("ANTIPHON_" + what.upper().replace("-", "_"))
     if path == "-" and sys.stdin.isatty():
-        return None  # what is typed is asked for, where it can be hidden
+        return None  # a prompt asks for it later, and hides what is typed
     try:
         line = _first_line(sys.stdin.fileno()) if path == "-" else _first_line_of(Path(path))
     except OSError as error:
@@ -125,7 +127,7 @@ def _first_line_of(path: Path) -> bytes:
 
 
 def _first_line(source: int) -> bytes:
-    """Return the first line and read not a byte more: what follows are messages."""
+    """Return the first line, without reading a byte beyond it: the next lines are messages."""
     line = b""
     while len(line) <= LINE_MOST and not line.endswith(b"\n") and (byte := os.read(source, 1)):
         line += byte
@@ -135,19 +137,19 @@ def _first_line(source: int) -> bytes:
 async def converse(
     console: Console,
     settings: ClientSettings,
-    place: Address | Code | None,
+    destination: Address | Code | None,
     password: Password | None,
     new: Password | None = None,
 ) -> int:
-    """Sign in, change a password that must be changed (to `new`, if given), talk, and return the exit code."""
+    """Sign in, make a required password change (to `new`, if given), talk, and return the exit code."""
     _ = console.translations.gettext
-    entry = Entry(console, settings, place, password)
-    entered = await entry.enter()
-    console.tell(_("Connected to {address}.").format(address=entered.dialled.connection.address))
-    code = await _talk(console, settings, entered, entry.naming, new, hints=True)
-    while entry.naming is not None and entry.naming.wrong:
-        entered = await entry.enter_anew(entered.welcome.name)
-        code = await _talk(console, settings, entered, entry.naming)
+    sign_in = InteractiveSignIn(console, settings, destination, password)
+    signed_in = await sign_in.run()
+    console.tell(_("Connected to {address}.").format(address=signed_in.dialled.connection.address))
+    code = await _talk(console, settings, signed_in, sign_in.by_name, new, hints=True)
+    while sign_in.by_name is not None and sign_in.by_name.name_is_wrong:
+        signed_in = await sign_in.run_with_other_name(signed_in.welcome.name)
+        code = await _talk(console, settings, signed_in, sign_in.by_name)
     console.tell(_("You have left."))
     return code
 
@@ -155,35 +157,35 @@ async def converse(
 async def _talk(
     console: Console,
     settings: ClientSettings,
-    entered: Entered,
-    naming: Naming | None,
+    signed_in: SignedIn,
+    by_name: NameSignIn | None,
     new: Password | None = None,
     *,
     hints: bool = False,
 ) -> int:
-    """Greet, talk until the end of one session, and return the exit code; `hints` says how to go on."""
+    """Print the greeting (and `hints` for a beginner), talk until the session ends; return the exit code."""
     _ = console.translations.gettext
     async with session_on(
-        entered.address,
-        entered.known,
-        entered.dialled,
-        entered.welcome,
+        signed_in.address,
+        signed_in.known,
+        signed_in.dialled,
+        signed_in.welcome,
         timeout=settings.timeout,
         give_up=settings.give_up,
         language=console.language,
     ) as session:
         console.tell(session.info.greeting)
-        talk = Talk(console, session)
+        loop = LineLoop(console, session)
         change = None
-        if entered.password is not None:
-            change = Change(console, session, settings.timeout, old=entered.password, new=new)
-            if entered.welcome.must_change:
-                await change.due()
+        if signed_in.password is not None:
+            change = InteractivePasswordChange(console, session, settings.timeout, old=signed_in.password, new=new)
+            if signed_in.welcome.must_change:
+                await change.required()
         if not (console.can_ask and console.answers_to_terminal):
-            return await talk.run(piped_lines())
-        lines = talk.typed_lines(f"{session.info.name}> ", change.wanted if change else None)
-        if hints and naming is not None:
+            return await loop.run(piped_lines())
+        lines = loop.typed_lines(f"{session.info.name}> ", change.requested if change else None)
+        if hints and by_name is not None:
             console.tell(_("If that is not your name, type /name."))
         if hints:
             console.tell(_("Type a line and press Enter; exit leaves."))
-        return await talk.run(lines if naming is None else naming.heed(lines))
+        return await loop.run(lines if by_name is None else by_name.until_rename(lines))

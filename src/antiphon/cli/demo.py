@@ -1,12 +1,13 @@
-"""`antiphon demo`: a server and a client on it, as one command, to see what it is like."""
+"""`antiphon demo`: a server and a client in one process, to try Antiphon."""
 
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from antiphon.cli.common import Common, run_loop
+from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import converse, password_from
+from antiphon.cli.event_loop import run_loop
 from antiphon.data.folder import data_folder
 from antiphon.identity.passwords import Password
 from antiphon.server.server import Server
@@ -19,22 +20,22 @@ def demo(
     *,
     data: Annotated[
         Path | None,
-        Parameter(help="Folder that is kept for the next time [default: demo in this user's data folder]."),
+        Parameter(help="Folder of the demo, kept for the next time [default: demo in this user's data folder]."),
     ] = None,
-    name: Annotated[str | None, Parameter(help="Who you are [default: asked].")] = None,
+    name: Annotated[str | None, Parameter(help="Your name [default: asked].")] = None,
     password_file: Annotated[
         str | None,
         Parameter(help="File whose first line is the password; - for standard input.", allow_leading_hyphen=True),
     ] = None,
     access: Annotated[
         Access,
-        Parameter(help="Who is let in: those who prove their name, those who give one (identify), or anyone."),
+        Parameter(help="Who is let in: people who prove their name, who give a name (identify), or anyone."),
     ] = "authenticate",
-    common: Common = Common(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    r"""Start a server on this machine and talk to it; when you leave, it stops.
+    r"""Start a server on this machine and talk to it; it stops when you leave.
 
-    It remembers you in its folder: the second time, it greets you by name.
+    The server remembers you: the second time it greets you by name.
 
     For example:
         antiphon demo
@@ -68,8 +69,8 @@ async def _demo(
         address = server.addresses[0]
         console.tell(_("A server has started at {address}").format(address=address))
         console.tell(_("It keeps its files in {path}").format(path=server.data_path))
-        console.tell(_("(what it remembers stands in accounts.csv and clients.txt there)"))
-        console.tell(_("and tells what it does in {path}").format(path=server.log_path))
+        console.tell(_("(accounts.csv and clients.txt there hold what it remembers)"))
+        console.tell(_("and its log in {path}").format(path=server.log_path))
         code = await converse(console, client, address, password)
     console.tell(_("The server has stopped."))
     return code

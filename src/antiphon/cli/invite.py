@@ -1,4 +1,4 @@
-"""`antiphon invite` and `antiphon invitations`: codes with which people register themselves, once each."""
+"""`antiphon invite` and `antiphon invitations`: make, list and revoke codes for one registration each."""
 
 import contextlib
 import ipaddress
@@ -15,19 +15,17 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from antiphon.address import Address, parse
-from antiphon.cli.common import Common, run_loop
-from antiphon.cli.operator import (
-    ActPlace,
-    Opened,
-    Place,
-    Record,
-    acting,
-    moment,
+from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.event_loop import run_loop
+from antiphon.cli.output import Record, iso_time, report_result, show_records
+from antiphon.cli.store_access import (
+    LoggedStoreOptions,
+    OpenData,
+    StoreOptions,
     now,
-    opened,
-    operator,
-    show,
-    tell,
+    open_data,
+    open_data_and_log,
+    operator_name,
 )
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
@@ -50,98 +48,103 @@ from antiphon.store.contracts import Invitation
 from antiphon.terminal.console import Console
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-LONGEST = timedelta(days=366)
-"""A right that nobody uses in a year is one that nobody remembers."""
-KEPT = timedelta(days=30)
-"""How long after its end an invitation is listed, and said to have expired rather than to be unknown."""
+LIFETIME_MOST = timedelta(days=366)
+"""Longest lifetime of a code: a right that is not used within a year is forgotten, and should end."""
+KEPT_AFTER_EXPIRY = timedelta(days=30)
+"""How long an expired invitation is kept, so that it is listed, and refused as expired rather than unknown."""
 
-_WHOM = Problem(N_("Say whom to invite: NAME, or --from FILE."))
-_NO_TIME = Problem(N_("“{given}” is no time such as 30m, 12h, 7d or 2w, of up to {most} days."))
+_NO_NAME_GIVEN = Problem(N_("Say whom to invite: NAME, or --from FILE."))
+_LIFETIME_INVALID = Problem(
+    N_("“{given}” is not a time such as 30m, 12h, 7d or 2w; it may be at most {most} days.")
+)
 _NOT_UTF_8 = Problem(N_("it is not UTF-8"))
-_NOBODY = Problem(N_("there is no name in it"))
+_NO_NAMES = Problem(N_("there is no name in it"))
 _OTHER_KEY = Problem(N_("the fingerprint in it is not that of this server's key"))
 
 
 def invite(
-    account: Annotated[str | None, Parameter(help="Whom to invite: the name of the account to come.")] = None,
+    account: Annotated[str | None, Parameter(help="The name of the person to invite.")] = None,
     /,
     *,
     source: Annotated[
         str | None,
         Parameter(
             name="--from",
-            help="File with a name a line, # for remarks; - for standard input.",
+            help="File with one name on each line, # for comments; - for standard input.",
             allow_leading_hyphen=True,
         ),
     ] = None,
     lifetime: Annotated[
-        str, Parameter(name="--for", help="How long the code is good: minutes, hours, days or weeks (m, h, d, w).")
+        str,
+        Parameter(name="--for", help="How long the code is valid: minutes, hours, days or weeks (m, h, d, w)."),
     ] = "7d",
     public_address: Annotated[
         str | None,
-        Parameter(
-            help="HOST, or HOST:PORT, by which the invited reach the server [default: where it listened last]."
-        ),
+        Parameter(help="HOST or HOST:PORT at which people reach the server [default: where it listened last]."),
     ] = None,
-    place: ActPlace = ActPlace(),
-    common: Common = Common(),
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Print a code with which NAME registers, once, also where registration is closed.
+    """Print a code with which NAME can register once, even if registration is closed.
 
     The code holds the server's address, the fingerprint of its key and the right to
-    register. It is a secret: give it to its person only. With --from, each line is a
-    name, a tab and the code. A new code for a name takes the place of an unused one.
+    register. It is a secret: give it to that person only. With --from, each line of
+    the output is a name, a tab and a code. A new code replaces an unused one.
 
     For example:
         antiphon invite ann
         antiphon invite ann --for 12h --public-address school.example
         antiphon invite --from class.txt > codes.txt
     """
-    console, time = common.console(), _time(lifetime)
+    console, time = common.console(), _read_lifetime(lifetime)
     if account is not None and source is None:
-        return run_loop(_invite(place, console, [prepare(account)], time, public_address, single=True))
+        return run_loop(_invite(options, console, [prepare(account)], time, public_address, single=True))
     if source is not None and account is None:
         names = names_from(source, console)
-        return run_loop(_invite(place, console, names, time, public_address, single=False))
-    raise UsageError(problem=_WHOM)
+        return run_loop(_invite(options, console, names, time, public_address, single=False))
+    raise UsageError(problem=_NO_NAME_GIVEN)
 
 
-app = App(name="invitations", help="Who is invited, and an end to it.", help_format="plaintext")
+app = App(
+    name="invitations",
+    help="List and revoke invitations.\n\nFor example:\n    antiphon invitations list",
+    help_format="plaintext",
+)
 
 
 @app.command(name="list")
-def list_invitations(*, place: Place = Place(), common: Common = Common()) -> int:
-    """List the invitations: name, state (open, used, expired), until when, made when and by whom.
+def list_invitations(*, options: StoreOptions = StoreOptions(), common: CommonOptions = CommonOptions()) -> int:
+    """List the invitations: name, state (open, used, expired), expiry, when it was made and by whom.
 
     For example:
         antiphon invitations list
         antiphon invitations list --json
     """
-    return run_loop(_list(place, common.console()))
+    return run_loop(_list(options, common.console()))
 
 
 @app.command
 def revoke(
-    account: Annotated[str, Parameter(help="Whose unused invitation is taken back.")],
+    account: Annotated[str, Parameter(help="The name of the invited person.")],
     /,
     *,
-    place: ActPlace = ActPlace(),
-    common: Common = Common(),
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Take an invitation back that was not used; its code is good for nothing from then on.
+    """Revoke an unused invitation: its code stops working.
 
     For example:
         antiphon invitations revoke ann
     """
-    return run_loop(_revoke(place, common.console(), account))
+    return run_loop(_revoke(options, common.console(), account))
 
 
 def names_from(source: str, console: Console) -> list[Name]:
-    """Return the names in the file `source`, one a line; `-` is standard input.
+    """Return the names in the file `source`, one on each line; `-` is standard input.
 
     Raises:
-        SettingInvalid: it cannot be read, or holds no name.
-        NamesUnusable: some lines are no names, or come twice; the console has been told which.
+        SettingInvalid: the file cannot be read, or holds no name.
+        NamesUnusable: some lines are not names, or repeat one; the console shows which.
     """
     names: dict[str, tuple[int, Name]] = {}
     wrong = 0
@@ -158,12 +161,12 @@ def names_from(source: str, console: Console) -> list[Name]:
         first, _ = names.setdefault(name.key, (number, name))
         if first != number:
             wrong += 1
-            again = console.translations.gettext("“{name}” stands in line {first} already.")
+            again = console.translations.gettext("“{name}” is in line {first} already.")
             console.tell(f"{source}:{number}: {again.format(name=name.display, first=first)}")
     if wrong:
         raise NamesUnusable(path=source, count=wrong)
     if not names:
-        raise SettingInvalid(source=f"--from {source}", problem=_NOBODY)
+        raise SettingInvalid(source=f"--from {source}", problem=_NO_NAMES)
     return [name for _, name in names.values()]
 
 
@@ -177,52 +180,60 @@ def _lines(source: str) -> list[str]:
         raise SettingInvalid(source=f"--from {source}", problem=_NOT_UTF_8) from None
 
 
-def _time(text: str) -> timedelta:
+def _read_lifetime(text: str) -> timedelta:
     matched = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text.strip())
-    time = int(matched[1]) * UNITS[matched[2]] if matched else LONGEST * 2
-    if time > LONGEST:
-        raise SettingInvalid(source="--for", problem=_NO_TIME, given=text, most=LONGEST.days)
+    time = int(matched[1]) * UNITS[matched[2]] if matched else LIFETIME_MOST * 2
+    if time > LIFETIME_MOST:
+        raise SettingInvalid(source="--for", problem=_LIFETIME_INVALID, given=text, most=LIFETIME_MOST.days)
     return time
 
 
 async def _invite(
-    place: ActPlace, console: Console, names: Sequence[Name], time: timedelta, public: str | None, *, single: bool
+    options: LoggedStoreOptions,
+    console: Console,
+    names: Sequence[Name],
+    time: timedelta,
+    public: str | None,
+    *,
+    single: bool,
 ) -> int:
     made: list[Record] = []
-    async with acting(place, make=True) as (here, log):
-        address = _address(here.folder, public, console, quiet=place.json)
+    async with open_data_and_log(options, make=True) as (here, log):
+        address = _address(here.folder, public, console, quiet=options.json)
         key = here.folder.key_ring(os.urandom).token_key
-        await here.store.invitations.forget(now() - KEPT)
+        await here.store.invitations.forget(now() - KEPT_AFTER_EXPIRY)
         try:
             for name in await _without_account(here, names, console, single=single):
                 code = Code.make(replace(address, name=name.display), os.urandom)
                 at = now()
-                await here.store.invitations.invite(fingerprint(code.secret, key), name, at, at + time, operator())
-                log.info("invited", name=name.display, by=operator())
-                made.append(_of(code, name, at + time))
-        finally:  # where the store fails half way, the codes that were made are shown all the same
+                await here.store.invitations.invite(
+                    fingerprint(code.secret, key), name, at, at + time, operator_name()
+                )
+                log.info("invited", name=name.display, by=operator_name())
+                made.append(_code_record(code, name, at + time))
+        finally:  # if the store fails half way, the codes made so far are shown: they are valid
             if made or not single:
-                _show_codes(place, console, made, single=single)
+                _show_codes(options, console, made, single=single)
     return 0
 
 
-def _of(code: Code, name: Name, expires_at: datetime) -> Record:
+def _code_record(code: Code, name: Name, expires_at: datetime) -> Record:
     address = str(replace(code.address, name=None))
-    return {"name": name.display, "code": code.written(), "address": address, "expires_at": moment(expires_at)}
+    return {"name": name.display, "code": code.written(), "address": address, "expires_at": iso_time(expires_at)}
 
 
-def _show_codes(place: Place, console: Console, made: list[Record], *, single: bool) -> None:
-    if place.json and single:
-        tell(console, place, made[0])
-    elif place.json:
-        show(place, made, {})
-    else:  # never as a table, which would break the codes
+def _show_codes(options: StoreOptions, console: Console, made: list[Record], *, single: bool) -> None:
+    if options.json and single:
+        report_result(console, options, made[0])
+    elif options.json:
+        show_records(options, made, {})
+    else:  # never a table, which would break the codes into lines
         for record in made:
             print(record["code"] if single else f"{record['name']}\t{record['code']}", flush=True)
 
 
-async def _without_account(here: Opened, names: Sequence[Name], console: Console, *, single: bool) -> list[Name]:
-    """Return those who have no account yet; of a list, the others are told of and passed over."""
+async def _without_account(here: OpenData, names: Sequence[Name], console: Console, *, single: bool) -> list[Name]:
+    """Return the names without an account; the other names of a list are reported and skipped."""
     invited = []
     for name in names:
         if await here.store.accounts.find(name.key) is None:
@@ -236,36 +247,36 @@ async def _without_account(here: Opened, names: Sequence[Name], console: Console
 
 
 def _address(folder: DataFolder, public: str | None, console: Console, *, quiet: bool) -> Address:
-    """Return the address for the codes: as the operator says, else where a server listened last, else a guess.
+    """Return the address for the codes: the given one, else where a server listened last, else a guess.
 
-    What nobody has said or listened on is told, and so is an address that others cannot reach.
+    Tell the operator about a guess, and about an address that only this machine can reach.
     """
     _ = console.translations.gettext
     last = folder.last_address
     address = last or parse(socket.gethostname(), folder.last_port or DEFAULT_PORT)
     if public is not None:
-        address = _public(public, address)
+        address = _public_address(public, address)
     key = load_or_make(folder, [address.host]).fingerprint if address.scheme == "tls" else None
     if address.fingerprint not in (None, key):
         raise SettingInvalid(source="--public-address", problem=_OTHER_KEY)
     address = replace(address, fingerprint=key)
     if public is None and last is None and not quiet:
-        guess = _("No server has listened here yet: the code names {address}; --public-address names another.")
+        guess = _("No server has run here yet: the code names {address}; --public-address sets another address.")
         console.tell(guess.format(address=replace(address, fingerprint=None)))
-    elif _is_near(address.host) and not quiet:
-        near = _("The code is for {host}: it works on this machine only; --public-address names another.")
+    elif _is_loopback(address.host) and not quiet:
+        near = _("The code is for {host} and works on this machine only; --public-address sets another address.")
         console.tell(near.format(host=address.host))
     return address
 
 
-def _is_near(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == DEFAULT_HOST
 
 
-def _public(text: str, last: Address) -> Address:
-    """Return the address that an operator names; what is left out is as the server had it last."""
+def _public_address(text: str, last: Address) -> Address:
+    """Parse the address that the operator gives; missing parts are those of the server's last address."""
     try:
         named = parse(text, default_port=last.port)
     except (AddressInvalid, PortInvalid) as error:
@@ -273,40 +284,40 @@ def _public(text: str, last: Address) -> Address:
     return named if "://" in text else replace(named, scheme=last.scheme)
 
 
-async def _list(place: Place, console: Console) -> int:
+async def _list(options: StoreOptions, console: Console) -> int:
     _ = console.translations.gettext
-    async with opened(place) as here:
-        rows = [_told(invitation, now()) for invitation in await here.store.invitations.all()]
+    async with open_data(options) as here:
+        rows = [_invitation_record(invitation, now()) for invitation in await here.store.invitations.all()]
     headings = {
         "name": _("Name"),
         "state": _("State"),
-        "expires_at": _("Good until"),
+        "expires_at": _("Valid until"),
         "made_at": _("Made"),
         "made_by": _("By"),
     }
-    show(place, rows, headings)
+    show_records(options, rows, headings)
     return 0
 
 
-def _told(invitation: Invitation, at: datetime) -> Record:
+def _invitation_record(invitation: Invitation, at: datetime) -> Record:
     state = "used" if invitation.used_at else "expired" if invitation.expires_at <= at else "open"
     return {
         "name": invitation.display,
         "state": state,
-        "made_at": moment(invitation.made_at),
+        "made_at": iso_time(invitation.made_at),
         "made_by": invitation.made_by,
-        "expires_at": moment(invitation.expires_at),
-        "used_at": moment(invitation.used_at),
+        "expires_at": iso_time(invitation.expires_at),
+        "used_at": iso_time(invitation.used_at),
         "used_from": invitation.used_from,
     }
 
 
-async def _revoke(place: ActPlace, console: Console, name: str) -> int:
+async def _revoke(options: LoggedStoreOptions, console: Console, name: str) -> int:
     wanted = prepare(name)
-    async with acting(place) as (here, log):
+    async with open_data_and_log(options) as (here, log):
         if not await here.store.invitations.withdraw(wanted.key):
             raise InvitationUnknown(name=wanted.display)
-        log.info("invitation-revoked", name=wanted.display, by=operator())
-    told = console.translations.gettext("The invitation of “{name}” is good no longer.")
-    tell(console, place, {"name": wanted.display}, told.format(name=wanted.display))
+        log.info("invitation-revoked", name=wanted.display, by=operator_name())
+    told = console.translations.gettext("The invitation of “{name}” is revoked.")
+    report_result(console, options, {"name": wanted.display}, told.format(name=wanted.display))
     return 0

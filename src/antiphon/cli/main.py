@@ -1,4 +1,4 @@
-"""The command line: what it consists of, and the only place that exits."""
+"""The `antiphon` command: its subcommands, its exit codes, and the only place that calls `sys.exit`."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import traceback
 from cyclopts import App, CycloptsError
 
 from antiphon import __version__
-from antiphon.cli.sources import early, sources
+from antiphon.cli.option_sources import early_option, option_sources
 from antiphon.errors import AntiphonError, Fault
 from antiphon.language import choose
 from antiphon.terminal.console import Console
@@ -21,18 +21,22 @@ app = App(
     name="antiphon",
     version=__version__,
     help_format="plaintext",
-    help="Sign-in and sessions in front of any conversation over TCP: one command to serve, one to connect.\n\n"
-    "serve      a server, until it is told to stop\n"
-    "connect    sign in to a server and talk\n"
-    "ping       round trips over a signed-in connection: is the path right, and how fast\n"
-    "demo       a server and a client on it, as one command\n"
-    "accounts   who may sign in: add, list, show, disable, enable, remove,\n"
-    "           password, rename, import, export, rekey\n"
-    "sessions   who is signed in, and an end to it: list, revoke\n"
-    "invite     a code with which one person registers\n"
-    "invitations  who is invited: list, revoke\n\n"
+    help="Sign-in and sessions for any conversation over TCP: one command to serve, one to connect.\n\n"
+    "serve        run a server\n"
+    "connect      sign in to a server and talk\n"
+    "ping         measure round trips over a signed-in connection\n"
+    "demo         run a server and a client, to try it\n"
+    "accounts     manage accounts: add, list, show, disable, enable, remove,\n"
+    "             password, rename, import, export, rekey\n"
+    "sessions     show who is signed in, and end sessions: list, revoke\n"
+    "invite       make a code with which one person registers\n"
+    "invitations  show who is invited, and withdraw codes: list, revoke\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
-    "(port = 7862 under [serve]): --config names it. Flags win over variables, variables over the file.",
+    "(port = 7862 under [serve]; --config names it). Flags win over variables, variables over the file.\n\n"
+    "For example:\n"
+    "    antiphon demo\n"
+    "    antiphon serve chat --port 9000\n"
+    "    antiphon connect ann@localhost:9000",
 )
 app.command("antiphon.cli.serve:serve")
 app.command("antiphon.cli.connect:connect")
@@ -47,15 +51,15 @@ app.command("antiphon.cli.invite:app", name="invitations")
 def run() -> None:
     """Run the command of the process's arguments and exit."""
     _mend_streams()
-    logging.getLogger().addHandler(logging.NullHandler())  # what libraries tell is not for the console
+    logging.getLogger().addHandler(logging.NullHandler())  # keeps the logs of libraries off the console
     sys.exit(main(sys.argv[1:]))
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command and return its exit code; whatever goes wrong is one sentence on standard error."""
-    console = Console(choose(early("lang", arguments), os.environ))
+    """Run one command and return its exit code; report any failure as one sentence on standard error."""
+    console = Console(choose(early_option("lang", arguments), os.environ))
     try:
-        app.config = sources(arguments, set(app))
+        app.config = option_sources(arguments, set(app))
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
     except AntiphonError as error:
         console.tell_error(error)
@@ -65,16 +69,16 @@ def main(arguments: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return CANCELLED
-    except BrokenPipeError:  # whoever read our answers has gone; nothing more can be said on this pipe
+    except BrokenPipeError:  # the reader of standard output has gone; the flush at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception:  # noqa: BLE001 - a fault of ours: the person gets a sentence, the trace goes to a file
+    except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
         console.tell_error(Fault(path=_keep_trace()))
         return Fault.exit_code
 
 
 def _mend_streams() -> None:
-    """Speak UTF-8 whatever the locale; a stream that was closed is nothing, not the next file that is opened."""
+    """Use UTF-8 whatever the locale; open closed streams, or the next opened file would get their descriptor."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - it stays open
@@ -82,7 +86,7 @@ def _mend_streams() -> None:
 
 
 def _keep_trace() -> str:
-    """Write what is being handled to a file of its own and return its path."""
+    """Write the traceback of the current exception to a new file and return its path."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="antiphon-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:

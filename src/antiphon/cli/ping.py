@@ -1,4 +1,4 @@
-"""`antiphon ping`: round trips over a signed-in connection, each answer compared with what was sent."""
+"""`antiphon ping`: measure round trips over a signed-in connection, and compare each answer with the message."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from antiphon.address import Address
-from antiphon.cli.common import Common, run_loop
-from antiphon.cli.connect import password_from, place_from
+from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.connect import destination_from, password_from
+from antiphon.cli.event_loop import run_loop
 from antiphon.client.reach import bare
 from antiphon.client.session import Session
 from antiphon.errors import AnswersFaulty, AntiphonError, FileUnusable, PasswordDue, Problem
@@ -37,9 +38,9 @@ from antiphon.ping.threshold import Threshold, check, read_percentiles
 from antiphon.ping.units import shown_time
 from antiphon.printable import printable
 from antiphon.settings import PING_DEPTH_MOST, ClientSettings, PingSettings
-from antiphon.terminal.change import Change
 from antiphon.terminal.console import Console
-from antiphon.terminal.entry import Entry
+from antiphon.terminal.password_change import InteractivePasswordChange
+from antiphon.terminal.sign_in import InteractiveSignIn
 
 _NO_FOLDER = Problem(N_("it cannot be written there"))
 
@@ -54,21 +55,22 @@ def ping(
     settings: Annotated[ClientSettings, Parameter(name="*", allow_leading_hyphen=True)] = ClientSettings(),
     compare: Annotated[
         tuple[Path, Path] | None,
-        Parameter(help="Lay the figures of two runs, as --json wrote them, side by side, and do nothing else."),
+        Parameter(help="Only print the figures of two runs side by side, from files that --json wrote."),
     ] = None,
-    common: Common = Common(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Measure round trips over a signed-in connection; compare each answer.
+    """Measure round trips over a signed-in connection; check each answer.
 
-    As it stands, a message a second and a line for each answer, until Ctrl-C.
-    With --connections, --depth or --duration as fast as answers come (closed
-    loop); with --rate so many a second whatever the answers take (open loop),
-    and times count from the moment when a message was due. Figures stand on
-    standard output, what happens meanwhile on standard error. The service must
-    give back what it is sent, as echo does.
+    By default: one message a second and a line for each answer, until Ctrl-C.
+    With --connections, --depth or --duration: as fast as answers come (closed
+    loop). With --rate: that many messages a second, however long the answers
+    take (open loop); times then count from the moment a message was due.
 
-    Exit codes: 0 every message came back, also after Ctrl-C; 1 not every one
-    did, or another failure; 2 usage, 3 cannot connect, 4 sign-in refused,
+    The service must return each message unchanged, as echo does. Figures go to
+    standard output, progress and events to standard error.
+
+    Exit codes: 0 every message came back, also after Ctrl-C; 1 some did not,
+    or another failure; 2 usage, 3 cannot connect, 4 sign-in refused,
     5 protocol or TLS, 6 timed out, 7 over a limit of --fail-over, 130 Ctrl-C
     before the first message.
 
@@ -86,16 +88,16 @@ def ping(
         print("\n".join(comparison(first, second, console.translations.gettext)))
         return 0
     run = _Run(console, wanted)
-    place = place_from(address, settings.invitation_file)
+    destination = destination_from(address, settings.invitation_file)
     password = password_from(settings.password_file)
     new = password_from(settings.new_password_file, "new-password")
-    return run_loop(run.through(settings, place, password, new), fast=True)
+    return run_loop(run.run(settings, destination, password, new), fast=True)
 
 
 def plan_of(wanted: PingSettings, patience: float) -> Plan:
-    """Return what is sent, with the defaults that depend on other options."""
-    at_leisure = wanted.connections == 1 and wanted.depth is wanted.rate is wanted.duration is None
-    interval = wanted.interval if wanted.interval is not None else 1.0 if at_leisure else 0.0
+    """Return the plan of the load, with the defaults that depend on other options."""
+    one_at_a_time = wanted.connections == 1 and wanted.depth is wanted.rate is wanted.duration is None
+    interval = wanted.interval if wanted.interval is not None else 1.0 if one_at_a_time else 0.0
     return Plan(
         size=wanted.size,
         depth=wanted.depth or (1 if wanted.rate is None else PING_DEPTH_MOST),
@@ -109,13 +111,13 @@ def plan_of(wanted: PingSettings, patience: float) -> Plan:
 
 
 class _Run:
-    """One run for the person at `console`."""
+    """One run of `antiphon ping`: sign in, measure, report, check the limits."""
 
     def __init__(self, console: Console, wanted: PingSettings) -> None:
-        """Read what can be read before anybody is asked for anything.
+        """Check all options before the person is asked anything.
 
         Raises:
-            UsageError: it cannot be done as it is wanted.
+            UsageError: an option is not valid, or a file cannot be written.
         """
         self._console = console
         self._wanted = wanted
@@ -131,21 +133,21 @@ class _Run:
         self._out = sys.stderr if wanted.json == "-" else sys.stdout
         self._line = LiveLine(sys.stderr, wanted=not wanted.quiet)
 
-    async def through(
+    async def run(
         self,
         settings: ClientSettings,
-        place: Address | Code | None,
+        destination: Address | Code | None,
         password: Password | None,
         new: Password | None,
     ) -> int:
-        """Sign in, measure, tell; return the exit code.
+        """Sign in, measure and report; return the exit code.
 
         Raises:
-            AntiphonError: why nothing could be measured, why it ended early, or what is wrong with the figures.
+            AntiphonError: nothing could be measured, the run ended early, or the figures break a limit.
         """
         async with AsyncExitStack() as stack:
-            sessions, target = await self._enter(stack, settings, place, password, new)
-            self._say(*self._told_of(target))
+            sessions, target = await self._sign_in_all(stack, settings, destination, password, new)
+            self._say(*self._describe_target(target))
             load = Load(plan_of(self._wanted, settings.timeout), sessions)
             began_at = datetime.now(UTC)
             try:
@@ -154,36 +156,36 @@ class _Run:
                 await self._leave(sessions, in_haste=load.tally.lost > 0)
         ended_by = None if failure is None else failure.code
         result = result_of(load, target, self._percentiles, began_at=began_at, ended_by=ended_by)
-        self._tell(result, load)
+        self._report(result, load)
         if failure is not None:
             raise failure
-        self._judge(load)
+        self._check_limits(load)
         return 0
 
-    # --- in -------------------------------------------------------------------------------------------------
+    # --- before the load ------------------------------------------------------------------------------------
 
-    async def _enter(
+    async def _sign_in_all(
         self,
         stack: AsyncExitStack,
         settings: ClientSettings,
-        place: Address | Code | None,
+        destination: Address | Code | None,
         password: Password | None,
         new: Password | None,
     ) -> tuple[list[Session], Target]:
-        """Let the first connection find out how one gets in, and the others do the same side by side."""
+        """Sign in the first connection interactively, and the others at the same time with what it has learnt."""
         console, more = self._console, self._wanted.connections - 1
-        began = time.perf_counter() - console.thought
-        entered = await Entry(console, settings, place, password).enter()
-        seconds = time.perf_counter() - console.thought - began
-        dialled, welcome = entered.dialled, entered.welcome
+        began = time.perf_counter() - console.seconds_asking
+        signed_in = await InteractiveSignIn(console, settings, destination, password).run()
+        seconds = time.perf_counter() - console.seconds_asking - began
+        dialled, welcome = signed_in.dialled, signed_in.welcome
         if welcome.must_change and more and new is None:
             dialled.connection.abort()
             raise PasswordDue
         plan = SignInPlan(
-            address=replace(entered.address, fingerprint=dialled.fingerprint),
-            known=entered.known,
+            address=replace(signed_in.address, fingerprint=dialled.fingerprint),
+            known=signed_in.known,
             name=welcome.name,
-            password=(welcome.must_change and new) or entered.password,
+            password=(welcome.must_change and new) or signed_in.password,
             access=dialled.hello.access,
             timeout=settings.timeout,
             give_up=settings.give_up,
@@ -191,38 +193,44 @@ class _Run:
         )
         first = await stack.enter_async_context(plan.session(dialled, welcome))
         plan.check(more + 1)
-        if welcome.must_change and entered.password is not None:
-            await Change(console, first, settings.timeout, old=entered.password, new=new).due()
+        if welcome.must_change and signed_in.password is not None:
+            await InteractivePasswordChange(
+                console, first, settings.timeout, old=signed_in.password, new=new
+            ).required()
         others, times = await open_sessions(plan, more, stack)
         target = Target(
-            address=bare(entered.address),
+            address=bare(signed_in.address),
             name=welcome.name,
             key=dialled.fingerprint,
             sign_ins_s=[round(each, 6) for each in (seconds, *times)],
         )
         return [first, *others], target
 
-    def _told_of(self, target: Target) -> list[str]:
+    def _describe_target(self, target: Target) -> list[str]:
         _ = self._console.translations.gettext
         key = target.key or _("none, plain TCP")
         lines = [_("{address}, key {key}").format(address=target.address, key=key)]
         times = sorted(target.sign_ins_s)
         if len(times) == 1:
-            told = _("Signed in as {name} in {seconds} s.") if target.name else _("Let in in {seconds} s.")
-            return [*lines, told.format(name=target.name, seconds=f"{times[0]:.2f}")]
-        told = _("Connections signed in: {count}, each in {least} to {most} s.")
-        return [*lines, told.format(count=len(times), least=f"{times[0]:.2f}", most=f"{times[-1]:.2f}")]
+            text = (
+                _("Signed in as {name} in {seconds} s.")
+                if target.name
+                else _("Signed in, without a name, in {seconds} s.")
+            )
+            return [*lines, text.format(name=target.name, seconds=f"{times[0]:.2f}")]
+        text = _("Connections signed in: {count}, each in {least} to {most} s.")
+        return [*lines, text.format(count=len(times), least=f"{times[0]:.2f}", most=f"{times[-1]:.2f}")]
 
-    # --- meanwhile ------------------------------------------------------------------------------------------
+    # --- during the load ------------------------------------------------------------------------------------
 
     async def _measure(self, load: Load, target: Target) -> AntiphonError | None:
-        """Run the load, show what comes, and return why it could not go on, if that was so."""
-        at_leisure = load.plan.interval > 0 and load.width == load.plan.depth == 1 and not self._wanted.quiet
-        if at_leisure:
-            load.on_settled = lambda trip: self._say(self._told_of_trip(trip, target))
-        load.on_outage = self._tell_link
+        """Run the load and show its progress; return the error that ended it early, if any."""
+        one_at_a_time = load.plan.interval > 0 and load.width == load.plan.depth == 1 and not self._wanted.quiet
+        if one_at_a_time:
+            load.on_settled = lambda trip: self._say(self._describe_trip(trip, target))
+        load.on_outage = self._tell_outage
         _at_interrupt(load.stop)
-        ticking = None if at_leisure or not self._line.works else asyncio.create_task(self._tick(load))
+        ticking = None if one_at_a_time or not self._line.works else asyncio.create_task(self._tick(load))
         try:
             await load.run()
         except AntiphonError as error:
@@ -234,7 +242,7 @@ class _Run:
         return None
 
     async def _leave(self, sessions: list[Session], *, in_haste: bool) -> None:
-        """Say goodbye; nobody waits any more for what has not come. Ctrl-C hurries it, and the summary is told."""
+        """End the sessions; `in_haste` does not wait for answers, nor does Ctrl-C. The summary follows anyway."""
         leave = Session.hang_up if in_haste else Session.leave
         leaving = [asyncio.create_task(leave(session)) for session in sessions]
 
@@ -251,33 +259,33 @@ class _Run:
             self._line.show(live(load.tally, load.seconds, self._console.translations.gettext))
             await asyncio.sleep(PAUSE)
 
-    def _told_of_trip(self, trip: Trip, target: Target) -> str:
+    def _describe_trip(self, trip: Trip, target: Target) -> str:
         _ = self._console.translations.gettext
         time = shown_time(trip.answered_at - trip.sent_at)
         if trip.right:
-            told = _("{size} bytes from {address}: number {number}, {time}")
-            return told.format(size=len(trip.message), address=target.address, number=trip.number, time=time)
+            text = _("{size} bytes from {address}: number {number}, {time}")
+            return text.format(size=len(trip.message), address=target.address, number=trip.number, time=time)
         if trip.lost:
             return _("Number {number} is lost.").format(number=trip.number)
-        told = _("Number {number} was answered wrongly, {time}")
+        text = _("Number {number} was answered wrongly, {time}")
         why = "" if trip.answers.error is None else f": {trip.answers.error.text(_)}"
-        return told.format(number=trip.number, time=time) + why
+        return text.format(number=trip.number, time=time) + why
 
-    def _tell_link(self, outage: Outage) -> None:
-        """Say that a link is lost, or back."""
+    def _tell_outage(self, outage: Outage) -> None:
+        """Tell that a connection is lost, or back."""
         _ = self._console.translations.gettext
         self._line.clear()
         if outage.away is None:
-            told = _("Connection {number} is lost, and is tried again: {reason}")
-            self._console.tell(told.format(number=outage.connection, reason=outage.reason.text(_)))
+            text = _("Connection {number} is lost; trying again: {reason}")
+            self._console.tell(text.format(number=outage.connection, reason=outage.reason.text(_)))
         else:
-            told = _("Connection {number} is back after {seconds} s.")
-            self._console.tell(told.format(number=outage.connection, seconds=f"{outage.away:.2f}"))
+            text = _("Connection {number} is back after {seconds} s.")
+            self._console.tell(text.format(number=outage.connection, seconds=f"{outage.away:.2f}"))
 
-    # --- afterwards -----------------------------------------------------------------------------------------
+    # --- after the load -------------------------------------------------------------------------------------
 
-    def _tell(self, result: Result, load: Load) -> None:
-        """Say what the figures are, and write them where that is wanted."""
+    def _report(self, result: Result, load: Load) -> None:
+        """Print the figures, and write the files of --json and --plot."""
         _ = self._console.translations.gettext
         times = load.tally.times
         columns = shutil.get_terminal_size().columns if self._out.isatty() else 0
@@ -291,12 +299,12 @@ class _Run:
         if self._wanted.plot is not None:
             draw(self._wanted.plot, times, self._percentiles, result.target.address)
 
-    def _judge(self, load: Load) -> None:
-        """Hold the limits; where there is none for them, nothing may be lost and nothing wrong.
+    def _check_limits(self, load: Load) -> None:
+        """Check the limits; without a limit for them, no answer may be lost or wrong.
 
         Raises:
-            AnswersFaulty: something is.
-            OverThreshold: a limit does not hold.
+            AnswersFaulty: some answers are lost or wrong.
+            OverThreshold: a limit of --fail-over is exceeded.
         """
         tally = load.tally
         limited = {threshold.what for threshold in self._thresholds}
@@ -313,6 +321,6 @@ class _Run:
 
 
 def _at_interrupt(do: Callable[[], None]) -> None:
-    """Have Ctrl-C do this from now on, until the event loop ends."""
-    with contextlib.suppress(NotImplementedError):  # not on Windows, where Ctrl-C ends without a summary
+    """Make Ctrl-C call `do` until the event loop ends."""
+    with contextlib.suppress(NotImplementedError):  # on Windows Ctrl-C ends the program without a summary
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, do)

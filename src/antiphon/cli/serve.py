@@ -1,4 +1,4 @@
-"""`antiphon serve`: a server until it is told to stop."""
+"""`antiphon serve`: run a server until Ctrl-C or SIGTERM."""
 
 import asyncio
 from dataclasses import replace
@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from antiphon.cli.common import Common, run_loop
+from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.event_loop import run_loop
 from antiphon.cli.reload import keep_reloading
 from antiphon.data.folder import DataFolder
 from antiphon.server.run import run
@@ -14,14 +15,14 @@ from antiphon.server.server import Server
 from antiphon.services import load
 from antiphon.settings import DEFAULT_PORT, ProgramSettings, ServerSettings
 from antiphon.terminal.console import Console
-from antiphon.terminal.entry import read_port
+from antiphon.terminal.parse import read_port
 
 
 def serve(
     service: Annotated[
         str,
         Parameter(
-            help="What answers: echo, chat, an object of yours (module:attr, path/to/file.py:attr), "
+            help="The service that answers: echo, chat, your own (module:attr or path/to/file.py:attr), "
             "or a program (exec:COMMAND)."
         ),
     ] = "echo",
@@ -29,17 +30,15 @@ def serve(
     settings: Annotated[ServerSettings, Parameter(name="*")] = ServerSettings(),
     program: Annotated[ProgramSettings, Parameter(name="*")] = ProgramSettings(),
     json: Annotated[
-        bool, Parameter(help="Tell where the server listens as one line of JSON.", negative=())
+        bool, Parameter(help="Print where the server listens as one line of JSON.", negative=())
     ] = False,
     reload: Annotated[
         bool,
-        Parameter(
-            help="Start again when a .py file beside the service has changed; for development.", negative=()
-        ),
+        Parameter(help="Restart when a .py file beside the service changes; for development.", negative=()),
     ] = False,
-    common: Common = Common(),
+    common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Serve sign-in, sessions and a service, until Ctrl-C or SIGTERM.
+    """Run a server: sign-in, sessions and a service, until Ctrl-C or SIGTERM.
 
     For example:
         antiphon serve

@@ -1,6 +1,6 @@
-"""The console of a person: what is told on standard error, what is answered on standard output, what is asked.
+"""A person's console: messages on standard error, answers on standard output, and questions.
 
-Questions are asked on a terminal only, by prompt-toolkit, which is imported at the first one.
+Questions are asked on a terminal only, by prompt-toolkit, which is imported for the first question.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ _UNANSWERED = Problem(N_("The input ended before an answer came."))
 
 
 class Console:
-    """One person's terminal, or the pipes that stand for it."""
+    """One person's terminal, or the pipes in its place."""
 
     def __init__(self, language: str, *, may_ask: bool = True, verbose: bool = False) -> None:
-        """Speak `language`; ask only if `may_ask` and both ends are a terminal in the foreground."""
+        """Speak `language`; ask only if `may_ask` and this process is in the foreground of a terminal."""
         self.language = language
         self.verbose = verbose
         self.translations = catalogue(language)
         self.can_ask = may_ask and _at_terminal()
         self.answers_to_terminal = sys.stdout.isatty()
-        self.thought = 0.0
-        """Seconds that the person has taken for answers, in all."""
+        self.seconds_asking = 0.0
+        """Seconds that questions have waited for the person, in total."""
         self._above: list[Callable[[], None]] = []
-        """What waits for room above the line that is being typed; it is drawn again once for all of them."""
+        """Actions that wait to write above the prompt, which is redrawn once for all of them."""
 
     def _(self, message: str) -> str:
         return self.translations.gettext(message)
 
     def tell(self, text: str, colour: int | None = None) -> None:
-        """Say something about what goes on, on standard error; a server's words move no cursor.
+        """Print a message on standard error; control characters in it are escaped.
 
-        `colour` is one of ECMA-48 (SGR), and shows on a terminal only.
+        `colour` is an SGR code (ECMA-48); it is used on a terminal only.
         """
         text = printable(text, keep="\n")
         if colour is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
@@ -53,17 +53,17 @@ class Console:
         print(text, file=sys.stderr, flush=True)
 
     def tell_error(self, error: AntiphonError) -> None:
-        """Say what went wrong and what to do."""
+        """Print what went wrong and what to do."""
         self.tell(printable(error.full(self.translations.gettext)), RED)
 
     def above(self, action: Callable[[], None]) -> None:
-        """Do what writes to the screen, above a line that is being typed if there is one, in order."""
+        """Run an action that writes to the screen, above the prompt if there is one; actions keep their order."""
         self._above.append(action)
         if self.can_ask:
             from prompt_toolkit.application import get_app_or_none, run_in_terminal  # noqa: PLC0415 - as below
 
-            if get_app_or_none() is not None:  # this line's, or a question's
-                if len(self._above) == 1:  # else it is making room already
+            if get_app_or_none() is not None:  # a prompt is on the screen
+                if len(self._above) == 1:  # for a second action the call is scheduled already
                     asyncio.ensure_future(run_in_terminal(self._do_above))  # noqa: RUF006 - the application holds it
                 return
         self._do_above()
@@ -74,7 +74,7 @@ class Console:
             action()
 
     def answer(self, message: str | bytes) -> None:
-        """Put out an answer: as it is into a pipe, without what a terminal would obey onto a terminal."""
+        """Print an answer on standard output; on a terminal, control characters in it are escaped."""
         if self.answers_to_terminal:
             text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
             print(printable(text, keep="\n\t"), flush=True)
@@ -83,7 +83,7 @@ class Console:
             sys.stdout.buffer.flush()
 
     async def ask(self, question: str, check: Callable[[str], Value], default: str = "") -> Value:
-        """Ask until `check` takes the answer; Enter gives the default, which stands in brackets.
+        """Ask until `check` accepts the answer, and return what it makes of it; Enter takes the default.
 
         Raises:
             UsageError: the input ended before there was an answer.
@@ -97,14 +97,14 @@ class Console:
                 self.tell_error(error)
 
     async def ask_secret(self, question: str, hint: Callable[[str], str] | None = None) -> str:
-        """Ask for something that is not shown and not kept; may be empty.
+        """Ask for a secret: it is neither shown nor kept in a history, and may be empty.
 
-        `hint` says something about what is typed so far, below it; it must repeat nothing of it.
+        `hint` returns the line to show below the secret typed so far; it must not repeat any of it.
         """
         return await self._read(f"{question}: ", hidden=True, hint=hint)
 
     async def confirm(self, question: str) -> bool:
-        """Ask for a yes; anything else is a no."""
+        """Ask a yes-or-no question; any other answer means no."""
         answer = await self._read(f"{question} [{self._('y/N')}]: ", hidden=False)
         return answer.strip().casefold() in ("y", "yes", self._("y").casefold(), self._("yes").casefold())
 
@@ -119,22 +119,22 @@ class Console:
         except EOFError:
             raise UsageError(problem=_UNANSWERED) from None
         finally:
-            self.thought += time.perf_counter() - asked_at
+            self.seconds_asking += time.perf_counter() - asked_at
 
 
 def _question_session() -> "PromptSession[str]":
-    """Return a prompt of its own, without history, on standard error: standard output is for answers."""
-    from prompt_toolkit import PromptSession  # noqa: PLC0415 - 0.1 s that a pipe need not pay
+    """Return a new prompt without history, on standard error: standard output is for answers."""
+    from prompt_toolkit import PromptSession  # noqa: PLC0415 - takes 0.1 s, which a pipe need not pay
     from prompt_toolkit.output import create_output  # noqa: PLC0415
 
     return PromptSession(output=create_output(stdout=sys.stderr))
 
 
 def _at_terminal() -> bool:
-    """Return whether there is a terminal and we are in its foreground: elsewhere a question would stop us."""
+    """Return whether this process is in the foreground of a terminal; in the background a read would stop it."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (AttributeError, OSError):  # no process groups on this system: whoever has the terminal is in front
+    except (AttributeError, OSError):  # Windows has no process groups, and no background either
         return sys.platform == "win32"

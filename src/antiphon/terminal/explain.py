@@ -1,6 +1,6 @@
-"""`connect --explain`: each frame that goes or comes, in plain words and with its bytes, to learn and to debug.
+"""`connect --explain`: shows each frame sent and received, in plain words and with its bytes.
 
-What is secret in a frame is `wire/secrecy.py`'s to say; a client that is watched does what it does unwatched.
+`wire/secrecy.py` decides which bytes of a frame are secret. Explaining changes nothing in what the client does.
 """
 
 import re
@@ -20,69 +20,69 @@ from antiphon.wire.kinds import MESSAGE_LIMIT_MOST, TABLE, TOKEN_SIZE, Flag, Kin
 from antiphon.wire.secrecy import shown
 
 DUMPED = 128
-"""Bytes of a body that are shown; enough for most, and a screen holds several frames."""
+"""Bytes of a body in the dump: enough for most bodies, and few enough for several frames on a screen."""
 QUOTED = 200
-"""Characters of a message that are shown as text."""
+"""Characters of a message shown as text."""
 JSON_QUOTED = 2000
-"""Characters of a JSON body."""
+"""Characters of a JSON body shown as text."""
 WIDTH = 96
-"""Characters of JSON in one line."""
+"""Characters of JSON on one line."""
 LARGEST = COUNTED + TOKEN_SIZE + MESSAGE_LIMIT_MOST
-"""No frame's length is more."""
+"""The largest valid value of a frame's length field."""
 INDENT = "    "
 _STARS = b"***"
 SENT, RECEIVED, AROUND = 36, 32, 1
 """Cyan, green, bold."""
 HIDDEN, SPOILED = 1, 2
-"""Of a byte: not shown; not shown, but that it is another one than the session's token has."""
+"""Marks of a byte: secret; secret, and different from the byte of the session's token at this place."""
 
 _MEANINGS: dict[tuple[Side, Kind], str] = {
-    (Side.CLIENT, Kind.IDENTIFY): N_("The client says a name, or asks whether it is known."),
+    (Side.CLIENT, Kind.IDENTIFY): N_("The client gives a name, or asks whether it is known."),
     (Side.CLIENT, Kind.REGISTER): N_(
-        "The client asks to be remembered, by a verifier that it has made of the password; never by the password."
+        "The client registers: it sends a verifier made from the password, never the password itself."
     ),
     (Side.CLIENT, Kind.AUTHENTICATE): N_(
         "The sign-in begins (SCRAM, step 1 of 4): the name, and a random number of the client's."
     ),
     (Side.CLIENT, Kind.CHALLENGE): N_(
-        "The client proves that it knows the password (step 3 of 4), without saying it."
+        "The client proves that it knows the password (step 3 of 4), without sending it."
     ),
     (Side.CLIENT, Kind.RESUME): N_(
-        "The client takes its session up on this connection: the token, and how many frames have come so far."
+        "The client resumes its session on this connection: the token, and how many frames it has received."
     ),
-    (Side.CLIENT, Kind.MESSAGE): N_("A message to the service; what answers it carries the same id."),
+    (Side.CLIENT, Kind.MESSAGE): N_("A message to the service; its answers carry the same id."),
     (Side.CLIENT, Kind.CANCEL): N_("The client wants no more answers to this id."),
     (Side.CLIENT, Kind.ACK): N_(
-        "The client says how many frames of the session have come: the server need not keep them any longer."
+        "The client says how many frames of the session it has received: the server need not keep them any longer."
     ),
     (Side.CLIENT, Kind.PASSWORD): N_(
-        "A step of a change of password: the old one is proved, then a new one kept."
+        "A step of a password change: first the old password is proved, then the new one is stored."
     ),
     (Side.CLIENT, Kind.HEARTBEAT): N_("Nothing else was sent for a while: the client is still there."),
-    (Side.CLIENT, Kind.BYE): N_("The client's last word: nothing comes behind it."),
+    (Side.CLIENT, Kind.BYE): N_("The client says goodbye: this is its last frame."),
     (Side.SERVER, Kind.HELLO): N_(
-        "The server's first word on each connection: what it speaks, and what it wants."
+        "The server's first frame on each connection: what it speaks, and what it wants."
     ),
     (Side.SERVER, Kind.IDENTIFY): N_(
         "The answer to IDENTIFY: how the name is spelled, whether it is free or known."
     ),
-    (Side.SERVER, Kind.REGISTER): N_("The answer to REGISTER: the name is kept from now on."),
+    (Side.SERVER, Kind.REGISTER): N_("The answer to REGISTER: the account exists now."),
     (Side.SERVER, Kind.CHALLENGE): N_(
         "The server's challenge (step 2 of 4): how the password was hashed, and a random number of its own."
     ),
     (Side.SERVER, Kind.WELCOME): N_(
         "The session is open. After a sign-in this holds the server's own proof (step 4 of 4), and the token."
     ),
-    (Side.SERVER, Kind.MESSAGE): N_("An answer, and not the last one for this id."),
+    (Side.SERVER, Kind.MESSAGE): N_("An answer, but not the last one for this id."),
     (Side.SERVER, Kind.END): N_("Nothing more comes for this id."),
-    (Side.SERVER, Kind.PASSWORD): N_("The answer to a step of the change of password."),
-    (Side.SERVER, Kind.ERROR): N_("A refusal: it ends this id, and the conversation goes on."),
+    (Side.SERVER, Kind.PASSWORD): N_("The answer to a step of the password change."),
+    (Side.SERVER, Kind.ERROR): N_("A refusal: nothing more comes for this id; the connection stays open."),
     (Side.SERVER, Kind.HEARTBEAT): N_("Nothing else was sent for a while: the server is still there."),
-    (Side.SERVER, Kind.BYE): N_("The server's last word."),
+    (Side.SERVER, Kind.BYE): N_("The server says goodbye: this is its last frame."),
 }
-"""What each frame is, and why it comes now."""
-_PUSH = N_("The service says something by itself: id 0 answers nothing.")
-_ANSWER = N_("The answer, and the last one for this id.")
+"""What each kind of frame means."""
+_PUSH = N_("A push: the service sends it by itself; id 0 answers no message.")
+_ANSWER = N_("An answer, the last one for this id.")
 _FATAL = N_("A refusal with id 0: it ends the connection.")
 _UNKNOWN = N_("A kind that this client does not know.")
 
@@ -101,22 +101,22 @@ _FLAGS = {int(flag): str(flag.name) for flag in Flag}
 
 
 class Explainer:
-    """Explains every connection of one run of the client."""
+    """Explains all connections of one run of the client."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        """Explain at `console`; times count from now, by `clock`."""
+        """Explain on `console`; times are counted from now, by `clock` in seconds."""
         self.console = console
         self._clock = clock
         self._began = clock()
         self._connections = 0
 
     def watch(self, address: str) -> "Watched":
-        """Return who watches the next connection, to `address` (`client.connection.Observe`)."""
+        """Return the observer of the next connection, to `address` (`client.connection.Observe`)."""
         self._connections += 1
         return Watched(self, address, self._connections)
 
     def say(self, sign: str, heading: str, lines: list[str], colour: int) -> None:
-        """Put a heading and what stands under it on standard error, above a line that is being typed."""
+        """Print a heading and indented lines on standard error, above the prompt."""
         heading = f"[{self._clock() - self._began:8.3f} s] {sign} {heading}"
         body = "\n".join(INDENT + line for line in lines)
 
@@ -129,7 +129,7 @@ class Explainer:
 
 
 class Watched:
-    """One connection, as it is explained (`client.connection.Observer`)."""
+    """Explains one connection (`client.connection.Observer`)."""
 
     def __init__(self, explainer: Explainer, address: str, number: int) -> None:
         """Explain connection `number`, to `address`."""
@@ -140,18 +140,18 @@ class Watched:
         self._out = _Splitter()
         self._in = _Splitter()
         self._token = b""
-        """The session's, to tell one that is spoiled."""
+        """The session's token, to recognise a spoiled one."""
 
     def __repr__(self) -> str:
         """Hide the token."""
         return f"Watched({self._address!r})"
 
     def opened(self, tls: ssl.SSLObject | None) -> None:
-        """Say what carries the frames."""
+        """Explain the connection: plain TCP, or TLS with its parameters."""
         _ = self._
-        lines = [_("-> goes, <- has come; ** stands for a secret byte.")] if self._number == 1 else []
+        lines = [_("-> sent, <- received; ** is a secret byte.")] if self._number == 1 else []
         if tls is None:
-            lines.append(_("Plain TCP: whoever sees the network sees all of this, and the secrets too."))
+            lines.append(_("Plain TCP: anyone on the network can read all of this, secrets included."))
         else:
             lines += self._explain_tls(tls)
         heading = _("connection {number} to {address}").format(number=self._number, address=self._address)
@@ -160,9 +160,9 @@ class Watched:
     def _explain_tls(self, tls: ssl.SSLObject) -> Iterator[str]:
         _ = self._
         cipher = tls.cipher()
-        yield _(
-            "TLS is made: {version}, {cipher}. What follows goes through it, unreadable on the network."
-        ).format(version=tls.version(), cipher=cipher[0] if cipher else "?")
+        yield _("TLS is ready: {version}, {cipher}. What follows is encrypted on the network.").format(
+            version=tls.version(), cipher=cipher[0] if cipher else "?"
+        )
         certificate = tls.getpeercert(binary_form=True) or b""
         try:
             yield _("The server's certificate has the key {fingerprint}").format(
@@ -172,27 +172,27 @@ class Watched:
                 binding=binding_of(certificate).hex()
             )
         except ValueError:
-            yield _("Its certificate is of a kind that no sign-in can be bound to.")
+            yield _("A sign-in cannot be bound to a certificate of this kind.")
 
     def sent(self, data: bytes) -> None:
-        """Explain frames that go."""
+        """Explain frames that the client sends."""
         for frame in self._out.split(data):
             self._explain(Side.CLIENT, frame)
 
     def received(self, data: bytes) -> None:
-        """Explain the frames that are whole now."""
+        """Explain the frames that `data` completes."""
         for frame in self._in.split(data):
             self._explain(Side.SERVER, frame)
 
     def closed(self) -> None:
-        """Say that nothing more comes."""
+        """Tell that the connection is closed."""
         heading = self._("connection {number} is closed").format(number=self._number)
         self._explainer.say("==", heading, [], AROUND)
 
     def _explain(self, side: Side, frame: bytes | None) -> None:
         sign, colour = ("->", SENT) if side is Side.CLIENT else ("<-", RECEIVED)
         if frame is None:
-            lines = [self._("Bytes that are no frame: none of them is shown, nor what comes behind them.")]
+            lines = [self._("These bytes are not a frame: they are not shown, nor is anything after them.")]
             self._explainer.say(sign, "?", lines, colour)
             return
         length, kind, flags, _reserved, id = HEADER.unpack_from(frame)
@@ -200,7 +200,9 @@ class Watched:
         mask, hidden = shown(side, kind, body)
         lines = [self._meaning(side, kind, flags, id), *self._rule(side, kind), _header_line(frame)]
         if _token_size(side, kind) and self._spoiled(body, mask):
-            lines.append(self._("The token (!!: where) is not this session's: the server will refuse it."))
+            lines.append(
+                self._("The token is not this session's (!! marks the difference): the server will refuse it.")
+            )
         self._learn(side, kind, body)
         lines += self._text(side, kind, flags, body, mask)
         lines += _dump(body[:DUMPED], mask)
@@ -224,7 +226,7 @@ class Watched:
         return self._(_MEANINGS[side, Kind(kind)] if (side, kind) in _ROWS else _UNKNOWN)
 
     def _rule(self, side: Side, kind: int) -> Iterator[str]:
-        """Say who may send a frame of this kind, as the table of kinds has it."""
+        """Yield who may send a frame of this kind and when, by the table of kinds."""
         _ = self._
         row = _ROWS.get((side, kind))
         if row is not None:
@@ -235,39 +237,39 @@ class Watched:
             )
 
     def _text(self, side: Side, kind: int, flags: int, body: bytes, mask: bytearray) -> Iterator[str]:
-        """Say what the body says, if it is text, a count or JSON."""
+        """Yield the content of a body that is text, a count or JSON."""
         begin = _token_size(side, kind)
         if kind == Kind.MESSAGE and flags & Flag.TEXT:
             text = _quoted(body[begin:], mask[begin:], QUOTED)
             yield self._("Text: {text}").format(text=text)
         elif (side, kind) == (Side.CLIENT, Kind.ACK):
             count = int.from_bytes(body[begin:], "big")
-            yield self._("Frames that have come: {count}.").format(count=count)
+            yield self._("Frames received: {count}.").format(count=count)
         elif (side, kind) in bodies.SCHEMAS:
             yield from _lines(_quoted(body[begin:], mask[begin:], JSON_QUOTED))
 
     def _spoiled(self, body: bytes, mask: bytearray) -> bool:
-        """Mark in `mask` where a token differs from the session's; return whether it does."""
+        """Mark in `mask` the bytes of a token that differ from the session's; return whether there are any."""
         wrong = [at for at, byte in enumerate(body[:TOKEN_SIZE]) if self._token and byte != self._token[at]]
         for at in wrong:
             mask[at] = SPOILED
         return bool(wrong)
 
     def _learn(self, side: Side, kind: int, body: bytes) -> None:
-        """Keep the token that the session has from here on."""
+        """Keep the session's token when a RESUME or a WELCOME carries it."""
         if (side, kind) == (Side.CLIENT, Kind.RESUME):
             self._token = body[:TOKEN_SIZE]
         elif (side, kind) == (Side.SERVER, Kind.WELCOME):
             try:
                 welcome = bodies.decode(side, kind, body)
-            except AntiphonError:  # the client will say so
+            except AntiphonError:  # the client reports it
                 return
             assert isinstance(welcome, Welcome)
             self._token = welcome.token or self._token
 
 
 class _Splitter:
-    """Splits the bytes of one direction into frames; None stands for what can be none, and is the last."""
+    """Splits the bytes of one direction into frames; yields None, as the last item, if they are not frames."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -302,13 +304,13 @@ def _name(kind: int) -> str:
 
 
 def _header_line(frame: bytes) -> str:
-    """Return the header, each field named."""
+    """Return the header with each field named."""
     parts = (("length", 0, 4), ("kind", 4, 5), ("flags", 5, 6), ("reserved", 6, 8), ("id", 8, 12))
     return " | ".join(f"{name} {frame[begin:end].hex(' ')}" for name, begin, end in parts)
 
 
 def _dump(body: bytes, mask: bytearray) -> Iterator[str]:
-    """Yield a body as `hexdump -C` shows it, by its place in the frame; hidden bytes are stars in both columns."""
+    """Yield a body as `hexdump -C` shows it, with offsets in the frame; secret bytes are stars in both columns."""
     for at in range(0, len(body), 16):
         pairs = list(zip(body[at : at + 16], mask[at : at + 16], strict=True))
         digits = [("**", "!!")[hidden - HIDDEN] if hidden else f"{byte:02x}" for byte, hidden in pairs]
@@ -320,7 +322,7 @@ def _dump(body: bytes, mask: bytearray) -> Iterator[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """Return JSON in lines that end between two fields."""
+    """Break JSON into lines, between two fields."""
     lines = [""]
     for part in re.split(r'(?<=,)(?=")', text):
         if lines[-1] and len(lines[-1] + part) > WIDTH:
@@ -330,7 +332,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _quoted(payload: bytes, mask: bytearray, most: int) -> str:
-    """Return the beginning of a payload as text on one line, with `***` in the place of what is hidden."""
+    """Return the beginning of a payload as one line of text, with `***` for secret bytes."""
     seen = bytearray()
     for byte, hidden in zip(payload[: 4 * most], mask, strict=False):
         if not hidden:

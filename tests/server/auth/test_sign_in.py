@@ -23,7 +23,7 @@ from antiphon.wire.bodies import (
 from antiphon.wire.kinds import Kind, Side
 from support.auth import BINDING, HOME, NOON, AuthClient, AuthServer, Place, code, wrong_proof
 from support.bodies import BODIES
-from support.imports import digest
+from support.imported_accounts import digest
 from support.processes import PASSWORD
 from support.serving import credential, verifier
 

@@ -13,7 +13,7 @@ from antiphon.identity.names import prepare
 from antiphon.store.contracts import Account, SessionRecord
 from antiphon.store.files import FilesStore, open_files
 from antiphon.store.files.sheet import Sheet
-from support.people import Change, edit, where, without
+from support.file_edits import Change, edit, where, without
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from antiphon.errors import TryLater
 from antiphon.identity.names import prepare
 from antiphon.store.contracts import Client
 from antiphon.store.files import FilesStore
-from support.people import edit
+from support.file_edits import edit
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

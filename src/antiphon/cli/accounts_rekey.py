@@ -1,0 +1,57 @@
+"""`antiphon accounts rekey`: replace the key that seals the accounts at rest."""
+
+import os
+import sys
+
+from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.event_loop import run_loop
+from antiphon.cli.output import report_result
+from antiphon.cli.store_access import LoggedStoreOptions, open_data_and_log, operator_name
+from antiphon.data.folder import KEY_RING_FILE
+from antiphon.data.rekey import BATCH, rekey
+from antiphon.terminal.console import Console
+
+
+def rekey_accounts(
+    *, options: LoggedStoreOptions = LoggedStoreOptions(), common: CommonOptions = CommonOptions()
+) -> int:
+    """Seal all accounts with a new key and drop the old one. Servers may go on running; no session ends.
+
+    If it is interrupted, run it again: it finishes the work.
+
+    For example:
+        antiphon accounts rekey
+    """
+    return run_loop(_rekey(options, common.console()))
+
+
+async def _rekey(options: LoggedStoreOptions, console: Console) -> int:
+    _ = console.translations.gettext
+    shown = False
+
+    def progress(done: int) -> None:
+        nonlocal shown
+        if done >= BATCH and sys.stderr.isatty() and not options.json:
+            shown = True
+            text = _("Accounts sealed again: {count}.").format(count=done)
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+
+    async with open_data_and_log(options) as (here, log):
+        try:
+            done = await rekey(here.folder, here.store.accounts, os.urandom, progress)
+        finally:
+            if shown:
+                print(file=sys.stderr)
+        log.info("keys-changed", by=operator_name(), number=done.number, accounts=done.accounts)
+    report_result(
+        console,
+        options,
+        {"number": done.number, "accounts": done.accounts},
+        _("Key {number} is in use now. Accounts sealed again: {count}.").format(
+            number=done.number, count=done.accounts
+        ),
+        _("Make a new backup of {path}: an older one does not open these accounts.").format(
+            path=here.folder.path / KEY_RING_FILE
+        ),
+    )
+    return 0

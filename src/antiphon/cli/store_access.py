@@ -1,0 +1,140 @@
+"""Access to a server's accounts for the operator's commands: the data folder, its store and its log.
+
+The commands work on the store itself and need no running server; running servers follow changes within a second.
+"""
+
+import contextlib
+import getpass
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from antiphon.data.folder import DataFolder, data_folder
+from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable
+from antiphon.identity.names import prepare
+from antiphon.identity.throttle import name_mark
+from antiphon.language import N_
+from antiphon.observe.log import ServerLog, open_log
+from antiphon.settings import SQLITE
+from antiphon.store.contracts import Account, Store
+from antiphon.store.opening import accounts_file, open_store
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions:
+    """Options that select a server's data and the form of the output."""
+
+    data: Path | None = field(default=None, metadata={"help": "The server's data folder [default: this user's]."})
+    store: str = field(default=SQLITE, metadata={"help": "Where the server keeps accounts: sqlite, or files:DIR."})
+    json: Annotated[bool, Parameter(negative=())] = field(
+        default=False, metadata={"help": "Print the result as one line of JSON."}
+    )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LoggedStoreOptions(StoreOptions):
+    """The same options for commands that are logged, with the log file."""
+
+    log: Path | None = field(
+        default=None, metadata={"help": "The server's log file [default: server.log in the data folder]."}
+    )
+
+
+@dataclass(frozen=True)
+class OpenData:
+    """A data folder and its open store."""
+
+    folder: DataFolder
+    store: Store
+
+    async def account(self, name: str) -> Account:
+        """Return the account named `name`.
+
+        Raises:
+            NameInvalid: the name is not a valid one.
+            AccountUnknown: there is no such account.
+        """
+        account = await self.store.accounts.find(prepare(name).key)
+        if account is None:
+            raise AccountUnknown(name=name, path=str(self.folder.path))
+        return account
+
+    async def forgive(self, account: Account) -> None:
+        """Forget the failed sign-ins of an account, which lifts a delay or a lock."""
+        ring = self.folder.key_ring(os.urandom)
+        await self.store.failures.forgive(name_mark(account.key, ring.mock_key))
+
+    async def end_sessions(self, account: Account, reason: str) -> int:
+        """End all sessions of an account and return how many.
+
+        Precondition: the change that ends them (and begins the account's new epoch) is already stored.
+        """
+        return await self.store.sessions.revoke_account(account.id, reason, now())
+
+
+@contextlib.asynccontextmanager
+async def open_data(options: StoreOptions, *, make: bool = False) -> AsyncIterator[OpenData]:
+    """Open the store that `options` select; `make` creates a missing folder.
+
+    Raises:
+        SettingInvalid: `--store` names no known kind of store.
+        FolderUnusable: the folder is missing, or its store is missing or unusable.
+        StoreUnusable, RowInvalid: the same for a store of files.
+        FolderUnsafe: other users of this machine can reach the files in it.
+    """
+    path = options.data or data_folder()
+    accounts = accounts_file(options.store, path)
+    if not make and not accounts.exists():  # a mistyped path must not create a folder
+        unusable = FolderUnusable if options.store == SQLITE else StoreUnusable
+        raise unusable(path=str(accounts.parent), problem=Problem(N_("no accounts are kept there")))
+    folder = DataFolder.open(path, accounts)
+    if make:
+        folder.key_ring(os.urandom)  # made before the first account: with accounts, a missing ring is an error
+    store = await open_store(options.store, folder.path)
+    try:
+        yield OpenData(folder, store)
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def open_data_and_log(
+    options: LoggedStoreOptions, *, make: bool = False
+) -> AsyncIterator[tuple[OpenData, ServerLog]]:
+    """Open the store and the log; a command that cannot be logged does not run.
+
+    Raises:
+        FolderUnusable: as in `open_data`; or the log cannot be written.
+        FolderUnsafe: as in `open_data`.
+    """
+    async with open_data(options, make=make) as here:
+        log = open_log(options.log or here.folder.path / "server.log")
+        try:
+            yield here, log
+        finally:
+            log.close()
+
+
+def operator_name() -> str:
+    """Return the name of this process's user, which the log records as the operator."""
+    try:
+        import pwd  # noqa: PLC0415 - not on Windows
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):
+        try:
+            return getpass.getuser()
+        except (OSError, KeyError, ImportError):
+            return "unknown"
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)

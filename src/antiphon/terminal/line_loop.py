@@ -1,0 +1,245 @@
+"""Line loop of `antiphon connect`: sends each input line as a message and prints the answers.
+
+The input is a terminal or a pipe. `exit` alone on a line, Ctrl-D and the end of the input end the session, after
+every answer has come. On a terminal, `/password` changes the password, and `/spoil TEXT` sends TEXT with a wrong
+token to show how the server refuses it.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import CancelledError
+from functools import partial
+from typing import Any, NamedTuple
+
+from antiphon.client.answers import Answers
+from antiphon.client.exchange import WINDOW
+from antiphon.client.session import Session
+from antiphon.errors import AntiphonError, MessageTooLarge, OutcomeUnknown, SessionClosed, TooManyRefusals
+from antiphon.language import N_
+from antiphon.printable import printable
+from antiphon.terminal.console import Console
+from antiphon.wire.frames import Payload
+from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
+
+LEAVE = "exit"
+ESCAPED_LEAVE = "//exit"
+"""Sends the text `exit` itself."""
+CHANGE = "/password"
+ESCAPED_CHANGE = "//password"
+"""Commands on a terminal only. Through a pipe nobody could be asked, so these lines are ordinary messages."""
+SPOIL = "/spoil"
+ESCAPED_SPOIL = "//spoil"
+"""Sends the rest of the line with a wrong token; on a terminal only."""
+READ_SIZE = 64 * 1024
+ANSWER_FIRST_SECONDS = 0.25
+"""How long the next prompt waits for the answer, so that the answer is printed above it."""
+
+QUOTED_MOST = 60
+"""Characters of a message that are shown if its outcome is unknown."""
+
+_SENT = N_("Bytes sent: {size}.")
+_RECEIVED = N_("Bytes received: {size}.")
+_LOST = N_("The connection is lost; trying again.")
+_BACK = N_("Back after {seconds} s.")
+_SPOILED = N_("This line is sent with a wrong token: one of its bits is flipped.")
+
+
+class _SentLine(NamedTuple):
+    """A line that was sent, with its answers."""
+
+    message: Payload
+    answers: Answers
+    answered: asyncio.Event
+    """Set when the first answer, or a failure, was printed."""
+    spoiled: bool
+    """The line was sent with a wrong token."""
+
+
+class LineLoop:
+    """Sends lines in `session` and prints its answers and pushes on `console`."""
+
+    def __init__(self, console: Console, session: Session) -> None:
+        """Use an open session; its lost and resumed connections are told on the console."""
+        self._console = console
+        self._session = session
+        self._pending: asyncio.Queue[_SentLine | None] = asyncio.Queue(WINDOW)
+        self._exit_code = 0
+        self._show = console.above
+        session.on_lost = self._tell_lost
+        session.on_back = lambda seconds: self._tell(_BACK, seconds=f"{seconds:.0f}")
+
+    async def run(self, lines: AsyncIterator[Payload]) -> int:
+        """Send each line, print each answer, leave the session and return the exit code.
+
+        Raises:
+            AntiphonError: the session was lost or ended by the server, or a line could not be sent.
+        """
+        sender = asyncio.create_task(self._send(lines))
+        printer = asyncio.create_task(self._print_answers())
+        listener = asyncio.create_task(self._print_pushes())
+        ended = asyncio.create_task(self._session.ended())
+        tasks: list[asyncio.Task[Any]] = [sender, printer, listener, ended]
+        try:
+            await asyncio.wait({sender, ended, printer}, return_when=asyncio.FIRST_COMPLETED)
+            sender.cancel()  # has no effect if everything is sent
+            await asyncio.wait({sender})
+            last = asyncio.create_task(self._pending.put(None))
+            await asyncio.wait({last, printer}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({printer})
+            await self._session.leave()
+            await asyncio.wait({listener})
+        finally:
+            for task in tasks:
+                task.cancel()
+        for task in (sender, printer):
+            if not task.cancelled():
+                task.result()
+        reason = await self._session.ended()
+        if isinstance(reason, SessionClosed):
+            self._console.tell(reason.full(self._console.translations.gettext))
+        elif reason is not None:
+            raise reason
+        return self._exit_code
+
+    async def _send(self, lines: AsyncIterator[Payload]) -> None:
+        async for line in lines:
+            if line == LEAVE:
+                return
+            await self._send_line(LEAVE if line == ESCAPED_LEAVE else line)
+
+    async def _send_line(self, message: Payload, *, spoiled: bool = False) -> None:
+        try:
+            answers = await self._session.begin(message, spoiled=spoiled)
+        except MessageTooLarge as error:
+            if not self._console.can_ask:
+                raise
+            self._console.tell_error(error)
+            return
+        line = _SentLine(message, answers, asyncio.Event(), spoiled)
+        self._tell_size(_SENT, message)
+        await self._pending.put(line)
+        if self._console.can_ask:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_FIRST_SECONDS):
+                    await line.answered.wait()
+
+    async def _print_answers(self) -> None:
+        while (line := await self._pending.get()) is not None:
+            try:
+                async for answer in line.answers:
+                    self._print(answer)
+                    line.answered.set()
+            except AntiphonError as error:
+                if not line.spoiled:  # the refusal of a spoiled line is what the person wanted to see
+                    self._exit_code = error.exit_code
+                if self._session.over:  # `run` reports the reason once, not for each line
+                    return
+                self._show(partial(self._tell_failed, line.message, error))
+            line.answered.set()
+
+    async def _print_pushes(self) -> None:
+        with contextlib.suppress(AntiphonError):  # `run` reports the reason
+            async for push in self._session:
+                self._print(push)
+
+    def _print(self, message: Payload) -> None:
+        self._tell_size(_RECEIVED, message)
+        self._show(partial(self._console.answer, message))
+
+    def _tell_failed(self, message: Payload, error: AntiphonError) -> None:
+        """Tell what went wrong; quote a message whose outcome is unknown: it may not be the last one sent."""
+        if isinstance(error, OutcomeUnknown):
+            text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
+            self._console.tell(f"“{text[:QUOTED_MOST]}{'…' if len(text) > QUOTED_MOST else ''}”:")
+        self._console.tell_error(error)
+
+    def _tell_lost(self, reason: AntiphonError) -> None:
+        if isinstance(reason, TooManyRefusals):  # the person has caused this, with /spoil
+            self._show(partial(self._console.tell, reason.text(self._console.translations.gettext)))
+        self._tell(_LOST)
+
+    def _tell(self, what: str, **fields: str) -> None:
+        text = self._console.translations.gettext(what).format(**fields)
+        self._show(partial(self._console.tell, text))
+
+    def _tell_size(self, what: str, message: Payload) -> None:
+        if self._console.verbose:
+            size = len(message.encode() if isinstance(message, str) else message)
+            self._tell(what, size=str(size))
+
+    # --- sources of lines -----------------------------------------------------------------------------------
+
+    async def typed_lines(
+        self, prompt: str, change: Callable[[], Awaitable[None]] | None
+    ) -> AsyncIterator[Payload]:
+        """Yield the lines that a person types, with history and editing, until Ctrl-D.
+
+        `change` is run for CHANGE; without it, CHANGE is an ordinary message.
+        """
+        from prompt_toolkit import PromptSession  # noqa: PLC0415 - takes 0.1 s, which a pipe need not pay
+
+        session: PromptSession[str] = PromptSession()
+        while True:
+            try:
+                line = await session.prompt_async(printable(prompt), set_exception_handler=False)
+            except EOFError:
+                return
+            if line == CHANGE and change is not None:
+                await change()
+            elif line.split(" ")[0] == SPOIL:
+                self._tell(_SPOILED)
+                await self._send_line(line[len(SPOIL) + 1 :], spoiled=True)
+            else:
+                yield line[1:] if line == ESCAPED_CHANGE or line.split(" ")[0] == ESCAPED_SPOIL else line
+
+
+async def piped_lines() -> AsyncIterator[Payload]:
+    """Yield the lines of standard input as they come: text, or bytes if a line is not UTF-8.
+
+    Raises:
+        MessageTooLarge: a line is longer than any server may allow; the lines before it were yielded.
+    """
+    loop = asyncio.get_running_loop()
+    source = sys.stdin.fileno()
+    chunks: asyncio.Queue[bytes] = asyncio.Queue(4)
+
+    def read() -> None:
+        """Read standard input in its own thread: it may be a file, a pipe or closed, and a read may never return.
+
+        Read from the descriptor: `sys.stdin` would stay locked by this thread, and Python takes that lock at exit.
+        """
+        while True:
+            try:
+                chunk = os.read(source, READ_SIZE)
+            except OSError:  # for example a terminal that has hung up
+                chunk = b""
+            put = chunks.put(chunk)
+            try:
+                asyncio.run_coroutine_threadsafe(put, loop).result()
+            except (RuntimeError, CancelledError):  # the event loop has ended, and with it the reader of the queue
+                put.close()
+                return
+            if not chunk:
+                return
+
+    threading.Thread(target=read, daemon=True).start()
+    rest = b""
+    while chunk := await chunks.get():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield _decoded(line)
+        if len(rest) > MESSAGE_LIMIT_MOST:
+            raise MessageTooLarge(size=len(rest), limit=MESSAGE_LIMIT_MOST)
+    if rest:
+        yield _decoded(rest)
+
+
+def _decoded(line: bytes) -> Payload:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line

@@ -1,0 +1,371 @@
+"""Interactive sign-in: from the arguments of a command to an open session, asking only for what is missing.
+
+No connection is held while a person is typing: the client learns from HELLO what the server wants, closes the
+connection, asks, and connects again.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from antiphon.address import Address
+from antiphon.blocklist import common_passwords
+from antiphon.client.dial import Dialled, dial
+from antiphon.client.signin import SignIn
+from antiphon.client.trust import KnownServers, Standing
+from antiphon.client.way_in import check_name, in_any_form
+from antiphon.errors import (
+    HostUnknown,
+    InputMissing,
+    InvitationUsed,
+    KnownServersUnusable,
+    NameTaken,
+    NameUnknown,
+    PasswordNotAsked,
+    RegistrationClosed,
+    ServerKeyUnknown,
+    SignInRefused,
+    TooManyFailures,
+    TryLater,
+)
+from antiphon.identity.invitations import Code, Secret, read_place
+from antiphon.identity.legacy import old_forms
+from antiphon.identity.names import prepare
+from antiphon.identity.passwords import Password, check
+from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
+from antiphon.terminal.console import Console
+from antiphon.terminal.explain import Explainer
+from antiphon.terminal.invitation import can_register, tell_registration_closed
+from antiphon.terminal.name_sign_in import NameSignIn, ask_name
+from antiphon.terminal.parse import read_port
+from antiphon.terminal.password_prompt import ask_new_password
+from antiphon.wire.bodies import Hello, Welcome
+
+Result = TypeVar("Result")
+
+ATTEMPTS_MOST = 3
+"""Wrong passwords that a person may type before the program gives up."""
+PAUSE_MOST = 10.0
+"""Longest pause in seconds, asked for by the server, after which the program tries again by itself."""
+PAUSES_MOST = 3
+"""Pauses in one sign-in: while somebody else goes on guessing, the server asks for one pause after the other."""
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """The result of a sign-in: the address, the connection and the server's WELCOME."""
+
+    address: Address
+    known: KnownServers
+    dialled: Dialled
+    welcome: Welcome
+    password: Password | None
+    """The password that was proved, if any, in the form the server knows: an imported account's is its MD5."""
+
+
+class InteractiveSignIn:
+    """The sign-in of one person."""
+
+    def __init__(
+        self,
+        console: Console,
+        settings: ClientSettings,
+        destination: Address | Code | None,
+        password: Password | None,
+    ) -> None:
+        """Sign in at `destination` with the given settings; ask at the console for what is missing."""
+        self._console = console
+        self._settings = settings
+        self._known = KnownServers(settings.known_servers)
+        self._address: Address | None = None
+        self._name = settings.name
+        self._invitation: Secret | None = None
+        self._password = password
+        self._dialled: Dialled | None = None
+        self._observe = Explainer(console).watch if settings.explain else None
+        self._registering = False
+        self._untried_forms: dict[Password, list[Password]] = {}
+        """For each password given, its forms that were not refused yet, so that none counts as two failures."""
+        self.by_name: NameSignIn | None = None
+        """The sign-in by name, if that is how the server lets people in."""
+        self._registration_unknown = False
+        """A registration was sent, and the server could not tell whether it was stored."""
+        self._server_is_new = True
+        """This client has not connected to this server before."""
+        if destination is not None:
+            self._set_destination(destination)
+
+    async def run(self) -> SignedIn:
+        """Sign in and return the open session.
+
+        Raises:
+            AntiphonError: the sign-in failed; the class says why.
+        """
+        with self._abort_on_failure():
+            hello = await self._find_server()
+            if hello.access in ("identify", "anyone"):
+                return await self._sign_in_without_password(hello)
+            await self._find_name()
+            await self._with_pauses(self._check_name_is_free)
+            return await self._sign_in_with_password()
+
+    async def run_with_other_name(self, wrong: str) -> SignedIn:
+        """Ask for the right name and sign in again; call it when the session under the `wrong` name has ended.
+
+        Raises:
+            AntiphonError: as in `run`.
+        """
+        assert self.by_name is not None
+        with self._abort_on_failure():
+            return self._signed_in(await self.by_name.run_with_other_name(wrong))
+
+    @contextlib.contextmanager
+    def _abort_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            if self._dialled is not None:
+                self._dialled.connection.abort()
+            raise
+
+    # --- the server -----------------------------------------------------------------------------------------
+
+    def _set_destination(self, destination: Address | Code) -> None:
+        if isinstance(destination, Code):
+            check_name(destination, self._name)
+            self._invitation, destination = destination.secret, destination.address
+            self._name = destination.name
+        self._address = destination
+        self._name = self._name or destination.name
+
+    async def _find_server(self) -> Hello:
+        if self._address is None:
+            self._set_destination(await self._ask_destination())
+        dialled = await self._connect()
+        self._server_is_new = dialled.standing is not Standing.KNOWN
+        if dialled.standing is Standing.UNKNOWN:
+            await self._confirm_key(dialled)
+        return dialled.hello
+
+    async def _ask_destination(self) -> Address | Code:
+        console, _ = self._console, self._console.translations.gettext
+        if not console.can_ask:
+            raise InputMissing(what=_("The address"), how=_("an argument or ANTIPHON_ADDRESS"))
+        loop = asyncio.get_running_loop()
+        while True:
+            address = await console.ask(_("Host"), read_place, DEFAULT_HOST)
+            if isinstance(address, Code):
+                return address
+            try:
+                await loop.getaddrinfo(address.host, None)
+                break
+            except (socket.gaierror, UnicodeError):
+                console.tell_error(HostUnknown(host=address.host))
+        if address.fingerprint is None and address.port == DEFAULT_PORT:
+            address = replace(address, port=await console.ask(_("Port"), read_port, str(DEFAULT_PORT)))
+        return address
+
+    async def _confirm_key(self, dialled: Dialled) -> None:
+        """Ask the person whether an unknown key is the right one; without a person, SCRAM has to prove the server.
+
+        A registration proves nothing about the server, so without a person it is refused.
+        """
+        assert self._address is not None
+        assert dialled.fingerprint is not None
+        console, _ = self._console, self._console.translations.gettext
+        unknown = ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
+        if not console.can_ask:
+            if self._settings.register:
+                raise unknown
+            return
+        await self._hang_up()
+        console.tell(_("The server {host} is new here. Its key is").format(host=self._address.host))
+        console.tell(f"    {dialled.fingerprint}")
+        console.tell(_("The operator's console shows the same, if it is the right one."))
+        if not await console.confirm(_("Is it the right one?")):
+            raise unknown
+        self._remember(dialled.fingerprint)
+        self._address = replace(self._address, fingerprint=dialled.fingerprint)
+
+    def _remember(self, fingerprint: str) -> None:
+        """Remember the key of a trusted server; a failure is only told, because this session can do without."""
+        assert self._address is not None
+        try:
+            self._known.remember(self._address.host, fingerprint)
+        except KnownServersUnusable as error:
+            self._console.tell_error(error)
+
+    async def _connect(self) -> Dialled:
+        """Return the open connection; connect if there is none."""
+        assert self._address is not None
+        if self._dialled is None or self._dialled.connection.closed.done():
+            self._dialled = await dial(self._address, self._known, self._settings.timeout, self._observe)
+        return self._dialled
+
+    async def _hang_up(self) -> None:
+        """Close the connection before a question: the person may take longer than the server's deadline."""
+        if self._dialled is not None:
+            await self._dialled.connection.hang_up()
+            self._dialled = None
+
+    # --- the name and the password --------------------------------------------------------------------------
+
+    async def _find_name(self) -> None:
+        if self._name is None:
+            if self._console.can_ask:
+                await self._hang_up()
+            self._name = await ask_name(self._console)
+        self._name = prepare(self._name).display
+
+    async def _check_name_is_free(self) -> None:
+        """Find out whether to register: ask the server whether the name is free, if it takes new names."""
+        assert self._name is not None
+        console, settings = self._console, self._settings
+        dialled = await self._connect()
+        sign_in = SignIn(dialled.connection, console.language, settings.timeout)
+        if self._invitation is not None:
+            self._registering = await can_register(console, sign_in, self._name, self._invitation)
+            return
+        if not dialled.hello.registration:
+            if settings.register:
+                raise RegistrationClosed
+            return
+        if settings.register or console.can_ask:
+            self._registering = bool((await sign_in.identify(self._name)).free)
+        if self._registering and not settings.register and not console.can_ask:
+            raise NameUnknown(name=self._name)
+
+    async def _ask_password(self) -> Password:
+        console, _ = self._console, self._console.translations.gettext
+        if not console.can_ask:
+            raise InputMissing(what=_("The password"), how=_("--password-file or ANTIPHON_PASSWORD"))
+        hello = (await self._connect()).hello
+        await self._hang_up()
+        if self._registering:
+            return await self._ask_new_password(hello)
+        if self._server_is_new and self._invitation is None and not hello.registration:
+            tell_registration_closed(console)
+        return Password(await console.ask_secret(_("Password")))
+
+    async def _ask_new_password(self, hello: Hello) -> Password:
+        console, _ = self._console, self._console.translations.gettext
+        console.tell(
+            _(
+                "“{name}” is new here. Think up a password of {minimum} characters or more, "
+                "or press Enter for a passphrase made for you."
+            ).format(name=self._name, minimum=hello.password_minimum)
+        )
+        assert self._name is not None
+        return await ask_new_password(console, hello.password_minimum, self._name)
+
+    # --- the exchange ---------------------------------------------------------------------------------------
+
+    async def _sign_in_with_password(self) -> SignedIn:
+        """Sign in; ask again after a wrong password that a person has typed."""
+        attempts = 1
+        while True:
+            asked = self._password is None
+            password = self._password or await self._ask_password()
+            try:
+                return await self._sign_in_in_any_form(password)
+            except TooManyFailures as error:  # the server did not check the password, so this is no attempt
+                if not asked:
+                    raise
+                self._console.tell_error(error)
+                await self._hang_up()
+            except SignInRefused as error:
+                if not asked or attempts == ATTEMPTS_MOST:
+                    raise
+                attempts += 1
+                self._console.tell_error(error)
+                await self._hang_up()
+
+    async def _sign_in_in_any_form(self, password: Password) -> SignedIn:
+        """Sign in; if the password is refused, try the forms in which an imported account may have it."""
+        forms = (
+            [password]
+            if self._registering
+            else self._untried_forms.setdefault(password, [password, *old_forms(password)])
+        )
+
+        async def prove(form: Password) -> SignedIn:
+            return await self._with_pauses(partial(self._sign_in, form))
+
+        return await in_any_form(password, forms, self._connect, self._hang_up, prove)
+
+    async def _with_pauses(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """Run a step; if the server asks for a short pause, tell the person, wait and run it again."""
+        for _ in range(PAUSES_MOST):
+            try:
+                return await step()
+            except (TooManyFailures, TryLater) as error:
+                if error.wait > PAUSE_MOST:
+                    raise
+                gettext = self._console.translations.gettext
+                self._console.tell(error.text(gettext))
+                self._console.tell(gettext("Trying again in {wait} s.").format(wait=f"{error.wait:g}"))
+                await self._hang_up()
+                await asyncio.sleep(error.wait)
+        return await step()
+
+    async def _sign_in(self, password: Password) -> SignedIn:
+        assert self._address is not None
+        assert self._name is not None
+        console, _ = self._console, self._console.translations.gettext
+        dialled = await self._connect()
+        sign_in = SignIn(dialled.connection, console.language, self._settings.timeout)
+        if self._registering:
+            check(password.text, dialled.hello.password_minimum, name=self._name, common=common_passwords())
+            await self._register(sign_in, self._name, password)
+            self._registering = False
+            console.tell(_("The password is kept. Now you sign in with it."))
+            self._password = password
+        return self._signed_in(await sign_in.authenticate(self._name, password), password)
+
+    # --- without a password ---------------------------------------------------------------------------------
+
+    async def _sign_in_without_password(self, hello: Hello) -> SignedIn:
+        """Sign in by name, or without one, as the server's access mode says.
+
+        A given password is refused: the person expects to be protected by it, and the server would not ask for it.
+        """
+        assert self._address is not None
+        if self._password is not None:
+            raise PasswordNotAsked(address=self._address.host)
+        if hello.access == "anyone":
+            return self._signed_in(await (await self._connect_trusted()).introduce(None))
+        self.by_name = NameSignIn(
+            self._console, self._connect_trusted, self._hang_up, takes_names=hello.registration
+        )
+        return self._signed_in(await self.by_name.run(self._name))
+
+    async def _connect_trusted(self) -> SignIn:
+        """Return a sign-in on a connection with a trusted key: without SCRAM, nothing proves the server later."""
+        assert self._address is not None
+        dialled = await self._connect()
+        if dialled.standing is Standing.UNKNOWN:
+            assert dialled.fingerprint is not None
+            raise ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
+        return SignIn(dialled.connection, self._console.language, self._settings.timeout)
+
+    def _signed_in(self, welcome: Welcome, password: Password | None = None) -> SignedIn:
+        assert self._dialled is not None
+        assert self._address is not None
+        dialled = self._dialled
+        if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
+            self._remember(dialled.fingerprint)
+        return SignedIn(self._address, self._known, dialled, welcome, password)
+
+    async def _register(self, sign_in: SignIn, name: str, password: Password) -> None:
+        try:
+            await sign_in.register(name, password, self._invitation)
+        except TryLater:
+            self._registration_unknown = True
+            raise
+        except (NameTaken, InvitationUsed):
+            if not self._registration_unknown:
+                raise  # otherwise our earlier request may have succeeded: the sign-in with the password shows it
