@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from antiphon.client import connection as connection_module
-from antiphon.client.answers import Answers
-from antiphon.client.connection import ClientConnection
+from antiphon.client.aio import connection as connection_module
+from antiphon.client.aio.answers import Answers
+from antiphon.client.aio.connection import ClientConnection
 from antiphon.errors import OutcomeUnknown
 from antiphon.wire.frames import encode
 from antiphon.wire.kinds import Kind

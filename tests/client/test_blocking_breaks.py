@@ -12,9 +12,10 @@ import pytest
 
 from antiphon.address import Address
 from antiphon.blocking import Session
-from antiphon.client.blocking_dial import dial
-from antiphon.client.blocking_link import BlockingLink, BlockingSignIn
-from antiphon.client.steps import at_once
+from antiphon.client.blocking.dial import dial
+from antiphon.client.blocking.reconnect import BlockingReconnector
+from antiphon.client.blocking.sign_in import BlockingSignIn
+from antiphon.client.protocol.sign_in import at_once
 from antiphon.client.trust import KnownServers
 from antiphon.errors import (
     AntiphonError,
@@ -86,7 +87,7 @@ def resumed(address: Address, token: bytes, timeout: float = 20, give_up: float 
     """Return the blocking session of `token`, on a link of its own."""
     reached = dial(address, NOWHERE, timeout)
     welcome = at_once(BlockingSignIn(reached.connection).resume(token))
-    link = BlockingLink(address, NOWHERE, reached, give_up=give_up, timeout=timeout)
+    link = BlockingReconnector(address, NOWHERE, reached, give_up=give_up, timeout=timeout)
     return Session(reached.connection, welcome, link, timeout)
 
 
@@ -422,7 +423,7 @@ async def test_a_session_is_taken_up_only_where_the_key_is_the_one_of_the_sign_i
             reached = dial(bare, known, 20)
             welcome = at_once(BlockingSignIn(reached.connection).resume(bench.token))
             with Session(
-                reached.connection, welcome, BlockingLink(bare, known, reached, give_up=60), 20
+                reached.connection, welcome, BlockingReconnector(bare, known, reached, give_up=60), 20
             ) as session:
                 bench.proxy.target = impostor.addresses[0]
                 bench.cut()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from antiphon.address import Address
-from antiphon.client.session import Session
+from antiphon.client.aio.session import ClientSession
 from antiphon.errors import (
     AntiphonError,
     ConnectionLost,
@@ -48,11 +48,11 @@ class Counting:
             yield f"{number}"
 
 
-async def stream(session: Session, message: str) -> list[Any]:
+async def stream(session: ClientSession, message: str) -> list[Any]:
     return [answer async for answer in session.ask_stream(message)]
 
 
-async def conversation(session: Session, run: int) -> list[Any]:
+async def conversation(session: ClientSession, run: int) -> list[Any]:
     """Say ten messages, some together; return what came back, the same each time but for `run`."""
     together = [session.ask(f"one {run}"), session.ask(f"two {run}"), session.ask(f"quiet {run}")]
     answers = list(await asyncio.gather(*together))
@@ -81,7 +81,7 @@ def tokens(data: Path) -> list[bytes]:
 
 
 async def side_by_side(
-    work: Callable[[FaultProxy, Session, int], Awaitable[None]], address: Address, tokens: list[bytes]
+    work: Callable[[FaultProxy, ClientSession, int], Awaitable[None]], address: Address, tokens: list[bytes]
 ) -> None:
     """Do `work` in each session, behind a proxy of its own, on every so manieth of the runs."""
 
@@ -99,7 +99,7 @@ async def test_a_link_that_is_cut_at_any_byte_loses_nothing_and_does_nothing_twi
     service = Counting()
     runs: list[int] = []
 
-    async def work(proxy: FaultProxy, session: Session, number: int) -> None:
+    async def work(proxy: FaultProxy, session: ClientSession, number: int) -> None:
         assert await conversation(session, -number) == transcript(-number)
         whole = proxy.passed[direction] + 20
         for cut_at in range(number + 1, whole, SIDE_BY_SIDE):
@@ -123,7 +123,7 @@ async def test_a_server_that_is_killed_at_any_byte_leaves_what_was_on_its_way_un
     service = Counting()
     outcomes: Counter[str] = Counter()
 
-    async def work(proxy: FaultProxy, session: Session, number: int) -> None:
+    async def work(proxy: FaultProxy, session: ClientSession, number: int) -> None:
         def killed(connection: int) -> LinkFault | None:
             """Cut the next link, and have the server forget before the one behind it, as a new process has."""
             if connection == first + 1:
@@ -288,15 +288,15 @@ async def test_a_session_that_has_ended_meanwhile_is_not_tried_again(data: Path,
 # --- messages with a spoiled token ----------------------------------------------------------------------------
 
 
-async def spoiled(session: Session, message: str) -> None:
+async def spoiled(session: ClientSession, message: str) -> None:
     """Send a message with a wrong token and see it refused."""
     with pytest.raises(TokenRefused):
         await (await session.begin(message, spoiled=True)).next()
 
 
-def assert_counts_are_equal(server: Server, session: Session) -> None:
+def assert_counts_are_equal(server: Server, session: ClientSession) -> None:
     (dialogue,) = server._context.dialogues
-    continuity = session._continuity
+    continuity = session._replay
     assert dialogue.continuity.received == continuity._sent
     assert dialogue.continuity.sent == continuity.received
     assert not continuity.unanswered
@@ -327,7 +327,7 @@ async def test_a_link_that_is_cut_at_any_byte_around_spoiled_messages_loses_noth
 ) -> None:
     service = Counting()
 
-    async def one(proxy: FaultProxy, session: Session, number: int) -> None:
+    async def one(proxy: FaultProxy, session: ClientSession, number: int) -> None:
         for cut_at in range(number + 60, 360, 3 * SIDE_BY_SIDE):  # behind RESUME, in or near a spoiled message
             direction: Literal["up", "down"] = "up" if cut_at % 2 else "down"
             proxy.faults = {proxy.connections: LinkFault(direction, cut_at=cut_at)}.get

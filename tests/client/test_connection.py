@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.client import connection as connection_module
-from antiphon.client.connection import ClientConnection
-from antiphon.client.dial import dial
-from antiphon.client.signin import SignIn
+from antiphon.client.aio import connection as connection_module
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.dial import dial
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.errors import (
     AntiphonError,
@@ -51,8 +51,7 @@ async def resumed(there: Fake, tmp_path: Path) -> ClientConnection:
 def open_session(peer: Peer, **fields: object) -> None:
     """Greet, and take up whatever session is asked for."""
     peer.hello(**fields)
-    control = peer.control()
-    peer.send(peer.conversation.welcome(control.id, welcome(None, ""), bytes(16)))
+    peer.welcome(None, "")
 
 
 # --- an honest conversation ---------------------------------------------------------------------------------
@@ -140,7 +139,7 @@ async def test_what_comes_right_behind_the_welcome_is_kept_for_the_session(tmp_p
     def push_at_once(peer: Peer) -> None:
         peer.hello()
         control = peer.control()
-        greeted = peer.conversation.welcome(control.id, welcome(None, ""), bytes(16))
+        greeted = peer.conversation.welcome(control.id, welcome(None, "", None), bytes(16))
         peer.send(greeted + peer.conversation.push("early"))
         peer.rest()
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from antiphon.client.dial import _vouched_for, dial
+from antiphon.client.aio.dial import _vouched_for, dial
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import NotAntiphon, ServerKeyChanged, TimedOut, TlsFailed, VersionUnsupported
 from antiphon.identity.certificates import fingerprint_of
@@ -38,7 +38,7 @@ async def test_a_server_that_drops_us_at_once_is_tried_again(tmp_path: Path) -> 
 
 
 async def test_a_server_that_always_drops_us_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.client.reach.PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("antiphon.client.dialling.PAUSES", (0.01, 0.01))
     async with faked(lambda peer: None) as there:
         with pytest.raises(NotAntiphon):
             await dial(there.address, KnownServers(tmp_path / "known"), 10)
@@ -48,7 +48,7 @@ async def test_a_server_that_always_drops_us_is_given_up(tmp_path: Path, monkeyp
 async def test_a_server_that_waits_before_it_drops_us_is_not_a_busy_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.client.reach.DROP_SECONDS", 0.1)
+    monkeypatch.setattr("antiphon.client.dialling.DROP_SECONDS", 0.1)
 
     def wait(peer: Peer) -> None:
         peer.sock.settimeout(0.3)

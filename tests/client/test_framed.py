@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.client.framed import FramedSocket, FramedTlsSocket
+from antiphon.client.blocking.framed import FramedSocket, FramedTlsSocket
 from antiphon.errors import ConnectionLost, FrameTooLarge, NotText
 from antiphon.server.certificate import Certificate, load_or_make
 from antiphon.server.folder import DataFolder

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import antiphon.client.session
+import antiphon.client.aio.session
 
 UNWANTED = {
     *("antiphon.server", "antiphon.store", "antiphon.cli", "antiphon.terminal", "antiphon.observe"),
@@ -22,12 +22,12 @@ def test_the_client_imports_only_what_it_needs() -> None:
 
 
 def test_what_only_some_clients_need_is_imported_by_them() -> None:
-    assert loaded_by("antiphon.client", "antiphon.client.entry") & NEEDED_LATER == set()
+    assert loaded_by("antiphon.client", "antiphon.client.aio.connect") & NEEDED_LATER == set()
     assert loaded_by("antiphon.blocking") & NEEDED_LATER == set()
 
 
 def test_the_blocking_client_brings_no_event_loop_either() -> None:
-    assert loaded_by("antiphon.blocking") & (UNWANTED | {"asyncio", "antiphon.client.connection"}) == set()
+    assert loaded_by("antiphon.blocking") & (UNWANTED | {"asyncio", "antiphon.client.aio.connection"}) == set()
 
 
 def loaded_by(*modules: str) -> set[str]:
@@ -51,4 +51,4 @@ def test_the_root_has_the_names_that_programs_annotate_with() -> None:
     loaded = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8", timeout=60).split()
     assert loaded[0] == "antiphon.services.contract"
     assert [name for name in loaded if name in UNWANTED or name == "antiphon.client"] == []
-    assert antiphon.ClientSession is antiphon.client.session.Session
+    assert antiphon.ClientSession is antiphon.client.aio.session.ClientSession

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.address import Address, parse
-from antiphon.client.session import Session
+from antiphon.client.aio.session import ClientSession
 from antiphon.errors import OutcomeUnknown
 from support.counting import PROGRAM
 from support.processes import PipedProcess, clean_environment
@@ -55,7 +55,7 @@ def token(tmp_path: Path) -> bytes:
     return seed(tmp_path / "data")[0]
 
 
-async def talk(session: Session, who: int, until: asyncio.Event, told: dict[str, str]) -> None:
+async def talk(session: ClientSession, who: int, until: asyncio.Event, told: dict[str, str]) -> None:
     """Ask one message behind the other, and put down how each ended, until 5 are through behind `until`."""
     number = after = 0
     while after < 5:
@@ -68,7 +68,7 @@ async def talk(session: Session, who: int, until: asyncio.Event, told: dict[str,
             told[message] = "unknown"
 
 
-async def conversation(session: Session, counter: Counter, stop: str) -> dict[str, str]:
+async def conversation(session: ClientSession, counter: Counter, stop: str) -> dict[str, str]:
     """Talk while the server is killed or stopped, three times; return how each message ended."""
     told: dict[str, str] = {}
     until = asyncio.Event()

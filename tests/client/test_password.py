@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.client.connection import ClientConnection
-from antiphon.client.dial import dial
-from antiphon.client.password import PasswordChange
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.dial import dial
+from antiphon.client.aio.password_change import PasswordChange
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.errors import AntiphonError, ProtocolError, ServerUnproven, SignInRefused
 from antiphon.identity.passwords import Password
 from antiphon.wire.bodies import Challenge, ChangePassword, PasswordAnswer
 from antiphon.wire.kinds import Kind
-from support.fakes import Fake, Peer, faked, welcome
+from support.fakes import Fake, Peer, faked
 from support.processes import PASSWORD
 from support.serving import Serving, seed, serving
 from support.sessions import session_of
@@ -88,8 +88,7 @@ async def test_a_server_that_lies_is_not_believed_and_gets_no_new_password(
 ) -> None:
     def play(peer: Peer) -> None:
         peer.hello()
-        control = peer.control()
-        peer.send(peer.conversation.welcome(control.id, welcome(None, ""), bytes(16)))
+        peer.welcome(None, "")
         assert callable(lie)
         lie(peer)
         assert peer.rest() == b""

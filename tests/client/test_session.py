@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.client.exchange import WINDOW, WINDOW_BYTES
-from antiphon.client.session import INBOX_LIMIT, Session
+from antiphon.client.aio.session import INBOX_LIMIT, ClientSession
+from antiphon.client.protocol.window import WINDOW, WINDOW_BYTES
 from antiphon.errors import (
     MessageTooLarge,
     SessionClosed,
@@ -92,29 +92,29 @@ async def server(tmp_path: Path, desk: Desk, token: bytes) -> AsyncIterator[Serv
 
 
 @pytest.fixture
-async def session(server: Server, token: bytes) -> AsyncIterator[Session]:
+async def session(server: Server, token: bytes) -> AsyncIterator[ClientSession]:
     async with session_of(server.addresses[0], token) as session:
         yield session
 
 
-async def test_a_question_gets_its_answer(session: Session) -> None:
+async def test_a_question_gets_its_answer(session: ClientSession) -> None:
     assert await session.ask("hello") == "hello"
     assert await session.ask(b"\xff") == b"\xff"
     assert await session.ask("nothing") is None
 
 
-async def test_questions_that_are_asked_together_get_each_its_own_answer(session: Session) -> None:
+async def test_questions_that_are_asked_together_get_each_its_own_answer(session: ClientSession) -> None:
     answers = await asyncio.gather(*(session.ask(f"number {number}") for number in range(3 * WINDOW)))
     assert answers == [f"number {number}" for number in range(3 * WINDOW)]
 
 
-async def test_a_stream_gives_every_answer(session: Session) -> None:
+async def test_a_stream_gives_every_answer(session: ClientSession) -> None:
     assert [answer async for answer in session.ask_stream("count 5")] == ["0", "1", "2", "3", "4"]
     assert [answer async for answer in session.ask_stream("nothing")] == []
     assert [answer async for answer in session.ask_stream("one")] == ["one"]
 
 
-async def test_leaving_a_stream_early_stops_the_service(session: Session, desk: Desk) -> None:
+async def test_leaving_a_stream_early_stops_the_service(session: ClientSession, desk: Desk) -> None:
     async for answer in session.ask_stream("forever"):
         assert answer == bytes(16 * KIB)
         break
@@ -122,7 +122,7 @@ async def test_leaving_a_stream_early_stops_the_service(session: Session, desk: 
     assert await session.ask("next") == "next"
 
 
-async def test_a_stream_that_nobody_takes_is_not_kept_in_memory(session: Session, desk: Desk) -> None:
+async def test_a_stream_that_nobody_takes_is_not_kept_in_memory(session: ClientSession, desk: Desk) -> None:
     stream = await session.begin("forever")
     await stream.next()
     before = -1
@@ -135,18 +135,18 @@ async def test_a_stream_that_nobody_takes_is_not_kept_in_memory(session: Session
     assert session._waiting == 0
 
 
-async def test_only_the_first_of_many_answers_is_the_answer_to_a_question(session: Session) -> None:
+async def test_only_the_first_of_many_answers_is_the_answer_to_a_question(session: ClientSession) -> None:
     assert await session.ask("count 3") == "0"
     assert await session.ask("next") == "next"
 
 
-async def test_many_messages_are_answered_in_order(session: Session, desk: Desk) -> None:
+async def test_many_messages_are_answered_in_order(session: ClientSession, desk: Desk) -> None:
     messages = [str(number) for number in range(1000)]
     assert [answer async for answer in session.ask_many(messages)] == messages
     assert desk.seen == messages
 
 
-async def test_many_large_messages_are_not_all_on_their_way_at_once(session: Session) -> None:
+async def test_many_large_messages_are_not_all_on_their_way_at_once(session: ClientSession) -> None:
     size, ahead = 96 * KIB, 0
 
     def messages() -> Iterator[bytes]:
@@ -162,13 +162,13 @@ async def test_many_large_messages_are_not_all_on_their_way_at_once(session: Ses
     assert ahead == 0
 
 
-async def test_many_that_send_more_than_may_be_on_its_way_wait_their_turn(session: Session) -> None:
+async def test_many_that_send_more_than_may_be_on_its_way_wait_their_turn(session: ClientSession) -> None:
     sizes = [1, 300 * KIB, 2, 200 * KIB, 100 * KIB, 3]
     answers = await asyncio.gather(*(session.ask(bytes(size)) for size in sizes))
     assert [len(answer or b"") for answer in answers] == sizes
 
 
-async def test_many_messages_may_come_from_an_iterator_that_waits(session: Session) -> None:
+async def test_many_messages_may_come_from_an_iterator_that_waits(session: ClientSession) -> None:
     async def messages() -> AsyncIterator[str]:
         for number in range(5):
             await asyncio.sleep(0)
@@ -177,7 +177,7 @@ async def test_many_messages_may_come_from_an_iterator_that_waits(session: Sessi
     assert [answer async for answer in session.ask_many(messages())] == ["0", "1", "2", "3", "4"]
 
 
-async def test_an_error_among_many_is_raised_in_its_place(session: Session) -> None:
+async def test_an_error_among_many_is_raised_in_its_place(session: ClientSession) -> None:
     answers = session.ask_many(["a", "b", "x" * (5 * KIB * KIB), "c"])
     assert [await anext(answers), await anext(answers)] == ["a", "b"]
     with pytest.raises(MessageTooLarge):
@@ -185,7 +185,7 @@ async def test_an_error_among_many_is_raised_in_its_place(session: Session) -> N
     assert await session.ask("next") == "next"
 
 
-async def test_many_messages_that_are_left_early_are_taken_back(session: Session, desk: Desk) -> None:
+async def test_many_messages_that_are_left_early_are_taken_back(session: ClientSession, desk: Desk) -> None:
     async def messages() -> AsyncIterator[str]:
         yield "first"
         for _ in range(10):  # more than 16 that wait would keep the server from reading that they are taken back
@@ -197,13 +197,13 @@ async def test_many_messages_that_are_left_early_are_taken_back(session: Session
     assert await session.ask("next") == "next"
 
 
-async def test_what_is_sent_needs_no_answer(session: Session, desk: Desk) -> None:
+async def test_what_is_sent_needs_no_answer(session: ClientSession, desk: Desk) -> None:
     await session.send("said")
     assert await session.ask("asked") == "asked"
     assert desk.seen == ["said", "asked"]
 
 
-async def test_what_the_service_says_by_itself_comes_in_order(session: Session) -> None:
+async def test_what_the_service_says_by_itself_comes_in_order(session: ClientSession) -> None:
     assert await session.ask("push 3") == "pushed"
     pushes = []
     async for push in session:
@@ -213,7 +213,7 @@ async def test_what_the_service_says_by_itself_comes_in_order(session: Session) 
     assert pushes == ["push 0", "push 1", "push 2"]
 
 
-async def test_the_iteration_over_pushes_ends_with_the_session(session: Session) -> None:
+async def test_the_iteration_over_pushes_ends_with_the_session(session: ClientSession) -> None:
     async def listen() -> list[Payload]:
         return [push async for push in session]
 
@@ -223,14 +223,14 @@ async def test_the_iteration_over_pushes_ends_with_the_session(session: Session)
     assert await listening == ["push 0", "push 1"]
 
 
-async def test_a_question_that_takes_too_long_is_taken_back(session: Session, desk: Desk) -> None:
+async def test_a_question_that_takes_too_long_is_taken_back(session: ClientSession, desk: Desk) -> None:
     with pytest.raises(TimedOut):
         await session.ask("wait", timeout=0.1)
     await desk.cancelled.wait()
     assert await session.ask("next", timeout=20) == "next"
 
 
-async def test_a_question_that_is_cancelled_is_taken_back(session: Session, desk: Desk) -> None:
+async def test_a_question_that_is_cancelled_is_taken_back(session: ClientSession, desk: Desk) -> None:
     asking = asyncio.create_task(session.ask("wait"))
     await desk.begun.wait()
     asking.cancel()
@@ -238,7 +238,7 @@ async def test_a_question_that_is_cancelled_is_taken_back(session: Session, desk
     assert await session.ask("next") == "next"
 
 
-async def test_a_message_over_the_servers_limit_is_not_sent(session: Session, desk: Desk) -> None:
+async def test_a_message_over_the_servers_limit_is_not_sent(session: ClientSession, desk: Desk) -> None:
     with pytest.raises(MessageTooLarge):
         await session.ask("й" * (2 * KIB * KIB + 1))
     assert await session.ask("й") == "й"
@@ -258,7 +258,7 @@ async def test_a_refusal_is_raised_where_it_was_asked(tmp_path: Path, token: byt
         assert await session.ask("text") == "TEXT"
 
 
-async def test_a_service_that_ends_the_session_is_heard(session: Session) -> None:
+async def test_a_service_that_ends_the_session_is_heard(session: ClientSession) -> None:
     await session.ask("goodbye")
     reason = await session.ended()
     assert isinstance(reason, SessionClosed)
@@ -269,14 +269,16 @@ async def test_a_service_that_ends_the_session_is_heard(session: Session) -> Non
         await anext(aiter(session))
 
 
-async def test_a_session_that_went_on_elsewhere_is_over(server: Server, session: Session, token: bytes) -> None:
+async def test_a_session_that_went_on_elsewhere_is_over(
+    server: Server, session: ClientSession, token: bytes
+) -> None:
     async with session_of(server.addresses[0], token) as other:
         assert isinstance(await session.ended(), SessionReplaced)
         assert await other.ask("hello") == "hello"
 
 
 async def test_leaving_waits_for_the_answers_that_are_due_and_ends_the_session(
-    server: Server, session: Session, token: bytes
+    server: Server, session: ClientSession, token: bytes
 ) -> None:
     asking = asyncio.create_task(session.ask("hello"))
     await asyncio.sleep(0)
@@ -296,7 +298,7 @@ async def test_an_error_in_the_block_leaves_at_once(server: Server, token: bytes
             await session.begin("wait")
             raise ZeroDivisionError
 
-    sessions: list[Session] = []
+    sessions: list[ClientSession] = []
     with pytest.raises(ZeroDivisionError):
         await work()
     assert sessions[0].over

@@ -12,7 +12,7 @@ import pytest
 
 from antiphon import connect
 from antiphon.address import Address
-from antiphon.client.session import Session
+from antiphon.client.aio.session import ClientSession
 from antiphon.errors import AntiphonError
 from antiphon.server import dialogues
 from antiphon.server.continuity import REPLAY_LIMIT
@@ -77,7 +77,7 @@ async def hold(talk: str, address: Address) -> None:
 class Person:
     """Somebody who talks."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         """Listen from now on."""
         self.shown: asyncio.Queue[Payload] = asyncio.Queue()
         self._session = session

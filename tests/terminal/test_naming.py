@@ -23,7 +23,7 @@ from antiphon.terminal.console import Console
 from antiphon.terminal.entry import Entry
 from antiphon.wire.bodies import Identified, Identify, Welcome
 from antiphon.wire.kinds import Kind
-from support.fakes import Peer, faked, welcome
+from support.fakes import Peer, faked
 from support.processes import PASSWORD, run_antiphon, sockets
 from support.serving import Serving, serving
 from support.terminal import Terminal
@@ -146,8 +146,7 @@ async def test_a_password_is_not_left_unasked_without_a_word(tmp_path: Path, acc
 async def test_a_server_that_asks_for_a_proof_does_not_let_in_without_one(tmp_path: Path) -> None:
     def play(peer: Peer) -> None:
         peer.hello()
-        control = peer.control()
-        peer.send(peer.conversation.welcome(control.id, welcome(None, "Hello!"), bytes(16)))
+        peer.welcome(None, "Hello!")
         peer.rest()
 
     async with faked(play) as there:

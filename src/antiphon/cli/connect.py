@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from antiphon.address import Address
 from antiphon.cli.common import Common, run_loop
-from antiphon.client.entry import session_on
+from antiphon.client.aio.connect import session_on
 from antiphon.errors import Problem, SettingInvalid, UsageError
 from antiphon.identity.invitations import Code, read_place
 from antiphon.identity.passwords import LONGEST, Password

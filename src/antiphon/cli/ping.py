@@ -18,8 +18,8 @@ from cyclopts import Parameter
 from antiphon.address import Address
 from antiphon.cli.common import Common, run_loop
 from antiphon.cli.connect import password_from, place_from
-from antiphon.client.reach import bare
-from antiphon.client.session import Session
+from antiphon.client.aio.session import ClientSession
+from antiphon.client.dialling import bare
 from antiphon.errors import AnswersFaulty, AntiphonError, FileUnusable, PasswordDue, Problem
 from antiphon.files import check_replaceable, write_atomically
 from antiphon.identity.invitations import Code
@@ -169,7 +169,7 @@ class _Run:
         place: Address | Code | None,
         password: Password | None,
         new: Password | None,
-    ) -> tuple[list[Session], Target]:
+    ) -> tuple[list[ClientSession], Target]:
         """Let the first connection find out how one gets in, and the others do the same side by side."""
         console, more = self._console, self._wanted.connections - 1
         began = time.perf_counter() - console.thought
@@ -233,9 +233,9 @@ class _Run:
             self._line.clear()
         return None
 
-    async def _leave(self, sessions: list[Session], *, in_haste: bool) -> None:
+    async def _leave(self, sessions: list[ClientSession], *, in_haste: bool) -> None:
         """Say goodbye; nobody waits any more for what has not come. Ctrl-C hurries it, and the summary is told."""
-        leave = Session.hang_up if in_haste else Session.leave
+        leave = ClientSession.hang_up if in_haste else ClientSession.leave
         leaving = [asyncio.create_task(leave(session)) for session in sessions]
 
         def hurry() -> None:
@@ -244,7 +244,7 @@ class _Run:
 
         _at_interrupt(hurry)
         await asyncio.gather(*leaving, return_exceptions=True)
-        await asyncio.gather(*map(Session.hang_up, sessions))
+        await asyncio.gather(*map(ClientSession.hang_up, sessions))
 
     async def _tick(self, load: Load) -> None:
         while True:

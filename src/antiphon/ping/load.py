@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from antiphon.client.answers import Answers
+from antiphon.client.aio.answers import Answers
 from antiphon.errors import AntiphonError, SessionEnded
 from antiphon.ping.payload import Payloads
 from antiphon.ping.tally import Outage, Tally, Trip

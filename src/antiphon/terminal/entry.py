@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from antiphon.address import Address
 from antiphon.blocklist import common_passwords
-from antiphon.client.dial import Dialled, dial
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.dial import Dialled, dial
+from antiphon.client.aio.sign_in import SignIn
+from antiphon.client.password_forms import prove_any_form
 from antiphon.client.trust import KnownServers, Standing
-from antiphon.client.way_in import check_name, in_any_form
+from antiphon.client.unattended import check_name
 from antiphon.errors import (
     HostUnknown,
     InputMissing,
@@ -287,7 +288,7 @@ class Entry:
         async def prove(form: Password) -> Entered:
             return await self._patiently(partial(self._sign_in, form))
 
-        return await in_any_form(password, forms, self._reach, self._hang_up, prove)
+        return await prove_any_form(password, forms, self._reach, self._hang_up, prove)
 
     async def _patiently(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Do a step; where the server asks for a short pause, say so, wait and try again."""

@@ -118,12 +118,11 @@ class Explainer:
     def say(self, sign: str, heading: str, lines: list[str], colour: int) -> None:
         """Put a heading and what stands under it on standard error, above a line that is being typed."""
         heading = f"[{self._clock() - self._began:8.3f} s] {sign} {heading}"
-        body = "\n".join(INDENT + line for line in lines)
 
         def tell() -> None:
             self.console.tell(heading, colour)
-            if body:
-                self.console.tell(body)
+            for line in lines:
+                self.console.tell(INDENT + line)
 
         self.console.above(tell)
 

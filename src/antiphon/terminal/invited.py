@@ -1,6 +1,6 @@
 """The way in with an invitation: what it changes for the person, and what is said to whoever has none."""
 
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.errors import InvitationUsed, NameTaken
 from antiphon.identity.invitations import Secret
 from antiphon.terminal.console import Console

@@ -16,12 +16,12 @@ from typing import Any, Self, cast
 
 from antiphon import __version__
 from antiphon.address import Address
-from antiphon.client.connection import ClientConnection
-from antiphon.client.dial import Dialled
-from antiphon.client.entry import session_on
-from antiphon.client.exchange import Receiver
-from antiphon.client.session import Session
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connect import session_on
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.dial import Dialled
+from antiphon.client.aio.session import ClientSession
+from antiphon.client.aio.sign_in import SignIn
+from antiphon.client.protocol.connection import Receiver
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import AntiphonError
 from antiphon.server.caps import EntryCaps, RegistrationCaps
@@ -78,7 +78,7 @@ class Service:
         self._context = _context(self._service, self._settings, self._failures)
         return self
 
-    async def enter(self, name: str = "ann") -> Session:
+    async def enter(self, name: str = "ann") -> ClientSession:
         """Let somebody in and return the client's session; the same name is the same account.
 
         The end of the block leaves the session, if nobody has before.
@@ -132,7 +132,7 @@ class Service:
 @contextlib.asynccontextmanager
 async def session(
     handler: Handler, name: str = "ann", *, message_limit: int = MESSAGE_LIMIT, service_seconds: float = 60.0
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[ClientSession]:
     """Serve `handler` in memory and yield the session of one client; all else is as with `Service`."""
     async with Service(handler, message_limit=message_limit, service_seconds=service_seconds) as service:
         yield await service.enter(name)

@@ -1,6 +1,6 @@
-"""What both ways of reaching a server hold to: how often, over which TLS, which error for what went wrong.
+"""Dialling: the TLS contexts, the errors and the retries that both clients share when they connect to an address.
 
-No I/O here: `dial.py` does it in asyncio, `blocking_dial.py` without.
+`aio/dial.py` and `blocking/dial.py` open the sockets.
 """
 
 import errno
@@ -35,34 +35,34 @@ _NO_WAY = Problem(N_("there is no way from here to there"))
 _NO_BINDING = Problem(N_("its certificate is of a kind that no sign-in can be bound to"))
 
 PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds, each varied by half, before the next try after a server has dropped us without a word."""
+"""Seconds before each next try, varied by half, after a server has closed the connection without a word."""
 DROP_SECONDS = 2.0
-"""A busy server drops at once; one that takes longer has waited for another protocol."""
+"""Seconds within which a busy server drops a connection; one that takes longer waited for another protocol."""
 
-Line = TypeVar("Line")
+Connection = TypeVar("Connection")
 """A connection of either client."""
 
 
 @dataclass(frozen=True)
-class Reached(Generic[Line]):
-    """A connection whose server has said HELLO, and what speaks for its key; nothing has been sent on it yet."""
+class DialResult(Generic[Connection]):
+    """A connection on which HELLO has come, and what speaks for the server's key. Nothing was sent on it yet."""
 
-    connection: Line
+    connection: Connection
     hello: Hello
     fingerprint: str | None
-    """The key's, None on plain TCP."""
+    """The fingerprint of the server's key, None on plain TCP."""
     standing: Standing
 
 
-async def persistently(
+async def dial_persistently(
     address: Address,
-    dial_once: Callable[[], Awaitable[Reached[Line]]],
+    dial_once: Callable[[], Awaitable[DialResult[Connection]]],
     sleep: Callable[[float], Awaitable[object]],
-) -> Reached[Line]:
-    """Reach `address`; a server that drops us without a word is tried again.
+) -> DialResult[Connection]:
+    """Dial `address`; if the server closes the connection without a word, try again.
 
     Raises:
-        NotAntiphon: it always does.
+        NotAntiphon: the server closed every connection.
         AntiphonError: as `dial_once`.
     """
     for pause in (*PAUSES, None):
@@ -77,7 +77,7 @@ async def persistently(
 
 
 def unverified_context() -> ssl.SSLContext:
-    """Return TLS 1.3 without a word on whom we trust: that is decided by the key, before anything is sent."""
+    """Return a context for TLS 1.3 that trusts any certificate: the key decides, before anything is sent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -86,14 +86,14 @@ def unverified_context() -> ssl.SSLContext:
 
 
 def verified_context() -> ssl.SSLContext:
-    """Return TLS 1.3 with those whom the system's authorities vouch for."""
+    """Return a context for TLS 1.3 that trusts the system's authorities."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context
 
 
 def bare(address: Address) -> str:
-    """Return the address as messages show it: without name and fingerprint."""
+    """Return the address as messages show it, without name and fingerprint."""
     return str(Address(address.scheme, address.host, address.port, None, None))
 
 
@@ -101,7 +101,7 @@ def key_of(address: Address, certificate: bytes) -> tuple[str, bytes]:
     """Return the fingerprint of a server's key, and the binding of a channel with its certificate.
 
     Raises:
-        TlsFailed: no sign-in could be bound to it.
+        TlsFailed: no sign-in can be bound to this kind of certificate.
     """
     try:
         return fingerprint_of(certificate), binding_of(certificate)
@@ -110,7 +110,7 @@ def key_of(address: Address, certificate: bytes) -> tuple[str, bytes]:
 
 
 def unreached(address: Address, error: OSError | UnicodeError) -> AntiphonError:
-    """Return what the system's `error`, at connecting or in the TLS handshake, means."""
+    """Return the error for the system's `error` at connecting or in the TLS handshake."""
     if isinstance(error, socket.gaierror | UnicodeError):
         return HostUnknown(host=address.host)
     if isinstance(error, ConnectionRefusedError):
@@ -124,14 +124,14 @@ def unreached(address: Address, error: OSError | UnicodeError) -> AntiphonError:
 
 
 def ungreeted(address: Address, error: ProtocolError) -> ProtocolError | NotAntiphon:
-    """Return what it means that `error` came in the place of HELLO."""
+    """Return the error for an `error` that came in the place of HELLO."""
     if isinstance(error, VersionUnsupported) or error.told is not None:
         return error
     return NotAntiphon(address=bare(address))
 
 
 def _problem(error: OSError) -> str:
-    """Return why nobody answers; where several addresses were tried, asyncio gives no number but a long line."""
+    """Return why nobody answers. If several addresses were tried, asyncio gives a long line and no number."""
     if error.errno in (None, errno.ECONNREFUSED):
         return _NOBODY
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):

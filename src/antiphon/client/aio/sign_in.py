@@ -1,25 +1,26 @@
-"""The client's way in, in asyncio: the steps of `steps.py`, each within its time.
+"""Sign-in for asyncio: the steps of `protocol/sign_in.py`, each within its time.
 
-What costs time (PBKDF2, a fifth of a second) runs on a thread, so that the event loop goes on.
+Hashing a password takes about 0.2 s and runs on a thread, so that the event loop goes on.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Unpack
 
-from antiphon.client.connection import ClientConnection
-from antiphon.client.steps import Given, Result, Steps
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.protocol.sign_in import Given, Result, SignInSteps
 from antiphon.errors import TimedOut
 from antiphon.wire.bodies import Body
 from antiphon.wire.kinds import Kind
 
 
-class SignIn(Steps):
-    """The way in on one connection, whose key is trusted by now."""
+class SignIn(SignInSteps):
+    """A sign-in on one connection. Precondition: the server's key is trusted."""
 
     def __init__(self, connection: ClientConnection, language: str = "en", timeout: float = 10.0) -> None:
-        """Speak on `connection`, whose server has said HELLO, each step within `timeout` seconds."""
-        super().__init__(connection.greeting, connection.binding, connection.address, language)
+        """Use `connection`, on which HELLO has come; each step takes at most `timeout` seconds."""
+        super().__init__(connection.greeting, connection.binding, connection.address, os.urandom, language)
         self._connection = connection
         self._timeout = timeout
 
@@ -39,7 +40,7 @@ async def ask_within(
 
     Raises:
         TimedOut: none came within `seconds`.
-        AntiphonError: as the server refused it, or as the connection was lost.
+        AntiphonError: the server refused the request, or the connection was lost.
     """
     try:
         async with asyncio.timeout(seconds):

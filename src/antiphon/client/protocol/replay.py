@@ -1,7 +1,7 @@
-"""What a session has sent and got, so that nothing is lost or done twice when a connection breaks.
+"""Replay buffer: what a session has sent and received, so that a broken connection loses and repeats nothing.
 
-The rules of docs/protocol.md, "Continuity", without I/O and without a clock: what is sent again on the next
-connection, and which messages have an outcome that nobody can know.
+The rules are those of docs/protocol.md, "Continuity": which messages are sent again on the next connection, and
+which have an outcome that nobody can know. No I/O and no clock.
 """
 
 from collections.abc import Collection
@@ -21,46 +21,46 @@ class Sent(Generic[Asker]):
 
     id: int
     number: int
-    """Its place among all messages of the count, from 1."""
+    """Its place among all messages of this count, from 1."""
     message: Payload
     asker: Asker
-    """Who waits for the answers."""
+    """What takes the answers."""
     written: bool = False
-    """It has been given to a connection at least once."""
+    """Whether it was given to a connection at least once."""
     taken_back: bool = False
-    """Its asker wants no more answers."""
+    """Whether its asker wants no more answers (CANCEL)."""
     gap: bool = False
-    """Some of its answers may be lost: only one that is the only one can be believed."""
+    """Whether some of its answers may be lost: then only an answer that is the only one is believed."""
     spoiled: bool = False
-    """It goes with a wrong token, to be refused: once is enough, it is never sent again."""
+    """Whether it is sent with a wrong token, to be refused. It is never sent again."""
 
 
-class Continuity(Generic[Asker]):
+class ReplayBuffer(Generic[Asker]):
     """The counts of one session, and its messages that are not answered yet."""
 
     def __init__(self) -> None:
-        """Begin with a session that was just opened."""
+        """Start with a session that was just opened."""
         self.received = 0
-        """Frames that have come; those that are lost for good count as if they had."""
+        """Frames received; frames that are lost for good count as received."""
         self._sent = 0
         self._heard = 0
-        """The highest number of a message that something has come for."""
+        """The highest number of a message that a frame has come for."""
         self._last_id = 0
         self._unanswered: dict[int, Sent[Asker]] = {}
         self._gap = False
-        """Frames are lost, and nothing has come since that says where."""
+        """Frames are lost, and no frame has come since that says where."""
         self._settled_at: int | None = None
-        """As many frames must have come for `_settled` to be true."""
+        """The count of received frames at which `_settled` holds."""
         self._settled: list[Sent[Asker]] = []
-        """These messages are answered by then, or never will be."""
+        """Messages that are answered by then, or never will be."""
 
     @property
     def unanswered(self) -> Collection[Sent[Asker]]:
-        """The messages that are not answered yet, in the order in which they were sent."""
+        """Messages that are not answered yet, in the order in which they were sent."""
         return self._unanswered.values()
 
     def send(self, message: Payload, asker: Asker) -> Sent[Asker]:
-        """Note a message that is to be sent, now or on the next connection."""
+        """Add a message that is to be sent, now or on the next connection."""
         self._last_id = self._last_id % LAST_ID + 1
         while self._last_id in self._unanswered:
             self._last_id = self._last_id % LAST_ID + 1
@@ -68,18 +68,11 @@ class Continuity(Generic[Asker]):
         sent = self._unanswered[self._last_id] = Sent(self._last_id, self._sent, message, asker)
         return sent
 
-    def withdraw(self, sent: Sent[Asker]) -> None:
-        """Forget the newest message, which no connection was given."""
-        assert not sent.written
-        assert sent.number == self._sent
-        self._sent -= 1
-        del self._unanswered[sent.id]
-
     def take(self, id: int, *, last: bool) -> Sent[Asker] | None:
-        """Count a frame that has come, the `last` for its message or not; return the message, None for a push.
+        """Count a received frame, the `last` one for its message or not; return the message, None for a push.
 
         Raises:
-            FrameInvalid: it answers nothing that was asked.
+            FrameInvalid: it answers no message that was sent.
         """
         if id == 0:
             self.received += 1
@@ -89,9 +82,8 @@ class Continuity(Generic[Asker]):
             raise FrameInvalid(problem=f"an answer came to {id}, which was not asked")
         self.received += 1
         self._heard = max(self._heard, sent.number)
-        if (
-            self._gap and not sent.taken_back
-        ):  # answers come in the order of the messages: the later ones are whole
+        if self._gap and not sent.taken_back:
+            # Answers come in the order of the messages, so the answers to later messages are whole.
             self._gap = False
             for each in self._unanswered.values():
                 each.gap = each.gap and each.number <= sent.number
@@ -102,12 +94,12 @@ class Continuity(Generic[Asker]):
     def resume(
         self, received: int | None, *, missed: int = 0, sent: int = 0, at_work: Collection[int] = ()
     ) -> list[Sent[Asker]]:
-        """Take what WELCOME says after RESUME; return the messages to be sent again, in order.
+        """Take the counts of WELCOME after RESUME; return the messages to send again, in order.
 
         The arguments are WELCOME's fields (`at_work` is its `open`); `unknown` then says what nobody can know.
 
         Raises:
-            ProtocolError: the server's counts cannot be.
+            ProtocolError: the server's counts are impossible.
         """
         if received is None:
             return self._begin_anew()
@@ -128,7 +120,7 @@ class Continuity(Generic[Asker]):
         return again
 
     def _begin_anew(self) -> list[Sent[Asker]]:
-        """Count from 0 as the server does, which knows nothing any more."""
+        """Count from 0 again, as the server does that has lost its counts."""
         self.received = self._heard = self._settled_at = 0
         self._gap = False
         self._settled = [each for each in self._unanswered.values() if each.written]
@@ -137,15 +129,15 @@ class Continuity(Generic[Asker]):
         return again
 
     def _count_on(self, received: int, again: list[Sent[Asker]]) -> None:
-        """Count what is sent `again` behind what the server has `received`."""
+        """Number the messages that are sent `again` behind those that the server has `received`."""
         self._sent = received + len(again)
         for number, each in enumerate(again, received + 1):
             each.number = number
 
     def unknown(self) -> list[Sent[Asker]]:
-        """Return the messages whose outcome nobody can know, as far as that can be said now; each once.
+        """Return the messages whose outcome is known by now to be unknown; each message once.
 
-        Ask after `resume`, and after each `take`.
+        Call it after `resume`, and after each `take`.
         """
         if self._settled_at is None or self.received < self._settled_at:
             return []

@@ -1,10 +1,9 @@
-"""The steps of the client's way in: what is sent, what may answer it, what must be true of that.
+"""Sign-in: what the client sends before the session, which answers it accepts, and what it checks of them.
 
-How something is asked is left open (`Steps`): `signin.py` does it in asyncio, `blocking_entry.py` without.
-What costs time (PBKDF2, a fifth of a second) says so.
+How a frame is sent and awaited is left to the shells: `aio/sign_in.py`, `blocking/sign_in.py`. Random bytes are
+passed in. Hashing a password (PBKDF2) takes about 0.2 s; the docstrings say where that happens.
 """
 
-import secrets
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Coroutine
@@ -39,12 +38,15 @@ LEAST_SALT, MOST_SALT = 16, 64
 Expected = TypeVar("Expected", bound=Body)
 Result = TypeVar("Result")
 Given = TypeVarTuple("Given")
+Random = Callable[[int], bytes]
+"""Returns so many random bytes, fit for keys: `os.urandom`."""
 
 
 def at_once(work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what `work` returns, which is written for both clients and here never has to wait.
+    """Return what a coroutine returns that never waits for an event loop.
 
-    All that it awaits blocks until it is done, so that its first step is its last: there is no event loop.
+    What both clients share is written as coroutines. In the blocking client everything that they await blocks
+    until it is done, so that the first step of the coroutine is its last.
     """
     try:
         work.send(None)
@@ -58,7 +60,7 @@ def expect(body: Body, kind: type[Expected]) -> Expected:
     """Return `body`, which must be of this kind.
 
     Raises:
-        ProtocolError: it is of another.
+        ProtocolError: it is of another kind.
     """
     if not isinstance(body, kind):
         raise ProtocolError(problem=f"{type(body).__name__} came where {kind.__name__} was due")
@@ -76,15 +78,15 @@ def check_parameters(scram: Scram) -> None:
         raise ProtocolError(problem=problem)
 
 
-def make_credential(password: Password, scram: Scram) -> Credential:
-    """Return what a server is to keep instead of the password; takes time.
+def make_credential(password: Password, scram: Scram, random: Random) -> Credential:
+    """Return what a server keeps instead of the password; takes time.
 
     Raises:
-        ProtocolError: as `check_parameters`, or more rounds of hashing than are bearable.
+        ProtocolError: as `check_parameters`, or the server asks for too many rounds of hashing.
         PasswordInvalid: nobody can have this password.
     """
     check_parameters(scram)
-    verifier = make_verifier(password, secrets.token_bytes(scram.salt_length), scram.iterations)
+    verifier = make_verifier(password, random(scram.salt_length), scram.iterations)
     return Credential(
         salt=verifier.salt,
         iterations=verifier.iterations,
@@ -94,67 +96,32 @@ def make_credential(password: Password, scram: Scram) -> Credential:
 
 
 def begin_exchange(
-    hello: Hello, binding: bytes | None, name: str, password: Password
+    hello: Hello, binding: bytes | None, name: str, password: Password, random: Random
 ) -> tuple[str, ClientExchange]:
-    """Return the mechanism that belongs to a channel with this `binding`, and a fresh exchange that proves by it.
+    """Return the mechanism for a channel with this `binding`, and a new SCRAM exchange.
 
     Raises:
-        MechanismUnsupported: the server that said `hello` offers nothing that we accept on this connection.
+        MechanismUnsupported: the server offers no mechanism that is accepted on this connection.
         NameInvalid, PasswordInvalid: nobody can have it.
     """
     mechanism = mechanism_for(binding)
     if mechanism not in hello.mechanisms:
         raise MechanismUnsupported(mechanism=mechanism, mechanisms=", ".join(hello.mechanisms))
-    nonce = b64encode(secrets.token_bytes(NONCE_SIZE)).decode()
+    nonce = b64encode(random(NONCE_SIZE)).decode()
     return mechanism, ClientExchange(mechanism, name, password, binding, nonce)
 
 
-class Authentication:
-    """One proof of a password: `first` for AUTHENTICATE, `proof` for CHALLENGE, then `proven`, each once."""
+class SignInSteps(ABC):
+    """The steps of a sign-in on one connection. Precondition: the server's key is trusted."""
 
     def __init__(
-        self, hello: Hello, binding: bytes | None, name: str, password: Password, language: str = "en"
+        self, hello: Hello, binding: bytes | None, address: str, random: Random, language: str = "en"
     ) -> None:
-        """Begin with a server that has said `hello` on a channel with this `binding`.
-
-        Raises:
-            MechanismUnsupported, NameInvalid, PasswordInvalid: as `begin_exchange`.
-        """
-        self._mechanism, self._exchange = begin_exchange(hello, binding, name, password)
-        self._language = language
-
-    def first(self) -> Authenticate:
-        """Return what begins the exchange."""
-        return Authenticate(mechanism=self._mechanism, data=self._exchange.first(), language=self._language)
-
-    def proof(self, answer: Body) -> ChallengeAnswer:
-        """Return the proof that `answer` to the first step asks for; takes time.
-
-        Raises:
-            ProtocolError: it is no challenge, or one for a proof that would be cheap to guess from.
-        """
-        challenge = expect(answer, Challenge)
-        return ChallengeAnswer(data=self._exchange.answer(challenge.data, ITERATIONS))
-
-    def proven(self, answer: Body, address: str) -> Welcome:
-        """Return the WELCOME that answers the proof, once the server at `address` has proved itself by it.
-
-        Raises:
-            ServerUnproven: its signature is wrong; nothing it said counts.
-        """
-        welcome = expect(answer, Welcome)
-        self._exchange.verify(welcome.data or b"", address)
-        return welcome
-
-
-class Steps(ABC):
-    """The way in on one connection, whose key is trusted by now."""
-
-    def __init__(self, hello: Hello, binding: bytes | None, address: str, language: str = "en") -> None:
         """Speak with the server at `address` that has said `hello`; it answers people in `language`."""
         self._hello = hello
         self._binding = binding
         self._address = address
+        self._random = random
         self._language = language
 
     @abstractmethod
@@ -176,50 +143,56 @@ class Steps(ABC):
         return expect(await self.ask(Kind.IDENTIFY, body), Identified)
 
     async def known(self) -> list[str]:
-        """Return the names that the server knows at our address, the one that came last first (`identify`)."""
+        """Return the names that the server knows at the client's address, the latest first (`identify`)."""
         body = await self.ask(Kind.IDENTIFY, Identify(language=self._language))
         return expect(body, Identified).known or []
 
     async def introduce(self, name: str | None, *, instead_of: str | None = None) -> Welcome:
-        """Come in by giving a name (`identify`), or none (`anyone`); the server proves nothing by letting us in.
+        """Sign in with a name (access `identify`), or with nothing (`anyone`). The server proves nothing by it.
 
-        `instead_of` is a name that it knows at our address and that was wrong: `name` replaces it there.
+        `instead_of` is a name that the server knows at the client's address, and that `name` replaces.
 
         Raises:
             NameInvalid: nobody can have this name.
-            RegistrationClosed: it is new at our address, and new names are not taken.
-            TryLater: too many new names have come.
+            RegistrationClosed: it is new at this address, and the server takes no new names.
+            TryLater: too many new names came.
         """
         body = Identify(name=name, instead_of=instead_of, language=self._language)
         return expect(await self.ask(Kind.IDENTIFY, body), Welcome)
 
     async def register(self, name: str, password: Password, invitation: Secret | None = None) -> Identified:
-        """Become known as `name`: make the verifier with the server's parameters and have it kept.
+        """Register `name`: make the credential with the server's parameters and send it; takes time.
 
         Raises:
             NameTaken, RegistrationClosed, InvitationRefused: as the server says.
-            ProtocolError: the server asks for a salt that no honest one asks for.
+            ProtocolError: the server asks for parameters that no honest server asks for.
         """
         shown = self._shown(invitation)
-        credential = await self.work(make_credential, password, self._hello.scram)
+        credential = await self.work(make_credential, password, self._hello.scram, self._random)
         body = Register(name=name, credential=credential, invitation=shown, language=self._language)
         return expect(await self.ask(Kind.REGISTER, body), Identified)
 
     async def authenticate(self, name: str, password: Password) -> Welcome:
-        """Prove to know the password of `name`, and have the server prove that it knows the account.
+        """Prove to the server that the client knows the password, and have it prove the same; takes time.
+
+        The server's signature is verified before anything else in WELCOME is used.
 
         Raises:
             SignInRefused: the name or the password is wrong.
-            ServerUnproven: the server's signature is wrong; nothing it said counts.
-            MechanismUnsupported: it offers nothing that we accept on this connection.
+            ServerUnproven: the server's signature is wrong; nothing that it said counts.
+            MechanismUnsupported: it offers no mechanism that is accepted on this connection.
+            ProtocolError: its challenge would make the password cheap to guess.
         """
-        proving = Authentication(self._hello, self._binding, name, password, self._language)
-        challenge = await self.ask(Kind.AUTHENTICATE, proving.first())
-        proof = await self.work(proving.proof, challenge)
-        return proving.proven(await self.ask(Kind.CHALLENGE, proof), self._address)
+        mechanism, exchange = begin_exchange(self._hello, self._binding, name, password, self._random)
+        first = Authenticate(mechanism=mechanism, data=exchange.first(), language=self._language)
+        challenge = expect(await self.ask(Kind.AUTHENTICATE, first), Challenge)
+        proof = await self.work(exchange.answer, challenge.data, ITERATIONS)
+        welcome = expect(await self.ask(Kind.CHALLENGE, ChallengeAnswer(data=proof)), Welcome)
+        exchange.verify(welcome.data or b"", self._address)
+        return welcome
 
     async def resume(self, token: bytes, received: int | None = None) -> Welcome:
-        """Take up the session of `token` on this connection; `received` frames of it have come so far.
+        """Resume the session of `token` on this connection; `received` frames of it have come so far.
 
         Raises:
             SessionEnded: it is over.
@@ -228,7 +201,7 @@ class Steps(ABC):
         return expect(await self.ask(Kind.RESUME, body, token=token), Welcome)
 
     def _shown(self, invitation: Secret | None) -> bytes | None:
-        """Return an invitation for a server that knows what it is."""
+        """Return the secret of an invitation, for a server that takes invitations."""
         if invitation is not None and INVITATIONS not in self._hello.features:
             raise InvitationRefused
         return None if invitation is None else bytes(invitation)

@@ -1,4 +1,4 @@
-"""What a session knows of itself, from the WELCOME that opened it."""
+"""Session info: who is signed in, from the WELCOME that opened the session."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,29 +17,29 @@ class SessionInfo:
     first: bool
     """Whether this is the first visit."""
     last_visit: datetime | None
-    """When the last one was, in UTC; None at the first."""
+    """Time of the last visit, in UTC; None at the first."""
     last_address: str | None
-    """The IP address that it came from."""
+    """The IP address of the last visit; None at the first."""
     refusals: int
-    """Sign-ins under this name that were refused since then."""
+    """Sign-ins under this name that were refused since the last visit."""
     lifetimes: Lifetimes
-    """Seconds that the session lives, `unheld` by a connection and in `total`."""
+    """Seconds that the session lives: `unheld` (without a connection) and in `total`."""
     must_change: bool
-    """Whether a new password has to be chosen first."""
+    """Whether a new password must be chosen first."""
     greeting: str
-    """For the person, in the language asked for."""
+    """For the person, in the language asked for, as the server sent it: escape it before you print it."""
 
     @classmethod
     def of(cls, welcome: Welcome) -> Self:
         """Return what `welcome` says.
 
         Raises:
-            ProtocolError: its last visit is no moment.
+            ProtocolError: its last visit is not a time.
         """
         try:
             last_visit = None if welcome.last_visit is None else datetime.fromisoformat(welcome.last_visit)
         except ValueError:
-            raise ProtocolError(problem="the last visit in WELCOME is no moment") from None
+            raise ProtocolError(problem="the last visit in WELCOME is not a time") from None
         return cls(
             name=welcome.name,
             first=welcome.first,

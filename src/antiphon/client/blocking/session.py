@@ -1,7 +1,7 @@
-"""An open session of the blocking client: ask, be answered, hear what the service says.
+"""Session of the blocking client: ask, take answers, take what the service sends by itself.
 
-No thread and no event loop stands behind it: what is to happen happens inside the calls, heartbeats and the return
-of a lost link among them. What a link brings and what is said on the next one is `exchange.py`'s.
+There is no thread and no event loop behind it: everything happens inside the calls, heartbeats and reconnection
+too. The rules of a session are in `protocol/session.py`.
 """
 
 import math
@@ -12,69 +12,71 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from antiphon.client.blocking_connection import BlockingConnection, Deadline
-from antiphon.client.blocking_link import BlockingLink
-from antiphon.client.exchange import Exchange, Inbox, Window
-from antiphon.client.manners import check_message
-from antiphon.client.way_back import lost_for_now
+from antiphon.client.blocking.connection import BlockingConnection, Deadline
+from antiphon.client.blocking.reconnect import BlockingReconnector
+from antiphon.client.protocol.inbox import Inbox
+from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.window import Window, check_message
 from antiphon.errors import AntiphonError, OutcomeUnknown, PeerTooSlow, TimedOut
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
 
 BACKLOG_LIMIT = MESSAGE_LIMIT_MOST
-"""Bytes of messages that may wait for somebody to take them, while an answer behind them is waited for."""
-COST = 64
-"""Bytes that a message takes in memory beside its own."""
+"""Bytes that may wait for the program while an answer behind them is awaited, 64 more counted for each payload.
+
+Reading cannot pause as in the asyncio client, because the awaited answer would not come: the connection is
+closed.
+"""
 
 
-class Session(Exchange[BlockingConnection, Inbox]):
-    """A signed-in conversation; a context manager that leaves at its end.
+class Session(SessionProtocol[BlockingConnection, Inbox]):
+    """An open session; a context manager that leaves at its end.
 
-    One thread uses it at a time. A link that is lost comes back inside the calls, and within their time. The
-    server cuts a link on which it hears nothing for its silence limit (40 s by default): a session that has
-    nothing to say but wants to keep its link calls `heartbeat` before that. Every call that waits sends heartbeats
-    by itself.
+    One thread at a time uses it. A lost connection comes back inside the calls, and within their time. The server
+    closes a connection on which it hears nothing for its silence limit (40 s by default): a program that has
+    nothing to send and wants to keep the connection calls `heartbeat` before that. Calls that wait send heartbeats
+    by themselves.
 
-    Where `timeout` is an argument it is in seconds, by default the one of `connect`; `math.inf` waits for as long
-    as the server shows that it is there, or may come back.
+    Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the server shows
+    that it is there, or may come back.
     """
 
     def __init__(
-        self, connection: BlockingConnection, welcome: Welcome, link: BlockingLink, timeout: float
+        self, connection: BlockingConnection, welcome: Welcome, reconnector: BlockingReconnector, timeout: float
     ) -> None:
         """Use `connect`."""
-        super().__init__(connection, welcome, link, Inbox)
-        self._way_back = link
+        super().__init__(connection, welcome, reconnector.policy, Inbox, waiting_limit=BACKLOG_LIMIT)
+        self._reconnector = reconnector
         self._lost_at: float | None = None
-        self._backlog = 0
         self._timeout = timeout
         connection.attach(self)
 
     def __repr__(self) -> str:
-        """Show who, and where; no secret is kept here."""
+        """Show name and address, no secret."""
         return f"<Session of {self.info.name} at {self.address}>"
 
     @property
     def address(self) -> str:
         """The server's address, without name and fingerprint."""
-        return self._link.shown
+        return self._reconnector.shown
 
     # --- asking -----------------------------------------------------------------------------------------------
 
     def ask(self, message: Payload, *, timeout: float | None = None, retry: bool = False) -> Payload | None:
-        """Send `message` and return its answer, the first one where the service gives several; None for none.
+        """Send `message` and return its answer; None if the service gives no answer.
 
-        Text is answered by text or bytes, as the service likes. A message that is given up, because `TimedOut` is
-        raised, is taken back, and may have been handled all the same; the session goes on. With `retry`, a message
-        whose outcome is unknown is asked again: say so only where it may be done twice.
+        If the service gives several answers, the first one is returned. It is text or bytes, as the service likes.
+        After `TimedOut` the service is told to stop, the message may have been handled, and the session goes on.
+        With `retry`, a message whose outcome is unknown is asked again: set it only if the message may be handled
+        twice.
 
         Raises:
             MessageTooLarge, NotText: the message cannot be sent.
-            OutcomeUnknown: nobody knows whether it was handled, because the link or the server broke.
+            OutcomeUnknown: nobody knows whether it was handled, because the connection or the server broke.
             ServiceFailed: the service failed on it; the session goes on.
             TimedOut: no answer came in time.
-            ConnectError, SignInError, ProtocolError, ServerError: why the session is over.
+            ConnectError, SignInError, ProtocolError, ServerError: the session is over.
         """
         deadline = self._deadline(timeout)
         while True:
@@ -90,29 +92,31 @@ class Session(Exchange[BlockingConnection, Inbox]):
     def ask_stream(self, message: Payload, *, timeout: float | None = None) -> Iterator[Payload]:
         """Send `message` now, and return an iterator over all its answers; each may take `timeout` seconds.
 
-        Leaving the iteration early has the service stop.
+        Leaving the iteration early stops the service. If the session is left, the stream ends.
 
         Raises:
-            AntiphonError: as `ask`; what concerns the answers, from the iterator.
+            AntiphonError: as `ask`; errors of the answers are raised by the iterator.
         """
-        return self._answers(self._begin(message, self._deadline(timeout)), timeout)
+        box = self._begin(message, self._deadline(timeout))
+        box.stream = True
+        return self._answers(box, timeout)
 
     def _answers(self, box: Inbox, timeout: float | None) -> Iterator[Payload]:
         try:
             while (answer := self._take(box, self._deadline(timeout))) is not None:
                 yield answer
-        finally:  # who leaves early wants no more
+        finally:
             box.close()
 
     def ask_many(self, messages: Iterable[Payload], *, timeout: float | None = None) -> Iterator[Payload | None]:
-        """Send messages one behind the other, ahead of the answers, and yield the answers in order.
+        """Send messages ahead of the answers, and yield the answer to each in order.
 
-        At most 256 are on their way, and no further one while those have 256 KiB. Nothing is sent before the
-        first answer is asked for. The first message that is refused, here or there, ends it with its error, in its
-        place; those behind it are taken back.
+        At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB. Nothing is
+        sent before the first answer is asked for.
 
         Raises:
-            AntiphonError: as `ask`.
+            AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
+                behind it.
         """
         waiting: deque[Inbox] = deque()
         ahead = Window()
@@ -121,7 +125,7 @@ class Session(Exchange[BlockingConnection, Inbox]):
             for message in messages:
                 try:
                     waiting.append(self._begin(message, self._deadline(timeout)))
-                except AntiphonError as error:  # those before it have their answers first
+                except AntiphonError as error:  # raised behind the answers to those before it
                     failure = error
                     break
                 ahead.add(waiting[-1].size)
@@ -143,37 +147,37 @@ class Session(Exchange[BlockingConnection, Inbox]):
         return answer
 
     def send(self, message: Payload) -> None:
-        """Send `message` and want no answer; like any other, it is sent again if the link is lost on the way.
+        """Send `message` and drop its answer. It is sent again if the connection is lost on the way.
 
         Raises:
             MessageTooLarge, NotText: the message cannot be sent.
             TimedOut: the server does not take it, or cannot be reached.
-            AntiphonError: why the session is over.
+            AntiphonError: the session is over.
         """
         self._begin(message, self._deadline(None)).ignore()
 
-    # --- hearing ----------------------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------------------
 
     def receive(self, *, timeout: float | None = None) -> Payload | None:
-        """Return the next message that the server says unasked; None when the session was left.
+        """Return the next message that the service sends by itself; None after the program has left.
 
         Raises:
             TimedOut: nothing came in time.
-            AntiphonError: why the session is over.
+            AntiphonError: the session is over.
         """
         return self._take(self._pushes, self._deadline(timeout))
 
     def __iter__(self) -> Iterator[Payload]:
-        """Yield what the server says unasked, for as long as the session lives; as `receive`."""
+        """Yield what the service sends by itself, for as long as the session lives; as `receive`."""
         while (message := self.receive(timeout=math.inf)) is not None:
             yield message
 
     def heartbeat(self) -> None:
-        """Tell the server that we are still there, and take what has come meanwhile.
+        """Tell the server that this side is there, and read what has come meanwhile.
 
         Raises:
-            TimedOut: the link is lost, and does not come back in time.
-            AntiphonError: why the session is over.
+            TimedOut: the connection is lost, and does not come back in time.
+            AntiphonError: the session is over.
         """
         self._connection.look()
         self._wait(lambda: self._over or not self._connection.closed, self._deadline(None))
@@ -183,17 +187,15 @@ class Session(Exchange[BlockingConnection, Inbox]):
     # --- leaving ----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave: the session ends, when everything that was sent before has been handled.
+        """End the session: wait for the answers that are due, say BYE, close. Streams are stopped.
 
-        That is waited for, for at most the `timeout` of `connect`; streams are taken back. Closing twice is no
-        error. While the link is lost and nothing is due, nobody hears the goodbye: the session ends when its time
-        without a link is over.
+        It takes at most the `timeout` of `connect`. Closing twice is no error. While the connection is lost and no
+        answer is due, the server hears no BYE: then the session ends when its time without a connection is over.
         """
         deadline = self._deadline(None)
-        for sent in list(self._continuity.unanswered):
-            sent.asker.close()
+        self._take_back_streams()
         with suppress(AntiphonError):
-            self._wait(lambda: self._over or not self._continuity.unanswered, deadline)
+            self._wait(lambda: self._over or not self._replay.unanswered, deadline)
         self._leaving = True
         self._connection.leave(max(0.0, deadline.at - time.monotonic()))
         self._end(None)
@@ -205,7 +207,7 @@ class Session(Exchange[BlockingConnection, Inbox]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave; where the program is to end at once (Ctrl-C), without waiting."""
+        """Leave; without waiting if the program must end at once (Ctrl-C)."""
         if kind is None or issubclass(kind, Exception):
             self.close()
         else:
@@ -219,12 +221,13 @@ class Session(Exchange[BlockingConnection, Inbox]):
         return Deadline(self._timeout if timeout is None else timeout)
 
     def _begin(self, message: Payload, deadline: Deadline) -> Inbox:
-        """Send a message as soon as there is a link, and room for it on the way."""
+        """Send a message as soon as there is a connection, and room in the window."""
         size = check_message(message, self._limits)
         self._check_open()
-        self._connection.look()  # a link that is known to be lost is given nothing
+        self._connection.look()  # so that a lost connection is known as such, and given nothing
         self._wait(lambda: self._over or not (self._window.full or self._connection.closed), deadline)
         self._check_open()
+        self._window.add(size)
         return self._say(message, size)
 
     def _take(self, box: Inbox, deadline: Deadline) -> Payload | None:
@@ -232,37 +235,37 @@ class Session(Exchange[BlockingConnection, Inbox]):
         return box.take()
 
     def _wait(self, until: Callable[[], bool], deadline: Deadline) -> None:
-        """Take what comes, on one link after another, until there is what is waited for.
+        """Read, on one connection after another, until `until` returns true.
 
         Raises:
-            TimedOut: it was not there in time.
+            TimedOut: it did not in time.
         """
         while not until():
             try:
                 if self._connection.closed:
-                    self._mend(deadline)
+                    self._reconnect(deadline)
                 else:
                     self._connection.wait(until, deadline)
             except TimeoutError:
                 raise TimedOut(address=self.address, seconds=f"{deadline.seconds:g}") from None
 
-    def _mend(self, deadline: Deadline) -> None:
-        """Take the session up again, whose link is lost; where that cannot be, end it.
+    def _reconnect(self, deadline: Deadline) -> None:
+        """Resume the session, whose connection is lost; end it if that is impossible.
 
         Raises:
-            TimeoutError: that takes longer than this call may; the next one goes on.
+            TimeoutError: it takes longer than this call may; the next call goes on.
         """
         reason = self._connection.reason
-        if reason is None or not (lost_for_now(reason) and self._link.patient):
+        if reason is None or not self._may_resume(reason):
             self._end(reason)
             return
         if self._lost_at is None:
             self._lost_at = time.monotonic()
             self.on_lost(reason)
-            if self._lost_at is None or self._over:  # it has asked something, and so brought the link back
+            if self._lost_at is None or self._over:  # the callback asked something, and so resumed the session
                 return
         try:
-            self._go_on(*self._way_back.restore(reason, self._continuity.received, deadline))
+            self._go_on(*self._reconnector.restore(reason, self._replay.received, deadline))
         except AntiphonError as error:
             self._connection.abort()
             self._end(error)
@@ -270,10 +273,5 @@ class Session(Exchange[BlockingConnection, Inbox]):
         away, self._lost_at = time.monotonic() - self._lost_at, None
         self.on_back(away)
 
-    def _kept(self, payload: Payload) -> None:
-        if self._backlog > BACKLOG_LIMIT:
-            raise PeerTooSlow
-        self._backlog += COST + len(payload)
-
-    def _taken(self, payload: Payload) -> None:
-        self._backlog -= COST + len(payload)
+    def _fill(self) -> None:
+        raise PeerTooSlow

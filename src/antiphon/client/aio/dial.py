@@ -1,17 +1,17 @@
-"""How a connection comes about: resolve, connect, TLS, trust, HELLO, each within its time.
+"""Dialling for asyncio: resolve, connect, TLS, trust and HELLO, all within one time limit.
 
-A server that is busy drops connections as soon as they come; that is tried again, with growing pauses.
+A busy server drops connections at once; those are tried again, with growing pauses.
 """
 
 import asyncio
 
 from antiphon.address import Address
-from antiphon.client.connection import ClientConnection, Observe
-from antiphon.client.reach import (
-    Reached,
+from antiphon.client.aio.connection import ClientConnection, Observe
+from antiphon.client.dialling import (
+    DialResult,
     bare,
+    dial_persistently,
     key_of,
-    persistently,
     ungreeted,
     unreached,
     unverified_context,
@@ -21,31 +21,31 @@ from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import ProtocolError, TimedOut
 from antiphon.identity.certificates import fingerprint_of
 
-Dialled = Reached[ClientConnection]
+Dialled = DialResult[ClientConnection]
 
 
 async def dial(address: Address, known: KnownServers, seconds: float, observe: Observe | None = None) -> Dialled:
-    """Connect to `address`; each try may take `seconds`. `observe` has somebody watch every one.
+    """Connect to `address`; each try takes at most `seconds`. `observe` makes an observer for each connection.
 
     The caller decides what to do about a key that nothing speaks for (`Standing.UNKNOWN`).
 
     Raises:
-        ConnectError: nobody is there, or whoever is there drops us or speaks something else.
+        ConnectError: nothing listens there, or it drops the connection, or it speaks another protocol.
         VersionUnsupported: the server speaks later versions only.
-        ServerKeyChanged: the key is not the one expected.
-        TlsFailed: no TLS came about.
-        TimedOut: nothing came in time.
+        ServerKeyChanged: the key is not the expected one.
+        TlsFailed: the TLS handshake failed.
+        TimedOut: it took longer than `seconds`.
     """
-    return await persistently(address, lambda: dial_once(address, known, seconds, observe), asyncio.sleep)
+    return await dial_persistently(address, lambda: dial_once(address, known, seconds, observe), asyncio.sleep)
 
 
 async def dial_once(
     address: Address, known: KnownServers, seconds: float, observe: Observe | None = None
 ) -> Dialled:
-    """Connect to `address` within `seconds`; a server that drops us is not tried again.
+    """Connect to `address` within `seconds`, in one try.
 
     Raises:
-        AntiphonError: as `dial`, and `ConnectionLost` where the server dropped us.
+        AntiphonError: as `dial`, and `ConnectionLost` if the server dropped the connection.
     """
     try:
         async with asyncio.timeout(seconds):

@@ -1,6 +1,6 @@
-"""An open session, as a program uses it: ask, be answered, hear what the service says; links come and go below.
+"""Client session for asyncio: ask, take answers, take what the service sends by itself; reconnect when needed.
 
-What a link brings and what is said on the next one is `exchange.py`'s; how a link comes back is `link.py`'s.
+The rules of a session are in `protocol/session.py`; `reconnect.py` brings a lost connection back.
 """
 
 import asyncio
@@ -8,37 +8,36 @@ import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
-from antiphon.client.answers import Answers
-from antiphon.client.connection import ClientConnection
-from antiphon.client.continuity import Sent
-from antiphon.client.exchange import Exchange, Window
-from antiphon.client.link import Link
-from antiphon.client.manners import check_message
-from antiphon.client.way_back import lost_for_now
+from antiphon.client.aio.answers import Answers
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.reconnect import AsyncReconnector
+from antiphon.client.protocol.replay import Sent
+from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.window import Window, check_message
 from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 
-Told = TypeVar("Told")
+News = TypeVar("News")
 
 INBOX_LIMIT = 256 * KIB
-"""Bytes that may wait for the program to take them; then nothing more is read."""
+"""Bytes that may wait for the program to take them, 64 more counted for each payload; then reading pauses."""
 FAREWELL_SECONDS = 1.0
-"""How long a session that is left in haste waits for the server's goodbye."""
+"""Seconds that `hang_up` waits for the server's BYE."""
 
 
-class Room(Window):
-    """A window at which whoever has something to send waits, first come, first served."""
+class WaitingWindow(Window):
+    """A window that tasks wait for, first come, first served."""
 
     def __init__(self) -> None:
-        """Begin with nothing on its way."""
+        """Start with no message."""
         super().__init__()
         self._turn = asyncio.Lock()
         self._less = asyncio.Event()
 
     async def enter(self, size: int) -> None:
-        """Note a message of `size` bytes as soon as it may be sent."""
+        """Wait until a message of `size` bytes may be sent, and count it."""
         if self.full or self._turn.locked():
             async with self._turn:
                 while self.full:
@@ -49,21 +48,21 @@ class Room(Window):
             self.add(size)
 
     def remove(self, size: int) -> None:
-        """Note that a message is on its way no longer."""
+        """Count a message as answered."""
         super().remove(size)
         self._less.set()
 
 
-class Session(Exchange[ClientConnection, Answers]):
-    """An open session. Made by `connect`; iterating over it gives what the service says by itself."""
+class ClientSession(SessionProtocol[ClientConnection, Answers]):
+    """An open session. `connect` makes it; iterate over it for what the service sends by itself."""
 
-    def __init__(self, connection: ClientConnection, welcome: Welcome, link: Link) -> None:
-        """Speak on `connection`, which has got `welcome`, and on those that `link` brings about after it."""
-        self._room = Room()
-        super().__init__(connection, welcome, link, Answers, self._room)
-        self._way_back = link
-        self._waiting = 0
-        """Bytes that have come and nobody has taken."""
+    def __init__(self, connection: ClientConnection, welcome: Welcome, reconnector: AsyncReconnector) -> None:
+        """Use `connection`, which has got `welcome`, and after it those that `reconnector` restores."""
+        self._room = WaitingWindow()
+        super().__init__(
+            connection, welcome, reconnector.policy, Answers, waiting_limit=INBOX_LIMIT, window=self._room
+        )
+        self._reconnector = reconnector
         self._ended = asyncio.Event()
         self._answered = asyncio.Event()
         self._answered.set()
@@ -71,7 +70,7 @@ class Session(Exchange[ClientConnection, Answers]):
 
     @property
     def connection(self) -> ClientConnection:
-        """What carries the session now, for what is asked of it beside messages."""
+        """The connection that the session has now, for requests beside messages."""
         return self._connection
 
     # --- asking -----------------------------------------------------------------------------------------------
@@ -80,24 +79,24 @@ class Session(Exchange[ClientConnection, Answers]):
         self,
         message: Payload,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - what every caller wants, and with CANCEL
+        timeout: float | None = None,  # noqa: ASYNC109 - every caller wants it, and it sends CANCEL
         retry: bool = False,
     ) -> Payload | None:
-        """Send a message and return its answer, None where the service gives none.
+        """Send a message and return its answer; None if the service gives no answer.
 
-        Of a service that answers many times it is the first answer; the rest is not wanted and is taken back. So
-        is a message that is given up, by `timeout` or by cancelling.
+        If the service gives several answers, the first one is returned and the service is told to stop. It is
+        also told to stop if the call ends early, by `timeout` or by cancelling.
 
         Args:
-            message: text or bytes, of as many bytes as the server takes in one message (1 MiB by default).
-            timeout: seconds for the answer; by default any time.
-            retry: ask again where the outcome is unknown; say so only where it may be done twice.
+            message: text or bytes, as many bytes as the server takes in one message (1 MiB by default).
+            timeout: seconds for the answer; by default without limit.
+            retry: ask again if the outcome is unknown. Set it only if the message may be handled twice.
 
         Raises:
-            OutcomeUnknown: nobody knows whether it was handled, because the link or the server broke.
+            OutcomeUnknown: nobody knows whether it was handled, because the connection or the server broke.
             MessageTooLarge: it was not sent.
             TimedOut: no answer came in time.
-            AntiphonError: as the server refused it, or why the session is over.
+            AntiphonError: the server refused the message, or the session is over.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -111,18 +110,19 @@ class Session(Exchange[ClientConnection, Answers]):
                     finally:
                         answers.close()
         except TimeoutError:
-            raise TimedOut(address=self._link.shown, seconds=f"{timeout:g}") from None
+            raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
 
     async def ask_stream(self, message: Payload) -> AsyncIterator[Payload]:
-        """Send a message and yield every answer to it; leaving the iteration early has the service stop.
+        """Send a message and yield every answer to it. Leaving the iteration early stops the service.
 
-        The answers wait at the server while they are not taken. So do the answers to whatever is asked meanwhile:
-        ask from within the loop only where the stream is short.
+        Answers that the program does not take wait at the server, and so do the answers to other messages: ask
+        from within the loop only if the stream is short. If the session is left, the stream ends.
 
         Raises:
-            AntiphonError: as `ask`; what came before has been yielded.
+            AntiphonError: as `ask`; the answers that came before it have been yielded.
         """
         answers = await self.begin(message)
+        answers.stream = True
         try:
             async for answer in answers:
                 yield answer
@@ -132,15 +132,16 @@ class Session(Exchange[ClientConnection, Answers]):
     async def ask_many(
         self, messages: Iterable[Payload] | AsyncIterable[Payload]
     ) -> AsyncIterator[Payload | None]:
-        """Send messages one behind the other, without waiting for answers, and yield the answer to each in order.
+        """Send messages ahead of the answers, and yield the answer to each in order.
 
-        At most 256 are on their way at once, and no further one while those have 256 KiB.
+        At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB.
 
         Raises:
-            AntiphonError: as `ask`, for the first message that fails; those behind it are taken back.
+            AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
+                behind it.
         """
         begun: asyncio.Queue[Answers | None] = asyncio.Queue()
-        room = Room()
+        room = WaitingWindow()
 
         async def send() -> None:
             try:
@@ -166,23 +167,24 @@ class Session(Exchange[ClientConnection, Answers]):
             await asyncio.wait({sender})
 
     async def send(self, message: Payload) -> None:
-        """Send a message and want no answer; like any other, it is sent again if the link is lost on the way.
+        """Send a message and drop its answer. It is sent again if the connection is lost on the way.
 
         Raises:
             MessageTooLarge: it was not sent.
-            AntiphonError: why the session is over.
+            AntiphonError: the session is over.
         """
         (await self.begin(message)).ignore()
 
     async def begin(self, message: Payload, *, spoiled: bool = False) -> Answers:
-        """Send a message and return where its answers come; waits while 256, or 256 KiB of them, are on their way.
+        """Send a message and return its answers as they come.
 
-        Call `close` on what is returned as soon as no more answers are wanted. One that is `spoiled` goes with a
-        wrong token, to see it refused with `TokenRefused`; the third on a connection ends that connection.
+        It waits while 256 messages, or 256 KiB of them, are unanswered. Call `close` on what is returned as soon
+        as no more answers are wanted. A `spoiled` message is sent with a wrong token, so that it is refused with
+        `TokenRefused`; the third on a connection ends that connection.
 
         Raises:
             MessageTooLarge: it was not sent.
-            AntiphonError: why the session is over.
+            AntiphonError: the session is over.
         """
         size = check_message(message, self._limits)
         await self._room.enter(size)
@@ -197,48 +199,42 @@ class Session(Exchange[ClientConnection, Answers]):
         return self._say(message, size, spoiled=spoiled)
 
     def __aiter__(self) -> AsyncIterator[Payload]:
-        """Iterate over what the service says by itself; ends with the session.
+        """Iterate over what the service sends by itself; ends with the session.
 
-        What nobody takes waits, up to 256 KiB; then nothing more is read, no answer either: whoever talks to a
-        service that says much by itself must iterate.
+        Payloads that the program does not take wait, up to 256 KiB, each counted with 64 bytes more. Then reading
+        pauses, and no answer comes either: if the service sends much by itself, iterate.
         """
         return self._pushes
 
-    # --- what comes -------------------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------------------
 
-    def _kept(self, payload: Payload) -> None:
-        self._waiting += len(payload)
-        self._heed_waiting()
-
-    def _taken(self, payload: Payload) -> None:
-        self._waiting -= len(payload)
-        if self._waiting <= INBOX_LIMIT // 2:
-            self._connection.read_on(wanted=True)
-
-    def _heed_waiting(self) -> None:
-        if self._waiting > INBOX_LIMIT and not self._leaving:
+    def _fill(self) -> None:
+        if not self._leaving:
             self._connection.read_on(wanted=False)
+
+    def _drain(self) -> None:
+        self._connection.read_on(wanted=True)
 
     def _finish(self, sent: Sent[Answers], error: AntiphonError | None) -> None:
         super()._finish(sent, error)
-        if not self._continuity.unanswered:
+        if not self._replay.unanswered:
             self._answered.set()
 
-    # --- links come and go ------------------------------------------------------------------------------------
+    # --- connections come and go ---------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
-        """Take the session up again whenever its link is lost, until it is over."""
+        """Resume the session whenever its connection is lost, until it is over."""
         reason: AntiphonError | None
         try:
             self._connection.attach(self)
             while True:
                 reason = await asyncio.shield(self._connection.closed)
-                if self._leaving or not (lost_for_now(reason) and self._link.patient):
+                if not self._may_resume(reason):
                     break
                 assert reason is not None
                 _tell(self.on_lost, reason)
                 lost_at = asyncio.get_running_loop().time()
-                connection, welcome = await self._way_back.restore(reason, lambda: self._continuity.received)
+                connection, welcome = await self._reconnector.restore(reason, lambda: self._replay.received)
                 self._go_on(connection, welcome)
                 _tell(self.on_back, asyncio.get_running_loop().time() - lost_at)
         except AntiphonError as error:
@@ -248,7 +244,8 @@ class Session(Exchange[ClientConnection, Answers]):
 
     def _go_on(self, connection: ClientConnection, welcome: Welcome) -> None:
         super()._go_on(connection, welcome)
-        self._heed_waiting()
+        if self._full:
+            self._fill()
 
     def _end(self, reason: AntiphonError | None) -> None:
         super()._end(reason)
@@ -256,21 +253,22 @@ class Session(Exchange[ClientConnection, Answers]):
         self._ended.set()
 
     async def ended(self) -> AntiphonError | None:
-        """Wait until the session is over; return why, None where it was left."""
+        """Wait until the session is over; return the reason, None if the program left."""
         await self._ended.wait()
         return self._error
 
     # --- leaving ----------------------------------------------------------------------------------------------
 
     async def leave(self) -> None:
-        """End the session: wait for the answers that are due, say goodbye, close. Streams are taken back.
+        """End the session: wait for the answers that are due, say BYE, close. Streams are stopped.
 
-        While the link is lost nobody hears the goodbye: the session ends when its time without a link is over.
+        While the connection is lost the server hears no BYE: then the session ends when its time without a
+        connection is over.
         """
         await self._leave(in_haste=False)
 
     async def hang_up(self) -> None:
-        """End the session at once: what is on its way is not waited for."""
+        """End the session at once, without waiting for answers."""
         await self._leave(in_haste=True)
 
     async def _leave(self, *, in_haste: bool) -> None:
@@ -278,6 +276,7 @@ class Session(Exchange[ClientConnection, Answers]):
             self._leaving = True
             self._connection.read_on(wanted=True)
             if not in_haste:
+                self._take_back_streams()
                 await self._answered.wait()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS if in_haste else None):
@@ -288,13 +287,13 @@ class Session(Exchange[ClientConnection, Answers]):
         self._end(None)
 
 
-def _tell(callback: Callable[[Told], object], news: Told) -> None:
-    """Tell the program; what fails in it is the event loop's to report, and the link comes back all the same."""
+def _tell(callback: Callable[[News], object], news: News) -> None:
+    """Call the program's callback; if it fails, the event loop reports it and the session goes on."""
     try:
         callback(news)
     except Exception as error:  # noqa: BLE001 - the program's own
-        told = {"message": f"{callback!r} failed", "exception": error}
-        asyncio.get_running_loop().call_exception_handler(told)
+        failure = {"message": f"{callback!r} failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(failure)
 
 
 async def _each(messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload]:
