@@ -261,11 +261,12 @@ class ConnectionProtocol:
         elif isinstance(body, Error):
             self._take_error(control, body)
         else:
-            pending = self._pending.pop(control.id, None)
+            pending = self._pending.get(control.id)
             if pending is None:
                 raise FrameInvalid(problem=f"an answer came to {control.id}, which was not asked")
             if isinstance(body, Welcome):
                 _check_welcome(body, resumed=pending.kind is Kind.RESUME)
+            del self._pending[control.id]  # not before the check: if that fails, the loss settles it
             pending.settle(body)
 
     def _take_error(self, control: Control, body: Error) -> None:
