@@ -273,8 +273,8 @@ class ConnectionProtocol:
         """Handle an ERROR: with id 0 it ends the connection, else only what has its id."""
         error = from_wire(body.code, body.text, body.hint, body.wait)
         if control.id == 0:
-            raise error
-        if (pending := self._pending.pop(control.id, None)) is not None:
+            self.fail(error)
+        elif (pending := self._pending.pop(control.id, None)) is not None:
             pending.settle(error)
         elif self._receiver is not None:
             self._receiver.end(control.id, error)
