@@ -22,7 +22,7 @@ SPIN_SECONDS = 0.002
 
 
 class Asker(Protocol):
-    """What is needed of a `client.session.Session`."""
+    """What is needed of a `client.aio.session.ClientSession`."""
 
     on_lost: Callable[[AntiphonError], object]
     on_back: Callable[[float], object]

@@ -111,7 +111,7 @@ class Explainer:
         self._connections = 0
 
     def watch(self, address: str) -> "Watched":
-        """Return who watches the next connection, to `address` (`client.connection.Observe`)."""
+        """Return who watches the next connection, to `address` (`client.aio.connection.Observe`)."""
         self._connections += 1
         return Watched(self, address, self._connections)
 
@@ -128,7 +128,7 @@ class Explainer:
 
 
 class Watched:
-    """One connection, as it is explained (`client.connection.Observer`)."""
+    """One connection, as it is explained (`client.aio.connection.Observer`)."""
 
     def __init__(self, explainer: Explainer, address: str, number: int) -> None:
         """Explain connection `number`, to `address`."""

@@ -1,6 +1,6 @@
-"""`FramedSocket`: a socket that sends and receives whole frames, each behind four bytes that hold its length.
+"""Framed sockets: they send and receive whole frames, each behind four bytes that hold its length.
 
-It needs nothing of Antiphon at the other end: Erlang's `{packet,4}`, Netty's length-field frames and Twisted's
+The peer needs nothing of Antiphon: Erlang's `{packet,4}`, Netty's length-field frames and Twisted's
 `Int32StringReceiver` speak the same.
 """
 
@@ -18,12 +18,12 @@ from antiphon.identity.certificates import binding_of, fingerprint_of
 from antiphon.wire.kinds import MESSAGE_LIMIT
 
 LENGTH = Struct(">I")
-"""What stands before each frame: how many bytes follow, in network byte order."""
+"""The length before each frame: how many bytes follow, in network byte order."""
 LONGEST = 0xFFFF_FFFF
 PIECE = 64 * 1024
-"""Bytes that are asked of the system at once: memory is taken as bytes come, not as they are promised."""
+"""Bytes that are read at once: memory is taken as bytes come, not as the length announces them."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-"""What a socket says that would have to wait and may not."""
+"""Raised by a socket without timeout that would have to wait."""
 
 
 class FramedSocket(socket.socket):
@@ -39,10 +39,10 @@ class FramedSocket(socket.socket):
     frame_limit: int = MESSAGE_LIMIT
     """Bytes in one frame, its length not counted, from either side; it may be set at any time."""
     _came: bytes | bytearray = b""
-    """What has come of a frame that is not whole yet, its length included; TLS sockets are made without
-    `__init__`, so what is there from the beginning belongs to the class."""
+    """The received part of a frame that is not whole yet, its length included. The class has it because TLS
+    sockets are made without `__init__`."""
     _torn = False
-    """A frame was begun and not sent to its end: nothing that followed could be understood."""
+    """Whether a frame was sent in part only: the peer could not understand anything that followed."""
 
     @classmethod
     def wrap(cls, sock: socket.socket) -> Self:
@@ -60,19 +60,19 @@ class FramedSocket(socket.socket):
         return framed, address
 
     def dup(self) -> Self:
-        """Return a second socket on the same connection; what has come of a frame stays with the first."""
+        """Return a second socket on the same connection; a partly received frame stays with the first."""
         twin = super().dup()
         twin.frame_limit = self.frame_limit
         return twin
 
     @property
     def binding(self) -> bytes | None:
-        """The channel binding `tls-server-end-point` (RFC 5929), None where there is no TLS."""
+        """The channel binding `tls-server-end-point` (RFC 5929), None without TLS."""
         return None
 
     @property
     def partial(self) -> int:
-        """Bytes that have come of a frame which is not whole yet."""
+        """Bytes received of a frame that is not whole yet."""
         return len(self._came)
 
     # --- sending --------------------------------------------------------------------------------------------
@@ -92,8 +92,8 @@ class FramedSocket(socket.socket):
     def send_bytes(self, data: bytes, *, meanwhile: Callable[[bytes], None] | None = None) -> None:
         """Send `data`, up to `frame_limit` bytes, as one frame, in as many pieces as the system takes.
 
-        Two sides that only write to each other wait for ever. With `meanwhile` this one goes on reading where its
-        peer does not take the frame, and gives each frame that comes to `meanwhile`, which must not send.
+        Two sides that only write to each other wait for ever. With `meanwhile`, this side reads while its peer
+        does not take the frame, and calls `meanwhile` with each frame that comes; it must not send.
 
         Raises:
             FrameTooLarge: nothing was sent.
@@ -116,7 +116,7 @@ class FramedSocket(socket.socket):
         self._torn = False
 
     def _exchange(self, rest: memoryview, meanwhile: Callable[[bytes], None]) -> None:
-        """Send `rest`, and read whenever the peer does not take it: one thread does both, as TLS wants it."""
+        """Send `rest`, and read whenever the peer does not take it, in one thread as TLS needs it."""
         timeout = self.gettimeout()
         deadline = None if timeout is None else time.monotonic() + timeout
         self.settimeout(0)
@@ -164,11 +164,11 @@ class FramedSocket(socket.socket):
     def receive_bytes(self) -> bytes | None:
         """Return the next frame, or None when the peer has closed behind the last one (an empty frame is `b""`).
 
-        What has come is kept when the time is over, or when nothing more is there on a socket that does not
-        block: the next call goes on from there.
+        A partly received frame is kept after a timeout, or when a non-blocking socket has no more bytes: the next
+        call goes on from there.
 
         Raises:
-            FrameTooLarge: the peer announces more than `frame_limit`; told by the length alone. Close.
+            FrameTooLarge: the peer announces more than `frame_limit`; known by the length alone. Close.
             ConnectionLost: the peer has closed in the middle of a frame.
             OSError: as sockets do; `TimeoutError` after the socket's timeout.
         """
@@ -186,7 +186,7 @@ class FramedSocket(socket.socket):
         return bytes(memoryview(came)[LENGTH.size :])
 
     def _lacking(self, came: bytearray) -> int:
-        """Return how many bytes are needed next: those of the length, then those of the frame."""
+        """Return how many bytes are needed next, for the length or for the frame."""
         if len(came) < LENGTH.size:
             return LENGTH.size - len(came)
         (size,) = LENGTH.unpack_from(came)
@@ -196,7 +196,7 @@ class FramedSocket(socket.socket):
 
     @contextmanager
     def _one_timeout(self) -> Iterator[Callable[[], None]]:
-        """Give what must be called before each step: all of them together have the socket's timeout."""
+        """Yield a function to call before each step, so that all steps together have the socket's timeout."""
         timeout = self.gettimeout()
         if not timeout:
             yield lambda: None
@@ -215,7 +215,7 @@ class FramedSocket(socket.socket):
             self._restore(timeout)
 
     def _restore(self, timeout: float | None) -> None:
-        if self.fileno() != -1:  # or it has been closed meanwhile
+        if self.fileno() != -1:  # else it was closed meanwhile
             self.settimeout(timeout)
 
     def _lost(self) -> ConnectionLost:
@@ -228,10 +228,10 @@ class FramedSocket(socket.socket):
 
 
 class FramedTlsSocket(FramedSocket, ssl.SSLSocket):
-    """The same over TLS: set `context.sslsocket_class = FramedTlsSocket`, then `context.wrap_socket(...)`.
+    """A framed socket over TLS: set `context.sslsocket_class = FramedTlsSocket`, then `context.wrap_socket(...)`.
 
-    A peer's close that TLS does not confirm reads as a close unless `suppress_ragged_eofs=False`: whether the last
-    frame was the last, the protocol above must say.
+    A close that TLS does not confirm reads as a close unless `suppress_ragged_eofs=False`: the protocol above must
+    say whether a frame was the last.
     """
 
     @property
