@@ -138,6 +138,7 @@ class BlockingConnection:
     def send(self, data: bytes) -> None:
         """Send a frame of the session, now or next. If that fails, the connection is `closed`."""
         self._owed.append(data)
+        self._protocol.heartbeat.spoke = True
         if not self._busy:
             self._pay()
 
@@ -244,7 +245,6 @@ class BlockingConnection:
         connection is closed.
         """
         protocol = self._protocol
-        protocol.heartbeat.spoke = True
         try:
             self._socket.settimeout(0)
             with contextlib.suppress(*NOT_NOW):
