@@ -17,9 +17,9 @@ from rows import Row, Spread
 from sessions import PASSWORD, SESSIONS_AN_ACCOUNT, seed
 
 from antiphon.address import parse
-from antiphon.client.connection import ClientConnection
-from antiphon.client.dial import dial
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.dial import dial
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 
 SIGN_INS, QUICK_SIGN_INS = 200, 10

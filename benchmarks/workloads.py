@@ -6,7 +6,7 @@ from itertools import cycle
 from generator import Load
 from processes import PASSWORD
 
-from antiphon.client.exchange import ACK_EVERY
+from antiphon.client.protocol.session import ACK_EVERY
 from antiphon.wire.bodies import Resume
 from antiphon.wire.conversation import ClientConversation, ServerConversation
 from antiphon.wire.frames import encode, encode_message

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from antiphon.client.entry import ClientSession as ClientSession
-    from antiphon.client.entry import connect as connect
+    from antiphon.client.aio.connect import connect as connect
+    from antiphon.client.aio.session import ClientSession as ClientSession
     from antiphon.server.run import serve as serve
     from antiphon.server.server import Server as Server
     from antiphon.services.contract import Answer as Answer
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _HANDED_ON = {
     "Answer": "antiphon.services.contract",
-    "ClientSession": "antiphon.client.entry",
+    "ClientSession": "antiphon.client.aio.session",
     "Handler": "antiphon.services.contract",
     "Reply": "antiphon.services.contract",
     "Server": "antiphon.server.server",
     "Session": "antiphon.services.contract",
-    "connect": "antiphon.client.entry",
+    "connect": "antiphon.client.aio.connect",
     "serve": "antiphon.server.run",
 }
 """Public name to module. The import is lazy, so a client loads no server code and a server no client code."""

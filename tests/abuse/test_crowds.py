@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from antiphon.address import Address
-from antiphon.client.dial import dial as connect
-from antiphon.client.entry import session_on
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connect import session_on
+from antiphon.client.aio.dial import dial as connect
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.identity.passwords import Password
 from antiphon.server.server import Server

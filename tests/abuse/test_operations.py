@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from antiphon.address import Address
-from antiphon.client.dial import dial as connect
-from antiphon.client.entry import session_on
-from antiphon.client.session import Session
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connect import session_on
+from antiphon.client.aio.dial import dial as connect
+from antiphon.client.aio.session import ClientSession
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.errors import AntiphonError, ServerStopping
 from antiphon.wire.bodies import ServerBye
@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> Path:
 class ChatClient:
     """A client that sends without pause until the server drains, and does not come back."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         self._session = session
         self.asked: list[tuple[str, asyncio.Task[Payload | None]]] = []
 

@@ -178,6 +178,22 @@ def test_a_server_that_cannot_prove_itself_is_not_remembered(tmp_path: Path) -> 
     assert not known_servers(tmp_path).exists()
 
 
+def test_a_lying_servers_greeting_and_last_words_are_one_line_each_and_move_no_cursor(tmp_path: Path) -> None:
+    def lie(peer: Peer) -> None:
+        peer.hello(access="identify", mechanisms=[])
+        peer.welcome(None, "Hello!\nYou have left.\r\x1b[2J\x9b1m\u2028")
+        peer.send(peer.conversation.bye("closed", "Bye.\nConnected to tls://elsewhere:1.\x1b]0;x\x07"))
+        peer.rest()
+
+    with fake(lie) as there:
+        done = run_antiphon("connect", str(there.address), home=tmp_path, stdin="", ANTIPHON_NAME="ann")
+    lines = done.stderr.split("\n")
+    assert lines[1] == "Hello!\\nYou have left.\\r\\x1b[2J\\x9b1m\\u2028"
+    assert "Bye.\\nConnected to tls://elsewhere:1.\\x1b]0;x\\x07" in lines[2]
+    assert re.findall(r"[^\n -~“”]", done.stderr) == [], "nothing that a terminal would obey"
+    assert lines[3:] == ["You have left.", ""]
+
+
 def test_nobody_registers_at_a_server_whose_key_is_unknown(server: ServerProcess, tmp_path: Path) -> None:
     done = run_antiphon(
         "connect", bare(server), "--register", "--name", "trusting", home=tmp_path, ANTIPHON_PASSWORD=PASSWORD

@@ -13,7 +13,7 @@ import pytest
 import antiphon
 from antiphon.address import parse
 from antiphon.cli.reload import SCAN_SECONDS, SourceWatcher
-from antiphon.client.session import Session
+from antiphon.client.aio.session import ClientSession
 from antiphon.wire.bodies import ServerBye
 from support.processes import ANTIPHON, PipedProcess, clean_environment, run_antiphon
 from support.serving import in_session, seed
@@ -56,7 +56,7 @@ def address(process: PipedProcess) -> str:
 class Visit:
     """A client in session that counts how often its connection came back."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         self.session = session
         self.back = asyncio.Event()
         session.on_back = lambda _: self.back.set()

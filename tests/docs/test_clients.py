@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.blocking import Session
-from antiphon.client.session import Session as AsyncSession
+from antiphon.client.aio.session import ClientSession as AsyncSession
 from support.documents import blocks, read, table
 from support.invitations import invite
 from support.processes import PASSWORD, clean_environment

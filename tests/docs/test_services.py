@@ -12,7 +12,7 @@ import pytest
 
 from antiphon import connect
 from antiphon.address import Address
-from antiphon.client.session import Session
+from antiphon.client.aio.session import ClientSession
 from antiphon.errors import AntiphonError
 from antiphon.server.connection.write_buffer import PUSHED_LIMIT
 from antiphon.server.session import registry
@@ -77,7 +77,7 @@ async def hold(talk: str, address: Address) -> None:
 class Person:
     """A person in the conversation."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         """Record the pushes from now on."""
         self.shown: asyncio.Queue[Payload] = asyncio.Queue()
         self._session = session

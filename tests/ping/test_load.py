@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from antiphon.client.answers import Answers
+from antiphon.client.aio.answers import Answers
 from antiphon.errors import (
     AntiphonError,
     ConnectionLost,

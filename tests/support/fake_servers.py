@@ -88,8 +88,10 @@ class Peer:
         self.send(self.conversation.reply(Kind.CHALLENGE, control.id, Challenge(data=data.encode())))
 
     def welcome(self, data: bytes | None = b"v=" + b"A" * 43 + b"=", greeting: str = "Hello!") -> None:
-        """Send WELCOME with a wrong server signature."""
-        self.send(self.conversation.welcome(self.control().id, welcome(data, greeting), bytes(16)))
+        """Send WELCOME with a wrong server signature; a resumed session keeps its token."""
+        control = self.control()
+        token = None if control.kind == Kind.RESUME else bytes(16)
+        self.send(self.conversation.welcome(control.id, welcome(data, greeting, token), bytes(16)))
 
     def rest(self) -> bytes:
         """Return the bytes that the client sends until it closes the connection."""
@@ -99,7 +101,7 @@ class Peer:
         return self.received[before:]
 
 
-def welcome(data: bytes | None, greeting: str) -> Welcome:
+def welcome(data: bytes | None, greeting: str, token: bytes | None = bytes(16)) -> Welcome:
     """Return a WELCOME body."""
     return Welcome(
         name="ann",
@@ -107,7 +109,7 @@ def welcome(data: bytes | None, greeting: str) -> Welcome:
         last_visit=None,
         last_address=None,
         refusals=0,
-        token=bytes(16),
+        token=token,
         lifetimes=Lifetimes(unheld=1800, total=86400),
         must_change=False,
         greeting=greeting,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.address import Address
-from antiphon.client.dial import dial
-from antiphon.client.entry import session_on
-from antiphon.client.session import Session
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connect import session_on
+from antiphon.client.aio.dial import dial
+from antiphon.client.aio.session import ClientSession
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.server.server import Server
 from antiphon.services import Handler
@@ -30,7 +30,7 @@ async def server_here(folder: Path, handler: Handler, **options: Any) -> AsyncIt
 
 
 @contextlib.asynccontextmanager
-async def session_of(address: Address, token: bytes, **options: Any) -> AsyncIterator[Session]:
+async def session_of(address: Address, token: bytes, **options: Any) -> AsyncIterator[ClientSession]:
     """Yield the session of `token`; `options` are those of `session_on`."""
     known = KnownServers(Path("/nonexistent/known_servers"))
     dialled = await dial(address, known, 10)

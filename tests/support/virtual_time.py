@@ -5,7 +5,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from antiphon.client.answers import Answers
+from antiphon.client.aio.answers import Answers
 from antiphon.errors import AntiphonError, SessionEnded
 from antiphon.wire.frames import Payload
 

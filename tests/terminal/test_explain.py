@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.client.dial import dial
-from antiphon.client.entry import session_on
-from antiphon.client.password import PasswordChange
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connect import session_on
+from antiphon.client.aio.dial import dial
+from antiphon.client.aio.password_change import PasswordChange
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.identity.passwords import Password
 from antiphon.printable import printable
@@ -289,7 +289,7 @@ def with_secret(which: tuple[Side, int], secret: str) -> dict[str, Any]:
 
 
 @given(st.sampled_from(TABLE), st.integers(), st.sampled_from(["", "broken", "indented"]))
-def test_no_secret_of_any_kind_is_ever_shown_in_any_form(row: Any, seed: int, how: str) -> None:
+def test_no_secret_of_any_kind_is_ever_shown_prove_any_form(row: Any, seed: int, how: str) -> None:
     token, secret = sha256(f"token {seed}".encode()).digest()[:16], sha256(f"secret {seed}".encode()).digest()
     which = (row.sender, row.kind)
     payload = b""

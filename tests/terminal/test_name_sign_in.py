@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from antiphon.errors import (
@@ -22,8 +23,9 @@ from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.sign_in import InteractiveSignIn
 from antiphon.wire.bodies import Identified, Identify, Welcome
+from antiphon.wire.conversation import Control
 from antiphon.wire.kinds import Kind
-from support.fake_servers import Peer, faked, welcome
+from support.fake_servers import Peer, fake, faked, welcome
 from support.inside import sessions
 from support.processes import PASSWORD, run_antiphon, sockets
 from support.serving import Serving, serving
@@ -149,8 +151,7 @@ async def test_a_password_is_not_left_unasked_without_a_word(tmp_path: Path, acc
 async def test_a_server_that_asks_for_a_proof_does_not_let_in_without_one(tmp_path: Path) -> None:
     def play(peer: Peer) -> None:
         peer.hello()
-        control = peer.control()
-        peer.send(peer.conversation.welcome(control.id, welcome(None, "Hello!"), bytes(16)))
+        peer.welcome(None, "Hello!")
         peer.rest()
 
     async with faked(play) as there:
@@ -223,3 +224,31 @@ def test_no_input_takes_the_one_that_is_known_and_asks_nothing(server: Serving, 
     introduce(server, "ann")
     with Terminal("connect", str(server.address), "--no-input", home=tmp_path) as terminal:
         terminal.shows("Welcome back, ann!")
+
+
+@pytest.mark.parametrize("known", [["ann", "eve\n   3  root\x1b[2J"], ["ann\nbob\x1b[2J"]])
+def test_a_name_from_a_lying_server_stands_on_one_line_and_moves_no_cursor(
+    tmp_path: Path, known: list[str]
+) -> None:
+    def lie(peer: Peer) -> None:
+        peer.hello(access="identify", mechanisms=[])
+        control = peer.control()
+        while getattr(control.body, "name", None) is None:
+            peer.send(
+                peer.conversation.reply(Kind.IDENTIFY, control.id, Identified(name=None, free=None, known=known))
+            )
+            event = peer.next()
+            if not isinstance(event, Control) or event.kind == Kind.BYE:
+                return
+            control = event
+        opening = msgspec.structs.replace(welcome(None, "Hello!"), name=known[-1])
+        peer.send(peer.conversation.welcome(control.id, opening, bytes(16)))
+        peer.rest()
+
+    escaped = known[-1].replace("\n", "\\n").replace("\x1b", "\\x1b")
+    with fake(lie) as there, Terminal("connect", str(there.address), home=tmp_path) as person:
+        if len(known) > 1:
+            person.shows(f"   2  {escaped}")
+            person.answer("Number, or a new name [1]:", "1")
+        person.shows(f"{escaped}>")
+        assert "\x1b[2J" not in person.raw

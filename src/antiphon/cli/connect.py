@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from antiphon.address import Address
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
-from antiphon.client.entry import session_on
+from antiphon.client.aio.connect import session_on
 from antiphon.errors import Problem, SettingInvalid, UsageError
 from antiphon.identity.invitations import Code, read_place
 from antiphon.identity.passwords import LONGEST, Password

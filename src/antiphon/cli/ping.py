@@ -19,8 +19,8 @@ from antiphon.address import Address
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import destination_from, password_from
 from antiphon.cli.event_loop import run_loop
-from antiphon.client.reach import bare
-from antiphon.client.session import Session
+from antiphon.client.aio.session import ClientSession
+from antiphon.client.dialling import bare
 from antiphon.errors import AnswersFaulty, AntiphonError, FileUnusable, PasswordDue, Problem
 from antiphon.files import check_replaceable, write_atomically
 from antiphon.identity.invitations import Code
@@ -171,7 +171,7 @@ class _Run:
         destination: Address | Code | None,
         password: Password | None,
         new: Password | None,
-    ) -> tuple[list[Session], Target]:
+    ) -> tuple[list[ClientSession], Target]:
         """Sign in the first connection interactively, and the others at the same time with what it has learnt."""
         console, more = self._console, self._wanted.connections - 1
         began = time.perf_counter() - console.seconds_asking
@@ -241,9 +241,9 @@ class _Run:
             self._line.clear()
         return None
 
-    async def _leave(self, sessions: list[Session], *, in_haste: bool) -> None:
+    async def _leave(self, sessions: list[ClientSession], *, in_haste: bool) -> None:
         """End the sessions; `in_haste` does not wait for answers, nor does Ctrl-C. The summary follows anyway."""
-        leave = Session.hang_up if in_haste else Session.leave
+        leave = ClientSession.hang_up if in_haste else ClientSession.leave
         leaving = [asyncio.create_task(leave(session)) for session in sessions]
 
         def hurry() -> None:
@@ -252,7 +252,7 @@ class _Run:
 
         _at_interrupt(hurry)
         await asyncio.gather(*leaving, return_exceptions=True)
-        await asyncio.gather(*map(Session.hang_up, sessions))
+        await asyncio.gather(*map(ClientSession.hang_up, sessions))
 
     async def _tick(self, load: Load) -> None:
         while True:

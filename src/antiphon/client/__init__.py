@@ -1,0 +1,1 @@
+"""The client: a protocol core without I/O (`protocol`) under two shells (`aio`, `blocking`)."""

@@ -1,7 +1,6 @@
-"""Which servers this client trusts: what the address carries, what it has met, what the system vouches for.
+"""Trust: what speaks for a server's key, and the file of known servers.
 
-Keys are remembered by host and public key, on any port, in a file that a person can read: a line each, the
-host and the key's fingerprint.
+The file holds one line for each key, the host and the key's fingerprint. A key is known on every port of its host.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ class Standing(Enum):
 
 
 class KnownServers:
-    """The file of keys that are known."""
+    """The file of known servers."""
 
     def __init__(self, path: Path | None = None) -> None:
         """Use the file at `path`; by default `known_servers` in the user's data folder."""
@@ -37,7 +36,7 @@ class KnownServers:
         """Return what speaks for the key `fingerprint` that the server at `address` has shown.
 
         Raises:
-            ServerKeyChanged: the address carries another key, or the host is known with others only.
+            ServerKeyChanged: the address carries another key, or the host is known with other keys only.
         """
         if address.fingerprint is not None:
             if address.fingerprint == fingerprint:
@@ -51,7 +50,7 @@ class KnownServers:
         return Standing.UNKNOWN
 
     def remember(self, host: str, fingerprint: str) -> None:
-        """Add a key to those that are known for `host`: a line at the end, so that no client undoes another's.
+        """Add a key of `host`, as a line at the end, so that clients do not undo each other's.
 
         Raises:
             KnownServersUnusable: the file cannot be written.
@@ -83,7 +82,7 @@ class KnownServers:
 
 
 def _plain(host: str) -> str:
-    """Return one spelling for each host: lower case, addresses in their shortest form."""
+    """Return the canonical spelling of a host: lower case, addresses in their shortest form."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(host))
     return host.lower().rstrip(".")

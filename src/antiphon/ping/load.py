@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from antiphon.client.answers import Answers
+from antiphon.client.aio.answers import Answers
 from antiphon.errors import AntiphonError, SessionEnded
 from antiphon.ping.payload import Payloads
 from antiphon.ping.tally import Outage, Tally, Trip
@@ -22,7 +22,7 @@ SPIN_SECONDS = 0.002
 
 
 class LoadSession(Protocol):
-    """The methods of `client.session.Session` that a load uses."""
+    """The methods of `client.aio.session.ClientSession` that a load uses."""
 
     on_lost: Callable[[AntiphonError], object]
     on_back: Callable[[float], object]

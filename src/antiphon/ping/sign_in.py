@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from antiphon.address import Address
-from antiphon.client.dial import Dialled, dial
-from antiphon.client.entry import session_on
-from antiphon.client.session import Session
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connect import session_on
+from antiphon.client.aio.dial import Dialled, dial
+from antiphon.client.aio.session import ClientSession
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.errors import Problem, UsageError
 from antiphon.identity.passwords import Password
@@ -68,7 +68,7 @@ class SignInPlan:
         return dialled, welcome, time.perf_counter() - began
 
     @asynccontextmanager
-    async def session(self, dialled: Dialled, welcome: Welcome) -> AsyncIterator[Session]:
+    async def session(self, dialled: Dialled, welcome: Welcome) -> AsyncIterator[ClientSession]:
         """Yield the session of a signed-in connection; the end of the block leaves it."""
         async with session_on(
             self.address,
@@ -82,7 +82,9 @@ class SignInPlan:
             yield session
 
 
-async def open_sessions(plan: SignInPlan, more: int, stack: AsyncExitStack) -> tuple[list[Session], list[float]]:
+async def open_sessions(
+    plan: SignInPlan, more: int, stack: AsyncExitStack
+) -> tuple[list[ClientSession], list[float]]:
     """Open `more` sessions, which `stack` leaves at its end; return them and the seconds that each sign-in took.
 
     Raises:

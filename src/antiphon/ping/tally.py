@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from antiphon.client.answers import Answers
+from antiphon.client.aio.answers import Answers
 from antiphon.errors import AntiphonError, OutcomeUnknown
 from antiphon.ping.histogram import Histogram
 from antiphon.ping.payload import same

@@ -43,18 +43,19 @@ class Console:
         return self.translations.gettext(message)
 
     def tell(self, text: str, colour: int | None = None) -> None:
-        """Print a message on standard error; control characters in it are escaped.
+        """Print one line on standard error.
 
-        `colour` is an SGR code (ECMA-48); it is used on a terminal only.
+        Control characters are escaped, line feeds too: a greeting or a name from a server must not look like a
+        line of the program's own. `colour` is an SGR code (ECMA-48); it is used on a terminal only.
         """
-        text = printable(text, keep="\n")
+        text = printable(text)
         if colour is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
             text = f"\x1b[{colour}m{text}\x1b[0m"
         print(text, file=sys.stderr, flush=True)
 
     def tell_error(self, error: AntiphonError) -> None:
         """Print what went wrong and what to do."""
-        self.tell(printable(error.full(self.translations.gettext)), RED)
+        self.tell(error.full(self.translations.gettext), RED)
 
     def above(self, action: Callable[[], None]) -> None:
         """Run an action that writes to the screen, above the prompt if there is one; actions keep their order."""
@@ -109,6 +110,7 @@ class Console:
         return answer.strip().casefold() in ("y", "yes", self._("y").casefold(), self._("yes").casefold())
 
     async def _read(self, shown: str, *, hidden: bool, hint: Callable[[str], str] | None = None) -> str:
+        shown = printable(shown)  # it may hold a name from a server
         session = _question_session()
         below = None if hint is None else lambda: hint(session.default_buffer.text)
         asked_at = time.perf_counter()

@@ -111,25 +111,24 @@ class Explainer:
         self._connections = 0
 
     def watch(self, address: str) -> "Watched":
-        """Return the observer of the next connection, to `address` (`client.connection.Observe`)."""
+        """Return the observer of the next connection, to `address` (`client.aio.connection.Observe`)."""
         self._connections += 1
         return Watched(self, address, self._connections)
 
     def say(self, sign: str, heading: str, lines: list[str], colour: int) -> None:
         """Print a heading and indented lines on standard error, above the prompt."""
         heading = f"[{self._clock() - self._began:8.3f} s] {sign} {heading}"
-        body = "\n".join(INDENT + line for line in lines)
 
         def tell() -> None:
             self.console.tell(heading, colour)
-            if body:
-                self.console.tell(body)
+            for line in lines:
+                self.console.tell(INDENT + line)
 
         self.console.above(tell)
 
 
 class Watched:
-    """Explains one connection (`client.connection.Observer`)."""
+    """Explains one connection (`client.aio.connection.Observer`)."""
 
     def __init__(self, explainer: Explainer, address: str, number: int) -> None:
         """Explain connection `number`, to `address`."""

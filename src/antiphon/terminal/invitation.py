@@ -1,6 +1,6 @@
 """Invitations in an interactive sign-in: check whether one still works; explain that one is needed."""
 
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.errors import InvitationUsed, NameTaken
 from antiphon.identity.invitations import Secret
 from antiphon.terminal.console import Console

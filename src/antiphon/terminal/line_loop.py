@@ -15,9 +15,9 @@ from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any, NamedTuple
 
-from antiphon.client.answers import Answers
-from antiphon.client.exchange import WINDOW
-from antiphon.client.session import Session
+from antiphon.client.aio.answers import Answers
+from antiphon.client.aio.session import ClientSession
+from antiphon.client.protocol.window import WINDOW
 from antiphon.errors import AntiphonError, MessageTooLarge, OutcomeUnknown, SessionClosed, TooManyRefusals
 from antiphon.language import N_
 from antiphon.printable import printable
@@ -62,7 +62,7 @@ class _SentLine(NamedTuple):
 class LineLoop:
     """Sends lines in `session` and prints its answers and pushes on `console`."""
 
-    def __init__(self, console: Console, session: Session) -> None:
+    def __init__(self, console: Console, session: ClientSession) -> None:
         """Use an open session; its lost and resumed connections are told on the console."""
         self._console = console
         self._session = session

@@ -6,7 +6,7 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.sign_in import SignIn
 from antiphon.errors import InputMissing, NameAmbiguous, RegistrationClosed, UsageError
 from antiphon.identity.names import prepare
 from antiphon.terminal.console import Console

@@ -1,8 +1,8 @@
 """Password change of a person in an open session, on request or because the server requires it."""
 
 from antiphon.blocklist import common_passwords
-from antiphon.client.password import PasswordChange
-from antiphon.client.session import Session
+from antiphon.client.aio.password_change import PasswordChange
+from antiphon.client.aio.session import ClientSession
 from antiphon.errors import AntiphonError, PasswordDue, UsageError
 from antiphon.identity.passwords import Password, check
 from antiphon.terminal.console import Console
@@ -15,7 +15,7 @@ class InteractivePasswordChange:
     def __init__(
         self,
         console: Console,
-        session: Session,
+        session: ClientSession,
         seconds: float,
         *,
         old: Password,

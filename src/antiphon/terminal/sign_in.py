@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from antiphon.address import Address
 from antiphon.blocklist import common_passwords
-from antiphon.client.dial import Dialled, dial
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.dial import Dialled, dial
+from antiphon.client.aio.sign_in import SignIn
+from antiphon.client.password_forms import prove_any_form
 from antiphon.client.trust import KnownServers, Standing
-from antiphon.client.way_in import check_name, in_any_form
+from antiphon.client.unattended import check_name
 from antiphon.errors import (
     HostUnknown,
     InputMissing,
@@ -295,7 +296,7 @@ class InteractiveSignIn:
         async def prove(form: Password) -> SignedIn:
             return await self._with_pauses(partial(self._sign_in, form))
 
-        return await in_any_form(password, forms, self._connect, self._hang_up, prove)
+        return await prove_any_form(password, forms, self._connect, self._hang_up, prove)
 
     async def _with_pauses(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Run a step; if the server asks for a short pause, tell the person, wait and run it again."""

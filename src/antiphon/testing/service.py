@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from antiphon.address import Address
-from antiphon.client.connection import ClientConnection
-from antiphon.client.dial import Dialled
-from antiphon.client.entry import session_on
-from antiphon.client.exchange import Receiver
-from antiphon.client.session import Session
-from antiphon.client.signin import SignIn
+from antiphon.client.aio.connect import session_on
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.dial import Dialled
+from antiphon.client.aio.session import ClientSession
+from antiphon.client.aio.sign_in import SignIn
+from antiphon.client.protocol.connection import Receiver
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import AntiphonError
 from antiphon.server.auth.authenticator import Authenticator
@@ -83,7 +83,7 @@ class Service:
         self._host = _host(self._service, self._settings, self._failures)
         return self
 
-    async def enter(self, name: str = "ann") -> Session:
+    async def enter(self, name: str = "ann") -> ClientSession:
         """Sign in as `name` and return the client's session; the same name is the same account.
 
         The end of the block leaves the session unless it has been left before.
@@ -134,7 +134,7 @@ class Service:
 @contextlib.asynccontextmanager
 async def session(
     handler: Handler, name: str = "ann", *, message_limit: int = MESSAGE_LIMIT, service_seconds: float = 60.0
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[ClientSession]:
     """Serve `handler` in memory and yield the session of one client; otherwise like `Service`."""
     async with Service(handler, message_limit=message_limit, service_seconds=service_seconds) as service:
         yield await service.enter(name)

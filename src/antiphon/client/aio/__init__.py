@@ -1,0 +1,1 @@
+"""The client for asyncio: sockets, timers and tasks around `client.protocol`."""

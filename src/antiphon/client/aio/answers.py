@@ -1,0 +1,50 @@
+"""Answers: an inbox of the asyncio client, to be awaited."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Self
+
+from antiphon.client.protocol.inbox import Inbox
+from antiphon.client.protocol.replay import Sent
+from antiphon.wire.frames import Payload
+
+
+class Answers(Inbox):
+    """The answers to one message, or what the service sends by itself: any number of payloads, as they come."""
+
+    __slots__ = ("_waiter", "on_news")
+
+    def __init__(self, taken: Callable[[Payload], None], take_back: Callable[[Sent[Inbox]], None]) -> None:
+        """Start empty."""
+        super().__init__(taken, take_back)
+        self._waiter: asyncio.Future[None] | None = None
+        self.on_news: Callable[[], object] | None = None
+        """Called at once for each payload and for the end, for a caller that cannot wait for `next`."""
+
+    def _wake(self) -> None:
+        if self.on_news is not None:
+            self.on_news()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next(self) -> Payload | None:
+        """Return the next payload, None at the end. One task at a time may wait.
+
+        Raises:
+            AntiphonError: why it ended.
+        """
+        while not self.ready:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self.take()
+
+    def __aiter__(self) -> Self:
+        """Iterate over the payloads."""
+        return self
+
+    async def __anext__(self) -> Payload:
+        """Return the next payload."""
+        payload = await self.next()
+        if payload is None:
+            raise StopAsyncIteration
+        return payload

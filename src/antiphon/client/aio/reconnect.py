@@ -1,0 +1,65 @@
+"""Reconnection for asyncio: dial the same key again and resume, at the moments that the reconnect policy names."""
+
+import asyncio
+from collections.abc import Callable
+
+from antiphon.address import Address
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.dial import Dialled, dial_once
+from antiphon.client.aio.sign_in import SignIn
+from antiphon.client.reconnect import Reconnector
+from antiphon.client.trust import KnownServers
+from antiphon.errors import AntiphonError
+from antiphon.wire.bodies import Welcome
+
+
+class AsyncReconnector(Reconnector):
+    """Brings the session of one sign-in back, in asyncio."""
+
+    def __init__(
+        self,
+        address: Address,
+        known: KnownServers,
+        dialled: Dialled,
+        *,
+        give_up: float,
+        language: str = "en",
+        timeout: float = 10.0,
+    ) -> None:
+        """See `Reconnector`. The later connections get observers as the first one did."""
+        super().__init__(address, known, dialled, give_up=give_up, language=language, timeout=timeout)
+        self._observe = dialled.connection.observe
+
+    async def restore(
+        self, reason: AntiphonError, received: Callable[[], int]
+    ) -> tuple[ClientConnection, Welcome]:
+        """Return a connection that has resumed the session, and its WELCOME; `received` frames have come so far.
+
+        Raises:
+            SignInError, TrustError, ProtocolError: the session cannot be resumed; this is not tried again.
+            AntiphonError: `reason`, why the connection was lost: it was tried for long enough.
+        """
+        loop, policy = asyncio.get_running_loop(), self.policy
+        policy.lost(reason, loop.time())
+        while True:
+            await asyncio.sleep(max(0.0, policy.next_try - loop.time()))
+            policy.check(loop.time())
+            try:
+                async with asyncio.timeout_at(policy.until):
+                    restored = await self._resume(received())
+            except TimeoutError:
+                raise reason from None
+            except AntiphonError as error:
+                policy.failed(error, loop.time())
+            else:
+                policy.restored()
+                return restored
+
+    async def _resume(self, received: int) -> tuple[ClientConnection, Welcome]:
+        connection = (await dial_once(self._address, self._known, self._timeout, self._observe)).connection
+        try:
+            sign_in = SignIn(connection, self._language, self._timeout)
+            return connection, await sign_in.resume(self._token, received)
+        except BaseException:
+            connection.abort()
+            raise

@@ -1,0 +1,305 @@
+"""Client session for asyncio: ask, take answers, take what the service sends by itself; reconnect when needed.
+
+The rules of a session are in `protocol/session.py`; `reconnect.py` brings a lost connection back.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import TypeVar
+
+from antiphon.client.aio.answers import Answers
+from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.reconnect import AsyncReconnector
+from antiphon.client.protocol.replay import Sent
+from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.window import Window, check_message
+from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
+from antiphon.wire.bodies import Welcome
+from antiphon.wire.frames import Payload
+from antiphon.wire.kinds import KIB
+
+News = TypeVar("News")
+
+INBOX_LIMIT = 256 * KIB
+"""Bytes that may wait for the program to take them, 64 more counted for each payload; then reading pauses."""
+FAREWELL_SECONDS = 1.0
+"""Seconds that `hang_up` waits for the server's BYE."""
+
+
+class WaitingWindow(Window):
+    """A window that tasks wait for, first come, first served."""
+
+    def __init__(self) -> None:
+        """Start with no message."""
+        super().__init__()
+        self._turn = asyncio.Lock()
+        self._less = asyncio.Event()
+
+    async def enter(self, size: int) -> None:
+        """Wait until a message of `size` bytes may be sent, and count it."""
+        if self.full or self._turn.locked():
+            async with self._turn:
+                while self.full:
+                    self._less.clear()
+                    await self._less.wait()
+                self.add(size)
+        else:
+            self.add(size)
+
+    def remove(self, size: int) -> None:
+        """Count a message as answered."""
+        super().remove(size)
+        self._less.set()
+
+
+class ClientSession(SessionProtocol[ClientConnection, Answers]):
+    """An open session. `connect` makes it; iterate over it for what the service sends by itself."""
+
+    def __init__(self, connection: ClientConnection, welcome: Welcome, reconnector: AsyncReconnector) -> None:
+        """Use `connection`, which has got `welcome`, and after it those that `reconnector` restores."""
+        self._room = WaitingWindow()
+        super().__init__(
+            connection, welcome, reconnector.policy, Answers, waiting_limit=INBOX_LIMIT, window=self._room
+        )
+        self._reconnector = reconnector
+        self._ended = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._answered.set()
+        self._keeper = asyncio.create_task(self._keep())
+
+    @property
+    def connection(self) -> ClientConnection:
+        """The connection that the session has now, for requests beside messages."""
+        return self._connection
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        message: Payload,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - every caller wants it, and it sends CANCEL
+        retry: bool = False,
+    ) -> Payload | None:
+        """Send a message and return its answer; None if the service gives no answer.
+
+        If the service gives several answers, the first one is returned and the service is told to stop. It is
+        also told to stop if the call ends early, by `timeout` or by cancelling.
+
+        Args:
+            message: text or bytes, as many bytes as the server takes in one message (1 MiB by default).
+            timeout: seconds for the answer; by default without limit.
+            retry: ask again if the outcome is unknown. Set it only if the message may be handled twice.
+
+        Raises:
+            OutcomeUnknown: nobody knows whether it was handled, because the connection or the server broke.
+            MessageTooLarge: it was not sent.
+            TimedOut: no answer came in time.
+            AntiphonError: the server refused the message, or the session is over.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    answers = await self.begin(message)
+                    try:
+                        return await answers.next()
+                    except OutcomeUnknown:
+                        if not retry or self.over:
+                            raise
+                    finally:
+                        answers.close()
+        except TimeoutError:
+            raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
+
+    async def ask_stream(self, message: Payload) -> AsyncIterator[Payload]:
+        """Send a message and yield every answer to it. Leaving the iteration early stops the service.
+
+        Answers that the program does not take wait at the server, and so do the answers to other messages: ask
+        from within the loop only if the stream is short. If the session is left, the stream ends.
+
+        Raises:
+            AntiphonError: as `ask`; the answers that came before it have been yielded.
+        """
+        answers = await self.begin(message)
+        answers.stream = True
+        try:
+            async for answer in answers:
+                yield answer
+        finally:
+            answers.close()
+
+    async def ask_many(
+        self, messages: Iterable[Payload] | AsyncIterable[Payload]
+    ) -> AsyncIterator[Payload | None]:
+        """Send messages ahead of the answers, and yield the answer to each in order.
+
+        At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB.
+
+        Raises:
+            AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
+                behind it.
+        """
+        begun: asyncio.Queue[Answers | None] = asyncio.Queue()
+        room = WaitingWindow()
+
+        async def send() -> None:
+            try:
+                async for message in _each(messages):
+                    await room.enter(check_message(message, self._limits))
+                    begun.put_nowait(await self.begin(message))
+            finally:
+                begun.put_nowait(None)
+
+        sender = asyncio.create_task(send())
+        answers: Answers | None = None
+        try:
+            while (answers := await begun.get()) is not None:
+                yield await answers.next()
+                answers.close()
+                room.remove(answers.size)
+            await sender
+        finally:
+            sender.cancel()
+            while answers is not None:
+                answers.close()
+                answers = await begun.get()
+            await asyncio.wait({sender})
+
+    async def send(self, message: Payload) -> None:
+        """Send a message and drop its answer. It is sent again if the connection is lost on the way.
+
+        Raises:
+            MessageTooLarge: it was not sent.
+            AntiphonError: the session is over.
+        """
+        (await self.begin(message)).ignore()
+
+    async def begin(self, message: Payload, *, spoiled: bool = False) -> Answers:
+        """Send a message and return its answers as they come.
+
+        It waits while 256 messages, or 256 KiB of them, are unanswered. Call `close` on what is returned as soon
+        as no more answers are wanted. A `spoiled` message is sent with a wrong token, so that it is refused with
+        `TokenRefused`; the third on a connection ends that connection.
+
+        Raises:
+            MessageTooLarge: it was not sent.
+            AntiphonError: the session is over.
+        """
+        size = check_message(message, self._limits)
+        await self._room.enter(size)
+        try:
+            if self._connection.open:
+                await self._connection.ready()
+            self._check_open()
+        except BaseException:
+            self._room.remove(size)
+            raise
+        self._answered.clear()
+        return self._say(message, size, spoiled=spoiled)
+
+    def __aiter__(self) -> AsyncIterator[Payload]:
+        """Iterate over what the service sends by itself; ends with the session.
+
+        Payloads that the program does not take wait, up to 256 KiB, each counted with 64 bytes more. Then reading
+        pauses, and no answer comes either: if the service sends much by itself, iterate.
+        """
+        return self._pushes
+
+    # --- receiving --------------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        if not self._leaving:
+            self._connection.read_on(wanted=False)
+
+    def _drain(self) -> None:
+        self._connection.read_on(wanted=True)
+
+    def _finish(self, sent: Sent[Answers], error: AntiphonError | None) -> None:
+        super()._finish(sent, error)
+        if not self._replay.unanswered:
+            self._answered.set()
+
+    # --- connections come and go ---------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Resume the session whenever its connection is lost, until it is over."""
+        reason: AntiphonError | None
+        try:
+            self._connection.attach(self)
+            while True:
+                reason = await asyncio.shield(self._connection.closed)
+                if not self._may_resume(reason):
+                    break
+                assert reason is not None
+                _tell(self.on_lost, reason)
+                lost_at = asyncio.get_running_loop().time()
+                connection, welcome = await self._reconnector.restore(reason, lambda: self._replay.received)
+                self._go_on(connection, welcome)
+                _tell(self.on_back, asyncio.get_running_loop().time() - lost_at)
+        except AntiphonError as error:
+            reason = error
+            self._connection.abort()
+        self._end(reason)
+
+    def _go_on(self, connection: ClientConnection, welcome: Welcome) -> None:
+        super()._go_on(connection, welcome)
+        if self._full:
+            self._fill()
+
+    def _end(self, reason: AntiphonError | None) -> None:
+        super()._end(reason)
+        self._answered.set()
+        self._ended.set()
+
+    async def ended(self) -> AntiphonError | None:
+        """Wait until the session is over; return the reason, None if the program left."""
+        await self._ended.wait()
+        return self._error
+
+    # --- leaving ----------------------------------------------------------------------------------------------
+
+    async def leave(self) -> None:
+        """End the session: wait for the answers that are due, say BYE, close. Streams are stopped.
+
+        While the connection is lost the server hears no BYE: then the session ends when its time without a
+        connection is over.
+        """
+        await self._leave(in_haste=False)
+
+    async def hang_up(self) -> None:
+        """End the session at once, without waiting for answers."""
+        await self._leave(in_haste=True)
+
+    async def _leave(self, *, in_haste: bool) -> None:
+        if not self.over:
+            self._leaving = True
+            self._connection.read_on(wanted=True)
+            if not in_haste:
+                self._take_back_streams()
+                await self._answered.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS if in_haste else None):
+                    await self._connection.leave()
+        self._keeper.cancel()
+        await asyncio.wait({self._keeper})
+        self._connection.abort()
+        self._end(None)
+
+
+def _tell(callback: Callable[[News], object], news: News) -> None:
+    """Call the program's callback; if it fails, the event loop reports it and the session goes on."""
+    try:
+        callback(news)
+    except Exception as error:  # noqa: BLE001 - the program's own
+        failure = {"message": f"{callback!r} failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(failure)
+
+
+async def _each(messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload]:
+    if isinstance(messages, AsyncIterable):
+        async for message in messages:
+            yield message
+    else:
+        for message in messages:
+            yield message

@@ -1,0 +1,277 @@
+"""Session of the blocking client: ask, take answers, take what the service sends by itself.
+
+There is no thread and no event loop behind it: everything happens inside the calls, heartbeats and reconnection
+too. The rules of a session are in `protocol/session.py`.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from antiphon.client.blocking.connection import BlockingConnection, Deadline
+from antiphon.client.blocking.reconnect import BlockingReconnector
+from antiphon.client.protocol.inbox import Inbox
+from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.window import Window, check_message
+from antiphon.errors import AntiphonError, OutcomeUnknown, PeerTooSlow, TimedOut
+from antiphon.wire.bodies import Welcome
+from antiphon.wire.frames import Payload
+from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
+
+BACKLOG_LIMIT = MESSAGE_LIMIT_MOST
+"""Bytes that may wait for the program while an answer behind them is awaited, 64 more counted for each payload.
+
+Reading cannot pause as in the asyncio client, because the awaited answer would not come: the connection is
+closed.
+"""
+
+
+class Session(SessionProtocol[BlockingConnection, Inbox]):
+    """An open session; a context manager that leaves at its end.
+
+    One thread at a time uses it. A lost connection comes back inside the calls, and within their time. The server
+    closes a connection on which it hears nothing for its silence limit (40 s by default): a program that has
+    nothing to send and wants to keep the connection calls `heartbeat` before that. Calls that wait send heartbeats
+    by themselves.
+
+    Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the server shows
+    that it is there, or may come back.
+    """
+
+    def __init__(
+        self, connection: BlockingConnection, welcome: Welcome, reconnector: BlockingReconnector, timeout: float
+    ) -> None:
+        """Use `connect`."""
+        super().__init__(connection, welcome, reconnector.policy, Inbox, waiting_limit=BACKLOG_LIMIT)
+        self._reconnector = reconnector
+        self._lost_at: float | None = None
+        self._timeout = timeout
+        connection.attach(self)
+
+    def __repr__(self) -> str:
+        """Show name and address, no secret."""
+        return f"<Session of {self.info.name} at {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """The server's address, without name and fingerprint."""
+        return self._reconnector.shown
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    def ask(self, message: Payload, *, timeout: float | None = None, retry: bool = False) -> Payload | None:
+        """Send `message` and return its answer; None if the service gives no answer.
+
+        If the service gives several answers, the first one is returned. It is text or bytes, as the service likes.
+        After `TimedOut` the service is told to stop, the message may have been handled, and the session goes on.
+        With `retry`, a message whose outcome is unknown is asked again: set it only if the message may be handled
+        twice.
+
+        Raises:
+            MessageTooLarge, NotText: the message cannot be sent.
+            OutcomeUnknown: nobody knows whether it was handled, because the connection or the server broke.
+            ServiceFailed: the service failed on it; the session goes on.
+            TimedOut: no answer came in time.
+            ConnectError, SignInError, ProtocolError, ServerError: the session is over.
+        """
+        deadline = self._deadline(timeout)
+        while True:
+            box = self._begin(message, deadline)
+            try:
+                return self._take(box, deadline)
+            except OutcomeUnknown:
+                if not retry or self.over:
+                    raise
+            finally:
+                box.close()
+
+    def ask_stream(self, message: Payload, *, timeout: float | None = None) -> Iterator[Payload]:
+        """Send `message` now, and return an iterator over all its answers; each may take `timeout` seconds.
+
+        Leaving the iteration early stops the service. If the session is left, the stream ends.
+
+        Raises:
+            AntiphonError: as `ask`; errors of the answers are raised by the iterator.
+        """
+        box = self._begin(message, self._deadline(timeout))
+        box.stream = True
+        return self._answers(box, timeout)
+
+    def _answers(self, box: Inbox, timeout: float | None) -> Iterator[Payload]:
+        try:
+            while (answer := self._take(box, self._deadline(timeout))) is not None:
+                yield answer
+        finally:
+            box.close()
+
+    def ask_many(self, messages: Iterable[Payload], *, timeout: float | None = None) -> Iterator[Payload | None]:
+        """Send messages ahead of the answers, and yield the answer to each in order.
+
+        At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB. Nothing is
+        sent before the first answer is asked for.
+
+        Raises:
+            AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
+                behind it.
+        """
+        waiting: deque[Inbox] = deque()
+        ahead = Window()
+        failure: AntiphonError | None = None
+        try:
+            for message in messages:
+                try:
+                    waiting.append(self._begin(message, self._deadline(timeout)))
+                except AntiphonError as error:  # raised behind the answers to those before it
+                    failure = error
+                    break
+                ahead.add(waiting[-1].size)
+                while waiting and (waiting[0].ready or ahead.full):
+                    yield self._first(waiting, ahead, timeout)
+            while waiting:
+                yield self._first(waiting, ahead, timeout)
+            if failure is not None:
+                raise failure
+        finally:
+            for box in waiting:
+                box.close()
+
+    def _first(self, waiting: deque[Inbox], ahead: Window, timeout: float | None) -> Payload | None:
+        answer = self._take(waiting[0], self._deadline(timeout))
+        box = waiting.popleft()
+        box.close()
+        ahead.remove(box.size)
+        return answer
+
+    def send(self, message: Payload) -> None:
+        """Send `message` and drop its answer. It is sent again if the connection is lost on the way.
+
+        Raises:
+            MessageTooLarge, NotText: the message cannot be sent.
+            TimedOut: the server does not take it, or cannot be reached.
+            AntiphonError: the session is over.
+        """
+        self._begin(message, self._deadline(None)).ignore()
+
+    # --- receiving --------------------------------------------------------------------------------------------
+
+    def receive(self, *, timeout: float | None = None) -> Payload | None:
+        """Return the next message that the service sends by itself; None after the program has left.
+
+        Raises:
+            TimedOut: nothing came in time.
+            AntiphonError: the session is over.
+        """
+        return self._take(self._pushes, self._deadline(timeout))
+
+    def __iter__(self) -> Iterator[Payload]:
+        """Yield what the service sends by itself, for as long as the session lives; as `receive`."""
+        while (message := self.receive(timeout=math.inf)) is not None:
+            yield message
+
+    def heartbeat(self) -> None:
+        """Tell the server that this side is there, and read what has come meanwhile.
+
+        Raises:
+            TimedOut: the connection is lost, and does not come back in time.
+            AntiphonError: the session is over.
+        """
+        self._connection.look()
+        self._wait(lambda: self._over or not self._connection.closed, self._deadline(None))
+        self._check_open()
+        self._connection.heartbeat()
+
+    # --- leaving ----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the session: wait for the answers that are due, say BYE, close. Streams are stopped.
+
+        It takes at most the `timeout` of `connect`. Closing twice is no error. While the connection is lost and no
+        answer is due, the server hears no BYE: then the session ends when its time without a connection is over.
+        """
+        deadline = self._deadline(None)
+        self._take_back_streams()
+        with suppress(AntiphonError):
+            self._wait(lambda: self._over or not self._replay.unanswered, deadline)
+        self._leaving = True
+        self._connection.leave(max(0.0, deadline.at - time.monotonic()))
+        self._end(None)
+
+    def __enter__(self) -> Self:
+        """Return the session."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave; without waiting if the program must end at once (Ctrl-C)."""
+        if kind is None or issubclass(kind, Exception):
+            self.close()
+        else:
+            self._leaving = True
+            self._connection.hang_up()
+            self._end(None)
+
+    # --- waiting ----------------------------------------------------------------------------------------------
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else timeout)
+
+    def _begin(self, message: Payload, deadline: Deadline) -> Inbox:
+        """Send a message as soon as there is a connection, and room in the window."""
+        size = check_message(message, self._limits)
+        self._check_open()
+        self._connection.look()  # so that a lost connection is known as such, and given nothing
+        self._wait(lambda: self._over or not (self._window.full or self._connection.closed), deadline)
+        self._check_open()
+        self._window.add(size)
+        return self._say(message, size)
+
+    def _take(self, box: Inbox, deadline: Deadline) -> Payload | None:
+        self._wait(lambda: box.ready, deadline)
+        return box.take()
+
+    def _wait(self, until: Callable[[], bool], deadline: Deadline) -> None:
+        """Read, on one connection after another, until `until` returns true.
+
+        Raises:
+            TimedOut: it did not in time.
+        """
+        while not until():
+            try:
+                if self._connection.closed:
+                    self._reconnect(deadline)
+                else:
+                    self._connection.wait(until, deadline)
+            except TimeoutError:
+                raise TimedOut(address=self.address, seconds=f"{deadline.seconds:g}") from None
+
+    def _reconnect(self, deadline: Deadline) -> None:
+        """Resume the session, whose connection is lost; end it if that is impossible.
+
+        Raises:
+            TimeoutError: it takes longer than this call may; the next call goes on.
+        """
+        reason = self._connection.reason
+        if reason is None or not self._may_resume(reason):
+            self._end(reason)
+            return
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()
+            self.on_lost(reason)
+            if self._lost_at is None or self._over:  # the callback asked something, and so resumed the session
+                return
+        try:
+            self._go_on(*self._reconnector.restore(reason, self._replay.received, deadline))
+        except AntiphonError as error:
+            self._connection.abort()
+            self._end(error)
+            return
+        away, self._lost_at = time.monotonic() - self._lost_at, None
+        self.on_back(away)
+
+    def _fill(self) -> None:
+        raise PeerTooSlow

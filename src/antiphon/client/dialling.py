@@ -1,0 +1,139 @@
+"""Dialling: the TLS contexts, the errors and the retries that both clients share when they connect to an address.
+
+`aio/dial.py` and `blocking/dial.py` open the sockets.
+"""
+
+import errno
+import os
+import random
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from antiphon.address import Address
+from antiphon.client.trust import Standing
+from antiphon.errors import (
+    AntiphonError,
+    ConnectionLost,
+    ConnectRefused,
+    HostUnknown,
+    NotAntiphon,
+    Problem,
+    ProtocolError,
+    TlsFailed,
+    VersionUnsupported,
+)
+from antiphon.identity.certificates import binding_of, fingerprint_of
+from antiphon.language import N_
+from antiphon.wire.bodies import Hello
+
+_NOBODY = Problem(N_("nothing listens there"))
+_NO_WAY = Problem(N_("there is no way from here to there"))
+_NO_BINDING = Problem(N_("its certificate is of a kind that no sign-in can be bound to"))
+
+PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds before each next try, varied by half, after a server has closed the connection without a word."""
+DROP_SECONDS = 2.0
+"""Seconds within which a busy server drops a connection; one that takes longer waited for another protocol."""
+
+Connection = TypeVar("Connection")
+"""A connection of either client."""
+
+
+@dataclass(frozen=True)
+class DialResult(Generic[Connection]):
+    """A connection on which HELLO has come, and what speaks for the server's key. Nothing was sent on it yet."""
+
+    connection: Connection
+    hello: Hello
+    fingerprint: str | None
+    """The fingerprint of the server's key, None on plain TCP."""
+    standing: Standing
+
+
+async def dial_persistently(
+    address: Address,
+    dial_once: Callable[[], Awaitable[DialResult[Connection]]],
+    sleep: Callable[[float], Awaitable[object]],
+) -> DialResult[Connection]:
+    """Dial `address`; if the server closes the connection without a word, try again.
+
+    Raises:
+        NotAntiphon: the server closed every connection.
+        AntiphonError: as `dial_once`.
+    """
+    for pause in (*PAUSES, None):
+        began = time.monotonic()
+        try:
+            return await dial_once()
+        except ConnectionLost:
+            if pause is None or time.monotonic() - began > DROP_SECONDS:
+                break
+            await sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, guards nothing
+    raise NotAntiphon(address=bare(address))
+
+
+def unverified_context() -> ssl.SSLContext:
+    """Return a context for TLS 1.3 that trusts any certificate: the key decides, before anything is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def verified_context() -> ssl.SSLContext:
+    """Return a context for TLS 1.3 that trusts the system's authorities."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+def bare(address: Address) -> str:
+    """Return the address as messages show it, without name and fingerprint."""
+    return str(Address(address.scheme, address.host, address.port, None, None))
+
+
+def key_of(address: Address, certificate: bytes) -> tuple[str, bytes]:
+    """Return the fingerprint of a server's key, and the binding of a channel with its certificate.
+
+    Raises:
+        TlsFailed: no sign-in can be bound to this kind of certificate.
+    """
+    try:
+        return fingerprint_of(certificate), binding_of(certificate)
+    except ValueError:
+        raise TlsFailed(address=bare(address), problem=_NO_BINDING) from None
+
+
+def unreached(address: Address, error: OSError | UnicodeError) -> AntiphonError:
+    """Return the error for the system's `error` at connecting or in the TLS handshake."""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return HostUnknown(host=address.host)
+    if isinstance(error, ConnectionRefusedError):
+        return ConnectRefused(address=bare(address), problem=_NOBODY)
+    if isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return ConnectionLost(address=bare(address))
+    if isinstance(error, ssl.SSLError):
+        problem = (error.reason or type(error).__name__).replace("_", " ").lower()
+        return TlsFailed(address=bare(address), problem=problem)
+    return ConnectRefused(address=bare(address), problem=_problem(error))
+
+
+def ungreeted(address: Address, error: ProtocolError) -> ProtocolError | NotAntiphon:
+    """Return the error for an `error` that came in the place of HELLO."""
+    if isinstance(error, VersionUnsupported) or error.told is not None:
+        return error
+    return NotAntiphon(address=bare(address))
+
+
+def _problem(error: OSError) -> str:
+    """Return why nobody answers. If several addresses were tried, asyncio gives a long line and no number."""
+    if error.errno in (None, errno.ECONNREFUSED):
+        return _NOBODY
+    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):
+        return _NO_WAY
+    return os.strerror(error.errno)

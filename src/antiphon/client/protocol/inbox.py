@@ -1,0 +1,95 @@
+"""Inbox: payloads that came for one message, or that the service sent by itself, and are not taken yet."""
+
+from collections import deque
+from collections.abc import Callable
+
+from antiphon.client.protocol.replay import Sent
+from antiphon.errors import AntiphonError
+from antiphon.wire.frames import Payload
+
+
+class Inbox:
+    """Payloads in order, and their end.
+
+    `taken` is called for each payload that is taken, or never will be. `take_back` sends CANCEL for a message.
+    """
+
+    __slots__ = ("_ended", "_error", "_items", "_take_back", "_taken", "sent", "size", "stream")
+
+    def __init__(self, taken: Callable[[Payload], None], take_back: Callable[[Sent["Inbox"]], None]) -> None:
+        """Start empty."""
+        self._items: deque[Payload] = deque()
+        self._taken = taken
+        self._take_back = take_back
+        self._ended = False
+        self._error: AntiphonError | None = None
+        self.sent: Sent[Inbox] | None = None
+        """The message that is answered here; None for what the service sends by itself."""
+        self.size = 0
+        """The message's size in bytes."""
+        self.stream = False
+        """Whether every answer is wanted, however many there are: `leave` does not wait for such an inbox."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self._ended
+
+    @property
+    def error(self) -> AntiphonError | None:
+        """Why it ended; None if it ended in order."""
+        return self._error
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` returns or raises something now."""
+        return bool(self._items) or self._ended
+
+    def put(self, payload: Payload) -> None:
+        """Add a payload."""
+        self._items.append(payload)
+        self._wake()
+
+    def end(self, error: AntiphonError | None = None) -> None:
+        """End the inbox, because of `error` if there is one; the first end counts."""
+        if not self._ended:
+            self._ended = True
+            self._error = error
+            self._wake()
+
+    def take(self) -> Payload | None:
+        """Return the next payload, None at the end. Precondition: it is `ready`.
+
+        Raises:
+            AntiphonError: why it ended.
+        """
+        if self._items:
+            payload = self._items.popleft()
+            self._taken(payload)
+            return payload
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def take_all(self) -> list[Payload]:
+        """Return every payload that came and was not taken yet."""
+        payloads = list(self._items)
+        self._items.clear()
+        for payload in payloads:
+            self._taken(payload)
+        return payloads
+
+    def ignore(self) -> None:
+        """Drop what came and what still comes; the service is not stopped."""
+        self.take_all()
+        self.end()
+
+    def close(self) -> None:
+        """Drop what came and what still comes; the service is stopped if it is still at work."""
+        at_work = not self._ended
+        self.ignore()
+        if at_work and self.sent is not None:
+            self._take_back(self.sent)
+
+    def _wake(self) -> None:
+        """Wake the one that waits for `ready`; a shell's."""

@@ -1,0 +1,148 @@
+"""Replay buffer: what a session has sent and received, so that a broken connection loses and repeats nothing.
+
+The rules are those of docs/protocol.md, "Continuity": which messages are sent again on the next connection, and
+which have an outcome that nobody can know. No I/O and no clock.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from antiphon.errors import FrameInvalid, ProtocolError
+from antiphon.wire.conversation import LAST_ID
+from antiphon.wire.frames import Payload
+
+Asker = TypeVar("Asker")
+
+
+@dataclass(eq=False, slots=True)
+class Sent(Generic[Asker]):
+    """One message that is not answered yet."""
+
+    id: int
+    number: int
+    """Its place among all messages of this count, from 1."""
+    message: Payload
+    asker: Asker
+    """What takes the answers."""
+    written: bool = False
+    """Whether it was given to a connection at least once."""
+    taken_back: bool = False
+    """Whether its asker wants no more answers (CANCEL)."""
+    gap: bool = False
+    """Whether some of its answers may be lost: then only an answer that is the only one is believed."""
+    spoiled: bool = False
+    """Whether it is sent with a wrong token, to be refused. It is never sent again."""
+
+
+class ReplayBuffer(Generic[Asker]):
+    """The counts of one session, and its messages that are not answered yet."""
+
+    def __init__(self) -> None:
+        """Start with a session that was just opened."""
+        self.received = 0
+        """Frames received; frames that are lost for good count as received."""
+        self._sent = 0
+        self._heard = 0
+        """The highest number of a message that a frame has come for."""
+        self._last_id = 0
+        self._unanswered: dict[int, Sent[Asker]] = {}
+        self._gap = False
+        """Frames are lost, and no frame has come since that says where."""
+        self._settled_at: int | None = None
+        """The count of received frames at which `_settled` holds."""
+        self._settled: list[Sent[Asker]] = []
+        """Messages that are answered by then, or never will be."""
+
+    @property
+    def unanswered(self) -> Collection[Sent[Asker]]:
+        """Messages that are not answered yet, in the order in which they were sent."""
+        return self._unanswered.values()
+
+    def send(self, message: Payload, asker: Asker) -> Sent[Asker]:
+        """Add a message that is to be sent, now or on the next connection."""
+        self._last_id = self._last_id % LAST_ID + 1
+        while self._last_id in self._unanswered:
+            self._last_id = self._last_id % LAST_ID + 1
+        self._sent += 1
+        sent = self._unanswered[self._last_id] = Sent(self._last_id, self._sent, message, asker)
+        return sent
+
+    def take(self, id: int, *, last: bool) -> Sent[Asker] | None:
+        """Count a received frame, the `last` one for its message or not; return the message, None for a push.
+
+        Raises:
+            FrameInvalid: it answers no message that was sent.
+        """
+        if id == 0:
+            self.received += 1
+            return None
+        sent = self._unanswered.get(id)
+        if sent is None or not sent.written:
+            raise FrameInvalid(problem=f"an answer came to {id}, which was not asked")
+        self.received += 1
+        self._heard = max(self._heard, sent.number)
+        if self._gap and not sent.taken_back:
+            # Answers come in the order of the messages, so the answers to later messages are whole.
+            self._gap = False
+            for each in self._unanswered.values():
+                each.gap = each.gap and each.number <= sent.number
+        if last:
+            del self._unanswered[id]
+        return sent
+
+    def resume(
+        self, received: int | None, *, missed: int = 0, sent: int = 0, at_work: Collection[int] = ()
+    ) -> list[Sent[Asker]]:
+        """Take the counts of WELCOME after RESUME; return the messages to send again, in order.
+
+        The arguments are WELCOME's fields (`at_work` is its `open`); `unknown` then says what nobody can know.
+
+        Raises:
+            ProtocolError: the server's counts are impossible.
+        """
+        if received is None:
+            return self._begin_anew()
+        if not self._heard <= received <= self._sent or self.received + missed > sent:
+            raise ProtocolError(problem="the counts of the two sides do not fit together")
+        arrived = [each for each in self._unanswered.values() if each.number <= received]
+        beyond = [each for each in self._unanswered.values() if each.number > received]
+        if missed:
+            self._gap = True
+            for each in arrived:
+                each.gap = True
+        self.received += missed
+        self._settled_at = sent
+        again = [each for each in beyond if not (each.spoiled and each.written)]
+        self._settled = [each for each in arrived if each.id not in at_work]
+        self._settled += [each for each in beyond if each not in again]
+        self._count_on(received, again)
+        return again
+
+    def _begin_anew(self) -> list[Sent[Asker]]:
+        """Count from 0 again, as the server does that has lost its counts."""
+        self.received = self._heard = self._settled_at = 0
+        self._gap = False
+        self._settled = [each for each in self._unanswered.values() if each.written]
+        again = [each for each in self._unanswered.values() if not each.written]
+        self._count_on(0, again)
+        return again
+
+    def _count_on(self, received: int, again: list[Sent[Asker]]) -> None:
+        """Number the messages that are sent `again` behind those that the server has `received`."""
+        self._sent = received + len(again)
+        for number, each in enumerate(again, received + 1):
+            each.number = number
+
+    def unknown(self) -> list[Sent[Asker]]:
+        """Return the messages whose outcome is known by now to be unknown; each message once.
+
+        Call it after `resume`, and after each `take`.
+        """
+        if self._settled_at is None or self.received < self._settled_at:
+            return []
+        lost = [each for each in self._settled if self._unanswered.get(each.id) is each]
+        self._settled_at, self._settled = None, []
+        for each in lost:
+            del self._unanswered[each.id]
+        return lost

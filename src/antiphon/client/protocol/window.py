@@ -1,0 +1,50 @@
+"""Send window: how many messages may be unanswered at once, and how large each may be."""
+
+from antiphon.errors import MessageTooLarge, NotText
+from antiphon.wire.bodies import Limits
+from antiphon.wire.frames import Payload
+from antiphon.wire.kinds import KIB
+
+WINDOW = 256
+"""Messages that may be unanswered at once: enough to fill any path, few enough to hold."""
+WINDOW_BYTES = 256 * KIB
+"""Bytes of unanswered messages at which no further one is sent: as many as a server lets wait."""
+
+
+class Window:
+    """The messages of a session that are unanswered."""
+
+    def __init__(self) -> None:
+        """Start with no message."""
+        self._messages = self._size = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether a further message has to wait."""
+        return self._messages >= WINDOW or self._size >= WINDOW_BYTES
+
+    def add(self, size: int) -> None:
+        """Count a message of `size` bytes that is sent."""
+        self._messages += 1
+        self._size += size
+
+    def remove(self, size: int) -> None:
+        """Count a message of `size` bytes as answered."""
+        self._messages -= 1
+        self._size -= size
+
+
+def check_message(message: Payload, limits: Limits) -> int:
+    """Check that the server takes a message; return its size in bytes.
+
+    Raises:
+        MessageTooLarge: it would end the connection.
+        NotText: it holds half a surrogate pair, which UTF-8 cannot encode.
+    """
+    try:
+        size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+    except UnicodeEncodeError:
+        raise NotText from None
+    if size > limits.message:
+        raise MessageTooLarge(size=size, limit=limits.message)
+    return size
