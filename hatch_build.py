@@ -1,4 +1,4 @@
-"""Build hook: compiles the parts in C if there is a C compiler; without one, their Python twins are used."""
+"""Build hook: compiles the C parts if there is a C compiler; without one, their Python twins are used."""
 
 import os
 import shlex
@@ -10,8 +10,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PARTS = [Path("src/antiphon/wire/_answering"), Path("src/antiphon/transport/_endpoint")]
-"""Parts in C; each is compiled from all C files of its folder."""
+PARTS = [Path("src/antiphon/wire/_batch"), Path("src/antiphon/transport/_endpoint")]
+"""Each is compiled from all C files of its folder."""
 
 
 class NativeParts(BuildHookInterface):
@@ -20,7 +20,7 @@ class NativeParts(BuildHookInterface):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Compile before the wheel is assembled; a failure only makes the server slower."""
+        """Compile before the wheel is packed; if that fails, the server is slower and nothing else."""
         if self.target_name != "wheel" or sys.platform == "win32":
             return
         libraries = [self._compiled(Path(self.root, part)) for part in PARTS]
@@ -33,7 +33,7 @@ class NativeParts(BuildHookInterface):
             build_data["artifacts"] += built
 
     def _compiled(self, part: Path) -> Path | None:
-        """Compile a part and return its library, or None if that fails."""
+        """Compile one part; return its library, or None if that fails."""
         sources = map(str, sorted(part.parent.glob("*.c")))
         library = part.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
         compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))

@@ -1,4 +1,4 @@
-"""Tests of the build hook: what it packs if the parts in C compile, and if they do not."""
+"""Build hook: what it adds to the wheel if each C part can be compiled, and if not."""
 
 import importlib.util
 import os
@@ -14,11 +14,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COMPILER = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
-PARTS = ["src/antiphon/wire/_answering", "src/antiphon/transport/_endpoint"]
+PARTS = ["src/antiphon/wire/_batch", "src/antiphon/transport/_endpoint"]
 
 
 class Hook:
-    """The interface that hatchling gives a build hook, which exists only during a build."""
+    """Stands for the base class of hatchling, which is installed only while a wheel is built."""
 
     def __init__(self, root: Path, target_name: str, warnings: list[str]) -> None:
         self.root = str(root)
@@ -28,7 +28,7 @@ class Hook:
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the module of the build hook."""
+    """Return the module of the hook."""
     interface = ModuleType("hatchling.builders.hooks.plugin.interface")
     interface.BuildHookInterface = Hook  # type: ignore[attr-defined]
     for name in ("hatchling", "hatchling.builders", "hatchling.builders.hooks", "hatchling.builders.hooks.plugin"):
@@ -54,10 +54,10 @@ def compiler(folder: Path, fails_for: str) -> Path:
 
 @pytest.mark.parametrize(
     ("fails_for", "built"),
-    [("nothing.c", PARTS), ("_endpoint.c", PARTS[:1]), ("_answering.c", PARTS[1:]), (".c", [])],
+    [("nothing.c", PARTS), ("_endpoint.c", PARTS[:1]), ("_batch.c", PARTS[1:]), (".c", [])],
     ids=["all", "one", "the other", "none"],
 )
-def test_what_can_be_compiled_is_put_in_and_nothing_half_made_stays(
+def test_compiled_parts_are_added_and_no_partial_file_stays(
     hook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_for: str, built: list[str]
 ) -> None:
     monkeypatch.setenv("CC", f"'{compiler(tmp_path, fails_for)}' -g")
@@ -74,7 +74,7 @@ def test_what_can_be_compiled_is_put_in_and_nothing_half_made_stays(
 
 
 @pytest.mark.skipif(shutil.which(COMPILER[0]) is None, reason="no compiler was found")
-def test_a_compiler_has_nothing_to_say_against_the_parts_and_they_are_in_use(
+def test_the_parts_compile_without_a_warning_and_are_installed(
     hook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.so"))
@@ -83,12 +83,12 @@ def test_a_compiler_has_nothing_to_say_against_the_parts_and_they_are_in_use(
     data: dict[str, Any] = {"artifacts": []}
     hook.NativeParts(tmp_path, "wheel", warnings).initialize("standard", data)
     assert (len(data["artifacts"]), warnings) == (len(PARTS), [])
-    for part in PARTS:  # other tests are skipped without the parts; this one is not
+    for part in PARTS:  # tests that are skipped without them are not skipped here
         assert (ROOT / part).with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX"))).is_file()
 
 
 @pytest.mark.parametrize("command", ["no-such-compiler", "false"])
-def test_without_a_compiler_the_wheel_is_one_of_python_alone(
+def test_without_a_compiler_the_wheel_is_pure_python(
     hook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("CC", command)
@@ -98,7 +98,7 @@ def test_without_a_compiler_the_wheel_is_one_of_python_alone(
     assert (data, len(warnings)) == ({"artifacts": []}, 1)
 
 
-def test_nothing_is_compiled_for_an_archive_of_sources(hook: Any, tmp_path: Path) -> None:
+def test_nothing_is_compiled_for_an_sdist(hook: Any, tmp_path: Path) -> None:
     data: dict[str, Any] = {"artifacts": []}
     hook.NativeParts(tmp_path, "sdist", []).initialize("standard", data)
     assert data == {"artifacts": []}

@@ -1,6 +1,6 @@
-"""Tests of `make fuzz`: it finds a fault in C, reports it, and says why it cannot start.
+"""`make fuzz`: it finds a fault in C, reports it, and says what is missing if it cannot start.
 
-The properties themselves run in `make test`; a whole round would take too long here.
+The tests that it runs are part of `make test`; a whole round takes too long to run here again.
 """
 
 import importlib.util
@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PART = "src/antiphon/wire/_answering.c"
-CHECK = "end - self->at < LENGTH_SIZE + length ||"
-"""The check without which half a frame is read as a whole one."""
+PART = "src/antiphon/wire/_answerer.c"
+CHECK = "end - self->position < LENGTH_SIZE + length ||"
+"""Without this check half a frame is read as a whole one."""
 HALF_A_FRAME = """
 from array import array
-from antiphon.wire._answering import Answerer
+from antiphon.wire._batch import BatchAnswerer
 frame = b"\\0\\0\\0\\x24\\x10\\0\\0\\0\\0\\0\\0\\1" + bytes(16)
-Answerer(print, bytes, bytes(16), 100, 100)(array("B", frame) * 1, 0, len(frame))
+BatchAnswerer(print, bytes, bytes(16), 100, 100)(array("B", frame) * 1, 0, len(frame))
 """
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a copy of the tree to fuzz."""
+    """Return a copy of the fuzzed tree."""
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools/fuzz.py", tmp_path / "tools")
@@ -36,7 +36,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fuzz(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Load fuzz.py from the copy; by its clock it has three seconds of rounds."""
+    """Return the module of `make fuzz` for a copy of the tree; it has three seconds, by a fake clock."""
     found = importlib.util.spec_from_file_location("fuzz", tree / "tools/fuzz.py")
     assert found is not None
     assert found.loader is not None
@@ -48,7 +48,7 @@ def fuzz(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
-def test_without_a_compiler_it_says_so_in_one_sentence(tree: Path, compiler: str) -> None:
+def test_without_a_compiler_it_reports_one_sentence(tree: Path, compiler: str) -> None:
     command = [sys.executable, "tools/fuzz.py"]
     env = os.environ | {"CC": compiler}
     done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, timeout=30, check=False)
@@ -59,7 +59,7 @@ def test_without_a_compiler_it_says_so_in_one_sentence(tree: Path, compiler: str
 
 
 @pytest.mark.parametrize("name", ["FUZZ_SECONDS", "FUZZ_EXAMPLES", "FUZZ_SEED"])
-def test_what_is_no_number_is_refused_in_one_sentence(
+def test_a_value_that_is_no_number_is_refused_in_one_sentence(
     fuzz: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "many")
@@ -67,7 +67,7 @@ def test_what_is_no_number_is_refused_in_one_sentence(
         fuzz.main()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("antiphon.wire._answering") is None, reason="no compiler was found")
+@pytest.mark.skipif(importlib.util.find_spec("antiphon.wire._batch") is None, reason="no compiler was found")
 def test_a_read_past_the_end_is_found(fuzz: Any, tree: Path) -> None:
     source = (tree / PART).read_text("utf-8")
     assert CHECK in source
@@ -83,11 +83,11 @@ def test_a_read_past_the_end_is_found(fuzz: Any, tree: Path) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode
     assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
-    assert "_answering.c:" in done.stderr
+    assert "_answerer.c:" in done.stderr
 
 
 def rounds(fuzz: Any, monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[int]:
-    """Make each round take a second and end with its code (below 0: Ctrl-C); return the list of seeds."""
+    """Make rounds end with these codes, a second each; below 0 is Ctrl-C. Return the list of seeds used."""
     seeds: list[int] = []
 
     def run_round(runtime: str, seed: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -105,7 +105,7 @@ def rounds(fuzz: Any, monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[int]
     return seeds
 
 
-def test_it_goes_round_until_the_time_is_over(
+def test_it_runs_rounds_until_the_time_is_over(
     fuzz: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seeds = rounds(fuzz, monkeypatch, 0)
@@ -116,7 +116,7 @@ def test_it_goes_round_until_the_time_is_over(
     assert "FUZZ_SEED=7 FUZZ_EXAMPLES=5 make fuzz" in told
 
 
-def test_what_is_found_ends_it_and_how_to_see_it_again_is_said(
+def test_a_failure_ends_it_and_the_command_to_repeat_it_is_printed(
     fuzz: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seeds = rounds(fuzz, monkeypatch, 0, 1)
@@ -129,7 +129,7 @@ def test_what_is_found_ends_it_and_how_to_see_it_again_is_said(
     )
 
 
-def test_who_has_enough_is_told_what_was_done(
+def test_ctrl_c_prints_what_was_done(
     fuzz: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rounds(fuzz, monkeypatch, 0, -1)

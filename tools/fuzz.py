@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""`make fuzz`: run the property tests of the parts in C, compiled with sanitizers, for a time.
+"""`make fuzz`: run the property tests of the C parts, compiled with sanitizers, for some time.
 
-`FUZZ_SECONDS` (300) is the time: rounds are started until it is over, at least one. `FUZZ_SEED` is the seed of the
-first round, `FUZZ_EXAMPLES` (100) the number of examples of each property in a round.
+`FUZZ_SECONDS` (300) is the time; a round that has begun is finished, and there is at least one. `FUZZ_SEED` is the
+seed of the first round, `FUZZ_EXAMPLES` (100) the number of examples for each property in a round.
 """
 
 import os
@@ -19,37 +19,31 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / "build" / "fuzz"
-"""Holds a copy of the package, so that the compiled parts in the tree stay as they are."""
-PARTS = ["antiphon/wire/_answering", "antiphon/transport/_endpoint"]
-"""Parts in C; each is compiled from all C files of its folder."""
-SANITIZER_FLAGS = [
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-    "-fno-omit-frame-pointer",
-    "-O1",
-    "-g",
-]
+"""Holds a copy of the package, so that the installed C parts stay as they are."""
+PARTS = ["antiphon/wire/_batch", "antiphon/transport/_endpoint"]
+"""Each is compiled from all C files of its folder."""
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
 RUNTIMES = ["libasan.so", f"libclang_rt.asan-{platform.machine()}.so", "libclang_rt.asan.so"]
-"""Names of the sanitizer library in GCC and Clang; it is loaded before Python, which is not linked with it."""
-TESTS = ["tests/wire/test_answering.py", "tests/wire/test_shortcut.py", "tests/wire/test_twins.py"]
-TESTS += [f"tests/transport/test_{name}.py" for name in ("endpoint", "endpoint_twins", "records")]
-FIRST_ROUND_ONLY = [
+"""Names of the library of GCC and Clang that must be loaded before Python, which is not linked with it."""
+TESTS = [f"tests/wire/test_{name}.py" for name in ("batch_answerer", "batch_responder", "batch_twins", "stepping")]
+TESTS += [f"tests/transport/test_{name}.py" for name in ("endpoint", "endpoint_twins", "record_layer")]
+ONCE = [
     "tests/transport/test_plain.py",
     "tests/transport/test_tls.py",
-    "tests/server/test_taking_shortcuts.py",
+    "tests/server/connection/test_fast_path_taken.py",
 ]
-"""Tests without properties that use both parts; they run in the first round only."""
-TEST_TIMEOUT = 600
-RERUN_SECONDS = 120
-IGNORED_WARNINGS = ["-W", "ignore:Generating overly large repr"]
-"""Ignores a warning about long examples, which would be an error here."""
+"""Tests without properties that use both parts; they run in the first round."""
+HANGS_AFTER = 600
+AGAIN_FOR = 120
+WITHOUT = ["-W", "ignore:Generating overly large repr"]
+"""A warning of hypothesis about long examples; warnings are errors otherwise."""
 INTERRUPTED = 130
 ADVICE = "On Debian and Ubuntu: apt install gcc libc6-dev python3-dev; CC names another compiler."
 ENVIRONMENT = {
     "PYTHONPATH": str(BUILT),
-    "PYTHONUNBUFFERED": "1",  # a process that crashes does not flush its buffers
-    "PYTHONMALLOC": "malloc",  # otherwise the sanitizer sees Python's memory pools, not single objects
-    # Python frees much only at exit, so leaks are counted by the properties, and freed memory is overwritten.
+    "PYTHONUNBUFFERED": "1",  # a process that dies flushes nothing
+    "PYTHONMALLOC": "malloc",  # or the sanitizer would see Python's pools instead of objects
+    # Python keeps much until it exits, so the properties count leaks themselves. Freed memory is overwritten.
     "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:quarantine_size_mb=64"
     ":handle_segv=2:handle_sigbus=2:handle_sigfpe=2:max_free_fill_size=64:free_fill_byte=221:malloc_context_size=4",
     "UBSAN_OPTIONS": "abort_on_error=1:print_stacktrace=1",
@@ -57,9 +51,9 @@ ENVIRONMENT = {
 
 
 def compiled() -> str:
-    """Build the package with sanitized parts; return the sanitizer library to load first."""
+    """Copy the package and compile its C parts with sanitizers; return the library to preload."""
     if sys.platform != "linux":
-        sys.exit("make fuzz: this needs Linux, where the sanitizers can be loaded before Python.")
+        sys.exit("make fuzz: it preloads the sanitizers, which works on Linux only; run it there.")
     compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
     if shutil.which(compiler[0]) is None:
         sys.exit(f"make fuzz: there is no C compiler ({compiler[0]}) to build the parts in C. {ADVICE}")
@@ -70,7 +64,7 @@ def compiled() -> str:
     runtime = next((name for name in found if Path(name).is_absolute()), None)
     if runtime is None:
         sys.exit(f"make fuzz: {compiler[0]} has no AddressSanitizer library (libasan). {ADVICE}")
-    flags = [*SANITIZER_FLAGS, "-fPIC", "-fvisibility=hidden", "-shared", "-I", sysconfig.get_path("include")]
+    flags = [*SANITIZED, "-fPIC", "-fvisibility=hidden", "-shared", "-I", sysconfig.get_path("include")]
     if "clang" in runtime:
         flags.append("-shared-libasan")
     for part in PARTS:
@@ -80,7 +74,7 @@ def compiled() -> str:
 
 
 def output_of(command: list[str]) -> str:
-    """Run a compiler and return its output; exit with its first error if it fails."""
+    """Return the output of a compiler; if it fails, exit with its error."""
     made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if made.returncode:
         why = next((line for line in made.stderr.splitlines() if "error" in line), made.stderr.strip())
@@ -102,31 +96,31 @@ def run_round(
         "-p",
         "no:cacheprovider",
         "--capture=sys",
-        *IGNORED_WARNINGS,
+        *WITHOUT,
     ]
-    command += [f"--timeout={TEST_TIMEOUT}", "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}", *arguments]
+    command += [f"--timeout={HANGS_AFTER}", "--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}", *arguments]
     taken = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=timeout, **taken)  # noqa: S603
 
 
-def last_example(runtime: str, seed: int, said: str) -> str:
-    """Return the example with which the process crashed, by running the property again; it is not minimized."""
-    dying = re.search(r'File "\S*/(tests/\S+\.py)", line \d+ in (test_\w+)', said)
+def last_example(runtime: str, seed: int, output: str) -> str:
+    """Return the example with which the process died, by running the property again; it is not shrunk."""
+    dying = re.search(r'File "\S*/(tests/\S+\.py)", line \d+ in (test_\w+)', output)
     if dying is None:
         return ""
     verbose = ["-s", "--hypothesis-verbosity=verbose", f"{ROOT / dying[1]}::{dying[2]}"]
     try:
-        again = run_round(runtime, seed, *verbose, timeout=RERUN_SECONDS)
+        again = run_round(runtime, seed, *verbose, timeout=AGAIN_FOR)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         return ""
     _, *examples = re.split(rf"^[A-Z][a-z ]+: (?={dying[2]}\()", again.stdout, flags=re.MULTILINE)
     return f"The last example was {examples[-1][:4000]}" if examples and again.returncode else ""
 
 
-def number_from(name: str, otherwise: int) -> int:
-    """Return a whole number from the environment."""
+def number_from(name: str, default: int) -> int:
+    """Return a number from the environment."""
     try:
-        return int(os.environ.get(name) or otherwise)
+        return int(os.environ.get(name) or default)
     except ValueError:
         sys.exit(f"make fuzz: {name} is {os.environ[name]!r}; it must be a whole number.")
 
@@ -143,7 +137,7 @@ def main() -> int:
     try:
         while rounds == 0 or time.monotonic() - begun < seconds:
             seed = first + rounds
-            what = [*TESTS, *FIRST_ROUND_ONLY] if rounds == 0 else [*TESTS, "-m", "hypothesis"]
+            what = [*TESTS, *ONCE] if rounds == 0 else [*TESTS, "-m", "hypothesis"]
             done = run_round(runtime, seed, "--hypothesis-show-statistics", *what)
             rounds += 1
             tried += sum(map(int, re.findall(r"- (\d+) passing", done.stdout)))

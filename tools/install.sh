@@ -54,9 +54,9 @@ make_environment() {
     fail "$1 cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv, then try again."
 }
 
-# The environment is made again if the tree was moved (an environment contains its own path), if pyproject.toml has
-# changed, or if a C source has changed.
-state=$(cat pyproject.toml hatch_build.py src/antiphon/*/_*.[ch] | cksum)
+# An environment holds its own path and does not survive being moved; a new pyproject.toml may ask for more,
+# and what is built is built again when its source has changed.
+state=$(cat pyproject.toml hatch_build.py src/antiphon/_*.h src/antiphon/*/_*.[ch] | cksum)
 stamp="$folder/.antiphon${group:+-$group}"
 place="$folder/.antiphon-place"
 

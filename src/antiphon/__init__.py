@@ -7,6 +7,8 @@ a server. Each name is imported on first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from antiphon.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from antiphon.client.aio.connect import connect as connect
     from antiphon.client.aio.session import ClientSession as ClientSession
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from antiphon.services.contract import Reply as Reply
     from antiphon.services.contract import Session as Session
 
-__version__ = "0.1.0"
 _HANDED_ON = {
     "Answer": "antiphon.services.contract",
     "ClientSession": "antiphon.client.aio.session",

@@ -177,14 +177,14 @@ def events() -> Iterator[tuple[str, str, str]]:
     trees = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "src" / "antiphon").rglob("*.py"))]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    named: dict[str, set[str]] = {"self._left": set(), "event": set()}
+    named: dict[str, set[str]] = {"self._end_event": set(), "event": set()}
     for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value:
             named.get(ast.unparse(node.targets[0]), set()).add(str(node.value.value))
     for call in calls:
         if ast.unparse(call.func).endswith(".lose"):
-            named["self._left"].add(str(ast.literal_eval(call.args[0])))
-        elif ast.unparse(call.func).endswith("._log_size"):
+            named["self._end_event"].add(str(ast.literal_eval(call.args[0])))
+        elif ast.unparse(call.func).endswith(".log_size"):
             named["event"].add(str(ast.literal_eval(call.args[0])))
     for call in calls:
         function, arguments, keywords = call.func, call.args, call.keywords
@@ -192,7 +192,7 @@ def events() -> Iterator[tuple[str, str, str]]:
             function, *arguments = arguments  # called with the remaining bytes at the end
         if not (isinstance(function, ast.Attribute) and function.attr in LEVELS and arguments):
             continue
-        if ast.unparse(function.value).rpartition(".")[2] != "log":
+        if ast.unparse(function.value) == "_log" or ast.unparse(function.value).rpartition(".")[2].lstrip("_") != "log":
             continue
         kept = [str(keyword.arg) for keyword in keywords]
         if function.attr == "exception":

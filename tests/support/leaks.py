@@ -1,4 +1,4 @@
-"""Leak check: counts references to watched objects and, in `make fuzz`, allocated memory."""
+"""Leak check: references to watched objects and, in `make fuzz`, memory."""
 
 import ctypes
 import gc
@@ -12,13 +12,13 @@ TRIES = 8
 
 @cache
 def _counter() -> Callable[[], int]:
-    """Return a function that counts the memory in use, by the sanitizer; without it, one that returns 0."""
+    """Return a function that counts memory in use: that of the sanitizer; else 0, as counting is slow."""
     try:
         counted = ctypes.CDLL(None).__sanitizer_get_current_allocated_bytes
     except AttributeError:
         return lambda: 0
     counted.restype = ctypes.c_size_t
-    gc.freeze()  # the collector then skips all present objects
+    gc.freeze()  # existing objects need not be visited each time
     return counted
 
 
@@ -29,7 +29,7 @@ def _measure(watched: Sequence[object], into: "array[int]") -> None:
 
 
 def assert_nothing_stays(play: Callable[[], object], watched: Sequence[object] = ()) -> None:
-    """Run `play` repeatedly; fail if it leaks each time. Caches grow only once."""
+    """Repeat `play`: a cache grows once, a leak grows each time."""
     seen = []
     before, after = (array("q", bytes(8 * (1 + len(watched)))) for _ in range(2))
     for attempt in range(TRIES):
@@ -37,7 +37,7 @@ def assert_nothing_stays(play: Callable[[], object], watched: Sequence[object] =
             if into is after:
                 play()
             if attempt:
-                gc.collect()  # also empties Python's free lists, which may have grown
+                gc.collect()  # it empties Python's free lists too, which may have grown
             _measure(watched, into)
         memory, *references = changed = [now - then for then, now in zip(before, after, strict=True)]
         if memory <= 0 and not any(references):

@@ -1,4 +1,4 @@
-"""Each of these tests runs on both event loops."""
+"""Runs each of these tests on both event loops."""
 
 import asyncio
 import ssl

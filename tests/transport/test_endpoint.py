@@ -1,4 +1,4 @@
-"""The two calls of a socket: the twins do the same."""
+"""Socket endpoint: both twins do the same."""
 
 import gc
 import importlib.util
@@ -12,15 +12,15 @@ from typing import Any, cast
 
 import pytest
 
-from antiphon.transport.endpoint import Endpoint, PythonEndpoint
+from antiphon.transport.endpoint import PythonSocketEndpoint, SocketEndpoint
 
-TWINS: list[type] = list(dict.fromkeys([PythonEndpoint, Endpoint]))
-"""One of them where no compiler was found."""
+TWINS: list[type] = list(dict.fromkeys([PythonSocketEndpoint, SocketEndpoint]))
+"""Only the Python twin if no compiler was found."""
 
 
 @dataclass
 class Owner:
-    """Writes down what an endpoint tells."""
+    """Notes what an endpoint calls."""
 
     twin: type
     near: socket.socket
@@ -28,7 +28,7 @@ class Owner:
     told: list[object] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.endpoint = self.twin(self.near, bytearray(8), self.received, self.ended, self.rest)
+        self.endpoint = self.twin(self.near, bytearray(8), self.received, self.ended, self.unsent)
 
     def received(self, buffer: bytearray, size: int) -> None:
         self.told.append(bytes(buffer[:size]))
@@ -36,7 +36,7 @@ class Owner:
     def ended(self, error: Exception | None) -> None:
         self.told.append(error)
 
-    def rest(self, data: bytes, sent: int) -> None:
+    def unsent(self, data: bytes, sent: int) -> None:
         self.told.append((data, sent))
 
 
@@ -49,49 +49,49 @@ def owner(request: pytest.FixtureRequest) -> Iterator[Owner]:
         yield Owner(request.param, near, far)
 
 
-def test_the_native_twin_is_the_one_in_use_where_it_was_built() -> None:
+def test_the_twin_in_c_is_used_if_it_was_built() -> None:
     built = importlib.util.find_spec("antiphon.transport._endpoint") is not None
-    assert ([PythonEndpoint] != TWINS) == built
+    assert ([PythonSocketEndpoint] != TWINS) == built
 
 
-def test_where_it_was_not_built_the_other_one_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_twin_is_used_if_the_c_part_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "antiphon.transport._endpoint", None)
     again = importlib.util.find_spec("antiphon.transport.endpoint")
     assert again is not None
     assert again.loader is not None
     module = importlib.util.module_from_spec(again)
     again.loader.exec_module(module)
-    assert module.Endpoint is module.PythonEndpoint
+    assert module.SocketEndpoint is module.PythonSocketEndpoint
 
 
-def test_what_has_come_is_handed_over_in_pieces_of_the_buffer(owner: Owner) -> None:
+def test_received_bytes_come_in_pieces_of_the_buffer(owner: Owner) -> None:
     owner.far.sendall(b"0123456789")
     owner.endpoint()
     owner.endpoint()
     assert owner.told == [b"01234567", b"89"]
 
 
-def test_nothing_is_told_where_nothing_has_come(owner: Owner) -> None:
+def test_without_received_bytes_nothing_is_called(owner: Owner) -> None:
     owner.endpoint()
     assert owner.told == []
 
 
-def test_the_end_is_told(owner: Owner) -> None:
+def test_the_end_is_reported(owner: Owner) -> None:
     owner.far.close()
     owner.endpoint()
     assert owner.told == [None]
 
 
-def test_an_error_of_the_socket_is_told(owner: Owner) -> None:
+def test_an_error_of_the_socket_is_reported(owner: Owner) -> None:
     owner.endpoint.write(b"never read")
-    owner.far.close()  # with something unread: a reset
+    owner.far.close()  # with unread bytes: a reset
     owner.endpoint()
     (error,) = owner.told
     assert isinstance(error, ConnectionResetError)
 
 
 @pytest.mark.parametrize("fault", [ValueError, BlockingIOError])
-def test_what_the_receiver_raises_is_told(owner: Owner, fault: type[Exception]) -> None:
+def test_an_exception_of_the_receiver_is_reported(owner: Owner, fault: type[Exception]) -> None:
     def boom(buffer: bytearray, size: int) -> None:
         raise fault("why")
 
@@ -103,7 +103,7 @@ def test_what_the_receiver_raises_is_told(owner: Owner, fault: type[Exception]) 
     assert error.__traceback__ is not None
 
 
-def test_what_ends_a_program_is_not_held_back(owner: Owner) -> None:
+def test_keyboard_interrupt_leaves_the_call(owner: Owner) -> None:
     def stop(buffer: bytearray, size: int) -> None:
         raise KeyboardInterrupt
 
@@ -114,7 +114,7 @@ def test_what_ends_a_program_is_not_held_back(owner: Owner) -> None:
     assert owner.told == []
 
 
-def test_the_receiver_may_name_another_one_while_it_is_called(owner: Owner) -> None:
+def test_the_receiver_may_be_replaced_while_it_is_called(owner: Owner) -> None:
     def once(buffer: bytearray, size: int) -> None:
         owner.endpoint.received = owner.received
 
@@ -126,7 +126,7 @@ def test_the_receiver_may_name_another_one_while_it_is_called(owner: Owner) -> N
     assert owner.told == [b"two"]
 
 
-def test_that_nobody_receives_any_more_is_told(owner: Owner) -> None:
+def test_a_deleted_receiver_is_reported(owner: Owner) -> None:
     del owner.endpoint.received
     owner.far.sendall(b"one")
     owner.endpoint()
@@ -135,12 +135,12 @@ def test_that_nobody_receives_any_more_is_told(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("twin", TWINS[1:])
-def test_the_native_twin_is_not_made_by_halves(twin: Any) -> None:
+def test_the_twin_in_c_cannot_be_made_without_arguments(twin: Any) -> None:
     with pytest.raises(TypeError):
         twin.__new__(twin)
 
 
-def test_the_receiver_is_held_while_it_is_called(owner: Owner) -> None:
+def test_the_receiver_is_kept_alive_while_it_is_called(owner: Owner) -> None:
     def once(buffer: bytearray, size: int) -> None:
         owner.endpoint.received = owner.received
         owner.told.append(called() is not None)
@@ -154,7 +154,7 @@ def test_the_receiver_is_held_while_it_is_called(owner: Owner) -> None:
     assert owner.told == [True]
 
 
-def test_nothing_is_held_of_what_went_through(owner: Owner) -> None:
+def test_nothing_leaks(owner: Owner) -> None:
     near, far = owner.near, owner.far
 
     def boom(buffer: bytearray, size: int) -> None:
@@ -171,20 +171,20 @@ def test_nothing_is_held_of_what_went_through(owner: Owner) -> None:
         endpoint.send(bytes(1000))
         endpoint.write_framed(bytes(500), "x" * 500)
         far.recv(3000)
-        endpoint.held = True
+        endpoint.queueing = True
         endpoint.write(bytes(1000))
         endpoint.write_framed(bytes(500), "x" * 500)
 
     for _ in range(3):
         there_and_back()
-    gc.collect()  # what others have left
+    gc.collect()  # garbage of other tests
     before = sys.getallocatedblocks()
     for _ in range(200):
         there_and_back()
     assert sys.getallocatedblocks() - before < 100
 
 
-def test_it_goes_with_an_owner_that_nobody_else_holds(owner: Owner) -> None:
+def test_it_is_freed_with_its_owner(owner: Owner) -> None:
     once = Owner(owner.twin, owner.near, owner.far)
     left = weakref.ref(once)
     del once
@@ -192,7 +192,7 @@ def test_it_goes_with_an_owner_that_nobody_else_holds(owner: Owner) -> None:
     assert left() is None
 
 
-def test_what_was_written_may_change_afterwards(owner: Owner) -> None:
+def test_written_bytes_may_change_afterwards(owner: Owner) -> None:
     data = bytearray(b"hello")
     owner.endpoint.write(data)
     owner.endpoint.send(data)
@@ -201,7 +201,7 @@ def test_what_was_written_may_change_afterwards(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_what_is_written_is_sent_at_once(owner: Owner, kind: Any) -> None:
+def test_written_bytes_are_sent_at_once(owner: Owner, kind: Any) -> None:
     owner.endpoint.write(kind(b"hello"))
     assert owner.far.recv(100) == b"hello"
     assert owner.endpoint.send(kind(b"again")) == 5
@@ -209,7 +209,7 @@ def test_what_is_written_is_sent_at_once(owner: Owner, kind: Any) -> None:
     assert owner.told == []
 
 
-def test_what_the_socket_does_not_take_is_left_to_the_owner(owner: Owner) -> None:
+def test_bytes_that_the_socket_does_not_take_are_left_to_the_owner(owner: Owner) -> None:
     data = bytes(2**22)
     owner.endpoint.write(data)
     ((left, sent),) = cast("list[tuple[bytes, int]]", owner.told)
@@ -220,16 +220,16 @@ def test_what_the_socket_does_not_take_is_left_to_the_owner(owner: Owner) -> Non
     assert owner.endpoint.send(b"more") == 0
 
 
-def test_while_it_is_held_everything_is_left_to_the_owner(owner: Owner) -> None:
-    owner.endpoint.held = True
+def test_while_queueing_everything_is_left_to_the_owner(owner: Owner) -> None:
+    owner.endpoint.queueing = True
     owner.endpoint.write(b"hello")
-    owner.endpoint.held = False
+    owner.endpoint.queueing = False
     owner.endpoint.write(b"and")
     assert owner.far.recv(100) == b"and"
     assert owner.told == [(b"hello", 0)]
 
 
-def test_writing_to_nobody_is_told_or_raised(owner: Owner) -> None:
+def test_writing_to_a_closed_peer_is_reported_or_raised(owner: Owner) -> None:
     owner.far.close()
     owner.endpoint.write(b"hello")
     (error,) = owner.told
@@ -239,7 +239,7 @@ def test_writing_to_nobody_is_told_or_raised(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("payload", ["т" * 3, b"bytes", ""])
-def test_a_header_and_its_payload_are_sent_as_one(owner: Owner, payload: str | bytes) -> None:
+def test_a_header_and_its_payload_are_sent_in_one_piece(owner: Owner, payload: str | bytes) -> None:
     owner.endpoint.write_framed(b"header ", payload)
     assert owner.far.recv(100) == b"header " + (payload.encode() if isinstance(payload, str) else payload)
     assert owner.told == []
@@ -247,8 +247,8 @@ def test_a_header_and_its_payload_are_sent_as_one(owner: Owner, payload: str | b
 
 @pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize("payload", ["x" * 2**22, b"x" * 2**22], ids=["text", "bytes"])
-def test_what_the_socket_does_not_take_of_both_is_left_as_one(owner: Owner, payload: Any, held: bool) -> None:
-    owner.endpoint.held = held
+def test_unsent_bytes_of_header_and_payload_are_left_in_one_piece(owner: Owner, payload: Any, held: bool) -> None:
+    owner.endpoint.queueing = held
     owner.endpoint.write_framed(b"header", payload)
     owner.endpoint.write_framed(b"and", "more")
     (first, sent), second = cast("list[tuple[bytes, int]]", owner.told)
@@ -258,7 +258,7 @@ def test_what_the_socket_does_not_take_of_both_is_left_as_one(owner: Owner, payl
     assert second == (b"andmore", 0)
 
 
-def test_both_to_nobody_is_told(owner: Owner) -> None:
+def test_writing_a_header_and_payload_to_a_closed_peer_is_reported(owner: Owner) -> None:
     owner.far.close()
     owner.endpoint.write_framed(b"hello", "there")
     (error,) = owner.told
@@ -266,13 +266,13 @@ def test_both_to_nobody_is_told(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("parts", [(b"one",), ("text", b"x"), (b"x", None), (b"x", 1)])
-def test_nothing_else_can_be_written_as_both(owner: Owner, parts: tuple[Any, ...]) -> None:
+def test_header_and_payload_of_other_types_are_refused(owner: Owner, parts: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         owner.endpoint.write_framed(*parts)
     assert owner.told == []
 
 
-def test_text_that_utf8_cannot_hold_is_not_sent(owner: Owner) -> None:
+def test_text_that_utf8_cannot_encode_is_not_sent(owner: Owner) -> None:
     with pytest.raises(UnicodeEncodeError):
         owner.endpoint.write_framed(b"header", "half \ud800")
     assert owner.told == []
@@ -285,7 +285,7 @@ def test_only_bytes_can_be_written(owner: Owner) -> None:
 
 
 @pytest.mark.skipif(len(TWINS) == 1, reason="no compiler was found")
-def test_a_buffer_that_cannot_be_read_into_is_refused() -> None:
+def test_a_read_only_buffer_is_refused() -> None:
     near, far = socket.socketpair()
     with near, far, pytest.raises(TypeError):
-        Endpoint(near, b"fixed", print, print, print)  # type: ignore[arg-type]
+        SocketEndpoint(near, b"fixed", print, print, print)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Whatever a peer does and those who are called do: the twins do the same, no byte is lost, nothing stays behind.
+"""Both twins do the same whatever the peer and the callbacks do; no byte is lost, nothing leaks.
 
 `make fuzz` runs this over parts in C that are compiled with sanitizers.
 """
@@ -14,12 +14,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.transport.endpoint import Endpoint, PythonEndpoint
+from antiphon.transport.endpoint import PythonSocketEndpoint, SocketEndpoint
 from support.leaks import assert_nothing_stays
 from support.wire_strategies import weighted
 
 RESET = struct.pack("ii", 1, 0)
-"""Linger for no time."""
+"""SO_LINGER of 0 s: closing sends a reset."""
 LARGE = 2**18
 FULL = b"f" * 4096
 
@@ -74,11 +74,11 @@ _steps = weighted(_calls, _calls, _speaks, _writes, _others)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done: the same for each twin, as often as wanted."""
+    """Plan of a run, which can be repeated with each twin."""
 
     steps: list[Step]
     within: list[Step]
-    """What is done at each call of `received`, in turn, and of `ended` and `rest`."""
+    """What each call of `received`, `ended` and `unsent` does, in turn."""
     buffer: int
     over_tcp: bool = False
 
@@ -102,7 +102,7 @@ def connected(*, over_tcp: bool) -> tuple[socket.socket, socket.socket]:
 
 @dataclass
 class World:
-    """An endpoint, its peer, and what it tells."""
+    """An endpoint, its peer, and the calls of the endpoint."""
 
     plan: Plan
     near: socket.socket
@@ -110,18 +110,18 @@ class World:
     done: list[object] = field(default_factory=list)
     spoken: bytearray = field(default_factory=bytearray)
     heard: bytearray = field(default_factory=bytearray)
-    """What was handed over of what the peer has spoken."""
+    """Bytes of the peer that were handed over."""
     taken: bytearray = field(default_factory=bytearray)
     arrived: bytearray = field(default_factory=bytearray)
-    """What the peer has read of what the socket was said to have taken."""
+    """Bytes that the peer has read."""
     writing: list[list[bytes]] = field(default_factory=list)
-    """Of each write that is under way, what is written: until something is told of it."""
+    """The bytes of each write in progress, until the endpoint reports on it."""
     calls: int = 0
     depth: int = 0
     endpoint: Any = None
     broken: AssertionError | None = None
     deaf: bool = False
-    """At some time nobody was there to receive, so that bytes may be lost."""
+    """There was no receiver for a time, so that bytes may be lost."""
 
     def received(self, buffer: bytearray, size: int) -> None:
         assert 0 < size <= len(buffer)
@@ -130,11 +130,11 @@ class World:
 
     def ended(self, error: Exception | None) -> None:
         if isinstance(error, AssertionError):
-            self.broken = error  # ours, raised within the call
+            self.broken = error  # of a nested step
         self.writing[-1].clear()
         self.tell("ended", type(error), getattr(error, "errno", None))
 
-    def rest(self, data: Any, sent: int) -> None:
+    def unsent(self, data: Any, sent: int) -> None:
         whole = self.writing[-1].pop()
         assert bytes(data) == whole
         assert not sent or 0 < sent < len(whole)
@@ -142,7 +142,7 @@ class World:
         self.tell("rest", len(whole), bool(sent))
 
     def tell(self, *what: object) -> None:
-        """Note it, and do something before the call comes back."""
+        """Note a call, and do a step of the plan within it."""
         self.done.append(what)
         self.calls += 1
         if self.depth < 2:
@@ -153,7 +153,7 @@ class World:
                 self.depth -= 1
 
     def called(self, call: Callable[..., object], *arguments: Any, whole: bytes = b"") -> None:
-        """Call the endpoint; what is written is taken by the socket where nothing else is told."""
+        """Call the endpoint; what it does not report as unsent was taken by the socket."""
         self.writing.append([whole])
         try:
             call(*arguments)
@@ -173,7 +173,7 @@ class World:
             self.deaf = True
             del endpoint.received
         elif what == "hold":
-            endpoint.held = value
+            endpoint.queueing = value
         elif what == "write":
             self.called(endpoint.write, value, whole=bytes_of(value))
         elif what == "framed":
@@ -203,12 +203,12 @@ class World:
             self.far.close()
 
     def end(self) -> None:
-        """Let go of all that holds one another; see that what was taken has arrived, where the peer lives."""
+        """Break reference cycles; check that all bytes taken have arrived, if the peer is there."""
         self.endpoint = None
         if self.broken is not None:
             raise self.broken
         if self.far.fileno() >= 0:
-            with suppress(OSError):  # it has been done
+            with suppress(OSError):  # the plan has done it
                 self.near.shutdown(socket.SHUT_WR)
             self.far.settimeout(10)
             while data := self.far.recv(LARGE):
@@ -218,7 +218,7 @@ class World:
 
 
 def bytes_of(value: Any) -> bytes:
-    """Return what is written; nothing for what cannot be."""
+    """Return the bytes that are written; none for an invalid value."""
     try:
         return value.encode() if isinstance(value, str) else bytes(memoryview(value))
     except (TypeError, UnicodeEncodeError):
@@ -231,7 +231,7 @@ def run(twin: type, plan: Plan) -> list[object]:
         near.setblocking(False)
         far.setblocking(False)
         world = World(plan, near, far)
-        world.endpoint = twin(near, bytearray(plan.buffer), world.received, world.ended, world.rest)
+        world.endpoint = twin(near, bytearray(plan.buffer), world.received, world.ended, world.unsent)
         for step in plan.steps:
             try:
                 world.step(*step)
@@ -242,15 +242,15 @@ def run(twin: type, plan: Plan) -> list[object]:
 
 
 @given(plan=plans)
-def test_the_twins_do_the_same_and_nothing_stays(plan: Plan) -> None:
-    assert run(Endpoint, plan) == run(PythonEndpoint, plan)
-    assert_nothing_stays(lambda: run(Endpoint, plan), [None, plan.steps])
+def test_both_twins_do_the_same_and_nothing_leaks(plan: Plan) -> None:
+    assert run(SocketEndpoint, plan) == run(PythonSocketEndpoint, plan)
+    assert_nothing_stays(lambda: run(SocketEndpoint, plan), [None, plan.steps])
 
 
 @given(plan=plans)
-def test_over_tcp_no_byte_is_lost_and_nothing_stays(plan: Plan) -> None:
-    """How much TCP takes at a time is not always the same, so the twins are not."""
+def test_over_tcp_no_byte_is_lost_and_nothing_leaks(plan: Plan) -> None:
+    """TCP does not always take the same number of bytes, so the twins are not compared."""
     plan = replace(plan, over_tcp=True)
-    for twin in dict.fromkeys([PythonEndpoint, Endpoint]):
+    for twin in dict.fromkeys([PythonSocketEndpoint, SocketEndpoint]):
         run(twin, plan)
-    assert_nothing_stays(lambda: run(Endpoint, plan), [None, plan.steps])
+    assert_nothing_stays(lambda: run(SocketEndpoint, plan), [None, plan.steps])

@@ -1,4 +1,4 @@
-"""A socket as a transport: what asyncio promises of transports holds on each of its event loops."""
+"""Plain transport: it keeps what asyncio documents, on both event loops."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from antiphon.transport import plain
-from antiphon.transport.endpoint import Endpoint, PythonEndpoint
+from antiphon.transport.endpoint import PythonSocketEndpoint, SocketEndpoint
 from antiphon.transport.plain import WRITE_LIMIT, PlainTransport
 
 MUCH = 2**23
@@ -22,13 +22,13 @@ WHO: ContextVar[str] = ContextVar("who", default="nobody")
 
 
 class End:
-    """Writes down what it is told."""
+    """A protocol that notes its calls."""
 
     def __init__(self, *, stays: bool = False) -> None:
         self.heard: list[object] = []
         self.stays = stays
         self.resumed_at: list[int] = []
-        """How much waited when it could go on."""
+        """Queued bytes at each call of `resume_writing`."""
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         self._news = asyncio.Event()
 
@@ -59,21 +59,21 @@ class End:
         self._news.set()
 
     async def hears(self, *what: object) -> None:
-        """Wait until that is all that was heard."""
+        """Wait until exactly these calls were made."""
         async with asyncio.timeout(10):
             while self.heard != list(what):
                 self._news.clear()
                 await self._news.wait()
 
 
-@pytest.fixture(params=list(dict.fromkeys([PythonEndpoint, Endpoint])), autouse=True)
+@pytest.fixture(params=list(dict.fromkeys([PythonSocketEndpoint, SocketEndpoint])), autouse=True)
 def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "Endpoint", request.param)
+    monkeypatch.setattr(plain, "SocketEndpoint", request.param)
 
 
 @contextlib.asynccontextmanager
 async def connected(*, stays: bool = False) -> AsyncIterator[tuple[End, socket.socket]]:
-    """An end, and the socket of its peer; nothing may go wrong in the loop meanwhile."""
+    """A protocol and the socket of its peer; the loop must not report an error meanwhile."""
     loop = asyncio.get_running_loop()
     wrong: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: wrong.append(context))
@@ -115,14 +115,14 @@ async def test_bytes_go_both_ways_in_order() -> None:
         await end.hears(b"three")
 
 
-async def test_what_is_written_has_been_sent_when_write_returns() -> None:
+async def test_written_bytes_are_sent_when_write_returns() -> None:
     async with connected() as (end, far):
         end.transport.write(b"now")
         assert far.recv(10) == b"now"
         assert end.transport.get_write_buffer_size() == 0
 
 
-async def test_what_comes_goes_to_whom_the_protocol_names() -> None:
+async def test_received_bytes_go_to_the_given_function() -> None:
     async with connected() as (end, far):
         other = asyncio.get_running_loop().create_future()
         end.transport.hand_to(lambda buffer, size: other.set_result(bytes(buffer[:size])))
@@ -147,11 +147,11 @@ async def test_a_peer_that_does_not_read_pauses_the_protocol_and_gets_everything
         assert far.recv(20) == b"at once again"
 
 
-async def test_what_is_written_stays_behind_what_waits_where_the_socket_has_room_again() -> None:
+async def test_written_bytes_follow_queued_bytes_if_the_socket_has_room_again() -> None:
     async with connected() as (end, far):
         end.transport.write(bytes(MUCH))
         taken = 0
-        with contextlib.suppress(BlockingIOError):  # the transport has had no turn yet
+        with contextlib.suppress(BlockingIOError):  # the transport is not called yet
             while True:
                 taken += len(far.recv(MUCH))
         end.transport.write(b"behind it")
@@ -159,7 +159,7 @@ async def test_what_is_written_stays_behind_what_waits_where_the_socket_has_room
 
 
 @pytest.mark.parametrize("high", [0, WRITE_LIMIT])
-async def test_the_protocol_goes_on_when_no_more_than_the_lower_limit_waits(high: int) -> None:
+async def test_the_protocol_resumes_at_the_lower_limit(high: int) -> None:
     async with connected() as (end, far):
         end.transport.set_write_buffer_limits(high)
         end.transport.write(bytes(MUCH))
@@ -200,7 +200,7 @@ async def test_nothing_is_read_while_reading_is_paused() -> None:
         await end.hears(b"waits")
 
 
-async def test_what_comes_is_told_in_the_variables_of_no_other_who_has_us_go_on() -> None:
+async def test_the_protocol_is_called_in_its_own_context() -> None:
     def look(*_: object) -> None:
         end.heard.append(WHO.get())
 
@@ -218,7 +218,7 @@ async def test_what_comes_is_told_in_the_variables_of_no_other_who_has_us_go_on(
         await end.hears("pause", "nobody", "nobody", "end")
 
 
-async def test_the_end_of_what_comes_closes() -> None:
+async def test_the_end_of_the_stream_closes() -> None:
     async with connected() as (end, far):
         end.transport.pause_reading()
         await give(far, b"last")
@@ -229,7 +229,7 @@ async def test_the_end_of_what_comes_closes() -> None:
         assert far.recv(1) == b""
 
 
-async def test_a_protocol_that_stays_can_go_on_writing_and_hears_the_end_once() -> None:
+async def test_a_protocol_that_stays_can_write_and_gets_the_end_once() -> None:
     async with connected(stays=True) as (end, far):
         far.shutdown(socket.SHUT_WR)
         await end.hears("end")
@@ -244,7 +244,7 @@ async def test_a_protocol_that_stays_can_go_on_writing_and_hears_the_end_once() 
         assert end.heard == ["end"]
 
 
-async def test_closing_sends_what_was_written_and_takes_nothing_more() -> None:
+async def test_closing_sends_what_was_written_and_reads_nothing_more() -> None:
     async with connected() as (end, far):
         transport = end.transport
         transport.write(bytes(MUCH))
@@ -259,7 +259,7 @@ async def test_closing_sends_what_was_written_and_takes_nothing_more() -> None:
         assert await asyncio.get_running_loop().sock_recv(far, 1) == b""
 
 
-async def test_after_the_end_of_our_direction_the_other_one_goes_on() -> None:
+async def test_after_write_eof_the_other_direction_stays_open() -> None:
     async with connected() as (end, far):
         transport = end.transport
         assert transport.can_write_eof()
@@ -274,7 +274,7 @@ async def test_after_the_end_of_our_direction_the_other_one_goes_on() -> None:
         await end.hears("pause", "resume", b"still heard")
 
 
-async def test_our_end_is_told_at_once_where_nothing_waits() -> None:
+async def test_write_eof_takes_effect_at_once_without_queued_bytes() -> None:
     async with connected() as (end, far):
         end.transport.write_eof()
         assert far.recv(1) == b""
@@ -283,7 +283,7 @@ async def test_our_end_is_told_at_once_where_nothing_waits() -> None:
         await end.hears(b"still heard")
 
 
-async def test_aborting_forgets_what_waits() -> None:
+async def test_abort_discards_queued_bytes() -> None:
     async with connected() as (end, _):
         end.transport.write(bytes(MUCH))
         end.transport.abort()
@@ -293,7 +293,7 @@ async def test_aborting_forgets_what_waits() -> None:
         assert await asyncio.wait_for(end.lost, 10) is None
 
 
-async def test_a_close_that_cannot_end_can_be_cut_short() -> None:
+async def test_a_close_that_cannot_end_can_be_aborted() -> None:
     async with connected() as (end, _):
         end.transport.write(bytes(MUCH))
         end.transport.close()
@@ -302,7 +302,7 @@ async def test_a_close_that_cannot_end_can_be_cut_short() -> None:
 
 
 @pytest.mark.parametrize("waiting", [0, MUCH])
-async def test_a_reset_is_told_once(waiting: int) -> None:
+async def test_a_reset_is_reported_once(waiting: int) -> None:
     async with connected() as (end, far):
         end.transport.write(bytes(waiting))
         end.transport.write(b"never read")
@@ -314,17 +314,17 @@ async def test_a_reset_is_told_once(waiting: int) -> None:
         end.transport.close()
 
 
-async def test_a_reset_behind_what_has_come_is_told_though_nobody_writes() -> None:
+async def test_a_reset_after_received_bytes_is_reported_without_a_write() -> None:
     async with connected() as (end, far):
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         far.send(b"last words")
-        far.close()  # both are there when the loop looks
+        far.close()  # the loop finds both at once
         assert isinstance(await asyncio.wait_for(end.lost, 10), ConnectionResetError)
         assert end.heard == [b"last words"]
 
 
 @pytest.mark.parametrize("waiting", [0, MUCH])
-async def test_a_reset_is_found_by_what_is_left_to_do_while_nothing_is_read(waiting: int) -> None:
+async def test_a_reset_is_found_while_reading_is_paused(waiting: int) -> None:
     async with connected() as (end, far):
         end.transport.pause_reading()
         end.transport.write(b"never read")
@@ -338,14 +338,14 @@ async def test_a_socket_that_cannot_be_watched_is_lost(tmp_path: Path) -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
     with far, (tmp_path / "file").open("w") as file:
-        os.dup2(file.fileno(), near.fileno())  # a file is always ready, and no system watches it
+        os.dup2(file.fileno(), near.fileno())  # no system can watch a file
         end = End()
         PlainTransport(near, end, bytearray(8))
         assert isinstance(await asyncio.wait_for(end.lost, 10), OSError)
     assert near.fileno() == -1
 
 
-async def test_a_peer_that_is_gone_is_found_in_writing() -> None:
+async def test_a_lost_peer_is_found_by_writing() -> None:
     async with connected() as (end, far):
         end.transport.pause_reading()
         far.close()
@@ -358,7 +358,7 @@ async def test_a_peer_that_is_gone_is_found_in_writing() -> None:
         assert loop.is_running()
 
 
-async def test_a_fault_of_the_protocol_ends_the_connection_and_is_told_to_the_loop() -> None:
+async def test_an_exception_of_the_protocol_ends_the_connection_and_goes_to_the_loop() -> None:
     told: list[dict[str, Any]] = []
     async with connected() as (end, far):
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
@@ -374,7 +374,7 @@ async def test_a_fault_of_the_protocol_ends_the_connection_and_is_told_to_the_lo
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
-async def test_nothing_goes_to_a_socket_that_is_given_up_nor_to_whoever_has_its_number_next(how: str) -> None:
+async def test_nothing_is_sent_to_a_closed_socket_or_its_successor(how: str) -> None:
     async with connected() as (end, far):
         getattr(end.transport, how)()
         assert not end.lost.done()  # never from within the call
@@ -391,21 +391,21 @@ async def test_nothing_goes_to_a_socket_that_is_given_up_nor_to_whoever_has_its_
                 other.recv(100)
 
 
-async def test_a_socket_is_closed_whatever_the_protocol_raises_at_the_end() -> None:
+async def test_the_socket_is_closed_if_connection_lost_raises() -> None:
     told: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.set_result(context))
     near, far = socket.socketpair()
     near.setblocking(False)
     with far:
         end = End()
-        end.lost.set_result(None)  # which it may not be told twice
+        end.lost.set_result(None)  # a second call would raise
         PlainTransport(near, end, bytearray(8))
         end.transport.abort()
         assert isinstance((await asyncio.wait_for(told, 10))["exception"], AssertionError)
     assert near.fileno() == -1
 
 
-async def test_a_protocol_that_has_lost_its_transport_is_held_by_nobody() -> None:
+async def test_no_reference_to_a_protocol_stays_after_connection_lost() -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
     with far:
@@ -419,7 +419,7 @@ async def test_a_protocol_that_has_lost_its_transport_is_held_by_nobody() -> Non
         assert transport.is_closing()
 
 
-async def test_a_protocol_may_close_while_it_is_told() -> None:
+async def test_a_protocol_may_close_in_connection_made() -> None:
     async with connected() as (end, far):
 
         def close(buffer: bytearray, size: int) -> None:
@@ -430,7 +430,7 @@ async def test_a_protocol_may_close_while_it_is_told() -> None:
         assert await asyncio.wait_for(end.lost, 10) is None
 
 
-async def test_the_socket_and_the_protocol_are_known() -> None:
+async def test_the_socket_and_the_protocol_can_be_asked_for() -> None:
     async with connected() as (end, far):
         assert end.transport.get_protocol() is end
         assert end.transport.get_extra_info("socket").getsockname() == far.getpeername()

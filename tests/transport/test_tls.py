@@ -1,4 +1,4 @@
-"""TLS in memory that all connections share: nothing is left in it, and each connection keeps what TCP keeps."""
+"""TLS transport: nothing stays in the shared buffers, and it behaves as the plain transport does."""
 
 import asyncio
 import contextlib
@@ -11,17 +11,17 @@ import pytest
 
 from antiphon.testing.memory import MemoryTransport
 from antiphon.transport import tls as transport_tls
-from antiphon.transport.endpoint import PythonRecords, Records
+from antiphon.transport.endpoint import PythonRecordLayer, RecordLayer
 from antiphon.transport.tls import ANSWERS_LIMIT, RECORD, SharedBuffers, TlsTransport
 from antiphon.wire.kinds import KIB
 from support.raw import tls_context
 
 RUBBISH = b"\x17\x03\x03\x00\x20" + bytes(100)
-"""A record that was not encrypted, and more."""
+"""An invalid record, and more bytes."""
 
 
 class Above(asyncio.Protocol):
-    """Writes down what happens above TLS; gives back what comes where it `echoes`."""
+    """The protocol above TLS: notes its calls, and echoes if `echoes` is set."""
 
     def __init__(self, *, echoes: bool = False) -> None:
         self.heard: list[object] = []
@@ -52,7 +52,7 @@ class Above(asyncio.Protocol):
 
 
 class Client(asyncio.Protocol):
-    """A client on OpenSSL alone; `read` returns what it was sent, and `pieces` shows how that came."""
+    """A client of OpenSSL alone; `pieces` holds the received pieces."""
 
     def __init__(self) -> None:
         self._incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -81,11 +81,11 @@ class Client(asyncio.Protocol):
         self.send(self.outgoing.read())
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes."""
         self.transport.write(data)
 
     def sealed(self, data: bytes) -> bytes:
-        """Return what says `data`."""
+        """Return the records of `data`."""
         at = 0
         while at < len(data):
             at += self.tls.write(data[at:])
@@ -95,33 +95,33 @@ class Client(asyncio.Protocol):
         self.send(self.sealed(data))
 
     def goodbye(self) -> bytes:
-        """Return what says goodbye."""
+        """Return a close_notify."""
         with contextlib.suppress(ssl.SSLError):
             self.tls.unwrap()
         return self.outgoing.read()
 
     def read(self) -> bytes:
-        """Return what has come; where the server has said goodbye, `b"."` stands at its end."""
+        """Return the decrypted bytes, with `b"."` for the server's close_notify."""
         read = b""
         try:
             while part := self.tls.read(RECORD):
                 read += part
         except ssl.SSLWantReadError:
             return read
-        except ssl.SSLZeroReturnError:  # a goodbye that answers our own
+        except ssl.SSLZeroReturnError:  # the answer to our close_notify
             pass
         return read + b"."
 
 
 class Ending(Client):
-    """A client that says nothing of TLS."""
+    """A client that sends no TLS."""
 
     def go_on(self) -> None:
-        """Nothing."""
+        """Send nothing."""
 
 
 class Dripping(Client):
-    """A client whose bytes come one by one, each in a step of its own."""
+    """A client whose bytes are received one by one."""
 
     def __init__(self, drip: Callable[[bytes], None]) -> None:
         super().__init__()
@@ -143,9 +143,9 @@ class Pair:
 Connect = Callable[..., Pair]
 
 
-@pytest.fixture(autouse=True, params=dict.fromkeys([PythonRecords, Records]))
+@pytest.fixture(autouse=True, params=dict.fromkeys([PythonRecordLayer, RecordLayer]))
 def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_tls, "Records", request.param)
+    monkeypatch.setattr(transport_tls, "RecordLayer", request.param)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def connect(context: ssl.SSLContext, buffers: SharedBuffers) -> Connect:
 
 
 async def turns(count: int = 20) -> None:
-    """Let the event loop go round."""
+    """Let the event loop run."""
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -176,7 +176,7 @@ async def opened(pair: Pair) -> Pair:
 
 
 @pytest.mark.parametrize("size", [1, 100, RECORD - 1, RECORD, RECORD + 1, 60 * KIB])
-async def test_what_comes_together_is_told_together_and_answered_in_one_piece(connect: Connect, size: int) -> None:
+async def test_one_read_is_handed_over_and_answered_in_one_piece(connect: Connect, size: int) -> None:
     pair = await opened(connect(echoes=True))
     pair.client.say(bytes(size))
     await turns()
@@ -185,7 +185,7 @@ async def test_what_comes_together_is_told_together_and_answered_in_one_piece(co
     assert pair.client.read() == bytes(size)
 
 
-async def test_what_comes_byte_by_byte_is_told_whole_and_nothing_of_it_is_left(
+async def test_a_stream_byte_by_byte_leaves_nothing_in_the_shared_buffers(
     context: ssl.SSLContext, buffers: SharedBuffers
 ) -> None:
     above = Above()
@@ -202,7 +202,7 @@ async def test_what_comes_byte_by_byte_is_told_whole_and_nothing_of_it_is_left(
     assert above.heard == ["made", b"one", b"another", "end"]
 
 
-async def test_what_comes_with_the_end_of_the_handshake_is_told_behind_it(
+async def test_bytes_with_the_end_of_the_handshake_follow_connection_made(
     context: ssl.SSLContext, buffers: SharedBuffers
 ) -> None:
     class Eager(Client):
@@ -218,8 +218,8 @@ async def test_what_comes_with_the_end_of_the_handshake_is_told_behind_it(
     assert above.heard == ["made", b"at once"]
 
 
-async def test_connections_that_take_turns_in_the_middle_of_everything_do_not_meet(connect: Connect) -> None:
-    pairs = [connect(echoes=True) for _ in range(3)]  # their handshakes go on side by side
+async def test_interleaved_connections_do_not_mix(connect: Connect) -> None:
+    pairs = [connect(echoes=True) for _ in range(3)]  # their handshakes are interleaved
     for pair in pairs:
         await opened(pair)
     said = [b"a" * 100, b"b" * (RECORD + 100), b"c"]
@@ -231,7 +231,7 @@ async def test_connections_that_take_turns_in_the_middle_of_everything_do_not_me
     assert [pair.client.read() for pair in pairs] == said
 
 
-async def test_rubbish_ends_one_connection_with_an_alert_and_no_other(
+async def test_invalid_bytes_end_one_connection_with_an_alert_and_no_other(
     connect: Connect, buffers: SharedBuffers
 ) -> None:
     one, other = await opened(connect()), await opened(connect(echoes=True))
@@ -246,7 +246,7 @@ async def test_rubbish_ends_one_connection_with_an_alert_and_no_other(
     assert other.client.read() == b"still here"
 
 
-async def test_the_peers_goodbye_is_answered_with_ours_and_nothing_behind_it_is_looked_at(
+async def test_a_close_notify_is_answered_and_nothing_after_it_is_read(
     connect: Connect, buffers: SharedBuffers
 ) -> None:
     pair = await opened(connect(echoes=True))
@@ -258,7 +258,7 @@ async def test_the_peers_goodbye_is_answered_with_ours_and_nothing_behind_it_is_
     assert buffers.incoming.pending == 0
 
 
-async def test_our_goodbye_waits_for_the_peer_whose_reading_we_had_paused(connect: Connect) -> None:
+async def test_close_waits_for_the_peer_even_if_reading_is_paused(connect: Connect) -> None:
     pair = await opened(connect())
     pair.tls.pause_reading()
     pair.client.say(b"never looked at")
@@ -276,7 +276,7 @@ async def test_our_goodbye_waits_for_the_peer_whose_reading_we_had_paused(connec
     assert pair.above.heard == ["made", "lost"]
 
 
-async def test_of_a_connection_that_is_gone_openssl_keeps_nothing(connect: Connect) -> None:
+async def test_openssl_frees_a_lost_connection(connect: Connect) -> None:
     pair = await opened(connect())
     kept = weakref.ref(pair.tls._tls)
     pair.client.transport.abort()
@@ -286,9 +286,7 @@ async def test_of_a_connection_that_is_gone_openssl_keeps_nothing(connect: Conne
     assert pair.tls._records.tls is None
 
 
-async def test_a_peer_that_has_gone_in_this_step_takes_what_is_said_and_no_harm(
-    connect: Connect, buffers: SharedBuffers
-) -> None:
+async def test_writing_to_a_peer_that_is_just_lost_does_no_harm(connect: Connect, buffers: SharedBuffers) -> None:
     pair = await opened(connect())
     pair.tls._below.abort()
     pair.tls.write(b"too late")
@@ -298,7 +296,7 @@ async def test_a_peer_that_has_gone_in_this_step_takes_what_is_said_and_no_harm(
     assert buffers.outgoing.pending == 0
 
 
-async def test_bytes_that_end_without_a_goodbye_end_the_connection(connect: Connect) -> None:
+async def test_the_end_of_bytes_without_close_notify_ends_the_connection(connect: Connect) -> None:
     pair = await opened(connect())
     pair.client.transport.write_eof()
     await turns()
@@ -306,7 +304,7 @@ async def test_bytes_that_end_without_a_goodbye_end_the_connection(connect: Conn
 
 
 @pytest.mark.parametrize("hello", [b"GET / HTTP/1.1\r\n\r\n", bytes(64)], ids=["http", "zeros"])
-async def test_a_handshake_that_fails_is_told_to_who_waits_and_to_nobody_above(
+async def test_a_failed_handshake_is_raised_to_the_waiter_alone(
     context: ssl.SSLContext, buffers: SharedBuffers, hello: bytes
 ) -> None:
     above, end = Above(), Ending()
@@ -321,7 +319,7 @@ async def test_a_handshake_that_fails_is_told_to_who_waits_and_to_nobody_above(
     assert buffers.incoming.pending == buffers.outgoing.pending == 0
 
 
-async def test_a_peer_that_goes_in_the_handshake_is_told_to_who_waits(connect: Connect) -> None:
+async def test_a_peer_lost_in_the_handshake_is_raised_to_the_waiter(connect: Connect) -> None:
     pair = connect()
     pair.client.transport.abort()
     with pytest.raises(ConnectionResetError):
@@ -329,13 +327,13 @@ async def test_a_peer_that_goes_in_the_handshake_is_told_to_who_waits(connect: C
     assert pair.above.heard == []
 
 
-async def test_a_handshake_that_is_given_up_opens_nothing_any_more(connect: Connect) -> None:
+async def test_a_cancelled_handshake_opens_nothing(connect: Connect) -> None:
     faults: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
     pair = connect()
     waiting = asyncio.ensure_future(pair.tls.opened())
     await asyncio.sleep(0)
-    waiting.cancel()  # as a deadline does; the client's answer comes before anybody can abort
+    waiting.cancel()  # as a deadline does; the client answers before `abort` is called
     await turns()
     assert pair.above.heard == []
     pair.tls.abort()
@@ -344,7 +342,7 @@ async def test_a_handshake_that_is_given_up_opens_nothing_any_more(connect: Conn
     assert pair.above.heard == faults == []
 
 
-async def test_what_the_peer_does_not_take_is_known_and_can_be_waited_for(connect: Connect) -> None:
+async def test_queued_bytes_are_counted_and_pause_the_protocol(connect: Connect) -> None:
     pair = await opened(connect())
     pair.tls.set_write_buffer_limits(high=RECORD)
     pair.client.transport.pause_reading()
@@ -357,7 +355,7 @@ async def test_what_the_peer_does_not_take_is_known_and_can_be_waited_for(connec
     assert pair.tls.get_write_buffer_size() == 0
 
 
-async def test_what_comes_while_reading_is_paused_stays_with_the_peer(connect: Connect) -> None:
+async def test_while_reading_is_paused_nothing_is_handed_over(connect: Connect) -> None:
     pair = await opened(connect())
     pair.tls.pause_reading()
     pair.client.say(b"later")
@@ -369,12 +367,12 @@ async def test_what_comes_while_reading_is_paused_stays_with_the_peer(connect: C
 
 
 class Odd:
-    """TLS that counts how often it is read, says by itself what it is told to, and writes one record at a time."""
+    """TLS that counts reads, sends bytes by itself, and writes one record at a time."""
 
     reads = 0
     says = b""
     fault: type[BaseException] | None = None
-    """Raised behind what it says by itself."""
+    """Raised after the bytes that it sends by itself."""
 
     def __init__(self, tls: ssl.SSLObject) -> None:
         self._tls = tls
@@ -384,7 +382,7 @@ class Odd:
         return cls(ssl.SSLObject._create(*args, **options))  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_sslobj":  # there is no way round us
+        if name == "_sslobj":  # or TlsTransport would bypass this wrapper
             raise AttributeError(name)
         return getattr(self._tls, name)
 
@@ -417,7 +415,7 @@ def odd(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("odd")
-async def test_who_has_tls_itself_answer_and_reads_nothing_is_cut(connect: Connect) -> None:
+async def test_a_peer_that_makes_tls_answer_and_reads_nothing_is_cut(connect: Connect) -> None:
     pair = await opened(connect())
     pair.client.transport.pause_reading()
     pair.tls._tls.says = bytes(512)  # type: ignore[attr-defined] # as its answer to a key update
@@ -432,7 +430,7 @@ async def test_who_has_tls_itself_answer_and_reads_nothing_is_cut(connect: Conne
 
 @pytest.mark.usefixtures("odd")
 @pytest.mark.parametrize("when", ["handshake", "read", "goodbye"])
-async def test_a_fault_that_is_none_of_tls_leaves_nothing_to_others(
+async def test_another_exception_leaves_nothing_in_the_shared_buffers(
     connect: Connect, buffers: SharedBuffers, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
@@ -454,7 +452,7 @@ async def test_a_fault_that_is_none_of_tls_leaves_nothing_to_others(
 
 
 @pytest.mark.usefixtures("odd")
-async def test_what_is_encrypted_record_by_record_is_sent_in_one_piece(connect: Connect) -> None:
+async def test_bytes_of_several_records_are_sent_in_one_piece(connect: Connect) -> None:
     pair = await opened(connect())
     pair.tls.write(bytes(60 * KIB))
     await turns()
@@ -463,7 +461,7 @@ async def test_what_is_encrypted_record_by_record_is_sent_in_one_piece(connect: 
 
 
 @pytest.mark.usefixtures("odd")
-async def test_nobody_is_told_to_pause_before_the_connection_is_there(
+async def test_the_protocol_is_not_paused_before_connection_made(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Odd, "says", bytes(100 * KIB))  # with the end of the handshake
@@ -473,7 +471,7 @@ async def test_nobody_is_told_to_pause_before_the_connection_is_there(
 
 
 @pytest.mark.usefixtures("odd")
-async def test_the_last_byte_of_a_record_does_not_have_it_read_byte_by_byte(connect: Connect) -> None:
+async def test_a_completed_record_is_read_at_once(connect: Connect) -> None:
     pair = await opened(connect())
     sealed = pair.client.sealed(bytes(RECORD))
     pair.tls.data_received(sealed[:-1])

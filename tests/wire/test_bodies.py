@@ -1,4 +1,4 @@
-"""Bodies fit their schema, or BodyInvalid says what does not."""
+"""Bodies: each matches its schema, or BodyInvalid names the problem."""
 
 import contextlib
 import json
@@ -37,12 +37,12 @@ def test_there_is_an_example_of_every_schema() -> None:
 
 
 @pytest.mark.parametrize("which", BODIES)
-def test_a_body_comes_back_as_it_was(which: tuple[Side, int]) -> None:
+def test_a_body_survives_encoding_and_decoding(which: tuple[Side, int]) -> None:
     assert bodies.decode(*which, bodies.encode(BODIES[which])) == BODIES[which]
 
 
 @pytest.mark.parametrize("which", BODIES)
-def test_a_usual_body_fits_into_the_limit_of_its_kind(which: tuple[Side, int]) -> None:
+def test_a_usual_body_fits_the_limit_of_its_kind(which: tuple[Side, int]) -> None:
     row = next(row for row in TABLE if (row.sender, row.kind) == which)
     assert len(bodies.encode(BODIES[which])) <= row.largest
 
@@ -66,14 +66,14 @@ def test_one_more_than_the_longest_value_is_refused(body: Authenticate) -> None:
 
 
 @pytest.mark.parametrize("which", FROM_CLIENTS)
-def test_a_server_refuses_a_field_that_it_does_not_know(which: tuple[Side, int]) -> None:
+def test_a_server_refuses_an_unknown_field(which: tuple[Side, int]) -> None:
     with pytest.raises(BodyInvalid, match="unknown field `novelty`"):
         bodies.decode(*which, with_field(which, "novelty", 1))
 
 
 @pytest.mark.parametrize("which", FROM_SERVERS)
 @pytest.mark.parametrize("value", [b"1", b'{"a":[null,{}]}', b"9" * 5000], ids=["number", "object", "huge"])
-def test_a_client_passes_over_a_field_that_it_does_not_know(which: tuple[Side, int], value: bytes) -> None:
+def test_a_client_ignores_an_unknown_field(which: tuple[Side, int], value: bytes) -> None:
     payload = bodies.encode(BODIES[which])[:-1] + b',"novelty":' + value + b"}"
     assert bodies.decode(*which, payload) == BODIES[which]
 
@@ -85,7 +85,7 @@ def test_an_empty_payload_counts_as_an_empty_object() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.REGISTER, Kind.AUTHENTICATE, Kind.CHALLENGE])
-def test_a_field_that_is_missing_is_named(kind: Kind) -> None:
+def test_a_missing_field_is_named(kind: Kind) -> None:
     with pytest.raises(BodyInvalid, match=r"missing required field `(name|mechanism|data)`"):
         bodies.decode(Side.CLIENT, kind, b"")
 
@@ -116,7 +116,7 @@ def test_a_field_that_is_missing_is_named(kind: Kind) -> None:
         (b'{"name":' * 500, "Expected `str | null`"),
     ],
 )
-def test_what_other_readers_of_json_let_pass_is_refused(payload: bytes, problem: str) -> None:
+def test_json_that_other_readers_accept_is_refused(payload: bytes, problem: str) -> None:
     with pytest.raises(BodyInvalid) as caught:
         bodies.decode(Side.CLIENT, Kind.IDENTIFY, payload)
     assert problem in str(caught.value)
@@ -124,18 +124,18 @@ def test_what_other_readers_of_json_let_pass_is_refused(payload: bytes, problem:
 
 
 @pytest.mark.parametrize("deep", [b"[", b'{"a":'])
-def test_a_field_that_nobody_knows_cannot_nest_without_end(deep: bytes) -> None:
+def test_an_unknown_field_cannot_nest_without_limit(deep: bytes) -> None:
     with pytest.raises(BodyInvalid):
         bodies.decode(Side.SERVER, Kind.BYE, b'{"novelty":' + deep * 12_000)
 
 
 @pytest.mark.parametrize("wait", [b"-1", b"1e300", b"1e999", b"9" * 5000])
-def test_a_client_is_not_told_to_wait_for_ever(wait: bytes) -> None:
+def test_a_wait_without_limit_is_refused(wait: bytes) -> None:
     with pytest.raises(BodyInvalid):
         bodies.decode(Side.SERVER, Kind.ERROR, b'{"code":"try-later","text":"","wait":' + wait + b"}")
 
 
-def test_what_does_not_fit_is_told_without_a_value() -> None:
+def test_an_error_names_no_value() -> None:
     with pytest.raises(BodyInvalid) as caught:
         bodies.decode(Side.CLIENT, Kind.CHALLENGE, b'{"data":"not base64: hunter2"}')
     assert "hunter2" not in str(caught.value)
@@ -150,13 +150,13 @@ SOME_JSON = st.recursive(
 
 @given(st.sampled_from(list(SCHEMAS)), st.binary() | SOME_JSON.map(lambda value: json.dumps(value).encode()))
 @example((Side.CLIENT, Kind.BYE), b"")
-def test_any_bytes_give_a_body_or_bodyinvalid_and_nothing_else(which: tuple[Side, int], payload: bytes) -> None:
+def test_any_bytes_give_a_body_or_body_invalid(which: tuple[Side, int], payload: bytes) -> None:
     with contextlib.suppress(BodyInvalid):
         assert isinstance(bodies.decode(*which, payload), SCHEMAS[which])
 
 
 @given(st.sampled_from(list(SCHEMAS)), st.data())
-def test_any_change_of_a_good_body_gives_a_body_or_bodyinvalid(
+def test_any_change_of_a_valid_body_gives_a_body_or_body_invalid(
     which: tuple[Side, int], data: st.DataObject
 ) -> None:
     good = bytearray(bodies.encode(BODIES[which]))
@@ -196,7 +196,7 @@ def test_no_secret_shows_in_a_repr(body: Body, secret: str) -> None:
     ],
     ids=["nothing", "mechanism", "proof and credential", "all", "no proof"],
 )
-def test_a_change_of_password_has_one_of_three_forms(body: dict[str, object]) -> None:
+def test_a_password_change_has_one_of_three_forms(body: dict[str, object]) -> None:
     with pytest.raises(BodyInvalid) as caught:
         bodies.decode(Side.CLIENT, Kind.PASSWORD, msgspec.json.encode(body))
     assert "mechanism and data, data alone, or a credential alone" in caught.value.text()

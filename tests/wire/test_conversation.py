@@ -1,4 +1,4 @@
-"""Both sides joined in memory: what one says, the other hears."""
+"""Conversation: both sides, joined in memory."""
 
 from dataclasses import dataclass, field
 
@@ -38,7 +38,7 @@ ANSWERS = {
 
 @dataclass
 class Pair:
-    """A client and a server, each fed with what the other one sends."""
+    """A client and a server; each is fed with the bytes of the other."""
 
     client: ClientConversation = field(default_factory=ClientConversation)
     server: ServerConversation = field(default_factory=ServerConversation)
@@ -104,7 +104,9 @@ def test_a_first_visit_from_hello_to_bye(pair: Pair) -> None:
     assert pair.to_server(pair.client.heartbeat()) == [Frame(Kind.HEARTBEAT, 0, 0, b"")]
     assert pair.to_client(pair.server.heartbeat()) == [Frame(Kind.HEARTBEAT, 0, 0, b"")]
     assert pair.to_server(pair.client.bye("left")) == [Control(Kind.BYE, 0, Bye(reason="left"))]
+    assert not pair.server.bye_sent
     assert pair.to_client(pair.server.bye("drained")) == [Control(Kind.BYE, 0, ServerBye(reason="drained"))]
+    assert pair.server.bye_sent
 
 
 def test_a_client_may_speak_before_hello_arrives(pair: Pair) -> None:
@@ -113,7 +115,7 @@ def test_a_client_may_speak_before_hello_arrives(pair: Pair) -> None:
     assert pair.to_server(data) == [Control(Kind.IDENTIFY, id, asked)]
 
 
-def test_a_session_is_taken_up_again_with_its_token(pair: Pair) -> None:
+def test_a_session_is_resumed_with_its_token(pair: Pair) -> None:
     pair.to_client(pair.server.hello(HELLO))
     id, data = pair.client.resume(TOKEN, Resume(language="ru"))
     assert pair.to_server(data) == [Control(Kind.RESUME, id, Resume(language="ru"), TOKEN)]
@@ -146,7 +148,7 @@ def test_nobody_signs_in_twice_on_one_connection(session: Pair, kind: Kind) -> N
 
 
 @pytest.mark.parametrize("kind", [*ENTRY_KINDS[:3], Kind.RESUME])
-def test_another_version_is_refused_with_the_one_that_is_spoken(pair: Pair, kind: Kind) -> None:
+def test_another_version_is_refused_with_the_supported_one(pair: Pair, kind: Kind) -> None:
     body = msgspec.structs.replace(BODIES[Side.CLIENT, kind], version=2)
     token = TOKEN if kind is Kind.RESUME else b""
     with pytest.raises(VersionUnsupported) as caught:
@@ -154,7 +156,7 @@ def test_another_version_is_refused_with_the_one_that_is_spoken(pair: Pair, kind
     assert caught.value.fields == {"version": 2, "versions": 1}
 
 
-def test_a_body_that_does_not_fit_ends_the_connection(pair: Pair) -> None:
+def test_an_invalid_body_ends_the_connection(pair: Pair) -> None:
     with pytest.raises(BodyInvalid):
         pair.to_server(encode(Kind.IDENTIFY, 1, b'{"nome":"ann"}'))
 
@@ -172,7 +174,7 @@ def test_two_wrong_tokens_are_refused_and_the_third_ends_the_connection(session:
         session.to_server(wrong)
 
 
-def test_after_too_many_refusals_the_next_wrong_token_fares_no_better(session: Pair) -> None:
+def test_after_too_many_refusals_the_next_wrong_token_is_refused_too(session: Pair) -> None:
     wrong = encode_message(7, "mine?", token=WRONG)
     session.to_server(wrong * 2)
     for _ in range(2):
@@ -185,7 +187,7 @@ def test_bad_text_is_refused_and_does_not_count_as_a_wrong_token(session: Pair) 
     assert len(refusals(session.to_server(bad * conversation.REFUSAL_LIMIT))) == conversation.REFUSAL_LIMIT
 
 
-def test_a_message_that_came_with_the_proof_is_looked_at_only_after_the_welcome(pair: Pair) -> None:
+def test_a_message_after_the_proof_is_read_only_after_welcome(pair: Pair) -> None:
     proof = encode(Kind.CHALLENGE, 1, bodies.encode(BODIES[Side.CLIENT, Kind.CHALLENGE]))
     pair.server.feed(proof + encode_message(2, "too early?", token=TOKEN))
     assert isinstance(pair.server.next(), Control)
@@ -203,7 +205,7 @@ def test_a_second_hello_ends_the_connection(pair: Pair) -> None:
         pair.to_client(hello)
 
 
-def test_a_server_of_other_versions_only_is_refused(pair: Pair) -> None:
+def test_a_server_with_other_versions_is_refused(pair: Pair) -> None:
     with pytest.raises(VersionUnsupported, match="2, 3"):
         pair.to_client(pair.server.hello(msgspec.structs.replace(HELLO, versions=[2, 3])))
 
@@ -220,7 +222,7 @@ def test_an_answer_before_the_welcome_ends_the_connection(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("phase", ["before sign-in", "in a session"])
-def test_a_refusal_reaches_the_client_in_the_words_of_the_server(pair: Pair, phase: str) -> None:
+def test_the_client_gets_the_text_of_a_refusal(pair: Pair, phase: str) -> None:
     if phase == "in a session":
         pair.sign_in()
     russian = {TryLater.sentence: "Сейчас нельзя.", TryLater.hint: "Через {wait} с."}
@@ -239,7 +241,7 @@ def test_a_refusal_reaches_the_client_in_the_words_of_the_server(pair: Pair, pha
 # --- limits -------------------------------------------------------------------------------------------------
 
 
-def test_both_sides_keep_to_the_limit_of_the_server() -> None:
+def test_both_sides_keep_the_message_limit() -> None:
     pair = Pair(server=ServerConversation(2048)).sign_in()
     pair.client = ClientConversation()
     limits = msgspec.structs.replace(HELLO.limits, message=2048)
@@ -255,7 +257,7 @@ def test_both_sides_keep_to_the_limit_of_the_server() -> None:
         pair.to_client(pair.server.answer(2, most + "a"))
 
 
-def test_no_server_can_talk_a_client_into_more_than_the_most(pair: Pair) -> None:
+def test_a_client_accepts_no_limit_above_the_maximum(pair: Pair) -> None:
     limits = msgspec.structs.replace(HELLO.limits, message=2**32 - 1)
     pair.to_client(pair.server.hello(msgspec.structs.replace(HELLO, limits=limits)))
     pair.to_client(pair.server.welcome(1, WELCOME, TOKEN))
@@ -267,7 +269,7 @@ def test_no_server_can_talk_a_client_into_more_than_the_most(pair: Pair) -> None
 # --- ids and identity of what is said -----------------------------------------------------------------------
 
 
-def test_ids_are_used_in_turn_and_leave_out_0_when_they_wrap() -> None:
+def test_ids_count_up_and_skip_0_when_they_wrap() -> None:
     client = ClientConversation()
     assert [client.next_id() for _ in range(3)] == [1, 2, 3]
     client._id = LAST_ID - 1

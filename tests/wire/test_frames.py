@@ -1,4 +1,4 @@
-"""Each case whole, byte by byte and with trailing bytes; then what must be refused, and when."""
+"""Frames: each case whole, byte by byte and with trailing bytes; then what is refused, and when."""
 
 import itertools
 import tracemalloc
@@ -49,7 +49,7 @@ def header(length: int, kind: int, flags: int = 0, reserved: int = 0, id: int = 
 
 
 def events(reader: FrameReader, *pieces: bytes) -> list[object]:
-    """Return what comes out, refusals as (id, class), so that lists can be compared."""
+    """Return all events, refusals as (id, class), so that lists can be compared."""
     found: list[object] = []
     for piece in pieces:
         reader.feed(piece)
@@ -72,7 +72,7 @@ def events(reader: FrameReader, *pieces: bytes) -> list[object]:
         (encode_message(0xFFFFFFFF, b"\x00\xff"), "0000000a 10 00 0000 ffffffff 00ff"),
     ],
 )
-def test_a_frame_is_written_as_the_protocol_draws_it(frame: bytes, expected: str) -> None:
+def test_a_frame_is_encoded_as_the_protocol_describes(frame: bytes, expected: str) -> None:
     assert frame.hex() == expected.replace(" ", "")
 
 
@@ -115,12 +115,12 @@ CASES = [
 
 
 @pytest.mark.parametrize(("reader", "data", "expected"), CASES)
-def test_a_frame_that_comes_whole(reader: Callable[[], FrameReader], data: bytes, expected: object) -> None:
+def test_a_whole_frame_is_returned(reader: Callable[[], FrameReader], data: bytes, expected: object) -> None:
     assert events(reader(), data) == [expected]
 
 
 @pytest.mark.parametrize(("reader", "data", "expected"), CASES)
-def test_a_frame_that_comes_byte_by_byte_is_given_out_with_its_last_byte(
+def test_a_frame_byte_by_byte_is_returned_with_its_last_byte(
     reader: Callable[[], FrameReader], data: bytes, expected: object
 ) -> None:
     reading = reader()
@@ -178,7 +178,7 @@ def test_random_bytes_give_events_or_a_protocol_error_and_nothing_else(pieces: l
 # --- limits, known from the header alone --------------------------------------------------------------------
 
 
-def test_a_message_of_the_limit_passes() -> None:
+def test_a_message_may_have_the_size_of_the_limit() -> None:
     text = "a" * MESSAGE_LIMIT
     assert events(session_reader(), encode_message(1, text, token=TOKEN)) == [Frame(Kind.MESSAGE, TEXT, 1, text)]
 
@@ -194,7 +194,7 @@ def test_a_message_one_over_the_limit_is_refused_from_its_header() -> None:
     ("kind", "token", "limit"),
     [(Kind.IDENTIFY, b"", ENTRY_LIMIT), (Kind.RESUME, TOKEN, 256), (Kind.BYE, b"", 256), (Kind.HEARTBEAT, b"", 0)],
 )
-def test_before_sign_in_the_limit_passes_and_one_more_is_refused_from_the_header(
+def test_before_sign_in_a_byte_above_the_limit_is_refused_from_the_header(
     kind: Kind, token: bytes, limit: int
 ) -> None:
     payload = b"x" * limit
@@ -218,7 +218,7 @@ def test_a_header_that_claims_4_gib_is_refused_and_takes_no_memory(kind: int) ->
     assert peak < 64 * 1024
 
 
-def test_a_header_that_promises_the_limit_takes_no_memory_before_the_bytes_come() -> None:
+def test_a_header_with_the_limit_takes_no_memory_before_the_payload() -> None:
     reader = session_reader()
     promise = header(8 + 16 + MESSAGE_LIMIT, Kind.MESSAGE)
     tracemalloc.start()
@@ -230,7 +230,7 @@ def test_a_header_that_promises_the_limit_takes_no_memory_before_the_bytes_come(
     assert peak < 64 * 1024
 
 
-def test_an_idle_reader_holds_nothing_of_what_it_once_received() -> None:
+def test_an_idle_reader_keeps_no_memory() -> None:
     reader = session_reader()
     data = encode_message(1, "a" * MESSAGE_LIMIT, token=TOKEN)
     tracemalloc.start()
@@ -279,7 +279,7 @@ def test_an_unknown_flag_ends_the_connection(kind: Kind, flags: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.HELLO, Kind.WELCOME, Kind.CANCEL, Kind.ACK, Kind.PASSWORD])
-def test_a_kind_that_may_not_come_before_sign_in_ends_the_connection(kind: Kind) -> None:
+def test_a_kind_that_is_not_allowed_before_sign_in_ends_the_connection(kind: Kind) -> None:
     with pytest.raises(FrameUnexpected, match=kind.name):
         events(entry_reader(), header(24, kind))
 
@@ -295,7 +295,7 @@ def test_http_and_tls_are_not_taken_for_frames(first: bytes) -> None:
 # --- kinds that may be ignored ------------------------------------------------------------------------------
 
 
-def test_ten_thousand_unknown_optional_kinds_in_a_row_are_passed_over() -> None:
+def test_ten_thousand_optional_kinds_in_a_row_are_skipped() -> None:
     reader = session_reader()
     message = encode_message(1, "after all that", token=TOKEN)
     assert events(reader, encode(0x80, 1, b"x", 0xFF) * 10_000 + message) == [
@@ -304,7 +304,7 @@ def test_ten_thousand_unknown_optional_kinds_in_a_row_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize(("allowed", "limit"), [(ENTRY, ENTRY_LIMIT), (SESSION, MESSAGE_LIMIT)])
-def test_an_optional_kind_may_be_as_large_as_the_largest_that_is_allowed_now(
+def test_an_optional_kind_may_be_as_large_as_the_largest_allowed_kind(
     allowed: dict[int, Allowed], limit: int
 ) -> None:
     reader = FrameReader(allowed)
@@ -323,7 +323,7 @@ def test_a_wrong_token_is_refused_and_the_next_right_one_passes(wrong: bytes) ->
     assert events(session_reader(), stream) == [(1, TokenRefused), Frame(Kind.MESSAGE, TEXT, 2, "b")]
 
 
-def test_the_token_is_compared_before_anything_of_the_message_is_looked_at() -> None:
+def test_the_token_is_compared_before_the_message_is_read() -> None:
     bad_text_of_a_stranger = encode(Kind.MESSAGE, 1, b"\xff", TEXT, OTHER)
     assert events(session_reader(), bad_text_of_a_stranger) == [(1, TokenRefused)]
 

@@ -1,4 +1,4 @@
-"""The table of kinds says what design and protocol say."""
+"""Table of kinds: it agrees with the protocol."""
 
 import pytest
 
@@ -9,7 +9,7 @@ BARE = {Kind.MESSAGE, Kind.END, Kind.CANCEL, Kind.ACK, Kind.HEARTBEAT}
 """Kinds without a control body."""
 
 
-def test_every_kind_of_this_version_has_a_row_and_no_other_one_has() -> None:
+def test_exactly_the_kinds_of_this_version_have_rows() -> None:
     assert {row.kind for row in TABLE} == set(Kind)
 
 
@@ -18,11 +18,11 @@ def test_no_sender_has_two_rows_for_one_kind() -> None:
     assert len(rows) == len(set(rows))
 
 
-def test_every_control_kind_has_a_schema_for_each_sender_and_no_other_one_has() -> None:
+def test_exactly_the_control_kinds_have_schemas() -> None:
     assert set(SCHEMAS) == {(row.sender, row.kind) for row in TABLE if row.kind not in BARE}
 
 
-def test_every_kind_is_one_that_must_be_understood() -> None:
+def test_no_kind_of_this_version_is_optional() -> None:
     assert all(kind < OPTIONAL_FROM for kind in Kind)
 
 
@@ -41,7 +41,7 @@ def test_a_client_sends_its_token_with_all_that_needs_a_session_and_a_server_nev
         (Side.SERVER, Phase.SESSION, "MESSAGE END PASSWORD ERROR HEARTBEAT BYE"),
     ],
 )
-def test_only_these_kinds_may_come(sender: Side, phase: Phase, kinds: str) -> None:
+def test_exactly_these_kinds_are_allowed(sender: Side, phase: Phase, kinds: str) -> None:
     assert {Kind(kind).name for kind in limits(sender, phase)} == set(kinds.split())
 
 
@@ -50,7 +50,7 @@ def test_nothing_before_sign_in_is_larger_than_4_kib(kind: int) -> None:
     assert limits(Side.CLIENT, Phase.ENTRY)[kind].largest <= 4096
 
 
-def test_the_message_limit_is_the_one_of_the_caller_and_touches_no_other_kind() -> None:
+def test_the_given_message_limit_holds_for_messages_alone() -> None:
     usual = limits(Side.CLIENT, Phase.SESSION)
     small = limits(Side.CLIENT, Phase.SESSION, 1024)
     assert usual[Kind.MESSAGE] == (TOKEN_SIZE, MESSAGE_LIMIT)

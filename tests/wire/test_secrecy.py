@@ -1,4 +1,4 @@
-"""What may be shown of a frame: all that the table opens, and never a secret, however it is written."""
+"""Secrecy: the open parts of a frame are shown, and never a secret, however it is written."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from support.bodies import BODIES
 SECRETS = {
     "token", "data", "invitation", "credential.salt", "credential.stored_key", "credential.server_key",
 }  # fmt: skip
-"""What must be open in no table, whoever edits it."""
+"""Fields that must never be open in the table."""
 
 
 def seen(sender: Side, kind: int, body: bytes) -> bytes:
@@ -27,7 +27,7 @@ def seen(sender: Side, kind: int, body: bytes) -> bytes:
 
 
 def leaves(schema: type, before: str = "") -> set[str]:
-    """Return the fields of a schema as the table names them."""
+    """Return the fields of a schema in the notation of the table."""
     found = set()
     for field in msgspec.structs.fields(schema):
         inner = [each for each in (field.type, *getattr(field.type, "__args__", ())) if msgspec_struct(each)]
@@ -41,7 +41,7 @@ def msgspec_struct(what: Any) -> bool:
 
 
 @pytest.mark.parametrize("which", SCHEMAS)
-def test_every_field_of_every_body_is_said_to_be_open_or_secret(which: tuple[Side, int]) -> None:
+def test_every_field_of_every_body_is_open_or_secret(which: tuple[Side, int]) -> None:
     fields = FIELDS[which]
     assert fields.open | fields.secret - {"credential"} == leaves(SCHEMAS[which])
     assert not fields.open & fields.secret
@@ -55,7 +55,7 @@ def test_no_other_kind_is_in_the_tables() -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.sender} {row.kind.name}")
-def test_a_token_is_hidden_wherever_one_stands(row: Any) -> None:
+def test_a_token_is_always_hidden(row: Any) -> None:
     token = b"T" * TOKEN_SIZE if row.token else b""
     payload = bodies.encode(BODIES[row.sender, row.kind]) if (row.sender, row.kind) in BODIES else b"payload"
     told = shown(row.sender, row.kind, token + payload)
@@ -63,7 +63,7 @@ def test_a_token_is_hidden_wherever_one_stands(row: Any) -> None:
     assert ("token" in told.hidden) >= row.token
 
 
-def test_messages_are_open_but_for_their_token() -> None:
+def test_messages_are_open_except_for_the_token() -> None:
     assert seen(Side.CLIENT, Kind.MESSAGE, b"T" * 16 + b"hello") == b"*" * 16 + b"hello"
     assert seen(Side.SERVER, Kind.MESSAGE, b"hello") == b"hello"
     assert seen(Side.CLIENT, Kind.MESSAGE, b"short") == b"*****"
@@ -76,7 +76,7 @@ def test_a_body_shows_its_open_fields_and_the_names_of_the_secret_ones() -> None
     assert shown(Side.SERVER, Kind.WELCOME, body).hidden == ("token",)
 
 
-def test_white_space_and_escapes_do_not_lead_astray() -> None:
+def test_white_space_and_escapes_are_read_as_json() -> None:
     body = rb'{ "name" : "a\"b" , "tok\u0065n" :  "se\"cret\\" }'
     told = rb'{ "name" : "a\"b" , "tok\u0065n" :  "***********" }'
     assert seen(Side.SERVER, Kind.WELCOME, body) == told[: body.index(b"se")] + b"*" * 10 + b'" }'
@@ -99,7 +99,7 @@ def test_white_space_and_escapes_do_not_lead_astray() -> None:
         (b"1234", b"****"),
     ],
 )
-def test_what_the_table_does_not_name_is_hidden(body: bytes, told: bytes) -> None:
+def test_a_field_that_the_table_does_not_name_is_hidden(body: bytes, told: bytes) -> None:
     assert seen(Side.SERVER, Kind.WELCOME, body) == told
     assert shown(Side.SERVER, Kind.WELCOME, body).hidden
 
@@ -111,7 +111,7 @@ def test_what_the_table_does_not_name_is_hidden(body: bytes, told: bytes) -> Non
         b'\xef\xbb\xbf{"name":"x"}', '{"name":"x"}'.encode("utf-16"), b'{"name":"' + b"x" * 70_000 + b'"}',
     ],
 )  # fmt: skip
-def test_what_is_no_body_is_hidden_whole(body: bytes) -> None:
+def test_an_invalid_body_is_hidden(body: bytes) -> None:
     assert seen(Side.SERVER, Kind.WELCOME, body) == b"*" * len(body)
     assert shown(Side.SERVER, Kind.WELCOME, body).hidden == (UNKNOWN,)
 
@@ -120,12 +120,12 @@ def test_what_is_no_body_is_hidden_whole(body: bytes) -> None:
     ("sender", "kind"),
     [(Side.SERVER, Kind.RESUME), (Side.CLIENT, Kind.HELLO), (Side.SERVER, 0x7F), (Side.SERVER, 0x80)],
 )
-def test_a_kind_that_is_not_in_the_table_is_hidden_whole(sender: Side, kind: int) -> None:
+def test_an_unknown_kind_is_hidden(sender: Side, kind: int) -> None:
     assert seen(sender, kind, b'{"name":"ann"}') == b"*" * 14
     assert seen(sender, kind, b"") == b""
 
 
-def test_a_payload_where_there_should_be_none_is_hidden() -> None:
+def test_an_unexpected_payload_is_hidden() -> None:
     assert seen(Side.SERVER, Kind.END, b"what") == b"****"
     assert shown(Side.SERVER, Kind.END, b"what").hidden == (UNKNOWN,)
     assert shown(Side.SERVER, Kind.END, b"").hidden == ()
@@ -143,7 +143,7 @@ VALUES = st.recursive(
 
 @given(st.sampled_from(sorted(FIELDS)), st.dictionaries(WORDS, VALUES), st.booleans(), st.booleans())
 @example((Side.SERVER, Kind.WELCOME), {"data": {"name": "SECRET"}}, True, True)
-def test_values_are_seen_under_the_names_that_are_open_and_nowhere_else(
+def test_values_show_only_under_open_names(
     which: tuple[Side, int], fields: dict[str, Any], indented: bool, in_ascii: bool
 ) -> None:
     body = json.dumps(fields, indent=1 if indented else None, ensure_ascii=in_ascii).encode()
@@ -153,7 +153,7 @@ def test_values_are_seen_under_the_names_that_are_open_and_nowhere_else(
 
 
 def allowed(value: Any, open_fields: frozenset[str], path: str = "") -> int:
-    """Return how many strings stand where they may be seen, by a walk that has nothing in common with the code."""
+    """Return the number of open strings, by an algorithm independent of the code."""
     if isinstance(value, dict):
         return sum(allowed(inner, open_fields, f"{path}.{name}".strip(".")) for name, inner in value.items())
     if isinstance(value, list):

@@ -8,11 +8,11 @@ import traceback
 
 from cyclopts import App, CycloptsError
 
-from antiphon import __version__
 from antiphon.cli.option_sources import early_option, option_sources
 from antiphon.errors import AntiphonError, Fault
 from antiphon.language import choose
 from antiphon.terminal.console import Console
+from antiphon.version import __version__
 
 CANCELLED = 130
 """The exit code after Ctrl-C: 128 and SIGINT's number, as shells have it."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon import __version__
 from antiphon.errors import FileUnusable, Problem
 from antiphon.files import reported
 from antiphon.language import N_
 from antiphon.ping.histogram import Histogram
 from antiphon.ping.load import Load
 from antiphon.ping.units import shown_percentile
+from antiphon.version import __version__
 
 SCHEMA_VERSION = 1
 """Incremented when a field is removed or changes its meaning; new fields do not change it."""

@@ -10,12 +10,12 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from antiphon import __version__
 from antiphon.errors import TryLater
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE
 from antiphon.observe.log import ServerLog
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Accounts
+from antiphon.version import __version__
 from antiphon.wire.bodies import INVITATIONS, VERSION, Hello, Limits, Scram
 from antiphon.wire.conversation import ServerConversation
 

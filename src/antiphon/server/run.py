@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from antiphon import __version__
 from antiphon.errors import AntiphonError
 from antiphon.language import Translate, catalogue, choose
 from antiphon.printable import printable
 from antiphon.server.server import Server
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
+from antiphon.version import __version__
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code after Ctrl-C, as shells have it."""

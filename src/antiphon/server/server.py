@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from antiphon import __version__
 from antiphon.address import Address, Scheme
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
@@ -32,6 +31,7 @@ from antiphon.server.upkeep import TICK_SECONDS, Upkeep
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings
 from antiphon.store.opening import accounts_file, open_store
+from antiphon.version import __version__
 
 ABORT_SECONDS = 2.0
 """Time for aborted connections to be gone; with `drain_seconds` well within promise 24's 30 s."""

@@ -15,7 +15,7 @@ from antiphon.printable import printable
 from antiphon.terminal.console import Console
 from antiphon.wire import bodies
 from antiphon.wire.bodies import Welcome
-from antiphon.wire.frames import COUNTED, HEADER, HEADER_SIZE, LENGTH_SIZE
+from antiphon.wire.frames import COUNTED_HEADER_SIZE, HEADER_SIZE, LENGTH_SIZE, read_header
 from antiphon.wire.kinds import MESSAGE_LIMIT_MOST, TABLE, TOKEN_SIZE, Flag, Kind, Phase, Side
 from antiphon.wire.secrecy import shown
 
@@ -27,7 +27,7 @@ JSON_QUOTED = 2000
 """Characters of a JSON body shown as text."""
 WIDTH = 96
 """Characters of JSON on one line."""
-LARGEST = COUNTED + TOKEN_SIZE + MESSAGE_LIMIT_MOST
+LARGEST = COUNTED_HEADER_SIZE + TOKEN_SIZE + MESSAGE_LIMIT_MOST
 """The largest valid value of a frame's length field."""
 INDENT = "    "
 _STARS = b"***"
@@ -194,7 +194,7 @@ class Watched:
             lines = [self._("These bytes are not a frame: they are not shown, nor is anything after them.")]
             self._explainer.say(sign, "?", lines, colour)
             return
-        length, kind, flags, _reserved, id = HEADER.unpack_from(frame)
+        length, kind, flags, _reserved, id = read_header(frame)
         body = frame[HEADER_SIZE:]
         mask, hidden = shown(side, kind, body)
         lines = [self._meaning(side, kind, flags, id), *self._rule(side, kind), _header_line(frame)]
@@ -279,8 +279,8 @@ class _Splitter:
             return
         self._data += data
         while len(self._data) >= HEADER_SIZE:
-            length, _, _, reserved, _ = HEADER.unpack_from(self._data)
-            if reserved or not COUNTED <= length <= LARGEST:
+            length, _, _, reserved, _ = read_header(self._data)
+            if reserved or not COUNTED_HEADER_SIZE <= length <= LARGEST:
                 self._broken = True
                 self._data.clear()
                 yield None

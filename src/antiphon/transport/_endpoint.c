@@ -1,4 +1,5 @@
-/* The twin in C of `PythonEndpoint` in endpoint.py, which says what it does; the same tests run over both. */
+/* `SocketEndpoint`, the twin in C of `PythonSocketEndpoint` in endpoint.py, which describes it; the same tests run over
+ * both. */
 #include "_endpoint.h"
 
 #include <errno.h>
@@ -12,37 +13,23 @@
 typedef struct {
     PyObject_HEAD
     int fd;
-    char held, spoke;
-    PyObject *buffer, *received, *ended, *rest;
-} Endpoint;
+    char queueing, wrote; /* everything written is queued; something was written since the last read */
+    PyObject *buffer, *received, *ended, *unsent;
+} SocketEndpoint;
 
 static int would_block(void) {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
-PyObject *taken(void) {
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *kind, *error, *trace;
-    PyErr_Fetch(&kind, &error, &trace);
-    PyErr_NormalizeException(&kind, &error, &trace);
-    if (trace != NULL) PyException_SetTraceback(error, trace);
-    Py_XDECREF(kind);
-    Py_XDECREF(trace);
-    return error;
-#endif
-}
-
-/* Tell why nothing more comes: the exception that is set. */
-static PyObject *failed(Endpoint *self) {
-    PyObject *error = taken();
+/* Report the exception that is set as the end of the connection. */
+static PyObject *report_error(SocketEndpoint *self) {
+    PyObject *error = take_exception();
     PyObject *done = PyObject_CallOneArg(self->ended, error);
     Py_DECREF(error);
     return done;
 }
 
-/* Whether the peer has reset the connection: with the exception. */
+/* Whether the peer has reset the connection; if so, with the exception. */
 static int was_reset(int fd) {
     int error = 0;
     socklen_t size = sizeof error;
@@ -52,37 +39,37 @@ static int was_reset(int fd) {
     return 1;
 }
 
-static PyObject *Endpoint_call(Endpoint *self, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named)) {
+static PyObject *SocketEndpoint_call(SocketEndpoint *self, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named)) {
     ssize_t size = recv(self->fd, PyByteArray_AS_STRING(self->buffer), PyByteArray_GET_SIZE(self->buffer), MSG_DONTWAIT);
     if (size < 0) {
         if (would_block()) Py_RETURN_NONE;
         PyErr_SetFromErrno(PyExc_OSError);
-        return failed(self);
+        return report_error(self);
     }
     if (size == 0) return PyObject_CallOneArg(self->ended, Py_None);
     PyObject *length = PyLong_FromSsize_t(size);
     if (length == NULL) return NULL;
     PyObject *arguments[] = {self->buffer, length};
-    PyObject *received = self->received; /* which may be changed within the call */
+    PyObject *received = self->received; /* the call may change the attribute */
     if (received == NULL) {
         Py_DECREF(length);
         PyErr_SetString(PyExc_AttributeError, "received");
-        return failed(self);
+        return report_error(self);
     }
     Py_INCREF(received);
-    self->spoke = 0;
+    self->wrote = 0;
     PyObject *done = PyObject_Vectorcall(received, arguments, 2, NULL);
     Py_DECREF(received);
     Py_DECREF(length);
-    if (done != NULL && !self->spoke && was_reset(self->fd)) {
+    if (done != NULL && !self->wrote && was_reset(self->fd)) {
         Py_DECREF(done);
         done = NULL;
     }
-    if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) return failed(self);
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) return report_error(self);
     return done;
 }
 
-static PyObject *Endpoint_send(Endpoint *self, PyObject *data) {
+static PyObject *SocketEndpoint_send(SocketEndpoint *self, PyObject *data) {
     Py_buffer bytes;
     if (PyObject_GetBuffer(data, &bytes, PyBUF_SIMPLE) < 0) return NULL;
     ssize_t sent = send(self->fd, bytes.buf, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -92,29 +79,29 @@ static PyObject *Endpoint_send(Endpoint *self, PyObject *data) {
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* Have the transport see to what was not sent: all but the first bytes. */
-static PyObject *leave(Endpoint *self, PyObject *data, Py_ssize_t sent) {
+/* Have the transport queue what was not sent: all but the first `sent` bytes. */
+static PyObject *queue_unsent(SocketEndpoint *self, PyObject *data, Py_ssize_t sent) {
     PyObject *length = PyLong_FromSsize_t(sent);
     if (length == NULL) return NULL;
     PyObject *arguments[] = {data, length};
-    PyObject *done = PyObject_Vectorcall(self->rest, arguments, 2, NULL);
+    PyObject *done = PyObject_Vectorcall(self->unsent, arguments, 2, NULL);
     Py_DECREF(length);
     return done;
 }
 
-static PyObject *Endpoint_write(Endpoint *self, PyObject *data) {
+static PyObject *SocketEndpoint_write(SocketEndpoint *self, PyObject *data) {
     Py_buffer bytes;
-    self->spoke = 1;
-    if (self->held) return leave(self, data, 0);
+    self->wrote = 1;
+    if (self->queueing) return queue_unsent(self, data, 0);
     if (PyObject_GetBuffer(data, &bytes, PyBUF_SIMPLE) < 0) return NULL;
     ssize_t sent = send(self->fd, bytes.buf, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     int complete = sent == bytes.len;
     PyBuffer_Release(&bytes);
     if (complete) Py_RETURN_NONE;
-    if (sent >= 0) return leave(self, data, sent);
-    if (would_block()) return leave(self, data, 0);
+    if (sent >= 0) return queue_unsent(self, data, sent);
+    if (would_block()) return queue_unsent(self, data, 0);
     PyErr_SetFromErrno(PyExc_OSError);
-    return failed(self);
+    return report_error(self);
 }
 
 /* The bytes of a payload; -1 with an exception. */
@@ -134,7 +121,7 @@ static int payload_of(PyObject *payload, struct iovec *bytes) {
     return 0;
 }
 
-static PyObject *Endpoint_write_framed(Endpoint *self, PyObject *const *arguments, Py_ssize_t count) {
+static PyObject *SocketEndpoint_write_framed(SocketEndpoint *self, PyObject *const *arguments, Py_ssize_t count) {
     struct iovec parts[2];
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     if (count != 2 || !PyBytes_Check(arguments[0])) {
@@ -144,14 +131,14 @@ static PyObject *Endpoint_write_framed(Endpoint *self, PyObject *const *argument
     parts[0].iov_base = PyBytes_AS_STRING(arguments[0]);
     parts[0].iov_len = PyBytes_GET_SIZE(arguments[0]);
     if (payload_of(arguments[1], parts + 1) < 0) return NULL;
-    self->spoke = 1;
+    self->wrote = 1;
     ssize_t total = parts[0].iov_len + parts[1].iov_len, sent = 0;
-    if (!self->held) {
+    if (!self->queueing) {
         sent = sendmsg(self->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent == total) Py_RETURN_NONE;
         if (sent < 0 && !would_block()) {
             PyErr_SetFromErrno(PyExc_OSError);
-            return failed(self);
+            return report_error(self);
         }
         if (sent < 0) sent = 0;
     }
@@ -159,32 +146,32 @@ static PyObject *Endpoint_write_framed(Endpoint *self, PyObject *const *argument
     if (whole == NULL) return NULL;
     memcpy(PyBytes_AS_STRING(whole), parts[0].iov_base, parts[0].iov_len);
     memcpy(PyBytes_AS_STRING(whole) + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
-    PyObject *done = leave(self, whole, sent);
+    PyObject *done = queue_unsent(self, whole, sent);
     Py_DECREF(whole);
     return done;
 }
 
-static int Endpoint_traverse(Endpoint *self, visitproc visit, void *arg) {
+static int SocketEndpoint_traverse(SocketEndpoint *self, visitproc visit, void *arg) {
     Py_VISIT(self->buffer);
     Py_VISIT(self->received);
     Py_VISIT(self->ended);
-    Py_VISIT(self->rest);
+    Py_VISIT(self->unsent);
     return 0;
 }
 
-static int Endpoint_clear(Endpoint *self) {
+static int SocketEndpoint_clear(SocketEndpoint *self) {
     Py_CLEAR(self->buffer);
     Py_CLEAR(self->received);
     Py_CLEAR(self->ended);
-    Py_CLEAR(self->rest);
+    Py_CLEAR(self->unsent);
     return 0;
 }
 
-static int Endpoint_init(Endpoint *self, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"sock", "buffer", "received", "ended", "rest", NULL};
-    PyObject *sock, *buffer, *received, *ended, *rest;
+static int SocketEndpoint_init(SocketEndpoint *self, PyObject *arguments, PyObject *named) {
+    static char *names[] = {"sock", "buffer", "received", "ended", "unsent", NULL};
+    PyObject *sock, *buffer, *received, *ended, *unsent;
     if (!PyArg_ParseTupleAndKeywords(arguments, named, "OO!OOO", names, &sock, &PyByteArray_Type, &buffer, &received,
-                                     &ended, &rest))
+                                     &ended, &unsent))
         return -1;
     self->fd = PyObject_AsFileDescriptor(sock);
     if (self->fd < 0) return -1;
@@ -194,46 +181,46 @@ static int Endpoint_init(Endpoint *self, PyObject *arguments, PyObject *named) {
     Py_XSETREF(self->received, received);
     Py_INCREF(ended);
     Py_XSETREF(self->ended, ended);
-    Py_INCREF(rest);
-    Py_XSETREF(self->rest, rest);
+    Py_INCREF(unsent);
+    Py_XSETREF(self->unsent, unsent);
     return 0;
 }
 
-static PyObject *Endpoint_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
+static PyObject *SocketEndpoint_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
     PyObject *self = type->tp_alloc(type, 0);
-    if (self != NULL && Endpoint_init((Endpoint *)self, arguments, named) < 0) Py_CLEAR(self);
+    if (self != NULL && SocketEndpoint_init((SocketEndpoint *)self, arguments, named) < 0) Py_CLEAR(self);
     return self;
 }
 
-static void Endpoint_dealloc(Endpoint *self) {
+static void SocketEndpoint_dealloc(SocketEndpoint *self) {
     PyObject_GC_UnTrack(self);
-    Endpoint_clear(self);
+    SocketEndpoint_clear(self);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
 static PyMethodDef methods[] = {
-    {"write", (PyCFunction)Endpoint_write, METH_O, "Send at once; what the socket does not take goes to `rest`."},
-    {"write_framed", (PyCFunction)(void (*)(void))Endpoint_write_framed, METH_FASTCALL,
-     "Do so with a header and the payload behind it, which is not copied."},
-    {"send", (PyCFunction)Endpoint_send, METH_O, "Send as much as the socket takes now; return how many bytes."},
+    {"write", (PyCFunction)SocketEndpoint_write, METH_O, "Send at once; what the socket does not take goes to `unsent`."},
+    {"write_framed", (PyCFunction)(void (*)(void))SocketEndpoint_write_framed, METH_FASTCALL,
+     "Write a header and its payload, which is not copied."},
+    {"send", (PyCFunction)SocketEndpoint_send, METH_O, "Send as much as the socket takes now; return how many bytes."},
     {NULL},
 };
 
 static PyMemberDef members[] = {
-    {"held", T_BOOL, offsetof(Endpoint, held), 0, "Whether all that is written goes to `rest`."},
-    {"received", T_OBJECT_EX, offsetof(Endpoint, received), 0, "Who is handed what has come."},
+    {"queueing", T_BOOL, offsetof(SocketEndpoint, queueing), 0, "Whether everything written goes to `unsent`."},
+    {"received", T_OBJECT_EX, offsetof(SocketEndpoint, received), 0, "Function that takes received bytes."},
     {NULL},
 };
 
-static PyTypeObject EndpointType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.transport._endpoint.Endpoint",
-    .tp_basicsize = sizeof(Endpoint),
+static PyTypeObject SocketEndpointType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.transport._endpoint.SocketEndpoint",
+    .tp_basicsize = sizeof(SocketEndpoint),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = Endpoint_new,
-    .tp_call = (ternaryfunc)Endpoint_call,
-    .tp_traverse = (traverseproc)Endpoint_traverse,
-    .tp_clear = (inquiry)Endpoint_clear,
-    .tp_dealloc = (destructor)Endpoint_dealloc,
+    .tp_new = SocketEndpoint_new,
+    .tp_call = (ternaryfunc)SocketEndpoint_call,
+    .tp_traverse = (traverseproc)SocketEndpoint_traverse,
+    .tp_clear = (inquiry)SocketEndpoint_clear,
+    .tp_dealloc = (destructor)SocketEndpoint_dealloc,
     .tp_members = members,
     .tp_methods = methods,
 };
@@ -241,11 +228,11 @@ static PyTypeObject EndpointType = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_endpoint", .m_size = -1};
 
 PyMODINIT_FUNC PyInit__endpoint(void) {
-    PyTypeObject *records = records_type();
-    if (records == NULL || PyType_Ready(&EndpointType) < 0) return NULL;
+    PyTypeObject *record_layer = make_record_layer_type();
+    if (record_layer == NULL || PyType_Ready(&SocketEndpointType) < 0) return NULL;
     PyObject *made = PyModule_Create(&module);
-    if (made != NULL && (PyModule_AddObjectRef(made, "Endpoint", (PyObject *)&EndpointType) < 0 ||
-                         PyModule_AddObjectRef(made, "Records", (PyObject *)records) < 0))
+    if (made != NULL && (PyModule_AddObjectRef(made, "SocketEndpoint", (PyObject *)&SocketEndpointType) < 0 ||
+                         PyModule_AddObjectRef(made, "RecordLayer", (PyObject *)record_layer) < 0))
         Py_CLEAR(made);
     return made;
 }

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from antiphon.transport.endpoint import Buffer, Tls
 
-class Endpoint:
-    held: bool
+class SocketEndpoint:
+    queueing: bool
     received: Callable[[bytearray, int], object]
     def __init__(
         self,
@@ -13,15 +13,15 @@ class Endpoint:
         buffer: bytearray,
         received: Callable[[bytearray, int], object],
         ended: Callable[[Exception | None], object],
-        rest: Callable[[Buffer, int], object],
+        unsent: Callable[[Buffer, int], object],
     ) -> None: ...
     def __call__(self) -> None: ...
     def write(self, data: Buffer) -> None: ...
     def write_framed(self, header: bytes, payload: str | bytes) -> None: ...
     def send(self, data: Buffer) -> int: ...
 
-class Records:
-    held: bool
+class RecordLayer:
+    closed: bool
     received: Callable[[bytearray, int], object]
     tls: Tls | None
     def __init__(
@@ -30,7 +30,7 @@ class Records:
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
         received: Callable[[bytearray, int], object],
-        left: Callable[[bytearray, int, BaseException | None], object],
+        leave: Callable[[bytearray, int, BaseException | None], object],
         send: Callable[[bytes], object],
         failed: Callable[[OSError], object],
     ) -> None: ...

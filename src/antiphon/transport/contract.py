@@ -1,6 +1,6 @@
-"""Contract between a connection and the transport below it: what each may ask of the other.
+"""Contract between a connection and the transport below it: what each may call on the other.
 
-A transport states what it can do. A connection does not look at its type.
+A transport states what it can do; a connection never looks at its type.
 """
 
 import asyncio
@@ -11,13 +11,12 @@ from antiphon.transport.endpoint import Buffer
 
 
 class Receiver(Protocol):
-    """An `asyncio.Protocol` that takes bytes out of a buffer that others use after it."""
+    """An `asyncio.Protocol` that gets received bytes in a shared buffer; the other methods are asyncio's."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`; so with the rest."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
 
     def received(self, buffer: bytearray, size: int) -> None:
-        """Take the first `size` bytes of `buffer`; they are overwritten when this returns."""
+        """Take the first `size` bytes of `buffer`, which is overwritten after the call."""
 
     def eof_received(self) -> bool | None: ...
     def pause_writing(self) -> None: ...
@@ -26,25 +25,25 @@ class Receiver(Protocol):
 
 
 class ServerTransport(Protocol):
-    """What a server's connection asks of its transport, beside what `asyncio.Transport` documents."""
+    """What a server's connection calls on its transport; methods without a docstring are those of asyncio."""
 
     @property
     def can_half_close(self) -> bool:
-        """Whether the peer can be answered after its last byte, and hear our last words before the end."""
+        """Whether one direction can be closed alone: a peer that sends no more still gets answers."""
 
     @property
     def write_framed(self) -> Callable[[bytes, str | bytes], None] | None:
-        """Function that writes a header and a payload without joining them; None if the transport has none."""
+        """Function that writes a header and its payload without joining them; None if the transport has none."""
 
     def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
-        """Hand bytes to `received` from now on, and not to the protocol."""
+        """Call `received` with received bytes from now on, instead of the protocol."""
 
     @property
     def write(self) -> Callable[[Buffer], None]:
         """Function that writes bytes."""
 
     def write_eof(self) -> None:
-        """Close our direction; call it only if `can_half_close`."""
+        """Close the sending direction. Precondition: `can_half_close`."""
 
     def get_write_buffer_size(self) -> int: ...
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...

@@ -1,7 +1,7 @@
-"""The two calls that a socket, and TLS above it, is asked for all the time: take what has come, and send.
+"""The calls that happen for every message: read and send on a socket, decrypt and encrypt above it.
 
-`Endpoint` and `Records` are written twice: here, and in C (`_endpoint.c`, `_records.c`), which is built
-where there is a compiler. Everything else is their transports'.
+`SocketEndpoint` and `RecordLayer` exist twice: here, and in C (`_endpoint.c`, `_records.c`), which is built where
+there is a compiler. Everything else is done by the transports, `plain.py` and `tls.py`.
 """
 
 import os
@@ -11,19 +11,19 @@ from collections.abc import Callable
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
-_LATER = (BlockingIOError, InterruptedError)
+_TRY_LATER = (BlockingIOError, InterruptedError)
 
 
-class PythonEndpoint:
-    """Has a socket that does not block read into a buffer that many share, and sends at once.
+class PythonSocketEndpoint:
+    """Reads from a non-blocking socket into a buffer that connections share, and sends at once.
 
-    Call it when the socket is readable: what has come is handed to `received` as the buffer and how many of its
-    bytes hold; they are gone when that returns. The end of what comes, and an `OSError`, go to `ended` (None: the
-    peer has sent its last byte), as does what `received` raises. What is written and cannot be sent now goes to
-    `rest`, with the number of bytes that were sent. All who share a buffer run on one event loop.
+    Call it when the socket is readable: it calls `received` with the buffer and the number of bytes in it, which
+    are overwritten after that. It calls `ended` with None after the peer's last byte, and with an `OSError` or an
+    exception of `received`. Bytes that cannot be sent now go to `unsent`, with the number of bytes that were sent.
+    All endpoints with one buffer run on one event loop.
     """
 
-    __slots__ = ("_buffer", "_ended", "_rest", "_sock", "_spoke", "held", "received")
+    __slots__ = ("_buffer", "_ended", "_sock", "_unsent", "_wrote", "queueing", "received")
 
     def __init__(
         self,
@@ -31,28 +31,28 @@ class PythonEndpoint:
         buffer: bytearray,
         received: Callable[[bytearray, int], object],
         ended: Callable[[Exception | None], object],
-        rest: Callable[[Buffer, int], object],
+        unsent: Callable[[Buffer, int], object],
     ) -> None:
-        """Begin; the socket stays open as long as this is used."""
+        """Use `sock`, which the caller keeps open while the endpoint is used."""
         self._sock = sock
         self._buffer = buffer
         self.received = received
-        """Who is handed what has come."""
+        """Function that takes received bytes."""
         self._ended = ended
-        self._rest = rest
-        self.held = False
-        """Whether all that is written goes to `rest`."""
-        self._spoke = False
-        """Something was written since this was called last: that finds a reset."""
+        self._unsent = unsent
+        self.queueing = False
+        """Whether everything written goes to `unsent`."""
+        self._wrote = False
+        """Whether anything was written since the last read: writing finds a reset."""
 
     def __call__(self) -> None:
-        """Take what has come.
+        """Read what the socket holds.
 
-        A reset that stands behind it is looked for: uvloop calls once where there is one, and never again.
+        A reset behind the bytes is looked for: uvloop reports one only once.
         """
         try:
             size = self._sock.recv_into(self._buffer)
-        except _LATER:
+        except _TRY_LATER:
             return
         except OSError as error:
             self._ended(error)
@@ -60,19 +60,19 @@ class PythonEndpoint:
         if not size:
             self._ended(None)
             return
-        self._spoke = False
+        self._wrote = False
         try:
             self.received(self._buffer, size)
-            if not self._spoke and (code := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
-                raise OSError(code, os.strerror(code))  # noqa: TRY301 - it ends as one of `recv_into` does
-        except Exception as error:  # noqa: BLE001 - whatever it was, it ends this connection and no other
+            if not self._wrote and (code := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                raise OSError(code, os.strerror(code))  # noqa: TRY301 - reported as one of `recv_into` is
+        except Exception as error:  # noqa: BLE001 - it ends this connection and no other
             self._ended(error)
 
     def write(self, data: Buffer) -> None:
-        """Send at once."""
-        self._spoke = True
+        """Send bytes at once."""
+        self._wrote = True
         sent = 0
-        if not self.held:
+        if not self.queueing:
             try:
                 sent = self.send(data)
             except OSError as error:
@@ -80,41 +80,41 @@ class PythonEndpoint:
                 return
             if sent == len(data):
                 return
-        self._rest(data, sent)
+        self._unsent(data, sent)
 
     def write_framed(self, header: bytes, payload: str | bytes) -> None:
-        """Do so with a header and the payload behind it (text goes out as UTF-8), which the twin does not copy."""
+        """Write a header and its payload (text as UTF-8), which the twin in C does not copy."""
         self.write(header + (payload.encode() if isinstance(payload, str) else payload))
 
     def send(self, data: Buffer) -> int:
         """Send as much as the socket takes now; return how many bytes.
 
         Raises:
-            OSError: the connection is no more.
+            OSError: the connection is lost.
         """
         try:
             return self._sock.send(data)
-        except _LATER:
+        except _TRY_LATER:
             return 0
 
 
 class Tls(Protocol):
-    """What is asked of an `ssl.SSLObject`, or of what is inside."""
+    """What a record layer uses of an `ssl.SSLObject`, or of the C object inside it."""
 
     def read(self, size: int, buffer: bytearray | memoryview, /) -> int: ...
     def write(self, data: Buffer, /) -> int: ...
 
 
-class PythonRecords:
-    """Has TLS decrypt what has come, in the buffer that holds it, and encrypt what is written.
+class PythonRecordLayer:
+    """Decrypts received TLS records in their own buffer, and encrypts what is written.
 
-    Call it with whole records, as an `Endpoint` hands them over: what they say goes to `received` in the same way.
-    Where there is more to do (half a record is left, a goodbye, something that TLS itself has to answer, an error)
-    `left` is called instead, with the buffer, how many of its bytes hold, and the error. What is written goes to
-    `send` in one piece, and an `OSError` of TLS to `failed`.
+    Call it as a `SocketEndpoint` calls `received`; it calls its own `received` with the same buffer and the number
+    of decrypted bytes. If anything else is to be done (half a record is left, TLS is closed, TLS itself has bytes
+    to send, an error), it calls `leave` instead: buffer, number of decrypted bytes, error. Encrypted bytes go to
+    `send` in one piece, an `OSError` of TLS in writing to `failed`.
     """
 
-    __slots__ = ("_failed", "_incoming", "_left", "_outgoing", "_send", "held", "received", "tls")
+    __slots__ = ("_failed", "_incoming", "_leave", "_outgoing", "_send", "closed", "received", "tls")
 
     def __init__(  # noqa: PLR0917 - one of each
         self,
@@ -122,47 +122,47 @@ class PythonRecords:
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
         received: Callable[[bytearray, int], object],
-        left: Callable[[bytearray, int, BaseException | None], object],
+        leave: Callable[[bytearray, int, BaseException | None], object],
         send: Callable[[bytes], object],
         failed: Callable[[OSError], object],
     ) -> None:
-        """Use `tls`, which reads from `incoming` and writes to `outgoing`; others may share those."""
+        """Use `tls`, which reads from `incoming` and writes to `outgoing`; connections may share both."""
         self.tls: Tls | None = tls
-        """None where nothing is left to do: all is held."""
+        """None once the connection is lost; then `closed` is set."""
         self._incoming = incoming
         self._outgoing = outgoing
         self.received = received
-        """Who is handed what was said."""
-        self._left = left
+        """Function that takes decrypted bytes."""
+        self._leave = leave
         self._send = send
         self._failed = failed
-        self.held = False
-        """Nothing more is written, and what comes is not looked at."""
+        self.closed = False
+        """Whether nothing more is written, and received bytes are ignored."""
 
     def __call__(self, buffer: bytearray, size: int) -> None:
-        """Take the first `size` bytes of `buffer`, which is written over."""
-        if self.held:
+        """Decrypt the first `size` bytes of `buffer`, in place."""
+        if self.closed:
             return
         assert self.tls is not None
-        said = 0
+        decrypted = 0
         with memoryview(buffer) as view:
             self._incoming.write(view[:size])
             try:
-                while more := self.tls.read(len(view) - said, view[said:]):
-                    said += more
-                    if said == len(view) or not self._incoming.pending:  # a record is read to its end
+                while more := self.tls.read(len(view) - decrypted, view[decrypted:]):
+                    decrypted += more
+                    if decrypted == len(view) or not self._incoming.pending:  # TLS reads a record to its end
                         break
-            except BaseException as error:  # noqa: BLE001 - whatever it was, what is behind it must not stay
-                self._left(buffer, said, error)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the bytes after it must not stay
+                self._leave(buffer, decrypted, error)
                 return
-        if not more or said == len(buffer) or self._outgoing.pending:
-            self._left(buffer, said, None)
+        if not more or decrypted == len(buffer) or self._outgoing.pending:
+            self._leave(buffer, decrypted, None)
         else:
-            self.received(buffer, said)
+            self.received(buffer, decrypted)
 
     def write(self, data: Buffer) -> None:
-        """Encrypt `data`, and send it at once."""
-        if self.held or not data:
+        """Encrypt bytes and send them at once."""
+        if self.closed or not data:
             return
         assert self.tls is not None
         try:
@@ -172,16 +172,16 @@ class PythonRecords:
         except OSError as error:
             self._failed(error)
         except BaseException:
-            self._outgoing.read()  # others share it
+            self._outgoing.read()  # other connections share the buffer
             raise
         else:
             self._send(self._outgoing.read())
 
 
-__all__ = ["Buffer", "Endpoint", "PythonEndpoint", "PythonRecords", "Records", "Tls"]
+__all__ = ["Buffer", "PythonRecordLayer", "PythonSocketEndpoint", "RecordLayer", "SocketEndpoint", "Tls"]
 
 try:
-    from antiphon.transport._endpoint import Endpoint, Records
-except ImportError:  # no compiler where it was installed
-    Endpoint = PythonEndpoint  # type: ignore[assignment,misc]
-    Records = PythonRecords  # type: ignore[assignment,misc]
+    from antiphon.transport._endpoint import RecordLayer, SocketEndpoint
+except ImportError:  # built without a compiler
+    RecordLayer = PythonRecordLayer  # type: ignore[assignment,misc]
+    SocketEndpoint = PythonSocketEndpoint  # type: ignore[assignment,misc]

@@ -1,7 +1,7 @@
-"""A TCP socket as a transport of asyncio that sends at once and reads into a buffer shared with others.
+"""Plain TCP: a transport of asyncio that sends at once and reads into a shared buffer.
 
-The event loops' own transports put off each write to the end of a round of the loop and make an object of each
-read; this one costs a message two system calls and little else. It promises what asyncio's documents say of them.
+The event loops' own transports defer each write to the end of a round of the loop and make an object for each
+read. This one costs a message two system calls and little else. It keeps what asyncio documents about transports.
 """
 
 import asyncio
@@ -12,26 +12,24 @@ from types import MappingProxyType
 from typing import Any
 
 from antiphon.transport.contract import Receiver
-from antiphon.transport.endpoint import Buffer, Endpoint
+from antiphon.transport.endpoint import Buffer, SocketEndpoint
 
 READ_SIZE = 256 * 1024
-"""Bytes of a buffer to share: what is taken of one connection before the next one has its turn."""
+"""Bytes of a shared buffer: the most that is read from one connection before the loop goes on to the next."""
 WRITE_LIMIT = 64 * 1024
-"""Bytes that may wait before the protocol is asked to pause, if it does not say otherwise."""
+"""Unsent bytes above which the protocol is paused, by default."""
 NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
-"""What asyncio keeps for each transport otherwise: a dictionary of its own."""
-
-
+"""Shared by all transports; asyncio would keep a dictionary for each."""
 _NOTHING = bytearray()
-"""What waits where nothing does; never filled."""
+"""Stands for an empty queue; never filled."""
 
 
-def _nobody(buffer: bytearray, size: int) -> None:
-    """Take nothing: who took it is gone."""
+def _ignore(buffer: bytearray, size: int) -> None:
+    """Ignore received bytes: the protocol is gone."""
 
 
 class PlainTransport(asyncio.Transport):
-    """One connected socket, which it owns from here on; a `ServerTransport`."""
+    """A `ServerTransport` on one connected socket, which it owns."""
 
     can_half_close = True
     __slots__ = (
@@ -40,59 +38,59 @@ class PlainTransport(asyncio.Transport):
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, protocol: Receiver, buffer: bytearray) -> None:
-        """Tell `protocol` that it is connected, and read; `sock` must not block."""
+        """Call `protocol.connection_made` and start to read. Precondition: `sock` does not block."""
         super().__init__(NO_EXTRA)
         self._loop = asyncio.get_running_loop()
         self._variables = copy_context()
-        """In which the protocol is told everything; another session's handler may have us watch the socket."""
+        """Context in which the protocol is called: a handler of another session may resume reading or writing."""
         self._sock = sock
         self._protocol = protocol
-        self._endpoint = Endpoint(sock, buffer, protocol.received, self._ended, self._rest)
-        self.write: Callable[[Buffer], None] = self._endpoint.write  # type: ignore[assignment] # no step between
+        self._endpoint = SocketEndpoint(sock, buffer, protocol.received, self._ended, self._queue)
+        self.write: Callable[[Buffer], None] = self._endpoint.write  # type: ignore[assignment] # without a call in between
         self._unsent = _NOTHING
         self._closing = False
         self._half_closed = False
-        """`write_eof` was said."""
+        """`write_eof` was called."""
         self._eof = False
-        """Nothing more comes."""
+        """The peer has sent its last byte."""
         self._reading = False
         self._paused = False
-        """The protocol was asked to pause."""
+        """The protocol was told to pause writing."""
         self.set_write_buffer_limits()
         protocol.connection_made(self)
         try:
             self.resume_reading()
-        except OSError as error:  # the system watches no more sockets
+        except OSError as error:  # the system cannot watch the socket
             self._fail(error)
 
     # --- reading --------------------------------------------------------------------------------------------
 
     def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
-        """Hand what comes from now on to somebody else than the protocol."""
+        """Call `received` with received bytes from now on, instead of the protocol."""
         self._endpoint.received = received
 
     def is_reading(self) -> bool:
-        """Return whether what comes is taken."""
+        """Return whether the socket is read."""
         return self._reading
 
     def pause_reading(self) -> None:
-        """Leave what comes in the socket."""
+        """Stop reading; bytes stay in the socket."""
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._sock)
 
     def resume_reading(self) -> None:
-        """Take what comes."""
+        """Read again."""
         if not (self._reading or self._eof or self._closing):
             self._reading = True
             self._variables.run(self._loop.add_reader, self._sock, self._endpoint)
 
     def _ended(self, error: Exception | None) -> None:
-        """Hear that nothing more comes."""
+        """Handle the end of the stream (None) or an error of it."""
         self.pause_reading()
         self._eof = True
         if error is not None:
-            if not isinstance(error, OSError):  # the protocol's own fault
+            if not isinstance(error, OSError):  # raised by the protocol
                 self._loop.call_exception_handler(
                     {"message": "received failed", "exception": error, "transport": self}
                 )
@@ -102,13 +100,13 @@ class PlainTransport(asyncio.Transport):
 
     # --- writing --------------------------------------------------------------------------------------------
 
-    def _rest(self, data: Buffer, sent: int) -> None:
-        """Send what the socket has not taken as soon as it takes it."""
+    def _queue(self, data: Buffer, sent: int) -> None:
+        """Queue what the socket has not taken, and send it as soon as the socket takes it."""
         if self._closing or self._half_closed:
             return
         if not self._unsent:
             self._unsent = bytearray()
-            self._endpoint.held = True
+            self._endpoint.queueing = True
             self._variables.run(self._loop.add_writer, self._sock, self._writable)
         self._unsent += memoryview(data)[sent:]
         if len(self._unsent) > self._high and not self._paused:
@@ -129,37 +127,37 @@ class PlainTransport(asyncio.Transport):
             elif self._half_closed:
                 self._shut()
             else:
-                self._endpoint.held = False
+                self._endpoint.queueing = False
         if self._paused and len(self._unsent) <= self._low:
             self._paused = False
             self._protocol.resume_writing()
 
     @property
     def write_framed(self) -> Callable[[bytes, str | bytes], None]:
-        """What writes a header and the payload behind it."""
+        """Function that writes a header and its payload."""
         return self._endpoint.write_framed
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes the socket has not taken."""
+        """Return how many bytes are queued."""
         return len(self._unsent)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return at how many bytes the protocol may resume, and above how many it is asked to pause."""
+        """Return up to how many queued bytes the protocol resumes, and above how many it pauses."""
         return self._low, self._high
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set both."""
+        """Set both limits, in bytes."""
         self._high = WRITE_LIMIT if high is None else high
         self._low = self._high // 4 if low is None else low
 
     def can_write_eof(self) -> bool:
-        """Return that TCP can be closed in one direction."""
+        """Return True: TCP can be closed in one direction."""
         return True
 
     def write_eof(self) -> None:
-        """Close our direction behind what was written."""
+        """Close the sending direction after what was written."""
         if not (self._closing or self._half_closed):
-            self._half_closed = self._endpoint.held = True
+            self._half_closed = self._endpoint.queueing = True
             if not self._unsent:
                 self._shut()
 
@@ -172,27 +170,27 @@ class PlainTransport(asyncio.Transport):
     # --- the end --------------------------------------------------------------------------------------------
 
     def is_closing(self) -> bool:
-        """Return whether it is closed, or will be."""
+        """Return whether the transport is closed or closing."""
         return self._closing
 
     def close(self) -> None:
-        """Close behind what was written."""
+        """Close after what was written is sent."""
         if not self._closing:
             self.pause_reading()
-            self._closing = self._endpoint.held = True
+            self._closing = self._endpoint.queueing = True
             if not self._unsent:
                 self._loop.call_soon(self._lose, None)
 
     def abort(self) -> None:
-        """Close at once; what waits is lost."""
+        """Close at once; queued bytes are lost."""
         self._fail(None)
 
     def _fail(self, error: Exception | None) -> None:
         """Close at once, because of `error`."""
         self.pause_reading()
-        if self._closing and not self._unsent:  # it is being lost already
+        if self._closing and not self._unsent:  # `_lose` is called already
             return
-        self._closing = self._endpoint.held = True
+        self._closing = self._endpoint.queueing = True
         if self._unsent:
             self._unsent = _NOTHING
             self._loop.remove_writer(self._sock)
@@ -203,15 +201,15 @@ class PlainTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
         finally:
             self._sock.close()
-            del self._protocol  # which holds us
-            self._endpoint.received = _nobody
+            del self._protocol  # it refers to this transport
+            self._endpoint.received = _ignore
 
-    # --- who is there ---------------------------------------------------------------------------------------
+    # --- information ----------------------------------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the `socket`; nothing else is known here."""
+        """Return the `socket`; there is nothing else."""
         return self._sock if name == "socket" else default
 
     def get_protocol(self) -> Any:
-        """Return who is told."""
+        """Return the protocol."""
         return self._protocol

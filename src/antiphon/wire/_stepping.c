@@ -1,119 +1,96 @@
-/* The first step of a coroutine, as `PythonAnswerer` in answering.py takes it: in a task and a context of its own. */
-#include "_answering.h"
+/* The first step of a coroutine: in a task and a copy of the context variables of its own. */
+#include "_batch.h"
 
-static PyObject *coroutine_name, *variables_name, *touched_name, *returned_name, *raised_name;
+static PyObject *coroutine_name, *variables_name, *returned_name, *raised_name;
+
+enum { ATTRIBUTES = 2 }; /* that a step sets on its task: the coroutine and its variables */
 
 int init_stepping(void) {
     coroutine_name = PyUnicode_InternFromString("coroutine");
     variables_name = PyUnicode_InternFromString("variables");
-    touched_name = PyUnicode_InternFromString("touched");
     returned_name = PyUnicode_InternFromString("returned");
     raised_name = PyUnicode_InternFromString("raised");
-    return coroutine_name && variables_name && touched_name && returned_name && raised_name ? 0 : -1;
+    return coroutine_name && variables_name && returned_name && raised_name ? 0 : -1;
 }
 
-/* Whether a handler has changed its task; -1 with an exception. */
-static int is_touched(PyObject *task) {
-    PyObject *touched = PyObject_GetAttr(task, touched_name);
-    if (touched == NULL) return -1;
-    int answer = PyObject_IsTrue(touched);
-    Py_DECREF(touched);
-    return answer;
+/* Whether a task is as new: only the caller refers to it, weak references included, and nothing else was set on it. */
+static int is_as_new(PyObject *task, PyObject *attributes) {
+    if (Py_REFCNT(task) != 1 || PyDict_GET_SIZE(attributes) != ATTRIBUTES) return 0;
+    return !PyType_SUPPORTS_WEAKREFS(Py_TYPE(task)) || *PyObject_GET_WEAKREFS_LISTPTR(task) == NULL;
 }
 
-/* Whether anybody but the caller refers to an object, weakly or not. */
-static int is_referred_to(PyObject *object) {
-    return Py_REFCNT(object) != 1 ||
-           (PyType_SUPPORTS_WEAKREFS(Py_TYPE(object)) && *PyObject_GET_WEAKREFS_LISTPTR(object) != NULL);
+/* Set what a step needs on a task; with None, drop it. -1 with an exception. */
+static int set_step(PyObject *attributes, PyObject *coroutine, PyObject *variables) {
+    if (PyDict_SetItem(attributes, coroutine_name, coroutine) < 0) return -1;
+    return PyDict_SetItem(attributes, variables_name, variables);
 }
 
-/* Return a task: the last one if it can be used again, else a new one. */
-static PyObject *make_task(Answerer *self) {
-    PyObject *task = self->task;
-    self->task = NULL; /* a call within this one has another */
-    if (task != NULL && !is_referred_to(task)) return task;
-    Py_XDECREF(task);
-    return PyObject_CallNoArgs(PyTuple_GET_ITEM(self->stepping, MAKE));
+/* Make a task the current task of the loop (ENTER), or no longer (LEAVE); -1 with an exception. */
+static int switch_task(BatchAnswerer *self, int how, PyObject *task) {
+    PyObject *arguments[] = {PyTuple_GET_ITEM(self->stepping, LOOP), task};
+    return drop_result(PyObject_Vectorcall(PyTuple_GET_ITEM(self->stepping, how), arguments, 2, NULL));
 }
 
-/* Make a task the current task, or no longer; -1 with an exception. */
-static int tell_loop(Answerer *self, int what, PyObject *task) {
-    PyObject *given[] = {PyTuple_GET_ITEM(self->stepping, LOOP), task};
-    PyObject *done = PyObject_Vectorcall(PyTuple_GET_ITEM(self->stepping, what), given, 2, NULL);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-/* Set an exception that `raised` has given, with its traceback. */
-static void raise_again(PyObject *error) {
-    if (error == NULL) return;
-    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_DECREF(error);
-}
-
-/* Send None to a coroutine while its task is the current one; as `PyIter_Send`. */
-static PySendResult step(Answerer *self, PyObject *coroutine, PyObject *task, PyObject **given) {
-    PySendResult result = PYGEN_ERROR;
-    *given = NULL;
-    PyObject *variables = PyContext_Copy(PyTuple_GET_ITEM(self->stepping, VARIABLES));
-    if (variables == NULL) return result;
-    if (PyObject_SetAttr(task, coroutine_name, coroutine) == 0 && PyObject_SetAttr(task, variables_name, variables) == 0 &&
-        tell_loop(self, ENTER, task) == 0) {
-        if (PyContext_Enter(variables) == 0) {
-            result = PyIter_Send(coroutine, Py_None, given);
-            PyObject *error = PyErr_Occurred() ? raised() : NULL;
-            if (PyContext_Exit(variables) < 0) PyErr_Clear();
-            raise_again(error);
-        }
-        PyObject *error = PyErr_Occurred() ? raised() : NULL;
-        if (tell_loop(self, LEAVE, task) < 0) {
-            if (error == NULL) result = PYGEN_ERROR;
-            else PyErr_Clear();
-        }
-        raise_again(error);
-        if (result == PYGEN_ERROR) Py_CLEAR(*given);
+/* Send None to a coroutine, in its variables, while its task is the current one. Works as `PyIter_Send`. */
+static PySendResult send_none(BatchAnswerer *self, PyObject *coroutine, PyObject *task, PyObject *variables, PyObject **result) {
+    PySendResult how = PYGEN_ERROR;
+    if (switch_task(self, ENTER, task) < 0) return how;
+    int entered = PyContext_Enter(variables) == 0;
+    if (entered) how = PyIter_Send(coroutine, Py_None, result);
+    PyObject *error = how == PYGEN_ERROR ? take_exception() : NULL;
+    int failed = entered && PyContext_Exit(variables) < 0;
+    if (switch_task(self, LEAVE, task) < 0 || failed) {
+        Py_CLEAR(*result);
+        Py_XDECREF(error);
+        return PYGEN_ERROR;
     }
-    Py_DECREF(variables);
-    return result;
+    if (error != NULL) set_exception(error);
+    return how;
 }
 
-/* End a task that its handler has touched: with the result, which may become another, or with what was raised. */
-static PyObject *end_touched(PyObject *task, PyObject *result) {
-    if (result != NULL) {
-        PyObject *outcome = PyObject_CallMethodOneArg(task, returned_name, result);
+/* End a task with the result of its coroutine, or with the exception that the coroutine raised. Steals both. Return
+   the result, which the task may change; NULL with an exception. */
+static PyObject *end_task(PyObject *task, PyObject *result, PyObject *error) {
+    if (error == NULL) {
+        PyObject *changed = PyObject_CallMethodOneArg(task, returned_name, result);
         Py_DECREF(result);
-        return outcome;
+        return changed;
     }
-    PyObject *error = raised(), *done = PyObject_CallMethodOneArg(task, raised_name, error);
-    Py_XDECREF(done);
-    if (done == NULL) PyErr_Clear();
-    raise_again(error);
+    if (drop_result(PyObject_CallMethodOneArg(task, raised_name, error)) == 0) {
+        set_exception(error);
+    } else {
+        Py_DECREF(error);
+    }
     return NULL;
 }
 
-PyObject *first_step(Answerer *self, PyObject *coroutine, PyObject **waiting) {
-    PyObject *given, *task = make_task(self);
-    if (task == NULL) return NULL;
-    PySendResult result = step(self, coroutine, task, &given);
-    if (result == PYGEN_NEXT) {
-        *waiting = PyTuple_Pack(2, task, given);
-        Py_DECREF(task);
-        Py_DECREF(given);
+PyObject *take_first_step(BatchAnswerer *self, PyObject *coroutine, PyObject **waiting) {
+    PyObject *task = self->task, *result = NULL;
+    self->task = NULL; /* a nested call needs another one */
+    if (task == NULL) task = PyObject_CallNoArgs(PyTuple_GET_ITEM(self->stepping, MAKE));
+    PyObject *attributes = task == NULL ? NULL : PyObject_GenericGetDict(task, NULL);
+    if (attributes == NULL) {
+        Py_XDECREF(task);
         return NULL;
     }
-    PyObject *error = result == PYGEN_ERROR ? raised() : NULL;
-    int touched = is_touched(task);
-    if (PyObject_SetAttr(task, coroutine_name, Py_None) < 0) touched = -1;
-    if (touched < 0) { /* a task that cannot be asked */
-        Py_CLEAR(given);
-        if (error != NULL) PyErr_Clear();
+    PyObject *variables = PyContext_Copy(PyTuple_GET_ITEM(self->stepping, VARIABLES));
+    PySendResult how = PYGEN_ERROR;
+    if (variables != NULL && set_step(attributes, coroutine, variables) == 0) {
+        how = send_none(self, coroutine, task, variables, &result);
     }
-    raise_again(error);
-    if (touched > 0) given = end_touched(task, given);
-    if (touched == 0 && !is_referred_to(task)) {
-        Py_XSETREF(self->task, task);
+    Py_XDECREF(variables);
+    PyObject *error = how == PYGEN_ERROR ? take_exception() : NULL;
+    if (how == PYGEN_NEXT) {
+        *waiting = PyTuple_Pack(2, task, result);
+        Py_CLEAR(result);
+    } else if (is_as_new(task, attributes) && set_step(attributes, Py_None, Py_None) == 0) {
+        Py_XSETREF(self->task, Py_NewRef(task)); /* a nested call may have put another one there */
+        if (error != NULL) set_exception(error);
     } else {
-        Py_DECREF(task);
+        PyErr_Clear();
+        result = end_task(task, result, error);
     }
-    return given;
+    Py_DECREF(attributes);
+    Py_DECREF(task);
+    return result;
 }

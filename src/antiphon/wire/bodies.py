@@ -1,6 +1,6 @@
-"""The JSON bodies of control frames: one fixed schema each (docs/protocol.md).
+"""JSON bodies of control frames, each with a fixed schema (docs/protocol.md).
 
-A server refuses fields that it does not know; a client passes over them, so that servers may say more later.
+A server refuses unknown fields. A client ignores them, so that later servers can add fields.
 """
 
 import json
@@ -13,54 +13,54 @@ from antiphon.errors import BodyInvalid
 from antiphon.wire.kinds import TOKEN_SIZE, Kind, Side
 
 VERSION = 1
-"""The version of the wire that this package speaks."""
+"""Version of the wire."""
 SECRET_SIZE = 16
 """Bytes of an invitation's secret: 128 bits."""
 SASL_LIMIT = 1024
-"""Bytes of one SASL message, as PostgreSQL has it (promise 10)."""
+"""Bytes of one SASL message, at most; the limit of PostgreSQL (promise 10)."""
 SCRAM_SHA_256 = "scram-sha-256"
-"""The type of the only credential of this version."""
+"""Type of the only credential of this version."""
 
 Sasl = Annotated[bytes, Meta(max_length=SASL_LIMIT)]
 Language = Annotated[str, Meta(max_length=35)]
-"""A language tag (RFC 5646); 35 characters hold every registered one."""
+"""Language tag (RFC 5646); 35 characters are enough for every registered one."""
 
 
 Invitation = Annotated[bytes, Meta(min_length=SECRET_SIZE, max_length=SECRET_SIZE)]
-"""An invitation's secret: the right to register, once."""
+"""Secret of an invitation, which allows one registration."""
 INVITATIONS = "invitations"
-"""The word in HELLO's `features` that says that IDENTIFY and REGISTER take one."""
+"""Word in HELLO's `features`: IDENTIFY and REGISTER take an invitation."""
 
 Count = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
-"""A whole number that fits the header's width; JSON itself would allow thousands of digits."""
+"""Whole number of 32 bits; JSON itself would allow thousands of digits."""
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-"""Never negative, and never more than a clock can wait."""
+"""Seconds: not negative, and not more than a clock can wait."""
 
 
 Frames = Annotated[int, Meta(ge=0, le=2**53)]
-"""How many frames of a session have passed in one direction; JSON's numbers are exact up to there."""
+"""Number of frames of a session in one direction; numbers in JSON are exact up to the limit."""
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a client sends."""
+    """Body that a client sends."""
 
 
 class FirstRequest(Request, frozen=True, kw_only=True):
-    """What a client may send first: it names the version, and the language for what people will read."""
+    """Body that a client may send first: it names the version, and the language of texts for the person."""
 
     version: Count = VERSION
     language: Language = "en"
 
 
 class Identify(FirstRequest, frozen=True, kw_only=True):
-    """Who I say I am; without a name, the question whether I am known.
+    """The name of the person; without one, the client asks for the names known at its address.
 
-    Answered with `Identified`, or with `Welcome` where the access asks for no more than that.
+    The answer is `Identified`, or `Welcome` if the access needs nothing else.
     """
 
     name: str | None = None
     instead_of: str | None = None
-    """A name that the server knows at this address and that was wrong: `name` replaces it."""
+    """A known name at this address that was wrong: `name` replaces it."""
     invitation: Invitation | None = None
 
     def __repr__(self) -> str:
@@ -69,7 +69,7 @@ class Identify(FirstRequest, frozen=True, kw_only=True):
 
 
 class Credential(Request, frozen=True, kw_only=True):
-    """A SCRAM verifier (RFC 5802, 3), made by the client: the server never sees the password."""
+    """SCRAM verifier (RFC 5802, 3). The client makes it: the server never gets the password."""
 
     type: str = SCRAM_SHA_256
     salt: bytes
@@ -83,7 +83,7 @@ class Credential(Request, frozen=True, kw_only=True):
 
 
 class Register(FirstRequest, frozen=True, kw_only=True):
-    """Remember me; answered with `Identified`."""
+    """Registration of a name; the answer is `Identified`."""
 
     name: str
     credential: Credential
@@ -95,38 +95,38 @@ class Register(FirstRequest, frozen=True, kw_only=True):
 
 
 class Authenticate(FirstRequest, frozen=True, kw_only=True):
-    """Begin a SASL exchange with the client's first message; answered with `Challenge`."""
+    """First SASL message of the client; the answer is `Challenge`."""
 
     mechanism: str
     data: Sasl
 
     def __repr__(self) -> str:
-        """Hide what is between the person and the server."""
+        """Hide the SASL message."""
         return f"Authenticate(mechanism={self.mechanism!r})"
 
 
 class ChallengeAnswer(Request, frozen=True, kw_only=True):
-    """The client's next SASL message; answered with `Welcome`."""
+    """Next SASL message of the client; the answer is `Welcome`."""
 
     data: Sasl
 
     def __repr__(self) -> str:
-        """Hide the proof: passwords can be tried against it."""
+        """Hide the proof: passwords can be guessed against it."""
         return "ChallengeAnswer()"
 
 
 class Resume(FirstRequest, frozen=True, kw_only=True):
-    """Take up the session whose token stands before this body; answered with `Welcome`."""
+    """Resumption of the session whose token stands before this body; the answer is `Welcome`."""
 
     received: Frames | None = None
-    """How many counted frames of the session have come from the server; None: begin the counts anew."""
+    """Counted frames received from the server in this session; None: both counts start again."""
 
 
 class ChangePassword(Request, frozen=True, kw_only=True):
-    """A step of a change of password, inside the session; answered with `PasswordAnswer`.
+    """Step of a password change, inside the session; the answer is `PasswordAnswer`.
 
-    First mechanism and data begin a SASL exchange, then data alone proves the old password, then the credential
-    takes its place.
+    Step 1 holds mechanism and data, the start of a SASL exchange; step 2 data alone, the proof of the old
+    password; step 3 the new credential.
     """
 
     mechanism: str | None = None
@@ -134,13 +134,13 @@ class ChangePassword(Request, frozen=True, kw_only=True):
     credential: Credential | None = None
 
     def __post_init__(self) -> None:
-        """Take the three forms and no other."""
+        """Accept the three steps and nothing else."""
         given = (self.mechanism is not None, self.data is not None, self.credential is not None)
         if given not in _STEPS:
             raise ValueError("mechanism and data, data alone, or a credential alone")
 
     def __repr__(self) -> str:
-        """Hide the proof: passwords can be tried against it."""
+        """Hide the proof: passwords can be guessed against it."""
         return f"ChangePassword(mechanism={self.mechanism!r}, credential={self.credential!r})"
 
 
@@ -148,38 +148,38 @@ _STEPS = ((True, True, False), (False, True, False), (False, False, True))
 
 
 class Bye(Request, frozen=True, kw_only=True):
-    """The last words of a client: `left` ends the session, any other reason keeps it."""
+    """Last frame of a client: `left` ends the session, any other reason keeps it."""
 
     reason: str = "left"
 
 
 class ServerBye(Bye, frozen=True, forbid_unknown_fields=False, kw_only=True):
-    """The last words of the server: `left`, `drained`, `replaced`, `revoked`, `expired` or `closed`."""
+    """Last frame of the server: `left`, `drained`, `replaced`, `revoked`, `expired` or `closed`."""
 
     text: str = ""
-    """For the person, where the service has said why it closes."""
+    """Text for the person, if the service has said why it closes."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a client must keep to."""
+    """Limits for the client."""
 
     message: Count
-    """Bytes in one message."""
+    """Bytes of one message, at most."""
     heartbeat: Seconds
-    """Seconds of sending nothing after which a heartbeat is due."""
+    """Seconds without sending after which the client sends a heartbeat."""
     silence: Seconds
-    """Seconds of hearing nothing after which the server cuts the connection."""
+    """Seconds without receiving after which the server cuts the connection."""
 
 
 class Scram(Struct, frozen=True, kw_only=True):
-    """The parameters with which a new credential must be made."""
+    """Parameters of a new credential."""
 
     salt_length: Count
     iterations: Count
 
 
 class Hello(Struct, frozen=True, kw_only=True):
-    """The server's first frame: what it speaks and wants."""
+    """First frame of the server: what it offers and needs."""
 
     versions: list[Count]
     product: str
@@ -191,64 +191,64 @@ class Hello(Struct, frozen=True, kw_only=True):
     scram: Scram
     password_minimum: Count
     imports: bool = False
-    """Whether accounts remain whose password is the MD5 of an old system's."""
+    """Whether there are accounts left with an MD5 digest from an old system."""
 
 
 class Identified(Struct, frozen=True, kw_only=True):
-    """The answer to IDENTIFY and REGISTER."""
+    """Answer to IDENTIFY and REGISTER."""
 
     name: str | None
-    """The name as the server spells it; None where none was asked about."""
+    """The name in the server's spelling; None if the question had none."""
     free: bool | None
-    """Whether it can be registered; None where registration is closed and there is no invitation."""
+    """Whether it can be registered; None if registration is closed and there is no invitation."""
     known: list[str] | None = None
-    """The names known at the client's address, the one that came last first; None where that was not asked."""
+    """Names known at the client's address, the last visitor first; None if that was not asked."""
 
 
 class Challenge(Struct, frozen=True, kw_only=True):
-    """The server's SASL message."""
+    """SASL message of the server."""
 
     data: bytes
 
 
 class Lifetimes(Struct, frozen=True, kw_only=True):
-    """How long a session lives, in seconds."""
+    """Lifetimes of a session, in seconds."""
 
     unheld: Seconds
-    """without a connection"""
+    """Without a connection."""
     total: Seconds
-    """in all"""
+    """In all."""
 
 
 class Welcome(Struct, frozen=True, kw_only=True):
     """The session is open."""
 
     name: str
-    """Empty where nobody has to give one."""
+    """Empty if the access needs none."""
     first: bool
     """Whether this is the first visit."""
     last_visit: str | None
-    """When the last one was: RFC 3339, UTC."""
+    """Time of the last visit: RFC 3339, UTC."""
     last_address: str | None
     refusals: Count
-    """Refused sign-ins since then."""
+    """Refused sign-ins since the last visit."""
     token: Annotated[bytes, Meta(min_length=TOKEN_SIZE, max_length=TOKEN_SIZE)] | None
-    """16 bytes for every frame that needs a session; None after RESUME, which keeps its token."""
+    """Token of the session; None after RESUME, which keeps the token."""
     lifetimes: Lifetimes
     must_change: bool
-    """Whether a new password must be chosen before anything else."""
+    """Whether the password must be changed before anything else."""
     greeting: str
-    """For the person, in the language asked for."""
+    """Text for the person, in the requested language."""
     data: bytes | None
-    """The mechanism's last word (SCRAM: the server's signature), which the client verifies first."""
+    """Last message of the mechanism (SCRAM: the server's signature). The client verifies it first."""
     received: Frames | None = None
-    """After RESUME: how many counted frames have come from the client; None: the server does not know any more."""
+    """After RESUME: counted frames received from the client; None: the server no longer knows."""
     missed: Frames = 0
-    """After RESUME: how many frames that the client has not got are gone for good."""
+    """After RESUME: frames that the client has not received and that are lost."""
     sent: Frames = 0
-    """After RESUME: how many counted frames the server has sent, lost and kept ones alike."""
+    """After RESUME: counted frames that the server has sent, lost ones included."""
     open: list[Count] = []
-    """After RESUME: the ids of the messages that have come and are not answered yet, in order."""
+    """After RESUME: ids of the received messages that are not answered yet, in order."""
 
     def __repr__(self) -> str:
         """Hide the token."""
@@ -256,19 +256,19 @@ class Welcome(Struct, frozen=True, kw_only=True):
 
 
 class PasswordAnswer(Struct, frozen=True, kw_only=True):
-    """The server's SASL message: its challenge, then its signature; None when the password is changed."""
+    """SASL message of the server: its challenge, then its signature; None once the password is changed."""
 
     data: bytes | None
 
 
 class Error(Struct, frozen=True, kw_only=True):
-    """A refusal; with id 0 it ends the connection."""
+    """Refusal; with id 0 it ends the connection."""
 
     code: str
     text: str
     hint: str = ""
     wait: Seconds = 0
-    """Seconds before another try makes sense."""
+    """Seconds after which another try makes sense."""
 
 
 Body = (
@@ -304,7 +304,7 @@ SCHEMAS: dict[tuple[Side, int], type[Body]] = {
     (Side.SERVER, Kind.ERROR): Error,
     (Side.SERVER, Kind.BYE): ServerBye,
 }
-"""Who sends which body in which kind; kinds that are not here have no body of ours."""
+"""The body of each kind from each sender; other kinds have no JSON body."""
 
 _DECODERS = {which: msgspec.json.Decoder(schema) for which, schema in SCHEMAS.items()}
 _encoder = msgspec.json.Encoder()
@@ -316,15 +316,15 @@ def encode(body: Body) -> bytes:
 
 
 def decode(sender: Side, kind: int, payload: bytes) -> Body:
-    """Return the body that `sender` put into a frame of `kind`; an empty payload counts as an empty object.
+    """Return the body of a frame of `kind` from `sender`; an empty payload counts as an empty object.
 
     Raises:
-        BodyInvalid: not JSON, or not of the schema.
+        BodyInvalid: the payload is not JSON, or does not match the schema.
     """
     payload = payload or b"{}"
     try:
         body = _DECODERS[sender, kind].decode(payload)
-        # msgspec takes the last of two fields of one name, where another reader may take the first.
+        # Of two fields with one name msgspec takes the last, another reader may take the first: refuse both.
         _fields.decode(payload.decode())
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BodyInvalid(kind=Kind(kind).name, problem=_problem(error)) from None
@@ -337,9 +337,9 @@ def _each_once(fields: list[tuple[str, object]]) -> None:
 
 
 _fields = json.JSONDecoder(object_pairs_hook=_each_once, parse_int=str)
-"""Only looks: what it gives is nothing."""
+"""Used for its check only."""
 
 
 def _problem(error: Exception) -> str:
-    """Return what did not fit; msgspec names fields and types, never a value."""
+    """Return what is wrong; msgspec names fields and types, never a value."""
     return str(error).rstrip(".") if isinstance(error, msgspec.ValidationError) else "not JSON in UTF-8"

@@ -1,7 +1,7 @@
-"""Where each side of a connection stands, without I/O and without a clock.
+"""Conversation: the state of each side of a connection, without I/O and without a clock.
 
-Feed bytes, take events until None, and send the bytes that the methods return. What to do about an event is the
-server's and the client's; deadlines and heartbeats are their clocks'.
+Call `feed` with received bytes, then `next` until it returns None; send the bytes that the other methods return.
+The server and the client decide what to do about an event, and keep deadlines and heartbeats.
 """
 
 from typing import NamedTuple
@@ -21,9 +21,9 @@ from antiphon.wire.frames import Frame, FrameReader, Payload, Refused, encode, e
 from antiphon.wire.kinds import COUNT_SIZE, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST, Flag, Kind, Phase, Side, limits
 
 REFUSAL_LIMIT = 3
-"""Wrong tokens, or wrong passwords, on one connection before it is closed."""
+"""Wrong tokens, or wrong passwords, after which a connection is closed."""
 BYE_TEXT = 200
-"""Characters of a service's last words: in UTF-8 fewer than a BYE may have bytes."""
+"""Characters of the text in a BYE, at most: its UTF-8 fits the limit of the frame."""
 LAST_ID = 0xFFFF_FFFF
 
 _LAST = int(Flag.LAST)
@@ -32,7 +32,7 @@ _BARE = frozenset(map(int, (Kind.MESSAGE, Kind.END, Kind.CANCEL, Kind.ACK, Kind.
 
 
 class Control(NamedTuple):
-    """A control frame with its body read."""
+    """One control frame with its decoded body."""
 
     kind: int
     id: int
@@ -45,11 +45,11 @@ class Control(NamedTuple):
 
 
 Event = Frame | Control | Refused
-"""A frame without a control body as it came; any other frame with its body read; or a frame that was refused."""
+"""A frame without a control body, a control frame with its decoded body, or a refused frame."""
 
 
 class _Conversation:
-    """What both sides share: a reader of what the other one sends."""
+    """What both sides share: the phase, and the reader of the peer's frames."""
 
     __slots__ = ("_limit", "_peer", "phase", "reader")
 
@@ -60,7 +60,7 @@ class _Conversation:
         self.reader = FrameReader(limits(peer, Phase.ENTRY))
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the peer, in pieces of any size."""
+        """Take received bytes, in pieces of any size."""
         self.reader.feed(data)
 
     def _enter_session(self, token: bytes = b"") -> None:
@@ -73,12 +73,12 @@ class _Conversation:
         return Control(frame.kind, frame.id, body, frame.token)
 
     def heartbeat(self) -> bytes:
-        """Say that this side is still there."""
+        """Return a HEARTBEAT: this side is still there."""
         return encode(Kind.HEARTBEAT, 0)
 
 
 class ServerConversation(_Conversation):
-    """The server's side: `hello` first, then events; `welcome` opens the session."""
+    """The server's side: send `hello` first, then handle events; `welcome` opens the session."""
 
     __slots__ = ("_refusals", "bye_sent")
 
@@ -87,18 +87,19 @@ class ServerConversation(_Conversation):
         super().__init__(Side.CLIENT, message_limit)
         self._refusals = 0
         self.bye_sent = False
+        """Whether `bye` was called."""
 
     def next(self) -> Event | None:
         """Return the next event, or None while more bytes are needed.
 
         Raises:
-            ProtocolError: the client broke the protocol; send `error` with id 0 and close.
+            ProtocolError: the client broke the protocol; send `error` with id 0 and close the connection.
         """
         item = self.reader.next()
         return None if item is None else self.event(item)
 
     def event(self, item: Frame | Refused) -> Event:
-        """Return what an item of `reader` means. Whoever handles MESSAGEs itself need not ask about them.
+        """Return the event for a frame of `reader`. A MESSAGE needs no call: it is its own event.
 
         Raises:
             ProtocolError: as `next`.
@@ -120,10 +121,10 @@ class ServerConversation(_Conversation):
 
     @staticmethod
     def count(frame: Frame) -> int:
-        """Return the count that an ACK holds.
+        """Return the count in an ACK.
 
         Raises:
-            FrameInvalid: it holds none.
+            FrameInvalid: the payload is not a count.
         """
         if len(frame.payload) != COUNT_SIZE:
             raise FrameInvalid(problem=f"an ACK holds {COUNT_SIZE} bytes")
@@ -131,57 +132,57 @@ class ServerConversation(_Conversation):
         return int.from_bytes(frame.payload, "big")
 
     def hello(self, hello: Hello) -> bytes:
-        """Say what this server speaks and wants; its first frame."""
+        """Return HELLO, the server's first frame."""
         return encode(Kind.HELLO, 0, bodies.encode(hello))
 
     def reply(self, kind: Kind, id: int, body: Body) -> bytes:
-        """Answer a control frame."""
+        """Return the answer to a control frame."""
         return encode(kind, id, bodies.encode(body))
 
     def welcome(self, id: int, welcome: Welcome, token: bytes) -> bytes:
-        """Open the session: from here on every message must carry `token`."""
+        """Open the session, in which every message must carry `token`; return WELCOME."""
         self._enter_session(token)
         return encode(Kind.WELCOME, id, bodies.encode(welcome))
 
     def bye(self, reason: str, text: str = "") -> bytes:
-        """Say the server's last word; of a longer `text` the person gets the first 200 characters."""
+        """Return BYE, the server's last frame; `text` is cut after 200 characters."""
         self.bye_sent = True
         return encode(Kind.BYE, 0, bodies.encode(ServerBye(reason=reason, text=text[:BYE_TEXT])))
 
     @staticmethod
     def answer(id: int, message: Payload) -> bytes:
-        """Give the one answer, and so the last, to a message."""
+        """Return the only answer to a message."""
         return encode_message(id, message, _LAST)
 
     @staticmethod
     def part(id: int, message: Payload) -> bytes:
-        """Give one answer of many; END says that there are no more."""
+        """Return one answer of many; `end` follows the last."""
         return encode_message(id, message)
 
     @staticmethod
     def push(message: Payload) -> bytes:
-        """Say something that answers nothing."""
+        """Return a message that is not an answer."""
         return encode_message(0, message)
 
     @staticmethod
     def end(id: int) -> bytes:
-        """Say that nothing (more) comes for a message."""
+        """Return END: a message gets no answer, or no further one."""
         return encode(Kind.END, id)
 
     @staticmethod
     def error(id: int, error: AntiphonError, translate: Translate = str) -> bytes:
-        """Refuse one frame, or with id 0 end the connection, in the language of the one who reads it."""
+        """Return ERROR, in the reader's language: it refuses one frame, or with id 0 ends the connection."""
         body = Error(code=error.code, text=error.text(translate), hint=error.advice(translate), wait=error.wait)
         return encode(Kind.ERROR, id, bodies.encode(body))
 
 
 class ClientConversation(_Conversation):
-    """The client's side: requests until a WELCOME, then messages. Ids are given out here."""
+    """The client's side: requests until WELCOME, then messages. It assigns the ids."""
 
     __slots__ = ("_id", "_token", "hello")
 
     def __init__(self) -> None:
-        """Start before HELLO, which says how large a message may be."""
+        """Start before HELLO, which tells the largest message."""
         super().__init__(Side.SERVER, MESSAGE_LIMIT)
         self._id = 0
         self._token = b""
@@ -190,10 +191,10 @@ class ClientConversation(_Conversation):
     def next(self) -> Event | None:
         """Return the next event, or None while more bytes are needed.
 
-        A WELCOME opens the session; the caller verifies its `data` before it relies on it.
+        WELCOME opens the session; verify its `data` before you rely on it.
 
         Raises:
-            ProtocolError: the server broke the protocol; close.
+            ProtocolError: the server broke the protocol; close the connection.
         """
         event = self.reader.next()
         if type(event) is not Frame or event.kind in _BARE:
@@ -218,40 +219,40 @@ class ClientConversation(_Conversation):
 
     @property
     def token(self) -> bytes:
-        """The token of the session, to resume it elsewhere."""
+        """Token of the session, with which another connection can resume it."""
         return self._token
 
     def next_id(self) -> int:
-        """Return an id that is free: they are used in turn, and 0 is none."""
+        """Return the next id; 0 is not used."""
         self._id = self._id % LAST_ID + 1
         return self._id
 
     def request(self, kind: Kind, body: Body) -> tuple[int, bytes]:
-        """Return the id and the bytes of a control frame; inside the session it carries the token."""
+        """Return the id and the bytes of a control frame; inside a session it carries the token."""
         id = self.next_id()
         token = self._token if self.phase is Phase.SESSION else b""
         return id, encode(kind, id, bodies.encode(body), token=token)
 
     def resume(self, token: bytes, body: Body) -> tuple[int, bytes]:
-        """Return the id and the bytes of a RESUME of the session that `token` belongs to."""
+        """Return the id and the bytes of a RESUME of the session with `token`."""
         self._token = token
         id = self.next_id()
         return id, encode(Kind.RESUME, id, bodies.encode(body), token=token)
 
     @staticmethod
     def bye(reason: str) -> bytes:
-        """Say the client's last word: nothing comes after it."""
+        """Return BYE, the client's last frame."""
         return encode(Kind.BYE, 0, bodies.encode(Bye(reason=reason)))
 
     def cancel(self, id: int) -> bytes:
-        """Ask that no more answers come for `id`; its END or last answer still does."""
+        """Return CANCEL: `id` needs no more answers; its END or last answer still follows."""
         return encode(Kind.CANCEL, id, token=self._token)
 
     def ack(self, received: int) -> bytes:
-        """Say how many counted frames have come, so that the server need not keep them."""
+        """Return ACK with the number of counted frames received, which the server need not keep."""
         return encode(Kind.ACK, 0, received.to_bytes(COUNT_SIZE, "big"), token=self._token)
 
     def message(self, message: Payload) -> tuple[int, bytes]:
-        """Return the id and the bytes of a message that wants an answer."""
+        """Return the id and the bytes of a message."""
         id = self.next_id()
         return id, encode_message(id, message, token=self._token)

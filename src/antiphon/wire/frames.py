@@ -1,10 +1,10 @@
-"""Bytes to frames and frames to bytes: the header, the gate, the token and the text of every frame.
+"""Frames: bytes to frames and frames to bytes, with the checks that every frame passes.
 
-Version 1 of the wire (docs/protocol.md): 12 bytes of header in network byte order, then the body. What a frame
-means, and what may follow it, is `conversation.py`'s.
+`docs/protocol.md` describes version 1 of the wire: a header of 12 bytes in network byte order, then the body. What
+a frame means, and what may follow it, is in `conversation.py`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hmac import compare_digest
 from struct import Struct
 from typing import NamedTuple, Protocol
@@ -25,22 +25,23 @@ HEADER = Struct(">IBBHI")
 """length, kind, flags, reserved, id"""
 LENGTH_SIZE = 4
 HEADER_SIZE = 12
-COUNTED = HEADER_SIZE - LENGTH_SIZE
+COUNTED_HEADER_SIZE = HEADER_SIZE - LENGTH_SIZE
 """Bytes of the header that `length` counts."""
 Payload = bytes | str
-"""Bytes, or `str` where the frame is flagged as text."""
+"""Bytes, or `str` if the frame is flagged as text."""
 
+read_header = HEADER.unpack_from
+"""Returns length, kind, flags, reserved and id of the header at a position."""
 _TEXT = int(Flag.TEXT)
 _MESSAGE = int(Kind.MESSAGE)
 _MESSAGE_FLAGS = int(Flag.TEXT | Flag.LAST)
 _new = tuple.__new__
 """Makes a `Frame` in half the time of its constructor, which only gives names to the same tuple."""
 _pack = HEADER.pack
-_unpack = HEADER.unpack_from
 
 
 class Frame(NamedTuple):
-    """One frame as it came; a token that nobody has compared yet (RESUME) is beside the payload."""
+    """One received frame. A token that is not compared yet (RESUME) stands beside the payload."""
 
     kind: int
     flags: int
@@ -54,21 +55,25 @@ class Frame(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A frame that was well formed and is not handled; `error` answers its id, the conversation goes on."""
+    """A well-formed frame that is refused: `error` answers its id, and the conversation goes on."""
 
     id: int
     error: AntiphonError
 
 
-class Taker(Protocol):
-    """Takes frames from bytes, and says `at` which place it stopped."""
+class Answering(Protocol):
+    """Answers frames in bytes, as `batch.BatchAnswerer` does."""
 
-    at: int
+    position: int
+    """Where the first frame begins that was not read."""
+
+    def __call__(self, data: bytes | bytearray, position: int, end: int, /) -> bytes:
+        """Answer the frames of `data` from `position` to `end`; return the frames of the answers."""
 
 
 def encode(kind: int, id: int, payload: bytes = b"", flags: int = 0, token: bytes = b"") -> bytes:
     """Return a frame as bytes; `token` stands before the payload."""
-    return _pack(COUNTED + len(token) + len(payload), kind, flags, 0, id) + token + payload
+    return _pack(COUNTED_HEADER_SIZE + len(token) + len(payload), kind, flags, 0, id) + token + payload
 
 
 def encode_message(id: int, message: Payload, flags: int = 0, token: bytes = b"") -> bytes:
@@ -76,123 +81,143 @@ def encode_message(id: int, message: Payload, flags: int = 0, token: bytes = b""
     if isinstance(message, str):
         message = message.encode()
         flags |= _TEXT
-    return _pack(COUNTED + len(token) + len(message), _MESSAGE, flags, 0, id) + token + message
+    return _pack(COUNTED_HEADER_SIZE + len(token) + len(message), _MESSAGE, flags, 0, id) + token + message
 
 
-def behind(frames: bytes, at: int) -> int:
-    """Return where the frame of ours ends that begins `at` this place."""
-    return at + LENGTH_SIZE + int.from_bytes(frames[at : at + LENGTH_SIZE], "big")
+def end_of_frame(frames: bytes, position: int) -> int:
+    """Return where the frame ends that begins at `position`. Precondition: this side encoded it."""
+    return position + LENGTH_SIZE + int.from_bytes(frames[position : position + LENGTH_SIZE], "big")
 
 
-def split(frames: bytes, at: int = 0) -> Iterator[bytes]:
-    """Yield the frames of ours that stand in `frames` from `at` on, one behind the other."""
-    while at < len(frames):
-        end = behind(frames, at)
-        yield frames[at:end]
-        at = end
+def split_frames(frames: bytes, position: int = 0) -> Iterator[bytes]:
+    """Yield each frame in `frames`, from `position` on. Precondition: this side encoded them."""
+    while position < len(frames):
+        end = end_of_frame(frames, position)
+        yield frames[position:end]
+        position = end
+
+
+def read_frame(
+    data: bytes | bytearray, position: int, end: int, allowed: Mapping[int, Allowed], token: bytes
+) -> tuple[Frame | Refused | None, int]:
+    """Return the frame that begins at `position`, and where it ends; bytes from `end` on are not read.
+
+    Precondition: there is a whole header, `HEADER_SIZE` bytes.
+
+    Instead of the frame, None is returned: with `position`, if bytes are missing; with a later position, if the
+    frame is of an optional kind and is skipped. `allowed` holds the kinds that may come, `token` what the frames
+    of a session must carry (empty: the token is returned with the frame).
+
+    Raises:
+        FrameInvalid: the header is invalid, or the kind is unknown.
+        FrameUnexpected: the kind is not allowed now.
+        FrameTooLarge: the payload is larger than the kind allows. The header tells, before the payload is read.
+    """
+    length, kind, flags, reserved, id = read_header(data, position)
+    token_size, largest = allowed.get(kind) or _unlisted(kind, allowed)
+    size = length - COUNTED_HEADER_SIZE - token_size
+    if not 0 <= size <= largest or reserved:
+        raise _misfit(size, kind, largest, reserved)
+    if flags and kind < OPTIONAL_FROM and (kind != _MESSAGE or flags & ~_MESSAGE_FLAGS):
+        raise FrameInvalid(problem=f"flags 0x{flags:02x} on kind 0x{kind:02x} are unknown")
+    after = position + LENGTH_SIZE + length
+    if end < after:
+        return None, position
+    if kind >= OPTIONAL_FROM:
+        return None, after
+    start = position + HEADER_SIZE
+    carried = b""
+    if token_size:
+        start += token_size
+        carried = bytes(data[start - token_size : start])
+        if token:
+            if not compare_digest(carried, token):
+                return Refused(id, TokenRefused()), after
+            carried = b""
+    payload = data[start:after]
+    if flags & _TEXT:
+        try:
+            return _new(Frame, (kind, flags, id, payload.decode(), carried)), after
+        except UnicodeDecodeError:
+            return Refused(id, NotText()), after
+    return _new(Frame, (kind, flags, id, bytes(payload), carried)), after
 
 
 class FrameReader:
-    """Splits what one peer sends into frames.
+    """Splits the bytes of one peer into frames.
 
-    Call `feed` with bytes as they come, then `next` until it returns None. `admit` says which kinds may come now
-    and how large; once it has been given a token, every frame that carries one is compared with it in constant
-    time before anyone sees the frame.
+    Call `feed` with bytes as they are received, then `next` until it returns None. `admit` sets which kinds may
+    come and how large. Once it is given a token, every frame that carries one is compared with it in constant time
+    before the frame is returned.
     """
 
-    __slots__ = ("_allowed", "_at", "_data", "_token")
+    __slots__ = ("_allowed", "_data", "_position", "_token")
 
     def __init__(self, allowed: Mapping[int, Allowed]) -> None:
-        """Start with nothing read; `allowed` as `kinds.limits` gives it."""
+        """Start with nothing received; `allowed` is a result of `kinds.limits`."""
         self._allowed = allowed
         self._token = b""
         self._data: bytes | bytearray = b""
-        self._at = 0
+        self._position = 0
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not yet given out."""
-        return len(self._data) - self._at
+        """Bytes received and not yet returned."""
+        return len(self._data) - self._position
 
     def admit(self, allowed: Mapping[int, Allowed], token: bytes = b"") -> None:
-        """From the next frame on let through what `allowed` holds, and of it only what carries `token`."""
+        """Admit only `allowed` kinds from the next frame on; kinds that carry a token need this one."""
         self._allowed = allowed
         self._token = token
 
     def feed(self, data: bytes | bytearray) -> None:
-        """Take bytes as they came, in pieces of any size."""
-        if self._at == len(self._data):
+        """Take received bytes, in pieces of any size."""
+        if self._position == len(self._data):
             self._data = data
-            self._at = 0
+            self._position = 0
             return
         if isinstance(self._data, bytearray):
-            del self._data[: self._at]
+            del self._data[: self._position]
         else:
-            self._data = bytearray(memoryview(self._data)[self._at :])
-        self._at = 0
+            self._data = bytearray(memoryview(self._data)[self._position :])
+        self._position = 0
         self._data += data
 
-    def pass_on(self, answer: Callable[[bytes | bytearray, int, int], bytes], taker: Taker) -> bytes:
-        """Return what `answer` makes of the bytes that have come; what `taker` then has left is for `next`."""
-        answers = answer(self._data, self._at, len(self._data))
-        self._at = taker.at
-        if self._at == len(self._data):
-            self._data, self._at = b"", 0
+    def answer_buffered(self, answerer: Answering) -> bytes:
+        """Have `answerer` answer the buffered frames; return its answers. `next` returns what it leaves."""
+        answers = answerer(self._data, self._position, len(self._data))
+        self._position = answerer.position
+        if self._position == len(self._data):
+            self._data, self._position = b"", 0
         return answers
 
     def next(self) -> Frame | Refused | None:
         """Return the next frame, or None while more bytes are needed.
 
         Raises:
-            FrameInvalid: a header that cannot be, or an unknown kind.
-            FrameUnexpected: a kind that may not come now.
-            FrameTooLarge: more payload than the kind may have; known from the header alone.
-
-        After one of these the stream has no meaning any more: end the connection.
+            ProtocolError: as `read_frame`. The stream has no meaning afterwards: close the connection.
         """
         while True:
-            data, at = self._data, self._at
-            if len(data) - at < HEADER_SIZE:
-                if at == len(data):
-                    self._data, self._at = b"", 0  # an idle connection holds no memory for what it once received
+            data, position = self._data, self._position
+            size = len(data)
+            if size - position < HEADER_SIZE:
+                if size == position:
+                    self._data, self._position = b"", 0  # an idle connection keeps no memory for what it received
                 return None
-            length, kind, flags, reserved, id = _unpack(data, at)
-            token_size, largest = self._allowed.get(kind) or self._unlisted(kind)
-            size = length - COUNTED - token_size
-            if not 0 <= size <= largest or reserved:
-                raise _misfit(size, kind, largest, reserved)
-            if flags and kind < OPTIONAL_FROM and (kind != _MESSAGE or flags & ~_MESSAGE_FLAGS):
-                raise FrameInvalid(problem=f"flags 0x{flags:02x} on kind 0x{kind:02x} are unknown")
-            end = at + LENGTH_SIZE + length
-            if len(data) < end:
+            frame, self._position = read_frame(data, position, size, self._allowed, self._token)
+            if frame is not None:
+                return frame
+            if self._position == position:
                 return None
-            self._at = end
-            if kind >= OPTIONAL_FROM:
-                continue
-            token = b""
-            start = at + HEADER_SIZE
-            if token_size:
-                start += token_size
-                token = bytes(data[start - token_size : start])
-                if self._token:
-                    if not compare_digest(token, self._token):
-                        return Refused(id, TokenRefused())
-                    token = b""
-            payload = data[start:end]
-            if flags & _TEXT:
-                try:
-                    return _new(Frame, (kind, flags, id, payload.decode(), token))
-                except UnicodeDecodeError:
-                    return Refused(id, NotText())
-            return _new(Frame, (kind, flags, id, bytes(payload), token))
 
-    def _unlisted(self, kind: int) -> Allowed:
-        """Let kinds from 0x80 be passed over; any other one that is not allowed ends the connection."""
-        if kind >= OPTIONAL_FROM:
-            return Allowed(0, max(allowed.largest for allowed in self._allowed.values()))
-        if kind in Kind.__members__.values():
-            raise FrameUnexpected(kind=Kind(kind).name)
-        raise FrameInvalid(problem=f"kind 0x{kind:02x} is unknown")
+
+def _unlisted(kind: int, allowed: Mapping[int, Allowed]) -> Allowed:
+    """Return the limits of an optional kind; raise for any other kind that is not allowed."""
+    if kind >= OPTIONAL_FROM:
+        return Allowed(0, max(each.largest for each in allowed.values()))
+    if kind in Kind.__members__.values():
+        raise FrameUnexpected(kind=Kind(kind).name)
+    raise FrameInvalid(problem=f"kind 0x{kind:02x} is unknown")
 
 
 def _misfit(size: int, kind: int, largest: int, reserved: int) -> ProtocolError:

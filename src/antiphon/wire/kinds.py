@@ -1,7 +1,7 @@
 """The table of frame kinds: who may send each, when, with or without a token, and how much.
 
-This table is the protocol's gate in data; `frames.FrameReader` reads it through `limits`. A kind is added
-by adding its row here and its body to `bodies.py`.
+`frames.read_frame` checks every frame against this table, through `limits`. To add a kind, add its rows here and
+its body to `bodies.py`.
 """
 
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from typing import NamedTuple
 
 KIB = 1024
 TOKEN_SIZE = 16
+"""Bytes of a session token: 128 bits (promise 14)."""
 COUNT_SIZE = 8
 """Bytes of an ACK: a count in network byte order."""
-"""Bytes of a session token: 128 bits (promise 14)."""
 MESSAGE_LIMIT = 1024 * KIB
-"""Bytes in a message by default (promise 11)."""
+"""Bytes of a message, by default at most (promise 11)."""
 MESSAGE_LIMIT_MOST = 16 * 1024 * KIB
-"""The most that the option may allow (promise 11)."""
+"""The largest limit that the option accepts (promise 11)."""
 ENTRY_LIMIT = 4 * KIB
-"""Bytes in a frame before sign-in: enough for every control body, too few to be worth an attack (promise 10)."""
+"""Bytes of a frame before sign-in, at most: enough for every control body, too few to attack with (promise 10)."""
 SERVER_CONTROL_LIMIT = 64 * KIB
-"""Bytes in a control body of a server; only a client's patience is at stake."""
+"""Bytes of a server's control body, at most; the client trusts its server more than the server its clients."""
 
 OPTIONAL_FROM = 0x80
-"""Kinds from here on may be ignored by who does not know them."""
+"""Kinds from here on may be ignored by a peer that does not know them."""
 
 
 class Kind(IntEnum):
@@ -48,28 +48,28 @@ class Kind(IntEnum):
 
 
 class Flag(IntFlag):
-    """What is said of a MESSAGE beside its kind."""
+    """Flags of a MESSAGE."""
 
     TEXT = 0x01
     LAST = 0x02
 
 
 class Side(StrEnum):
-    """Who sends."""
+    """The sender of a frame."""
 
     CLIENT = "client"
     SERVER = "server"
 
 
 class Phase(StrEnum):
-    """Where a connection stands: before a WELCOME has passed, or inside a session."""
+    """Phase of a connection: before WELCOME, or inside a session."""
 
     ENTRY = "entry"
     SESSION = "session"
 
 
 class Row(NamedTuple):
-    """One line of the table, for one kind and one sender."""
+    """One row of the table: one kind from one sender."""
 
     kind: Kind
     sender: Side
@@ -77,7 +77,7 @@ class Row(NamedTuple):
     token: bool
     """Whether the body starts with the 16 bytes of the session's token."""
     largest: int
-    """Bytes of payload, the token not counted."""
+    """Bytes of payload without the token, at most."""
 
 
 _ENTRY = (Phase.ENTRY,)
@@ -108,21 +108,21 @@ TABLE = (
     Row(Kind.HEARTBEAT, Side.SERVER, _ALWAYS, token=False, largest=0),
     Row(Kind.BYE, Side.SERVER, _ALWAYS, token=False, largest=KIB),
 )
-"""Every frame that this version speaks."""
+"""Every frame of this version."""
 
 
 class Allowed(NamedTuple):
-    """What the gate lets through of one kind, now."""
+    """What is allowed of one kind now."""
 
     token_size: int
     """Bytes of token before the payload: 16 or 0."""
     largest: int
-    """Bytes of payload."""
+    """Bytes of payload, at most."""
 
 
-@lru_cache  # the same for all connections
+@lru_cache  # all connections share the result
 def limits(sender: Side, phase: Phase, message_limit: int = MESSAGE_LIMIT) -> Mapping[int, Allowed]:
-    """Return what `sender` may send in `phase`, by kind; a kind that is not there may not come now."""
+    """Return what `sender` may send in `phase`, by kind; other kinds are not allowed."""
     return {
         int(row.kind): Allowed(
             TOKEN_SIZE if row.token else 0, message_limit if row.kind is Kind.MESSAGE else row.largest

@@ -1,7 +1,6 @@
-"""What of a frame may be shown to whoever watches a connection: what the table names as open, and nothing else.
+"""Secrecy of frames: which bytes may be shown to a person who watches a connection (`terminal/explain.py`).
 
-A field that is new, a body that is no JSON, a kind that nobody knows: hidden. What shows frames is
-`terminal/explain.py`.
+Only what the table names as open is shown. A new field, a body that is not JSON and an unknown kind are hidden.
 """
 
 import json
@@ -11,17 +10,17 @@ from typing import NamedTuple
 
 from antiphon.wire.kinds import SERVER_CONTROL_LIMIT, TABLE, TOKEN_SIZE, Kind, Side
 
-TOKEN = "token"  # noqa: S105 - the word for what stands before a payload
+TOKEN = "token"  # noqa: S105 - a name, not a token
 UNKNOWN = "?"
-"""Stands for a field whose very name is hidden."""
+"""Stands for a field whose name is hidden too."""
 
 
 class Secrecy(NamedTuple):
-    """The fields of one body, with a dot before those of an object inside it."""
+    """The fields of one body; a field of an inner object is written with a dot."""
 
     open: frozenset[str]
     secret: frozenset[str] = frozenset()
-    """Known by name, so that the name can be shown, and that there is nothing (null)."""
+    """Fields whose name is shown, and whether their value is null, but not their value."""
 
 
 def _fields(open: str, secret: str = "") -> Secrecy:  # noqa: A002 - the column's name
@@ -56,10 +55,10 @@ FIELDS: dict[tuple[Side, int], Secrecy] = {
     (Side.SERVER, Kind.ERROR): _fields("code text hint wait"),
     (Side.SERVER, Kind.BYE): _fields("reason text"),
 }
-"""Every field of every body of this version is in one of the two columns; a test holds that."""
+"""Every field of every body of this version is in one of the two columns; a test checks it."""
 
 OPEN_PAYLOADS = {(Side.CLIENT, Kind.MESSAGE), (Side.SERVER, Kind.MESSAGE), (Side.CLIENT, Kind.ACK)}
-"""What people and programs say to each other, and a count."""
+"""Kinds whose payload is open: messages, which the person watching sends and gets, and a count."""
 
 _ROWS = {(row.sender, int(row.kind)): row for row in TABLE}
 _JSON = re.compile(rb'[ \t\r\n]+|[{}\[\],:]|"(?:[^"\\]|\\.)*"|[-+.\w]+')
@@ -72,11 +71,11 @@ class Shown(NamedTuple):
     mask: bytearray
     """1 for each byte that is hidden, 0 for each that is open."""
     hidden: tuple[str, ...]
-    """What is hidden, by name."""
+    """Names of what is hidden."""
 
 
 def shown(sender: Side, kind: int, body: bytes) -> Shown:
-    """Return what may be shown of the body (token and payload) of a frame."""
+    """Return what may be shown of a frame's body (token and payload)."""
     mask = bytearray([_HIDDEN]) * len(body)
     row = _ROWS.get((sender, kind))
     if row is None:
@@ -93,13 +92,13 @@ def shown(sender: Side, kind: int, body: bytes) -> Shown:
 
 
 def _open_fields(payload: bytes, fields: Secrecy, mask: bytearray, start: int) -> list[str]:
-    """Open in `mask`, from `start` on, what `fields` lets be seen of a payload; return the names of the rest."""
+    """Clear the open bytes of a payload in `mask`, from `start` on; return the names of the hidden fields."""
     if not payload:
         return []
     if len(payload) > SERVER_CONTROL_LIMIT:
         return [UNKNOWN]
     try:
-        json.loads(payload.decode(), parse_int=str)  # only what is JSON can be split as below
+        json.loads(payload.decode(), parse_int=str)  # `_pieces` needs valid JSON
     except (ValueError, RecursionError):
         return [UNKNOWN]
     hidden = []
@@ -112,20 +111,20 @@ def _open_fields(payload: bytes, fields: Secrecy, mask: bytearray, start: int) -
 
 
 class _Piece(NamedTuple):
-    """A part of a JSON text that may be seen; or, of a value that may not, what is left to be seen of it."""
+    """An open part of a JSON text; for a hidden value, only its quotes are open."""
 
     begin: int
     end: int
     hidden: str | None = None
-    """What is hidden here."""
+    """Name of the hidden value."""
 
 
 def _pieces(payload: bytes, fields: Secrecy) -> Iterator[_Piece]:
-    """Go through JSON that is known to be right, and yield what may be seen."""
+    """Yield the open parts of a payload. Precondition: it is valid JSON."""
     known = fields.open | fields.secret
     known |= {name.partition(".")[0] for name in known}
     within: list[str] = []
-    """The paths of the objects and lists around."""
+    """Paths of the enclosing objects and lists."""
     objects: list[bool] = []
     path, key_due = "", False
     for token in _JSON.finditer(payload):
@@ -156,7 +155,7 @@ def _pieces(payload: bytes, fields: Secrecy) -> Iterator[_Piece]:
 
 
 def _quotes(token: "re.Match[bytes]", name: str) -> Iterator[_Piece]:
-    """Yield what is seen of a value that is hidden: that it is a string."""
+    """Yield what is open of a hidden value: the quotes, if it is a string."""
     begin, end = token.span()
     if token[0].startswith(b'"'):
         yield _Piece(begin, begin + 1)

@@ -12,7 +12,7 @@ from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.state import State
 from antiphon.services import echo
 from antiphon.transport.tls import TlsTransport
-from antiphon.wire.answering import WAITS
+from antiphon.wire.batch import WAITING
 from antiphon.wire.frames import Frame
 from support.inside import connections
 from support.raw import RawClient
@@ -46,7 +46,7 @@ def start(server: Serving, client: RawClient, do: Callable[[Connection], object]
     async def work() -> bool:
         (connection,) = (each for each in connections(server.server) if each.peer.address == f"{host}:{port}")
         do(connection)
-        return connection._fast_path is None or bool(connection._fast_path._shortcut.held)
+        return connection._fast_path is None or bool(connection._fast_path._responder.closed)
 
     return server.call(work())
 
@@ -59,7 +59,7 @@ def test_there_is_no_step_between_the_socket_and_the_shortcut(server: Serving, c
     def ways(connection: Connection) -> None:
         transport: Any = connection._writer.transport
         assert connection._fast_path is not None
-        hop: object = connection._fast_path._shortcut
+        hop: object = connection._fast_path._responder
         if isinstance(transport, TlsTransport):
             assert transport._records.received is hop
             hop, transport = transport._records, transport._below
@@ -199,7 +199,7 @@ def held(server: Serving) -> list[int]:
     """How the shortcuts are held; once more, since what a gate lets go on does so in the next step."""
     server.read(lambda _: None)
     paths = server.read(lambda server: [connection._fast_path for connection in connections(server)])
-    return [path._shortcut.held for path in paths if path is not None]
+    return [path._responder.closed for path in paths if path is not None]
 
 
 def test_a_handler_that_has_waited_alone_answers_by_the_shortcut(
@@ -209,7 +209,7 @@ def test_a_handler_that_has_waited_alone_answers_by_the_shortcut(
         lambda server: [each.replay for each in server._host.channels if each.away_since is None]
     )
     assert (books.received, books.sent) == (1, 0)
-    assert held(waiting_server) == [WAITS]
+    assert held(waiting_server) == [WAITING]
     go_on(waiting_server)
     answered = waiting.next()
     assert isinstance(answered, Frame)
@@ -224,7 +224,7 @@ def test_whatever_happens_while_a_handler_waits_has_its_answer_looked_at(
     waiting_server: Serving, waiting: RawClient, change: Callable[[Connection], object]
 ) -> None:
     assert start(waiting_server, waiting, change)
-    assert not {WAITS, False} & set(held(waiting_server))
+    assert not {WAITING, False} & set(held(waiting_server))
 
 
 def test_what_comes_while_a_handler_waits_has_its_answer_looked_at(

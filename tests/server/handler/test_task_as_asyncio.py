@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.server.handler.task import HandlerTask, _first_step
+from antiphon.server.handler.task import HandlerTask, stepping
 
 FUTURES = 3
 PATIENCE = 40
@@ -197,14 +197,20 @@ def as_task(run: Run) -> object:
 def as_handler_task(run: Run) -> object:
     loop = asyncio.get_running_loop()
     task = HandlerTask(loop=loop)
-    task.coroutine, task.variables = run.whole(), copy_context()
+    _, begin_step, end_step, _, _ = stepping(copy_context())
+    coroutine = run.whole()
+    task.coroutine, task.variables = coroutine, copy_context()
 
     def first_step() -> None:  # as late as that of a task
+        begin_step(loop, task)
         try:
-            _first_step(task)
+            waits_for = task.variables.run(coroutine.send, None)
         except KeyError as error:
-            if not task.touched:
-                task.raised(error)
+            task.raised(error)
+        else:
+            task.go_on(waits_for)
+        finally:
+            end_step(loop, task)
 
     loop.call_soon(first_step)
     return task

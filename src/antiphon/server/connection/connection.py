@@ -6,87 +6,42 @@ the peer does not take its answers, nothing more is handled. `tick` looks at the
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, cast
 
-from antiphon.errors import AntiphonError, PeerTooSlow, ProtocolError, ServerError, ServerStopping
-from antiphon.language import Translate
+from antiphon.errors import AntiphonError, PeerTooSlow, ProtocolError, ServerError
 from antiphon.server.auth.admission import Admission
-from antiphon.server.connection.deadlines import Deadlines
 from antiphon.server.connection.fast_path import FastPath
 from antiphon.server.connection.host import ConnectionHost
-from antiphon.server.connection.read_side import ReadSide
+from antiphon.server.connection.peer_side import PeerSide
 from antiphon.server.connection.state import State
-from antiphon.server.connection.write_buffer import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT, WriteBuffer
+from antiphon.server.connection.write_buffer import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT
 from antiphon.server.peer import Peer
 from antiphon.server.session.channel import SessionChannel
 from antiphon.wire.bodies import Bye
-from antiphon.wire.conversation import Control, Event, ServerConversation
+from antiphon.wire.conversation import Control, Event
 from antiphon.wire.frames import Frame, Refused
 from antiphon.wire.kinds import Kind
 
 _MESSAGE = int(Kind.MESSAGE)
 
 
-class Connection(asyncio.Protocol):
+class Connection(PeerSide):
     """One client's connection, from accept to close."""
 
-    __slots__ = (
-        "__weakref__",
-        "_busy",
-        "_bye",
-        "_channel",
-        "_control",
-        "_conversation",
-        "_deadlines",
-        "_end_event",
-        "_fast_path",
-        "_host",
-        "_proceeding",
-        "_reading",
-        "_writer",
-        "peer",
-        "state",
-    )  # fmt: skip
+    __slots__ = ("_busy", "_bye", "_channel", "_fast_path", "_proceeding")
 
     def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
         """Start without a transport; `accepted_at` is the loop time at which the socket was accepted."""
-        self._host = host
-        self.peer = peer
-        self.state = State.ENTRY
-        self._deadlines = Deadlines(host.settings, accepted_at)
-        self._conversation = ServerConversation(host.settings.message_limit)
-        self._control = host.auth.begin(self)
+        super().__init__(host, peer, accepted_at)
         self._channel: SessionChannel | None = None
         self._fast_path: FastPath | None = None
-        self._writer: WriteBuffer = None  # type: ignore[assignment] # set with the transport
-        self._reading: ReadSide = None  # type: ignore[assignment] # likewise
         self._busy = False
         """A step of the sign-in or of the goodbye is running."""
         self._bye: str | None = None
         """In state LEAVING: the reason, until the BYE is being answered."""
         self._proceeding = False
         """`proceed` is due after the step under way."""
-        self._end_event = "broken-off"
-        """The log event when the connection is gone; empty where the end was logged before."""
 
     # --- called by the transport ------------------------------------------------------------------------------
-
-    @property
-    def made(self) -> bool:
-        """Whether there is a transport: from then on `connection_lost` cleans up."""
-        return self._writer is not None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send HELLO."""
-        host = self._host
-        self._writer = WriteBuffer(cast("Any", transport))
-        self._reading = ReadSide(cast("Any", transport))
-        host.connections.add(self)
-        host.log.info("connected", address=self.peer.address)
-        self._writer.transport.set_write_buffer_limits(high=QUEUE_LIMIT)
-        self._writer.transport.write(host.hello.frame)
-        if host.stopping:  # its TLS handshake has ended after the others were told
-            self.drain()
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes, from a transport that hands over an object of its own for each read."""
@@ -105,11 +60,6 @@ class Connection(asyncio.Protocol):
         if self.state.sends:
             self._pump()
         return self._writer.transport.can_half_close and self.state.sends
-
-    def pause_writing(self) -> None:
-        """Stop handling messages: the peer does not take the answers."""
-        self._leave_fast_path()
-        self._writer.paused = True
 
     def resume_writing(self) -> None:
         """Go on, but not from within a write."""
@@ -132,18 +82,6 @@ class Connection(asyncio.Protocol):
             host.log.info(self._end_event, address=self.peer.address, name=self._name)
 
     # --- state ------------------------------------------------------------------------------------------------
-
-    def _enter(self, state: State) -> None:
-        """Go on to a later state."""
-        self._leave_fast_path()
-        if state.order > self.state.order:
-            self.state = state
-
-    @property
-    def _name(self) -> str | None:
-        """Name of the session, for the log."""
-        session = self._control.session
-        return None if session is None else session.name
 
     @property
     def _at_rest(self) -> bool:
@@ -309,22 +247,6 @@ class Connection(asyncio.Protocol):
 
     # --- called by the channel (`session.connection.ChannelConnection`) ---------------------------------------
 
-    @property
-    def translate(self) -> Translate:
-        """Translation into the language of the client."""
-        return self._control.translate
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the peer does not take what is sent to it."""
-        return self._writer.paused
-
-    def send(self, data: bytes) -> None:
-        """Send a frame, together with what else is sent in this step."""
-        if self.state.sends:
-            self._leave_fast_path()
-            self._writer.add(data)
-
     def proceed(self) -> None:
         """Flush, and handle what was received meanwhile."""
         self._proceeding = False
@@ -357,26 +279,11 @@ class Connection(asyncio.Protocol):
             host.channels.finish(self._channel)
             self._say_last(self._conversation.bye("closed", text))
 
-    # --- the end ----------------------------------------------------------------------------------------------
-
     def tick(self, now: float) -> None:
         """Look at the deadlines; `now` is loop time. Called a few times a second."""
-        writer, deadlines = self._writer, self._deadlines
-        if self.state is State.CLOSING:
-            if deadlines.lingered(now, queued=writer.waiting):
-                self.abort()
-        elif self.state.sends:
-            if self._fast_path is not None and self._fast_path.credit():
-                deadlines.heard = True
-            deadlines.spoke |= writer.wrote
-            writer.wrote = False
-            reading = not self._reading.paused
-            error = deadlines.overdue(now, reading=reading, queued=writer.waiting, taken=writer.taken)
-            if error is not None:
-                self.fail(error)
-            elif deadlines.heartbeat_due(now):
-                self.send(self._conversation.heartbeat())
-                writer.flush()
+        if self._fast_path is not None and self._fast_path.credit():
+            self._deadlines.heard = True
+        super().tick(now)
 
     def lose(self, reason: str) -> None:
         """Say goodbye because this connection no longer holds its session."""
@@ -386,52 +293,3 @@ class Connection(asyncio.Protocol):
             self._host.channels.finish(self._channel)
         self._end_event = reason
         self._say_last(self._conversation.bye(reason))
-
-    def drain(self) -> None:
-        """Ask the client to say goodbye: what it sends until then is answered, so nothing is lost."""
-        if self.state is State.ENTRY:
-            self.fail(ServerStopping())
-        elif self.state.sends:
-            self._enter(State.DRAINING)
-            self.send(self._conversation.bye("drained"))
-            self._writer.flush()
-
-    def close(self) -> None:
-        """Close when everything is sent."""
-        if self.state.sends:
-            self._stop_sending()
-            self._writer.transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._writer.transport.abort()
-
-    def fail(self, error: AntiphonError) -> None:
-        """End the connection with an error; a peer that does not read is not told."""
-        if not self.state.sends:
-            return
-        self._end_event = ""
-        self._host.log.warning("cut", address=self.peer.address, name=self._name, code=error.code, why=str(error))
-        if isinstance(error, PeerTooSlow):
-            self._enter(State.CLOSED)  # at once, or what else is pushed in this step would cut it again
-            self.abort()
-        else:
-            self._say_last(self._conversation.error(0, error, self.translate))
-
-    def _say_last(self, data: bytes) -> None:
-        """Send the last words and close; on plain TCP only after the peer has had time to read them."""
-        if not self.state.sends:
-            return
-        self.send(data)
-        transport = self._writer.transport
-        if not transport.can_half_close or self._reading.ended:
-            self.close()
-        else:
-            self._stop_sending()
-            self._reading.pause(paused=False)
-            transport.write_eof()
-
-    def _stop_sending(self) -> None:
-        self._enter(State.CLOSING)
-        self._writer.finish()
-        self._deadlines.closing(asyncio.get_running_loop().time())

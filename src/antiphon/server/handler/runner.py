@@ -179,7 +179,8 @@ class HandlerRunner:
         elif cancelled and self._stopping:
             self._answers.refuse(id, OutcomeUnknown())
         elif isinstance(error, ServiceTooSlow) or (late and (cancelled or isinstance(error, TimeoutError))):
-            self._log("service-too-slow")
+            session = self._session
+            self._environment.log.error("service-too-slow", name=session.name, address=session.address)
             self._answers.refuse(id, ServiceTooSlow())
         else:
             self._failed(id, error if isinstance(error, KeyboardInterrupt) else as_fault(error))
@@ -207,7 +208,8 @@ class HandlerRunner:
 
     def _say(self, id: int, answer: Answer, data: bytes) -> bool:
         if len(data) > self._environment.message_limit + HEADER_SIZE:
-            self._log("answer-too-large", size=len(data))
+            name, address = self._session.name, self._session.address
+            self._environment.log.error("answer-too-large", name=name, address=address, size=len(data))
             self._answers.refuse(id, ServiceFailed())
             return False
         if answer is not None:
@@ -217,9 +219,6 @@ class HandlerRunner:
         return True
 
     def _failed(self, id: int, error: BaseException) -> None:
-        self._log("service-failed", exception=error)
+        name, address = self._session.name, self._session.address
+        self._environment.log.error("service-failed", name=name, address=address, exception=error)
         self._answers.refuse(id, ServiceFailed())
-
-    def _log(self, event: str, **fields: object) -> None:
-        session = self._session
-        self._environment.log.error(event, name=session.name, address=session.address, **fields)

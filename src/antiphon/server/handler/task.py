@@ -12,7 +12,7 @@ from contextvars import Context
 from types import CoroutineType, FrameType
 from typing import Any, TypeVar
 
-from antiphon.wire.answering import Stepping
+from antiphon.wire.batch import Stepping
 
 Result = TypeVar("Result")
 
@@ -25,23 +25,21 @@ class HandlerTask(asyncio.Future[Any]):
     """The current task of a handler while it runs, and the future of its outcome.
 
     It treats a coroutine as `asyncio.Task` does (`Task.__step` in asyncio/tasks.py), with these differences: the
-    first step is taken by whoever holds the coroutine (`start`, or `wire.answering`); `then` is called at once
+    first step is taken by whoever holds the coroutine (`start`, or `wire.batch`); `then` is called at once
     when it ends; `SystemExit` does not leave it, since a service may not stop the server; `asyncio.all_tasks` does
     not list it.
     """
 
-    # Most tasks end in their first step. What only the others need becomes an instance attribute later.
+    # Most tasks end in their first step. `wire.batch` uses one again if nobody refers to it and it has no instance
+    # attributes but `variables` and `coroutine`. So whatever changes a task sets an attribute.
     variables: Context
     """The context variables of the handler."""
     coroutine: Coroutine[Any, Any, Any] | None = None
-    touched = False
-    """The handler has cancelled it, named it or added a callback, so that it must not be used again."""
     then: Callable[["HandlerTask"], None] | None = None
     """Called with the task when it has ended, before its callbacks."""
-    _fut_waiter: asyncio.Future[Any] | None = (
-        None  # this and the next are named as in `asyncio.Task`: anyio reads them
-    )
+    _fut_waiter: asyncio.Future[Any] | None = None  # this and the next are named as in `asyncio.Task`, for anyio
     _must_cancel = False
+    _has_callbacks = False
     _cancels = 0
     _name = "handler"
     late = False
@@ -58,7 +56,7 @@ class HandlerTask(asyncio.Future[Any]):
         if self._must_cancel:
             super().cancel(self._cancel_message)
             raise self._make_cancelled_error()  # type: ignore[attr-defined] # a method of `Future` without a stub
-        self.set_result(value)
+        super().set_result(value)
         return value
 
     def raised(self, error: BaseException) -> None:
@@ -66,7 +64,7 @@ class HandlerTask(asyncio.Future[Any]):
         if isinstance(error, _CancelledError):
             super().cancel(*error.args[:1])
         else:
-            self.set_exception(error)
+            super().set_exception(error)
             self.exception()  # or asyncio would report it as never retrieved
 
     # --- the other steps ------------------------------------------------------------------------------------
@@ -108,11 +106,11 @@ class HandlerTask(asyncio.Future[Any]):
             if self._must_cancel:
                 super().cancel(self._cancel_message)
             else:
-                self.set_result(done.value)
+                super().set_result(done.value)
         except _CancelledError as error:
             super().cancel(*error.args[:1])
         except BaseException as error:
-            self.set_exception(error)
+            super().set_exception(error)
             if isinstance(error, KeyboardInterrupt):
                 raise
         else:
@@ -130,7 +128,6 @@ class HandlerTask(asyncio.Future[Any]):
         if self.done():
             return False
         self._cancels += 1
-        self.touched = True
         if self._fut_waiter is None or not self._fut_waiter.cancel(msg=msg):
             self._must_cancel = True
             self._cancel_message = msg
@@ -167,16 +164,23 @@ class HandlerTask(asyncio.Future[Any]):
     def set_name(self, value: object) -> None:
         """Set the name."""
         self._name = str(value)
-        self.touched = True
+
+    def set_result(self, _: object, /) -> None:
+        """Refuse it, as `asyncio.Task` does: only the coroutine ends its task."""
+        raise RuntimeError("a handler task does not support set_result")
+
+    def set_exception(self, _: object, /) -> None:
+        """Refuse it, likewise."""
+        raise RuntimeError("a handler task does not support set_exception")
 
     def add_done_callback(self, function: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         """See `asyncio.Future`."""
-        self.touched = True
+        self._has_callbacks = True
         super().add_done_callback(function, context=context)
 
 
 def stepping(variables: Context) -> Stepping:
-    """Return how `wire.answering` takes first steps: each in a task and a copy of `variables` of its own."""
+    """Return how `wire.batch` takes first steps: each in a task and a copy of `variables` of its own."""
     return Stepping(HandlerTask, _enter_task, _leave_task, asyncio.get_running_loop(), variables)
 
 
@@ -186,26 +190,26 @@ def start(handler: Awaitable[Any], variables: Context) -> Any:
     Raises:
         BaseException: whatever the first step raises.
     """
-    task = HandlerTask(loop=asyncio.get_running_loop())
-    task.coroutine = handler if isinstance(handler, CoroutineType) else _awaited(handler)
-    task.variables = variables.copy()
-    return outside_of_tasks(_first_step, task)
+    coroutine = handler if isinstance(handler, CoroutineType) else _awaited(handler)
+    return outside_of_tasks(_first_step, coroutine, variables.copy())
 
 
-def _first_step(task: HandlerTask) -> Any:
-    loop, coroutine = task.get_loop(), task.coroutine
-    assert coroutine is not None
-    _enter_task(loop, task)  # type: ignore[arg-type] # any object will do
+def _first_step(coroutine: Coroutine[Any, Any, Any], variables: Context) -> Any:
+    loop = asyncio.get_running_loop()
+    task = HandlerTask(loop=loop)
+    task.coroutine, task.variables = coroutine, variables
     try:
-        waits_for = task.variables.run(coroutine.send, None)
+        _enter_task(loop, task)  # type: ignore[arg-type] # any object will do
+        try:
+            waits_for = task.variables.run(coroutine.send, None)
+        finally:
+            _leave_task(loop, task)  # type: ignore[arg-type] # as above
     except StopIteration as done:
-        return task.returned(done.value) if task.touched else done.value
+        return task.returned(done.value)
     except BaseException as error:
-        if task.touched:
-            task.raised(error)
+        task.raised(error)
+        del task  # it refers to the error, whose traceback refers to this frame: no cycle
         raise
-    finally:
-        _leave_task(loop, task)  # type: ignore[arg-type] # as above
     task.go_on(waits_for)
     return task
 

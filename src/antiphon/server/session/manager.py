@@ -279,7 +279,10 @@ class SessionManager:
         revoked = self._concerned(entry)
         for session in revoked:
             self._let_go(session)
-            session.holder.lose("revoked" if entry.owner is None else "replaced")
+            if entry.owner is None:
+                session.holder.lose("revoked")
+            else:
+                session.holder.lose("replaced")
         return revoked if entry.owner is None else []
 
     # --- helpers ----------------------------------------------------------------------------------------------

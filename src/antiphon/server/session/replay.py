@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from itertools import chain, repeat
 from typing import Any
 
-from antiphon.wire.answering import Fresh
-from antiphon.wire.frames import Payload, behind, split
+from antiphon.wire.batch import Unsettled
+from antiphon.wire.frames import Payload, end_of_frame, split_frames
 from antiphon.wire.kinds import KIB
 
 REPLAY_LIMIT = 256 * KIB
@@ -43,7 +43,7 @@ class ReplayBuffer:
         self._size = 0
         self.known = known
         """Whether client and server agree on the counts: they do once the client has sent a counted frame."""
-        self.unsettled: list[Fresh] = []
+        self.unsettled: list[Unsettled] = []
         """What the fast path has sent, not counted yet. Alternating: a piece, and how many messages it answers; 0
         for an answer to one message that was counted when it came."""
         for frame in frames:
@@ -106,7 +106,7 @@ class ReplayBuffer:
         while pieces and pieces[1] <= received:
             self._drop(pieces)
         while pieces and self._first < received:
-            self._offset = behind(_whole(pieces[0]), self._offset)
+            self._offset = end_of_frame(_whole(pieces[0]), self._offset)
             self._first += 1
         if not pieces:
             self._pieces = None
@@ -125,7 +125,7 @@ class ReplayBuffer:
         self.settle()
         offsets = chain([self._offset], repeat(0))
         pieces = map(_whole, list(self._pieces or ())[::2])
-        return [frame for piece, offset in zip(pieces, offsets) for frame in split(piece, offset)]  # noqa: B905
+        return [frame for piece, offset in zip(pieces, offsets) for frame in split_frames(piece, offset)]  # noqa: B905
 
     def _add(self, frames: Piece, count: int) -> None:
         pieces = self._pieces

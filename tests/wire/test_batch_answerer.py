@@ -1,4 +1,4 @@
-"""A whole batch answered in one step: the twins do the same, and what the gate does."""
+"""Answerer: both twins answer a batch alike, and only frames that the frame reader admits."""
 
 import gc
 import importlib.util
@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.wire.answering import BATCH_LIMIT, Answerer, PythonAnswerer
-from antiphon.wire.frames import Frame, FrameReader, Payload, encode, encode_message, split
+from antiphon.wire.batch import BATCH_LIMIT, BatchAnswerer, PythonBatchAnswerer
+from antiphon.wire.frames import Frame, FrameReader, Payload, encode, encode_message, split_frames
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind, Phase, Side, limits
+from support.steps import stepping
 
 TOKEN = bytes(range(TOKEN_SIZE))
 OTHER = TOKEN[:-1] + b"!"
 LIMIT = 100
-TWINS: list[type] = list(dict.fromkeys([PythonAnswerer, Answerer]))
-"""One of them where no compiler was found."""
+TWINS: list[type] = list(dict.fromkeys([PythonBatchAnswerer, BatchAnswerer]))
+"""Only the Python twin if no compiler was found."""
 
 Twin = Callable[..., Any]
 twins = pytest.mark.parametrize("twin", TWINS)
@@ -40,19 +41,19 @@ def message(id: int, payload: Payload, token: bytes = TOKEN, flags: int = 0) -> 
     return encode_message(id, payload, flags, token)
 
 
-def test_the_native_twin_is_the_one_in_use_where_it_was_built() -> None:
-    built = importlib.util.find_spec("antiphon.wire._answering") is not None
-    assert ([PythonAnswerer] != TWINS) == built
+def test_the_twin_in_c_is_used_if_it_was_built() -> None:
+    built = importlib.util.find_spec("antiphon.wire._batch") is not None
+    assert ([PythonBatchAnswerer] != TWINS) == built
 
 
-def test_where_it_was_not_built_the_other_one_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "antiphon.wire._answering", None)
-    again = importlib.util.find_spec("antiphon.wire.answering")
+def test_the_python_twin_is_used_if_the_c_part_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "antiphon.wire._batch", None)
+    again = importlib.util.find_spec("antiphon.wire.batch")
     assert again is not None
     assert again.loader is not None
     module = importlib.util.module_from_spec(again)
     again.loader.exec_module(module)
-    assert module.Answerer is module.PythonAnswerer
+    assert module.BatchAnswerer is module.PythonBatchAnswerer
 
 
 def ack(count: int, token: bytes = TOKEN, id: int = 0, flags: int = 0) -> bytes:
@@ -60,11 +61,11 @@ def ack(count: int, token: bytes = TOKEN, id: int = 0, flags: int = 0) -> bytes:
 
 
 @twins
-def test_acknowledgements_among_messages_are_passed_on_in_order(twin: Twin) -> None:
+def test_acks_between_messages_are_passed_on_in_order(twin: Twin) -> None:
     told: list[object] = []
     answerer = twin(told.append, None, TOKEN, LIMIT, LIMIT, acknowledge=told.append)
     data = ack(2**64 - 1) + ack(3)
-    assert (asked(answerer, data), answerer.at, answerer.count) == (b"", len(data), 0)
+    assert (asked(answerer, data), answerer.position, answerer.count) == (b"", len(data), 0)
 
     def yes(message: Payload) -> str:
         told.append(message)
@@ -73,7 +74,7 @@ def test_acknowledgements_among_messages_are_passed_on_in_order(twin: Twin) -> N
     answerer = twin(yes, None, TOKEN, LIMIT, LIMIT, acknowledge=told.append)
     data = ack(4) + message(1, "one") + ack(5) + message(2, "two")
     assert asked(answerer, data) == encode_message(1, "yes", Flag.LAST) + encode_message(2, "yes", Flag.LAST)
-    assert (told, answerer.at, answerer.count) == ([2**64 - 1, 3, 4, "one", 5, "two"], len(data), 2)
+    assert (told, answerer.position, answerer.count) == ([2**64 - 1, 3, 4, "one", 5, "two"], len(data), 2)
 
 
 @twins
@@ -82,32 +83,32 @@ def test_acknowledgements_among_messages_are_passed_on_in_order(twin: Twin) -> N
     [ack(1)[:-1], ack(1, OTHER), ack(1, id=1), ack(1, flags=1), encode(Kind.ACK, 0, bytes(7), token=TOKEN)],
     ids=["cut", "another token", "id", "flags", "short"],
 )
-def test_an_acknowledgement_that_is_not_as_it_should_be_is_left(twin: Twin, odd: bytes) -> None:
+def test_an_invalid_ack_is_left(twin: Twin, odd: bytes) -> None:
     told: list[int] = []
     answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, acknowledge=told.append)
-    assert (asked(answerer, odd), answerer.at, told) == (b"", 0, [])
+    assert (asked(answerer, odd), answerer.position, told) == (b"", 0, [])
 
 
 @twins
-def test_an_acknowledgement_is_left_where_nobody_takes_it(twin: Twin) -> None:
+def test_an_ack_is_left_without_acknowledge(twin: Twin) -> None:
     answerer = made(twin)
-    assert (asked(answerer, ack(1)), answerer.at) == (b"", 0)
+    assert (asked(answerer, ack(1)), answerer.position) == (b"", 0)
 
 
 @twins
-def test_what_taking_an_acknowledgement_raises_is_not_swallowed(twin: Twin) -> None:
+def test_an_exception_of_acknowledge_leaves_the_call(twin: Twin) -> None:
     def boom(count: int) -> None:
         raise RuntimeError
 
     answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, acknowledge=boom)
     with pytest.raises(RuntimeError):
         asked(answerer, ack(1))
-    assert answerer.at == 0
+    assert answerer.position == 0
 
 
 @pytest.mark.parametrize("twin", TWINS[1:])
 @pytest.mark.parametrize(("at", "end"), [(-1, 5), (0, 6), (2**63 - 1, -2)])
-def test_the_native_twin_reads_nothing_around_the_bytes(twin: Twin, at: int, end: int) -> None:
+def test_the_twin_in_c_refuses_positions_outside_the_bytes(twin: Twin, at: int, end: int) -> None:
     with pytest.raises(ValueError, match="not within"):
         made(twin)(b"short", at, end)
 
@@ -117,21 +118,21 @@ def test_messages_are_answered_in_order_each_under_its_id(twin: Twin) -> None:
     answerer = made(twin)
     data = message(1, "one") + message(7, b"\xff") + message(2**32 - 1, "три")
     answers = answerer(data, 0, len(data))
-    assert list(split(answers)) == [
+    assert list(split_frames(answers)) == [
         encode_message(1, "one", Flag.LAST),
         encode_message(7, b"\xff", Flag.LAST),
         encode_message(2**32 - 1, "три", Flag.LAST),
     ]
-    assert (answerer.at, answerer.count, answerer.left) == (len(data), 3, None)
+    assert (answerer.position, answerer.count, answerer.unanswered) == (len(data), 3, None)
 
 
 @twins
-def test_it_begins_where_it_is_told_and_takes_a_bytearray(twin: Twin) -> None:
+def test_it_starts_at_the_given_position_and_takes_a_bytearray(twin: Twin) -> None:
     answerer = made(twin)
     first = message(1, "one")
     data = bytearray(first + message(2, "two") + b"\0\0")
     assert asked(answerer, data, len(first)) == encode_message(2, "two", Flag.LAST)
-    assert (answerer.at, answerer.count) == (len(data) - 2, 1)
+    assert (answerer.position, answerer.count) == (len(data) - 2, 1)
     data += b"it may grow again"
 
 
@@ -154,40 +155,40 @@ ODD = {
 
 @twins
 @pytest.mark.parametrize("odd", ODD)
-def test_whatever_is_odd_is_left_alone_with_all_that_follows(twin: Twin, odd: str) -> None:
+def test_an_unusual_frame_is_left_with_everything_after_it(twin: Twin, odd: str) -> None:
     answerer = made(twin)
     first = message(1, "one")
     assert asked(answerer, first + ODD[odd] + message(3, "three") * 4) == encode_message(1, "one", Flag.LAST)
-    assert (answerer.at, answerer.count, answerer.left) == (len(first), 1, None)
+    assert (answerer.position, answerer.count, answerer.unanswered) == (len(first), 1, None)
 
 
 @twins
 @pytest.mark.parametrize("at", range(TOKEN_SIZE))
-def test_every_byte_of_a_token_counts(twin: Twin, at: int) -> None:
+def test_every_byte_of_a_token_is_compared(twin: Twin, at: int) -> None:
     other = TOKEN[:at] + bytes([TOKEN[at] ^ 0x80]) + TOKEN[at + 1 :]
     told: list[object] = []
     answerer = twin(told.append, None, TOKEN, LIMIT, LIMIT, acknowledge=told.append)
     for odd in (message(1, "x", other), ack(1, other)):
-        assert (asked(answerer, odd), answerer.at, told) == (b"", 0, [])
+        assert (asked(answerer, odd), answerer.position, told) == (b"", 0, [])
 
 
 @twins
 @pytest.mark.parametrize("at", range(20))
-def test_every_byte_of_a_text_is_looked_at(twin: Twin, at: int) -> None:
+def test_every_byte_of_a_text_is_checked(twin: Twin, at: int) -> None:
     around = b"a" * at, b"b" * (20 - at)
     whole, bad = "я".encode().join(around), b"\xff".join(around)
     assert asked(made(twin), message(1, whole.decode())) == encode_message(1, whole.decode(), Flag.LAST)
     answerer = made(twin)
-    assert (asked(answerer, encode(Kind.MESSAGE, 1, bad, Flag.TEXT, TOKEN)), answerer.at) == (b"", 0)
+    assert (asked(answerer, encode(Kind.MESSAGE, 1, bad, Flag.TEXT, TOKEN)), answerer.position) == (b"", 0)
 
 
 @twins
 @pytest.mark.parametrize("size", range(len(message(2, "hello"))))
-def test_half_a_frame_waits_for_its_other_half(twin: Twin, size: int) -> None:
+def test_half_a_frame_is_left(twin: Twin, size: int) -> None:
     answerer = made(twin)
     first = message(1, "one")
     assert asked(answerer, first + message(2, "hello")[:size]) == encode_message(1, "one", Flag.LAST)
-    assert (answerer.at, answerer.count, answerer.left) == (len(first), 1, None)
+    assert (answerer.position, answerer.count, answerer.unanswered) == (len(first), 1, None)
 
 
 LEFT: list[object] = [None, 3, "x" * (LIMIT + 1), b"x" * (LIMIT + 1), "\ud800", bytearray(b"x"), ["x"]]
@@ -195,38 +196,38 @@ LEFT: list[object] = [None, 3, "x" * (LIMIT + 1), b"x" * (LIMIT + 1), "\ud800", 
 
 @twins
 @pytest.mark.parametrize("reply", LEFT, ids=repr)
-def test_what_is_no_answer_at_once_is_left_to_the_caller(twin: Twin, reply: object) -> None:
+def test_a_reply_that_is_no_answer_is_left_to_the_caller(twin: Twin, reply: object) -> None:
     replies = {"one": "1", "two": reply, "three": "3"}
     answerer = made(twin, lambda message: replies[message])
     data = message(1, "one") + message(2, "two")
     assert asked(answerer, data + message(3, "three")) == encode_message(1, "1", Flag.LAST)
-    assert (answerer.at, answerer.count) == (len(data), 2)
-    assert answerer.left == (2, reply, None, None)
+    assert (answerer.position, answerer.count) == (len(data), 2)
+    assert answerer.unanswered == (2, reply, None, None)
     assert asked(answerer, data + message(3, "three"), len(data)) == encode_message(3, "3", Flag.LAST)
-    assert answerer.left is None
+    assert answerer.unanswered is None
 
 
 @twins
-def test_a_message_and_an_answer_of_the_limit_pass(twin: Twin) -> None:
+def test_a_message_and_an_answer_may_have_the_size_of_the_limit(twin: Twin) -> None:
     assert asked(made(twin), message(1, "x" * LIMIT)) == encode_message(1, "x" * LIMIT, Flag.LAST)
 
 
 class Odd(str):
-    """No exact `str`: it may say one thing and be another."""
+    """A subclass of `str`, which may override its methods."""
 
     __slots__ = ()
 
 
 @twins
-def test_a_kind_of_str_of_ones_own_is_left_too(twin: Twin) -> None:
+def test_a_subclass_of_str_is_left(twin: Twin) -> None:
     answerer = made(twin, Odd)
     assert asked(answerer, message(1, "one")) == b""
-    assert answerer.left == (1, "one", None, None)
+    assert answerer.unanswered == (1, "one", None, None)
 
 
 @twins
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
-def test_what_the_service_raises_is_left_with_its_traceback(twin: Twin, kind: type[BaseException]) -> None:
+def test_an_exception_of_the_handler_is_left_with_its_traceback(twin: Twin, kind: type[BaseException]) -> None:
     def raises(message: Payload) -> Payload:
         if message == "two":
             raise kind("why")
@@ -234,7 +235,7 @@ def test_what_the_service_raises_is_left_with_its_traceback(twin: Twin, kind: ty
 
     answerer = made(twin, raises)
     assert asked(answerer, message(1, "one") + message(2, "two")) == encode_message(1, "one", Flag.LAST)
-    id, reply, error, _ = answerer.left
+    id, reply, error, _ = answerer.unanswered
     assert (id, reply, type(error), error.args) == (2, None, kind, ("why",))
     trace = error.__traceback__
     while trace.tb_next:
@@ -243,39 +244,45 @@ def test_what_the_service_raises_is_left_with_its_traceback(twin: Twin, kind: ty
 
 
 @twins
-def test_a_service_of_text_is_given_text_only(twin: Twin) -> None:
+def test_a_handler_of_text_gets_text_only(twin: Twin) -> None:
     answerer = made(twin, takes=str)
     first = message(1, "one")
     assert asked(answerer, first + message(2, b"two")) == encode_message(1, "one", Flag.LAST)
-    assert answerer.at == len(first)
+    assert answerer.position == len(first)
 
 
 @twins
-def test_a_service_of_bytes_is_given_the_utf8_of_text(twin: Twin) -> None:
+def test_a_handler_of_bytes_gets_the_utf8_of_text(twin: Twin) -> None:
     answerer = made(twin, takes=bytes)
     assert asked(answerer, message(1, "три")) == encode_message(1, "три".encode(), Flag.LAST)
     bad = encode(Kind.MESSAGE, 2, b"\xff", Flag.TEXT, TOKEN)
-    assert (asked(answerer, bad), answerer.at) == (b"", 0)
+    assert (asked(answerer, bad), answerer.position) == (b"", 0)
 
 
 @twins
-def test_the_caller_gets_a_look_when_there_are_many_answers(twin: Twin) -> None:
+def test_it_stops_when_the_answers_reach_the_batch_limit(twin: Twin) -> None:
     answerer = twin(lambda message: "x" * 30_000, None, TOKEN, LIMIT, 30_000)
     data = message(1, "x") * 10
     answers = answerer(data, 0, len(data))
     assert answerer.count == 3
     assert BATCH_LIMIT <= len(answers) < BATCH_LIMIT + 30_012
-    assert answerer.at == len(data) * 3 // 10
+    assert answerer.position == len(data) * 3 // 10
 
 
 @twins
-def test_a_token_has_its_size(twin: Twin) -> None:
+def test_a_token_of_another_size_is_refused(twin: Twin) -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         twin(echo, None, TOKEN[:-1], LIMIT, LIMIT)
 
 
+@pytest.mark.parametrize("twin", TWINS[1:])
+def test_the_twin_in_c_cannot_be_made_without_arguments(twin: Any) -> None:
+    with pytest.raises(TypeError):
+        twin.__new__(twin)
+
+
 @twins
-def test_nothing_is_held_of_what_was_answered(twin: Twin) -> None:
+def test_no_reference_to_an_answer_stays(twin: Twin) -> None:
     answer = b"an answer that is held here only"
     answerer = made(twin, lambda _: answer)
     before = sys.getrefcount(answer)
@@ -285,7 +292,7 @@ def test_nothing_is_held_of_what_was_answered(twin: Twin) -> None:
 
 
 @twins
-def test_nothing_is_held_of_what_a_call_within_has_left(twin: Twin) -> None:
+def test_no_reference_stays_to_what_a_nested_call_has_left(twin: Twin) -> None:
     left = ["no answer"]
 
     def handle(message: Payload) -> object:
@@ -302,7 +309,7 @@ def test_nothing_is_held_of_what_a_call_within_has_left(twin: Twin) -> None:
 
 
 @twins
-def test_nothing_is_held_of_what_went_through(twin: Twin) -> None:
+def test_nothing_leaks(twin: Twin) -> None:
     class Fault(Exception):
         pass
 
@@ -322,56 +329,28 @@ def test_nothing_is_held_of_what_went_through(twin: Twin) -> None:
         return None if message == b"none" else message
 
     def once() -> None:
-        answerer = twin(handle, bytes, TOKEN, LIMIT, LIMIT, steps=True, acknowledge=lambda count: count)
+        answerer = twin(handle, bytes, TOKEN, LIMIT, LIMIT, stepping=stepping(), acknowledge=lambda count: count)
         for payload in (b"fault", b"coroutine", b"none", b"x" * LIMIT):
             asked(answerer, ack(2**40) + message(1, "text") * 3 + message(2, payload))
             if payload == b"coroutine":
-                answerer.left[1].close()
+                answerer.unanswered[1].close()
 
     once()
-    gc.collect()  # what others have left
+    gc.collect()  # garbage of other tests
     before = sys.getallocatedblocks()
     for _ in range(200):
         once()
     assert sys.getallocatedblocks() - before < 100
 
 
-class Waits:
-    """Something to be awaited that says what it yields."""
-
-    def __await__(self) -> Generator[object, object, object]:
-        return (yield "a future")
-
-
 @twins
-def test_a_coroutine_takes_its_first_step_where_that_is_wanted(twin: Twin) -> None:
-    async def answer(message: str) -> str:
-        if message == "two":
-            await Waits()
-        if message == "three":
-            raise ValueError("why")
-        return message.upper()
-
-    answerer = twin(answer, None, TOKEN, LIMIT, LIMIT, steps=True)
-    assert asked(answerer, message(1, "one") + message(2, "two")) == encode_message(1, "ONE", Flag.LAST)
-    id, coroutine, error, waits_for = answerer.left
-    assert (id, error, waits_for) == (2, None, ("a future",))
-    with pytest.raises(StopIteration) as done:
-        coroutine.send(None)
-    assert done.value.value == "TWO"
-    assert asked(answerer, message(3, "three")) == b""
-    id, reply, error, waits_for = answerer.left
-    assert (id, reply, type(error), waits_for) == (3, None, ValueError, None)
-
-
-@twins
-def test_elsewhere_a_coroutine_is_left_as_it_is(twin: Twin) -> None:
+def test_without_stepping_a_coroutine_is_left(twin: Twin) -> None:
     async def answer(message: str) -> str:
         return message
 
     answerer = made(twin, answer)
     asked(answerer, message(1, "one"))
-    id, coroutine, error, waits_for = answerer.left
+    id, coroutine, error, waits_for = answerer.unanswered
     assert (id, error, waits_for) == (1, None, None)
     coroutine.close()
 
@@ -386,7 +365,7 @@ frames = st.one_of(
 
 
 def replies(message: Payload) -> object:
-    """Answer otherwise now and then; what is left is compared as it is."""
+    """Return no answer now and then; then `unanswered` is compared."""
     return {0: message, 1: None, 2: "x" * len(message) * 9}[hash_of(message)]
 
 
@@ -395,18 +374,18 @@ def hash_of(message: Payload) -> int:
 
 
 @given(st.lists(frames, max_size=12).map(b"".join), st.sampled_from([None, str, bytes]), st.data())
-def test_the_twins_do_the_same_with_whatever_comes(data: bytes, takes: type | None, more: st.DataObject) -> None:
+def test_both_twins_do_the_same_with_any_bytes(data: bytes, takes: type | None, more: st.DataObject) -> None:
     at = more.draw(st.sampled_from([0, len(data)]))
     told = []
     for twin in TWINS:
         answerer = made(twin, replies, takes)
-        told.append((answerer(data, at, len(data)), answerer.at, answerer.count, answerer.left))
+        told.append((answerer(data, at, len(data)), answerer.position, answerer.count, answerer.unanswered))
     assert told == told[:1] * len(TWINS)
 
 
 @twins
 @given(data=st.lists(frames, max_size=12).map(b"".join))
-def test_what_is_answered_is_what_the_gate_lets_in(twin: Twin, data: bytes) -> None:
+def test_only_messages_that_the_frame_reader_returns_are_answered(twin: Twin, data: bytes) -> None:
     given: list[Payload] = []
 
     def remember(message: Payload) -> Payload:

@@ -1,4 +1,4 @@
-"""The two calls of TLS: the twins do the same."""
+"""Record layer: both twins do the same."""
 
 import contextlib
 import gc
@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from antiphon.transport.endpoint import PythonRecords, Records
+from antiphon.transport.endpoint import PythonRecordLayer, RecordLayer
 from support.raw import tls_context
 
 RECORD = 2**14
 SIZE = 3 * RECORD
-"""Of the buffer that has what comes."""
-TWINS: list[type] = list(dict.fromkeys([PythonRecords, Records]))
-"""One of them where no compiler was found."""
+"""Bytes of the receive buffer."""
+TWINS: list[type] = list(dict.fromkeys([PythonRecordLayer, RecordLayer]))
+"""Only the Python twin if no compiler was found."""
 
 
 class Owner:
-    """Both ends of TLS in memory; the server's writes down what its records tell."""
+    """Both ends of TLS in memory; notes what the record layer of the server calls."""
 
     def __init__(self, twin: type, context: ssl.SSLContext) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -41,14 +41,14 @@ class Owner:
         self.buffer = bytearray(SIZE)
         self.told: list[object] = []
         self.records = twin(
-            self.tls, self.incoming, self.outgoing, self.received, self.left, self.send, self.failed
+            self.tls, self.incoming, self.outgoing, self.received, self.leave, self.send, self.failed
         )
 
     def received(self, buffer: bytearray, size: int) -> None:
         assert buffer is self.buffer
         self.told.append(bytes(buffer[:size]))
 
-    def left(self, buffer: bytearray, size: int, problem: BaseException | None) -> None:
+    def leave(self, buffer: bytearray, size: int, problem: BaseException | None) -> None:
         assert buffer is self.buffer
         self.told.append((bytes(buffer[:size]), problem if problem is None else type(problem)))
 
@@ -59,7 +59,7 @@ class Owner:
         self.told.append(error)
 
     def sealed(self, *said: bytes) -> bytes:
-        """Return the client's records, one for each of its words."""
+        """Return the client's records, one for each argument."""
         for data in said:
             assert self.client.write(data) == len(data)
         return self.said.read()
@@ -70,12 +70,12 @@ class Owner:
         return self.said.read()
 
     def take(self, data: bytes) -> None:
-        """Have come what the client has sent."""
+        """Receive bytes of the client."""
         self.buffer[: len(data)] = data
         self.records(self.buffer, len(data))
 
     def opened(self, sent: bytes) -> bytes:
-        """Return what the client is told."""
+        """Return what the client decrypts."""
         self.heard.write(sent)
         told = b""
         with contextlib.suppress(ssl.SSLWantReadError):
@@ -89,40 +89,40 @@ def owner(request: pytest.FixtureRequest, context: ssl.SSLContext) -> Owner:
     return Owner(request.param, context)
 
 
-def test_the_native_twin_is_the_one_in_use_where_it_was_built() -> None:
+def test_the_twin_in_c_is_used_if_it_was_built() -> None:
     built = importlib.util.find_spec("antiphon.transport._endpoint") is not None
-    assert ([PythonRecords] != TWINS) == built
+    assert ([PythonRecordLayer] != TWINS) == built
 
 
 @pytest.mark.parametrize("size", [1, 100, RECORD])
-def test_what_a_record_says_is_handed_over_in_the_buffer_in_which_it_came(owner: Owner, size: int) -> None:
+def test_a_record_is_decrypted_in_its_own_buffer(owner: Owner, size: int) -> None:
     owner.take(owner.sealed(b"x" * size))
     assert owner.told == [b"x" * size]
 
 
-def test_what_several_records_say_is_handed_over_at_once(owner: Owner) -> None:
+def test_several_records_are_handed_over_in_one_call(owner: Owner) -> None:
     owner.take(owner.sealed(b"a" * RECORD, b"b", b"c" * RECORD))
     assert owner.told == [b"a" * RECORD + b"b" + b"c" * RECORD]
 
 
-def test_half_a_record_is_left_and_goes_on_with_the_rest_of_it(owner: Owner) -> None:
+def test_half_a_record_is_left_and_completed_later(owner: Owner) -> None:
     sealed = owner.sealed(b"one", b"two", b"three")
     owner.take(sealed[:-1])
     owner.take(sealed[-1:])
     assert owner.told == [(b"onetwo", ssl.SSLWantReadError), b"three"]
 
 
-def test_a_goodbye_is_left_with_what_was_said_before_it(owner: Owner) -> None:
+def test_a_close_notify_is_left_with_the_bytes_before_it(owner: Owner) -> None:
     owner.take(owner.sealed(b"last") + owner.goodbye())
     assert owner.told == [(b"last", None)]
 
 
-def test_what_is_no_record_is_left_with_its_error(owner: Owner) -> None:
+def test_bytes_that_are_no_record_are_left_with_the_error(owner: Owner) -> None:
     owner.take(owner.sealed(b"good") + b"GET / HTTP/1.1\r\n\r\n")
     assert owner.told == [(b"good", ssl.SSLError)]
 
 
-def test_what_has_no_room_in_the_buffer_is_left(owner: Owner) -> None:
+def test_a_record_that_does_not_fit_the_buffer_is_left(owner: Owner) -> None:
     sealed = owner.sealed(b"0123456789")
     owner.take(sealed[:-4])
     owner.buffer = bytearray(sealed[-4:])
@@ -132,7 +132,7 @@ def test_what_has_no_room_in_the_buffer_is_left(owner: Owner) -> None:
 
 
 class Odd:
-    """TLS that does something of its own when it is asked to read or to write."""
+    """TLS that calls a function before each read and write."""
 
     def __init__(self, tls: Any, does: Callable[[], object]) -> None:
         self.tls, self.does = tls, does
@@ -146,7 +146,7 @@ class Odd:
         return int(self.tls.write(data[:2]))
 
 
-def test_what_tls_itself_has_to_say_is_left(owner: Owner) -> None:
+def test_bytes_of_tls_itself_are_left(owner: Owner) -> None:
     owner.records.tls = Odd(owner.tls, partial(owner.tls.write, b"by itself"))
     owner.take(owner.sealed(b"hello"))
     assert owner.told == [(b"hello", None)]
@@ -154,7 +154,7 @@ def test_what_tls_itself_has_to_say_is_left(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
-def test_whatever_goes_wrong_is_left(owner: Owner, fault: type[BaseException]) -> None:
+def test_any_exception_of_tls_is_left(owner: Owner, fault: type[BaseException]) -> None:
     def boom() -> None:
         raise fault
 
@@ -163,7 +163,7 @@ def test_whatever_goes_wrong_is_left(owner: Owner, fault: type[BaseException]) -
     assert owner.told == [(b"", fault)]
 
 
-def test_what_the_receiver_raises_goes_to_who_called(owner: Owner) -> None:
+def test_an_exception_of_the_receiver_leaves_the_call(owner: Owner) -> None:
     def boom(buffer: bytearray, size: int) -> None:
         raise ValueError("why")
 
@@ -173,7 +173,7 @@ def test_what_the_receiver_raises_goes_to_who_called(owner: Owner) -> None:
     assert owner.told == []
 
 
-def test_the_receiver_may_name_another_one_while_it_is_called_and_is_held(owner: Owner) -> None:
+def test_the_receiver_may_be_replaced_while_it_is_called(owner: Owner) -> None:
     def once(buffer: bytearray, size: int) -> None:
         owner.records.received = owner.received
         owner.told.append(called() is not None)
@@ -188,7 +188,7 @@ def test_the_receiver_may_name_another_one_while_it_is_called_and_is_held(owner:
 
 
 @pytest.mark.parametrize("what", ["received", "tls"])
-def test_that_somebody_is_not_there_any_more_is_told(owner: Owner, what: str) -> None:
+def test_a_deleted_attribute_is_reported(owner: Owner, what: str) -> None:
     sealed = owner.sealed(b"one")
     delattr(owner.records, what)
     with pytest.raises(AttributeError):
@@ -198,9 +198,9 @@ def test_that_somebody_is_not_there_any_more_is_told(owner: Owner, what: str) ->
     assert len(owner.told) == (what == "received")
 
 
-def test_it_may_be_over_while_the_receiver_is_called(owner: Owner) -> None:
+def test_it_may_be_closed_while_the_receiver_is_called(owner: Owner) -> None:
     def end(buffer: bytearray, size: int) -> None:
-        owner.records.held = True
+        owner.records.closed = True
         owner.records.tls = None
 
     owner.records.received = end
@@ -212,14 +212,14 @@ def test_it_may_be_over_while_the_receiver_is_called(owner: Owner) -> None:
 
 @pytest.mark.parametrize("size", [1, 100, RECORD, RECORD + 1, 3 * RECORD])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_what_is_written_is_sent_at_once_and_in_one_piece(owner: Owner, kind: Any, size: int) -> None:
+def test_written_bytes_are_sent_at_once_in_one_piece(owner: Owner, kind: Any, size: int) -> None:
     owner.records.write(kind(b"x" * size))
     (sent,) = owner.told
     assert isinstance(sent, bytes)
     assert owner.opened(sent) == b"x" * size
 
 
-def test_tls_may_take_a_little_at_a_time(owner: Owner) -> None:
+def test_tls_may_take_a_part_of_the_bytes(owner: Owner) -> None:
     owner.records.tls = Odd(owner.tls, int)
     owner.records.write(b"hello")
     (sent,) = owner.told
@@ -228,21 +228,21 @@ def test_tls_may_take_a_little_at_a_time(owner: Owner) -> None:
     assert owner.opened(sent) == b"hello"
 
 
-def test_nothing_is_no_record(owner: Owner) -> None:
+def test_no_bytes_make_no_record(owner: Owner) -> None:
     owner.records.write(b"")
     assert owner.told == []
 
 
-def test_while_it_is_held_nothing_is_written_and_nothing_looked_at(owner: Owner) -> None:
+def test_while_closed_nothing_is_written_or_read(owner: Owner) -> None:
     sealed = owner.sealed(b"one")
-    owner.records.held = True
+    owner.records.closed = True
     owner.records.write(b"hello")
     owner.take(sealed)
     assert owner.told == []
     assert owner.incoming.pending == owner.outgoing.pending == 0
 
 
-def test_what_tls_does_not_write_is_told(owner: Owner) -> None:
+def test_an_error_of_tls_in_writing_is_reported(owner: Owner) -> None:
     owner.take(owner.goodbye())
     with contextlib.suppress(ssl.SSLError):
         owner.tls.unwrap()
@@ -253,7 +253,7 @@ def test_what_tls_does_not_write_is_told(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("fault", [MemoryError, KeyboardInterrupt])
-def test_of_what_cannot_be_written_to_its_end_nothing_is_left_to_others(
+def test_after_another_exception_nothing_stays_in_the_shared_buffer(
     owner: Owner, fault: type[BaseException]
 ) -> None:
     def boom() -> None:
@@ -279,15 +279,15 @@ def test_only_bytes_can_be_written(owner: Owner) -> None:
 @pytest.mark.parametrize(
     "wrong", [(), (bytearray(8),), (bytes(8), 8), (bytearray(8), 9), (bytearray(8), -1), (bytearray(8), "8")]
 )
-def test_what_is_no_buffer_and_its_size_is_refused(context: ssl.SSLContext, wrong: tuple[Any, ...]) -> None:
-    owner = Owner(Records, context)
+def test_other_arguments_are_refused(context: ssl.SSLContext, wrong: tuple[Any, ...]) -> None:
+    owner = Owner(RecordLayer, context)
     with pytest.raises((TypeError, ValueError)):
         owner.records(*wrong)
     assert owner.told == []
     assert owner.incoming.pending == 0
 
 
-def test_nothing_is_held_of_what_went_through(owner: Owner) -> None:
+def test_nothing_leaks(owner: Owner) -> None:
     def there_and_back() -> None:
         once = owner.sealed(b"x" * 1000, b"y" * 1000)
         owner.take(once[:-1])
@@ -303,14 +303,14 @@ def test_nothing_is_held_of_what_went_through(owner: Owner) -> None:
 
     for _ in range(3):
         there_and_back()
-    gc.collect()  # what others have left
+    gc.collect()  # garbage of other tests
     before = sys.getallocatedblocks()
     for _ in range(200):
         there_and_back()
     assert sys.getallocatedblocks() - before < 100
 
 
-def test_it_goes_with_an_owner_that_nobody_else_holds(owner: Owner, context: ssl.SSLContext) -> None:
+def test_it_is_freed_with_its_owner(owner: Owner, context: ssl.SSLContext) -> None:
     once = Owner(type(owner.records), context)
     left = weakref.ref(once)
     del once

@@ -1,13 +1,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from antiphon.wire.answering import Fresh, Left, Stepping
+from antiphon.wire.batch import Stepping, Unanswered, Unsettled
 from antiphon.wire.frames import Payload
 
-class Answerer:
-    at: int
+class BatchAnswerer:
     count: int
-    left: Left | None
+    position: int
+    unanswered: Unanswered | None
     def __init__(
         self,
         handle: Callable[[Any], object],
@@ -19,21 +19,21 @@ class Answerer:
         stepping: Stepping | None = None,
         acknowledge: Callable[[int], object] | None = None,
     ) -> None: ...
-    def __call__(self, data: bytes | bytearray, at: int, end: int) -> bytes: ...
+    def __call__(self, data: bytes | bytearray, position: int, end: int) -> bytes: ...
 
-class Shortcut:
-    heard: int
-    held: int
-    said: int
+class BatchResponder:
+    closed: int
+    received_bytes: int
+    sent_bytes: int
     def __init__(
         self,
-        answerer: Answerer,
-        fresh: list[Fresh],
+        answerer: BatchAnswerer,
+        unsettled: list[Unsettled],
         settle: Callable[[], object],
         write: Callable[[bytes], object],
-        otherwise: Callable[[bytes | bytearray, int, bytes], object],
+        leave: Callable[[bytes | bytearray, int, bytes], object],
         write_framed: Callable[[bytes, Payload], object] | None = None,
-        wait: Callable[[Left], object] | None = None,
+        wait: Callable[[Unanswered], object] | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, size: int) -> None: ...
     def answer(self, id: int, reply: object) -> bool: ...

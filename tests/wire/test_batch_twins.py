@@ -1,4 +1,4 @@
-"""Whatever comes and whatever a service does: the twins do the same, and nothing is left behind.
+"""Both twins do the same with any bytes and any handler, and nothing leaks.
 
 `make fuzz` runs this over parts in C that are compiled with sanitizers.
 """
@@ -6,7 +6,6 @@
 from array import array
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from types import coroutine
@@ -16,31 +15,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.wire.answering import Answerer, Fresh, PythonAnswerer, PythonShortcut, Shortcut, Stepping
+from antiphon.wire.batch import BatchAnswerer, BatchResponder, PythonBatchAnswerer, PythonBatchResponder, Unsettled
 from antiphon.wire.frames import Frame, FrameReader, Payload
 from antiphon.wire.kinds import COUNT_SIZE, Kind, Phase, Side, limits
 from support.leaks import assert_nothing_stays
+from support.steps import Task, stepping
 from support.wire_strategies import LIMITS, TOKEN, ends, payloads, streams, weighted
 
 Twin = tuple[type, type]
-PYTHON: Twin = (PythonAnswerer, PythonShortcut)
-NATIVE: Twin = (Answerer, Shortcut)
-"""The same where no compiler was found."""
+PYTHON: Twin = (PythonBatchAnswerer, PythonBatchResponder)
+NATIVE: Twin = (BatchAnswerer, BatchResponder)
+"""The Python twins again if no compiler was found."""
 
 
 class Odd(str):
-    """No exact `str`."""
+    """A subclass of `str`."""
 
     __slots__ = ()
 
 
 class Fault(Exception):
-    """What a service raises."""
+    """Raised by a handler."""
 
 
 PLACES = [-(2**63), 1 - 2**63, -1, 2**63 - 2, 2**63 - 1]
 REPLIES: list[object] = [None, 3, "", b"", "\ud800", bytearray(b"x"), Odd("x"), ["x"]]
-"""As they stand: one that is released too often, or never, is seen by its count of references."""
+"""Shared objects: their reference counts show one that is released too often, or never."""
 
 
 @coroutine
@@ -49,10 +49,15 @@ def waiting() -> Generator[object, None, None]:
 
 
 async def coroutine_of(act: "Act") -> object:
-    what, value = act
-    if what == "wait":
+    whats, value = act
+    task = Task.current
+    if "cancel" in whats and task is not None:
+        task.cancel()
+    if "name" in whats and task is not None:
+        task.name = "named"
+    if "wait" in whats:
         await waiting()
-    if what == "raise":
+    if "raise" in whats:
         raise value
     return value
 
@@ -70,9 +75,9 @@ acts: st.SearchStrategy[Act] = st.one_of(
     st.tuples(
         st.just("coroutine"),
         st.one_of(
-            st.tuples(st.just("give"), replies),
-            st.tuples(st.just("raise"), faults),
-            st.tuples(st.just("wait"), replies),
+            st.tuples(st.sampled_from(["give", "give", "cancel", "name"]), replies),
+            st.tuples(st.sampled_from(["raise", "cancel raise", "name raise"]), faults),
+            st.tuples(st.sampled_from(["wait", "cancel wait"]), replies),
         ),
     ),
     st.just(("generator", None)),
@@ -89,17 +94,18 @@ reentering: st.SearchStrategy[Act] = st.one_of(
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done: the same for each twin, as often as wanted."""
+    """Plan of a run, which can be repeated with each twin."""
 
     data: bytes
     ends: list[int]
     acts: list[Act]
     takes: type | None
     steps: bool
+    waits: bool
     message_limit: int
     answer_limit: int
     told: list[Act]
-    """What is done at each other call: of an acknowledgement, of a write and so on."""
+    """What each call of `acknowledge`, `write` and the other callbacks does, in turn."""
     framed: bool
 
 
@@ -112,6 +118,7 @@ def plans(draw: st.DrawFn, more: st.SearchStrategy[Act]) -> Plan:
         draw(st.lists(weighted(acts, more), min_size=1, max_size=6)),
         draw(st.sampled_from([None, str, bytes])),
         draw(st.booleans()),
+        draw(st.booleans()),
         draw(mostly_large),
         draw(mostly_large),
         draw(st.lists(listening if more is acts else listening | more, max_size=6)),
@@ -120,30 +127,30 @@ def plans(draw: st.DrawFn, more: st.SearchStrategy[Act]) -> Plan:
 
 
 def exact(data: bytes) -> "array[int]":
-    """Return the same in memory that ends where it ends; in `bytes` there is a NUL behind."""
+    """Return a copy without a byte after its end; `bytes` have a NUL there."""
     return (array("B", data) * 1) if data else array("B")
 
 
 def shape(value: object) -> object:
-    """Return what can be compared of what a service gave."""
+    """Return what can be compared of a reply."""
     return type(value).__name__ if hasattr(value, "close") else (type(value).__name__, value)
 
 
 @dataclass
 class World:
-    """A service and all who are told something, for one run of a plan."""
+    """The handler and the callbacks of one run."""
 
     plan: Plan
     done: list[object] = field(default_factory=list)
     opened: list[Any] = field(default_factory=list)
-    fresh: list[Fresh] = field(default_factory=list)
+    unsettled: list[Unsettled] = field(default_factory=list)
     again: int = 0
     buffer: "array[int]" = field(default_factory=lambda: array("B"))
-    """What the native twin looks at."""
+    """The bytes that the twin in C reads."""
     calls: int = 0
     tellings: int = 0
     call: Callable[[bytes], object] | None = None
-    shortcut: Any = None
+    responder: Any = None
 
     def handle(self, message: Payload) -> object:
         self.done.append(message)
@@ -170,35 +177,35 @@ class World:
         if what == "again" and self.again < 3 and self.call is not None:
             self.again += 1
             self.call(value)
-        if what == "hold" and self.shortcut is not None:
-            self.shortcut.held = value
+        if what == "hold" and self.responder is not None:
+            self.responder.closed = value
         if what == "settle":
-            self.fresh.clear()
+            self.unsettled.clear()
         if what == "empty":
-            with suppress(BufferError):  # it is being looked at
+            with suppress(BufferError):  # a call reads it
                 del self.buffer[:]
         return message
 
     def as_read(self, data: bytes, twin: Twin) -> "bytes | array[int]":
-        """Return bytes as a twin is given them."""
+        """Return bytes in the form that a twin gets."""
         if twin is not NATIVE:
             return data
         self.buffer = exact(data)
         return self.buffer
 
     def close(self) -> None:
-        """Let go of all that holds one another."""
-        self.call = self.shortcut = None
+        """Break reference cycles, and close coroutines."""
+        self.call = self.responder = None
         self.buffer = array("B")
         for it in self.opened:
             it.close()
 
 
 def left_of(answerer: Any) -> object:
-    if answerer.left is None:
+    if answerer.unanswered is None:
         return None
-    id, reply, error, waits_for = answerer.left
-    return id, shape(reply), type(error), waits_for
+    id, reply, error, waiting = answerer.unanswered
+    return id, shape(reply), type(error), None if waiting is None else (type(waiting[0]), waiting[1])
 
 
 def made(twin: Twin, plan: Plan, world: World) -> Any:
@@ -208,21 +215,21 @@ def made(twin: Twin, plan: Plan, world: World) -> Any:
         TOKEN,
         plan.message_limit,
         plan.answer_limit,
-        steps=plan.steps,
+        stepping=stepping(world.done) if plan.steps else None,
         acknowledge=world.tell,
     )
 
 
 def caught(world: World, call: Callable[..., object], *arguments: Any) -> None:
-    """Note what a call returns or raises."""
+    """Note the result or the exception of a call."""
     try:
         world.done.append(call(*arguments))
-    except (Fault, KeyboardInterrupt, StopIteration, MemoryError) as error:
+    except (Fault, KeyboardInterrupt, StopIteration, MemoryError, RuntimeError) as error:
         world.done.append(type(error))
 
 
 def answered(twin: Twin, plan: Plan) -> list[object]:
-    """Run a plan on an answerer; each call begins where the last one has stopped."""
+    """Run a plan on an answerer; each call starts where the last one has stopped."""
     world = World(plan)
     answerer = made(twin, plan, world)
     world.call = lambda data: caught(world, answerer, world.as_read(data, twin), 0, len(data))
@@ -230,21 +237,14 @@ def answered(twin: Twin, plan: Plan) -> list[object]:
     for end in plan.ends:
         data = plan.data[:end]
         caught(world, answerer, world.as_read(data, twin), at, end)
-        at = min(answerer.at, end)
-        world.done.append((answerer.at, answerer.count, left_of(answerer)))
+        at = min(answerer.position, end)
+        world.done.append((answerer.position, answerer.count, left_of(answerer)))
     world.close()
     return world.done
 
 
-class Turn:
-    """What a coroutine's first step is taken with."""
-
-    touched = False
-    variables: object = None
-
-
 def shortened(twin: Twin, plan: Plan) -> list[object]:
-    """Run a plan on a shortcut; each piece comes by itself."""
+    """Run a plan on a responder; each call gets one piece."""
     world = World(plan)
     answerer = made(twin, plan, world)
 
@@ -254,32 +254,33 @@ def shortened(twin: Twin, plan: Plan) -> list[object]:
     def write_framed(header: bytes, payload: Payload) -> None:
         write(header + (payload.encode() if isinstance(payload, str) else payload))
 
-    def otherwise(data: Any, size: int, answers: bytes) -> None:
-        world.tell("otherwise", bytes(data), size, answers, answerer.at, answerer.count, left_of(answerer))
+    def leave(data: Any, size: int, answers: bytes) -> None:
+        world.tell("leave", bytes(data), size, answers, answerer.position, answerer.count, left_of(answerer))
 
     def settle() -> None:
-        world.fresh.clear()
+        world.unsettled.clear()
         world.tell("settle")
 
-    def around(loop: object, turn: Turn) -> None:
-        world.done.append((loop, type(turn)))
+    def wait(left: Any) -> None:
+        world.done.append(("wait", left[0], left[3][1]))
 
-    stepping = Stepping(Turn, around, around, "loop", copy_context()) if plan.steps else None
     framed = write_framed if plan.framed else None
-    take = twin[1](answerer, world.fresh, settle, write, otherwise, framed, stepping)
-    world.shortcut = take
+    take = twin[1](answerer, world.unsettled, settle, write, leave, framed, wait if plan.waits else None)
+    world.responder = take
     world.call = lambda data: caught(world, take, world.as_read(data, twin), len(data))
     begin = 0
     for end in plan.ends:
         world.call(plan.data[begin:end])
         begin = end
-        world.done.append((take.said, take.heard, take.held, [whole(piece) for piece in world.fresh]))
+        world.done.append(
+            (take.sent_bytes, take.received_bytes, take.closed, [whole(piece) for piece in world.unsettled])
+        )
     world.close()
     return world.done
 
 
-def whole(piece: Fresh) -> bytes | int:
-    """Put together what was noted in two parts."""
+def whole(piece: Unsettled) -> bytes | int:
+    """Join a frame that was noted as header and payload."""
     if not isinstance(piece, tuple):
         return piece
     header, payload = piece
@@ -288,15 +289,15 @@ def whole(piece: Fresh) -> bytes | int:
 
 @pytest.mark.parametrize("way", [answered, shortened])
 @given(plan=plans(acts))
-def test_the_twins_do_the_same_and_nothing_stays(way: Callable[[Twin, Plan], list[object]], plan: Plan) -> None:
+def test_both_twins_do_the_same_and_nothing_leaks(way: Callable[[Twin, Plan], list[object]], plan: Plan) -> None:
     assert way(NATIVE, plan) == way(PYTHON, plan)
     assert_nothing_stays(lambda: way(NATIVE, plan), [*REPLIES, TOKEN, plan.data])
 
 
 @pytest.mark.parametrize("way", [answered, shortened])
 @given(plan=plans(reentering))
-def test_who_calls_again_while_called_does_no_harm(way: Callable[[Twin, Plan], list[object]], plan: Plan) -> None:
-    """What comes out is nobody's affair: both calls move the same place."""
+def test_a_nested_call_does_no_harm(way: Callable[[Twin, Plan], list[object]], plan: Plan) -> None:
+    """The result is not checked: both calls move the same position."""
     assert_nothing_stays(lambda: way(NATIVE, plan), [*REPLIES, TOKEN, plan.data])
 
 
@@ -305,8 +306,8 @@ def test_who_calls_again_while_called_does_no_harm(way: Callable[[Twin, Plan], l
     at=st.sampled_from(PLACES) | st.integers(-2, 40),
     end=st.sampled_from(PLACES) | st.integers(-2, 40),
 )
-def test_nothing_is_read_outside_of_the_bytes_whatever_places_are_named(data: bytes, at: int, end: int) -> None:
-    plan = Plan(data, [], [("echo", None)], None, False, 100, 100, [], False)
+def test_nothing_is_read_outside_the_bytes_at_any_positions(data: bytes, at: int, end: int) -> None:
+    plan = Plan(data, [], [("echo", None)], None, False, False, 100, 100, [], False)
     way: Any = made(NATIVE, plan, World(plan))
     take: Any = NATIVE[1](way, [], print, len, lambda data, size, answers: None)
     for call in (partial(way, exact(data), at, end), partial(take, exact(data), end)):
@@ -315,7 +316,7 @@ def test_nothing_is_read_outside_of_the_bytes_whatever_places_are_named(data: by
 
 
 @given(data=streams(), limit=st.sampled_from(LIMITS))
-def test_what_goes_through_is_what_the_gate_lets_in(data: bytes, limit: int) -> None:
+def test_only_frames_that_the_frame_reader_returns_are_handled(data: bytes, limit: int) -> None:
     told: list[object] = []
 
     def handle(message: Payload) -> str:
@@ -325,7 +326,7 @@ def test_what_goes_through_is_what_the_gate_lets_in(data: bytes, limit: int) -> 
     def acknowledge(count: int) -> None:
         told.append((Kind.ACK, count.to_bytes(COUNT_SIZE, "big")))
 
-    answerer: Any = Answerer(handle, None, TOKEN, limit, 0, acknowledge=acknowledge)
+    answerer: Any = BatchAnswerer(handle, None, TOKEN, limit, 0, acknowledge=acknowledge)
     answerer(exact(data), 0, len(data))
     rules = limits(Side.CLIENT, Phase.SESSION, limit)
     reader = FrameReader(rules)

@@ -1,0 +1,161 @@
+"""Peer side of a connection: its state, its deadlines, what is written, and how it ends."""
+
+import asyncio
+from typing import Any, cast
+
+from antiphon.errors import AntiphonError, PeerTooSlow, ServerStopping
+from antiphon.language import Translate
+from antiphon.server.connection.deadlines import Deadlines
+from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.connection.read_side import ReadSide
+from antiphon.server.connection.state import State
+from antiphon.server.connection.write_buffer import QUEUE_LIMIT, WriteBuffer
+from antiphon.server.peer import Peer
+from antiphon.wire.conversation import ServerConversation
+
+
+class PeerSide(asyncio.Protocol):
+    """What a `Connection` is towards its peer, whatever session it holds."""
+
+    __slots__ = (
+        "__weakref__", "_control", "_conversation", "_deadlines", "_end_event", "_host", "_reading", "_writer",
+        "peer", "state",
+    )  # fmt: skip
+
+    def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
+        """Start without a transport; `accepted_at` is the loop time at which the socket was accepted."""
+        self._host = host
+        self.peer = peer
+        self.state = State.ENTRY
+        self._deadlines = Deadlines(host.settings, accepted_at)
+        self._conversation = ServerConversation(host.settings.message_limit)
+        self._control = host.auth.begin(self)
+        self._writer: WriteBuffer = None  # type: ignore[assignment] # set with the transport
+        self._reading: ReadSide = None  # type: ignore[assignment] # likewise
+        self._end_event = "broken-off"
+        """The log event when the connection is gone; empty where the end was logged before."""
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a transport: from then on `connection_lost` cleans up."""
+        return self._writer is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send HELLO."""
+        host = self._host
+        self._writer = WriteBuffer(cast("Any", transport))
+        self._reading = ReadSide(cast("Any", transport))
+        host.connections.add(self)
+        host.log.info("connected", address=self.peer.address)
+        self._writer.transport.set_write_buffer_limits(high=QUEUE_LIMIT)
+        self._writer.transport.write(host.hello.frame)
+        if host.stopping:  # its TLS handshake has ended after the others were told
+            self.drain()
+
+    def pause_writing(self) -> None:
+        """Stop handling messages: the peer does not take the answers."""
+        self._leave_fast_path()
+        self._writer.paused = True
+
+    def _enter(self, state: State) -> None:
+        """Go on to a later state."""
+        self._leave_fast_path()
+        if state.order > self.state.order:
+            self.state = state
+
+    def _leave_fast_path(self) -> None:
+        """Handle what is received next frame by frame: something else is to be sent, or the state has changed."""
+
+    def lose(self, reason: str) -> None:
+        """See `session.manager.Holder`."""
+        raise NotImplementedError
+
+    @property
+    def _name(self) -> str | None:
+        """Name of the session, for the log."""
+        session = self._control.session
+        return None if session is None else session.name
+
+    @property
+    def translate(self) -> Translate:
+        """Translation into the language of the client."""
+        return self._control.translate
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the peer does not take what is sent to it."""
+        return self._writer.paused
+
+    def send(self, data: bytes) -> None:
+        """Send a frame, together with what else is sent in this step."""
+        if self.state.sends:
+            self._leave_fast_path()
+            self._writer.add(data)
+
+    # --- deadlines and the end --------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines; `now` is loop time. Called a few times a second."""
+        writer, deadlines = self._writer, self._deadlines
+        if self.state is State.CLOSING:
+            if deadlines.lingered(now, queued=writer.waiting):
+                self.abort()
+        elif self.state.sends:
+            deadlines.spoke |= writer.wrote
+            writer.wrote = False
+            reading = not self._reading.paused
+            error = deadlines.overdue(now, reading=reading, queued=writer.waiting, taken=writer.taken)
+            if error is not None:
+                self.fail(error)
+            elif deadlines.heartbeat_due(now):
+                self.send(self._conversation.heartbeat())
+                writer.flush()
+
+    def drain(self) -> None:
+        """Ask the client to say goodbye: what it sends until then is answered, so nothing is lost."""
+        if self.state is State.ENTRY:
+            self.fail(ServerStopping())
+        elif self.state.sends:
+            self._enter(State.DRAINING)
+            self.send(self._conversation.bye("drained"))
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        if self.state.sends:
+            self._stop_sending()
+            self._writer.transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._writer.transport.abort()
+
+    def fail(self, error: AntiphonError) -> None:
+        """End the connection with an error; a peer that does not read is not told."""
+        if not self.state.sends:
+            return
+        self._end_event = ""
+        self._host.log.warning("cut", address=self.peer.address, name=self._name, code=error.code, why=str(error))
+        if isinstance(error, PeerTooSlow):
+            self._enter(State.CLOSED)  # at once, or what else is pushed in this step would cut it again
+            self.abort()
+        else:
+            self._say_last(self._conversation.error(0, error, self.translate))
+
+    def _say_last(self, data: bytes) -> None:
+        """Send the last words and close; on plain TCP only after the peer has had time to read them."""
+        if not self.state.sends:
+            return
+        self.send(data)
+        transport = self._writer.transport
+        if not transport.can_half_close or self._reading.ended:
+            self.close()
+        else:
+            self._stop_sending()
+            self._reading.pause(paused=False)
+            transport.write_eof()
+
+    def _stop_sending(self) -> None:
+        self._enter(State.CLOSING)
+        self._writer.finish()
+        self._deadlines.closing(asyncio.get_running_loop().time())

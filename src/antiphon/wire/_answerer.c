@@ -1,0 +1,241 @@
+/* `BatchAnswerer`, the twin in C of `PythonBatchAnswerer` in batch.py; the same tests run over both.
+ *
+ * It refuses nothing and sends nothing; between two calls it keeps where it stopped and a task to use again. The rules
+ * are in docs/batch.md. */
+#include "_batch.h"
+
+/* Whether two tokens are equal, in a time that does not depend on where they differ. */
+static int same_token(const unsigned char *one, const unsigned char *other) {
+    uint64_t a[TOKEN_SIZE / 8], b[TOKEN_SIZE / 8];
+    memcpy(a, one, TOKEN_SIZE);
+    memcpy(b, other, TOKEN_SIZE);
+    volatile uint64_t difference = (a[0] ^ b[0]) | (a[1] ^ b[1]);
+    return difference == 0;
+}
+
+/* Return text; NULL with an exception if it is not UTF-8. Python's decoder checks and copies in one pass, a word at a
+   time only where it is aligned; to check first and then copy what is ASCII takes a third of its time for long text. */
+static PyObject *decode_text(const unsigned char *bytes, Py_ssize_t size) {
+    uint64_t all = 0, word;
+    Py_ssize_t at = 0;
+    for (; at + 8 <= size; at += 8) {
+        memcpy(&word, bytes + at, 8);
+        all |= word;
+    }
+    for (; at < size; at++) all |= (uint64_t)bytes[at];
+    if (size < 2 || all & 0x8080808080808080u) return PyUnicode_DecodeUTF8((const char *)bytes, size, NULL);
+    PyObject *text = PyUnicode_New(size, 127);
+    if (text != NULL) memcpy(PyUnicode_1BYTE_DATA(text), bytes, size);
+    return text;
+}
+
+/* Return a message as the handler takes it; NULL if it is left to the caller, or with an exception. */
+static PyObject *make_message(BatchAnswerer *self, const unsigned char *payload, Py_ssize_t size, int is_text) {
+    if (!is_text) return self->takes_bytes ? PyBytes_FromStringAndSize((const char *)payload, size) : NULL;
+    PyObject *text = decode_text(payload, size);
+    if (text == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if (self->takes_text) return text;
+    Py_DECREF(text); /* a handler of bytes gets the UTF-8, which is checked now */
+    return PyBytes_FromStringAndSize((const char *)payload, size);
+}
+
+/* Keep for the caller: what the handler returned; with `waiting`, its task and what it waits for; else the exception
+   that is set. -1 with an exception. */
+static int keep_unanswered(BatchAnswerer *self, uint32_t id, PyObject *reply, PyObject *waiting) {
+    PyObject *error = reply == NULL ? take_exception() : Py_NewRef(Py_None);
+    Py_CLEAR(self->unanswered); /* a nested call may have left one */
+    self->unanswered = Py_BuildValue("(IOOO)", id, reply ? reply : Py_None, error, waiting ? waiting : Py_None);
+    Py_DECREF(error);
+    return self->unanswered == NULL ? -1 : 0;
+}
+
+/* Pass on the count of an ACK. Return 1; 0 if there is none; -1 with an exception. */
+static int take_ack(BatchAnswerer *self, Header header, const unsigned char *body, Py_ssize_t size) {
+    const unsigned char *count = body + TOKEN_SIZE;
+    if (self->acknowledge == NULL || header.kind != ACK || header.flags || header.reserved || header.id ||
+        header.length != COUNTED_HEADER_SIZE + TOKEN_SIZE + COUNT_SIZE || size < TOKEN_SIZE + COUNT_SIZE ||
+        !same_token(body, self->token))
+        return 0;
+    PyObject *number = PyLong_FromUnsignedLongLong((uint64_t)read_u32(count) << 32 | read_u32(count + 4));
+    if (number == NULL) return -1;
+    int failed = drop_result(PyObject_CallOneArg(self->acknowledge, number));
+    Py_DECREF(number);
+    if (failed) return -1;
+    self->position += HEADER_SIZE + TOKEN_SIZE + COUNT_SIZE;
+    return 1;
+}
+
+/* Return what the handler gives for a message, after the first step of a coroutine; NULL with an exception, or with
+   `waiting` set if the coroutine waits: then it is in `coroutine`. */
+static PyObject *call_handler(BatchAnswerer *self, PyObject *message, PyObject **coroutine, PyObject **waiting) {
+    PyObject *reply = PyObject_CallOneArg(self->handle, message);
+    if (reply == NULL || self->stepping == NULL || !PyCoro_CheckExact(reply)) return reply;
+    PyObject *result = take_first_step(self, reply, waiting);
+    if (*waiting != NULL) {
+        *coroutine = reply;
+    } else {
+        Py_DECREF(reply);
+    }
+    return result;
+}
+
+/* Answer the frames in `bytes` from self->position to `end`; -1 with an exception. `only` as for `answer_batch`. */
+static int answer_frames(BatchAnswerer *self, const unsigned char *bytes, Py_ssize_t end, Answers *answers, PyObject **only) {
+    while (end - self->position >= HEADER_SIZE + TOKEN_SIZE && answers->used < BATCH_LIMIT) {
+        const unsigned char *frame = bytes + self->position, *body = frame + HEADER_SIZE;
+        Header header = read_header(frame);
+        Py_ssize_t length = header.length;
+        Py_ssize_t size = length - COUNTED_HEADER_SIZE - TOKEN_SIZE;
+        if (header.kind != MESSAGE || header.flags & ~(TEXT | LAST) || header.reserved || header.id == 0 || size < 0 ||
+            size > self->message_limit || end - self->position < LENGTH_SIZE + length ||
+            !same_token(body, self->token)) {
+            int done = take_ack(self, header, body, end - self->position - HEADER_SIZE);
+            if (done == 1) continue;
+            return done;
+        }
+        PyObject *message = make_message(self, body + TOKEN_SIZE, size, header.flags & TEXT);
+        if (message == NULL) return PyErr_Occurred() ? -1 : 0;
+        self->position += LENGTH_SIZE + length;
+        self->count++;
+        PyObject *coroutine = NULL, *waiting = NULL, *reply = call_handler(self, message, &coroutine, &waiting);
+        Py_DECREF(message);
+        if (reply == NULL) {
+            int failed = keep_unanswered(self, header.id, coroutine, waiting);
+            Py_XDECREF(coroutine);
+            Py_XDECREF(waiting);
+            return failed;
+        }
+        int framed = only != NULL && answers->used == 0 && self->position == end && is_large(reply, self->answer_limit);
+        if (answers->bytes == NULL) { /* room for all, if they are alike: the frames of an echo are shorter by the token */
+            answers->expected = ((end - self->position) / (LENGTH_SIZE + length) + 1) * (HEADER_SIZE + size);
+        }
+        int done = framed ? put_framed(answers, only, header.id, reply)
+                          : append_answer(answers, self->answer_limit, header.id, reply);
+        if (done == 0 && keep_unanswered(self, header.id, reply, NULL) < 0) done = -1;
+        Py_DECREF(reply);
+        if (done != 1) return done;
+    }
+    return 0;
+}
+
+PyObject *answer_batch(BatchAnswerer *self, PyObject *data, Py_ssize_t position, Py_ssize_t end, PyObject **only) {
+    Py_buffer buffer;
+    Answers answers = {NULL, 0, 0};
+    if (PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) < 0) return NULL;
+    int failed = -1;
+    if (position < 0 || end < 0 || end > buffer.len) {
+        PyErr_SetString(PyExc_ValueError, "the positions are not within the bytes");
+    } else {
+        self->position = position;
+        self->count = 0;
+        Py_CLEAR(self->unanswered);
+        failed = answer_frames(self, buffer.buf, end, &answers, only);
+    }
+    PyBuffer_Release(&buffer);
+    if (!failed) return finish_answers(&answers);
+    Py_XDECREF(answers.bytes);
+    return NULL;
+}
+
+static PyObject *BatchAnswerer_call(BatchAnswerer *self, PyObject *const *arguments, size_t flags, PyObject *named) {
+    if (PyVectorcall_NARGS(flags) != 3 || named != NULL) {
+        PyErr_SetString(PyExc_TypeError, "an answerer takes bytes, a position and an end");
+        return NULL;
+    }
+    Py_ssize_t position = PyLong_AsSsize_t(arguments[1]), end = PyLong_AsSsize_t(arguments[2]);
+    if ((position == -1 || end == -1) && PyErr_Occurred()) return NULL;
+    return answer_batch(self, arguments[0], position, end, NULL);
+}
+
+static int BatchAnswerer_traverse(BatchAnswerer *self, visitproc visit, void *arg) {
+    Py_VISIT(self->handle);
+    Py_VISIT(self->acknowledge);
+    Py_VISIT(self->stepping);
+    Py_VISIT(self->task);
+    Py_VISIT(self->unanswered);
+    return 0;
+}
+
+static int BatchAnswerer_clear(BatchAnswerer *self) {
+    Py_CLEAR(self->handle);
+    Py_CLEAR(self->acknowledge);
+    Py_CLEAR(self->stepping);
+    Py_CLEAR(self->task);
+    Py_CLEAR(self->unanswered);
+    return 0;
+}
+
+static void BatchAnswerer_dealloc(BatchAnswerer *self) {
+    PyObject_GC_UnTrack(self);
+    BatchAnswerer_clear(self);
+    memset(self->token, 0, TOKEN_SIZE);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
+    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "stepping", "acknowledge", NULL};
+    PyObject *handle, *takes, *stepping = Py_None, *acknowledge = Py_None;
+    const char *token;
+    Py_ssize_t size, message_limit, answer_limit;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$OO", names, &handle, &takes, &token, &size, &message_limit,
+                                     &answer_limit, &stepping, &acknowledge))
+        return NULL;
+    if (size != TOKEN_SIZE) {
+        PyErr_SetString(PyExc_ValueError, "a token has 16 bytes");
+        return NULL;
+    }
+    if (stepping != Py_None && (!PyTuple_Check(stepping) || PyTuple_GET_SIZE(stepping) != STEPPING_SIZE)) {
+        PyErr_SetString(PyExc_TypeError, "stepping must be a Stepping");
+        return NULL;
+    }
+    BatchAnswerer *self = (BatchAnswerer *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->call = (vectorcallfunc)BatchAnswerer_call;
+    memcpy(self->token, token, TOKEN_SIZE);
+    self->message_limit = message_limit;
+    self->answer_limit = answer_limit;
+    self->takes_text = takes != (PyObject *)&PyBytes_Type;
+    self->takes_bytes = takes != (PyObject *)&PyUnicode_Type;
+    self->handle = Py_NewRef(handle);
+    if (stepping != Py_None) self->stepping = Py_NewRef(stepping);
+    if (acknowledge != Py_None) self->acknowledge = Py_NewRef(acknowledge);
+    return (PyObject *)self;
+}
+
+static PyObject *get_unanswered(BatchAnswerer *self, void *Py_UNUSED(closure)) {
+    return Py_NewRef(self->unanswered ? self->unanswered : Py_None);
+}
+
+/* Drop the message; there is nothing but None to set. */
+static int drop_unanswered(BatchAnswerer *self, PyObject *Py_UNUSED(none), void *Py_UNUSED(closure)) {
+    Py_CLEAR(self->unanswered);
+    return 0;
+}
+
+static PyMemberDef members[] = {
+    {"position", T_PYSSIZET, offsetof(BatchAnswerer, position), READONLY, "Where the first frame begins that is not read."},
+    {"count", T_PYSSIZET, offsetof(BatchAnswerer, count), READONLY, "How many messages the handler was given."},
+    {NULL},
+};
+
+static PyGetSetDef properties[] = {
+    {"unanswered", (getter)get_unanswered, (setter)drop_unanswered, "The last message, if it is not answered; or None.", NULL},
+    {NULL},
+};
+
+PyTypeObject BatchAnswererType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._batch.BatchAnswerer",
+    .tp_basicsize = sizeof(BatchAnswerer),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .tp_vectorcall_offset = offsetof(BatchAnswerer, call),
+    .tp_new = BatchAnswerer_new,
+    .tp_call = PyVectorcall_Call,
+    .tp_traverse = (traverseproc)BatchAnswerer_traverse,
+    .tp_clear = (inquiry)BatchAnswerer_clear,
+    .tp_dealloc = (destructor)BatchAnswerer_dealloc,
+    .tp_members = members,
+    .tp_getset = properties,
+};

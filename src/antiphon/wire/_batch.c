@@ -1,0 +1,13 @@
+/* The module `antiphon.wire._batch`: both classes of the fast path. */
+#include "_batch.h"
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_batch", .m_size = -1};
+
+PyMODINIT_FUNC PyInit__batch(void) {
+    if (init_stepping() < 0 || PyType_Ready(&BatchAnswererType) < 0 || PyType_Ready(&BatchResponderType) < 0) return NULL;
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && (PyModule_AddObjectRef(module, "BatchAnswerer", (PyObject *)&BatchAnswererType) < 0 ||
+                           PyModule_AddObjectRef(module, "BatchResponder", (PyObject *)&BatchResponderType) < 0))
+        Py_CLEAR(module);
+    return module;
+}

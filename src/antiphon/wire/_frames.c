@@ -1,0 +1,68 @@
+/* Frames of answers; _frames.h says what each function does. */
+#include "_frames.h"
+
+/* Write the header of the only answer to a message. */
+static void write_header(unsigned char *frame, Py_ssize_t size, unsigned char flags, uint32_t id) {
+    write_u32(frame, (uint32_t)(COUNTED_HEADER_SIZE + size));
+    frame[4] = MESSAGE;
+    frame[5] = flags | LAST;
+    frame[6] = frame[7] = 0;
+    write_u32(frame + 8, id);
+}
+
+int append_answer(Answers *answers, Py_ssize_t limit, uint32_t id, PyObject *reply) {
+    const char *body;
+    Py_ssize_t size;
+    unsigned char flags = 0;
+    if (PyUnicode_CheckExact(reply)) {
+        flags = TEXT;
+        body = PyUnicode_AsUTF8AndSize(reply, &size);
+        if (body == NULL) { /* half a surrogate pair: the caller meets it again, and reports it */
+            PyErr_Clear();
+            return 0;
+        }
+    } else if (PyBytes_CheckExact(reply)) {
+        body = PyBytes_AS_STRING(reply);
+        size = PyBytes_GET_SIZE(reply);
+    } else {
+        return 0;
+    }
+    if (size > limit) return 0;
+    Py_ssize_t needed = answers->used + HEADER_SIZE + size;
+    if (answers->bytes == NULL) {
+        answers->bytes = PyBytes_FromStringAndSize(NULL, needed > answers->expected ? needed : answers->expected);
+    } else if (needed > PyBytes_GET_SIZE(answers->bytes)) {
+        _PyBytes_Resize(&answers->bytes, needed + needed / 2);
+    }
+    if (answers->bytes == NULL) return -1;
+    unsigned char *frame = (unsigned char *)PyBytes_AS_STRING(answers->bytes) + answers->used;
+    write_header(frame, size, flags, id);
+    memcpy(frame + HEADER_SIZE, body, size);
+    answers->used = needed;
+    return 1;
+}
+
+int is_large(PyObject *reply, Py_ssize_t limit) {
+    Py_ssize_t size;
+    if (PyBytes_CheckExact(reply)) size = PyBytes_GET_SIZE(reply);
+    else if (PyUnicode_CheckExact(reply) && PyUnicode_IS_COMPACT_ASCII(reply)) size = PyUnicode_GET_LENGTH(reply);
+    else return 0;
+    return size >= FRAMED_SIZE && size <= limit && HEADER_SIZE + size <= BATCH_LIMIT;
+}
+
+int put_framed(Answers *answers, PyObject **payload, uint32_t id, PyObject *reply) {
+    int is_text = PyUnicode_CheckExact(reply);
+    answers->bytes = PyBytes_FromStringAndSize(NULL, HEADER_SIZE);
+    if (answers->bytes == NULL) return -1;
+    answers->used = HEADER_SIZE;
+    Py_ssize_t size = is_text ? PyUnicode_GET_LENGTH(reply) : PyBytes_GET_SIZE(reply);
+    write_header((unsigned char *)PyBytes_AS_STRING(answers->bytes), size, is_text ? TEXT : 0, id);
+    *payload = Py_NewRef(reply);
+    return 1;
+}
+
+PyObject *finish_answers(Answers *answers) {
+    if (answers->bytes == NULL) return PyBytes_FromStringAndSize(NULL, 0);
+    if (answers->used < PyBytes_GET_SIZE(answers->bytes)) _PyBytes_Resize(&answers->bytes, answers->used);
+    return answers->bytes;
+}

@@ -1,0 +1,192 @@
+/* `BatchResponder`, the twin in C of `PythonBatchResponder` in batch.py; the same tests run over both. The rules are in
+ * docs/batch.md. */
+#include "_batch.h"
+
+enum {
+    WAITING = 2, /* of `closed`: closed by a coroutine that waits and by nothing else */
+    UNSETTLED_LIMIT = 128 * 1024, /* bytes of answers after which `settle` is called; as in batch.py */
+};
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc call;
+    BatchAnswerer *answerer;
+    PyObject *unsettled, *settle, *write, *leave;
+    PyObject *write_framed, *wait; /* may be NULL */
+    char closed; /* 0, 1 or WAITING */
+    Py_ssize_t unsettled_bytes, received_bytes, sent_bytes;
+} BatchResponder;
+
+/* Note frames of `size` bytes that answer `messages` messages, and settle if there are many; -1 with an exception. */
+static int note_answers(BatchResponder *self, PyObject *frames, Py_ssize_t size, Py_ssize_t messages) {
+    PyObject *count = PyLong_FromSsize_t(messages);
+    if (count == NULL) return -1;
+    int failed = PyList_Append(self->unsettled, frames) < 0 || PyList_Append(self->unsettled, count) < 0;
+    Py_DECREF(count);
+    if (failed) return -1;
+    if (PyList_GET_SIZE(self->unsettled) == 2) self->unsettled_bytes = 0; /* the owner of the list has emptied it */
+    self->sent_bytes += size;
+    self->unsettled_bytes += size;
+    return self->unsettled_bytes <= UNSETTLED_LIMIT ? 0 : drop_result(PyObject_CallNoArgs(self->settle));
+}
+
+/* Send one answer without copying its payload. */
+static PyObject *send_framed(BatchResponder *self, PyObject *header, PyObject *payload) {
+    PyObject *frame = PyTuple_Pack(2, header, payload), *done = NULL;
+    if (frame == NULL) return NULL;
+    if (note_answers(self, frame, HEADER_SIZE + PyObject_Length(payload), 1) == 0) {
+        PyObject *arguments[] = {header, payload};
+        done = PyObject_Vectorcall(self->write_framed, arguments, 2, NULL);
+    }
+    Py_DECREF(frame);
+    return done;
+}
+
+/* Send the frames that answer `messages` messages. */
+static PyObject *send_answers(BatchResponder *self, PyObject *frames, Py_ssize_t messages) {
+    Py_ssize_t size = PyBytes_GET_SIZE(frames);
+    if (size == 0) Py_RETURN_NONE;
+    return note_answers(self, frames, size, messages) < 0 ? NULL : PyObject_CallOneArg(self->write, frames);
+}
+
+static PyObject *BatchResponder_answer(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "answer takes an id and a reply");
+        return NULL;
+    }
+    unsigned long id = PyLong_AsUnsignedLong(arguments[0]);
+    if (id == (unsigned long)-1 && PyErr_Occurred()) return NULL;
+    if (self->closed != WAITING) Py_RETURN_FALSE;
+    Answers answers = {NULL, 0, 0};
+    if (append_answer(&answers, self->answerer->answer_limit, (uint32_t)id, arguments[1]) < 0) return NULL;
+    if (answers.bytes == NULL || answers.used > BATCH_LIMIT) {
+        Py_XDECREF(answers.bytes);
+        Py_RETURN_FALSE;
+    }
+    self->closed = 0; /* before the write, which may close it again */
+    int failed = drop_result(send_answers(self, answers.bytes, 0));
+    Py_DECREF(answers.bytes);
+    if (failed) return NULL;
+    Py_RETURN_TRUE;
+}
+
+/* Whether the batch was one message whose coroutine waits, and there is a `wait` to take it. */
+static int only_waits(BatchResponder *self, Py_ssize_t size, PyObject *frames) {
+    BatchAnswerer *answerer = self->answerer;
+    return self->wait != NULL && answerer->unanswered != NULL && PyTuple_GET_ITEM(answerer->unanswered, 3) != Py_None &&
+           !self->closed && PyBytes_GET_SIZE(frames) == 0 && answerer->position == size;
+}
+
+/* Hand over a coroutine that waits; no reference to it stays here. */
+static PyObject *hand_over(BatchResponder *self) {
+    PyObject *unanswered = self->answerer->unanswered;
+    self->closed = WAITING;
+    self->answerer->unanswered = NULL;
+    PyObject *done = PyObject_CallOneArg(self->wait, unanswered);
+    Py_DECREF(unanswered);
+    return done;
+}
+
+static PyObject *BatchResponder_call(BatchResponder *self, PyObject *const *arguments, size_t flags, PyObject *named) {
+    if (PyVectorcall_NARGS(flags) != 2 || named != NULL) {
+        PyErr_SetString(PyExc_TypeError, "a responder takes bytes and their number");
+        return NULL;
+    }
+    BatchAnswerer *answerer = self->answerer;
+    Py_ssize_t size = PyLong_AsSsize_t(arguments[1]);
+    if (size == -1 && PyErr_Occurred()) return NULL;
+    PyObject *payload = NULL, *done;
+    int closed = self->closed; /* a handler may close it */
+    self->received_bytes += size;
+    PyObject *frames = closed ? answer_batch(answerer, arguments[0], 0, 0, NULL)
+                              : answer_batch(answerer, arguments[0], 0, size, self->write_framed ? &payload : NULL);
+    if (frames == NULL) {
+        Py_XDECREF(payload);
+        return NULL;
+    }
+    if (!closed && only_waits(self, size, frames)) {
+        done = hand_over(self);
+    } else if (closed || answerer->position < size || answerer->unanswered != NULL || PyBytes_GET_SIZE(frames) > BATCH_LIMIT) {
+        PyObject *left[] = {arguments[0], arguments[1], frames};
+        done = PyObject_Vectorcall(self->leave, left, 3, NULL);
+    } else {
+        done = payload != NULL ? send_framed(self, frames, payload) : send_answers(self, frames, answerer->count);
+    }
+    Py_XDECREF(payload);
+    Py_DECREF(frames);
+    return done;
+}
+
+static int BatchResponder_traverse(BatchResponder *self, visitproc visit, void *arg) {
+    Py_VISIT(self->answerer);
+    Py_VISIT(self->unsettled);
+    Py_VISIT(self->settle);
+    Py_VISIT(self->write);
+    Py_VISIT(self->leave);
+    Py_VISIT(self->write_framed);
+    Py_VISIT(self->wait);
+    return 0;
+}
+
+static int BatchResponder_clear(BatchResponder *self) {
+    Py_CLEAR(self->answerer);
+    Py_CLEAR(self->unsettled);
+    Py_CLEAR(self->settle);
+    Py_CLEAR(self->write);
+    Py_CLEAR(self->leave);
+    Py_CLEAR(self->write_framed);
+    Py_CLEAR(self->wait);
+    return 0;
+}
+
+static void BatchResponder_dealloc(BatchResponder *self) {
+    PyObject_GC_UnTrack(self);
+    BatchResponder_clear(self);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *BatchResponder_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
+    static char *names[] = {"answerer", "unsettled", "settle", "write", "leave", "write_framed", "wait", NULL};
+    PyObject *answerer, *unsettled, *settle, *write, *leave, *write_framed = Py_None, *wait = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O!O!OOO|OO", names, &BatchAnswererType, &answerer, &PyList_Type,
+                                     &unsettled, &settle, &write, &leave, &write_framed, &wait))
+        return NULL;
+    BatchResponder *self = (BatchResponder *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->call = (vectorcallfunc)BatchResponder_call;
+    self->answerer = (BatchAnswerer *)Py_NewRef(answerer);
+    self->unsettled = Py_NewRef(unsettled);
+    self->settle = Py_NewRef(settle);
+    self->write = Py_NewRef(write);
+    self->leave = Py_NewRef(leave);
+    if (write_framed != Py_None) self->write_framed = Py_NewRef(write_framed);
+    if (wait != Py_None) self->wait = Py_NewRef(wait);
+    return (PyObject *)self;
+}
+
+static PyMemberDef members[] = {
+    {"closed", T_BYTE, offsetof(BatchResponder, closed), 0, "0: open; 1: everything is left; WAITING: a coroutine waits."},
+    {"received_bytes", T_PYSSIZET, offsetof(BatchResponder, received_bytes), READONLY, "Bytes received so far."},
+    {"sent_bytes", T_PYSSIZET, offsetof(BatchResponder, sent_bytes), READONLY, "Bytes written so far."},
+    {NULL},
+};
+
+static PyMethodDef methods[] = {
+    {"answer", (PyCFunction)(void (*)(void))BatchResponder_answer, METH_FASTCALL,
+     "Answer a message whose coroutine has waited; return False if that is left to the caller."},
+    {NULL},
+};
+
+PyTypeObject BatchResponderType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "antiphon.wire._batch.BatchResponder",
+    .tp_basicsize = sizeof(BatchResponder),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .tp_vectorcall_offset = offsetof(BatchResponder, call),
+    .tp_new = BatchResponder_new,
+    .tp_call = PyVectorcall_Call,
+    .tp_traverse = (traverseproc)BatchResponder_traverse,
+    .tp_clear = (inquiry)BatchResponder_clear,
+    .tp_dealloc = (destructor)BatchResponder_dealloc,
+    .tp_members = members,
+    .tp_methods = methods,
+};
