@@ -44,7 +44,7 @@ fuzz: develop  ## drive the parts in C, built with sanitizers, with whatever may
 	@exec .venv/bin/python tools/fuzz.py
 
 abuse: develop  ## attack servers on this machine for longer than the tests do
-	@ABUSE_LONG=1 .venv/bin/python -m pytest -q tests/abuse
+	@ABUSE_LONG=1 .venv/bin/python -m pytest -q -m "long or not long" tests/abuse
 
 clean:  ## take away .venv and what the tools left; the data of `make run` stays
 	@rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -9,7 +9,7 @@ import pytest
 from antiphon.identity.throttle import MOST_FAILURES
 from antiphon.store.contracts import COUNTED_NAMES
 from antiphon.wire.bodies import Error, Welcome
-from support.attack import LONG, tell
+from support.attack import tell
 from support.guessing import refused, seed_names
 from support.processes import PASSWORD, ServerProcess
 from support.raw import Closed, RawClient
@@ -110,7 +110,7 @@ def test_one_source_does_not_fail_under_ever_more_names(tmp_path: Path, proof: s
         assert sign_in_code(server, "ann", ATTACKER) == "welcome"
 
 
-@pytest.mark.skipif(not LONG, reason="make abuse has the time")
+@pytest.mark.long
 def test_the_lock_is_not_flushed_over_the_wire(tmp_path: Path) -> None:
     seed(tmp_path / "data")
     fail(tmp_path / "data", "ann", MOST_FAILURES, ago=3600)

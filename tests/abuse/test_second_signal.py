@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.attack import LONG, tell
+from support.attack import tell
 from support.processes import ServerProcess
 from support.serving import in_session, seed
 
@@ -68,7 +68,7 @@ def test_a_second_signal_ends_a_server_whose_loop_is_blocked(tmp_path: Path, han
         assert code in (128 + number, -number)
 
 
-@pytest.mark.skipif(not LONG, reason="it takes half a minute: make abuse")
+@pytest.mark.long
 @pytest.mark.parametrize("handler", ["sleeping", "spinning", "computing"])
 def test_one_signal_ends_it_within_half_a_minute(tmp_path: Path, handler: str) -> None:
     with blocked(tmp_path, handler) as server:
