@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-lowest fuzz check format bench docs clean develop
+.PHONY: help install run test test-lowest fuzz abuse check format bench docs clean develop
 
 export PYTHON
 
@@ -42,6 +42,9 @@ test-lowest:  ## run the tests with the oldest dependencies that pyproject.toml 
 
 fuzz: develop  ## fuzz the parts in C, built with sanitizers
 	@exec .venv/bin/python tools/fuzz.py
+
+abuse: develop  ## attack servers on this machine for longer than the tests do
+	@ABUSE_LONG=1 .venv/bin/python -m pytest -q -m "long or not long" tests/abuse
 
 clean:  ## remove .venv and the files of the tools; the data of `make run` stays
 	@rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

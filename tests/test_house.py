@@ -66,6 +66,7 @@ def test_every_word_is_there() -> None:
         "test",
         "test-lowest",
         "fuzz",
+        "abuse",
         "check",
         "format",
         "bench",

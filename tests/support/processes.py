@@ -145,6 +145,8 @@ class PipedProcess(Process):
         return out.result(), errors.result()
 
     def _feed(self, given: bytes) -> None:
+        if self.stdin.closed:
+            return
         with contextlib.suppress(BrokenPipeError), self.stdin:
             while given:
                 given = given[self.stdin.write(given) :]
@@ -179,6 +181,7 @@ class ServerProcess:
         line = self.process.stdout.readline()
         if not line:
             _, errors = self.process.communicate()
+            self.process.close()
             raise RuntimeError(f"the server did not start: {errors}")
         self.start = json.loads(line)
 

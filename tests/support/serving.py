@@ -90,7 +90,7 @@ async def _seed(
     try:
         new = NewAccount(
             name=prepare(name),
-            seal=lambda number: _sealed(ring, number),
+            seal=lambda number: sealed(ring, number),
             credential_type=SCRAM_SHA_256,
             must_change=must_change,
         )
@@ -133,7 +133,8 @@ async def _forgive(folder: Path, name: str) -> None:
     await store.close()
 
 
-def _sealed(ring: LiveKeyRing, number: int) -> bytes:
+def sealed(ring: LiveKeyRing, number: int) -> bytes:
+    """Return the sealed credential of `PASSWORD` for the account with this number."""
     return ring.seal(verifier().encode(), number.to_bytes(8, "big"), secrets.token_bytes(12))
 
 
@@ -248,12 +249,16 @@ def serving(folder: Path, handler: Handler = echo, **options: Any) -> Iterator[S
         raise failed[0]
 
 
-def in_session(address: Address, token: bytes, source: str = "") -> RawClient:
-    """Return a connection to `address` with the session of `token` resumed."""
-    client = RawClient(address, source=source)
-    client.hello()
-    welcome = client.resume(token)
-    assert isinstance(welcome, Welcome), welcome
+def in_session(address: Address, token: bytes, source: str = "", timeout: float = 10) -> RawClient:
+    """Return a connection to `address` that has resumed the session of `token`."""
+    client = RawClient(address, timeout, source)
+    try:
+        client.hello()
+        welcome = client.resume(token)
+        assert isinstance(welcome, Welcome), welcome
+    except BaseException:
+        client.sock.close()
+        raise
     return client
 
 

@@ -1,0 +1,76 @@
+"""A server ends when it is told to, whatever a handler does to its loop (issue 14, point 8; promise 24)."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.attack import tell
+from support.processes import ServerProcess
+from support.serving import in_session, seed
+
+SECOND_WITHIN = 3.0
+"""Seconds from the second SIGTERM to the end of the process: it exits at once, on a busy machine too."""
+ENDS_WITHIN = 30.0
+"""Promise 24."""
+SERVICE = """
+import time
+
+BLOCKED = 60
+
+def sleeping(message):
+    print("blocked", flush=True)
+    time.sleep(BLOCKED)
+
+def spinning(message):
+    print("blocked", flush=True)
+    ends = time.monotonic() + BLOCKED
+    while time.monotonic() < ends:
+        pass
+
+def computing(message):  # in C, without a look at signals and without letting go of the interpreter
+    print("blocked", flush=True)
+    sum(range(3_000_000_000))
+
+async def sleeping_awaited(message):
+    sleeping(message)
+"""
+
+
+@contextlib.contextmanager
+def blocked(folder: Path, handler: str) -> Iterator[ServerProcess]:
+    """Give a server whose loop is blocked by a handler, for a minute at the most."""
+    (folder / "service.py").write_text(SERVICE)
+    (token,) = seed(folder / "data")
+    server = ServerProcess(folder / "data", f"{folder}/service.py:{handler}", "--plain", "--drain-seconds", "1")
+    try:
+        with in_session(server.address, token) as client:
+            client.send(client.conversation.message("block")[1])
+            assert server.process.stdout.readline() == "blocked\n"
+            yield server
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("handler", ["sleeping", "spinning", "computing", "sleeping_awaited"])
+def test_a_second_signal_ends_a_server_whose_loop_is_blocked(tmp_path: Path, handler: str, number: int) -> None:
+    with blocked(tmp_path, handler) as server:
+        server.signal(number)
+        time.sleep(0.2)  # two signals at once are one to the system
+        began = time.monotonic()
+        server.signal(number)
+        code = server.wait(SECOND_WITHIN)
+        tell("ended", seconds=round(time.monotonic() - began, 2), code=code)
+        assert code in (128 + number, -number)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("handler", ["sleeping", "spinning", "computing"])
+def test_one_signal_ends_it_within_half_a_minute(tmp_path: Path, handler: str) -> None:
+    with blocked(tmp_path, handler) as server:
+        server.signal(signal.SIGTERM)
+        assert server.wait(ENDS_WITHIN) != 0  # not in order: an answer is lost
