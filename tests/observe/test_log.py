@@ -4,9 +4,14 @@ import logging
 import re
 import subprocess
 import sys
+import threading
+import traceback
 import warnings
+import weakref
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +125,37 @@ def test_a_traceback_is_one_record(path: Path) -> None:
     (record,) = records(path)
     assert record.startswith('error fault address=127.0.0.1:1 exception="Traceback (most recent call last):\\n')
     assert record.endswith('ValueError: first\\nsecond"')
+
+
+def test_a_traceback_is_rendered_in_the_logs_thread_and_refers_to_no_frame(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watched:
+        """What a handler refers to."""
+
+    threads: list[str] = []
+    format_traceback = traceback.TracebackException.format
+
+    def watched_format(self: traceback.TracebackException, **options: Any) -> Iterator[str]:
+        threads.append(threading.current_thread().name)
+        return format_traceback(self, **options)
+
+    def fail() -> weakref.ref[Watched]:
+        local = Watched()
+        try:
+            raise ValueError("why")  # noqa: TRY301 - in this frame
+        except ValueError:
+            log.exception("fault")
+        return weakref.ref(local)
+
+    monkeypatch.setattr(traceback.TracebackException, "format", watched_format)
+    monkeypatch.setattr("antiphon.observe.logfile.GATHER_SECONDS", 60)  # the thread still waits for more
+    log = open_log(path)
+    kept = fail()
+    assert (kept(), threads) == (None, [])
+    log.close()
+    assert threads == ["log"]
+    assert "in fail" in path.read_text("utf-8")
 
 
 def test_of_a_long_traceback_the_end_is_kept(path: Path) -> None:

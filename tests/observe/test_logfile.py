@@ -171,6 +171,23 @@ def test_what_comes_within_a_moment_is_written_together_and_closing_waits_for_no
     assert file.written == [b"one\ntwo\nthree\n"]
 
 
+def test_a_line_is_rendered_by_the_thread_and_one_that_cannot_be_is_counted(path: Path) -> None:
+    def broken() -> str:
+        raise ValueError
+
+    writer = LogWriter(LogFile(path), lost)
+    writer.put("one")
+    writer.put(broken)
+    writer.put(lambda: f"two, by {threading.current_thread().name}")
+    while "two" not in path.read_text():
+        threading.Event().wait(0.01)
+    writer.put("three")
+    writer.close()
+    text = path.read_text()
+    assert text.replace("lost 1\n", "") == "one\ntwo, by log\nthree\n"
+    assert text.count("lost 1\n") == 1
+
+
 def test_what_comes_after_closing_is_dropped(path: Path) -> None:
     writer = LogWriter(LogFile(path), lost)
     writer.close()

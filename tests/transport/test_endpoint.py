@@ -71,6 +71,14 @@ def test_received_bytes_come_in_pieces_of_the_buffer(owner: Owner) -> None:
     assert owner.told == [b"01234567", b"89"]
 
 
+def test_a_limit_makes_the_pieces_smaller_but_never_larger_than_the_buffer(owner: Owner) -> None:
+    owner.far.sendall(b"0123456789abcdefghijklmnopqrst")
+    for limit in (3, 100, 0):
+        owner.endpoint.read_limit = limit
+        owner.endpoint()
+    assert owner.told == [b"012", b"3456789a", b"bcdefghi"]
+
+
 def test_without_received_bytes_nothing_is_called(owner: Owner) -> None:
     owner.endpoint()
     assert owner.told == []

@@ -60,6 +60,74 @@ def ack(count: int, token: bytes = TOKEN, id: int = 0, flags: int = 0) -> bytes:
     return encode(Kind.ACK, id, count.to_bytes(8, "big"), flags, token)
 
 
+class Clock:
+    """A clock that stands still between two messages; each takes so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.now = 1000.0
+        self.looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return self.now
+
+    def handle(self, message: Payload) -> Payload:
+        self.now += self.seconds
+        return message
+
+
+@twins
+@pytest.mark.parametrize(
+    ("seconds", "answered", "looks"),
+    [
+        (1.0, 2, 2),  # the time begins after the first message
+        (0.3, 8, 4),  # looked for after 1, 2, 4 and 8
+        (0.05, 32, 6),
+        (0.02, 64, 7),
+        (0.01, 128, 9),  # from 32 on after every 32
+        (0.0, 200, 11),
+    ],
+)
+def test_a_call_ends_when_the_time_of_the_turn_is_over(
+    twin: Twin, seconds: float, answered: int, looks: int
+) -> None:
+    clock = Clock(seconds)
+    answerer = twin(clock.handle, None, TOKEN, LIMIT, LIMIT, clock=clock)
+    answerer.turn_seconds = 1.0
+    frame = message(1, "x")
+    assert asked(answerer, frame * 200) == encode_message(1, "x", Flag.LAST) * answered
+    assert (answerer.count, answerer.position, answerer.unanswered) == (answered, answered * len(frame), None)
+    assert clock.looks == looks
+    assert answerer(frame * 200, answerer.position, 200 * len(frame)) != b"" or answered == 200
+
+
+@twins
+def test_acks_count_for_the_time_of_the_turn(twin: Twin) -> None:
+    clock = Clock(1.0)
+    answerer = twin(clock.handle, None, TOKEN, LIMIT, LIMIT, acknowledge=clock.handle, clock=clock)
+    assert asked(answerer, ack(1) * 100) == b""
+    assert (answerer.position, answerer.count) == (2 * len(ack(1)), 0)
+
+
+@twins
+def test_one_message_needs_no_look_at_the_clock(twin: Twin) -> None:
+    clock = Clock(1.0)
+    answerer = twin(clock.handle, None, TOKEN, LIMIT, LIMIT, clock=clock)
+    assert asked(answerer, message(1, "x")) == encode_message(1, "x", Flag.LAST)
+    assert clock.looks == 0
+
+
+@twins
+def test_what_the_clock_raises_leaves_the_call(twin: Twin) -> None:
+    def broken() -> float:
+        raise OSError("no clock")
+
+    answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, clock=broken)
+    with pytest.raises(OSError, match="no clock"):
+        asked(answerer, message(1, "x") * 2)
+
+
 @twins
 def test_acks_between_messages_are_passed_on_in_order(twin: Twin) -> None:
     told: list[object] = []

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -66,7 +67,13 @@ class ServerLog:
         self._write("error", event, fields | {"exception": sys.exception()})
 
     def _write(self, level: LogLevel, event: str, fields: Fields) -> None:
-        if level in self._levels:
+        if level not in self._levels:
+            return
+        error = fields.get("exception")
+        if isinstance(error, BaseException):  # the log's thread does most of the work on a traceback
+            fields = {**fields, "exception": _captured(error)}
+            self._writer.put(partial(render, datetime.now(UTC), level, event, fields))
+        else:
             self._writer.put(render(datetime.now(UTC), level, event, fields))
 
     def close(self) -> None:
@@ -116,7 +123,9 @@ def _shown(key: str, value: object) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
     if isinstance(value, BaseException):
-        text = "".join(traceback.format_exception(value)).rstrip()[-TRACEBACK_LIMIT:]
+        value = _captured(value)
+    if isinstance(value, traceback.TracebackException):
+        text = "".join(value.format()).rstrip()[-TRACEBACK_LIMIT:]
     else:
         text = _text(value)
         if key == "address" and _BARE.fullmatch(text):
@@ -124,6 +133,11 @@ def _shown(key: str, value: object) -> str:
         if len(text) > VALUE_LIMIT:
             text = text[:VALUE_LIMIT] + "…"
     return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def _captured(error: BaseException) -> traceback.TracebackException:
+    """Return what a traceback is rendered from, without its source lines; it refers to no frame."""
+    return traceback.TracebackException.from_exception(error, lookup_lines=False, compact=True)
 
 
 def _text(value: object) -> str:

@@ -24,6 +24,8 @@ _BATCH = 256
 """Most records written at once, so that a burst takes few system calls."""
 GATHER_SECONDS = 0.02
 """Seconds that the thread waits for more records, to write them together: waking costs more than writing."""
+Line = str | Callable[[], str]
+"""A line without its end, or a function that renders it in the log's thread."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -119,7 +121,7 @@ class LogWriter:
         """
         self._file = file
         self._line_of_lost = lost
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
         self._size = size
         self._lost = 0
         self._counting = threading.Lock()
@@ -129,8 +131,8 @@ class LogWriter:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def put(self, line: str) -> None:
-        """Queue `line` (without line end) to be written; drop and count it if too many wait."""
+    def put(self, line: Line) -> None:
+        """Queue `line` to be written; drop and count it if too many wait."""
         if self._closed:
             return
         if self._queue.qsize() < self._size:
@@ -164,11 +166,23 @@ class LogWriter:
             self._write([line for line in lines if line is not None])
         self._file.close()
 
-    def _write(self, lines: list[str]) -> None:
+    def _write(self, lines: list[Line]) -> None:
+        rendered = [text for line in lines if (text := _rendered(line)) is not None]
+        self._count(len(lines) - len(rendered))
         lost = self._lost
         if lost and not self._file.write(_encoded([self._line_of_lost(lost)])):
             self._count(-lost)
-        self._count(self._file.write(_encoded(lines)))
+        self._count(self._file.write(_encoded(rendered)))
+
+
+def _rendered(line: Line) -> str | None:
+    """Return the text of `line`; None if it cannot be rendered, which must not end the thread."""
+    if isinstance(line, str):
+        return line
+    try:
+        return line()
+    except Exception:  # noqa: BLE001 - the line is counted as dropped
+        return None
 
 
 def _encoded(lines: list[str]) -> bytes:

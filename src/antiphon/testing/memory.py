@@ -84,6 +84,9 @@ class MemoryTransport(asyncio.Transport):
         self.close()
         self._lose()
 
+    def limit_reading(self, size: int) -> None:
+        """Do nothing: both ends are in one program."""
+
     def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
         """Hand bytes to `received` from now on, and not to the protocol."""
         self.received = lambda data: received(bytearray(data), len(data))

@@ -14,6 +14,7 @@ typedef struct {
     PyObject_HEAD
     int fd;
     char queueing, wrote; /* everything written is queued; something was written since the last read */
+    Py_ssize_t read_limit; /* bytes read at once; at most the buffer */
     PyObject *buffer, *received, *ended, *unsent;
 } SocketEndpoint;
 
@@ -40,7 +41,9 @@ static int was_reset(int fd) {
 }
 
 static PyObject *SocketEndpoint_call(SocketEndpoint *self, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named)) {
-    ssize_t size = recv(self->fd, PyByteArray_AS_STRING(self->buffer), PyByteArray_GET_SIZE(self->buffer), MSG_DONTWAIT);
+    Py_ssize_t room = PyByteArray_GET_SIZE(self->buffer);
+    if (self->read_limit > 0 && self->read_limit < room) room = self->read_limit;
+    ssize_t size = recv(self->fd, PyByteArray_AS_STRING(self->buffer), room, MSG_DONTWAIT);
     if (size < 0) {
         if (would_block()) Py_RETURN_NONE;
         PyErr_SetFromErrno(PyExc_OSError);
@@ -208,6 +211,7 @@ static PyMethodDef methods[] = {
 
 static PyMemberDef members[] = {
     {"queueing", T_BOOL, offsetof(SocketEndpoint, queueing), 0, "Whether everything written goes to `unsent`."},
+    {"read_limit", T_PYSSIZET, offsetof(SocketEndpoint, read_limit), 0, "Bytes read at once; 0 for the whole buffer."},
     {"received", T_OBJECT_EX, offsetof(SocketEndpoint, received), 0, "Function that takes received bytes."},
     {NULL},
 };

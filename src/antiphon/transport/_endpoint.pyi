@@ -6,6 +6,7 @@ from antiphon.transport.endpoint import Buffer, Tls
 
 class SocketEndpoint:
     queueing: bool
+    read_limit: int
     received: Callable[[bytearray, int], object]
     def __init__(
         self,

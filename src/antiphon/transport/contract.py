@@ -38,6 +38,9 @@ class ServerTransport(Protocol):
     def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
         """Call `received` with received bytes from now on, instead of the protocol."""
 
+    def limit_reading(self, size: int) -> None:
+        """Read at most `size` bytes at once from now on; 0 for as many as the buffer takes."""
+
     @property
     def write(self) -> Callable[[Buffer], None]:
         """Function that writes bytes."""

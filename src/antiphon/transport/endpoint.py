@@ -23,7 +23,7 @@ class PythonSocketEndpoint:
     All endpoints with one buffer run on one event loop.
     """
 
-    __slots__ = ("_buffer", "_ended", "_sock", "_unsent", "_wrote", "queueing", "received")
+    __slots__ = ("_buffer", "_ended", "_sock", "_unsent", "_wrote", "queueing", "read_limit", "received")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class PythonSocketEndpoint:
         self._unsent = unsent
         self.queueing = False
         """Whether everything written goes to `unsent`."""
+        self.read_limit = 0
+        """Bytes that are read at once, at most the buffer; 0 for the whole buffer."""
         self._wrote = False
         """Whether anything was written since the last read: writing finds a reset."""
 
@@ -51,7 +53,7 @@ class PythonSocketEndpoint:
         A reset behind the bytes is looked for: uvloop reports one only once.
         """
         try:
-            size = self._sock.recv_into(self._buffer)
+            size = self._sock.recv_into(self._buffer, min(self.read_limit, len(self._buffer)))
         except _TRY_LATER:
             return
         except OSError as error:

@@ -69,6 +69,10 @@ class PlainTransport(asyncio.Transport):
         """Call `received` with received bytes from now on, instead of the protocol."""
         self._endpoint.received = received
 
+    def limit_reading(self, size: int) -> None:
+        """Read at most `size` bytes at once from now on; 0 for as many as the buffer takes."""
+        self._endpoint.read_limit = size
+
     def is_reading(self) -> bool:
         """Return whether the socket is read."""
         return self._reading

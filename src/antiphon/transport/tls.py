@@ -227,6 +227,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Return whether the transport is closed or closing."""
         return self._records.closed
 
+    def limit_reading(self, size: int) -> None:
+        """Read at most `size` encrypted bytes at once; 0 for as many as the buffer takes."""
+        self._below.limit_reading(size)
+
     def pause_reading(self) -> None:
         """Stop reading."""
         if not self._records.closed:

@@ -4,6 +4,8 @@
  * are in docs/batch.md. */
 #include "_batch.h"
 
+enum { LOOK_EVERY = 32 }; /* frames between two looks at the clock, at most; as in batch.py */
+
 /* Whether two tokens are equal, in a time that does not depend on where they differ. */
 static int same_token(const unsigned char *one, const unsigned char *other) {
     uint64_t a[TOKEN_SIZE / 8], b[TOKEN_SIZE / 8];
@@ -82,9 +84,28 @@ static PyObject *call_handler(BatchAnswerer *self, PyObject *message, PyObject *
     return result;
 }
 
+/* Whether the time for the frames of this call is over; it starts with the first look. -1 with an exception. */
+static int is_time_over(BatchAnswerer *self, int first, double *ends) {
+    PyObject *now = PyObject_CallNoArgs(self->clock);
+    if (now == NULL) return -1;
+    double seconds = PyFloat_AsDouble(now);
+    Py_DECREF(now);
+    if (seconds == -1.0 && PyErr_Occurred()) return -1;
+    if (first) *ends = seconds + self->turn_seconds;
+    return !first && seconds >= *ends;
+}
+
 /* Answer the frames in `bytes` from self->position to `end`; -1 with an exception. `only` as for `answer_batch`. */
 static int answer_frames(BatchAnswerer *self, const unsigned char *bytes, Py_ssize_t end, Answers *answers, PyObject **only) {
+    Py_ssize_t frames = 0, look = 1; /* at the clock, after so many frames; as in batch.py */
+    double ends = 0;
     while (end - self->position >= HEADER_SIZE + TOKEN_SIZE && answers->used < BATCH_LIMIT) {
+        if (frames == look && self->clock != NULL) {
+            int over = is_time_over(self, look == 1, &ends);
+            if (over) return over < 0 ? -1 : 0;
+            look += look < LOOK_EVERY ? look : LOOK_EVERY;
+        }
+        frames++;
         const unsigned char *frame = bytes + self->position, *body = frame + HEADER_SIZE;
         Header header = read_header(frame);
         Py_ssize_t length = header.length;
@@ -153,6 +174,7 @@ static PyObject *BatchAnswerer_call(BatchAnswerer *self, PyObject *const *argume
 static int BatchAnswerer_traverse(BatchAnswerer *self, visitproc visit, void *arg) {
     Py_VISIT(self->handle);
     Py_VISIT(self->acknowledge);
+    Py_VISIT(self->clock);
     Py_VISIT(self->stepping);
     Py_VISIT(self->task);
     Py_VISIT(self->unanswered);
@@ -162,6 +184,7 @@ static int BatchAnswerer_traverse(BatchAnswerer *self, visitproc visit, void *ar
 static int BatchAnswerer_clear(BatchAnswerer *self) {
     Py_CLEAR(self->handle);
     Py_CLEAR(self->acknowledge);
+    Py_CLEAR(self->clock);
     Py_CLEAR(self->stepping);
     Py_CLEAR(self->task);
     Py_CLEAR(self->unanswered);
@@ -176,12 +199,12 @@ static void BatchAnswerer_dealloc(BatchAnswerer *self) {
 }
 
 static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "stepping", "acknowledge", NULL};
-    PyObject *handle, *takes, *stepping = Py_None, *acknowledge = Py_None;
+    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "stepping", "acknowledge", "clock", NULL};
+    PyObject *handle, *takes, *stepping = Py_None, *acknowledge = Py_None, *clock = Py_None;
     const char *token;
     Py_ssize_t size, message_limit, answer_limit;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$OO", names, &handle, &takes, &token, &size, &message_limit,
-                                     &answer_limit, &stepping, &acknowledge))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$OOO", names, &handle, &takes, &token, &size, &message_limit,
+                                     &answer_limit, &stepping, &acknowledge, &clock))
         return NULL;
     if (size != TOKEN_SIZE) {
         PyErr_SetString(PyExc_ValueError, "a token has 16 bytes");
@@ -202,6 +225,7 @@ static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyOb
     self->handle = Py_NewRef(handle);
     if (stepping != Py_None) self->stepping = Py_NewRef(stepping);
     if (acknowledge != Py_None) self->acknowledge = Py_NewRef(acknowledge);
+    if (clock != Py_None) self->clock = Py_NewRef(clock);
     return (PyObject *)self;
 }
 
@@ -218,6 +242,7 @@ static int drop_unanswered(BatchAnswerer *self, PyObject *Py_UNUSED(none), void 
 static PyMemberDef members[] = {
     {"position", T_PYSSIZET, offsetof(BatchAnswerer, position), READONLY, "Where the first frame begins that is not read."},
     {"count", T_PYSSIZET, offsetof(BatchAnswerer, count), READONLY, "How many messages the handler was given."},
+    {"turn_seconds", T_DOUBLE, offsetof(BatchAnswerer, turn_seconds), 0, "Seconds in which further frames are read."},
     {NULL},
 };
 

@@ -12,6 +12,8 @@ typedef struct {
     unsigned char token[TOKEN_SIZE];
     Py_ssize_t message_limit, answer_limit;
     int takes_text, takes_bytes; /* both: the handler takes what was sent */
+    PyObject *clock; /* NULL if a call may take as long as it takes */
+    double turn_seconds;
     PyObject *stepping; /* a `Stepping`; NULL if coroutines are left to the caller */
     PyObject *task; /* a task for the next coroutine, as new; or NULL */
     Py_ssize_t position, count;

@@ -7,6 +7,7 @@ from antiphon.wire.frames import Payload
 class BatchAnswerer:
     count: int
     position: int
+    turn_seconds: float
     unanswered: Unanswered | None
     def __init__(
         self,
@@ -18,6 +19,7 @@ class BatchAnswerer:
         *,
         stepping: Stepping | None = None,
         acknowledge: Callable[[int], object] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, position: int, end: int) -> bytes: ...
 

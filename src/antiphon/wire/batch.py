@@ -29,6 +29,10 @@ Unsettled = bytes | tuple[bytes, Payload] | int
 """Frames of answers, or header and payload of one, and after each the number of messages that it answers. The
 number is 0 for an answer whose message was counted when its coroutine began to wait."""
 
+LOOK_EVERY = 32
+"""Frames between two looks at the clock, at most. The first looks come after 1, 2, 4, 8 and 16 frames: nobody
+knows yet how long a message takes."""
+
 _MESSAGE = int(Kind.MESSAGE)
 _ACK = int(Kind.ACK)
 _TEXT = int(Flag.TEXT)
@@ -66,8 +70,8 @@ class PythonBatchAnswerer:
     """
 
     __slots__ = (
-        "_acknowledge", "_allowed", "_handle", "_stepping", "_takes", "_token", "answer_limit", "count",
-        "position", "unanswered",
+        "_acknowledge", "_allowed", "_clock", "_handle", "_stepping", "_takes", "_token", "answer_limit", "count",
+        "position", "turn_seconds", "unanswered",
     )  # fmt: skip
 
     def __init__(
@@ -80,11 +84,12 @@ class PythonBatchAnswerer:
         *,
         stepping: Stepping | None = None,
         acknowledge: Callable[[int], object] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """Answer with `handle`, which takes `str`, `bytes` or (None) whatever was sent.
 
         Both limits are bytes of payload. Without `stepping`, coroutines are left to the caller; without
-        `acknowledge`, ACKs are.
+        `acknowledge`, ACKs are; without `clock` (seconds), a call may take as long as it takes.
         """
         if len(token) != TOKEN_SIZE:
             raise ValueError(f"a token has {TOKEN_SIZE} bytes")
@@ -95,6 +100,9 @@ class PythonBatchAnswerer:
         self.answer_limit = answer_limit
         self._stepping = stepping
         self._acknowledge = acknowledge
+        self._clock = clock
+        self.turn_seconds = 0.0
+        """Seconds by `clock` after the first frame in which further frames are read."""
         self.position = 0
         """Where the first frame begins that was not read."""
         self.count = 0
@@ -106,8 +114,17 @@ class PythonBatchAnswerer:
         """Answer the frames of `data` from `position` to `end`; return the frames of the answers."""
         self.position, self.count, self.unanswered = position, 0, None
         answers: list[bytes] = []
-        size = 0
+        size = frames = 0
+        look, ends = 1, 0.0
         while end - self.position >= HEADER_SIZE and size < BATCH_LIMIT:
+            if frames == look and self._clock is not None:
+                now = self._clock()
+                if look == 1:
+                    ends = now + self.turn_seconds
+                elif now >= ends:
+                    break
+                look += min(look, LOOK_EVERY)
+            frames += 1
             try:
                 frame, after = read_frame(data, self.position, end, self._allowed, self._token)
             except ProtocolError:
