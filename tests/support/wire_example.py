@@ -195,7 +195,7 @@ def _change(pair: Pair) -> Iterator[Step]:
 def _come_back(pair: Pair) -> Iterator[Step]:
     server, client = pair.server, pair.client
     id, data = client.resume(TOKEN, Resume(received=6))
-    yield pair.to_server(data, "the link was lost; on a new connection, after a HELLO as above")
+    yield pair.to_server(data, "the connection was lost; on a new one, after a HELLO as above")
     back = replace(_welcome(b""), first=False, token=None, greeting="", data=None, received=4, sent=6)
     yield pair.to_client(server.welcome(id, back, TOKEN), "the session goes on, with its token")
     yield pair.to_server(client.bye("left"), "the person leaves; the session is to end")

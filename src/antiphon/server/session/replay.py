@@ -1,6 +1,6 @@
 """Replay buffer: counts of both directions, and the frames sent that the client has not acknowledged.
 
-After a lost connection the unacknowledged frames are sent again (docs/protocol.md, "Resuming").
+After a lost connection the unacknowledged frames are sent again (docs/protocol.md, "Continuity").
 """
 
 from collections import deque
