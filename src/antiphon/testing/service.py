@@ -182,6 +182,7 @@ def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) 
         message_limit=settings.message_limit,
         log=failures,
         tasks=tasks,
+        repeat_seconds=0,  # each failure belongs to the call that it made fail
     )
     sessions = Sessions(settings.session_total, utc_now)
     channels = ChannelRegistry(sessions, NoSnapshots(), handlers)

@@ -17,7 +17,7 @@ from antiphon.errors import (
 from antiphon.language import Translate
 from antiphon.wire import bodies
 from antiphon.wire.bodies import Body, Bye, Error, FirstRequest, Hello, ServerBye, Welcome
-from antiphon.wire.frames import Frame, FrameReader, Payload, Refused, encode, encode_message
+from antiphon.wire.frames import SKIPPED, Frame, FrameReader, Payload, Refused, encode, encode_message
 from antiphon.wire.kinds import COUNT_SIZE, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST, Flag, Kind, Phase, Side, limits
 
 REFUSAL_LIMIT = 3
@@ -63,6 +63,12 @@ class _Conversation:
         """Take received bytes, in pieces of any size."""
         self.reader.feed(data)
 
+    def _next(self) -> Frame | Refused | None:
+        """Return the next frame of `reader` that is not skipped."""
+        while (item := self.reader.next()) is SKIPPED:
+            pass
+        return item
+
     def _enter_session(self, token: bytes = b"") -> None:
         self.phase = Phase.SESSION
         self.reader.admit(limits(self._peer, Phase.SESSION, self._limit), token)
@@ -95,7 +101,7 @@ class ServerConversation(_Conversation):
         Raises:
             ProtocolError: the client broke the protocol; send `error` with id 0 and close the connection.
         """
-        item = self.reader.next()
+        item = self._next()
         return None if item is None else self.event(item)
 
     def event(self, item: Frame | Refused) -> Event:
@@ -196,7 +202,7 @@ class ClientConversation(_Conversation):
         Raises:
             ProtocolError: the server broke the protocol; close the connection.
         """
-        event = self.reader.next()
+        event = self._next()
         if type(event) is not Frame or event.kind in _BARE:
             return event
         control = self._control(event)

@@ -5,6 +5,7 @@ a frame means, and what may follow it, is in `conversation.py`.
 """
 
 from collections.abc import Iterator, Mapping
+from enum import Enum, auto
 from hmac import compare_digest
 from struct import Struct
 from typing import NamedTuple, Protocol
@@ -59,6 +60,15 @@ class Refused(NamedTuple):
 
     id: int
     error: AntiphonError
+
+
+class Skipped(Enum):
+    """A frame of an optional kind that was skipped. Whoever reads learns of each, and can limit them."""
+
+    SKIPPED = auto()
+
+
+SKIPPED = Skipped.SKIPPED
 
 
 class Answering(Protocol):
@@ -191,24 +201,20 @@ class FrameReader:
             self._data, self._position = b"", 0
         return answers
 
-    def next(self) -> Frame | Refused | None:
-        """Return the next frame, or None while more bytes are needed.
+    def next(self) -> Frame | Refused | Skipped | None:
+        """Return the next frame, SKIPPED for one of an optional kind, or None while more bytes are needed.
 
         Raises:
             ProtocolError: as `read_frame`. The stream has no meaning afterwards: close the connection.
         """
-        while True:
-            data, position = self._data, self._position
-            size = len(data)
-            if size - position < HEADER_SIZE:
-                if size == position:
-                    self._data, self._position = b"", 0  # an idle connection keeps no memory for what it received
-                return None
-            frame, self._position = read_frame(data, position, size, self._allowed, self._token)
-            if frame is not None:
-                return frame
-            if self._position == position:
-                return None
+        data, position = self._data, self._position
+        size = len(data)
+        if size - position < HEADER_SIZE:
+            if size == position:
+                self._data, self._position = b"", 0  # an idle connection keeps no memory for what it received
+            return None
+        frame, self._position = read_frame(data, position, size, self._allowed, self._token)
+        return SKIPPED if frame is None and self._position > position else frame
 
 
 def _unlisted(kind: int, allowed: Mapping[int, Allowed]) -> Allowed:

@@ -138,6 +138,9 @@ class Closing(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Take any."""
 
+    def limit_reading(self, size: int) -> None:
+        """Take any."""
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Hand it on at once."""
 

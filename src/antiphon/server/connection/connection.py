@@ -5,9 +5,11 @@ the peer does not take its answers, nothing more is handled. `tick` looks at the
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable
 
-from antiphon.errors import AntiphonError, PeerTooSlow, ProtocolError, ServerError
+from antiphon.errors import AntiphonError, FrameUnexpected, PeerTooSlow, Problem, ProtocolError, ServerError
+from antiphon.language import N_
 from antiphon.server.auth.admission import Admission
 from antiphon.server.connection.fast_path import FastPath
 from antiphon.server.connection.host import ConnectionHost
@@ -16,18 +18,20 @@ from antiphon.server.connection.state import State
 from antiphon.server.connection.write_buffer import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT
 from antiphon.server.peer import Peer
 from antiphon.server.session.channel import SessionChannel
+from antiphon.server.turn_budget import IDLE_FRAMES_MOST
 from antiphon.wire.bodies import Bye
 from antiphon.wire.conversation import Control, Event
-from antiphon.wire.frames import Frame, Refused
+from antiphon.wire.frames import SKIPPED, Frame, Refused
 from antiphon.wire.kinds import Kind
 
 _MESSAGE = int(Kind.MESSAGE)
+_ONE_MORE_IDLE_FRAME = Problem(N_("After {most} heartbeats or optional frames before sign-in, another one"))
 
 
 class Connection(PeerSide):
     """One client's connection, from accept to close."""
 
-    __slots__ = ("_busy", "_bye", "_channel", "_fast_path", "_proceeding")
+    __slots__ = ("_behind", "_busy", "_bye", "_channel", "_fast_path", "_idle_frames", "_proceeding", "_turns")
 
     def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
         """Start without a transport; `accepted_at` is the loop time at which the socket was accepted."""
@@ -40,6 +44,11 @@ class Connection(PeerSide):
         """In state LEAVING: the reason, until the BYE is being answered."""
         self._proceeding = False
         """`proceed` is due after the step under way."""
+        self._turns = host.handlers.turns
+        self._behind = False
+        """Its turn has ended before everything received was handled; the next one is due."""
+        self._idle_frames = 0
+        """Frames that ask for nothing, received before sign-in."""
 
     # --- called by the transport ------------------------------------------------------------------------------
 
@@ -72,6 +81,7 @@ class Connection(PeerSide):
         host.connections.discard(self)
         self._enter(State.CLOSED)
         self._fast_path = None
+        self._catch_up()
         if not self._deadlines.admitted:
             host.limits.release(self.peer.host)
         if session is not None:
@@ -87,7 +97,8 @@ class Connection(PeerSide):
     def _at_rest(self) -> bool:
         """Whether nothing is under way, and more may be received."""
         idle = self._channel is None or self._channel.idle
-        return idle and self.state.handles and not (self._busy or self._writer.paused or self._reading.ended)
+        held = self._busy or self._behind or self._writer.paused or self._reading.ended
+        return idle and self.state.handles and not held
 
     @property
     def _fast_path_allowed(self) -> bool:
@@ -117,11 +128,18 @@ class Connection(PeerSide):
     # --- bytes in ---------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        """Handle what was received, until something has to be waited for."""
+        """Handle what was received, until something has to be waited for or the turn is over."""
         writer, channel, reader = self._writer, self._channel, self._conversation.reader
         self._leave_fast_path()
+        ends = 0.0
         try:
-            while self.state.handles and not (self._busy or writer.paused):
+            while self.state.handles and not (self._busy or self._behind or writer.paused):
+                now = time.perf_counter()
+                if not ends:
+                    ends = now + self._turns.seconds
+                elif now >= ends and reader.buffered:  # never before the first frame: each turn gets on
+                    self._fall_behind()
+                    break
                 if channel is not None:
                     if channel.full:
                         break
@@ -133,6 +151,8 @@ class Connection(PeerSide):
                     break
                 if type(item) is Frame and item[0] == _MESSAGE:
                     channel.message(item[2], item[3])  # type: ignore[union-attr] # the gate saw to the session
+                elif item is SKIPPED:
+                    self._count_idle_frame()
                 else:
                     self._handle(self._conversation.event(item))
                     channel = self._channel
@@ -145,17 +165,46 @@ class Connection(PeerSide):
             elif self._reading.paused or not self._at_rest:
                 self._balance()
 
+    def _fall_behind(self) -> None:
+        """End the turn; the next one comes when the others have had theirs."""
+        self._behind = True
+        self._turns.wait()
+        asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _catch_up(self) -> bool:
+        """Note that the next turn has come, or is not needed any more; return whether it was due."""
+        behind, self._behind = self._behind, False
+        if behind:
+            self._turns.go_on()
+        return behind
+
+    def _take_turn(self) -> None:
+        if self._catch_up():
+            self.proceed()
+
+    def _count_idle_frame(self) -> None:
+        """Count a frame that asks for nothing; before sign-in nobody needs many.
+
+        Raises:
+            FrameUnexpected: there were too many.
+        """
+        if self.state is State.ENTRY:
+            self._idle_frames += 1
+            if self._idle_frames > IDLE_FRAMES_MOST:
+                raise FrameUnexpected(kind=_ONE_MORE_IDLE_FRAME, most=IDLE_FRAMES_MOST)
+
     def _balance(self) -> None:
         """Read on or stop reading; leave or close where everything is answered."""
         channel = self._channel
-        waiting = self._busy or self._writer.paused or (channel is not None and not channel.idle)
+        held = self._busy or self._behind or self._writer.paused
+        waiting = held or (channel is not None and not channel.idle)
         if self._bye is not None and not waiting:
             reason, self._bye = self._bye, None
             self._begin(self._leave(reason))
         elif self._reading.ended and not waiting:
             self.close()
         else:
-            blocked = self._busy or self._writer.paused or not self.state.handles
+            blocked = held or not self.state.handles
             limit = QUEUE_LIMIT if self._deadlines.admitted else ENTRY_QUEUE_LIMIT
             full = channel is not None and channel.full
             self._reading.pause(paused=full or (blocked and self._conversation.reader.buffered > limit))
@@ -163,13 +212,12 @@ class Connection(PeerSide):
     def _handle(self, event: Event) -> None:
         self._deadlines.framed = True
         if isinstance(event, Refused):
-            self._host.log.warning(
-                "message-refused", address=self.peer.address, name=self._name, code=event.error.code
-            )
             if self._channel is not None:  # the reader refuses messages only, and those come in a session
                 self._channel.refused(event.id, event.error)
         elif isinstance(event, Frame):
-            if self._channel is not None:  # before a session only a HEARTBEAT may come
+            if event.kind == Kind.HEARTBEAT:
+                self._count_idle_frame()
+            elif self._channel is not None:  # before a session no other may come
                 self._channel.heed(event)
         elif isinstance(event.body, Bye):
             self._bye = event.body.reason
@@ -220,6 +268,7 @@ class Connection(PeerSide):
         channel, welcome, replayed = host.channels.admit(session, admission.welcome, admission.resumed)
         self._channel = channel
         self._enter(State.SESSION)
+        self._writer.transport.limit_reading(0)
         self.send(self._conversation.welcome(id, welcome, token))
         for frame in replayed:
             self.send(frame)

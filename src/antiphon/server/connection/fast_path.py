@@ -5,6 +5,7 @@ in the session and nothing waits to be written. Then received bytes go from the 
 the frames of the answers back to the transport. Whatever is out of the ordinary is left to the connection.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ Leave = Callable[[bytes | bytearray, int, bytes], object]
 class FastPath:
     """The fast path of one session on one connection."""
 
-    __slots__ = ("_answerer", "_channel", "_received", "_responder", "_sent", "_writer")
+    __slots__ = ("_answerer", "_channel", "_received", "_responder", "_sent", "_turns", "_writer")
 
     def __init__(
         self,
@@ -38,9 +39,18 @@ class FastPath:
         self._writer = writer
         replay = channel.replay
         steps = stepping(handlers.variables) if service.is_async else None
+        self._turns = handlers.turns
         self._answerer = BatchAnswerer(
-            service.receive, service.takes, token, limit, limit, stepping=steps, acknowledge=replay.acknowledge
+            service.receive,
+            service.takes,
+            token,
+            limit,
+            limit,
+            stepping=steps,
+            acknowledge=replay.acknowledge,
+            clock=time.perf_counter,
         )
+        self._answerer.turn_seconds = self._turns.seconds
         transport = writer.transport
         self._responder = BatchResponder(
             self._answerer,
@@ -90,6 +100,7 @@ class FastPath:
 
     def answer_buffered(self, reader: FrameReader) -> bool:
         """Answer the messages in `reader`; return whether any was answered. Precondition: the channel is idle."""
+        self._answerer.turn_seconds = self._turns.seconds  # the responder takes what was set last
         self._send(outside_of_tasks(reader.answer_buffered, self._answerer))
         return self._answerer.count > 0
 

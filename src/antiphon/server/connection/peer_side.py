@@ -11,6 +11,7 @@ from antiphon.server.connection.read_side import ReadSide
 from antiphon.server.connection.state import State
 from antiphon.server.connection.write_buffer import QUEUE_LIMIT, WriteBuffer
 from antiphon.server.peer import Peer
+from antiphon.server.turn_budget import ENTRY_READ_LIMIT
 from antiphon.wire.conversation import ServerConversation
 
 
@@ -48,6 +49,7 @@ class PeerSide(asyncio.Protocol):
         host.connections.add(self)
         host.log.info("connected", address=self.peer.address)
         self._writer.transport.set_write_buffer_limits(high=QUEUE_LIMIT)
+        self._writer.transport.limit_reading(ENTRY_READ_LIMIT)
         self._writer.transport.write(host.hello.frame)
         if host.stopping:  # its TLS handshake has ended after the others were told
             self.drain()

@@ -4,8 +4,10 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from antiphon.observe.log import ServerLog
+from antiphon.observe.repeats import REPEAT_SECONDS
 from antiphon.server.handler.time_limits import TimeLimits
 from antiphon.server.tasks import BackgroundTasks
+from antiphon.server.turn_budget import TurnBudget
 from antiphon.services import Service
 
 
@@ -20,10 +22,14 @@ class HandlerEnvironment:
     """The largest message in bytes, from either side."""
     log: ServerLog
     tasks: BackgroundTasks
+    repeat_seconds: float = REPEAT_SECONDS
+    """For how long equal faults of a session are only counted; with 0 each is logged."""
     time_limits: TimeLimits = field(init=False)
     """Of handlers that wait."""
     variables: Context = field(default_factory=copy_context)
     """The context variables that the server was started with; each message of a coroutine handler has a copy."""
+    turns: TurnBudget = field(default_factory=TurnBudget)
+    """Shared by all connections, and by handlers that send many answers."""
 
     def __post_init__(self) -> None:
         """Give every waiting handler the same time."""

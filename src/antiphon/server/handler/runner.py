@@ -6,6 +6,7 @@ from types import CoroutineType
 from typing import Any, Protocol, cast
 
 from antiphon.errors import AntiphonError, OutcomeUnknown, ServiceFailed, ServiceTooSlow, TextOnly
+from antiphon.observe.repeats import Repeats, place_of
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.guard import as_fault, in_time
 from antiphon.server.handler.lifecycle import stop
@@ -39,7 +40,7 @@ class HandlerRunner:
 
     __slots__ = (
         "_answers", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_task",
-        "answer_directly",
+        "answer_directly", "repeats",
     )  # fmt: skip
 
     def __init__(self, environment: HandlerEnvironment, session: Session, answers: Answers) -> None:
@@ -57,6 +58,8 @@ class HandlerRunner:
         self._stopping = False
         self.answer_directly: Callable[[int, object], bool] | None = None
         """Set by the fast path: sends the answer of a handler that has waited, if nothing else is to be done."""
+        self.repeats = Repeats(environment.log, environment.repeat_seconds)
+        """Faults and refusals of this session, for the log."""
 
     @property
     def busy(self) -> bool:
@@ -104,6 +107,7 @@ class HandlerRunner:
         """Cancel the handler that is running, and wait for its end."""
         self._stopping = True
         await stop(self._task)
+        self.repeats.finish()
 
     def log_size(self, event: str, id: int, message: Payload) -> None:
         """Log the size of a message in bytes, at level `debug`."""
@@ -180,7 +184,7 @@ class HandlerRunner:
             self._answers.refuse(id, OutcomeUnknown())
         elif isinstance(error, ServiceTooSlow) or (late and (cancelled or isinstance(error, TimeoutError))):
             session = self._session
-            self._environment.log.error("service-too-slow", name=session.name, address=session.address)
+            self.repeats.error("service-too-slow", "", name=session.name, address=session.address)
             self._answers.refuse(id, ServiceTooSlow())
         else:
             self._failed(id, error if isinstance(error, KeyboardInterrupt) else as_fault(error))
@@ -188,6 +192,8 @@ class HandlerRunner:
     # --- answers --------------------------------------------------------------------------------------------
 
     def _answer(self, id: int, answer: Answer) -> None:
+        if self._clearly_too_large(id, answer):
+            return
         try:
             data = ServerConversation.end(id) if answer is None else ServerConversation.answer(id, answer)
         except Exception as error:  # noqa: BLE001 - no answer at all, or text that UTF-8 cannot encode
@@ -197,6 +203,8 @@ class HandlerRunner:
 
     def _part(self, id: int, answer: str | bytes) -> bool:
         """Send one of many answers; return whether more may follow."""
+        if self._clearly_too_large(id, answer):
+            return False
         try:
             data = ServerConversation.part(id, answer)
         except Exception as error:  # noqa: BLE001 - as above
@@ -208,9 +216,7 @@ class HandlerRunner:
 
     def _say(self, id: int, answer: Answer, data: bytes) -> bool:
         if len(data) > self._environment.message_limit + HEADER_SIZE:
-            name, address = self._session.name, self._session.address
-            self._environment.log.error("answer-too-large", name=name, address=address, size=len(data))
-            self._answers.refuse(id, ServiceFailed())
+            self._too_large(id, len(data))
             return False
         if answer is not None:
             self.log_size("sent", id, answer)
@@ -218,7 +224,21 @@ class HandlerRunner:
             self._answers.say(data)
         return True
 
+    def _clearly_too_large(self, id: int, answer: object) -> bool:
+        """Refuse an answer whose size is known before it is encoded: to copy it first would take a while."""
+        if not (isinstance(answer, bytes) or (isinstance(answer, str) and answer.isascii())):
+            return False
+        if len(answer) <= self._environment.message_limit:
+            return False
+        self._too_large(id, HEADER_SIZE + len(answer))
+        return True
+
+    def _too_large(self, id: int, size: int) -> None:
+        name, address = self._session.name, self._session.address
+        self.repeats.error("answer-too-large", "", name=name, address=address, size=size)
+        self._answers.refuse(id, ServiceFailed())
+
     def _failed(self, id: int, error: BaseException) -> None:
         name, address = self._session.name, self._session.address
-        self._environment.log.error("service-failed", name=name, address=address, exception=error)
+        self.repeats.error("service-failed", place_of(error), name=name, address=address, exception=error)
         self._answers.refuse(id, ServiceFailed())

@@ -60,7 +60,7 @@ class SessionChannel:
         """Loop time since when there is no connection; None while there is one."""
         self.runner = HandlerRunner(environment.handlers, self.shown, self)
         self._lifecycle = Lifecycle(environment.handlers, self.shown, self._not_opened)
-        self._readiness = Readiness()
+        self._readiness = Readiness(environment.handlers.turns)
         self._closing: str | None = None
         """Why the service has ended the session; the client may not know yet."""
         self.over = False
@@ -158,6 +158,9 @@ class SessionChannel:
 
     def refused(self, id: int, error: AntiphonError) -> None:
         """Answer a message that the gate has refused."""
+        self.runner.repeats.warning(
+            "message-refused", error.code, address=self.shown.address, name=self.session.name, code=error.code
+        )
         self.replay.count()
         self.refuse(id, error)
 

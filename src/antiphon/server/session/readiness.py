@@ -4,27 +4,27 @@ import asyncio
 import time
 from collections.abc import Callable
 
-SLICE_SECONDS = 0.005
-"""The longest that a handler which never waits may send before other sessions run."""
+from antiphon.server.turn_budget import TurnBudget
 
 
 class Readiness:
     """Waits until a session may send more."""
 
-    __slots__ = ("_room", "_slice_ends")
+    __slots__ = ("_room", "_turn_ends", "_turns")
 
-    def __init__(self) -> None:
-        """Start ready."""
+    def __init__(self, turns: TurnBudget) -> None:
+        """Start ready; a handler that never waits sends for a turn of `turns` before other sessions run."""
+        self._turns = turns
         self._room: asyncio.Event | None = None
         """Set when there is room; there is one while somebody waits for it."""
-        self._slice_ends = 0.0
+        self._turn_ends = 0.0
         """Monotonic time."""
 
     async def wait(self, blocked: Callable[[], bool]) -> None:
-        """Wait while `blocked()`; after each time slice let other sessions run first."""
-        if time.monotonic() >= self._slice_ends:  # loop time stands still within a step
-            await asyncio.sleep(0)
-            self._slice_ends = time.monotonic() + SLICE_SECONDS
+        """Wait while `blocked()`; after each turn let other sessions run first."""
+        if time.monotonic() >= self._turn_ends:  # loop time stands still within a step
+            await self._turns.next_turn()
+            self._turn_ends = time.monotonic() + self._turns.seconds
         while blocked():
             self._room = self._room or asyncio.Event()
             await self._room.wait()
