@@ -192,12 +192,10 @@ def events() -> Iterator[tuple[str, str, str]]:
             function, *arguments = arguments  # called with the remaining bytes at the end
         if not (isinstance(function, ast.Attribute) and function.attr in LEVELS and arguments):
             continue
-        if (
-            ast.unparse(function.value) == "_log"
-            or ast.unparse(function.value).rpartition(".")[2].lstrip("_") != "log"
-        ):
+        logger = ast.unparse(function.value).rpartition(".")[2]
+        if ast.unparse(function.value) == "_log" or logger.lstrip("_") not in ("log", "repeats"):
             continue
-        kept = [str(keyword.arg) for keyword in keywords]
+        kept = [str(keyword.arg) for keyword in keywords] + ["repeated"] * (logger == "repeats")
         if function.attr == "exception":
             kept.append("exception")
         first = arguments[0]

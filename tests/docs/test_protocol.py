@@ -11,6 +11,7 @@ from msgspec import inspect
 from antiphon.address import Address
 from antiphon.errors import every_error
 from antiphon.identity.invitations import Code
+from antiphon.server.turn_budget import IDLE_FRAMES_MOST
 from antiphon.settings import ServerSettings
 from antiphon.wire import bodies
 from antiphon.wire.bodies import SCHEMAS, Body
@@ -155,6 +156,7 @@ def test_the_deadlines_are_those_of_the_settings() -> None:
         f"{settings.first_frame_seconds:g} s",
         f"{settings.entry_seconds:g} s",
         f"{settings.write_seconds:g} s",
+        f"{IDLE_FRAMES_MOST}",
         f"{settings.silence_seconds:g} s",
         f"from {settings.entry_begin} at random, at most {settings.entry_most}",
         f"{settings.entry_source}",
