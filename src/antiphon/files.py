@@ -16,12 +16,21 @@ from antiphon.errors import FolderUnsafe, FolderUnusable, Problem, UsageError
 from antiphon.language import N_
 
 _POSIX = os.name == "posix"
+if _POSIX:
+    import grp
+    import pwd
+
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Flags for `os.open`: do not follow a symbolic link, and do not wait for the other end of a pipe."""
+MIB = 1024 * 1024
+_ROOT = 0
 _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _LOCKED = Problem(N_("another process keeps it locked"))
 _LINK = Problem(N_("is a symbolic link"))
+_TOO_LARGE = Problem(N_("it is larger than {most} MiB"))
+_ABOVE_WRITTEN = Problem(N_("can be written to by others, so they could replace {below}"))
+_ABOVE_ANOTHERS = Problem(N_("belongs to another user, who could replace {below}"))
 _NO_FILE = Problem(N_("it is not a plain file"))
 _PROBLEMS = {
     errno.ENOENT: Problem(N_("there is no such file")),
@@ -76,14 +85,18 @@ def check_folder(path: Path, found: os.stat_result) -> None:
 
 
 def make_folder(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:
-    """Create the folder at `path` (0700) unless it exists, and check it.
+    """Create the folder at `path` (0700) unless it exists, and check it and the folders above it.
 
     Raises:
-        FolderUnsafe: it belongs to another user, or others can write to it.
+        FolderUnsafe: it belongs to another user, or others can write to it, or could replace it.
         FolderUnusable: it cannot be created, or is not a folder. `unusable` names another error to raise instead.
     """
     with reported(path, unusable):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = path.absolute()
+        _check_above(path)
+        for above in reversed(path.parents):
+            with contextlib.suppress(FileExistsError):
+                above.mkdir(mode=0o755)  # whatever the umask: not open to others for writing
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
             path.chmod(0o700)  # mkdir applies the umask
@@ -93,23 +106,65 @@ def make_folder(path: Path, unusable: type[UsageError] = FolderUnusable) -> None
     check_folder(path, found)
 
 
+def _check_above(path: Path) -> None:
+    """Check that nobody else can replace `path`, nor a link on the way to it, in a folder above it.
+
+    Folders that do not exist are passed over.
+
+    Raises:
+        FolderUnsafe: somebody can.
+    """
+    if not _POSIX:
+        return
+    for above in dict.fromkeys([*path.parents, *path.resolve().parents]):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found = above.stat()
+            if found.st_uid not in {_ROOT, os.geteuid()}:
+                raise FolderUnsafe(path=str(above), problem=_ABOVE_ANOTHERS, below=str(path))
+            if not found.st_mode & stat.S_ISVTX and _written_by_others(found):  # sticky: each keeps their own
+                raise FolderUnsafe(path=str(above), problem=_ABOVE_WRITTEN, below=str(path))
+
+
+def _written_by_others(found: os.stat_result) -> bool:
+    """Return whether a folder can be written to by users other than this one and root."""
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and not _is_private(found.st_gid)
+
+
+def _is_private(group: int) -> bool:
+    """Return whether a group is this user's alone (many systems give each user one), or root's."""
+    try:
+        user, entry = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    own = group == _ROOT or (group == user.pw_gid and entry.gr_name == user.pw_name)
+    return own and set(entry.gr_mem) <= {user.pw_name, "root"}
+
+
 def _check_owner(path: Path, found: os.stat_result) -> None:
     if _POSIX and found.st_uid != os.geteuid():
         raise FolderUnsafe(path=str(path), problem=Problem(N_("belongs to another user")))
 
 
-def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
+def read_private(
+    path: Path,
+    *,
+    tighten: bool = False,
+    most: int | None = None,
+    unusable: type[UsageError] = FolderUnusable,
+) -> bytes | None:
     """Return the contents of a private file, or None if it does not exist.
 
     With `tighten`, the mode of a file that others can read but not write is set to 0600 first: an editor may have
-    left it so.
+    left it so. A file of more than `most` bytes is refused before it is read.
 
     Raises:
         FolderUnsafe: it is a symbolic link or not a plain file, belongs to another user, or others can read or
             write it.
-        FolderUnusable: it cannot be read.
+        FolderUnusable: it cannot be read, or is too large. `unusable` names another error to raise instead.
     """
-    with reported(path):
+    with reported(path, unusable):
         try:
             file = open(path, "rb", opener=_open_safely)  # noqa: SIM115 - Path has no opener
         except FileNotFoundError:
@@ -120,7 +175,9 @@ def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
                 os.fchmod(file.fileno(), 0o600)
                 found = os.fstat(file.fileno())
             check_file(path, found)
-            return file.read()
+            if most is not None and found.st_size > most:
+                raise unusable(path=str(path), problem=_TOO_LARGE, most=most // MIB)
+            return file.read(-1 if most is None else most)
 
 
 def check_replaceable(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:

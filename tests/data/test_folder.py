@@ -1,4 +1,6 @@
+import grp
 import os
+import pwd
 import resource
 import stat
 import subprocess
@@ -298,3 +300,56 @@ def test_what_is_no_last_address_is_ignored(folder: DataFolder, content: bytes) 
 def test_a_last_address_that_cannot_be_written_stops_nothing(folder: DataFolder, no_room: None) -> None:
     folder.last_address = Address("tls", "localhost", 7863)
     assert folder.last_address is None
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o757])
+def test_a_folder_that_others_could_replace_is_refused_before_anything_is_made(tmp_path: Path, mode: int) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(mode)
+    for path in (shared / "data", shared / "between" / "data"):
+        with pytest.raises(FolderUnsafe, match="shared can be written to by others, so they could replace"):
+            DataFolder.open(path)
+    assert list(shared.iterdir()) == []
+    shared.chmod(0o1777)
+    DataFolder.open(shared / "data")
+
+
+def test_a_link_that_others_could_replace_is_refused(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "link").symlink_to(tmp_path)
+    shared.chmod(0o777)
+    with pytest.raises(FolderUnsafe, match="shared can be written to by others"):
+        DataFolder.open(shared / "link" / "data")
+
+
+def test_what_a_link_leads_to_is_checked_as_well(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (shared / "between").mkdir(parents=True)
+    shared.chmod(0o777)
+    (tmp_path / "link").symlink_to(shared / "between")
+    with pytest.raises(FolderUnsafe, match="shared can be written to by others"):
+        DataFolder.open(tmp_path / "link" / "data")
+
+
+def test_the_private_group_of_this_user_may_write_above_and_no_other(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(0o770)
+    os.chown(above, -1, pwd.getpwuid(os.geteuid()).pw_gid)
+    DataFolder.open(above / "data")
+    if os.geteuid() == 0:
+        other = next(group.gr_gid for group in grp.getgrall() if group.gr_gid and group.gr_name != "root")
+        os.chown(above, -1, other)
+        with pytest.raises(FolderUnsafe, match="above can be written to by others"):
+            DataFolder.open(above / "data")
+
+
+def test_folders_above_that_are_made_are_closed_to_others(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        DataFolder.open(tmp_path / "between" / "data")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "between") == 0o755

@@ -1,12 +1,14 @@
 """`--store` names a store."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from antiphon.errors import SettingInvalid, StoreUnusable
+from antiphon.errors import FolderUnusable, SettingInvalid, StoreUnusable
 from antiphon.settings import ServerSettings, files_folder
 from antiphon.store.files import FilesStore
+from antiphon.store.files.sheet import FILE_LIMIT
 from antiphon.store.opening import accounts_file, open_store
 from antiphon.store.sql import SqlStore
 
@@ -60,3 +62,46 @@ async def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "people").touch()
     with pytest.raises(StoreUnusable, match="people cannot be used: it is not a folder"):
         await open_store(f"files:{tmp_path}/people", tmp_path)
+
+
+async def opened(store: str, data: Path) -> None:
+    await (await open_store(store, data)).close()
+
+
+async def test_a_start_that_was_cut_before_the_sessions_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "accounts.db").touch(0o600)  # as a crash leaves it
+    await opened("sqlite", tmp_path)
+    (tmp_path / "sessions.db").unlink()
+    await opened("sqlite", tmp_path)
+
+
+async def test_accounts_in_sqlite_are_begun_beside_the_sessions_of_a_store_of_files(tmp_path: Path) -> None:
+    await opened(f"files:{tmp_path}/people", tmp_path)
+    await opened("sqlite", tmp_path)
+    (tmp_path / "accounts.db").unlink()
+    await opened(f"files:{tmp_path}/people", tmp_path)
+    with pytest.raises(
+        FolderUnusable, match=r"accounts\.db cannot be used: it is missing, but sessions\.db is there"
+    ):
+        await opened("sqlite", tmp_path)
+
+
+@pytest.mark.parametrize("left", ["numbers.csv", "clients.txt", "invitations.csv"])
+async def test_accounts_in_a_file_are_not_begun_beside_other_files(tmp_path: Path, left: str) -> None:
+    store = f"files:{tmp_path}/people"
+    await opened(store, tmp_path)
+    for path in (tmp_path / "people").iterdir():
+        if path.name != left:
+            path.unlink()
+    with pytest.raises(StoreUnusable, match=f"accounts.csv cannot be used: it is missing, but {left} is there"):
+        await opened(store, tmp_path)
+    (tmp_path / "people" / left).unlink()
+    await opened(store, tmp_path)
+
+
+async def test_a_file_beyond_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    store = f"files:{tmp_path}/people"
+    await opened(store, tmp_path)
+    os.truncate(tmp_path / "people" / "accounts.csv", FILE_LIMIT + 1)  # a hole takes no room
+    with pytest.raises(StoreUnusable, match=r"accounts\.csv cannot be used: it is larger than 128 MiB"):
+        await opened(store, tmp_path)

@@ -128,7 +128,10 @@ class FolderUnsafe(UsageError):
     code = "folder-unsafe"
     blame = "operator"
     sentence = N_("{path} {problem}.")
-    hint = N_("Make sure that it is yours alone (chmod go= {path}), then start again.")
+    hint = N_(
+        "Make sure that it is yours alone (chmod go= {path}; for a folder above yours, chmod go-w), then start"
+        " again."
+    )
 
 
 class FolderUnusable(UsageError):

@@ -27,6 +27,8 @@ class BatchResponder:
     closed: int
     received_bytes: int
     sent_bytes: int
+    unsettled_bytes: int
+    unsettled_limit: int
     def __init__(
         self,
         answerer: BatchAnswerer,

@@ -4,7 +4,8 @@
 
 enum {
     WAITING = 2, /* of `closed`: closed by a coroutine that waits and by nothing else */
-    UNSETTLED_LIMIT = 128 * 1024, /* bytes of answers after which `settle` is called; as in batch.py */
+    UNSETTLED_LIMIT = 128 * 1024, /* bytes of memory for answers after which `settle` is called; as in batch.py */
+    PIECE_OVERHEAD = 64, /* bytes of memory that a piece takes beside its frames; as in batch.py */
 };
 
 typedef struct {
@@ -14,7 +15,7 @@ typedef struct {
     PyObject *unsettled, *settle, *write, *leave;
     PyObject *write_framed, *wait; /* may be NULL */
     char closed; /* 0, 1 or WAITING */
-    Py_ssize_t unsettled_bytes, received_bytes, sent_bytes;
+    Py_ssize_t unsettled_bytes, unsettled_limit, received_bytes, sent_bytes;
 } BatchResponder;
 
 /* Note frames of `size` bytes that answer `messages` messages, and settle if there are many; -1 with an exception. */
@@ -26,8 +27,8 @@ static int note_answers(BatchResponder *self, PyObject *frames, Py_ssize_t size,
     if (failed) return -1;
     if (PyList_GET_SIZE(self->unsettled) == 2) self->unsettled_bytes = 0; /* the owner of the list has emptied it */
     self->sent_bytes += size;
-    self->unsettled_bytes += size;
-    return self->unsettled_bytes <= UNSETTLED_LIMIT ? 0 : drop_result(PyObject_CallNoArgs(self->settle));
+    self->unsettled_bytes += size + PIECE_OVERHEAD;
+    return self->unsettled_bytes <= self->unsettled_limit ? 0 : drop_result(PyObject_CallNoArgs(self->settle));
 }
 
 /* Send one answer without copying its payload. */
@@ -154,6 +155,7 @@ static PyObject *BatchResponder_new(PyTypeObject *type, PyObject *arguments, PyO
     BatchResponder *self = (BatchResponder *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->call = (vectorcallfunc)BatchResponder_call;
+    self->unsettled_limit = UNSETTLED_LIMIT;
     self->answerer = (BatchAnswerer *)Py_NewRef(answerer);
     self->unsettled = Py_NewRef(unsettled);
     self->settle = Py_NewRef(settle);
@@ -167,6 +169,9 @@ static PyObject *BatchResponder_new(PyTypeObject *type, PyObject *arguments, PyO
 static PyMemberDef members[] = {
     {"closed", T_BYTE, offsetof(BatchResponder, closed), 0, "0: open; 1: everything is left; WAITING: a coroutine waits."},
     {"received_bytes", T_PYSSIZET, offsetof(BatchResponder, received_bytes), READONLY, "Bytes received so far."},
+    {"unsettled_bytes", T_PYSSIZET, offsetof(BatchResponder, unsettled_bytes), READONLY,
+     "Bytes of memory that the list took after the last answer."},
+    {"unsettled_limit", T_PYSSIZET, offsetof(BatchResponder, unsettled_limit), 0, "What it may take before `settle`."},
     {"sent_bytes", T_PYSSIZET, offsetof(BatchResponder, sent_bytes), READONLY, "Bytes written so far."},
     {NULL},
 };

@@ -17,8 +17,10 @@ from antiphon.wire.kinds import COUNT_SIZE, KIB, TOKEN_SIZE, Flag, Kind, Phase, 
 BATCH_LIMIT = 64 * KIB
 """Bytes of answers in one piece: then the caller checks whether the peer takes them."""
 UNSETTLED_LIMIT = 128 * KIB
-"""Bytes of answers after which `settle` is called. Clients acknowledge after half of it, so it is seldom
-reached."""
+"""Bytes of memory for answers after which `settle` is called. Clients acknowledge after half of it, so it is
+seldom reached."""
+PIECE_OVERHEAD = 64
+"""Bytes of memory that a piece in the list takes beside its frames: the object's header, and two places."""
 WAITING = 2
 """Value of `BatchResponder.closed` while it is closed by a coroutine that waits, and by nothing else."""
 
@@ -209,8 +211,8 @@ class PythonBatchResponder:
     """
 
     __slots__ = (
-        "_answerer", "_leave", "_settle", "_unsettled", "_unsettled_bytes", "_wait", "_write", "closed",
-        "received_bytes", "sent_bytes",
+        "_answerer", "_leave", "_settle", "_unsettled", "_wait", "_write", "closed", "received_bytes",
+        "sent_bytes", "unsettled_bytes", "unsettled_limit",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - one of each
@@ -232,7 +234,10 @@ class PythonBatchResponder:
         self._answerer = answerer
         self._unsettled = unsettled
         self._settle = settle
-        self._unsettled_bytes = 0
+        self.unsettled_bytes = 0
+        """Bytes of memory that the list took after the last answer."""
+        self.unsettled_limit = UNSETTLED_LIMIT
+        """What it may take before `settle` is called."""
         self._write = write
         self._leave = leave
         self._wait = wait
@@ -268,11 +273,11 @@ class PythonBatchResponder:
 
     def _send(self, frames: bytes, count: int) -> None:
         if not self._unsettled:  # the owner of the list has emptied it
-            self._unsettled_bytes = 0
+            self.unsettled_bytes = 0
         self._unsettled += (frames, count)
         self.sent_bytes += len(frames)
-        self._unsettled_bytes += len(frames)
-        if self._unsettled_bytes > UNSETTLED_LIMIT:
+        self.unsettled_bytes += len(frames) + PIECE_OVERHEAD
+        if self.unsettled_bytes > self.unsettled_limit:
             self._settle()
         self._write(frames)
 

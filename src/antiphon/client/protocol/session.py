@@ -21,6 +21,8 @@ from antiphon.wire.kinds import KIB
 
 ACK_EVERY = 64 * KIB
 """Bytes of frames after which the server is sent an ACK (docs/protocol.md, "Continuity")."""
+UNPROVED_ACK_EVERY = 16 * KIB
+"""The same in a session without a password, of which the server keeps less."""
 OVERHEAD = 64
 """Bytes that a payload takes in memory beside its own content; an empty one too."""
 
@@ -77,6 +79,9 @@ class SessionProtocol(Generic[Connection, Box]):
         self._connection = connection
         self._limits = connection.limits
         self._unacknowledged = 0
+        hello = connection.conversation.hello
+        proved = hello is None or hello.access == "authenticate"
+        self._ack_every = ACK_EVERY if proved else UNPROVED_ACK_EVERY
         self._box = box
         self._pushes = self._new_box()
         self._leaving = self._over = False
@@ -173,7 +178,7 @@ class SessionProtocol(Generic[Connection, Box]):
     def _count(self, size: int) -> None:
         self._policy.used = True
         self._unacknowledged += size + HEADER_SIZE
-        if self._unacknowledged >= ACK_EVERY and self._connection.open:
+        if self._unacknowledged >= self._ack_every and self._connection.open:
             self._connection.send(self.acknowledgement())
 
     def _finish(self, sent: Sent[Box], error: AntiphonError | None) -> None:

@@ -96,7 +96,7 @@ class Connection(PeerSide):
     @property
     def _at_rest(self) -> bool:
         """Whether nothing is under way, and more may be received."""
-        idle = self._channel is None or self._channel.idle
+        idle = self._channel is None or (self._channel.idle and not self._channel.held_back)
         held = self._busy or self._behind or self._writer.paused or self._reading.ended
         return idle and self.state.handles and not held
 

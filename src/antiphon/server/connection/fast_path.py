@@ -13,6 +13,7 @@ from antiphon.server.connection.write_buffer import WriteBuffer
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.task import HandlerTask, outside_of_tasks, stepping
 from antiphon.server.session.channel import SessionChannel
+from antiphon.server.session.replay import STEP
 from antiphon.wire.batch import BatchAnswerer, BatchResponder, Unanswered
 from antiphon.wire.frames import FrameReader
 
@@ -61,6 +62,7 @@ class FastPath:
             transport.write_framed,
             self._wait if service.is_async else None,
         )
+        self._responder.unsettled_limit = replay.limit // 2
         self._received = self._sent = 0
         self.close()
         if steps is not None:
@@ -86,11 +88,17 @@ class FastPath:
         return not self._responder.closed
 
     def credit(self) -> bool:
-        """Tell the write buffer what went past it since the last call; return whether anything was received."""
+        """Tell the write buffer what went past it since the last call; return whether anything was received.
+
+        The replay buffer is told what is not settled.
+        """
         sent, received = self._responder.sent_bytes - self._sent, self._responder.received_bytes - self._received
         self._sent += sent
         self._received += received
         self._writer.credit(sent)
+        unsettled, replay = self._responder.unsettled_bytes, self._channel.replay
+        if unsettled >= STEP and replay.unsettled:
+            replay.report(unsettled)
         return received > 0
 
     def take(self, answers: bytes) -> int:

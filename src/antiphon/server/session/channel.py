@@ -5,21 +5,22 @@ outlives connections: a handler goes on while the connection is lost, and its an
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
 
-from antiphon.errors import AntiphonError, PasswordDue, ServiceFailed
+from antiphon.errors import AntiphonError, PasswordDue, PeerTooSlow, ServiceFailed
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.lifecycle import Lifecycle
 from antiphon.server.handler.runner import HandlerRunner
 from antiphon.server.handler.session import ServiceSession
+from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.connection import ChannelConnection
 from antiphon.server.session.manager import Session
 from antiphon.server.session.queue import MessageQueue
 from antiphon.server.session.readiness import Readiness
-from antiphon.server.session.replay import ReplayBuffer
+from antiphon.server.session.replay import REPLAY_LIMIT, UNPROVED_LIMIT, ReplayBuffer
 from antiphon.server.session.snapshot import Snapshot
 from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Welcome
@@ -35,6 +36,7 @@ class ChannelEnvironment:
     handlers: HandlerEnvironment
     end: Callable[[Session], Awaitable[bool]]
     """Ends a session in the store (`SessionManager.end`)."""
+    budget: ReplayBudget
 
 
 class SessionChannel:
@@ -42,7 +44,7 @@ class SessionChannel:
 
     __slots__ = (
         "__weakref__", "_closing", "_connection", "_environment", "_lifecycle", "_queue", "_readiness",
-        "away_since", "over", "replay", "runner", "session", "shown",
+        "away_since", "held_back", "over", "replay", "runner", "session", "shown",
     )  # fmt: skip
 
     def __init__(self, environment: ChannelEnvironment, session: Session) -> None:
@@ -53,7 +55,9 @@ class SessionChannel:
             self, session.account_id, session.name or "", session.holder.peer.address, session.opened_at
         )
         """The session as user code sees it."""
-        self.replay = ReplayBuffer()
+        self.held_back = False
+        """Nothing more is read for a while: the replay buffers take too much memory."""
+        self.replay = self._replay_buffer()
         self._queue = MessageQueue()
         self._connection: ChannelConnection | None = None
         self.away_since: float | None = asyncio.get_running_loop().time()
@@ -74,12 +78,14 @@ class SessionChannel:
         self.shown.address = connection.peer.address
         self.shown.translate = connection.translate
         self.away_since = None
+        self._environment.budget.moved(self)
         self.go_on()
 
     def detach(self, connection: ChannelConnection) -> None:
         """Go on without a connection, if `connection` is the present one."""
         if self._connection is connection:
             self._connection = self.runner.answer_directly = None
+            self.replay.settle()
             self.away_since = asyncio.get_running_loop().time()
 
     def resume(self, received: int | None, welcome: Welcome) -> tuple[Welcome, list[bytes]]:
@@ -90,7 +96,8 @@ class SessionChannel:
         frame: an earlier WELCOME may be lost.
         """
         if received is None or not self.replay.known:
-            self.replay = ReplayBuffer(known=received is None)
+            self.replay.forget()
+            self.replay = self._replay_buffer(known=received is None)
             return welcome, []
         self.replay.acknowledge(received)
         open_ids = [self.runner.open_id, *(id for id, _ in self._queue)]
@@ -121,16 +128,58 @@ class SessionChannel:
         if snapshot is None:
             self.replay.known = False
             return
-        self.replay = ReplayBuffer(snapshot.received, snapshot.first, snapshot.frames)
+        self.replay.forget()
+        self.replay = self._replay_buffer(snapshot.received, snapshot.first, snapshot.frames)
         for id, message in snapshot.messages():
             self._queue.put(id, message)
+
+    # --- memory (`replay.Owner`, `budget.Budgeted`) -----------------------------------------------------------
+
+    def _replay_buffer(
+        self, received: int = 0, first: int = 0, frames: Iterable[bytes] = (), *, known: bool = True
+    ) -> ReplayBuffer:
+        """Return a replay buffer with the limit of this session."""
+        limit = REPLAY_LIMIT if self.session.account_id > 0 else UNPROVED_LIMIT
+        return ReplayBuffer(received, first, frames, known=known, limit=limit, owner=self)
+
+    @property
+    def host(self) -> str:
+        """IP address of the client."""
+        return self.session.holder.peer.host
+
+    def replay_grown(self, size: int) -> None:
+        """See `replay.Owner`."""
+        if not self.over:
+            self._environment.budget.report(self, size)
+
+    def hold_back(self) -> None:
+        """See `budget.Budgeted`."""
+        self.held_back = True
+        if self._connection is not None:
+            self._connection.proceed_soon()
+
+    def let_on(self) -> None:
+        """See `budget.Budgeted`."""
+        self.held_back = False
+        if self._connection is not None:
+            self._connection.proceed_soon()
+
+    def cut(self) -> None:
+        """See `budget.Budgeted`."""
+        error = PeerTooSlow()
+        self.replay.forget()
+        if self._connection is not None:
+            self._connection.fail(error)
+        else:
+            name, address, log = self.shown.name, self.shown.address, self._environment.handlers.log
+            log.warning("cut", address=address, name=name, code=error.code, why=str(error))
 
     # --- messages -------------------------------------------------------------------------------------------
 
     @property
     def full(self) -> bool:
-        """Whether no more messages may be queued."""
-        return self._queue.full
+        """Whether no more messages may be taken."""
+        return self._queue.full or self.held_back
 
     @property
     def queued(self) -> int:
@@ -222,6 +271,7 @@ class SessionChannel:
         if self.over:
             return
         self.over = True
+        self._environment.budget.forget(self)
         self._readiness.wake()
         await self.runner.stop()
         await self._lifecycle.close()

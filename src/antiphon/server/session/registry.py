@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from antiphon.errors import AntiphonError
 from antiphon.identity.tokens import Token
 from antiphon.server.handler.environment import HandlerEnvironment
+from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.channel import ChannelEnvironment, SessionChannel
 from antiphon.server.session.manager import Holder, Session, SessionManager
 from antiphon.store.contracts import Revocation, Snapshots
@@ -18,12 +19,25 @@ AWAY_SECONDS = 60.0
 class ChannelRegistry:
     """Channels by the fingerprint of their session's token."""
 
-    def __init__(self, sessions: SessionManager, snapshots: Snapshots, handlers: HandlerEnvironment) -> None:
-        """Start with none; `handlers` run in all of them, `snapshots` are those of stopping servers."""
+    def __init__(
+        self,
+        sessions: SessionManager,
+        snapshots: Snapshots,
+        handlers: HandlerEnvironment,
+        budget: ReplayBudget | None = None,
+    ) -> None:
+        """Start with none.
+
+        Args:
+            sessions: the sessions that they are of.
+            snapshots: those of stopping servers.
+            handlers: what runs in all of them.
+            budget: the memory that their replay buffers may take; by default the usual.
+        """
         self._sessions = sessions
         self._snapshots = snapshots
         self._handlers = handlers
-        self._environment = ChannelEnvironment(handlers, sessions.end)
+        self._environment = ChannelEnvironment(handlers, sessions.end, budget or ReplayBudget())
         self._channels: dict[bytes, SessionChannel] = {}
 
     def __iter__(self) -> Iterator[SessionChannel]:
@@ -92,10 +106,14 @@ class ChannelRegistry:
             self._handlers.tasks.start(channel.finish())
 
     def sweep(self, now: float) -> None:
-        """End the channels that have been without a connection for too long; `now` is loop time."""
+        """End the channels that have been without a connection for too long, and bound the memory of all.
+
+        `now` is loop time.
+        """
         for channel in self:
             if channel.away_since is not None and now - channel.away_since > AWAY_SECONDS:
                 self.finish(channel)
+        self._environment.budget.enforce()
 
     def revoked(self, entry: Revocation) -> None:
         """End the channels without a connection that a revocation concerns; others end with their connection."""

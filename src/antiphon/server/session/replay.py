@@ -3,44 +3,57 @@
 After a lost connection the unacknowledged frames are sent again (docs/protocol.md, "Continuity").
 """
 
-from collections import deque
 from collections.abc import Iterable
-from itertools import chain, repeat
-from typing import Any
+from typing import Protocol
 
+from antiphon.server.session.pieces import CHUNK_SIZE, Piece, Pieces
 from antiphon.wire.batch import Unsettled
-from antiphon.wire.frames import Payload, end_of_frame, split_frames
 from antiphon.wire.kinds import KIB
 
 REPLAY_LIMIT = 256 * KIB
-"""Bytes of frames that a session keeps, beside what is unsettled; beyond it the oldest frames are dropped."""
+"""Bytes of memory for the frames that a session keeps, beside what is unsettled; beyond it the oldest frames are
+dropped."""
+UNPROVED_LIMIT = 32 * KIB
+"""The same of a session for which nobody has proved a password."""
+STEP = 4 * KIB
+"""Bytes in steps of which the owner is told of the memory: seldom, and never by a session with few frames."""
 
 
-Piece = bytes | tuple[bytes, Payload]
-"""Whole frames, or the header and the payload of one frame (`str` only where it is ASCII)."""
+class Owner(Protocol):
+    """What bounds the memory of all replay buffers together."""
+
+    def replay_grown(self, size: int) -> None:
+        """Note that the replay buffer takes about `size` bytes now, more or less than before."""
 
 
 class ReplayBuffer:
     """Frames by number; the first frame of a session is number 0. What was sent together is kept together."""
 
-    __slots__ = ("_first", "_offset", "_pieces", "_received", "_sent", "_size", "known", "unsettled")
+    __slots__ = ("_owner", "_pieces", "_received", "_reported", "_sent", "known", "limit", "unsettled")
 
     def __init__(
-        self, received: int = 0, first: int = 0, frames: Iterable[bytes] = (), *, known: bool = True
+        self,
+        received: int = 0,
+        first: int = 0,
+        frames: Iterable[bytes] = (),
+        *,
+        known: bool = True,
+        limit: int = REPLAY_LIMIT,
+        owner: Owner | None = None,
     ) -> None:
         """Start with `received` frames received, and `frames` sent, the first of which is number `first`.
 
-        Without `known` the counts are those of a session whose former channel is lost.
+        Without `known` the counts are those of a session whose former channel is lost. `limit` is the memory for
+        frames, in bytes; `owner` is told how much of it is taken.
         """
         self._received = received
-        self._first = first
         self._sent = first
-        self._pieces: deque[Any] | None = None
-        """Alternating: a `Piece`, and the number after its last frame (one queue takes half the memory of two).
-        None when empty: an empty queue is a tenth of the memory of an idle session."""
-        self._offset = 0
-        """Where in the first piece the oldest kept frame begins."""
-        self._size = 0
+        self.limit = limit
+        """Bytes of memory for frames."""
+        self._owner = owner
+        self._reported = 0
+        self._pieces: Pieces | None = None
+        """None when empty: an empty queue is a tenth of the memory of an idle session."""
         self.known = known
         """Whether client and server agree on the counts: they do once the client has sent a counted frame."""
         self.unsettled: list[Unsettled] = []
@@ -65,13 +78,13 @@ class ReplayBuffer:
     def first(self) -> int:
         """Number of the oldest frame that is kept."""
         self.settle()
-        return self._first
+        return self._sent if self._pieces is None else self._pieces.first
 
     @property
     def full(self) -> bool:
         """Whether the next frame may push out one that is not acknowledged."""
         self.settle()
-        return self._size >= REPLAY_LIMIT
+        return self._pieces is not None and self._pieces.full(self.limit)
 
     def count(self, frames: int = 1) -> None:
         """Count frames that were received."""
@@ -82,16 +95,20 @@ class ReplayBuffer:
         """Keep `count` frames that were sent."""
         self.settle()
         self._add(frames, count)
+        self.report()
 
     def settle(self) -> None:
         """Count and keep what the fast path has sent."""
         unsettled = self.unsettled
         if unsettled:
-            pieces = iter(unsettled[:])
+            pieces: list[Piece] = unsettled[::2]  # type: ignore[assignment] # they alternate
+            counts: list[int] = unsettled[1::2]  # type: ignore[assignment] # as above
             unsettled.clear()
-            for piece, count in zip(pieces, pieces, strict=True):
-                self._received += count  # type: ignore[operator] # they alternate
-                self._add(piece, count or 1)  # type: ignore[arg-type] # as above
+            self._received += sum(counts)
+            together = CHUNK_SIZE * len(pieces) // (sum(map(len, pieces)) + 1) or 1
+            for at in range(0, len(pieces), together):
+                self._add_some(pieces[at : at + together], counts[at : at + together])
+            self.report()
 
     def acknowledge(self, received: int) -> None:
         """Drop the frames before number `received`; a number that was never sent counts as the last one."""
@@ -102,54 +119,54 @@ class ReplayBuffer:
             self._drop_all(answered, sent)
             return
         self.settle()
-        pieces = self._pieces
-        while pieces and pieces[1] <= received:
-            self._drop(pieces)
-        while pieces and self._first < received:
-            self._offset = end_of_frame(_whole(pieces[0]), self._offset)
-            self._first += 1
-        if not pieces:
+        if self._pieces is not None and not self._pieces.drop_before(received):
             self._pieces = None
+        self.report()
+
+    def forget(self) -> None:
+        """Drop all frames: they are missed by a client that has not got them."""
+        self.settle()
+        self._drop_all(0, 0)
+
+    def report(self, unsettled: int = 0) -> None:
+        """Tell the owner how much memory is taken, if that has changed by a step.
+
+        `unsettled` is the memory of what is not settled, for a caller that knows it.
+        """
+        size = unsettled if self._pieces is None else unsettled + self._pieces.size
+        size -= size % STEP
+        if size != self._reported and self._owner is not None:
+            self._reported = size
+            self._owner.replay_grown(size)
 
     def _drop_all(self, answered: int, sent: int) -> None:
         """Keep nothing, the `sent` unsettled frames that answer `answered` messages included."""
         self.unsettled.clear()
         self._received += answered
         self._sent += sent
-        self._first = self._sent
         self._pieces = None
-        self._offset = self._size = 0
+        if self._reported:
+            self.report()
 
     def frames(self) -> list[bytes]:
         """Return the frames that are kept, in order."""
         self.settle()
-        offsets = chain([self._offset], repeat(0))
-        pieces = map(_whole, list(self._pieces or ())[::2])
-        return [frame for piece, offset in zip(pieces, offsets) for frame in split_frames(piece, offset)]  # noqa: B905
+        return [] if self._pieces is None else self._pieces.frames()
+
+    def _add_some(self, pieces: list[Piece], counts: list[int]) -> None:
+        """Keep frames that answer `counts` messages; small pieces are joined first, or each would cost a call."""
+        try:
+            joined = b"".join(pieces)  # type: ignore[arg-type] # the handler says what happens
+        except TypeError:  # header and payload are apart
+            for piece, count in zip(pieces, counts, strict=True):
+                self._add(piece, count or 1)
+        else:
+            self._add(joined, sum(counts) + counts.count(0))
 
     def _add(self, frames: Piece, count: int) -> None:
         pieces = self._pieces
         if pieces is None:
-            pieces = self._pieces = deque()
+            pieces = self._pieces = Pieces(self._sent)
         self._sent += count
-        pieces.append(frames)
-        pieces.append(self._sent)
-        self._size += _size(frames)
-        while self._size > REPLAY_LIMIT:
-            self._drop(pieces)
-
-    def _drop(self, pieces: deque[Any]) -> None:
-        self._size -= _size(pieces.popleft())
-        self._first = pieces.popleft()
-        self._offset = 0
-
-
-def _size(piece: Piece) -> int:
-    return len(piece) if isinstance(piece, bytes) else len(piece[0]) + len(piece[1])
-
-
-def _whole(piece: Piece) -> bytes:
-    if isinstance(piece, bytes):
-        return piece
-    header, payload = piece
-    return header + (payload.encode() if isinstance(payload, str) else payload)
+        if not pieces.add(frames, self._sent, self.limit):
+            self._pieces = None

@@ -1,9 +1,13 @@
 """Rows of cells as CSV text, safe against what a name may hold, and against spreadsheets that run formulas."""
 
 import csv
-import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from types import SimpleNamespace
+
+from antiphon.errors import Problem
+from antiphon.language import N_
+from antiphon.wire.kinds import KIB
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP: CSV injection
 """A cell that begins with one of these may be run by a spreadsheet, which passes over spaces before it."""
@@ -11,6 +15,15 @@ _GUARD = "'"
 """Stands before such a cell, and before one that begins with itself, so that it can be taken away again."""
 _DELIMITERS = ",;\t"
 """Spreadsheets write the one that their country is used to."""
+LINE_LIMIT = 64 * KIB
+"""Bytes in a line; a row that we write has some hundred. A longer one is refused before it is decoded."""
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_BOM = b"\xef\xbb\xbf"
+
+_NOT_TEXT = Problem(N_("it is not UTF-8 text"))
+_NOT_CSV = Problem(N_("its quotes are not in order"))
+_TOO_LONG = Problem(N_("it is longer than 64 KiB"))
+
 _END = "\r\n"
 """Until Python 3.13 the writer puts quotes only around what the end of its own lines holds."""
 
@@ -23,19 +36,49 @@ def write_cells(rows: Iterable[Sequence[str]], delimiter: str) -> str:
     return "".join(line.removesuffix(_END) + "\n" for line in lines)
 
 
-def read_cells(text: str) -> Iterator[tuple[int, list[str]]]:
+class LineUnreadable(ValueError):
+    """A line is no CSV: its number, and what is wrong with it."""
+
+    def __init__(self, line: int, problem: Problem) -> None:
+        """Say that `line`, counted from 1, has `problem`."""
+        super().__init__(line, problem)
+        self.line = line
+        self.problem = problem
+
+
+def read_cells(data: bytes) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not empty, with the number of the line where it begins.
 
+    The data is decoded line by line, and so takes little more memory than it has.
+
     Raises:
-        csv.Error: quotes are not as CSV has them.
+        LineUnreadable: a line is not UTF-8 text or too long, or quotes are not as CSV has them.
     """
-    head = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=head.count), strict=True)
+    head = next(_lines(data), "")
+    reader = csv.reader(_lines(data), delimiter=max(_DELIMITERS, key=head.count), strict=True)
     line = 1
-    for row in reader:
-        if any(row):
-            yield line, [cell.removeprefix(_GUARD) for cell in row]
-        line = reader.line_num + 1
+    try:
+        for row in reader:
+            if any(row):
+                yield line, [cell.removeprefix(_GUARD) for cell in row]
+            line = reader.line_num + 1
+    except csv.Error as error:
+        problem = _TOO_LONG if "field limit" in str(error) else _NOT_CSV  # of a cell: 128 KiB, in many lines
+        raise LineUnreadable(line, problem) from None
+
+
+def _lines(data: bytes) -> Iterator[str]:
+    """Yield line by line, ends included, without the mark that some editors put in front."""
+    start = len(_BOM) if data.startswith(_BOM) else 0
+    for number, found in enumerate(_LINE.finditer(data, start), 1):
+        if found.end() - found.start() > LINE_LIMIT:
+            raise LineUnreadable(number, _TOO_LONG)
+        try:
+            text = found.group().decode()
+        except UnicodeDecodeError:
+            raise LineUnreadable(number, _NOT_TEXT) from None
+        if text:
+            yield text
 
 
 def _guarded(cell: str) -> str:

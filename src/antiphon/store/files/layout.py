@@ -1,6 +1,5 @@
 """What stands in the columns of a file, and how its rows come from text and go into it."""
 
-import csv
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -12,12 +11,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from antiphon.errors import NameInvalid, Problem, RowInvalid
 from antiphon.identity.names import Name, prepare
 from antiphon.language import N_
-from antiphon.store.files.cells import read_cells, write_cells
+from antiphon.store.files.cells import LineUnreadable, read_cells, write_cells
 
 Row = TypeVar("Row")
 
-_NOT_TEXT = Problem(N_("it is not UTF-8 text"))
-_NOT_CSV = Problem(N_("its quotes are not in order"))
 _NO_HEAD = Problem(N_("these columns must be named there, and no others: {columns}"))
 _NOT_AS_MANY = Problem(N_("it has {found} fields instead of {expected}"))
 _UNREADABLE = Problem(N_("what stands under “{column}” cannot be read"))
@@ -109,9 +106,8 @@ class Layout(Generic[Row]):
             RowInvalid: with the line, and what is wrong there. What stands there is not repeated, for it may be
                 a secret.
         """
-        line = 0
         try:
-            cells = read_cells(data.decode("utf-8-sig"))
+            cells = read_cells(data)
             line, head = next(cells, (1, []))
             head = [column.strip() for column in head]
             if sorted(head) != sorted(self.columns):
@@ -119,11 +115,8 @@ class Layout(Generic[Row]):
             rows = {}
             for line, row in cells:
                 rows[line] = self._row(path, line, head, row)
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise RowInvalid(path=str(path), line=line, problem=_NOT_TEXT) from None
-        except csv.Error:
-            raise RowInvalid(path=str(path), line=line + 1, problem=_NOT_CSV) from None
+        except LineUnreadable as error:
+            raise RowInvalid(path=str(path), line=error.line, problem=error.problem) from None
         self._check_unique(path, rows)
         return list(rows.values())
 

@@ -16,6 +16,7 @@ from antiphon.errors import Problem, StoreUnusable, TryLater, UsageError
 from antiphon.files import read_private, reported, write_atomically
 from antiphon.language import N_
 from antiphon.store.files.layout import Layout, Row
+from antiphon.wire.kinds import KIB
 
 LOCK_SECONDS = 1.5
 """How long to wait for the lock. Another process holds it for the milliseconds of a write, or while it waits for
@@ -25,6 +26,8 @@ SETTLED_SECONDS = 0.2
 remove it, and half a file would look like removed accounts."""
 CHANGING_SECONDS = 1.0
 """How long to wait for a file that keeps changing."""
+FILE_LIMIT = 128 * 1024 * KIB
+"""Bytes of a file: 300,000 accounts. A larger one is refused before it is read."""
 _OURS = 777
 """Nanoseconds (the last three digits) of the time that Antiphon's processes give a file. Such a file is whole and
 read at once. If the file system does not keep the digits, the file is waited for."""
@@ -154,7 +157,7 @@ class Sheet(Generic[Row]):
         until = time.monotonic() + CHANGING_SECONDS
         while True:
             mark = self._settled()
-            data = read_private(self.path, tighten=True)
+            data = read_private(self.path, tighten=True, most=FILE_LIMIT, unusable=StoreUnusable)
             if data is not None and self._look() == mark:
                 return mark, self._layout.parse(self.path, data)
             if time.monotonic() > until:

@@ -4,13 +4,15 @@ A server holds the folder alone, because it keeps its files in memory. Commands 
 """
 
 import asyncio
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from antiphon.errors import StoreTaken, StoreUnusable
+from antiphon.errors import Problem, StoreTaken, StoreUnusable
 from antiphon.files import make_folder, reported
+from antiphon.language import N_
 from antiphon.store.files.accounts import ACCOUNTS_FILE, FilesAccounts
 from antiphon.store.files.clients import CLIENTS_FILE, FilesClients
 from antiphon.store.files.invitations import INVITATIONS_FILE, FilesInvitations
@@ -27,12 +29,17 @@ from antiphon.store.thread import StoreThread
 WRITE_LOCK_FILE = "write.lock"
 SERVER_LOCK_FILE = "server.lock"
 
+_GONE = Problem(
+    N_("it is missing, but {beside} is there; restore it from a backup, or empty the folder to begin anew")
+)
+
 
 class FilesStore:
     """All contracts, opened and closed together."""
 
     def __init__(self, folder: Path, database: Database, held: FileLock | None) -> None:
         """Keep people in `folder` and sessions in `database`; `held` is a server's lock."""
+        self._folder = folder
         self._held = held
         self._database = database
         self._thread = thread = StoreThread(folder.name)
@@ -55,8 +62,16 @@ class FilesStore:
         self.snapshots = SqlSnapshots(database)
 
     def make(self) -> None:
-        """Make all files ready; see `Sheet.make`."""
-        for each in (self._numbers, self.accounts, self.clients, self.invitations):
+        """Make all files ready; see `Sheet.make`.
+
+        Raises:
+            StoreUnusable: the accounts are gone, and other files are there.
+        """
+        if not os.path.lexists(self._folder / ACCOUNTS_FILE):
+            beside = [NUMBERS_FILE, CLIENTS_FILE, INVITATIONS_FILE]
+            if found := [name for name in beside if os.path.lexists(self._folder / name)]:
+                raise StoreUnusable(path=str(self._folder / ACCOUNTS_FILE), problem=_GONE, beside=", ".join(found))
+        for each in (self.accounts, self._numbers, self.clients, self.invitations):  # the accounts are there first
             each.make()
 
     async def catch_up(self) -> None:

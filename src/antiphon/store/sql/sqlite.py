@@ -40,6 +40,13 @@ _BESIDE = ("", "-wal", "-shm", "-journal")
 _LOCKED = Problem(N_("another process keeps it locked"))
 _NOT_OURS = Problem(N_("it is not a database of this program"))
 _NEWER = Problem(N_("it is of a newer version of this program"))
+_MISSING = Problem(
+    N_(
+        "it is missing, but sessions.db is there; restore it from a backup, or remove sessions.db as well to begin"
+        " anew"
+    )
+)
+_EMPTY = Problem(N_("it is empty, but sessions.db is not; restore it from a backup, or remove both to begin anew"))
 _PROBLEMS = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_CORRUPT: Problem(N_("it is damaged")),
@@ -49,6 +56,9 @@ _PROBLEMS = {
 }
 _PRIMARY_CODE = 0xFF
 """Low byte of an SQLite result code; the rest tells more about it."""
+_WITH_ACCOUNTS = 0x416E7431
+"""Application id of a `sessions.db` beside which `accounts.db` has been made ready; with a store of files it never
+is."""
 
 Result = TypeVar("Result")
 
@@ -63,25 +73,38 @@ async def open_sqlite(folder: Path) -> SqlStore:
 
     Raises:
         FolderUnsafe: another user can reach a file, or a symbolic link stands in its place.
-        FolderUnusable: a file is no database of this program, damaged, of a newer version, or cannot be written.
+        FolderUnusable: a file is no database of this program, damaged, of a newer version, or cannot be written;
+            or the accounts are gone, and sessions of theirs are there.
         TryLater: everything is there, but cannot be opened now.
     """
-    accounts = await _open(folder / ACCOUNTS_FILE, ACCOUNTS_SCHEMA, "FULL")
+    # The mark is read before the accounts and set after them: no crash and no other server comes between.
+    expected = await asyncio.to_thread(_has_mark, folder / SESSIONS_FILE)
+    accounts = await _open(folder / ACCOUNTS_FILE, ACCOUNTS_SCHEMA, "FULL", expected=expected)
     try:
-        return SqlStore(accounts, await open_sessions(folder))
+        return SqlStore(accounts, await open_sessions(folder, mark=True))
     except BaseException:
         await accounts.close()
         raise
 
 
-async def open_sessions(folder: Path) -> "SqliteDatabase":
-    """Open the database of `folder` for sessions alone, and what belongs to them. It raises as `open_sqlite`."""
+async def open_sessions(folder: Path, *, mark: bool = False) -> "SqliteDatabase":
+    """Open the database of `folder` for sessions alone, and what belongs to them. It raises as `open_sqlite`.
+
+    With `mark` it is noted there that `accounts.db` is ready beside it, and must not be missing from now on.
+    """
     # Accounts must survive everything; a lost session costs its user one more sign-in.
-    return await _open(folder / SESSIONS_FILE, SESSIONS_SCHEMA, "NORMAL")
+    return await _open(folder / SESSIONS_FILE, SESSIONS_SCHEMA, "NORMAL", mark=mark)
 
 
-async def _open(path: Path, schema: MetaData, synchronous: Literal["FULL", "NORMAL"]) -> "SqliteDatabase":
-    await asyncio.to_thread(prepare, path, schema)
+async def _open(
+    path: Path,
+    schema: MetaData,
+    synchronous: Literal["FULL", "NORMAL"],
+    *,
+    expected: bool = False,
+    mark: bool = False,
+) -> "SqliteDatabase":
+    await asyncio.to_thread(prepare, path, schema, expected=expected, mark=mark)
     return await SqliteDatabase.open(path, synchronous)
 
 
@@ -153,36 +176,75 @@ class SqliteDatabase:
 # --- making a file ready ------------------------------------------------------------------------------------
 
 
-def prepare(path: Path, schema: MetaData) -> None:
+def prepare(path: Path, schema: MetaData, *, expected: bool = False, mark: bool = False) -> None:
     """Make the database at `path` if it is missing: private to this user, in WAL mode, with its tables.
 
     It blocks: run it outside the event loop. Servers that start together wait for each other.
+
+    Args:
+        path: the file.
+        schema: its tables.
+        expected: it must be there, with its tables.
+        mark: note in it that the accounts beside it are ready.
 
     Raises:
         FolderUnsafe: the file, or one that SQLite keeps beside it, is a symbolic link, another user's, or can be
             read or written by others.
         FolderUnusable: it is no database of this program, damaged, of a newer version, locked, or cannot be
-            written.
+            written; or it is `expected` and gone.
     """
-    with _reported(path), FileLock(path.parent / LOCK_FILE, timeout=LOCK_SECONDS, mode=0o600):
-        _make_private(path)
-        url = URL.create("sqlite", database=str(path))
-        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
-        with engine.connect() as connection:
-            _make_tables(connection, path, schema)
+    with _locked(path.parent / LOCK_FILE), _reported(path):
+        _check_files(path)
+        if expected and not path.exists():
+            raise FolderUnusable(path=str(path), problem=_MISSING)
+        # An existing file is never opened here: closing it would drop the locks that SQLite has on it (fcntl).
+        make_private(path)  # SQLite would give it the umask's mode
+        with _connected(path) as connection:
+            _make_tables(connection, path, schema, expected=expected)
+            if mark and not _is_marked(connection):
+                connection.exec_driver_sql(f"PRAGMA application_id = {_WITH_ACCOUNTS}")
 
 
-def _make_private(path: Path) -> None:
-    """Refuse files that others can reach; make an empty database: SQLite would give it the umask's mode."""
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock at `path`; what is wrong with it is reported under its own name."""
+    lock = FileLock(path, timeout=LOCK_SECONDS, mode=0o600)
+    with reported(path):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _connected(path: Path) -> contextlib.AbstractContextManager[sqlalchemy.Connection]:
+    url = URL.create("sqlite", database=str(path))
+    return create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}).connect()
+
+
+def _has_mark(path: Path) -> bool:
+    """Return whether the sessions at `path` say that there are accounts beside them."""
+    with _reported(path):
+        _check_files(path)
+        if not path.exists():
+            return False
+        with _connected(path) as connection:
+            return _is_marked(connection)
+
+
+def _is_marked(connection: sqlalchemy.Connection) -> bool:
+    return bool(connection.exec_driver_sql("PRAGMA application_id").scalar_one() == _WITH_ACCOUNTS)
+
+
+def _check_files(path: Path) -> None:
+    """Refuse files that others can reach."""
     for suffix in _BESIDE:
         beside = path.with_name(path.name + suffix)
         with contextlib.suppress(FileNotFoundError):
             check_file(beside, beside.lstat())
-    # An existing file is never opened here: closing it would drop the locks that SQLite has on it (fcntl).
-    make_private(path)
 
 
-def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData) -> None:
+def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData, *, expected: bool) -> None:
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if version > SCHEMA_VERSION:
         raise FolderUnusable(path=str(path), problem=_NEWER)
@@ -190,6 +252,8 @@ def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData
         return
     if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
         raise FolderUnusable(path=str(path), problem=_NOT_OURS)
+    if expected:
+        raise FolderUnusable(path=str(path), problem=_EMPTY)
     connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
     connection.exec_driver_sql("BEGIN IMMEDIATE")  # all tables and the version, or nothing
     schema.create_all(connection, checkfirst=False)
