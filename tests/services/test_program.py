@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,13 @@ import pytest
 
 from antiphon.errors import ServiceNotLoaded, SettingInvalid
 from antiphon.services import Program
-from antiphon.services.launch import _own_group
 from antiphon.services.program import LINE_LIMIT, SAID_MOST
 from antiphon.settings import ProgramSettings
 from antiphon.wire.bodies import ServerBye
-from antiphon.wire.conversation import Control
-from antiphon.wire.frames import Frame
-from antiphon.wire.kinds import KIB, Kind
+from antiphon.wire.kinds import KIB
 from support.inside import connections
 from support.processes import ServerProcess
-from support.raw import RawClient
+from support.programs import ask, asked, descendants, said, shell, until_gone
 from support.serving import Serving, in_session, seed, serving
 
 Served = Callable[..., AbstractContextManager[Serving]]
@@ -43,56 +39,6 @@ def served(tmp_path: Path, tokens: list[bytes]) -> Served:
         return serving(tmp_path / "data", program, plain=True, **options)
 
     return serve
-
-
-def shell(script: str) -> str:
-    """Return a command that runs a shell script, which must not contain a single quote."""
-    return f"sh -c '{script}'"
-
-
-def asked(client: RawClient, message: str | bytes) -> int:
-    """Send a message; return its id."""
-    id, data = client.conversation.message(message)
-    client.send(data)
-    return id
-
-
-def said(client: RawClient, count: int) -> list[tuple[int, object]]:
-    """Return the next frames: the id, and the payload, the code of an ERROR, or None for END."""
-    frames: list[tuple[int, object]] = []
-    while len(frames) < count:
-        event = client.next()
-        if isinstance(event, Control):
-            frames.append((event.id, getattr(event.body, "code", event.body)))
-        elif isinstance(event, Frame) and event.kind != Kind.HEARTBEAT:
-            frames.append((event.id, event.payload if event.kind == Kind.MESSAGE else None))
-    return frames
-
-
-def ask(client: RawClient, message: str) -> object:
-    """Return the only answer to a message, or None; check that its END follows."""
-    id = asked(client, message)
-    answers = []
-    while (frame := said(client, 1)[0]) != (id, None):
-        assert frame[0] == id, frame
-        answers.append(frame[1])
-    assert len(answers) <= 1, answers
-    return answers[0] if answers else None
-
-
-def until_gone(*pids: int) -> None:
-    """Wait until no such process is left, except zombies that were not reaped yet."""
-    ends = time.monotonic() + 20
-    while any(map(alive, pids)):
-        assert time.monotonic() < ends, [pid for pid in pids if alive(pid)]
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def logged(server: Serving, what: str) -> str:
@@ -328,84 +274,6 @@ def test_a_program_ends_with_the_process_that_watches_it(served: Served, tokens:
         assert client.body() == ServerBye(reason="closed", text="The program has ended with exit code 137.")
 
 
-@pytest.mark.parametrize("killed", ["watcher", "keeper", "both"])
-def test_of_a_launcher_that_is_killed_nothing_is_left_and_its_place_is_free(
-    served: Served, tokens: list[bytes], killed: str
-) -> None:
-    """What a program has put into the background holds its output, and lives on in a session of its own."""
-    script = "setsid sleep 1000 & setsid sleep 1000 >&- 2>&- & echo $PPID $$ $!; exec cat"
-    with served(shell(script), exec_most=1) as server, server.session(tokens[0]) as client:
-        ((_, pids),) = said(client, 1)
-        watcher, program, behind = map(int, str(pids).split())
-        keeper = int(Path(f"/proc/{watcher}/stat").read_text().rpartition(")")[2].split()[1])
-        below = descendants(keeper)
-        assert {watcher, program, behind} < set(below)
-        if killed == "both" and not in_a_group(program):
-            pytest.skip("without a control group nobody is left who could end it")
-        for launcher in {"watcher": [watcher], "keeper": [keeper], "both": [watcher, keeper]}[killed]:
-            os.kill(launcher, signal.SIGKILL)
-        assert isinstance(client.body(), ServerBye)
-        until_gone(*below)
-        with server.session(tokens[1]) as next_one:
-            ((_, pids),) = said(next_one, 1)
-            assert len(str(pids).split()) == 3
-
-
-def in_a_group(pid: int) -> bool:
-    """Return whether a program runs in a control group of its own."""
-    return "/antiphon-" in Path(f"/proc/{pid}/cgroup").read_text()
-
-
-def test_no_control_group_stays_behind(served: Served, tokens: list[bytes]) -> None:
-    with served(shell("grep ^0: /proc/self/cgroup || echo 0::none; exec cat")) as server:
-        with server.session(tokens[0]) as client:
-            ((_, group),) = said(client, 1)
-            client.leave()
-        program = server.read(lambda running: running._host.handlers.service.opened.__self__)  # type: ignore[attr-defined]
-        while program._places.started:
-            time.sleep(0.01)
-    assert not Path(_own_group(), str(group).rpartition("/")[2]).is_dir()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_program_that_gets_the_servers_signal_is_not_taken_for_its_own_end(
-    tmp_path: Path, tokens: list[bytes], number: int
-) -> None:
-    """A service manager signals all processes of a service: launchers go on, the session outlives its program."""
-    with ServerProcess(tmp_path / "data", "--plain", f"exec:{shell('echo $PPID; exec cat')}") as server:
-        with in_session(server.address, tokens[0]) as client:
-            ((_, watcher),) = said(client, 1)
-            keeper = int(Path(f"/proc/{watcher}/stat").read_text().rpartition(")")[2].split()[1])
-            for pid in (*descendants(keeper), server.process.pid):
-                os.kill(pid, number)
-            assert client.body() == ServerBye(reason="drained")
-            client.send(client.conversation.bye("drained"))
-            client.closed()
-        server.wait()
-    with (
-        ServerProcess(tmp_path / "data", "--plain", f"exec:{shell('echo ready; exec cat')}") as server,
-        in_session(server.address, tokens[0]) as client,
-    ):
-        assert said(client, 1) == [(0, "ready")]
-
-
-def test_a_question_whose_program_gets_the_servers_signal_fails(tmp_path: Path, tokens: list[bytes]) -> None:
-    script = "echo $$; read line; exec sleep 1000"
-    with ServerProcess(tmp_path / "data", "--plain", "--exec-wait", "20", f"exec:{shell(script)}") as server:
-        with in_session(server.address, tokens[0]) as client:
-            ((_, program),) = said(client, 1)
-            id = asked(client, "go on")
-            while b"sleep" not in Path(f"/proc/{program}/cmdline").read_bytes():
-                time.sleep(0.01)
-            for pid in (int(str(program)), server.process.pid):
-                os.kill(pid, signal.SIGTERM)
-            events = [client.body(), *said(client, 1)]
-            assert events == [ServerBye(reason="drained"), (id, "service-failed")]
-            client.send(client.conversation.bye("drained"))
-            client.closed()
-        server.wait()
-
-
 def test_the_programs_of_one_person_leave_places_for_others(served: Served, tokens: list[bytes]) -> None:
     with (
         served("cat", exec_most=4, exec_pause=0) as server,
@@ -425,22 +293,6 @@ def test_a_pipe_that_nobody_reads_ends_who_writes_to_it(served: Served, tokens: 
         log = server.server.log_path
         client.leave()
     assert "Broken pipe" not in log.read_text("utf-8")
-
-
-def descendants(pid: int) -> list[int]:
-    """Return a process and all its descendants."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with_parent = partial((entry / "stat").read_text)
-            try:
-                parents[int(entry.name)] = int(with_parent().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-    found = [pid]
-    for each in found:
-        found += [child for child, parent in parents.items() if parent == each]
-    return found
 
 
 # --- limits -------------------------------------------------------------------------------------------------

@@ -33,11 +33,11 @@ closed.
 class Session(SessionProtocol[BlockingConnection, Inbox]):
     """An open session; a context manager that leaves at its end.
 
-    One thread at a time uses it, in the process that opened it: in a child that is forked meanwhile every use raises
-    `UsageError`, and leaving it there touches nothing. A lost connection comes back inside the calls, and within
-    their time. The server closes a connection on which it hears nothing for its silence limit (40 s by default): a
-    program that has nothing to send and wants to keep the connection calls `heartbeat` before that. Calls that wait
-    send heartbeats by themselves.
+    One thread at a time uses it, in the process that opened it: in a child that is forked meanwhile every use
+    raises `UsageError`, and leaving it there touches nothing. A lost connection comes back inside the calls, and
+    within their time. The server closes a connection on which it hears nothing for its silence limit (40 s by
+    default): a program that has nothing to send and wants to keep the connection calls `heartbeat` before that.
+    Calls that wait send heartbeats by themselves.
 
     Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the server shows
     that it is there, or may come back.
