@@ -10,7 +10,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PARTS = [Path("src/antiphon/wire/_batch"), Path("src/antiphon/transport/_endpoint")]
+PARTS = [
+    Path("src/antiphon/wire/_batch"),
+    Path("src/antiphon/transport/_endpoint"),
+    Path("src/antiphon/server/_signals"),
+]
 """Each is compiled from all C files of its folder."""
 
 

@@ -19,6 +19,7 @@ from antiphon.client.aio.session import ClientSession
 from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.errors import AntiphonError, ServerStopping
+from antiphon.server.signals import REPEAT_SECONDS
 from antiphon.wire.bodies import ServerBye
 from antiphon.wire.frames import Payload, encode_message
 from antiphon.wire.kinds import KIB
@@ -143,12 +144,27 @@ def test_a_server_that_stops_accepts_nobody_and_answers_those_inside(
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_exits_at_once(stopping: tuple[ServerProcess, RawClient], second: signal.Signals) -> None:
     process, client = stopping
+    time.sleep(REPEAT_SECONDS + 0.1)  # before that, a second one is the first one sent twice
     process.signal(second)
     began = time.monotonic()
     assert process.wait(10) == 128 + second
     assert time.monotonic() - began < 5
     with pytest.raises(Closed):
         client.next()
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_arrives_twice_stops_in_order(
+    stopping: tuple[ServerProcess, RawClient], second: signal.Signals
+) -> None:
+    """A wrapper passes on what the whole process group has got already."""
+    process, client = stopping
+    process.signal(second)
+    client.send(message(client.token)[20:])
+    assert client.answer(7) == "begun before and ended after"
+    client.send(client.conversation.bye("drained"))
+    client.closed()
+    assert process.wait(EXIT_WITHIN) == 0
 
 
 def test_one_who_does_not_say_goodbye_delays_the_stop_by_the_drain_time_only(data: Path) -> None:

@@ -32,12 +32,13 @@ def stand_in_the_way(server: ServerProcess, stop: threading.Event) -> None:
 
 
 def let_in(server: ServerProcess, name: str, source: str) -> bool:
-    """Return whether a newcomer gets a program."""
+    """Return whether a newcomer gets a program; leave again, since a session that is only cut keeps it."""
     with RawClient(server.address, source=source) as client:
         client.sign_in(name, PASSWORD)
         while True:
             event = client.next()
             if isinstance(event, Frame) and event.payload == "ready":
+                client.leave()
                 return True
             if isinstance(event, Control) and isinstance(event.body, ServerBye):
                 return False

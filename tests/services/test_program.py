@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ from antiphon.services import Program
 from antiphon.services.program import LINE_LIMIT, SAID_MOST
 from antiphon.settings import ProgramSettings
 from antiphon.wire.bodies import ServerBye
-from antiphon.wire.conversation import Control
-from antiphon.wire.frames import Frame
-from antiphon.wire.kinds import KIB, Kind
+from antiphon.wire.kinds import KIB
 from support.inside import connections
 from support.processes import ServerProcess
-from support.raw import RawClient
+from support.programs import ask, asked, descendants, said, shell, until_gone
 from support.serving import Serving, in_session, seed, serving
 
 Served = Callable[..., AbstractContextManager[Serving]]
@@ -42,56 +39,6 @@ def served(tmp_path: Path, tokens: list[bytes]) -> Served:
         return serving(tmp_path / "data", program, plain=True, **options)
 
     return serve
-
-
-def shell(script: str) -> str:
-    """Return a command that runs a shell script, which must not contain a single quote."""
-    return f"sh -c '{script}'"
-
-
-def asked(client: RawClient, message: str | bytes) -> int:
-    """Send a message; return its id."""
-    id, data = client.conversation.message(message)
-    client.send(data)
-    return id
-
-
-def said(client: RawClient, count: int) -> list[tuple[int, object]]:
-    """Return the next frames: the id, and the payload, the code of an ERROR, or None for END."""
-    frames: list[tuple[int, object]] = []
-    while len(frames) < count:
-        event = client.next()
-        if isinstance(event, Control):
-            frames.append((event.id, getattr(event.body, "code", event.body)))
-        elif isinstance(event, Frame) and event.kind != Kind.HEARTBEAT:
-            frames.append((event.id, event.payload if event.kind == Kind.MESSAGE else None))
-    return frames
-
-
-def ask(client: RawClient, message: str) -> object:
-    """Return the only answer to a message, or None; check that its END follows."""
-    id = asked(client, message)
-    answers = []
-    while (frame := said(client, 1)[0]) != (id, None):
-        assert frame[0] == id, frame
-        answers.append(frame[1])
-    assert len(answers) <= 1, answers
-    return answers[0] if answers else None
-
-
-def until_gone(*pids: int) -> None:
-    """Wait until no such process is left, except zombies that were not reaped yet."""
-    ends = time.monotonic() + 20
-    while any(map(alive, pids)):
-        assert time.monotonic() < ends, [pid for pid in pids if alive(pid)]
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def logged(server: Serving, what: str) -> str:
@@ -327,6 +274,18 @@ def test_a_program_ends_with_the_process_that_watches_it(served: Served, tokens:
         assert client.body() == ServerBye(reason="closed", text="The program has ended with exit code 137.")
 
 
+def test_the_programs_of_one_person_leave_places_for_others(served: Served, tokens: list[bytes]) -> None:
+    with (
+        served("cat", exec_most=4, exec_pause=0) as server,
+        server.session(tokens[0]) as first,
+        server.session(tokens[1]) as second,
+    ):
+        assert ask(first, "here") == "here"
+        assert second.body() == ServerBye(
+            reason="closed", text="Too many programs are running now; try again later."
+        )
+
+
 def test_a_pipe_that_nobody_reads_ends_who_writes_to_it(served: Served, tokens: list[bytes]) -> None:
     script = "(yes 2>&1 >&3 | cat) 3>&1 | head -n 1; echo end"
     with served(shell(script)) as server, server.session(tokens[0]) as client:
@@ -334,22 +293,6 @@ def test_a_pipe_that_nobody_reads_ends_who_writes_to_it(served: Served, tokens: 
         log = server.server.log_path
         client.leave()
     assert "Broken pipe" not in log.read_text("utf-8")
-
-
-def descendants(pid: int) -> list[int]:
-    """Return a process and all its descendants."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with_parent = partial((entry / "stat").read_text)
-            try:
-                parents[int(entry.name)] = int(with_parent().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-    found = [pid]
-    for each in found:
-        found += [child for child, parent in parents.items() if parent == each]
-    return found
 
 
 # --- limits -------------------------------------------------------------------------------------------------
@@ -422,7 +365,7 @@ def test_programs_that_have_ended_do_not_count(served: Served, tokens: list[byte
             assert ask(first, "here") == "here"
             first.leave()
         program = server.read(lambda running: running._host.handlers.service.opened.__self__)  # type: ignore[attr-defined]
-        while program._running:
+        while program._places.started:
             time.sleep(0.01)
         with server.session(tokens[1]) as second:
             assert ask(second, "there") == "there"

@@ -65,7 +65,7 @@ def connect(
     destination = destination_from(address, settings.invitation_file)
     password = password_from(settings.password_file)
     new = password_from(settings.new_password_file, "new-password")
-    return run_loop(converse(common.console(), settings, destination, password, new))
+    return run_loop(converse(common.console(), settings, destination, password, new), leaves=True)
 
 
 def destination_from(address: str | None, invitation_file: str | None) -> Address | Code | None:

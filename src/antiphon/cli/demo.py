@@ -58,7 +58,7 @@ def demo(
         log_level="debug",
         password_minimum=PASSWORD_MINIMUM_LEAST,
     )
-    return run_loop(_demo(console, server, client, password), fast=True)
+    return run_loop(_demo(console, server, client, password), fast=True, leaves=True)
 
 
 async def _demo(

@@ -8,6 +8,7 @@ import traceback
 
 from cyclopts import App, CycloptsError
 
+from antiphon.cli.init import continue_below_init
 from antiphon.cli.option_sources import early_option, option_sources
 from antiphon.errors import AntiphonError, Fault
 from antiphon.language import choose
@@ -50,6 +51,7 @@ app.command("antiphon.cli.invite:app", name="invitations")
 
 def run() -> None:
     """Run the command of the process's arguments and exit."""
+    continue_below_init()
     _mend_streams()
     logging.getLogger().addHandler(logging.NullHandler())  # keeps the logs of libraries off the console
     sys.exit(main(sys.argv[1:]))

@@ -69,7 +69,7 @@ def ping(
     The service must return each message unchanged, as echo does. Figures go to
     standard output, progress and events to standard error.
 
-    Exit codes: 0 every message came back, also after Ctrl-C; 1 some did not,
+    Exit codes: 0 every message came back, also after Ctrl-C or SIGTERM; 1 some did not,
     or another failure; 2 usage, 3 cannot connect, 4 sign-in refused,
     5 protocol or TLS, 6 timed out, 7 over a limit of --fail-over, 130 Ctrl-C
     before the first message.
@@ -91,7 +91,7 @@ def ping(
     destination = destination_from(address, settings.invitation_file)
     password = password_from(settings.password_file)
     new = password_from(settings.new_password_file, "new-password")
-    return run_loop(run.run(settings, destination, password, new), fast=True)
+    return run_loop(run.run(settings, destination, password, new), fast=True, leaves=True)
 
 
 def plan_of(wanted: PingSettings, patience: float) -> Plan:
@@ -321,6 +321,7 @@ class _Run:
 
 
 def _at_interrupt(do: Callable[[], None]) -> None:
-    """Make Ctrl-C call `do` until the event loop ends."""
+    """Make Ctrl-C and SIGTERM call `do` until the event loop ends."""
     with contextlib.suppress(NotImplementedError):  # on Windows Ctrl-C ends the program without a summary
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, do)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, do)

@@ -1,7 +1,6 @@
 """A server as a whole program: told where it listens, it runs until a signal says that it should stop."""
 
 import asyncio
-import contextlib
 import gc
 import json
 import os
@@ -14,6 +13,7 @@ from antiphon.errors import AntiphonError
 from antiphon.language import Translate, catalogue, choose
 from antiphon.printable import printable
 from antiphon.server.server import Server
+from antiphon.server.signals import StopSignals
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
 from antiphon.version import __version__
@@ -71,12 +71,17 @@ async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], No
     It is said on standard output, or to `tell`.
     """
     stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    _listen_to_signals(stopping)
+
+    def stop(number: int) -> None:
+        if not stopping.done():
+            stopping.set_result(INTERRUPTED if number == signal.SIGINT else 0)
+
     _collect_less()
-    async with server:
-        gc.freeze()  # what is there now stays: the collector need not look at it again and again
-        (tell or _print)(_as_json(server) if as_json else _start_block(server))
-        return await stopping
+    with StopSignals(stop):
+        async with server:
+            gc.freeze()  # what is there now stays: the collector need not look at it again and again
+            (tell or _print)(_as_json(server) if as_json else _start_block(server))
+            return await stopping
 
 
 def _print(told: str) -> None:
@@ -89,20 +94,6 @@ def _collect_less() -> None:
     young, *older = gc.get_threshold()
     if 0 < young < YOUNG_MOST:
         gc.set_threshold(YOUNG_MOST, *older)
-
-
-def _listen_to_signals(stopping: asyncio.Future[int]) -> None:
-    """Stop in order at the first SIGTERM or Ctrl-C; at the second, at once."""
-
-    def stop(number: int, exit_code: int) -> None:
-        if stopping.done():
-            os._exit(128 + number)
-        stopping.set_result(exit_code)
-
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt
-        loop.add_signal_handler(signal.SIGTERM, stop, signal.SIGTERM, 0)
-        loop.add_signal_handler(signal.SIGINT, stop, signal.SIGINT, INTERRUPTED)
 
 
 def _start_block(server: Server) -> str:

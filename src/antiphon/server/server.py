@@ -24,6 +24,7 @@ from antiphon.observe.log import ServerLog, open_log
 from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.forking import give_up_in_children
 from antiphon.server.listen.accept import Acceptor
 from antiphon.server.listen.ports import Listening, is_loopback, listen
 from antiphon.server.session.revocations import RevocationPoller
@@ -180,6 +181,7 @@ class Server:
         listening = self._listening = listen(settings.host, port, strict=settings.strict_port)
         for listener in listening.sockets:
             self._closing.callback(listener.close)
+        give_up_in_children(listening.sockets)
         self.loopback = loopback = is_loopback(listening.sockets)
         if settings.plain and not (loopback or settings.plain_anywhere):
             raise ExposureRefused(host=settings.host)

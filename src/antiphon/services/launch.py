@@ -4,12 +4,17 @@
 it starts quickly. LEASH is the reading end of a pipe (a file descriptor); the server holds the writing end. When
 that end closes, for whatever reason, or when the program ends, the launcher ends every process that the program
 has started.
+
+The launcher is two processes: a keeper, which the server starts, and below it a watcher, which starts the program.
+If one of them is killed, the other ends the program. On Linux both are subreapers: a process whose parent has
+ended becomes the watcher's child, or the keeper's once there is no watcher, whatever session and group it is in.
+Where a control group can be made, the program runs in it, and the system ends all of it at once.
 """
 
 import contextlib
 import ctypes
+import functools
 import os
-import resource
 import select
 import signal
 import sys
@@ -18,20 +23,118 @@ from collections.abc import Callable
 
 GRACE_SECONDS = 1.0
 """Seconds that a program may take to end after the end of its input, and again after SIGTERM."""
-KILL_SECONDS = 1.0
-"""Seconds to wait for processes to end after SIGKILL."""
-_LOOK_SECONDS = 0.02
-"""Seconds between two searches for children that a killed process has left."""
+KILL_SECONDS = 5.0
+"""Seconds in which processes are killed one after another without a pause; then with one."""
+PAUSE_SECONDS = 0.02
+"""Seconds between two passes after that."""
+REAPED_AT_ONCE = 64
+"""Ended processes that are reaped in one look: more may end meanwhile, without end."""
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
 """Operations of `prctl` on Linux."""
 _NOT_STARTED = 127
 """Exit code if the program could not be run, the convention of shells."""
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Sent by a service manager to every process of the server. They do not end a launcher: the server does."""
 
 
-class Launched:
+class ControlGroup:
+    """A control group (cgroup v2) of one program, below that of the server: the system kills all that is in it."""
+
+    def __init__(self, launcher: int) -> None:
+        """Name the group of the program below the keeper with the process id `launcher`."""
+        self._path = f"{_own_group()}/antiphon-{launcher}"
+
+    def make(self) -> bool:
+        """Make the group; return False if that is not possible or not allowed, or Linux is older than 5.14."""
+        try:
+            os.mkdir(self._path)  # noqa: PTH102 - pathlib takes time to load
+        except OSError:
+            return False
+        if os.access(f"{self._path}/cgroup.kill", os.W_OK):
+            return True
+        self.remove()
+        return False
+
+    def enter(self) -> None:
+        """Put this process into the group, if it may."""
+        self._write("cgroup.procs", b"0")
+
+    def kill(self) -> None:
+        """Kill every process in the group."""
+        self._write("cgroup.kill", b"1")
+
+    def remove(self) -> None:
+        """Remove the group, if no process is left in it."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self._path)  # noqa: PTH106 - pathlib takes time to load
+
+    def _write(self, name: str, data: bytes) -> None:
+        with contextlib.suppress(OSError), open(f"{self._path}/{name}", "wb", buffering=0) as file:  # noqa: PTH123
+            file.write(data)
+
+
+@functools.cache
+def _own_group() -> str:
+    """Return the folder of our own control group (version 2), or one that does not exist."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        with open("/proc/self/mountinfo") as file:  # noqa: PTH123 - pathlib takes time to load
+            root, mounted = next(line.split()[3:5] for line in file if " - cgroup2 " in line)
+        with open("/proc/self/cgroup") as file:  # noqa: PTH123 - likewise
+            own = next(line[3:].strip() for line in file if line.startswith("0::"))
+        return mounted + own.removeprefix(root.rstrip("/")).rstrip("/")
+    return "/nowhere"
+
+
+class Children:
+    """The child processes of this process, and those that became ours because their parent has ended."""
+
+    def __init__(self, group: ControlGroup) -> None:
+        """Become a subreaper; `group` is where they run, if it exists."""
+        self.status: dict[int, int] = {}
+        """Wait status of each child of `watched` that has ended."""
+        self.watched: set[int] = set()
+        self._group = group
+        _prctl(_SET_CHILD_SUBREAPER, 1)
+
+    def left(self) -> bool:
+        """Reap children that have ended, a bounded number; return whether any may be left."""
+        for _ in range(REAPED_AT_ONCE):
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid in self.watched:
+                self.status[pid] = status
+        return True
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to every child; return whether any of them could get it."""
+        reached = False
+        for pid in _children():
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # setuid: it runs as another user
+                os.kill(pid, number)
+                reached = True
+        return reached
+
+    def kill(self) -> None:
+        """Kill until none is left: whoever forks on leaves its child to us. Those of another user are left."""
+        began = time.monotonic()
+        self._group.kill()
+        while self.left():
+            reached = self.signal(signal.SIGKILL)
+            if time.monotonic() - began > KILL_SECONDS:
+                if not reached and self.left():
+                    break
+                time.sleep(PAUSE_SECONDS)
+        self._group.remove()
+
+
+class Watcher:
     """A program in its own (POSIX) session and process group, with all processes that it starts."""
 
-    def __init__(self, command: list[str], memory: int) -> None:
+    def __init__(self, command: list[str], memory: int, group: ControlGroup) -> None:
         """Start `command`; `memory` limits the address space of each process, in bytes, 0 for no limit."""
         woken, self._wake = os.pipe()
         os.set_blocking(woken, False)
@@ -41,37 +144,41 @@ class Launched:
         self._poll.register(woken, select.POLLIN)
         signal.set_wakeup_fd(self._wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        _prctl(_SET_CHILD_SUBREAPER, 1)  # descendants whose parent has ended become our children
-        self.status: int | None = None
-        """Wait status of the program; None while it runs."""
+        self._children = Children(group)
         us = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
+            group.enter()
             _become(command, memory, us)
+        self._children.watched.add(self._pid)
 
-    def watch(self, leash: int) -> None:
-        """Wait until the program ends or `leash` closes."""
-        self._poll.register(leash, select.POLLIN)
-        while self._left() and self.status is None:
-            if any(ready == leash for ready, _ in self._wait(None)):
+    @property
+    def status(self) -> int | None:
+        """Wait status of the program; None while it runs."""
+        return self._children.status.get(self._pid)
+
+    def watch(self, *leashes: int) -> None:
+        """Wait until the program ends or one of `leashes` closes."""
+        for leash in leashes:
+            self._poll.register(leash, select.POLLIN)
+        while self._children.left() and self.status is None:
+            if any(ready in leashes for ready, _ in self._wait(None)):
                 break
-        self._poll.unregister(leash)
+        for leash in leashes:
+            self._poll.unregister(leash)
 
     def end(self) -> None:
         """End all processes: wait `GRACE_SECONDS`, send SIGTERM, wait again, send SIGKILL."""
         self._wait_for(lambda: self.status is not None, GRACE_SECONDS)
         self._signal(signal.SIGTERM)
         self._wait_for(lambda: False, GRACE_SECONDS)
-        deadline = time.monotonic() + KILL_SECONDS
         self._signal(signal.SIGKILL)
-        while self._left() and time.monotonic() < deadline:
-            self._signal(signal.SIGKILL)  # children that became ours when their parent died
-            self._wait_for(lambda: False, _LOOK_SECONDS)
+        self._children.kill()
 
     def _wait_for(self, done: Callable[[], bool], seconds: float) -> None:
         """Wait until `done()` or until no process is left, for at most `seconds`."""
         deadline = time.monotonic() + seconds
-        while self._left() and not done() and (rest := deadline - time.monotonic()) > 0:
+        while self._children.left() and not done() and (rest := deadline - time.monotonic()) > 0:
             self._wait(rest)
 
     def _wait(self, seconds: float | None) -> list[tuple[int, int]]:
@@ -80,24 +187,10 @@ class Launched:
             os.read(self._woken, 4096)
         return ready
 
-    def _left(self) -> bool:
-        """Reap processes that have ended; return whether any is left."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid == self._pid:
-                self.status = status
-
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies are left
             os.killpg(self._pid, number)
-        for pid in _children():
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # setuid: it runs as another user
-                os.kill(pid, number)
+        self._children.signal(number)
 
 
 def _become(command: list[str], memory: int, parent: int) -> None:
@@ -105,11 +198,13 @@ def _become(command: list[str], memory: int, parent: int) -> None:
     try:
         os.setsid()
         _prctl(_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the launcher ended before PDEATHSIG was set
+        if os.getppid() != parent:  # the watcher ended before PDEATHSIG was set
             os._exit(_NOT_STARTED)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python, which programs do not expect
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, *_ignored):  # programs do not expect them to be ignored
             signal.signal(number, signal.SIG_DFL)
         if memory:
+            import resource  # noqa: PLC0415 - not on Windows, where the server reads `ControlGroup` from here
+
             _, most = resource.getrlimit(resource.RLIMIT_AS)
             memory = memory if most == resource.RLIM_INFINITY else min(memory, most)
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -128,6 +223,8 @@ def _prctl(what: int, value: int) -> None:
 def _children() -> list[int]:
     """Return the process ids of our children; none on systems without /proc."""
     us, found = os.getpid(), []
+    with contextlib.suppress(OSError), open(f"/proc/{us}/task/{us}/children", "rb") as file:  # noqa: PTH123
+        return [int(pid) for pid in file.read().split()]
     for entry in os.listdir("/proc") if sys.platform == "linux" else ():  # noqa: PTH208 - pathlib takes time to load
         if entry.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as file:  # noqa: PTH123 - likewise
@@ -136,18 +233,61 @@ def _children() -> list[int]:
     return found
 
 
+_ignored: list[int] = []
+"""Signals that the launcher ignores and the program does not."""
+
+
+def _ignore_stop_signals() -> None:
+    for number in _STOP_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` has said so for the program too
+            signal.signal(number, signal.SIG_IGN)
+            _ignored.append(number)
+
+
+def _close_streams() -> None:
+    """Let go of the pipes to the server: it must see them close when the program ends, not when we do."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+
+
+def _watch(command: list[str], memory: int, group: ControlGroup, *leashes: int) -> int:
+    """Run the program and end it; return its exit code. Runs in the watcher."""
+    watcher = Watcher(command, memory, group)
+    _close_streams()
+    watcher.watch(*leashes)
+    watcher.end()
+    return 1 if watcher.status is None else _exit_code(watcher.status)
+
+
+def _exit_code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
 def main() -> None:
     """Run the program that the arguments name, and exit with its exit code."""
     leash, memory, *command = sys.argv[1:]
     os.set_inheritable(int(leash), False)  # noqa: FBT003 - its signature
-    launched = Launched(command, int(memory))
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):  # the server must see the pipes close when the program ends, not when we do
-        os.dup2(nothing, stream)
-    launched.watch(int(leash))
-    launched.end()
-    code = 1 if launched.status is None else os.waitstatus_to_exitcode(launched.status)
-    os._exit(code if code >= 0 else 128 - code)
+    _ignore_stop_signals()
+    group = ControlGroup(os.getpid())
+    group.make()
+    children = Children(group)
+    keeper_lives, held = os.pipe()
+    watcher = os.fork()
+    if watcher == 0:
+        os.close(held)
+        code = 1
+        try:
+            code = _watch(command, int(memory), group, int(leash), keeper_lives)
+        finally:
+            os._exit(code)
+    _close_streams()
+    pid = status = 0
+    while pid != watcher:
+        pid, status = os.waitpid(-1, 0)
+    children.kill()  # nobody is left, unless the watcher was killed
+    os._exit(_exit_code(status))
 
 
 if __name__ == "__main__":

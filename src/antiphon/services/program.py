@@ -10,15 +10,18 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from antiphon.errors import Problem, ServiceNotLoaded
+from antiphon.errors import Problem, ServiceFailed, ServiceNotLoaded
 from antiphon.language import N_
 from antiphon.services.contract import Session
+from antiphon.services.launch import ControlGroup
+from antiphon.services.places import Place, Places, person_of
 from antiphon.settings import ProgramSettings
 from antiphon.wire.kinds import KIB
 
@@ -27,6 +30,14 @@ LINE_LIMIT = 256 * KIB
 """Most bytes of a line. Up to twice as many wait to be read; then the program blocks while it writes."""
 SAID_MOST = 100
 """Lines of a program's standard error that are logged in a minute; the rest is dropped."""
+STREAMS_SECONDS = 1.0
+"""Seconds to read on from what holds a program's output when the program has ended."""
+STOP_SIGNS_SECONDS = 0.5
+"""Seconds to see that the server stops, once a signal has ended a program: both may have got it."""
+STOP_LOOKS = 20
+"""How often to look for that meanwhile."""
+_STOPPED_BY = {128 + number for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", 1))}
+"""Exit codes of programs that a service manager's signal to all processes has ended."""
 _LAUNCHER = str(Path(__file__).with_name("launch.py"))
 _OURS = "ANTIPHON_"
 """Prefix of the server's own environment variables. A program does not get them: they may hold passwords."""
@@ -59,7 +70,7 @@ class Program:
             SettingInvalid: an option is out of range.
         """
         self._settings = replace(settings or ProgramSettings(), **options)
-        self._running = 0
+        self._places = Places(self._settings.exec_most)
         try:
             self._words = shlex.split(command)
         except ValueError:
@@ -72,21 +83,21 @@ class Program:
 
     async def opened(self, session: Session) -> None:
         """Start the program of a session; close the session if too many run or it cannot be started."""
-        if self._running >= self._settings.exec_most:
+        place = self._places.take(person_of(session))
+        if place is None:
             _log.warning("%s: too many programs are running (--exec-most)", session.name)
             session.close(session.translate(_TOO_MANY))
             return
-        self._running += 1
         try:
             process, leash = await _start(self._words, session, self._settings)
         except BaseException as error:
-            self._ended()
+            place.ended()
             if not isinstance(error, OSError):
                 raise
             _log.error("%s: the program cannot be started: %s", session.name, error)
             session.close(session.translate(_NOT_STARTED))
         else:
-            session.state = _RunningProgram(process, leash, session, self._settings, self._ended)
+            session.state = _RunningProgram(process, leash, session, self._settings, place)
 
     async def closed(self, session: Session) -> None:
         """End the program of a session and wait for it."""
@@ -98,9 +109,6 @@ class Program:
         """Write a message (one or several lines) to the program; return its answer, line by line."""
         run: _RunningProgram | None = session.state
         return run.ask(message) if run is not None else None
-
-    def _ended(self) -> None:
-        self._running -= 1
 
 
 class _RunningProgram:
@@ -116,19 +124,20 @@ class _RunningProgram:
         leash: int,
         session: Session,
         settings: ProgramSettings,
-        ended: Callable[[], None],
+        place: Place,
     ) -> None:
-        """Take over `process`, which ends when `leash` is closed; call `ended` when it has ended."""
+        """Take over `process`, which ends when `leash` is closed and holds `place` until then."""
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         self._process = process
         self._in, self._out, self._errors = process.stdin, process.stdout, process.stderr
+        self._group = ControlGroup(process.pid)
         self._leash: int | None = leash
         self._session = session
         self._wait = settings.exec_wait if settings.exec_pause else None
         self._pause = settings.exec_pause
-        self._ended = ended
+        self._place = place
         self._loop = asyncio.get_running_loop()
         self._answer_until = 0.0
         """Lines until this time (of the event loop) belong to the last answer, even if it was cancelled."""
@@ -136,10 +145,13 @@ class _RunningProgram:
         """Lines still to come for cancelled messages, where one line answers each message (`--exec-pause 0`)."""
         self._reason: str | None = None
         """Why the server ends the program; None while it runs, or if it has ended by itself."""
+        self._stopped_with_server = False
+        """Whether a signal for all processes of the server has ended the program: not its own end."""
         self._end_task: asyncio.Task[int] | None = None
         self._close_session_task: asyncio.Task[None] | None = None
         self._stderr_task = self._loop.create_task(self._log_stderr())
         self._push_task = self._loop.create_task(self._push())
+        self._exit_task = self._loop.create_task(self._exited())
         self._time_limit: asyncio.TimerHandle | None = None
         if settings.exec_seconds is not None:
             self._time_limit = self._loop.call_later(settings.exec_seconds, self._on_time_limit)
@@ -169,6 +181,10 @@ class _RunningProgram:
                 if not self._pause:
                     return
                 wait = self._pause
+            if not answered and self._close_session_task is not None:
+                await asyncio.wait({self._close_session_task}, timeout=2 * STOP_SIGNS_SECONDS)
+                if self._stopped_with_server:  # END would say that there is no answer, and nobody knows
+                    raise ServiceFailed
         finally:
             if written and not (self._pause or answered):
                 self._owed += 1
@@ -274,8 +290,19 @@ class _RunningProgram:
 
     async def _close_session(self) -> None:
         code = await asyncio.shield(self._end())
+        if self._reason is None and code in _STOPPED_BY and await self._server_stops():
+            return  # the session goes on, with another program, where its client finds the next server
         reason = self._reason or (_ENDED_WITH if code else _ENDED)
         self._session.close(self._session.translate(reason).format(code=code))
+
+    async def _server_stops(self) -> bool:
+        """Return whether the server is stopping, or begins to in a moment."""
+        for _ in range(STOP_LOOKS):
+            if getattr(self._session, "server_stops", False):
+                self._stopped_with_server = True
+                break
+            await asyncio.sleep(STOP_SIGNS_SECONDS / STOP_LOOKS)
+        return self._stopped_with_server
 
     def _end(self) -> "asyncio.Task[int]":
         """Return the task that ends the program and gives its exit code; only it reads the output from now on."""
@@ -284,15 +311,30 @@ class _RunningProgram:
         return self._end_task
 
     async def _end_process(self) -> int:
+        self._place.give_back()
         self._close_input()
-        while await self._out.read(LINE_LIMIT):
-            pass  # discard the output: a program that blocks while writing would not end by itself
-        code = await self._process.wait()
-        await asyncio.wait({self._stderr_task})
+        discarding = self._loop.create_task(self._discard())
+        code = await self._exit_task
+        streams = {discarding, self._stderr_task}
+        await asyncio.wait(streams, timeout=STREAMS_SECONDS)
+        for stream in streams:  # a process that could not be ended holds them
+            stream.cancel()
         if self._time_limit is not None:
             self._time_limit.cancel()
-        self._ended()
+        self._group.remove()
+        self._place.ended()
         return code if code >= 0 else 128 - code  # below 0, a signal has killed the launcher
+
+    async def _exited(self) -> int:
+        """Wait for the launcher; kill what is left if both its processes were killed. Return its exit code."""
+        code = await self._process.wait()
+        self._group.kill()
+        return code
+
+    async def _discard(self) -> None:
+        """Read what nobody wants: a program that blocks while writing would not end by itself."""
+        while await self._out.read(LINE_LIMIT):
+            pass
 
     def _close_input(self) -> None:
         """Close the program's input and the leash: the launcher then ends it."""

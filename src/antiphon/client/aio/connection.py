@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from antiphon.client.home_process import HomeProcess
 from antiphon.client.protocol.connection import ConnectionProtocol, Pending, Receiver, State
 from antiphon.errors import AntiphonError
 from antiphon.wire.bodies import Body, Hello, Limits
@@ -48,6 +49,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, address: str, observe: Observe | None = None) -> None:
         """Start; `address` is how errors name the server, `observe` makes an observer for each connection."""
         self._loop = asyncio.get_running_loop()
+        self.home = HomeProcess()
         self.observe = observe
         """Kept for the connections that come after this one."""
         self._observer = observe(address) if observe else None
@@ -202,7 +204,7 @@ class ClientConnection(asyncio.Protocol):
             self._put(b"".join(batch))
 
     def _put(self, data: bytes) -> None:
-        if not self._transport.is_closing():
+        if not (self._transport.is_closing() or self.home.is_elsewhere):
             if self._observer is not None:
                 self._observer.sent(data)
             self._transport.write(data)

@@ -54,7 +54,11 @@ class WaitingWindow(Window):
 
 
 class ClientSession(SessionProtocol[ClientConnection, Answers]):
-    """An open session. `connect` makes it; iterate over it for what the service sends by itself."""
+    """An open session. `connect` makes it; iterate over it for what the service sends by itself.
+
+    Use it in the process that opened it: in a child that is forked meanwhile, sending raises `UsageError`, and
+    leaving it there touches nothing.
+    """
 
     def __init__(self, connection: ClientConnection, welcome: Welcome, reconnector: AsyncReconnector) -> None:
         """Use `connection`, which has got `welcome`, and after it those that `reconnector` restores."""
@@ -186,6 +190,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             MessageTooLarge: it was not sent.
             AntiphonError: the session is over.
         """
+        self._connection.home.check()
         size = check_message(message, self._limits)
         await self._room.enter(size)
         try:
@@ -272,6 +277,8 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         await self._leave(in_haste=True)
 
     async def _leave(self, *, in_haste: bool) -> None:
+        if self._connection.home.is_elsewhere:
+            return
         if not self.over:
             self._leaving = True
             self._connection.read_on(wanted=True)

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from antiphon.client.home_process import HomeProcess
 from antiphon.client.protocol.connection import ConnectionProtocol, Receiver, State
 from antiphon.errors import AntiphonError, TimedOut
 from antiphon.wire.bodies import Body, Hello, Limits
@@ -56,6 +57,7 @@ class BlockingConnection:
         self.seconds = seconds
         """Time limit of a request, and of sending one frame."""
         self.closed = False
+        self.home = HomeProcess()
         self._socket = sock
         self._protocol = ConnectionProtocol(address)
         self.conversation = self._protocol.conversation
@@ -234,7 +236,9 @@ class BlockingConnection:
     # --- bytes ----------------------------------------------------------------------------------------------
 
     def _pay(self) -> None:
-        """Send the frames that are owed."""
+        """Send the frames that are owed; nothing in a process that was forked."""
+        if self.home.is_elsewhere:
+            self._owed.clear()
         while self._owed and not self.closed:
             self._write(self._owed.popleft())
 

@@ -33,10 +33,11 @@ closed.
 class Session(SessionProtocol[BlockingConnection, Inbox]):
     """An open session; a context manager that leaves at its end.
 
-    One thread at a time uses it. A lost connection comes back inside the calls, and within their time. The server
-    closes a connection on which it hears nothing for its silence limit (40 s by default): a program that has
-    nothing to send and wants to keep the connection calls `heartbeat` before that. Calls that wait send heartbeats
-    by themselves.
+    One thread at a time uses it, in the process that opened it: in a child that is forked meanwhile every use
+    raises `UsageError`, and leaving it there touches nothing. A lost connection comes back inside the calls, and
+    within their time. The server closes a connection on which it hears nothing for its silence limit (40 s by
+    default): a program that has nothing to send and wants to keep the connection calls `heartbeat` before that.
+    Calls that wait send heartbeats by themselves.
 
     Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the server shows
     that it is there, or may come back.
@@ -179,6 +180,7 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
             TimedOut: the connection is lost, and does not come back in time.
             AntiphonError: the session is over.
         """
+        self._connection.home.check()
         self._connection.look()
         self._wait(lambda: self._over or not self._connection.closed, self._deadline(None))
         self._check_open()
@@ -192,6 +194,8 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         It takes at most the `timeout` of `connect`. Closing twice is no error. While the connection is lost and no
         answer is due, the server hears no BYE: then the session ends when its time without a connection is over.
         """
+        if self._connection.home.is_elsewhere:
+            return
         deadline = self._deadline(None)
         self._take_back_streams()
         with suppress(AntiphonError):
@@ -210,7 +214,7 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         """Leave; without waiting if the program must end at once (Ctrl-C)."""
         if kind is None or issubclass(kind, Exception):
             self.close()
-        else:
+        elif not self._connection.home.is_elsewhere:
             self._leaving = True
             self._connection.hang_up()
             self._end(None)
@@ -223,6 +227,7 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     def _begin(self, message: Payload, deadline: Deadline) -> Inbox:
         """Send a message as soon as there is a connection, and room in the window."""
         size = check_message(message, self._limits)
+        self._connection.home.check()
         self._check_open()
         self._connection.look()  # so that a lost connection is known as such, and given nothing
         self._wait(lambda: self._over or not (self._window.full or self._connection.closed), deadline)
@@ -239,7 +244,9 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
 
         Raises:
             TimedOut: it did not in time.
+            UsageError: this process was forked after the session was opened.
         """
+        self._connection.home.check()
         while not until():
             try:
                 if self._connection.closed:

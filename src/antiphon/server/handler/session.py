@@ -18,6 +18,10 @@ class Sender(Protocol):
     def end(self, reason: str) -> None:
         """See `services.Session.close`."""
 
+    @property
+    def server_stops(self) -> bool:
+        """Whether the server is stopping."""
+
 
 class ServiceSession:
     """See `services.Session`; the channel does what is asked, and sets what changes with the connection."""
@@ -45,3 +49,8 @@ class ServiceSession:
     def close(self, reason: str = "") -> None:
         """See `services.Session`."""
         self._sender.end(reason)
+
+    @property
+    def server_stops(self) -> bool:
+        """Whether the server is stopping; for `exec:` only."""
+        return self._sender.server_stops

@@ -306,6 +306,11 @@ class SessionChannel:
             self._closing = reason
             self.go_on()
 
+    @property
+    def server_stops(self) -> bool:
+        """Whether the server is stopping."""
+        return self._environment.handlers.tasks.stopping
+
     # --- what the runner says (`handler.runner.Answers`) ------------------------------------------------------
 
     @property
