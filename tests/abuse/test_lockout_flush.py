@@ -2,11 +2,12 @@
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from antiphon.identity.throttle import MOST_FAILURES
+from antiphon.identity.throttle import MOST_FAILURES, kept_until
 from antiphon.store.contracts import COUNTED_NAMES
 from antiphon.wire.bodies import Error, Welcome
 from support.attack import tell
@@ -21,6 +22,9 @@ NEW_NAMES = 1200
 """What one source tries: far more than a class that mistypes does in an hour."""
 PROOFS = {"empty": "", "malformed": "!!!", "short": "QUFB", "wrong": "A" * 43 + "="}
 HOME = "127.0.0.1"
+_BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
+KEPT_AFTER_ONE = kept_until(1, _BEGAN) - _BEGAN
+"""How long one failure is kept."""
 
 
 def try_names(server: ServerProcess, names: list[str], proof: str = "", source: str = ATTACKER) -> list[str]:
@@ -56,8 +60,12 @@ def crowd_the_table(folder: Path) -> None:
     (database,) = [path for path in folder.glob("*.db") if _has_failures(path)]
     with closing(sqlite3.connect(database)) as connection, connection:
         (last,) = connection.execute("SELECT max(failed_at) FROM failures").fetchone()
-        rows = ((number.to_bytes(32, "big"), 1, last + 1 + number) for number in range(COUNTED_NAMES))
-        connection.executemany("INSERT INTO failures (name, failures, failed_at) VALUES (?, ?, ?)", rows)
+        kept = int(KEPT_AFTER_ONE.total_seconds() * 10**6)
+        times = ((number.to_bytes(32, "big"), last + 1 + number) for number in range(COUNTED_NAMES))
+        rows = ((name, 1, at, at + kept) for name, at in times)
+        connection.executemany(
+            "INSERT INTO failures (name, failures, failed_at, kept_until) VALUES (?, ?, ?, ?)", rows
+        )
 
 
 def _has_failures(path: Path) -> bool:

@@ -163,7 +163,7 @@ def test_a_refusal_that_cannot_be_counted_in_the_store_still_counts_on_the_conne
 ) -> None:
     with server.client() as client:
         client.hello()
-        break_store("accounts", "refused", TryLater())
+        break_store("failures", "refused", TryLater())
         codes = [refused(client.authenticate("ann", "wrong, and wrong again")).code for _ in range(3)]
         assert codes == ["sign-in-refused", "sign-in-refused", "too-many-refusals"]
         client.closed()

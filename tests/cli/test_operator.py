@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from antiphon.wire.bodies import Error, Identify, ServerBye
+from antiphon.wire.bodies import Error, Identify, ServerBye, Welcome
 from antiphon.wire.kinds import Kind
 from support.documents import read, table
+from support.guessing import refused, seed_names
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
 from support.serving import fail, in_session, seed
@@ -147,6 +148,31 @@ def test_an_added_account_signs_in_with_its_password_and_is_listed(server: Serve
     assert (ann["name"], ann["registered_from"], ann["visited_from"]) == ("Ann", "operator", "127.0.0.1")
     assert (bob["name"], bob["visited_at"], bob["refusals"]) == ("bob", None, 0)
     assert [line.split("\t")[0] for line in act(server, "accounts", "list").stdout.splitlines()] == ["Ann", "bob"]
+
+
+@pytest.mark.parametrize("kept_in", ["sqlite", "files"])
+def test_refused_sign_ins_are_told_to_the_operator_and_to_the_person(tmp_path: Path, kept_in: str) -> None:
+    store = ("--store", kept_in if kept_in == "sqlite" else f"files:{tmp_path}/store")
+    seed_names(tmp_path / "data", ["Ann", "bob"], store[1])
+    with ServerProcess(tmp_path / "data", "--plain", *store) as server:
+        assert signs_in(server, "ann")
+        for name in ("ann", "ANN", "nobody"):
+            assert not signs_in(server, name, "wrong, and wrong again")
+        with RawClient(server.address) as client:
+            client.hello()
+            for _ in range(2):
+                assert refused(client, "bob", "rubbish") == "sign-in-refused"
+        ann, bob = told(server, "accounts", "list", *store)
+        assert (ann["refusals"], bob["refusals"]) == (2, 2)
+        assert told(server, "accounts", "show", "ann", *store)["refusals"] == 2
+        assert ",2," in act(server, "accounts", "export", *store).stdout
+        with RawClient(server.address) as client:
+            client.hello()
+            welcome = client.authenticate("ann", PASSWORD)
+            assert isinstance(welcome, Welcome)
+            assert welcome.refusals == 2
+        ann, bob = told(server, "accounts", "list", *store)
+        assert (ann["refusals"], bob["refusals"]) == (0, 2)
 
 
 def test_an_account_can_be_added_before_the_first_start(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scramp.utils import saslprep
 
 from antiphon.errors import NameInvalid
+from antiphon.identity import names
 from antiphon.identity.names import LONGEST, Name, prepare
 
 ANYTHING = st.text(st.characters(), max_size=70)
@@ -119,3 +120,25 @@ def test_a_text_is_a_name_or_is_refused_as_one(text: str) -> None:
     assert prepare(name.key).key == name.key
     assert prepare(name.display) == name
     assert prepare(saslprep(name.display)).key == name.key
+
+
+def test_plain_names_are_prepared_as_the_profiles_say() -> None:
+    """They take a short cut, for each single character and between others."""
+    for character in map(chr, range(128)):
+        for text in (
+            character,
+            f"a{character}",
+            f"Z{character}9",
+            f"1{character}",
+            character * 64,
+            character * 65,
+        ):
+            try:
+                wanted: Name | str = names._prepared(text)
+            except NameInvalid as error:
+                wanted = str(error)
+            try:
+                found: Name | str = names.prepare_afresh(text)
+            except NameInvalid as error:
+                found = str(error)
+            assert found == wanted, text

@@ -46,7 +46,7 @@ async def test_the_wait_grows_as_the_rules_say_until_the_name_is_locked(failures
 
 async def test_of_fifty_attempts_at_once_five_pass(failures: LoginFailures) -> None:
     waits = await asyncio.gather(*(failures.attempt(ANN, AWAY, NOON) for _ in range(50)))
-    assert sorted(waits) == [0] * 5 + [1] * 45
+    assert (waits.count(0), waits.count(1)) == (5, 45)
 
 
 async def test_names_are_counted_apart(failures: LoginFailures) -> None:
@@ -128,6 +128,33 @@ async def test_an_address_that_was_used_twice_is_forgotten_in_its_turn(failures:
     assert waits == {HOME: math.inf, b"0": 0, b"7": 0}
 
 
+async def test_at_an_unknown_address_nothing_is_counted_when_only_known_ones_are_tried(
+    failures: LoginFailures,
+) -> None:
+    await failures.succeeded(ANN, HOME, NOON)
+    assert [await failures.attempt(ANN, AWAY, NOON, only_known=True) for _ in range(9)] == [None] * 9
+    assert [await failures.attempt(BOB, HOME, NOON, only_known=True) for _ in range(9)] == [None] * 9
+    assert [await failures.attempt(ANN, HOME, NOON, only_known=True) for _ in range(6)] == [0] * 5 + [1]
+    assert [await failures.attempt(ANN, AWAY, NOON) for _ in range(6)] == [0] * 5 + [1]
+
+
+async def test_fifty_refusals_at_once_count_fifty_for_that_name(failures: LoginFailures) -> None:
+    assert await failures.refusals() == {}
+    await asyncio.gather(*(failures.refused(ANN, NOON) for _ in range(50)), failures.refused(BOB, NOON))
+    assert await failures.refusals() == {ANN: 50, BOB: 1}
+
+
+async def test_refusals_are_no_failures_and_are_not_forgiven_with_them(failures: LoginFailures) -> None:
+    last = await fail(failures, MOST_FAILURES)
+    for _ in range(3):
+        await failures.refused(ANN, last)
+    await failures.succeeded(ANN, HOME, last)
+    await failures.forgive(ANN)
+    assert await failures.refusals() == {ANN: 3}
+    assert [await failures.attempt(ANN, AWAY, last) for _ in range(6)] == [0] * 5 + [1]
+    assert await failures.refusals() == {ANN: 3}
+
+
 async def test_a_closed_store_counts_nothing_and_lets_nobody_pass(store: Store, failures: LoginFailures) -> None:
     await store.close()
     with pytest.raises(TryLater):
@@ -136,3 +163,7 @@ async def test_a_closed_store_counts_nothing_and_lets_nobody_pass(store: Store, 
         await failures.succeeded(ANN, AWAY, NOON)
     with pytest.raises(TryLater):
         await failures.forgive(ANN)
+    with pytest.raises(TryLater):
+        await failures.refused(ANN, NOON)
+    with pytest.raises(TryLater):
+        await failures.refusals()

@@ -101,6 +101,18 @@ async def test_the_transaction_of_an_opening_forgives_what_was_proved(
     assert await failures.attempt(*marks, NOON) == (0 if proved else 1)
 
 
+async def test_an_opening_takes_the_refusals_under_the_name_that_was_proved(
+    sessions: Sessions, failures: LoginFailures
+) -> None:
+    marks = Marks(b"n" * 32, b"s" * 32)
+    for name in (marks.name, marks.name, b"other" * 7):
+        await failures.refused(name, NOON)
+    assert (await sessions.open(record(b"one"), 10, NOON)).refusals == 0
+    assert (await sessions.open(record(b"two"), 10, NOON, marks)).refusals == 2
+    assert (await sessions.open(record(b"three"), 10, NOON, marks)).refusals == 0
+    assert await failures.refusals() == {b"other" * 7: 1}
+
+
 async def test_a_session_that_is_over_cannot_be_taken_up(sessions: Sessions) -> None:
     assert await sessions.claim(b"one", "first", "::1", NOON) is None
     assert await sessions.find(b"one") is None

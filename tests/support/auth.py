@@ -28,6 +28,7 @@ from antiphon.identity.scram import (
     make_verifier,
     mechanism_for,
 )
+from antiphon.identity.throttle import name_mark
 from antiphon.observe.log import ServerLog
 from antiphon.server.auth.admission import Admission
 from antiphon.server.auth.authenticator import Authenticator
@@ -131,7 +132,9 @@ class AuthServer:
             random=secrets.token_bytes,
             access=settings.access,
         )
-        passwords = Passwords(ring, Throttle(store.failures, ring.mock_key, clock), secrets.token_bytes)
+        self.passwords = passwords = Passwords(
+            ring, Throttle(store.failures, ring.mock_key, clock), secrets.token_bytes
+        )
         invitations = InvitationCheck(store.invitations, ring.token_key, clock, most=wrong_invitations)
         is_open = settings.registration == "open" and settings.access != "anyone"
         self.auth = Authenticator(
@@ -140,6 +143,7 @@ class AuthServer:
             clients=store.clients,
             sessions=self.sessions,
             resume=self.sessions.resume,
+            throttle=passwords.throttle,
             passwords=passwords,
             registration=Registration(
                 store.accounts,
@@ -197,6 +201,14 @@ class AuthServer:
         throttle = Throttle(self.store.failures, self.ring.mock_key, lambda: next(moments))
         for _ in range(times):
             await throttle.attempt(prepare(name).key, host)
+
+    async def refusals(self, name: str) -> int:
+        """Return how many sign-ins were refused under a name since its last one."""
+        return (await self.store.failures.refusals()).get(name_mark(prepare(name).key, self.ring.mock_key), 0)
+
+    def limit_sources(self, most: int) -> None:
+        """Take so many failures in an hour from one source."""
+        self.passwords.throttle = Throttle(self.store.failures, self.ring.mock_key, self.clock, most)
 
     async def follow(self) -> None:
         """Apply what the revocation log has got."""

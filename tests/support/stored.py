@@ -28,4 +28,4 @@ def record(fingerprint: bytes, **changes: object) -> SessionRecord:
 
 async def opened(sessions: Sessions, new: SessionRecord, most: int = 10, unheld_by: datetime = NOON - DAY) -> int:
     """Open a session, and return the position of the revocation log."""
-    return await sessions.open(new, most, unheld_by)
+    return (await sessions.open(new, most, unheld_by)).position

@@ -219,7 +219,7 @@ async def _ask_password(console: Console, minimum: int, name: str) -> Password:
 async def _list(options: StoreOptions, console: Console) -> int:
     _ = console.translations.gettext
     async with open_data(options) as here:
-        rows = [account_record(overview) for overview in await here.store.accounts.overviews()]
+        rows = [account_record(overview) for overview in await here.overviews()]
     headings = {
         "name": _("Name"),
         "disabled": _("Disabled"),
@@ -236,7 +236,7 @@ async def _show(options: StoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
     async with open_data(options) as here:
         account = await here.account(name)
-        overviews = await here.store.accounts.overviews()
+        overviews = await here.overviews()
         record = next(account_record(overview) for overview in overviews if overview.id == account.id)
         record["sessions"] = await session_records(here, account.id)
     if options.json:

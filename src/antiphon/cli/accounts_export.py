@@ -79,7 +79,7 @@ async def _export(options: LoggedStoreOptions, console: Console, file: str, form
 
 async def _rows(here: OpenData, *, secrets: bool) -> list[Record]:
     rows = []
-    for overview in await here.store.accounts.overviews():
+    for overview in await here.overviews():
         row = account_record(overview)
         if secrets:
             account = await here.store.accounts.find(prepare(overview.name).key)
@@ -96,7 +96,7 @@ async def _rows(here: OpenData, *, secrets: bool) -> list[Record]:
 
 def as_csv(rows: Sequence[Record], *, secrets: bool) -> str:
     """Return records as CSV (RFC 4180) with a heading line; flags are `yes` or `no`, unknown values empty."""
-    columns = [each.name for each in fields(Overview) if each.name != "id"]
+    columns = [each.name for each in fields(Overview) if each.name not in ("id", "key")]
     if secrets:
         columns += SECRET_COLUMNS
     out = io.StringIO()

@@ -7,7 +7,7 @@ import contextlib
 import getpass
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from antiphon.identity.throttle import name_mark
 from antiphon.language import N_
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.settings import SQLITE
-from antiphon.store.contracts import Account, Store
+from antiphon.store.contracts import Account, Overview, Store
 from antiphon.store.opening import accounts_file, open_store
 
 
@@ -65,6 +65,17 @@ class OpenData:
         if account is None:
             raise AccountUnknown(name=name, path=str(self.folder.path))
         return account
+
+    async def overviews(self) -> list[Overview]:
+        """Return all accounts, by the keys of their names, with the refusals under each name."""
+        overviews = await self.store.accounts.overviews()
+        counts = await self.store.failures.refusals()
+        if not counts:  # no key ring is needed
+            return overviews
+        key = self.folder.key_ring(os.urandom).mock_key
+        return [
+            replace(each, refusals=each.refusals + counts.get(name_mark(each.key, key), 0)) for each in overviews
+        ]
 
     async def forgive(self, account: Account) -> None:
         """Forget the failed sign-ins of an account, which lifts a delay or a lock."""

@@ -5,7 +5,7 @@ This module holds no state: a store keeps the counts, and the caller passes the 
 
 import hmac
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 
 FREE_FAILURES = 4
 """Failures in a row that cost no wait: people mistype."""
@@ -13,6 +13,8 @@ MOST_FAILURES = 100
 """Failures in a row after which a name is locked (NIST SP 800-63B-4, 3.2.2)."""
 LONGEST_DELAY = 3600.0
 """Most seconds between two attempts."""
+_MOST_DOUBLINGS = 20
+"""Doublings of an hour for which failures are kept: 120 years."""
 
 
 def delay(failures: int) -> float:
@@ -32,6 +34,16 @@ def wait(failures: int, failed_at: datetime, at: datetime) -> float:
     """
     elapsed = abs((at - failed_at).total_seconds())
     return max(0.0, delay(failures) - elapsed)
+
+
+def kept_until(failures: int, failed_at: datetime) -> datetime:
+    """Return the time up to which failures under a name are worth keeping, for a table that has become full.
+
+    The time doubles with each failure: two hours for one, six weeks for ten. A locked name outlasts all others. So
+    a name makes way only for names that failed as often, or for one that failed a long time later.
+    """
+    doublings = _MOST_DOUBLINGS + 1 if failures >= MOST_FAILURES else min(failures, _MOST_DOUBLINGS)
+    return failed_at + timedelta(hours=1 << doublings)
 
 
 def name_mark(name_key: str, key: bytes) -> bytes:

@@ -70,13 +70,15 @@ def assemble(
         access=settings.access,
     )
     channels = ChannelRegistry(sessions, store.snapshots, handlers)
-    passwords = Passwords(ring, Throttle(store.failures, ring.mock_key, clock), os.urandom)
+    throttle = Throttle(store.failures, ring.mock_key, clock)
+    passwords = Passwords(ring, throttle, os.urandom)
     auth = Authenticator(
         access=settings.access,
         accounts=store.accounts,
         clients=store.clients,
         sessions=sessions,
         resume=channels.resume,
+        throttle=throttle,
         passwords=passwords,
         registration=Registration(
             store.accounts,

@@ -198,6 +198,7 @@ def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) 
             clients=cast("Clients", Visits()),
             sessions=sessions,
             resume=channels.resume,
+            throttle=_ABSENT,
             passwords=_ABSENT,
             registration=Registration(
                 _ABSENT, _ABSENT, _ABSENT, RegistrationLimits(MANY, MANY), utc_now, is_open=True

@@ -9,6 +9,7 @@ import pytest
 from antiphon.errors import TryLater
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import LEAST_ITERATIONS, SALT_SIZE, make_verifier
+from antiphon.store.contracts import Opened
 from antiphon.wire.bodies import (
     Authenticate,
     Body,
@@ -43,7 +44,7 @@ async def sign_in(server: AuthServer, name: str) -> Welcome:
     return client.welcome
 
 
-async def away(_: object) -> NoReturn:
+async def away(*_: object) -> NoReturn:
     """Fail as a store does that cannot be reached."""
     raise TryLater from OSError("no such disk")
 
@@ -184,7 +185,7 @@ async def test_a_refusal_that_the_store_cannot_count_is_logged_and_no_news_for_t
 ) -> None:
     await server.seed("ann")
     begun = await client.begin("ann")
-    server.store.accounts.refused = away  # type: ignore[method-assign,assignment]
+    server.store.failures.refused = away  # type: ignore[method-assign,assignment]
     assert code(await client.request(Kind.CHALLENGE, wrong_proof(begun.data))) == "sign-in-refused"
     await server.settled()
     (record,) = server.log.of("store-failed")
@@ -258,7 +259,7 @@ async def test_an_account_that_is_disabled_while_its_session_is_opened_is_refuse
     account = await server.seed("ann")
     opening = server.store.sessions.open
 
-    async def disabled_first(*arguments: object) -> int:
+    async def disabled_first(*arguments: object) -> Opened:
         position = await opening(*arguments)  # type: ignore[arg-type] # whatever it was
         await server.store.accounts.set_disabled(account.id, disabled=True)
         return position
@@ -266,8 +267,7 @@ async def test_an_account_that_is_disabled_while_its_session_is_opened_is_refuse
     server.store.sessions.open = disabled_first  # type: ignore[method-assign,assignment]
     assert code(await client.authenticate("ann")) == "sign-in-refused"
     await server.settled()
-    (overview,) = await server.store.accounts.overviews()
-    assert overview.refusals == 1
+    assert await server.refusals("ann") == 1
     assert await server.store.sessions.all() == []
 
 

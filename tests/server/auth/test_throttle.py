@@ -4,13 +4,14 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antiphon.identity.throttle import MOST_FAILURES
+from antiphon.server.auth import proof
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.listen.limits import source_of
 from antiphon.wire.bodies import Authenticate, Body, Challenge, ChallengeAnswer, Error, Register, Welcome
@@ -107,6 +108,20 @@ async def test_a_sign_in_that_cannot_be_counted_is_not_looked_at(
     assert verified == []
 
 
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+async def test_an_exchange_that_is_given_up_for_another_is_a_refusal_on_the_connection(
+    server: AuthServer, name: str
+) -> None:
+    await server.seed()
+    client = server.client(ATTACKER)
+    first = Authenticate(mechanism="SCRAM-SHA-256", data=f"n,,n={name},r={NONCE}".encode())
+    codes = [code(await client.request(Kind.AUTHENTICATE, first)) for _ in range(4)]
+    assert codes == ["Challenge"] * 3 + ["too-many-refusals"]
+    await server.settled()
+    assert await server.refusals(name) == 0, "nobody was refused a sign-in"
+    assert len(server.log.of("refused")) == 3
+
+
 async def test_an_exchange_that_is_begun_and_left_counts_nothing(server: AuthServer) -> None:
     await server.seed()
     for _ in range(10):
@@ -172,23 +187,23 @@ async def disable(server: AuthServer, name: str) -> None:
 
 
 def watched(server: AuthServer, calls: list[str]) -> None:
-    """Have the stores note each call that is made of them while somebody waits for its outcome.
+    """Have the stores note each call that is made of them.
 
-    `refused` is not among them: it is started beside the answer, which does not wait for it.
+    `refused` is among them: it is started beside the answer for every name.
     """
 
     def watch(part: Any, method: str) -> None:
         real: Callable[..., Any] = getattr(part, method)
 
-        async def noting(*arguments: Any) -> Any:
+        async def noting(*arguments: Any, **options: Any) -> Any:
             calls.append(method)
-            return await real(*arguments)
+            return await real(*arguments, **options)
 
         setattr(part, method, noting)
 
     for method in ("find", "visited", "register"):
         watch(server.store.accounts, method)
-    for method in ("attempt", "succeeded", "forgive"):
+    for method in ("attempt", "succeeded", "forgive", "refused"):
         watch(server.store.failures, method)
     for method in ("open", "find", "end"):
         watch(server.store.sessions, method)
@@ -205,7 +220,31 @@ async def test_known_unknown_and_disabled_cause_the_same_calls_and_get_the_same_
     assert seen["known"] == seen["unknown"] == seen["disabled"]
     assert seen["known"][0][0] == "sign-in-refused"
     assert [step[0] for step in seen["known"]][-1] == "too-many-failures"
-    assert seen["known"][0][-1] == ["find", "attempt"]
+    assert seen["known"][0][-1] == ["find", "attempt", "refused"]
+
+
+@pytest.mark.parametrize("name", ["known", "unknown", "disabled"])
+async def test_for_every_name_a_mock_verifier_is_made_and_a_sealed_one_opened(
+    server: AuthServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in ("known", "disabled"):
+        await server.seed(each)
+    await disable(server, "disabled")
+    work: list[str] = []
+
+    def watch(function: str) -> None:
+        real: Callable[..., Any] = getattr(proof, function)
+
+        def noting(*arguments: Any) -> Any:
+            work.append(function)
+            return real(*arguments)
+
+        monkeypatch.setattr(proof, function, noting)
+
+    watch("mock_verifier")
+    watch("unseal")
+    await server.client().begin(name)
+    assert work == ["mock_verifier", "unseal"]
 
 
 async def story(server: AuthServer, name: str, calls: list[str]) -> list[tuple[Any, ...]]:
@@ -218,26 +257,25 @@ async def story(server: AuthServer, name: str, calls: list[str]) -> list[tuple[A
         nonce, salt, iterations = begun.data.decode().split(",")
         refused = await client.request(Kind.CHALLENGE, wrong_proof(begun.data))
         assert isinstance(refused, Error)
-        told.append((refused.code, refused, len(nonce), len(salt), iterations, list(calls)))
         await server.settled()
+        told.append((refused.code, refused, len(nonce), len(salt), iterations, list(calls)))
     return told
 
 
-async def test_no_answer_waits_for_the_count_of_an_account(server: AuthServer) -> None:
-    """Only known names have one: to wait for it would tell them apart."""
+@pytest.mark.parametrize("name", ["known", "unknown"])
+async def test_no_answer_waits_for_the_count_of_a_refusal(server: AuthServer, name: str) -> None:
     await server.seed("known")
-    counted, real = asyncio.Event(), server.store.accounts.refused
+    counted, real = asyncio.Event(), server.store.failures.refused
 
-    async def late(account_id: int) -> None:
+    async def late(name: bytes, at: datetime) -> None:
         await counted.wait()
-        await real(account_id)
+        await real(name, at)
 
-    server.store.accounts.refused = late  # type: ignore[method-assign]
-    assert (await asyncio.wait_for(guess(server, "known"), 10)).code == "sign-in-refused"
+    server.store.failures.refused = late  # type: ignore[method-assign]
+    assert (await asyncio.wait_for(guess(server, name), 10)).code == "sign-in-refused"
     counted.set()
     await server.settled()
-    (account,) = await server.store.accounts.overviews()
-    assert account.refusals == 1
+    assert await server.refusals(name) == 1
 
 
 async def test_the_right_password_of_a_disabled_account_looks_like_a_wrong_one_and_counts_as_one(

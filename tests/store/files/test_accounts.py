@@ -12,7 +12,6 @@ from antiphon.errors import NameTaken, RowInvalid, SignInRefused, StoreTaken, Tr
 from antiphon.identity.names import prepare
 from antiphon.store.contracts import Account, SessionRecord
 from antiphon.store.files import FilesStore, open_files
-from antiphon.store.files.sheet import Sheet
 from support.file_edits import Change, edit, where, without
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -212,7 +211,6 @@ async def test_a_broken_row_is_never_overwritten_and_its_line_is_the_cause(store
         store.accounts.overviews(),
         store.accounts.imports(NOON),
         store.accounts.visited(ann, NOON, "::1"),
-        store.accounts.refused(ann.id),
         store.accounts.set_disabled(ann.id, disabled=True),
         store.accounts.remove(ann.id),
         store.accounts.reseal(lambda _, sealed: sealed + b"!", 0, 10),
@@ -239,43 +237,19 @@ async def test_a_broken_file_is_one_sentence_at_the_start(store: FilesStore, fil
             await open_files(file.parent, tmp_path, serving=serving)
 
 
-async def test_refusals_that_come_together_are_written_together(
-    store: FilesStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_refusals_that_an_earlier_version_has_counted_are_told_once(store: FilesStore, file: Path) -> None:
     ann = await register(store, "ann")
     await store.accounts.visited(ann, NOON, "::1")
-    writes: list[object] = []
-    write = Sheet.write
-
-    def counted(sheet: Sheet[object], rows: list[object]) -> None:
-        writes.append(rows)
-        write(sheet, rows)
-
-    monkeypatch.setattr(Sheet, "write", counted)
-    await asyncio.gather(*(store.accounts.refused(ann.id) for _ in range(50)))
-    assert 1 <= len(writes) <= 5
-    visit = await store.accounts.visited(ann, NOON, "::1")
-    assert visit
-    assert visit.refusals == 50
-
-
-async def test_refusals_that_could_not_be_written_count_with_the_next(
-    store: FilesStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ann = await register(store, "ann")
-    await store.accounts.visited(ann, NOON, "::1")
-
-    def full(sheet: Sheet[object], rows: list[object]) -> None:
-        raise TryLater
-
-    with monkeypatch.context() as context:
-        context.setattr(Sheet, "write", full)
-        with pytest.raises(TryLater):
-            await store.accounts.refused(ann.id)
-    await store.accounts.refused(ann.id)
-    visit = await store.accounts.visited(ann, NOON, "::1")
-    assert visit
-    assert visit.refusals == 2
+    with file.open(encoding="utf-8", newline="") as opened:
+        heading, row = csv.reader(opened)
+    row[heading.index("refusals")] = "2"
+    edit(file, lambda _: "".join(",".join(each) + "\n" for each in (heading, row)))
+    (overview,) = await store.accounts.overviews()
+    assert overview.refusals == 2
+    for refusals in (2, 0):
+        visit = await store.accounts.visited(ann, NOON, "::1")
+        assert visit
+        assert visit.refusals == refusals
 
 
 async def test_the_name_is_in_clear_and_the_file_opens_as_csv(store: FilesStore, file: Path) -> None:

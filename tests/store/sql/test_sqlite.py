@@ -14,7 +14,7 @@ from typing import Any, Self
 import pytest
 
 from antiphon.errors import FolderUnusable, TryLater
-from antiphon.store.contracts import STORE_SECONDS, Account, Visit
+from antiphon.store.contracts import STORE_SECONDS, Account
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.store.sql.sqlite import SqliteDatabase
 from store.test_accounts_contract import NOON, register
@@ -120,7 +120,7 @@ async def test_everybody_who_waits_for_a_locked_database_is_told_in_time(store: 
     account = await register(store.accounts, "ann")
     with locked(tmp_path / "accounts.db"):
         began = time.monotonic()
-        calls = (store.accounts.refused(account.id) for _ in range(20))
+        calls = (store.accounts.set_disabled(account.id, disabled=True) for _ in range(20))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert time.monotonic() - began < STORE_SECONDS
         assert {type(outcome) for outcome in outcomes} == {TryLater}
@@ -140,7 +140,7 @@ async def test_a_frozen_database_says_try_later_and_works_again_when_it_thaws(st
     ice = await Ice.on(database_of(store.accounts))
     began = time.monotonic()
     try:
-        calls = (store.accounts.refused(account.id) for _ in range(5))
+        calls = (store.accounts.set_disabled(account.id, disabled=True) for _ in range(5))
         outcomes = await asyncio.gather(ice.freeze(), *calls, return_exceptions=True)
         assert time.monotonic() - began < STORE_SECONDS
         assert {type(outcome) for outcome in outcomes} == {TryLater}
@@ -152,17 +152,16 @@ async def test_a_frozen_database_says_try_later_and_works_again_when_it_thaws(st
 
 async def test_what_was_given_up_while_waiting_is_not_done_later(store: SqlStore) -> None:
     account = await register(store.accounts, "ann")
-    await store.accounts.visited(account, NOON, "::1")
     ice = await Ice.on(database_of(store.accounts))
     frozen = asyncio.create_task(ice.freeze())
     try:
         await ice.frozen.wait()
         with pytest.raises(TryLater):
-            await store.accounts.refused(account.id)
+            await store.accounts.set_disabled(account.id, disabled=True)
     finally:
         ice.thaw.set()
     await asyncio.gather(frozen, return_exceptions=True)
-    assert await store.accounts.visited(account, NOON, "::1") == Visit(at=NOON, address="::1", refusals=0)
+    assert await store.accounts.find("ann") == account
 
 
 async def test_a_frozen_database_does_not_keep_a_server_from_closing(store: SqlStore) -> None:

@@ -158,7 +158,7 @@ class Admitter:
         try:
             session = await self._resume(token, self.holder)
         except SessionEnded as error:
-            self.refusals.count(None, None, error.code)
+            self.refusals.count(None, code=error.code)
             raise
         self.log.info("resumed", name=session.name, address=self.peer.address)
         return Admission(session, token, self._welcome(session), control.body)

@@ -13,6 +13,7 @@ from antiphon.server.auth.proof import Passwords
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.auth.registration import Registration
 from antiphon.server.auth.sign_in import PasswordSignIn
+from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
 from antiphon.server.session.manager import Holder, Session, SessionManager
 from antiphon.server.tasks import BackgroundTasks
@@ -32,6 +33,7 @@ class Authenticator:
     sessions: SessionManager
     resume: ResumeSession
     """Resumes a session; what else goes on with it is not this folder's."""
+    throttle: Throttle
     passwords: Passwords
     registration: Registration
     lifetimes: Lifetimes
@@ -51,7 +53,7 @@ class Authenticator:
         admitter = Admitter(
             self.access,
             holder,
-            Refusals(holder.peer, self.accounts, self.tasks, self.log),
+            Refusals(holder.peer, self.throttle, self.tasks, self.log),
             resume=self.resume,
             lifetimes=self.lifetimes,
             language=self.language,

@@ -48,7 +48,7 @@ class PasswordChange:
         self._passwords = passwords
         self._tasks = tasks
         self._log = log
-        self._refusals = Refusals(peer, accounts, tasks, log, most=UNLIMITED)
+        self._refusals = Refusals(peer, passwords.throttle, tasks, log, most=UNLIMITED)
         self._begun: Proof | None = None
         """The proof under way, once its challenge is sent."""
         self._proved: Proof | None = None

@@ -12,8 +12,8 @@ import scramp  # noqa: F401 - imported by `identity` when it is needed: here bef
 
 from antiphon.data.credentials import seal, unseal, verifier_of
 from antiphon.data.keyring import LiveKeyRing
-from antiphon.errors import NameLocked, SignInRefused, TooManyFailures
-from antiphon.identity.scram import ServerExchange, mock_verifier
+from antiphon.errors import NameLocked, SignInRefused, TooManyFailures, TryLater
+from antiphon.identity.scram import ServerExchange, Verifier, mock_verifier
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
@@ -30,8 +30,13 @@ class Passwords:
     def __init__(self, ring: LiveKeyRing, throttle: Throttle, random: Callable[[int], bytes]) -> None:
         """Open and seal verifiers with `ring`; `random` returns as many random bytes as it is asked for."""
         self._ring = ring
-        self._throttle = throttle
+        self.throttle = throttle
         self._random = random
+        sealed = seal(ring, mock_verifier("", ring.mock_key), 0, random)
+        self._decoy = Account(
+            id=0, display="", key="", disabled=True, epoch=0, credential_type="", credential=sealed
+        )
+        """What is opened for a name that nobody has, so that it takes the same time (promise 5)."""
 
     def proof(self, peer: Peer, mechanism: str, refusals: Refusals) -> "Proof":
         """Begin a proof by `peer` with the mechanism that it has chosen.
@@ -40,7 +45,20 @@ class Passwords:
             MechanismUnsupported: the channel of the peer has another one.
         """
         nonce = b64encode(self._random(NONCE_SIZE)).decode()
-        return Proof(ServerExchange(mechanism, peer.binding, nonce), peer, refusals, self._ring, self._throttle)
+        exchange = ServerExchange(mechanism, peer.binding, nonce)
+        return Proof(exchange, peer, refusals, self)
+
+    def verifier(self, key: str, account: Account | None) -> Verifier:
+        """Return the verifier of an account, or a mock one for a name that nobody has.
+
+        Both are made for every name, in the same order: the time does not tell which one is returned.
+
+        Raises:
+            ServerError: what is kept of the account's password cannot be read.
+        """
+        mock = mock_verifier(key, self._ring.mock_key)
+        kept = unseal(self._ring, account or self._decoy)
+        return mock if account is None else kept
 
     def sealer(self, credential: Credential) -> Callable[[int], bytes]:
         """Return the function that seals a new verifier for the account with a number.
@@ -60,19 +78,18 @@ class Proof:
     Run each step inside `refusals_counted`, and what else may refuse the sign-in too.
     """
 
-    __slots__ = ("_exchange", "_key", "_name", "_peer", "_refusals", "_ring", "_throttle", "account")
+    __slots__ = ("_counted", "_exchange", "_key", "_name", "_passwords", "_peer", "_refusals", "account")
 
-    def __init__(
-        self, exchange: ServerExchange, peer: Peer, refusals: Refusals, ring: LiveKeyRing, throttle: Throttle
-    ) -> None:
+    def __init__(self, exchange: ServerExchange, peer: Peer, refusals: Refusals, passwords: Passwords) -> None:
         """Begin `exchange`; refusals go to `refusals`."""
         self._exchange = exchange
         self._peer = peer
         self._refusals = refusals
-        self._ring = ring
-        self._throttle = throttle
+        self._passwords = passwords
+        self._counted = False
+        """Whether the attempt counts for its source."""
         self._name: str | None = None
-        self._key = ""
+        self._key: str | None = None
         self.account: Account | None = None
         """The account whose password is proved; None for a name that nobody has."""
 
@@ -103,11 +120,7 @@ class Proof:
             SignInRefused: the client's first message breaks a rule, or is not bound to the channel.
             ServerError: what is kept of the account's password cannot be read.
         """
-        if self.account is None:
-            verifier = mock_verifier(self._key, self._ring.mock_key)
-        else:
-            verifier = unseal(self._ring, self.account)
-        return self._exchange.challenge(verifier)
+        return self._exchange.challenge(self._passwords.verifier(self._key_of_name, self.account))
 
     async def verify(self, client_final: bytes) -> bytes:
         """Return the server's signature if the client's final message proves the password.
@@ -116,20 +129,41 @@ class Proof:
             SignInRefused: it does not.
             TooManyFailures: the attempt comes too early; the message was not looked at.
             NameLocked: likewise, no attempt is possible from this address.
-            TryLater: the attempt could not be counted; the message was not looked at.
+            TryLater: the attempt could not be counted, or too many have failed from this source; the message was
+                not looked at.
         """
         # The attempt is counted as a failure first: of guesses that arrive together, none is free (promise 4).
-        await self._throttle.attempt(self._key, self._peer.host)
+        self._counted = await self._passwords.throttle.attempt(self._key_of_name, self._peer.host)
         return self._exchange.verify(client_final)
 
     @property
     def marks(self) -> Marks:
         """What the store counts these attempts by: the opening of a session forgives them."""
-        return self._throttle.marks(self._key, self._peer.host)
+        return self._passwords.throttle.marks(self._key_of_name, self._peer.host)
+
+    def passed(self) -> None:
+        """Take the attempt out of the count of its source, now that the password is proved."""
+        if self._counted:
+            self._counted = False
+            self._passwords.throttle.passed(self._peer.host)
 
     async def forgive(self) -> None:
         """Forget the failures under the name, now that the password is proved."""
-        await self._throttle.succeeded(self._key, self._peer.host)
+        self.passed()
+        await self._passwords.throttle.succeeded(self._key_of_name, self._peer.host)
+
+    def give_up(self) -> None:
+        """Count as a refusal that the exchange is given up for another one: nobody asks for challenges for free.
+
+        Raises:
+            TooManyRefusals: it is the last one that this connection may have.
+        """
+        self._refusals.count(self._name)
+
+    @property
+    def _key_of_name(self) -> str:
+        assert self._key is not None, "`concern` comes first"
+        return self._key
 
     @contextlib.contextmanager
     def refusals_counted(self) -> Iterator[None]:
@@ -141,5 +175,9 @@ class Proof:
         try:
             yield
         except (SignInRefused, TooManyFailures, NameLocked) as error:
-            self._refusals.count(self._name, self.account, error.code)
+            self._refusals.count(self._name, self._key, error.code)
+            raise
+        except TryLater as error:
+            if "most" in error.fields:  # a limit of ours: nothing of it is in the store, whose table stays small
+                self._refusals.count(self._name, code=error.code)
             raise

@@ -1,4 +1,4 @@
-"""Refusals: sign-ins and password changes that are refused, in the log and in the account's count."""
+"""Refusals: sign-ins and password changes that are refused, in the log and in the count of the name."""
 
 import contextlib
 import math
@@ -14,9 +14,9 @@ from antiphon.errors import (
     TryLater,
 )
 from antiphon.observe.log import ServerLog
+from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.store.contracts import Account, Accounts
 from antiphon.wire.conversation import REFUSAL_LIMIT
 
 UNLIMITED = math.inf
@@ -26,12 +26,12 @@ UNLIMITED = math.inf
 class Refusals:
     """Refusals on one connection."""
 
-    __slots__ = ("_accounts", "_address", "_count", "_log", "_most", "_tasks")
+    __slots__ = ("_address", "_count", "_log", "_most", "_tasks", "_throttle")
 
     def __init__(
         self,
         peer: Peer,
-        accounts: Accounts,
+        throttle: Throttle,
         tasks: BackgroundTasks,
         log: ServerLog,
         *,
@@ -39,7 +39,7 @@ class Refusals:
     ) -> None:
         """Begin with none; the connection ends at the refusal that makes `most`, by `TooManyRefusals`."""
         self._address = peer.address
-        self._accounts = accounts
+        self._throttle = throttle
         self._tasks = tasks
         self._log = log
         self._most = most
@@ -49,30 +49,30 @@ class Refusals:
         """Log a refusal that does not count: nothing was guessed."""
         self._log.warning("refused", name=name, address=self._address, code=code)
 
-    def count(self, name: str | None, account: Account | None, code: str = SignInRefused.code) -> None:
-        """Log a refusal and count it, for this connection and for the account.
+    def count(self, name: str | None, key: str | None = None, code: str = SignInRefused.code) -> None:
+        """Log a refusal and count it, for this connection and for the name, whoever has it (promise 5).
 
         Args:
             name: the name as it was claimed, if any was.
-            account: the account with this name, if there is one.
+            key: what attempts under the name are counted by; None to count for the connection alone.
             code: of the error.
 
         Raises:
             TooManyRefusals: it is the last one that this connection may have.
         """
         self._log.warning("refused", name=name or None, address=self._address, code=code)
-        if account is not None:  # in the background, so that a known name takes no longer (promise 5)
-            self._tasks.start(self._count_for(account))
+        if key is not None:
+            self._tasks.start(self._count_for(key, name))
         self._count += 1
         if self._count >= self._most:
             raise TooManyRefusals
 
-    async def _count_for(self, account: Account) -> None:
-        """Count a refusal for an account; an error of the store is logged, and the peer learns nothing of it."""
+    async def _count_for(self, key: str, name: str | None) -> None:
+        """Count a refusal for a name; an error of the store is logged, and the peer learns nothing of it."""
         try:
-            await self._accounts.refused(account.id)
+            await self._throttle.refused(key)
         except AntiphonError as error:
-            self._log.exception("store-failed", code=error.code, name=account.display)
+            self._log.exception("store-failed", code=error.code, name=name or None)
 
     @contextlib.contextmanager
     def of_registration(self, claimed: str) -> Iterator[None]:
@@ -83,7 +83,7 @@ class Refusals:
         try:
             yield
         except InvitationRefused as error:
-            self.count(claimed, None, error.code)
+            self.count(claimed, code=error.code)
             raise
         except (SignInError, NameInvalid, TryLater) as error:
             self.log(claimed, error.code)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from antiphon.errors import FrameUnexpected, NameInvalid, SignInRefused
-from antiphon.identity.names import Name, prepare
+from antiphon.identity.names import Name, prepare, prepare_afresh
 from antiphon.language import Translate
 from antiphon.server.auth.admission import Admission, Admitter, Reply
 from antiphon.server.auth.proof import Passwords, Proof
@@ -87,6 +87,9 @@ class PasswordSignIn:
     async def _authenticate(self, request: Authenticate) -> Reply:
         admitter = self._admitter
         proof = self._passwords.proof(admitter.peer, request.mechanism, admitter.refusals)
+        given_up, self._proof = self._proof, None
+        if given_up is not None:
+            given_up.give_up()
         with proof.refusals_counted():
             claimed = proof.claim(request.data)
             name = _prepared(claimed)
@@ -104,6 +107,7 @@ class PasswordSignIn:
         with proof.refusals_counted():
             signature = await proof.verify(answer.data)
             account = _allowed(proof.account, self._clock())
+            proof.passed()
             host = admitter.peer.host
             session, token, visit = await self._sessions.open(account, admitter.holder, host, proof.marks)
         return admitter.admit(session, token, visit, first=visit is None, data=signature)
@@ -123,6 +127,6 @@ def _allowed(account: Account | None, at: datetime) -> Account:
 def _prepared(claimed: str) -> Name | None:
     """Return the name that a SCRAM message claims; None for one that cannot be a name, which nobody has."""
     try:
-        return prepare(claimed)
+        return prepare_afresh(claimed)
     except NameInvalid:
         return None

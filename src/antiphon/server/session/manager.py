@@ -7,7 +7,7 @@ gets a keyed hash, and the connection compares each message with the token that 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Protocol
@@ -122,7 +122,7 @@ class SessionManager:
         Raises:
             SignInRefused: the account was disabled, or given another password, while it signed in.
         """
-        session, token = await self._open(
+        session, token, refusals = await self._open(
             account.id,
             account.display,
             account.epoch,
@@ -135,11 +135,11 @@ class SessionManager:
         # so one of the two sees the other.
         async with self._confirming(session):
             visit = await self._accounts.visited(account, self._clock(), host)
-        return session, token, visit
+        return session, token, visit and replace(visit, refusals=visit.refusals + refusals)
 
     async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:
         """Open a session for a client at the IP address `host`, with a name or, where it is empty, without one."""
-        session, token = await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
+        session, token, _ = await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
         async with self._confirming(session):
             return session, token
 
@@ -153,7 +153,7 @@ class SessionManager:
         *,
         must_change: bool = False,
         proved: Marks | None = None,
-    ) -> tuple[Session, Token]:
+    ) -> tuple[Session, Token, int]:
         token = Token(self._random(TOKEN_SIZE))
         now = self._clock()
         record = SessionRecord(
@@ -167,8 +167,9 @@ class SessionManager:
             owner=self._owner,
             address=holder.peer.address,
         )
-        position = await self._store.open(record, most, now - self._unheld, proved)
-        return self._hold(record, holder, Claim(position, has_snapshot=False), must_change=must_change), token
+        position, refusals = await self._store.open(record, most, now - self._unheld, proved)
+        session = self._hold(record, holder, Claim(position, has_snapshot=False), must_change=must_change)
+        return session, token, refusals
 
     @contextlib.asynccontextmanager
     async def _confirming(self, session: Session) -> AsyncIterator[None]:

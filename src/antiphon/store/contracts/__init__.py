@@ -5,7 +5,7 @@ from antiphon.store.contracts.clients import Client, Clients
 from antiphon.store.contracts.failures import COUNTED_NAMES, KNOWN_SOURCES, LoginFailures, Marks
 from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
 from antiphon.store.contracts.revocations import REVOCATIONS_KEPT, Revocation, RevocationLog
-from antiphon.store.contracts.sessions import Claim, SessionRecord, Sessions
+from antiphon.store.contracts.sessions import Claim, Opened, SessionRecord, Sessions
 from antiphon.store.contracts.snapshots import Snapshots
 from antiphon.store.contracts.store import STORE_SECONDS, Store
 
@@ -24,6 +24,7 @@ __all__ = [
     "LoginFailures",
     "Marks",
     "NewAccount",
+    "Opened",
     "Overview",
     "Resealed",
     "Revocation",

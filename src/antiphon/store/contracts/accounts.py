@@ -40,13 +40,15 @@ class Overview:
     id: int
     name: str
     """as typed at registration, or at the last renaming"""
+    key: str
+    """the name, case-mapped"""
     disabled: bool
     registered_at: datetime
     registered_from: str
     visited_at: datetime | None
     visited_from: str | None
     refusals: int
-    """sign-ins refused since the last visit"""
+    """sign-ins refused since the last visit, as earlier versions counted them; `LoginFailures` has the others"""
     must_change: bool = False
     """whether a new password must be chosen at the next sign-in"""
     expires_at: datetime | None = None
@@ -72,7 +74,7 @@ class Visit:
     at: datetime
     address: str
     refusals: int
-    """sign-ins refused since then"""
+    """sign-ins refused since then; from a store, only what earlier versions counted"""
 
 
 class Resealed(NamedTuple):
@@ -125,19 +127,16 @@ class Accounts(Protocol):
         """
 
     async def find(self, key: str) -> Account | None:
-        """Return the account whose name has this key."""
+        """Return the account whose name has this key. It takes the same work if there is none (promise 5)."""
 
     async def visited(self, account: Account, at: datetime, address: str) -> Visit | None:
-        """Record a sign-in; return the one before it with the refusals since then, None at the first.
+        """Record a sign-in; return the one before it, None at the first.
 
         Reading and writing are one transaction, which also sets the count of refusals to zero.
 
         Raises:
             SignInRefused: the account is gone, or in another epoch than `account` has; nothing is recorded.
         """
-
-    async def refused(self, account_id: int) -> None:
-        """Count one refused sign-in; none is lost when many come at once."""
 
     async def overviews(self) -> list[Overview]:
         """Return all accounts, by the keys of their names."""

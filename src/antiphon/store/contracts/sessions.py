@@ -42,6 +42,15 @@ class Claim(NamedTuple):
     """whether `Snapshots.take` has something for the session"""
 
 
+class Opened(NamedTuple):
+    """Result of `Sessions.open`."""
+
+    position: int
+    """number of the newest revocation at that moment: only later ones concern the session"""
+    refusals: int
+    """sign-ins refused under the name since its last one; 0 without `proved`"""
+
+
 class Sessions(Protocol):
     """Open sessions. A session without a record is over.
 
@@ -53,12 +62,12 @@ class Sessions(Protocol):
 
     async def open(
         self, record: SessionRecord, most: int, unheld_by: datetime, proved: Marks | None = None
-    ) -> int:
-        """Add a session with a new fingerprint; return the position of the revocation log.
+    ) -> Opened:
+        """Add a session with a new fingerprint.
 
         An account keeps `most` sessions. Beyond that, sessions last seen before `unheld_by` are revoked first,
         then the oldest, for the reason `too-many`. With `proved`, the same transaction does what
-        `LoginFailures.succeeded` does for these marks.
+        `LoginFailures.succeeded` does for these marks, and sets the count of refusals to zero.
         """
 
     async def find(self, fingerprint: bytes) -> SessionRecord | None:

@@ -56,6 +56,7 @@ class AccountRow:
         return Overview(
             id=self.number,
             name=self.name.display,
+            key=self.name.key,
             disabled=self.disabled,
             registered_at=self.registered_at,
             registered_from=self.registered_from,

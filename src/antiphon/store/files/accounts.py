@@ -4,7 +4,6 @@ An edit by hand takes effect as soon as the file is read again, and ends the ses
 """
 
 import contextlib
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -43,8 +42,6 @@ class FilesAccounts:
         self._sheet = Sheet(path, ACCOUNTS, lock, self._edits.note)
         self._numbers = numbers
         self._invitations = invitations
-        self._refused: deque[int] = deque()
-        """Numbers of accounts with a refusal that is not written yet."""
         self._rows: list[AccountRow] = []
         self._by_key: dict[str, AccountRow] = {}
         self._by_number: dict[int, AccountRow] = {}
@@ -92,7 +89,9 @@ class FilesAccounts:
         def work() -> Account | None:
             self._read()
             row = self._by_key.get(key)
-            return row.account() if row else None
+            nearest = row or next(iter(self._rows), None)  # one is built for every name (promise 5)
+            account = nearest.account() if nearest else None
+            return account if row else None
 
         return await self._run(work)
 
@@ -110,11 +109,6 @@ class FilesAccounts:
         if before.visited_at is None or before.visited_from is None:
             return None
         return Visit(at=before.visited_at, address=before.visited_from, refusals=before.refusals)
-
-    async def refused(self, account_id: int) -> None:
-        """See `contracts.Accounts`. Refusals during a write are written together by the next."""
-        self._refused.append(account_id)
-        await self._run(self._count_refusals)
 
     async def overviews(self) -> list[Overview]:
         """See `contracts.Accounts`."""
@@ -262,16 +256,3 @@ class FilesAccounts:
             self._numbers.keep(ACCOUNTS_FILE, rows[-1].number)
             self._sheet.write([*self._rows, *rows])
         return [row.account() for row in rows]
-
-    def _count_refusals(self) -> None:
-        taken: Counter[int] = Counter()
-        with self._lock.held():
-            self._read()
-            while self._refused:
-                taken[self._refused.popleft()] += 1
-            try:
-                rows = [row for number in taken if (row := self._by_number.get(number))]
-                self._write({row.number: replace(row, refusals=row.refusals + taken[row.number]) for row in rows})
-            except BaseException:
-                self._refused.extend(taken.elements())  # to be counted with the next
-                raise

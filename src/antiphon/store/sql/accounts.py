@@ -28,6 +28,8 @@ _ADD_ACCOUNT = Statement(
 
 _ADD_CREDENTIAL = Statement(insert(CREDENTIALS), "account_id", "type", "data", "must_change", "expires_at")
 
+_BEFORE = ACCOUNTS.alias()
+
 _FIND = Statement(
     select(
         ACCOUNTS.c.id,
@@ -41,8 +43,15 @@ _FIND = Statement(
         CREDENTIALS.c.expires_at,
     )
     .join_from(ACCOUNTS, CREDENTIALS)
-    .where(ACCOUNTS.c.key == bindparam("sought"))
+    .where(
+        ACCOUNTS.c.key
+        == func.coalesce(
+            select(func.max(_BEFORE.c.key)).where(_BEFORE.c.key <= bindparam("sought")).scalar_subquery(),
+            select(func.max(_BEFORE.c.key)).scalar_subquery(),
+        )
+    )
 )
+"""The account with the key, or else another one near it: a row is read and built for every name (promise 5)."""
 
 _EPOCH = Statement(select(ACCOUNTS.c.epoch).where(ACCOUNTS.c.id == bindparam("account")))
 
@@ -60,14 +69,11 @@ _VISIT = Statement(
     .returning(ACCOUNTS.c.previous_at, ACCOUNTS.c.previous_from, ACCOUNTS.c.previous_refusals)
 )
 
-_REFUSE = Statement(
-    update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(refusals=ACCOUNTS.c.refusals + 1)
-)
-
 _OVERVIEWS = Statement(
     select(
         ACCOUNTS.c.id,
         ACCOUNTS.c.display.label("name"),
+        ACCOUNTS.c.key,
         ACCOUNTS.c.disabled,
         ACCOUNTS.c.registered_at,
         ACCOUNTS.c.registered_from,
@@ -178,7 +184,8 @@ class SqlAccounts:
     async def find(self, key: str) -> Account | None:
         """See `contracts.Accounts`."""
         row = await self._database.run(lambda connection: _FIND.row(connection, sought=key))
-        return Account(**row) if row else None
+        nearest = Account(**row) if row else None
+        return nearest if nearest is not None and nearest.key == key else None
 
     async def visited(self, account: Account, at: datetime, address: str) -> Visit | None:
         """See `contracts.Accounts`."""
@@ -192,10 +199,6 @@ class SqlAccounts:
         if row["previous_at"] is None:
             return None
         return Visit(at=row["previous_at"], address=row["previous_from"], refusals=row["previous_refusals"])
-
-    async def refused(self, account_id: int) -> None:
-        """See `contracts.Accounts`."""
-        await self._database.run(lambda connection: _REFUSE.change(connection, account=account_id))
 
     async def overviews(self) -> list[Overview]:
         """See `contracts.Accounts`."""

@@ -16,10 +16,12 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
-SCHEMA_VERSION = 3
-"""Version of the tables. Every change of a table raises it; a database of a later version is refused."""
+SCHEMA_VERSION = 4
+"""Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
+earlier version is upgraded by the engine."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -55,7 +57,7 @@ ACCOUNTS = Table(
     Column("registered_from", Text, nullable=False),
     Column("visited_at", UtcTime),
     Column("visited_from", Text),
-    Column("refusals", Integer, nullable=False, default=0),  # since visited_at
+    Column("refusals", Integer, nullable=False, default=0),  # since visited_at, as versions before 4 counted them
     # The visit before: kept, so that one UPDATE records a visit and returns the one that it replaces.
     Column("previous_at", UtcTime),
     Column("previous_from", Text),
@@ -121,7 +123,10 @@ FAILURES = Table(
     SESSIONS_SCHEMA,
     Column("name", LargeBinary, primary_key=True),
     Column("failures", Integer, nullable=False),
-    Column("failed_at", UtcTime, nullable=False, index=True),
+    Column("failed_at", UtcTime, nullable=False),
+    Column("kept_until", UtcTime, nullable=False, server_default=text("0")),  # `throttle.kept_until`
+    Column("refusals", Integer, nullable=False, server_default=text("0")),  # since the last sign-in
+    Index("failures_kept", "kept_until", "failed_at"),  # the first of them make way
     sqlite_with_rowid=False,
 )
 

@@ -11,9 +11,9 @@ from operator import attrgetter
 
 from sqlalchemy import Integer, bindparam, delete, insert, or_, select, update
 
-from antiphon.store.contracts import Claim, Marks, SessionRecord
+from antiphon.store.contracts import Claim, Marks, Opened, SessionRecord
 from antiphon.store.sql.database import Connection, Database
-from antiphon.store.sql.failures import forgive_and_remember
+from antiphon.store.sql.failures import take_refusals
 from antiphon.store.sql.revocations import NEWEST, log_account_revoked, log_replaced, log_revoked, position
 from antiphon.store.sql.schema import SESSIONS
 from antiphon.store.sql.statement import Statement
@@ -72,7 +72,7 @@ class SqlSessions:
 
     async def open(
         self, record: SessionRecord, most: int, unheld_by: datetime, proved: Marks | None = None
-    ) -> int:
+    ) -> Opened:
         """See `contracts.Sessions`."""
         row = dict(zip(_COLUMNS, _values(record), strict=True))
         sought = {
@@ -82,13 +82,12 @@ class SqlSessions:
             "others": most - 1,
         }
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> Opened:
             _OPEN.change(connection, **row)  # first: it locks the others out until the end
             for surplus in _TOO_MANY.rows(connection, **sought):
                 _revoke(connection, surplus["fingerprint"], "too-many", record.opened_at)
-            if proved is not None:
-                forgive_and_remember(connection, *proved, record.opened_at)
-            return position(connection)
+            refusals = 0 if proved is None else take_refusals(connection, *proved, record.opened_at)
+            return Opened(position(connection), refusals)
 
         return await self._database.run(work)
 

@@ -54,6 +54,29 @@ _PROBLEMS = {
     sqlite3.SQLITE_NOTADB: _NOT_OURS,
     sqlite3.SQLITE_READONLY: Problem(N_("it is read-only")),
 }
+_KEEP_FAILURES = """
+UPDATE failures
+SET kept_until = failed_at + (3600000000 << CASE WHEN failures >= 100 THEN 21 ELSE min(failures, 20) END)
+WHERE failures > 0
+"""
+"""What `identity.throttle.kept_until` returns, in microseconds."""
+_UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
+    4: {
+        "failures": (
+            "ALTER TABLE failures ADD COLUMN kept_until BIGINT NOT NULL DEFAULT 0",
+            "ALTER TABLE failures ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0",
+            _KEEP_FAILURES,
+            "DROP INDEX ix_failures_failed_at",
+            "CREATE INDEX failures_kept ON failures (kept_until, failed_at)",
+        ),
+    },
+}
+"""Statements that make each version of the tables from the one before it, by a table of the database they are for.
+
+They take nothing away that a server of the version before needs, which may still have the file open.
+"""
+_OLDEST = min(_UPGRADES) - 1
+"""The oldest version that can be upgraded."""
 _PRIMARY_CODE = 0xFF
 """Low byte of an SQLite result code; the rest tells more about it."""
 _WITH_ACCOUNTS = 0x416E7431
@@ -179,6 +202,8 @@ class SqliteDatabase:
 def prepare(path: Path, schema: MetaData, *, expected: bool = False, mark: bool = False) -> None:
     """Make the database at `path` if it is missing: private to this user, in WAL mode, with its tables.
 
+    One of an earlier version is upgraded in place.
+
     It blocks: run it outside the event loop. Servers that start together wait for each other.
 
     Args:
@@ -250,13 +275,20 @@ def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData
         raise FolderUnusable(path=str(path), problem=_NEWER)
     if version == SCHEMA_VERSION:
         return
-    if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+    if version >= _OLDEST:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # all changes and the version, or nothing
+        for later in range(version + 1, SCHEMA_VERSION + 1):
+            for table, statements in _UPGRADES[later].items():
+                for statement in statements if table in schema.tables else ():
+                    connection.exec_driver_sql(statement)
+    elif connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
         raise FolderUnusable(path=str(path), problem=_NOT_OURS)
-    if expected:
+    elif expected:
         raise FolderUnusable(path=str(path), problem=_EMPTY)
-    connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # all tables and the version, or nothing
-    schema.create_all(connection, checkfirst=False)
+    else:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # all tables and the version, or nothing
+        schema.create_all(connection, checkfirst=False)
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.commit()
 
