@@ -19,7 +19,8 @@ from antiphon.client.trust import KnownServers
 from antiphon.identity.passwords import Password
 from antiphon.server.server import Server
 from support.processes import PASSWORD, run_antiphon
-from support.raw import Closed, RawClient, dial
+from support.raw import RawClient, dial
+from support.wire_client import Closed
 from support.serving import ATTACKER, Honest, Serving, seed, serving
 
 A_SOURCE = 5

@@ -12,7 +12,8 @@ from antiphon.store.opening import open_store
 from antiphon.wire.bodies import Identified, Register
 from antiphon.wire.kinds import Kind
 from support.processes import PASSWORD, ServerProcess
-from support.raw import Closed, RawClient
+from support.raw import RawClient
+from support.wire_client import Closed
 from support.serving import credential
 
 LEAST = 3

@@ -31,7 +31,8 @@ from antiphon.wire.frames import Frame, encode
 from antiphon.wire.kinds import Kind
 from support.auth import NONCE, wrong_proof
 from support.processes import PASSWORD
-from support.raw import Closed, RawClient
+from support.raw import RawClient
+from support.wire_client import Closed
 from support.serving import Honest, Serving, seed, serving
 
 SOON = 1.0
