@@ -1,8 +1,8 @@
 """A server without sockets, and clients joined to it in memory, in one event loop with virtual time.
 
-Everything of a server is real (`assembly.assemble` over a data folder, its store and its log) but the listener, the
-transport and the clock. The loop runs only while the test waits for something, and time passes only while everything
-waits: a time limit of 60 s is tested with its real value.
+Everything of a server is real (`assembly.assemble` over a data folder, its store and its log) but the listener,
+the transport and the clock. The loop runs only while the test waits for something, and time passes only while
+everything waits: a time limit of 60 s is tested with its real value.
 
 `joined` has the face of `serving.serving`, so that a test moves from one to the other by changing a word.
 """
@@ -47,6 +47,7 @@ AHEAD = 64 * KIB
 """Bytes that a client's end takes before the test reads them, as the buffer of a socket does."""
 PATIENCE_SECONDS = 300.0
 """The longest that a test waits for anything, in virtual time: more than any limit of a server."""
+HEARTBEAT_SECONDS = 10.0
 LOOK_SECONDS = 0.01
 """Pause between two looks of `until`, in virtual time."""
 
@@ -122,6 +123,13 @@ class JoinedClient(WireClient):
         if not data:
             raise Closed
         return data
+
+    def idle(self, seconds: float) -> None:
+        """Let time pass as an honest client does that has nothing to say: with heartbeats."""
+        while seconds > 0:
+            self._server.let_pass(min(seconds, HEARTBEAT_SECONDS))
+            seconds -= HEARTBEAT_SECONDS
+            self.send(self.conversation.heartbeat())
 
     @property
     def untaken(self) -> int:

@@ -30,7 +30,7 @@ class _Selector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that starts at 0 s and jumps to the next timer, but never past what a thread is still doing."""
+    """An event loop that starts at 0 s and jumps to the next timer, unless a thread still works for it."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()

@@ -32,8 +32,8 @@ from antiphon.wire.kinds import Kind
 from support.auth import NONCE, wrong_proof
 from support.processes import PASSWORD
 from support.raw import RawClient
-from support.wire_client import Closed
 from support.serving import Honest, Serving, seed, serving
+from support.wire_client import Closed
 
 SOON = 1.0
 """Seconds within which an end must arrive (promise 17)."""

@@ -19,8 +19,8 @@ from antiphon.wire.frames import Frame, Payload, encode_message
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, Flag, Kind
 from support.inside import connections
 from support.raw import RawClient
-from support.wire_client import Closed
 from support.serving import ATTACKER, Honest, Serving, seed, serving
+from support.wire_client import Closed
 
 
 @pytest.fixture(scope="module", params=["tcp", "tls"])
