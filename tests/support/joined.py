@@ -31,7 +31,6 @@ from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import Upkeep
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import ServerSettings
-from antiphon.store.contracts import Store
 from antiphon.store.sql import open_sqlite
 from antiphon.store.thread import StoreThread
 from antiphon.testing.memory import MemoryTransport
@@ -158,7 +157,8 @@ class JoinedServer:
     """A server in an event loop of the test's."""
 
     host: ConnectionHost
-    store: Store
+    store: Any
+    """Its parts, which are those of `store.contracts.Store`, may be replaced by a test."""
     sessions: SessionManager
 
     def __init__(

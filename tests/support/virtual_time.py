@@ -47,7 +47,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _let_go(self, _: "asyncio.Future[Any]") -> None:
         self._virtual.held -= 1
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+    def run_in_executor(  # type: ignore[override] # as the supertype, but for the relation of its arguments
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
         """Hold the time while `func` runs."""
         work = super().run_in_executor(executor, func, *args)
         self.hold(work)
