@@ -1,15 +1,19 @@
 """Connections at the socket: records of TLS, half-close, full buffers, and what is split on its way."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from antiphon.server.server import Server
+from antiphon.services import Handler, echo
 from antiphon.wire.bodies import ServerBye
-from antiphon.wire.frames import Payload
+from antiphon.wire.frames import HEADER_SIZE, Payload
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT
 from support.gate import Gate, payloads
+from support.inside import connections
 from support.raw import RawClient
 from support.serving import ATTACKER, Honest, Serving, seed, serving
 from support.wire_client import Closed
@@ -133,3 +137,57 @@ def test_while_a_handler_is_slow_reading_pauses_and_order_stays(tmp_path: Path, 
         server.call(gate.open())
         client.post(bytes(data[sent:]))
         assert payloads(client, len(messages)) == messages
+
+
+# --- the fast path ------------------------------------------------------------------------------------------
+
+
+def test_answers_to_what_was_sent_in_one_piece_come_in_one_piece(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with serving(tmp_path / "data", echo, plain=True) as server, server.session(token) as client:
+        data = b"".join(client.conversation.message("x" * 100)[1] for _ in range(16))
+        client.send(data)
+        assert len(client.sock.recv(2**16)) == 16 * 112
+
+
+def upper(message: str) -> str:
+    return message.upper()
+
+
+async def upper_later(message: str) -> str:
+    return message.upper()
+
+
+@pytest.mark.parametrize("plain_tcp", [True, False], ids=["tcp", "tls"])
+@pytest.mark.parametrize("handler", [upper, upper_later], ids=["plain", "async"])
+def test_deadlines_know_what_takes_the_shortcut(tmp_path: Path, handler: Handler, plain_tcp: bool) -> None:
+    (token,) = seed(tmp_path / "data")
+
+    def look(server: Server) -> tuple[float, float, int]:
+        """Return when a deadline was last put off by what came, by what was said, and how much that was."""
+        (connection,) = connections(server)
+        connection.tick(time.monotonic())
+        watch = connection._deadlines
+        return watch._heard_at, watch._spoke_at, connection._writer._written
+
+    def acknowledged(server: Server) -> bool:
+        return all(dialogue.replay.first == 3 for dialogue in server._host.channels)
+
+    with serving(tmp_path / "data", handler, plain=plain_tcp) as server, server.session(token) as client:
+        client.ask("first")
+        heard, spoke, said = server.read(look)
+        assert server.read(look) == (heard, spoke, said)
+        client.ask("one")
+        heard_again, spoke_again, said_again = server.read(look)
+        assert heard_again != heard
+        assert spoke_again != spoke
+        assert said_again - said == HEADER_SIZE + 3
+        client.ask("two")
+        _, spoke, said = server.read(look)
+        assert said - said_again == HEADER_SIZE + 3
+        heard = server.read(look)[0]
+        client.send(client.conversation.ack(3))
+        while not server.read(acknowledged):
+            pass  # each look is a step of the server
+        assert server.read(look)[0] != heard
+        assert server.read(look)[1:] == (spoke, said)
