@@ -20,8 +20,8 @@ from antiphon.identity.passwords import Password
 from antiphon.server.server import Server
 from support.processes import PASSWORD, run_antiphon
 from support.raw import RawClient, dial
-from support.wire_client import Closed
 from support.serving import ATTACKER, Honest, Serving, seed, serving
+from support.wire_client import Closed
 
 A_SOURCE = 5
 """Connections allowed from one source in these tests."""

@@ -2,16 +2,20 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from antiphon.server.connection import deadlines
+from antiphon.server.connection.connection import Connection
+from antiphon.server.connection.deadlines import LINGER_SECONDS
+from antiphon.server.connection.state import State
 from antiphon.server.server import Server
 from antiphon.services import Handler, echo
 from antiphon.wire.bodies import ServerBye
-from antiphon.wire.frames import HEADER_SIZE, Payload
-from antiphon.wire.kinds import KIB, MESSAGE_LIMIT
+from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
+from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
 from support.gate import Gate, payloads
 from support.inside import connections
 from support.raw import RawClient
@@ -191,3 +195,31 @@ def test_deadlines_know_what_takes_the_shortcut(tmp_path: Path, handler: Handler
             pass  # each look is a step of the server
         assert server.read(look)[0] != heard
         assert server.read(look)[1:] == (spoke, said)
+
+
+def wait_for(server: Serving, condition: Callable[[Connection], bool]) -> None:
+    """Wait until something holds for a connection; each look is a step of the server's loop."""
+    deadline = time.monotonic() + 10
+    while not server.read(lambda server: any(map(condition, connections(server)))):
+        assert time.monotonic() < deadline
+
+
+def test_over_tls_who_reads_late_still_gets_what_was_answered_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadlines, "LINGER_SECONDS", LINGER_SECONDS / 10)
+    (token,) = seed(tmp_path / "data")
+    with serving(tmp_path / "data", message_limit=MESSAGE_LIMIT_MOST) as server, server.session(token) as client:
+        id, asked = client.conversation.message(bytes(MESSAGE_LIMIT_MOST))
+        client.send(asked)
+        wait_for(server, lambda connection: connection.blocked)
+        with server.session(token):
+            wait_for(server, lambda connection: connection.state is State.CLOSING)
+            closing_at = time.monotonic()
+            wait_for(
+                server, lambda _: time.monotonic() - closing_at > LINGER_SECONDS / 2
+            )  # some looks at deadlines
+            answer = client.next()
+            assert isinstance(answer, Frame)
+            assert (answer.id, len(answer.payload)) == (id, MESSAGE_LIMIT_MOST)
+            assert client.body() == ServerBye(reason="replaced")

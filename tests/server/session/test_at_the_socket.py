@@ -1,6 +1,7 @@
 """Sessions where the socket is the point: a reset, a full buffer, TLS, and a real server that stops."""
 
 import asyncio
+import secrets
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from antiphon.services import Session
-from antiphon.wire.bodies import ServerBye, Welcome
-from antiphon.wire.kinds import KIB
+from antiphon.wire.bodies import Error, ServerBye, Welcome
+from antiphon.wire.kinds import KIB, TOKEN_SIZE
 from support.desk import sent, told
 from support.inside import connections
-from support.processes import PASSWORD
+from support.processes import PASSWORD, ServerProcess
 from support.raw import RawClient
-from support.serving import Serving, seed, serving
+from support.serving import Honest, Serving, in_session, seed, serving
 
 
 class Gate:
@@ -116,3 +117,40 @@ def test_a_person_who_signs_in_talks_to_the_service(tmp_path: Path) -> None:
         assert (session.name, session.address.partition(":")[0]) == ("ann", "127.0.0.1")
         assert session.account >= 1
         client.leave()
+
+
+def test_a_session_outlives_kill_9_of_the_server(tmp_path: Path) -> None:
+    seed(tmp_path / "data")
+    with ServerProcess(tmp_path / "data") as process:
+        with RawClient(process.address) as client:
+            token = client.sign_in("ann", PASSWORD).token
+        process.kill()
+    assert token is not None
+    with ServerProcess(tmp_path / "data") as process, in_session(process.address, token) as client:
+        assert client.ask("still there") == "still there"
+        process.kill()
+    with ServerProcess(tmp_path / "data") as process:
+        with in_session(process.address, token) as client:
+            client.leave()
+        process.kill()
+    with ServerProcess(tmp_path / "data") as process, RawClient(process.address) as client:
+        client.hello()
+        assert isinstance(client.resume(token), Error)  # and what was left stays left
+
+
+def test_an_honest_client_is_undisturbed_by_wrong_tokens_of_others(tmp_path: Path) -> None:
+    tokens = seed(tmp_path / "data", sessions=4)
+    with serving(tmp_path / "data", plain=True) as server, Honest(server.address, tokens.pop()):
+        workers = [threading.Thread(target=guess, args=(server, tokens.pop())) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+
+def guess(server: Serving, token: bytes) -> None:
+    for _ in range(10):
+        with server.session(token) as client:
+            for _ in range(3):
+                client.message_with(secrets.token_bytes(TOKEN_SIZE), "guess")
+            client.closed()
