@@ -192,7 +192,10 @@ def events() -> Iterator[tuple[str, str, str]]:
             function, *arguments = arguments  # called with the remaining bytes at the end
         if not (isinstance(function, ast.Attribute) and function.attr in LEVELS and arguments):
             continue
-        if ast.unparse(function.value) == "_log" or ast.unparse(function.value).rpartition(".")[2].lstrip("_") != "log":
+        if (
+            ast.unparse(function.value) == "_log"
+            or ast.unparse(function.value).rpartition(".")[2].lstrip("_") != "log"
+        ):
             continue
         kept = [str(keyword.arg) for keyword in keywords]
         if function.attr == "exception":
