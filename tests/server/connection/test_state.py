@@ -47,7 +47,7 @@ NEXT = {
     CLOSING: [CLOSING, CLOSING, CLOSING, CLOSING, CLOSING, CLOSING, CLOSED],
     CLOSED: [CLOSED] * 7,
 }
-"""For each state the next one after each of `EVENTS`; a session has a handler running, and waits for its answer."""
+"""For each state the next one after each of `EVENTS`; a session has a handler running and waits for it."""
 
 
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
