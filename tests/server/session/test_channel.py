@@ -9,8 +9,8 @@ from antiphon.server.session.queue import QUEUED_MOST
 from antiphon.server.session.registry import AWAY_SECONDS
 from antiphon.services import Session
 from antiphon.wire.bodies import Error, ServerBye
-from antiphon.wire.frames import Payload
-from antiphon.wire.kinds import KIB
+from antiphon.wire.frames import Frame, Payload
+from antiphon.wire.kinds import KIB, MESSAGE_LIMIT
 from support.desk import Desk, sent, told
 from support.joined import JoinedClient, JoinedServer, joined
 
@@ -209,3 +209,45 @@ def away(client: JoinedClient, server: JoinedServer, desk: Desk) -> None:
     assert client.ask("here") == "here"
     client.cut()
     server.until(lambda: not (server.connections or server.host.tasks))
+
+
+def test_more_than_the_limit_cannot_be_pushed(client: JoinedClient, server: JoinedServer, desk: Desk) -> None:
+    assert client.ask("here") == "here"
+    with pytest.raises(ValueError, match="--message-limit"):
+        server.read(lambda _: desk.sessions[0].send(bytes(MESSAGE_LIMIT + 1)))
+    assert client.ask("undisturbed") == "undisturbed"
+
+
+def test_what_is_pushed_after_the_end_of_a_session_is_dropped(
+    client: JoinedClient, server: JoinedServer, desk: Desk
+) -> None:
+    assert client.ask("here") == "here"
+    client.leave()
+    desk.wait_for(server, "closed ann after 1")
+    server.read(lambda _: desk.sessions[0].send("too late"))
+    assert server.channels == []
+
+
+def test_a_session_is_opened_although_its_connection_is_gone(tmp_path: Path, tokens: list[bytes]) -> None:
+    gate, seen = asyncio.Event(), list[str]()
+
+    class Slow:
+        async def opened(self, session: Session) -> None:
+            await gate.wait()
+            seen.append("opened")
+
+        def received(self, message: str) -> str:
+            return message
+
+    with joined(tmp_path / "data", Slow()) as server:
+        client, _ = server.back(tokens[0], 0)
+        client.send(client.conversation.message("waits")[1])
+        server.let_pass(1)
+        client.cut()
+        server.let_pass(1)
+        server.read(lambda _: gate.set())
+        server.until(lambda: seen)
+        client, _ = server.back(tokens[0], 0)
+        event = client.next()
+        assert isinstance(event, Frame)
+        assert event.payload == "waits"
