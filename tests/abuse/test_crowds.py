@@ -19,8 +19,9 @@ from antiphon.client.trust import KnownServers
 from antiphon.identity.passwords import Password
 from antiphon.server.server import Server
 from support.processes import PASSWORD, run_antiphon
-from support.raw import Closed, RawClient, dial
+from support.raw import RawClient, dial
 from support.serving import ATTACKER, Honest, Serving, seed, serving
+from support.wire_client import Closed
 
 A_SOURCE = 5
 """Connections allowed from one source in these tests."""

@@ -12,8 +12,9 @@ from antiphon.store.opening import open_store
 from antiphon.wire.bodies import Identified, Register
 from antiphon.wire.kinds import Kind
 from support.processes import PASSWORD, ServerProcess
-from support.raw import Closed, RawClient
+from support.raw import RawClient
 from support.serving import credential
+from support.wire_client import Closed
 
 LEAST = 3
 """Accounts to wait for before a kill, however slow the disk is."""

@@ -24,8 +24,9 @@ from antiphon.wire.bodies import ServerBye
 from antiphon.wire.frames import Payload, encode_message
 from antiphon.wire.kinds import KIB
 from support.processes import PASSWORD, ServerProcess
-from support.raw import Closed, RawClient, dial
+from support.raw import RawClient, dial
 from support.serving import ATTACKER, Honest, in_session, seed
+from support.wire_client import Closed
 
 CLIENTS = 100
 EXIT_WITHIN = 30.0

@@ -8,8 +8,9 @@ import pytest
 
 from antiphon.store.sql.sqlite import SqliteDatabase
 from antiphon.wire.bodies import Welcome
+from support.joined import JoinedServer, joined
 from support.processes import PASSWORD
-from support.serving import Serving, seed, serving
+from support.serving import seed
 
 
 @pytest.fixture
@@ -32,8 +33,8 @@ def tokens(tmp_path: Path) -> list[bytes]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, tokens: list[bytes]) -> Iterator[Serving]:
-    with serving(tmp_path / "data", plain=True) as running:
+def server(tmp_path: Path, tokens: list[bytes]) -> Iterator[JoinedServer]:
+    with joined(tmp_path / "data") as running:
         yield running
 
 
@@ -42,7 +43,7 @@ def of_people(visits: list[str]) -> list[str]:
     return [visit for visit in visits if visit != "SqlRevocationLog.entries"]
 
 
-def test_a_sign_in_visits_the_store_four_times(server: Serving, visits: list[str]) -> None:
+def test_a_sign_in_visits_the_store_four_times(server: JoinedServer, visits: list[str]) -> None:
     with server.client() as client:
         client.hello()
         visits.clear()
@@ -55,7 +56,9 @@ def test_a_sign_in_visits_the_store_four_times(server: Serving, visits: list[str
         ]
 
 
-def test_a_resume_visits_the_store_three_times(server: Serving, tokens: list[bytes], visits: list[str]) -> None:
+def test_a_resume_visits_the_store_three_times(
+    server: JoinedServer, tokens: list[bytes], visits: list[str]
+) -> None:
     with server.client() as client:
         client.hello()
         visits.clear()

@@ -4,7 +4,6 @@ For tests of the messages of a service; behaviour of connections is tested over 
 """
 
 import asyncio
-import selectors
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 from antiphon.language import Translate, catalogue
 from antiphon.services import Chat
+from support.virtual_time import VirtualLoop
 
 
 class Guest:
@@ -44,35 +44,19 @@ class Guest:
         return heard
 
 
-class _Clock(selectors.DefaultSelector):
-    """A selector that advances the loop's time instead of waiting."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
 class ChatRoom:
     """A chat and its members."""
 
     def __init__(self, chat: Chat | None = None) -> None:
         """Create a chat without members."""
         self.chat = chat or Chat()
-        self._clock = _Clock()
-        self._runner = asyncio.Runner(loop_factory=self._loop)
+        self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         self._accounts: dict[str, int] = {}
-
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.SelectorEventLoop(self._clock)
-        loop.time = lambda: self._clock.now  # type: ignore[method-assign]
-        return loop
 
     @property
     def now(self) -> float:
         """Seconds of the loop's time."""
-        return self._clock.now
+        return self._runner.get_loop().time()
 
     def come(self, name: str, account: int | None = None, language: str = "en") -> Guest:
         """Open a session for `name`, with the account of that name unless `account` is given."""

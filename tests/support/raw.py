@@ -1,36 +1,16 @@
-"""A client that does only what a test tells it to: a blocking socket and the protocol core.
+"""A client with a blocking socket that does only what a test tells it to.
 
 For attacks and for bytes that no honest client would send. `RawClient.sign_in` is an honest sign-in.
 """
 
-import secrets
 import select
 import socket
 import ssl
-from base64 import b64encode
-from types import TracebackType
-from typing import Self
+import struct
 
 from antiphon.address import Address
 from antiphon.identity.certificates import binding_of
-from antiphon.identity.passwords import Password
-from antiphon.identity.scram import ClientExchange, make_verifier, mechanism_for
-from antiphon.wire import bodies
-from antiphon.wire.bodies import (
-    Authenticate,
-    Body,
-    Challenge,
-    ChallengeAnswer,
-    Credential,
-    Error,
-    Hello,
-    Register,
-    Resume,
-    Welcome,
-)
-from antiphon.wire.conversation import ClientConversation, Control, Event
-from antiphon.wire.frames import Frame, Payload, encode_message
-from antiphon.wire.kinds import Kind
+from support.wire_client import Closed, WireClient
 
 
 def tls_context() -> ssl.SSLContext:
@@ -50,22 +30,17 @@ def dial(address: Address, timeout: float = 10, source: str = "") -> socket.sock
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Closed(Exception):
-    """The server has closed the connection."""
-
-
-class RawClient:
-    """One connection, step by step; `next()` returns the next event."""
+class RawClient(WireClient):
+    """One connection over a socket."""
 
     def __init__(self, address: Address, timeout: float = 10, source: str = "") -> None:
         """Connect, over TLS if the address says so, without reading anything."""
+        super().__init__()
         self.sock: socket.socket = dial(address, timeout, source)
-        self.binding: bytes | None = None
         if address.scheme == "tls":
             tls = tls_context().wrap_socket(self.sock)
             self.binding = binding_of(tls.getpeercert(binary_form=True) or b"")
             self.sock = tls
-        self.conversation = ClientConversation()
         self._unsent = memoryview(b"")
 
     def send(self, data: bytes) -> None:
@@ -76,21 +51,28 @@ class RawClient:
         """Queue bytes that `next` sends while it waits; TLS requires that one thread does both."""
         self._unsent = memoryview(bytes(self._unsent) + data)
 
-    def next(self) -> Event:
-        """Return the next event.
+    def read(self) -> bytes:
+        """See `WireClient`."""
+        try:
+            data = self._exchange() if self._unsent else self.sock.recv(65536)
+        except (ConnectionError, ssl.SSLError) as error:
+            raise Closed from error
+        if not data:
+            raise Closed
+        return data
 
-        Raises:
-            Closed: the server has closed the connection.
-        """
-        while (event := self.conversation.next()) is None:
-            try:
-                data = self._exchange() if self._unsent else self.sock.recv(65536)
-            except (ConnectionError, ssl.SSLError) as error:
-                raise Closed from error
-            if not data:
-                raise Closed
-            self.conversation.feed(data)
-        return event
+    def half_close(self) -> None:
+        """See `WireClient`."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """See `WireClient`."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self) -> None:
+        """See `WireClient`."""
+        self.sock.close()
 
     def _exchange(self) -> bytes:
         """Send the queued bytes until data comes; if sending fails, drop them and read the server's reason."""
@@ -113,122 +95,3 @@ class RawClient:
         finally:
             self.sock.settimeout(timeout)
         return self.sock.recv(65536)
-
-    def body(self) -> Body:
-        """Return the body of the next control frame; skip heartbeats."""
-        while True:
-            event = self.next()
-            if isinstance(event, Control):
-                return event.body
-            assert isinstance(event, Frame), event
-            assert event.kind == Kind.HEARTBEAT, event
-
-    def hello(self) -> Hello:
-        """Read HELLO and return it."""
-        body = self.body()
-        assert isinstance(body, Hello), body
-        return body
-
-    def error(self) -> Error:
-        """Return the next control body, which must be an ERROR."""
-        body = self.body()
-        assert isinstance(body, Error), body
-        return body
-
-    def ended_with(self) -> str:
-        """Return the code of the next ERROR, which must end the connection."""
-        error = self.error()
-        self.closed()
-        return error.code
-
-    def closed(self) -> None:
-        """Wait for the end of the connection; ignore all frames before it."""
-        try:
-            while True:
-                self.next()
-        except Closed:
-            self.sock.close()
-
-    def request(self, kind: Kind, body: Body, token: bytes = b"") -> Body:
-        """Send a control frame of the sign-in and return the body that answers it."""
-        _, data = self.conversation.resume(token, body) if token else self.conversation.request(kind, body)
-        self.send(data)
-        return self.body()
-
-    def register(self, name: str, password: str, hello: Hello) -> Body:
-        """Register an account."""
-        salt = secrets.token_bytes(hello.scram.salt_length)
-        verifier = make_verifier(Password(password), salt, hello.scram.iterations)
-        credential = Credential(
-            salt=salt,
-            iterations=verifier.iterations,
-            stored_key=verifier.stored_key,
-            server_key=verifier.server_key,
-        )
-        return self.request(Kind.REGISTER, Register(name=name, credential=credential))
-
-    def authenticate(self, name: str, password: str) -> Body:
-        """Run a whole SCRAM exchange; return WELCOME, or the body that came instead."""
-        mechanism = mechanism_for(self.binding)
-        nonce = b64encode(secrets.token_bytes(24)).decode()
-        exchange = ClientExchange(mechanism, name, Password(password), self.binding, nonce)
-        challenge = self.request(Kind.AUTHENTICATE, Authenticate(mechanism=mechanism, data=exchange.first()))
-        if not isinstance(challenge, Challenge):
-            return challenge
-        answer = self.request(Kind.CHALLENGE, ChallengeAnswer(data=exchange.answer(challenge.data)))
-        if isinstance(answer, Welcome):
-            exchange.verify(answer.data or b"", "the test's server")
-        return answer
-
-    def sign_in(self, name: str, password: str, *, new: bool = False) -> Welcome:
-        """Read HELLO, register if `new`, and authenticate; return the WELCOME of the open session."""
-        hello = self.hello()
-        if new:
-            registered = self.register(name, password, hello)
-            assert isinstance(registered, bodies.Identified), registered
-        welcome = self.authenticate(name, password)
-        assert isinstance(welcome, Welcome), welcome
-        return welcome
-
-    def resume(self, token: bytes, received: int | None = None) -> Body:
-        """Resume a session on this connection, after HELLO; `received` is the number of its frames received."""
-        return self.request(Kind.RESUME, Resume(received=received), token)
-
-    @property
-    def token(self) -> bytes:
-        """The session's token."""
-        return self.conversation.token
-
-    def ask(self, message: Payload) -> Payload | None:
-        """Send a message and return its answer."""
-        id, data = self.conversation.message(message)
-        self.send(data)
-        return self.answer(id)
-
-    def answer(self, id: int) -> Payload | None:
-        """Return the answer to `id`, which must be the next frame except for heartbeats."""
-        while True:
-            event = self.next()
-            assert isinstance(event, Frame), event
-            if event.kind != Kind.HEARTBEAT:
-                assert event.id == id, event
-                return event.payload if event.kind == Kind.MESSAGE else None
-
-    def message_with(self, token: bytes, message: Payload) -> int:
-        """Send a message with any `token`; return its id."""
-        id = self.conversation.next_id()
-        self.send(encode_message(id, message, token=token))
-        return id
-
-    def leave(self) -> None:
-        """Send BYE and wait for the end of the connection."""
-        self.send(self.conversation.bye("left"))
-        self.closed()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.sock.close()

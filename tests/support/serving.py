@@ -152,6 +152,20 @@ def _record(token: bytes, ring: LiveKeyRing, account: Account, at: datetime) -> 
     )
 
 
+def await_record(path: Path, mark: str) -> None:
+    """Wait until the record with this mark is written: a separate thread writes the log."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while mark not in path.read_text("utf-8"):
+        assert time.monotonic() < ends
+        time.sleep(PACE_SECONDS)
+
+
+def records_in(path: Path) -> str:
+    """Return a log without the records of `await_record`."""
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if f" {READ} " not in line)
+
+
 class Serving:
     """A server that runs in its own thread."""
 
@@ -181,15 +195,11 @@ class Serving:
 
     def log(self) -> str:
         """Return the log with all records of the server so far."""
-        if self._running:  # a separate thread writes the log: wait until it has written this last record
+        if self._running:
             mark = secrets.token_hex(8)
             self.read(lambda server: server._host.log.error(READ, mark=mark))
-            ends = time.monotonic() + PATIENCE_SECONDS
-            while mark not in self.server.log_path.read_text("utf-8"):
-                assert time.monotonic() < ends
-                time.sleep(PACE_SECONDS)
-        lines = self.server.log_path.read_text("utf-8").splitlines(keepends=True)
-        return "".join(line for line in lines if f" {READ} " not in line)
+            await_record(self.server.log_path, mark)
+        return records_in(self.server.log_path)
 
     def records(self, event: str) -> list[str]:
         """Return the records of `event` in the log so far."""

@@ -1,4 +1,4 @@
-"""Sign-in on a running server: what the connection, the gate and the service make of it."""
+"""Sign-in on a whole server in memory: what the connection, the gate and the service make of it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -30,9 +30,10 @@ from antiphon.wire.bodies import (
 from antiphon.wire.frames import Frame, encode
 from antiphon.wire.kinds import Kind
 from support.auth import NONCE, wrong_proof
+from support.joined import JoinedClient, JoinedServer, joined
 from support.processes import PASSWORD
-from support.raw import Closed, RawClient
-from support.serving import Honest, Serving, seed, serving
+from support.serving import seed
+from support.wire_client import Closed
 
 SOON = 1.0
 """Seconds within which an end must arrive (promise 17)."""
@@ -48,16 +49,16 @@ def data(tmp_path: Path) -> Path:
 # --- with a password ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    folder = tmp_path_factory.mktemp("signin") / "data"
-    tokens = seed(folder, "honest")
-    seed(folder)
-    with serving(folder, plain=True) as running, Honest(running.address, tokens[0]):
+@pytest.fixture
+def server(data: Path) -> Iterator[JoinedServer]:
+    tokens = seed(data, "honest")
+    seed(data)
+    with joined(data) as running, running.session(tokens[0]) as honest:
         yield running
+        assert honest.ask("undisturbed") == "undisturbed"
 
 
-def wrong_password(client: RawClient, name: str) -> str:
+def wrong_password(client: JoinedClient, name: str) -> str:
     first = f"n,,n={name},r={NONCE}".encode()
     challenge = client.request(Kind.AUTHENTICATE, Authenticate(mechanism="SCRAM-SHA-256", data=first))
     assert isinstance(challenge, Challenge)
@@ -66,7 +67,7 @@ def wrong_password(client: RawClient, name: str) -> str:
     return refused.code
 
 
-def test_who_has_mistyped_the_password_twice_signs_in_and_is_answered(server: Serving) -> None:
+def test_who_has_mistyped_the_password_twice_signs_in_and_is_answered(server: JoinedServer) -> None:
     with server.client() as client:
         client.hello()
         assert [wrong_password(client, "ann") for _ in range(2)] == ["sign-in-refused"] * 2
@@ -74,7 +75,7 @@ def test_who_has_mistyped_the_password_twice_signs_in_and_is_answered(server: Se
         assert client.ask("in") == "in"
 
 
-def test_the_third_refusal_closes_the_connection(server: Serving) -> None:
+def test_the_third_refusal_closes_the_connection(server: JoinedServer) -> None:
     with server.client() as client:
         client.hello()
         for _ in range(2):
@@ -86,12 +87,12 @@ def test_the_third_refusal_closes_the_connection(server: Serving) -> None:
 # --- without one --------------------------------------------------------------------------------------------
 
 
-def all_sessions(server: Serving) -> list[SessionRecord]:
-    return server.call(server.server._store.sessions.all())
+def all_sessions(server: JoinedServer) -> list[SessionRecord]:
+    return server.call(server.store.sessions.all())
 
 
 def test_a_message_before_the_name_ends_the_connection(data: Path) -> None:
-    with serving(data, plain=True, access="identify") as server, server.client() as client:
+    with joined(data, access="identify") as server, server.client() as client:
         client.hello()
         client.message_with(bytes(16), "hello")
         assert client.ended_with() == "frame-unexpected"
@@ -101,7 +102,7 @@ def test_a_message_before_the_name_ends_the_connection(data: Path) -> None:
 def test_who_is_admitted_is_answered_and_every_message_needs_the_token(
     data: Path, access: str, name: str | None
 ) -> None:
-    with serving(data, plain=True, access=access) as server:
+    with joined(data, access=access) as server:
         tokens = []
         for _ in range(2):
             with server.client() as client:
@@ -121,33 +122,33 @@ def test_who_is_admitted_is_answered_and_every_message_needs_the_token(
 
 @pytest.mark.parametrize(("access", "name"), ACCESSES)
 def test_a_session_that_is_revoked_is_cut(data: Path, access: str, name: str | None) -> None:
-    with serving(data, plain=True, access=access) as server, server.client() as client:
+    with joined(data, access=access) as server, server.client() as client:
         client.hello()
         client.request(Kind.IDENTIFY, Identify(name=name))
         (record,) = all_sessions(server)
         assert record.name == (name or "")
 
         async def revoke() -> None:
-            store = await open_sqlite(server.server.data_path)
+            store = await open_sqlite(data)
             assert await store.sessions.revoke(record.fingerprint, "revoked", datetime.now(UTC))
             await store.close()
 
         asyncio.run(revoke())
-        client.sock.settimeout(SOON)
+        client.timeout = SOON
         assert client.body() == ServerBye(reason="revoked")
         client.closed()
 
 
 @pytest.mark.parametrize(("access", "name"), ACCESSES)
 def test_who_is_admitted_stays_and_who_says_nothing_is_cut(data: Path, access: str, name: str | None) -> None:
-    options: dict[str, Any] = {"entry_seconds": 0.5, "first_frame_seconds": 0.5}
-    with serving(data, plain=True, access=access, **options) as server, server.client() as client:
+    with joined(data, access=access) as server, server.client() as client:
         client.hello()
         client.request(Kind.IDENTIFY, Identify(name=name))
-        assert server.read(lambda running: running._host.limits.count) == 0
+        assert server.host.limits.count == 0
         with server.client() as silent:
             silent.hello()
             assert silent.ended_with() == "sign-in-timed-out"
+        client.idle(2 * server.settings.entry_seconds)
         assert client.ask("still here") == "still here"
 
 
@@ -164,18 +165,18 @@ def new_credential() -> Credential:
 
 
 @pytest.fixture
-def inside(data: Path) -> Iterator[RawClient]:
+def inside(data: Path) -> Iterator[JoinedClient]:
     """Give ann's session on plain TCP."""
     (token,) = seed(data)
-    with serving(data, plain=True) as server, server.session(token) as client:
+    with joined(data) as server, server.session(token) as client:
         yield client
 
 
-def ask(client: RawClient, **fields: Any) -> Body:
+def ask(client: JoinedClient, **fields: Any) -> Body:
     return client.request(Kind.PASSWORD, ChangePassword(**fields))
 
 
-def prove(client: RawClient, password: str = PASSWORD, name: str = "ann") -> bytes:
+def prove(client: JoinedClient, password: str = PASSWORD, name: str = "ann") -> bytes:
     """Prove a password, and return the proof, to be sent once more."""
     exchange = ClientExchange(mechanism_for(client.binding), name, Password(password), client.binding, NONCE)
     challenge = ask(client, mechanism=mechanism_for(client.binding), data=exchange.first())
@@ -189,12 +190,12 @@ def prove(client: RawClient, password: str = PASSWORD, name: str = "ann") -> byt
     return answer
 
 
-def change(client: RawClient) -> None:
+def change(client: JoinedClient) -> None:
     prove(client)
     assert ask(client, credential=new_credential()) == PasswordAnswer(data=None)
 
 
-def begin(client: RawClient, name: str = "ann") -> str:
+def begin(client: JoinedClient, name: str = "ann") -> str:
     """Begin an exchange on plain TCP; return the whole nonce."""
     challenge = ask(client, mechanism="SCRAM-SHA-256", data=f"n,,n={name},r={NONCE}".encode())
     assert isinstance(challenge, PasswordAnswer), challenge
@@ -202,7 +203,7 @@ def begin(client: RawClient, name: str = "ann") -> str:
     return challenge.data.decode().split(",")[0].removeprefix("r=")
 
 
-def guess(client: RawClient) -> str:
+def guess(client: JoinedClient) -> str:
     """Prove nothing, at none of the cost of a real attempt; return the code."""
     return code(ask(client, data=f"c=biws,r={begin(client)},p={'A' * 43}=".encode()))
 
@@ -212,7 +213,7 @@ def code(body: Body) -> str:
     return body.code
 
 
-def sign_in(server: Serving, password: str, name: str = "ann") -> Body:
+def sign_in(server: JoinedServer, password: str, name: str = "ann") -> Body:
     with server.client() as client:
         client.hello()
         body = client.authenticate(name, password)
@@ -226,14 +227,14 @@ def sign_in(server: Serving, password: str, name: str = "ann") -> Body:
 def test_a_change_ends_all_other_sessions_and_this_one_goes_on(data: Path, *, plain: bool) -> None:
     tokens = seed(data, sessions=3)
     others = seed(data, "bob")
-    with serving(data, plain=plain) as server:
+    with joined(data, plain=plain) as server:
         with (
             server.session(tokens[0]) as mine,
             server.session(tokens[1]) as other,
             server.session(others[0]) as bob,
         ):
             change(mine)
-            other.sock.settimeout(1)  # promise 17
+            other.timeout = SOON  # promise 17
             assert other.body() == ServerBye(reason="revoked")
             assert mine.ask("still here") == "still here"
             assert bob.ask("me too") == "me too"
@@ -250,7 +251,7 @@ def test_a_change_ends_all_other_sessions_and_this_one_goes_on(data: Path, *, pl
     assert 'reason="password"' in server.records("session-revoked")[0]
 
 
-def test_messages_may_come_between_the_steps(inside: RawClient) -> None:
+def test_messages_may_come_between_the_steps(inside: JoinedClient) -> None:
     prove(inside)
     assert inside.ask("a moment") == "a moment"
     assert ask(inside, credential=new_credential()) == PasswordAnswer(data=None)
@@ -264,7 +265,7 @@ def test_until_a_due_password_is_changed_no_message_is_handled_over_a_resume_too
         handled.append(message)
         return message
 
-    with serving(data, note, plain=True) as server:
+    with joined(data, note) as server:
         with server.client() as client:
             welcome = client.sign_in("ann", PASSWORD)
             assert welcome.must_change
@@ -304,7 +305,7 @@ def test_the_service_is_told_of_nobody_whose_password_is_due_until_it_is_changed
             return message
 
     (token,) = seed(data, must_change=True)
-    with serving(data, Greeter(), plain=True) as server, server.session(token) as client:
+    with joined(data, Greeter(), plain=True) as server, server.session(token) as client:
         assert guess(client) == "sign-in-refused"  # what comes is the answer, and nothing before it
         change(client)
         pushed = client.next()
@@ -316,7 +317,7 @@ def test_the_service_is_told_of_nobody_whose_password_is_due_until_it_is_changed
 def test_a_message_that_wants_no_answer_is_not_handled_either(data: Path) -> None:
     (token,) = seed(data, must_change=True)
     handled: list[str | bytes] = []
-    with serving(data, handled.append, plain=True) as server, server.session(token) as client:
+    with joined(data, handled.append) as server, server.session(token) as client:
         client.send(encode(Kind.MESSAGE, 0, b"quietly", token=token))
         client.message_with(token, "aloud")
         assert client.error().code == "password-due"

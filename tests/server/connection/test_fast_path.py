@@ -1,21 +1,17 @@
 """The swift way: nobody can tell it from the other one but by its pace."""
 
 import asyncio
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from antiphon.server.server import Server
-from antiphon.services import Handler, Session, echo
+from antiphon.services import Handler, Session, as_service, echo
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
-from antiphon.wire.frames import HEADER_SIZE, Frame, encode
+from antiphon.wire.frames import Frame
 from antiphon.wire.kinds import Flag, Kind
-from support.inside import connections
-from support.raw import RawClient
-from support.serving import seed, serving
+from support.joined import JoinedClient, joined
+from support.serving import seed
 
 
 def plain(message: str) -> str | None:
@@ -45,7 +41,7 @@ async def later(message: str) -> str | None:
     return plain(message)
 
 
-def conversation(client: RawClient, messages: list[str | bytes]) -> list[tuple[int, int, int, object]]:
+def conversation(client: JoinedClient, messages: list[str | bytes]) -> list[tuple[int, int, int, object]]:
     """Say everything in one piece; return what comes back."""
     data = b"".join(client.conversation.message(message)[1] for message in messages)
     client.send(data)
@@ -66,10 +62,10 @@ def conversation(client: RawClient, messages: list[str | bytes]) -> list[tuple[i
 def test_every_way_gives_the_same_answers(tmp_path: Path, handler: Handler, in_one_piece: bool) -> None:
     (token,) = seed(tmp_path / "data")
     said: list[str | bytes] = ["one", "nothing", "two", "boom", "three", b"four", "large", "пять", ""]
-    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+    with joined(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         pieces = [said] if in_one_piece else [[message] for message in said]
         told = [frame for piece in pieces for frame in conversation(client, piece)]
-        (books,) = server.read(lambda server: [dialogue.replay for dialogue in server._host.channels])
+        (books,) = [channel.replay for channel in server.channels]
         assert (books.received, books.sent, books.first, len(books.frames())) == (9, 9, 0, 9)
     text = Flag.LAST | Flag.TEXT
     assert [(kind, flags, payload) for kind, _, flags, payload in told] == [
@@ -84,99 +80,6 @@ def test_every_way_gives_the_same_answers(tmp_path: Path, handler: Handler, in_o
         (Kind.MESSAGE, text, ""),
     ]
     assert [id for _, id, _, _ in told] == sorted({id for _, id, _, _ in told})
-
-
-async def test_only_what_sees_messages_and_nothing_else_goes_the_swift_way(tmp_path: Path) -> None:
-    ways = {}
-    for name, handler in {"echo": echo, "session": seeing, "object": Told()}.items():
-        async with Server(handler, data=tmp_path / name, plain=True, port=0) as server:
-            ways[name] = server._host.handlers.service.sees_messages_only
-    assert ways == {"echo": True, "session": False, "object": False}
-
-
-def test_answers_to_what_was_sent_in_one_piece_come_in_one_piece(tmp_path: Path) -> None:
-    (token,) = seed(tmp_path / "data")
-    with serving(tmp_path / "data", echo, plain=True) as server, server.session(token) as client:
-        data = b"".join(client.conversation.message("x" * 100)[1] for _ in range(16))
-        client.send(data)
-        assert len(client.sock.recv(2**16)) == 16 * 112
-
-
-def test_what_is_no_message_does_not_say_that_the_counts_are_known(tmp_path: Path) -> None:
-    (token,) = seed(tmp_path / "data")
-
-    def beat(server: Server) -> bool:
-        (connection,) = connections(server)
-        heartbeat = encode(Kind.HEARTBEAT, 0)
-        connection.received(heartbeat, len(heartbeat))
-        assert connection._channel is not None
-        return connection._channel.replay.known
-
-    with serving(tmp_path / "data", echo, plain=True) as server, server.client() as client:
-        client.hello()
-        client.resume(token, 0)
-        assert not server.read(beat)
-        assert client.ask("hello") == "hello"
-        assert server.read(beat)
-
-
-@pytest.mark.parametrize("plain_tcp", [True, False], ids=["tcp", "tls"])
-@pytest.mark.parametrize("handler", [plain, later], ids=["plain", "async"])
-def test_deadlines_know_what_takes_the_shortcut(tmp_path: Path, handler: Handler, plain_tcp: bool) -> None:
-    (token,) = seed(tmp_path / "data")
-
-    def look(server: Server) -> tuple[float, float, int]:
-        """Return when a deadline was last put off by what came, by what was said, and how much that was."""
-        (connection,) = connections(server)
-        connection.tick(time.monotonic())
-        watch = connection._deadlines
-        return watch._heard_at, watch._spoke_at, connection._writer._written
-
-    def acknowledged(server: Server) -> bool:
-        return all(dialogue.replay.first == 3 for dialogue in server._host.channels)
-
-    with serving(tmp_path / "data", handler, plain=plain_tcp) as server, server.session(token) as client:
-        client.ask("first")
-        heard, spoke, said = server.read(look)
-        assert server.read(look) == (heard, spoke, said)
-        client.ask("one")
-        heard_again, spoke_again, said_again = server.read(look)
-        assert heard_again != heard
-        assert spoke_again != spoke
-        assert said_again - said == HEADER_SIZE + 3
-        client.ask("two")
-        _, spoke, said = server.read(look)
-        assert said - said_again == HEADER_SIZE + 3
-        heard = server.read(look)[0]
-        client.send(client.conversation.ack(3))
-        while not server.read(acknowledged):
-            pass  # each look is a step of the server
-        assert server.read(look)[0] != heard
-        assert server.read(look)[1:] == (spoke, said)
-
-
-def test_a_message_whose_handler_waits_was_heard(tmp_path: Path) -> None:
-    (token,) = seed(tmp_path / "data")
-    begun = threading.Event()
-
-    async def wait(message: str) -> None:
-        begun.set()
-        await asyncio.Event().wait()
-
-    def look(server: Server) -> float:
-        (connection,) = connections(server)
-        connection.tick(time.monotonic())
-        return connection._deadlines._heard_at
-
-    with serving(tmp_path / "data", wait, plain=True) as server, server.session(token) as client:
-        server.read(look)
-        heard = server.read(look)
-        id, data = client.conversation.message("hello")
-        client.send(data)
-        assert begun.wait(10)
-        assert server.read(look) != heard
-        client.send(client.conversation.cancel(id))
-        assert client.answer(id) is None
 
 
 @pytest.mark.parametrize("sees_session", [True, False])
@@ -197,10 +100,80 @@ def test_what_is_taken_back_at_once_is_cancelled_and_not_thrown_away(tmp_path: P
         return await wait(message)
 
     handler = wait_in if sees_session else wait
-    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+    with joined(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         id, data = client.conversation.message("hello")
         client.send(data + client.conversation.cancel(id))
         event = client.next()
         assert isinstance(event, Frame)
         assert (event.kind, event.id) == (Kind.END, id)
         assert ends == ["hello: CancelledError"]
+
+
+def test_only_what_sees_messages_and_nothing_else_goes_the_swift_way() -> None:
+    handlers: dict[str, Handler] = {"echo": echo, "session": seeing, "object": Told()}
+    ways = {name: as_service(handler).sees_messages_only for name, handler in handlers.items()}
+    assert ways == {"echo": True, "session": False, "object": False}
+
+
+def test_what_is_no_message_does_not_say_that_the_counts_are_known(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", echo) as server:
+        client, _ = server.back(token, 0)
+        (channel,) = server.channels
+
+        def known_after_a_heartbeat() -> bool:
+            client.send(client.conversation.heartbeat())
+            server.until(lambda: not client.untaken)
+            return channel.replay.known
+
+        assert not known_after_a_heartbeat()
+        assert client.ask("hello") == "hello"
+        assert known_after_a_heartbeat()
+
+
+@pytest.mark.parametrize("plain_tcp", [True, False], ids=["tcp", "tls"])
+@pytest.mark.parametrize("handler", [plain, later], ids=["plain", "async"])
+def test_what_takes_the_shortcut_is_heard_and_its_answer_is_no_silence(
+    tmp_path: Path, handler: Handler, plain_tcp: bool
+) -> None:
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", handler, plain=plain_tcp) as server, server.session(token) as client:
+        while server.now < 100:  # answers only, and no heartbeat between them
+            client.send(client.conversation.message("one")[1])
+            event = client.next()
+            assert isinstance(event, Frame)
+            assert event.payload == "ONE"
+            server.let_pass(19)
+        beats = 0
+        while server.now < 200:  # acknowledgements are heard, and nothing is said to them
+            client.send(client.conversation.ack(1))
+            server.let_pass(19)
+        client.send(client.conversation.message("last")[1])
+        while (event := client.next()) and isinstance(event, Frame) and event.kind == Kind.HEARTBEAT:
+            beats += 1
+        assert isinstance(event, Frame)
+        assert event.payload == "LAST"
+        assert beats == 5
+
+
+def test_a_message_whose_handler_waits_was_heard(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    cancelled = []
+
+    async def wait(message: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(message)
+            raise
+
+    with joined(tmp_path / "data", wait) as server, server.session(token) as client:
+        server.let_pass(39)
+        id, data = client.conversation.message("hello")
+        client.send(data)
+        server.let_pass(39)
+        client.send(client.conversation.cancel(id))
+        assert client.answer(id) is None
+        assert cancelled == ["hello"]
+        server.let_pass(42)
+        assert client.error().code == "peer-silent"

@@ -3,24 +3,19 @@
 import asyncio
 import contextlib
 import gc
-import socket
-import struct
-import threading
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antiphon.server.server import Server
 from antiphon.services import Session
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame
 from antiphon.wire.kinds import Kind
-from support.inside import connections
-from support.raw import RawClient
-from support.serving import seed, serving
+from support.joined import JoinedClient, joined
+from support.serving import seed
 
 
 class Awaiting:
@@ -95,14 +90,18 @@ class Awaiting:
         return " ".join(task.result() for task in tasks)
 
 
-def told(client: RawClient, messages: list[str], *, together: bool) -> list[object]:
+def told(client: JoinedClient, messages: list[str], *, together: bool, patiently: bool = False) -> list[object]:
     """Say everything, in one piece or one by one; return the payload, "END" or the code of each answer."""
     pieces = [messages] if together else [[message] for message in messages]
     answers: list[object] = []
     for piece in pieces:
         client.send(b"".join(client.conversation.message(message)[1] for message in piece))
+        if patiently:
+            client.idle(60)
         for _ in piece:
             event = client.next()
+            while isinstance(event, Frame) and event.kind == Kind.HEARTBEAT:
+                event = client.next()
             if isinstance(event, Frame):
                 answers.append(event.payload if event.kind == Kind.MESSAGE else "END")
             else:
@@ -135,12 +134,10 @@ def test_however_a_handler_ends_the_asker_is_told_and_the_next_one_begins(
 ) -> None:
     (token,) = seed(tmp_path / "data")
     handler = getattr(Awaiting(), way)
-    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+    with joined(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         assert told(client, list(SAID), together=together) == list(SAID.values())
-        assert server.read(lambda server: (len(server._host.handlers.time_limits), server._host.under_way)) == (
-            0,
-            [],
-        )
+        assert len(server.host.handlers.time_limits) == 0
+        server.until(lambda: not server.host.under_way)
 
 
 def test_what_comes_while_a_handler_waits_is_its_turn_when_that_has_ended(tmp_path: Path) -> None:
@@ -156,11 +153,11 @@ def test_what_comes_while_a_handler_waits_is_its_turn_when_that_has_ended(tmp_pa
         gate.set()
 
     (token,) = seed(tmp_path / "data")
-    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+    with joined(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         for message in ("wait", "next"):
             client.send(client.conversation.message(message)[1])
-        while not server.read(lambda server: any(each._queue for each in server._host.channels)):
-            assert "next" not in seen
+        server.until(lambda: any(each.queued for each in server.channels))
+        assert "next" not in seen
         server.call(let_go())
         for expected in ("wait", "next"):
             event = client.next()
@@ -175,7 +172,7 @@ def test_of_half_a_message_that_came_while_a_handler_waited_the_rest_is_no_messa
         return message
 
     (token,) = seed(tmp_path / "data")
-    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+    with joined(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         (_, first), (_, within) = (client.conversation.message(each) for each in (b"first", b"within"))
         _, second = client.conversation.message(within)
         half = len(second) - len(within)
@@ -189,35 +186,32 @@ def test_of_half_a_message_that_came_while_a_handler_waited_the_rest_is_no_messa
 @pytest.mark.parametrize("message", ["cancel", "raise"])
 def test_a_handler_that_cancels_itself_is_told_of_in_the_log(tmp_path: Path, message: str) -> None:
     (token,) = seed(tmp_path / "data")
-    with serving(tmp_path / "data", Awaiting().answer, plain=True) as server:
-        with server.session(token) as client:
-            assert told(client, [message], together=True) == ["service-failed"]
-        log = server.server.log_path
-    assert "the service was cancelled by itself" in log.read_text()
+    with joined(tmp_path / "data", Awaiting().answer, plain=True) as server, server.session(token) as client:
+        assert told(client, [message], together=True) == ["service-failed"]
+    assert "the service was cancelled by itself" in server.log()
 
 
 def test_what_a_handler_makes_of_being_too_slow(tmp_path: Path) -> None:
     (token,) = seed(tmp_path / "data")
     awaiting = Awaiting()
     with (
-        serving(tmp_path / "data", awaiting.answer, plain=True, service_seconds=0.1) as server,
+        joined(tmp_path / "data", awaiting.answer) as server,
         server.session(token) as client,
     ):
-        assert told(client, ["deaf", "slow", "echo on"], together=True) == [
-            "too late, but here",
-            "service-too-slow",
-            "echo on",
-        ]
+        assert told(client, ["deaf"], together=True, patiently=True) == ["too late, but here"]
+        assert server.now == pytest.approx(server.settings.service_seconds, abs=1)
+        assert told(client, ["slow", "echo on"], together=True, patiently=True) == ["service-too-slow", "echo on"]
+        assert server.now == pytest.approx(2 * server.settings.service_seconds, abs=2)
 
 
 def test_a_server_that_stops_waits_for_a_handler_whose_client_is_gone(tmp_path: Path) -> None:
-    begun = threading.Event()
+    begun = asyncio.Event()
     ends: list[str] = []
 
     async def handler(message: str) -> str:
         begun.set()
         try:
-            while not server.server._host.tasks.stopping:
+            while not server.host.stopping:
                 await asyncio.sleep(0)
             for _ in range(100):  # a server that does not wait goes on within a few steps
                 await asyncio.sleep(0)
@@ -228,13 +222,12 @@ def test_a_server_that_stops_waits_for_a_handler_whose_client_is_gone(tmp_path: 
         return message
 
     (token,) = seed(tmp_path / "data")
-    with serving(tmp_path / "data", handler, plain=True) as server:
+    with joined(tmp_path / "data", handler, plain=True) as server:
         with server.session(token) as client:
             client.send(client.conversation.message("hello")[1])
-            assert begun.wait(10)
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
-        while server.read(connections):
-            pass
+            server.until(begun.is_set)
+            client.cut()
+        server.until(lambda: not server.connections)
     assert ends == ["done"]
 
 
@@ -269,21 +262,16 @@ def test_of_a_handler_that_fails_nothing_is_left_to_the_garbage_collector(
                     await asyncio.sleep(10)
         return 7  # type: ignore[return-value] # that is its fault
 
-    def buffered(server: Server) -> int:
-        return sum(connection._conversation.reader.buffered for connection in connections(server))
-
     (token,) = seed(tmp_path / "data")
-    with serving(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
+    with joined(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         gc.disable()
         try:
             _, data = client.conversation.message(message)
             for piece in [data] if whole else [data[:-1], data[-1:]]:
                 client.send(piece)
-                while piece == data[:-1] and not server.read(buffered):
-                    pass
+                server.until(lambda: not client.untaken)
             assert client.error().code == "service-failed"
-            while server.read(lambda _: len(server.server._host.handlers.time_limits)):
-                pass
+            server.until(lambda: not len(server.host.handlers.time_limits))
             assert not any(each() for each in left)
         finally:
             gc.enable()

@@ -1,8 +1,6 @@
-"""Sessions at the socket: the token of every message, leaving, losing the link, taking it up again, the end."""
+"""Sessions: the token of every message, leaving, losing the link, taking it up again, the end."""
 
 import secrets
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +9,9 @@ import pytest
 from antiphon.wire.bodies import Error, Resume, ServerBye, Welcome
 from antiphon.wire.frames import HEADER, Frame, encode
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind
-from support.processes import PASSWORD, ServerProcess
-from support.raw import RawClient
-from support.serving import Honest, Serving, in_session, seed, serving
+from support.joined import JoinedClient, JoinedServer, joined
+from support.processes import PASSWORD
+from support.serving import seed
 
 handled: list[str | bytes] = []
 """What has reached the service of `server`."""
@@ -37,8 +35,8 @@ def pool(data: Path) -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module")
-def server(data: Path, pool: Iterator[bytes]) -> Iterator[Serving]:
-    with serving(data, note, plain=True) as running:
+def server(data: Path, pool: Iterator[bytes]) -> Iterator[JoinedServer]:
+    with joined(data, note, plain=True) as running:
         yield running
 
 
@@ -47,13 +45,13 @@ def token(pool: Iterator[bytes]) -> bytes:
     return next(pool)
 
 
-def refusal(client: RawClient) -> Error:
+def refusal(client: JoinedClient) -> Error:
     event = client.body()
     assert isinstance(event, Error), event
     return event
 
 
-def resumed(server: Serving, token: bytes) -> str:
+def resumed(server: JoinedServer, token: bytes) -> str:
     """Return what becomes of a RESUME: "welcome", or the code of the refusal."""
     with server.client() as client:
         client.hello()
@@ -64,31 +62,31 @@ def resumed(server: Serving, token: bytes) -> str:
 # --- the token of every message -----------------------------------------------------------------------------
 
 
-def random_token(server: Serving, own: bytes, other: bytes) -> bytes:
+def random_token(server: JoinedServer, own: bytes, other: bytes) -> bytes:
     return secrets.token_bytes(TOKEN_SIZE)
 
 
-def truncated_token(server: Serving, own: bytes, other: bytes) -> bytes:
+def truncated_token(server: JoinedServer, own: bytes, other: bytes) -> bytes:
     return own[:-1]
 
 
-def no_token(server: Serving, own: bytes, other: bytes) -> bytes:
+def no_token(server: JoinedServer, own: bytes, other: bytes) -> bytes:
     return b""
 
 
-def zeros(server: Serving, own: bytes, other: bytes) -> bytes:
+def zeros(server: JoinedServer, own: bytes, other: bytes) -> bytes:
     return bytes(TOKEN_SIZE)
 
 
-def altered_token(server: Serving, own: bytes, other: bytes) -> bytes:
+def altered_token(server: JoinedServer, own: bytes, other: bytes) -> bytes:
     return own[:-1] + bytes([own[-1] ^ 1])
 
 
-def token_of_another_session(server: Serving, own: bytes, other: bytes) -> bytes:
+def token_of_another_session(server: JoinedServer, own: bytes, other: bytes) -> bytes:
     return other
 
 
-def token_of_an_ended_session(server: Serving, own: bytes, other: bytes) -> bytes:
+def token_of_an_ended_session(server: JoinedServer, own: bytes, other: bytes) -> bytes:
     with server.session(other) as client:
         client.leave()
     return other
@@ -102,7 +100,7 @@ def token_of_an_ended_session(server: Serving, own: bytes, other: bytes) -> byte
     ],
 )  # fmt: skip
 def test_a_message_without_its_token_is_refused_alike_and_never_reaches_the_service(
-    server: Serving, pool: Iterator[bytes], forge: Callable[[Serving, bytes, bytes], bytes]
+    server: JoinedServer, pool: Iterator[bytes], forge: Callable[[JoinedServer, bytes, bytes], bytes]
 ) -> None:
     own, other = next(pool), next(pool)
     forged = forge(server, own, other)
@@ -117,7 +115,7 @@ def test_a_message_without_its_token_is_refused_alike_and_never_reaches_the_serv
     assert not any("long enough" in str(message) for message in handled)
 
 
-def test_all_these_refusals_are_the_same_bytes(server: Serving, pool: Iterator[bytes]) -> None:
+def test_all_these_refusals_are_the_same_bytes(server: JoinedServer, pool: Iterator[bytes]) -> None:
     own, other = next(pool), next(pool)
     told = set()
     for forge in (random_token, zeros, altered_token, token_of_another_session, token_of_an_ended_session):
@@ -128,7 +126,7 @@ def test_all_these_refusals_are_the_same_bytes(server: Serving, pool: Iterator[b
 
 
 def test_a_frame_too_short_for_a_token_ends_the_connection_and_reaches_nobody(
-    server: Serving, token: bytes
+    server: JoinedServer, token: bytes
 ) -> None:
     before = len(handled)
     with server.session(token) as client:
@@ -137,7 +135,7 @@ def test_a_frame_too_short_for_a_token_ends_the_connection_and_reaches_nobody(
     assert len(handled) == before
 
 
-def test_the_third_wrong_token_ends_the_connection_and_not_the_session(server: Serving, token: bytes) -> None:
+def test_the_third_wrong_token_ends_the_connection_and_not_the_session(server: JoinedServer, token: bytes) -> None:
     before = len(handled)
     with server.session(token) as client:
         for _ in range(3):
@@ -149,7 +147,7 @@ def test_the_third_wrong_token_ends_the_connection_and_not_the_session(server: S
     assert resumed(server, token) == "welcome"
 
 
-def test_a_token_is_fresh_at_each_sign_in_and_never_the_clients_choice(server: Serving, token: bytes) -> None:
+def test_a_token_is_fresh_at_each_sign_in_and_never_the_clients_choice(server: JoinedServer, token: bytes) -> None:
     tokens = {token}
     for _ in range(2):
         with server.client() as client:
@@ -163,7 +161,7 @@ def test_a_token_is_fresh_at_each_sign_in_and_never_the_clients_choice(server: S
     assert len(tokens) == 3
 
 
-def test_a_sign_in_that_names_its_own_token_is_refused(server: Serving) -> None:
+def test_a_sign_in_that_names_its_own_token_is_refused(server: JoinedServer) -> None:
     chosen = b"0123456789abcdef"
     with server.client() as client:
         client.hello()
@@ -174,7 +172,7 @@ def test_a_sign_in_that_names_its_own_token_is_refused(server: Serving) -> None:
     assert resumed(server, chosen) == "session-ended"
 
 
-def test_only_a_hash_of_the_token_is_kept(data: Path, server: Serving) -> None:
+def test_only_a_hash_of_the_token_is_kept(data: Path, server: JoinedServer) -> None:
     with server.client() as client:
         token = client.sign_in("ann", PASSWORD).token
         assert token is not None
@@ -191,20 +189,20 @@ def test_only_a_hash_of_the_token_is_kept(data: Path, server: Serving) -> None:
 # --- leaving, and a link that is lost -----------------------------------------------------------------------
 
 
-def test_after_goodbye_the_token_is_refused(server: Serving, token: bytes) -> None:
+def test_after_goodbye_the_token_is_refused(server: JoinedServer, token: bytes) -> None:
     with server.session(token) as client:
         client.leave()
     assert resumed(server, token) == "session-ended"
 
 
-def test_a_goodbye_other_than_leaving_keeps_the_session(server: Serving, token: bytes) -> None:
+def test_a_goodbye_other_than_leaving_keeps_the_session(server: JoinedServer, token: bytes) -> None:
     with server.session(token) as client:
         client.send(client.conversation.bye("drained"))
         client.closed()
     assert resumed(server, token) == "welcome"
 
 
-def test_a_link_that_is_lost_keeps_the_session_and_its_token(server: Serving, token: bytes) -> None:
+def test_a_link_that_is_lost_keeps_the_session_and_its_token(server: JoinedServer, token: bytes) -> None:
     with server.session(token) as client:
         assert client.ask("before") == "before"
     with server.session(token) as client:
@@ -212,7 +210,7 @@ def test_a_link_that_is_lost_keeps_the_session_and_its_token(server: Serving, to
         assert client.ask("after") == "after"
 
 
-def test_resume_answers_without_a_token(server: Serving, token: bytes) -> None:
+def test_resume_answers_without_a_token(server: JoinedServer, token: bytes) -> None:
     with server.client() as client:
         client.hello()
         welcome = client.resume(token)
@@ -220,7 +218,9 @@ def test_resume_answers_without_a_token(server: Serving, token: bytes) -> None:
         assert (welcome.name, welcome.first, welcome.token, welcome.data) == ("inside", False, None, None)
 
 
-def test_a_resume_takes_the_session_away_from_the_connection_that_holds_it(server: Serving, token: bytes) -> None:
+def test_a_resume_takes_the_session_away_from_the_connection_that_holds_it(
+    server: JoinedServer, token: bytes
+) -> None:
     with server.session(token) as old, server.session(token) as new:
         farewell = old.body()
         assert farewell == ServerBye(reason="replaced")
@@ -228,7 +228,7 @@ def test_a_resume_takes_the_session_away_from_the_connection_that_holds_it(serve
         assert new.ask("mine now") == "mine now"
 
 
-def test_what_the_old_connection_still_sends_is_not_handled(server: Serving, token: bytes) -> None:
+def test_what_the_old_connection_still_sends_is_not_handled(server: JoinedServer, token: bytes) -> None:
     with server.session(token) as old, server.session(token) as new:
         old.send(old.conversation.message("from the old one")[1])
         old.closed()
@@ -236,13 +236,13 @@ def test_what_the_old_connection_still_sends_is_not_handled(server: Serving, tok
     assert "from the old one" not in handled
 
 
-def test_a_resume_inside_a_session_ends_the_connection(server: Serving, token: bytes) -> None:
+def test_a_resume_inside_a_session_ends_the_connection(server: JoinedServer, token: bytes) -> None:
     with server.session(token) as client:
         client.send(client.conversation.resume(token, Resume())[1])
         assert client.ended_with() == "frame-unexpected"
 
 
-def test_a_wrong_token_leaves_the_way_open_for_the_right_one(server: Serving, token: bytes) -> None:
+def test_a_wrong_token_leaves_the_way_open_for_the_right_one(server: JoinedServer, token: bytes) -> None:
     with server.client() as client:
         client.hello()
         refused = client.resume(secrets.token_bytes(TOKEN_SIZE))
@@ -250,7 +250,35 @@ def test_a_wrong_token_leaves_the_way_open_for_the_right_one(server: Serving, to
         assert isinstance(client.resume(token), Welcome)
 
 
-def test_many_who_take_up_one_session_leave_it_with_one(server: Serving, token: bytes) -> None:
+# --- over a restart -----------------------------------------------------------------------------------------
+
+
+def test_a_session_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
+    token = seed(tmp_path / "data")[0]
+    for _ in range(2):
+        with joined(tmp_path / "data") as server:
+            assert resumed(server, token) == "welcome"
+
+
+# --- the end of a session -----------------------------------------------------------------------------------
+
+
+def test_a_push_is_handled_and_not_answered(server: JoinedServer, token: bytes) -> None:
+    with server.session(token) as client:
+        body = token + b"pushed"
+        client.send(HEADER.pack(8 + len(body), Kind.MESSAGE, Flag.TEXT, 0, 0) + body)
+        assert client.ask("asked") == "asked"
+    assert handled[-2:] == ["pushed", "asked"]
+
+
+def test_a_push_with_a_wrong_token_is_dropped_without_a_word(server: JoinedServer, token: bytes) -> None:
+    with server.session(token) as client:
+        client.send(encode(Kind.MESSAGE, 0, bytes(TOKEN_SIZE) + b"forged push"))
+        assert client.ask("asked") == "asked"
+    assert b"forged push" not in handled
+
+
+def test_many_who_take_up_one_session_leave_it_with_one(server: JoinedServer, token: bytes) -> None:
     clients = [server.client() for _ in range(8)]
     for client in clients:
         client.hello()
@@ -260,111 +288,49 @@ def test_many_who_take_up_one_session_leave_it_with_one(server: Serving, token: 
         client.send(client.conversation.message("mine?")[1])
     holders = [client for client in clients if isinstance(client.next(), Frame)]  # the others get BYE
     for client in clients:
-        client.sock.close()
+        client.close()
     assert len(holders) == 1
 
 
-# --- over a restart -----------------------------------------------------------------------------------------
-
-
-def test_a_session_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
-    token = seed(tmp_path / "data")[0]
-    for _ in range(2):
-        with serving(tmp_path / "data") as server:
-            assert resumed(server, token) == "welcome"
-
-
-def test_a_session_outlives_kill_9_of_the_server(tmp_path: Path) -> None:
-    seed(tmp_path / "data")
-    with ServerProcess(tmp_path / "data") as process:
-        with RawClient(process.address) as client:
-            token = client.sign_in("ann", PASSWORD).token
-        process.kill()
-    assert token is not None
-    with ServerProcess(tmp_path / "data") as process, in_session(process.address, token) as client:
-        assert client.ask("still there") == "still there"
-        process.kill()
-    with ServerProcess(tmp_path / "data") as process:
-        with in_session(process.address, token) as client:
-            client.leave()
-        process.kill()
-    with ServerProcess(tmp_path / "data") as process, RawClient(process.address) as client:
-        client.hello()
-        assert isinstance(client.resume(token), Error)  # and what was left stays left
-
-
-# --- the end of a session -----------------------------------------------------------------------------------
-
-
 def test_a_session_ends_after_its_time_in_all_also_while_it_is_in_use(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", plain=True, session_total=1.5) as server:
-        seed(tmp_path / "data")
+    seed(tmp_path / "data")
+    with joined(tmp_path / "data", session_total=600) as server:
         with server.client() as client:
             welcome = client.sign_in("ann", PASSWORD)
-            began = time.monotonic()
             assert welcome.token is not None
-            assert welcome.lifetimes.total == 1.5
+            assert welcome.lifetimes.total == 600
+            client.idle(599)
             assert client.ask("x") == "x"
             assert client.body() == ServerBye(reason="expired")
             client.closed()
-            assert 1 < time.monotonic() - began < 5
+            assert 600 <= server.now < 601
         assert resumed(server, welcome.token) == "session-ended"
 
 
 def test_a_session_without_a_connection_ends_after_its_time(tmp_path: Path) -> None:
     long, short = seed(tmp_path / "data", "ann", age=61)[0], seed(tmp_path / "data", "bob", age=1)[0]
-    with serving(tmp_path / "data", plain=True, session_unheld=60) as server:
+    with joined(tmp_path / "data", session_unheld=60) as server:
         assert resumed(server, long) == "session-ended"
         assert resumed(server, short) == "welcome"
 
 
 def test_a_session_that_is_held_does_not_end_for_want_of_a_connection(tmp_path: Path) -> None:
-    token = seed(tmp_path / "data")[0]
-    with (
-        serving(tmp_path / "data", plain=True, session_unheld=0.5) as server,
-        server.session(token) as holder,
-    ):
-        began = time.monotonic()
-        while time.monotonic() - began < 1.2:
-            assert holder.ask("x") == "x"
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", session_unheld=60) as server, server.session(token) as holder:
+        holder.idle(200)
+        assert holder.ask("x") == "x"
         assert resumed(server, token) == "welcome"
 
 
 def test_the_time_without_a_connection_begins_when_it_is_lost(tmp_path: Path) -> None:
-    token = seed(tmp_path / "data", age=10)[0]
-    with serving(tmp_path / "data", plain=True, session_unheld=30) as server:
-        assert resumed(server, token) == "welcome"
-    with serving(tmp_path / "data", plain=True, session_unheld=8) as server:
-        assert resumed(server, token) == "welcome"  # 10 s after it was opened, but just after it was held
-
-
-def test_an_honest_client_is_undisturbed_by_wrong_tokens_of_others(server: Serving, pool: Iterator[bytes]) -> None:
-    with Honest(server.address, next(pool)):
-        workers = [threading.Thread(target=guess, args=(server, next(pool))) for _ in range(3)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-
-
-def guess(server: Serving, token: bytes) -> None:
-    for _ in range(10):
-        with server.session(token) as client:
-            for _ in range(3):
-                client.message_with(secrets.token_bytes(TOKEN_SIZE), "guess")
-            client.closed()
-
-
-def test_a_push_is_handled_and_not_answered(server: Serving, token: bytes) -> None:
-    with server.session(token) as client:
-        body = token + b"pushed"
-        client.send(HEADER.pack(8 + len(body), Kind.MESSAGE, Flag.TEXT, 0, 0) + body)
-        assert client.ask("asked") == "asked"
-    assert handled[-2:] == ["pushed", "asked"]
-
-
-def test_a_push_with_a_wrong_token_is_dropped_without_a_word(server: Serving, token: bytes) -> None:
-    with server.session(token) as client:
-        client.send(encode(Kind.MESSAGE, 0, bytes(TOKEN_SIZE) + b"forged push"))
-        assert client.ask("asked") == "asked"
-    assert b"forged push" not in handled
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", session_unheld=300) as server:
+        unheld = server.settings.session_unheld
+        client = server.session(token)
+        client.idle(60)
+        client.cut()
+        server.let_pass(unheld - 10)
+        client = server.session(token)  # longer than that after it was opened
+        client.cut()
+        server.let_pass(unheld + 10)
+        assert resumed(server, token) == "session-ended"

@@ -10,13 +10,13 @@ import pytest
 
 from antiphon.errors import TryLater
 from antiphon.server.session.manager import SESSIONS_MOST
+from antiphon.server.session.revocations import POLL_SECONDS
 from antiphon.store.contracts import Account, Accounts
 from antiphon.store.sql import SqlStore, open_sqlite
 from antiphon.wire.bodies import Error, ServerBye, Welcome
-from support.inside import sessions
+from support.joined import JoinedClient, JoinedServer, joined, virtual_loop
 from support.processes import PASSWORD
-from support.raw import RawClient
-from support.serving import Serving, seed, serving
+from support.serving import seed
 
 SOON = 1.0
 """Seconds within which an end must arrive (promise 17)."""
@@ -49,14 +49,14 @@ def revoke_all(data: Path) -> None:
     outside(data, work)
 
 
-def cut(client: RawClient, reason: str = "revoked") -> None:
+def cut(client: JoinedClient, reason: str = "revoked") -> None:
     """See the goodbye come in time, and the end behind it."""
-    client.sock.settimeout(SOON)
+    client.timeout = SOON
     assert client.body() == ServerBye(reason=reason)
     client.closed()
 
 
-def resumed(server: Serving, token: bytes) -> str:
+def resumed(server: JoinedServer, token: bytes) -> str:
     with server.client() as client:
         client.hello()
         body = client.resume(token)
@@ -65,7 +65,7 @@ def resumed(server: Serving, token: bytes) -> str:
 
 def test_what_is_revoked_elsewhere_is_cut_with_the_reason_in_the_log(data: Path) -> None:
     tokens = seed(data, sessions=2)
-    with serving(data, plain=True) as server:
+    with joined(data) as server:
         with server.session(tokens[0]) as client, server.session(tokens[1]) as other:
             assert client.ask("hello") == "hello"
             revoke_all(data)
@@ -86,7 +86,7 @@ def test_a_revocation_of_one_session_leaves_the_others(data: Path) -> None:
         (first, _) = sorted(await store.sessions.all(), key=lambda record: record.owner is None)
         await store.sessions.revoke(first.fingerprint, "revoked", datetime.now(UTC))
 
-    with serving(data, plain=True) as server, server.session(tokens[0]) as client:
+    with joined(data) as server, server.session(tokens[0]) as client:
         outside(data, work)
         cut(client)
         with server.session(tokens[1]) as other:
@@ -95,9 +95,9 @@ def test_a_revocation_of_one_session_leaves_the_others(data: Path) -> None:
 
 def test_a_session_opened_after_a_revocation_is_not_cut_by_it(data: Path) -> None:
     token = seed(data)[0]
-    with serving(data, plain=True) as server, server.session(token) as held, server.client() as client:
+    with joined(data) as server, server.session(token) as held, server.client() as client:
         client.hello()
-        server.read(lambda server: server._tasks[1].cancel())  # what follows is not seen before we say so
+        server.polling.cancel()  # what follows is not seen before we say so
         revoke_all(data)
         assert isinstance(client.authenticate("ann", PASSWORD), Welcome)
         server.call(follow(server))
@@ -105,21 +105,19 @@ def test_a_session_opened_after_a_revocation_is_not_cut_by_it(data: Path) -> Non
         assert client.ask("still here") == "still here"
 
 
-async def follow(server: Serving) -> None:
-    manager = sessions(server.server)
-    for entry in await manager.new_revocations():
-        manager.apply(entry)
+async def follow(server: JoinedServer) -> None:
+    await server.poller.poll()
 
 
 def test_a_resume_at_another_server_takes_the_session_away_from_the_first(data: Path) -> None:
     token = seed(data)[0]
-    with serving(data, plain=True) as one, serving(data, plain=True) as two:
+    with virtual_loop() as loop, loop.joined(data) as one, loop.joined(data) as two:
         first = one.session(token)
         for here, there in ((two, one), (one, two), (two, one)):
             second = here.session(token)
             cut(first, "replaced")
             assert second.ask("mine") == "mine"
-            assert there.read(lambda server: len(sessions(server)._held)) == 0
+            assert there.sessions.held == 0
             first = second
         first.leave()
         assert resumed(one, token) == "session-ended"
@@ -127,8 +125,8 @@ def test_a_resume_at_another_server_takes_the_session_away_from_the_first(data: 
 
 def test_a_session_taken_back_before_the_loss_was_seen_stays(data: Path) -> None:
     token = seed(data)[0]
-    with serving(data, plain=True) as one, serving(data, plain=True) as two, one.session(token):
-        one.read(lambda server: server._tasks[1].cancel())
+    with virtual_loop() as loop, loop.joined(data) as one, loop.joined(data) as two, one.session(token):
+        one.polling.cancel()
         with two.session(token) as stolen, one.session(token) as back:
             cut(stolen, "replaced")
             one.call(follow(one))
@@ -137,8 +135,8 @@ def test_a_session_taken_back_before_the_loss_was_seen_stays(data: Path) -> None
 
 def test_a_server_that_lost_a_session_does_not_end_it_by_a_goodbye(data: Path) -> None:
     token = seed(data)[0]
-    with serving(data, plain=True) as one, serving(data, plain=True) as two, one.session(token) as first:
-        one.read(lambda server: server._tasks[1].cancel())
+    with virtual_loop() as loop, loop.joined(data) as one, loop.joined(data) as two, one.session(token) as first:
+        one.polling.cancel()
         with two.session(token) as second:
             first.leave()
             assert second.ask("mine") == "mine"
@@ -147,7 +145,7 @@ def test_a_server_that_lost_a_session_does_not_end_it_by_a_goodbye(data: Path) -
 
 def test_the_eleventh_session_ends_the_oldest(data: Path) -> None:
     oldest = seed(data, age=60)[0]
-    with serving(data, plain=True) as server, server.session(oldest) as client:
+    with joined(data) as server, server.session(oldest) as client:
         others = [server.client() for _ in range(SESSIONS_MOST)]
         for number, other in enumerate(others):
             if number == SESSIONS_MOST - 1:
@@ -164,14 +162,14 @@ def test_the_eleventh_session_ends_the_oldest(data: Path) -> None:
 
 def test_an_account_that_is_disabled_while_it_signs_in_is_refused(data: Path) -> None:
     seed(data, sessions=0)
-    with serving(data, plain=True) as server, server.client() as client:
+    with joined(data) as server, server.client() as client:
         client.hello()
-        server.read(lambda server: hold_up(server._store.accounts, data))
+        hold_up(server.store.accounts, data)
         refused = client.authenticate("ann", PASSWORD)
         assert isinstance(refused, Error)
         assert refused.code == "sign-in-refused"
-        assert server.read(lambda server: len(sessions(server)._held)) == 0
-        assert server.call(sessions(server.server)._store.all()) == []
+        assert server.sessions.held == 0
+        assert server.call(server.store.sessions.all()) == []
 
 
 def hold_up(accounts: Accounts, data: Path) -> None:
@@ -187,19 +185,20 @@ def hold_up(accounts: Accounts, data: Path) -> None:
 
 def test_live_sessions_go_on_while_the_store_is_away_and_what_was_missed_is_done(data: Path) -> None:
     token = seed(data)[0]
-    with serving(data, plain=True) as server, server.session(token) as client:
-        log = server.read(lambda server: sessions(server)._revocations)
+    with joined(data) as server, server.session(token) as client:
+        log = server.store.revocations
         looks = []
 
         async def away(after: int) -> NoReturn:
             looks.append(after)
             raise TryLater
 
-        server.read(lambda _: setattr(log, "entries", away))
+        log.entries = away
         revoke_all(data)
         while len(looks) < 4:
             assert client.ask("hello") == "hello"
-        server.read(lambda _: log.__dict__.pop("entries"))
+            server.let_pass(POLL_SECONDS)
+        del log.entries
         cut(client)
     assert len(server.records("revocations-unread")) == 1
     assert len(server.records("revocations-read")) == 1
@@ -207,17 +206,18 @@ def test_live_sessions_go_on_while_the_store_is_away_and_what_was_missed_is_done
 
 def test_a_fault_while_following_is_not_the_end_of_it(data: Path) -> None:
     token = seed(data)[0]
-    with serving(data, plain=True) as server, server.session(token) as client:
-        log = server.read(lambda server: sessions(server)._revocations)
+    with joined(data) as server, server.session(token) as client:
+        log = server.store.revocations
         looked = []
 
         async def broken(after: int) -> NoReturn:
             looked.append(after)
             raise LookupError
 
-        server.read(lambda _: setattr(log, "entries", broken))
+        log.entries = broken
         while not looked:
             assert client.ask("hello") == "hello"
-        server.read(lambda _: log.__dict__.pop("entries"))
+            server.let_pass(POLL_SECONDS)
+        del log.entries
         revoke_all(data)
         cut(client)

@@ -248,6 +248,11 @@ class SessionManager:
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
+    @property
+    def held(self) -> int:
+        """How many sessions connections hold here."""
+        return len(self._held)
+
     async def note_held(self) -> None:
         """Note in the store that the sessions held here are in use, and delete what has expired there."""
         now = self._clock()

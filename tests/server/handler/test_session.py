@@ -1,0 +1,65 @@
+"""The session as user code sees it: what it shows, and what it passes on to the channel."""
+
+import gc
+import weakref
+from datetime import UTC, datetime
+
+import pytest
+
+from antiphon.server.handler.session import ServiceSession
+from antiphon.services import Session
+
+SINCE = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Recorder:
+    """A channel that records what user code asks."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, object]] = []
+
+    def push(self, message: str | bytes) -> None:
+        self.asked.append(("push", message))
+
+    async def ready(self) -> None:
+        self.asked.append(("ready", None))
+
+    def end(self, reason: str) -> None:
+        self.asked.append(("end", reason))
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def shown(recorder: Recorder) -> ServiceSession:
+    return ServiceSession(recorder, 7, "ann", "127.0.0.1:1", SINCE)
+
+
+def test_it_shows_whose_session_it_is(shown: Session) -> None:
+    assert (shown.account, shown.name, shown.address, shown.since) == (7, "ann", "127.0.0.1:1", SINCE)
+    assert shown.state is None
+    assert shown.translate("Hello") == "Hello"
+
+
+async def test_what_user_code_asks_is_passed_on_in_order(shown: Session, recorder: Recorder) -> None:
+    shown.send("text")
+    shown.send(b"bytes")
+    await shown.ready()
+    shown.close("it is late")
+    shown.close()
+    assert recorder.asked == [
+        ("push", "text"), ("push", b"bytes"), ("ready", None), ("end", "it is late"), ("end", ""),
+    ]  # fmt: skip
+
+
+def test_user_code_can_keep_it_in_a_weak_set(shown: ServiceSession) -> None:
+    kept = weakref.WeakSet([shown])
+    assert list(kept) == [shown]
+    other = ServiceSession(Recorder(), 8, "bob", "127.0.0.1:2", SINCE)
+    kept.add(other)
+    del other
+    gc.collect()
+    assert list(kept) == [shown]

@@ -1,0 +1,110 @@
+"""Session channels over a restart: snapshots of a server that stops, and servers that have none."""
+
+from pathlib import Path
+
+from antiphon.errors import TryLater
+from antiphon.wire.bodies import Error
+from support.desk import Desk, sent, told
+from support.joined import joined
+from support.serving import seed
+
+
+def test_a_server_that_stops_in_order_keeps_what_the_next_one_needs(tmp_path: Path, tokens: list[bytes]) -> None:
+    first = Desk()
+    with joined(tmp_path / "data", first, plain=True) as server:
+        client, _ = server.back(tokens[0], None)
+        ids = sent(client, "one", "two")
+        assert len(told(client, 2)) == 2
+        client.close()
+    assert first.seen[-1] == "closed ann after 2"
+    with joined(tmp_path / "data", Desk(), plain=True) as server:
+        client, welcome = server.back(tokens[0], 1)
+        assert (welcome.received, welcome.missed) == (2, 0)
+        assert told(client, 1) == [(ids[1], "two")]
+        client.close()
+
+
+def test_what_is_kept_for_the_next_server_is_given_once(tmp_path: Path, tokens: list[bytes]) -> None:
+    with joined(tmp_path / "data", plain=True) as server:
+        client, _ = server.back(tokens[0], None)
+        assert client.ask("one") == "one"
+        client.close()
+    with joined(tmp_path / "data", plain=True) as second:
+        client, welcome = second.back(tokens[0], 0)
+        assert welcome.received == 1
+        with joined(tmp_path / "data", plain=True) as third:
+            other, welcome = third.back(tokens[0], 0)
+            assert welcome.received is None
+            other.close()
+        client.close()
+
+
+def test_a_message_that_is_cut_short_by_the_stop_is_reported_as_unknown_and_one_that_waits_is_handled_later(
+    tmp_path: Path, tokens: list[bytes]
+) -> None:
+    first, second = Desk(), Desk()
+    with joined(tmp_path / "data", first, plain=True, drain_seconds=10) as server:
+        client, _ = server.back(tokens[0], None)
+        ids = sent(client, "wait", "next")
+        first.wait_for(server, "begun wait")
+        client.cut()
+    assert "cancelled wait" in first.seen
+    with joined(tmp_path / "data", second, plain=True) as server:
+        client, welcome = server.back(tokens[0], 0)
+        assert welcome.received == 2
+        assert sorted(told(client, 2)) == sorted([(ids[0], "outcome-unknown"), (ids[1], "next")])
+        client.close()
+
+
+def test_a_server_that_has_lost_the_counts_says_so(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", plain=True) as server:
+        client, welcome = server.back(token, 7)
+        assert welcome.received is None
+        assert client.ask("hello") == "hello"
+        client.close()
+        client, welcome = server.back(token, 1)
+        assert welcome.received == 1
+        client.close()
+
+
+def test_a_session_whose_kept_bytes_cannot_be_had_is_held_by_nobody(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", plain=True) as server:
+        store = server.store
+        (record,) = server.call(store.sessions.all())
+        server.call(store.snapshots.save({record.fingerprint: b"kept"}))
+        take = store.snapshots.take
+
+        async def fail(fingerprint: bytes) -> bytes | None:
+            raise TryLater
+
+        store.snapshots.take = fail  # a store that goes away right after the claim
+        with server.client() as client:
+            client.hello()
+            refused = client.resume(token, 0)
+            assert isinstance(refused, Error), refused
+            assert refused.code == "try-later"
+        assert server.sessions.held == 0
+        (record,) = server.call(store.sessions.all())
+        assert record.owner is None
+        store.snapshots.take = take
+        client, _ = server.back(token, 0)
+        assert client.ask("hello") == "hello"
+        client.close()
+
+
+def test_kept_bytes_that_cannot_be_read_are_as_none(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", plain=True) as server:
+
+        async def spoil() -> None:
+            store = server.store
+            (record,) = await store.sessions.all()
+            await store.snapshots.save({record.fingerprint: b"\xc1spoilt"})
+
+        server.call(spoil())
+        client, welcome = server.back(token, 0)
+        assert welcome.received is None
+        assert client.ask("hello") == "hello"
+        client.close()
