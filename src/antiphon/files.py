@@ -76,21 +76,31 @@ def check_folder(path: Path, found: os.stat_result) -> None:
 
 
 def make_folder(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:
-    """Create the folder at `path` (0700) unless it exists, and check it.
+    """Create the folder at `path` unless it exists, and those above it, as `make_missing` does, and check it.
 
     Raises:
         FolderUnsafe: it belongs to another user, or others can write to it.
         FolderUnusable: it cannot be created, or is not a folder. `unusable` names another error to raise instead.
     """
     with reported(path, unusable):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-            path.chmod(0o700)  # mkdir applies the umask
+        make_missing(path)
         found = path.stat()
         if not stat.S_ISDIR(found.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     check_folder(path, found)
+
+
+def make_missing(path: Path) -> None:
+    """Create the folder at `path` and those above it that are missing, each 0700 whatever the umask.
+
+    Raises:
+        OSError: one of them cannot be created.
+    """
+    if not path.parent.is_dir():
+        make_missing(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        path.chmod(0o700)  # mkdir applies the umask
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
@@ -98,7 +108,9 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
         raise FolderUnsafe(path=str(path), problem=Problem(N_("belongs to another user")))
 
 
-def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
+def read_private(
+    path: Path, *, tighten: bool = False, unusable: type[UsageError] = FolderUnusable
+) -> bytes | None:
     """Return the contents of a private file, or None if it does not exist.
 
     With `tighten`, the mode of a file that others can read but not write is set to 0600 first: an editor may have
@@ -107,9 +119,9 @@ def read_private(path: Path, *, tighten: bool = False) -> bytes | None:
     Raises:
         FolderUnsafe: it is a symbolic link or not a plain file, belongs to another user, or others can read or
             write it.
-        FolderUnusable: it cannot be read.
+        FolderUnusable: it cannot be read. `unusable` names another error to raise instead.
     """
-    with reported(path):
+    with reported(path, unusable):
         try:
             file = open(path, "rb", opener=_open_safely)  # noqa: SIM115 - Path has no opener
         except FileNotFoundError:

@@ -61,7 +61,8 @@ def test_a_code_does_the_rest_and_only_a_new_password_is_asked_for(
         assert terminal.ends() == 0
         for question in ("Port", "right one?", "Name ["):
             assert question not in terminal.screen
-    assert known_servers(tmp_path).read_text() == f"localhost {closed.address.fingerprint}\n"
+    place = f"localhost:{closed.address.port}"
+    assert known_servers(tmp_path).read_text() == f"{place} {closed.address.fingerprint}\n"
     bare = f"{name}@localhost:{closed.address.port}"
     again = run_antiphon("connect", bare, home=tmp_path, stdin="hello\n", **GIVEN)
     assert (again.returncode, again.stdout) == (0, "hello\n"), again.stderr

@@ -22,15 +22,17 @@ app = App(
     version=__version__,
     help_format="plaintext",
     help="Sign-in and sessions for any conversation over TCP: one command to serve, one to connect.\n\n"
-    "serve        run a server\n"
-    "connect      sign in to a server and talk\n"
-    "ping         measure round trips over a signed-in connection\n"
-    "demo         run a server and a client, to try it\n"
-    "accounts     manage accounts: add, list, show, disable, enable, remove,\n"
-    "             password, rename, import, export, rekey\n"
-    "sessions     show who is signed in, and end sessions: list, revoke\n"
-    "invite       make a code with which one person registers\n"
-    "invitations  show who is invited, and withdraw codes: list, revoke\n\n"
+    "serve          run a server\n"
+    "connect        sign in to a server and talk\n"
+    "ping           measure round trips over a signed-in connection\n"
+    "demo           run a server and a client, to try it\n"
+    "accounts       manage accounts: add, list, show, disable, enable, remove,\n"
+    "               password, rename, import, export, rekey\n"
+    "sessions       show who is signed in, and end sessions: list, revoke\n"
+    "invite         make a code with which one person registers\n"
+    "invitations    show who is invited, and withdraw codes: list, revoke\n"
+    "known-servers  show the server keys that you trust, and forget them: list,\n"
+    "               forget\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]; --config names it). Flags win over variables, variables over the file.\n\n"
     "For example:\n"
@@ -46,6 +48,7 @@ app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")
 app.command("antiphon.cli.invite:invite")
 app.command("antiphon.cli.invite:app", name="invitations")
+app.command("antiphon.cli.known_servers:app", name="known-servers")
 
 
 def run() -> None:
