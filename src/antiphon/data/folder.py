@@ -127,7 +127,7 @@ class DataFolder:
 
     @property
     def last_port(self) -> int | None:
-        """The port that a server last listened on, None if that is not known."""
+        """The port that a server was last told to listen on, None if that is not known."""
         with contextlib.suppress(UsageError, ValueError):
             port = int(self.read_private(PORT_FILE) or b"")
             return port if 0 < port <= 65535 else None
