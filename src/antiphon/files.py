@@ -11,6 +11,9 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+import platformdirs
 
 from antiphon.errors import FolderUnsafe, FolderUnusable, Problem, UsageError
 from antiphon.language import N_
@@ -21,6 +24,7 @@ _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _LOCKED = Problem(N_("another process keeps it locked"))
+_NO_HOME = Problem(N_("there is no such home folder"))
 _LINK = Problem(N_("is a symbolic link"))
 _NO_FILE = Problem(N_("it is not a plain file"))
 _PROBLEMS = {
@@ -34,6 +38,28 @@ _PROBLEMS = {
     errno.EEXIST: Problem(N_("it is not a folder")),
     errno.EISDIR: Problem(N_("it is a folder")),
 }
+
+
+def user_folder(kind: Literal["data", "config"]) -> Path | None:
+    """Return this user's folder for Antiphon's files; None for a user without a home folder, as in a container."""
+    find = platformdirs.user_data_path if kind == "data" else platformdirs.user_config_path
+    try:
+        path = find("antiphon", appauthor=False)
+    except RuntimeError:  # HOME is not set, and there is no passwd entry
+        return None
+    return path if path.is_absolute() else None  # what older versions of platformdirs return then
+
+
+def expanded(path: str) -> str:
+    """Return `path` with `~` and `~user` at its beginning replaced by the home folder.
+
+    Raises:
+        FolderUnusable: there is no such user or home folder.
+    """
+    replaced = os.path.expanduser(path)  # noqa: PTH111 - a Path would raise RuntimeError, and change `./x`
+    if replaced.startswith("~"):
+        raise FolderUnusable(path=path, problem=_NO_HOME)
+    return replaced
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import pytest
 
 from antiphon.address import Address
 from antiphon.client.trust import KnownServers, Standing
-from antiphon.errors import FolderUnsafe, KnownServersUnusable, ServerKeyChanged
+from antiphon.errors import FolderUnsafe, KnownServersUnusable, ServerKeyChanged, UsageError
 
 KEY = "sha256:" + "A" * 43
 OTHER = "sha256:" + "B" * 42 + "A"
@@ -227,3 +227,13 @@ def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
         KnownServers(tmp_path).standing(at("host"), KEY)
     with pytest.raises(KnownServersUnusable, match="/proc/nothing/known_servers"):
         KnownServers(Path("/proc/nothing/known_servers")).remember("host", KEY)
+
+
+def test_without_a_home_folder_nobody_is_known_and_nothing_can_be_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antiphon.client.trust.user_folder", lambda kind: None)
+    known = KnownServers()
+    assert known.standing(at("host"), KEY) is Standing.UNKNOWN
+    with pytest.raises(UsageError, match="This user has no home folder: name a file with --known-servers"):
+        known.remember("host", KEY, 7862)

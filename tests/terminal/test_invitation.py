@@ -134,7 +134,7 @@ def test_who_says_to_be_new_is_refused_before_the_password_and_told_what_to_ask_
 def test_each_way_to_give_a_code_works_without_a_terminal(closed: ServerProcess, tmp_path: Path, way: str) -> None:
     name = way.replace(" ", "-")
     code = code_for(closed, name)
-    (tmp_path / "code.txt").write_text(f"{code}\n", "utf-8")
+    (tmp_path / "code.txt").write_text(f"{code}\n", "utf-8-sig")  # as editors of Windows write it
     options = {
         "argument": [code],
         "variable": [],

@@ -8,7 +8,7 @@ import traceback
 
 from cyclopts import App, CycloptsError
 
-from antiphon.cli.option_sources import early_option, option_sources
+from antiphon.cli.option_sources import clear_variables, early_option, option_sources
 from antiphon.errors import AntiphonError, Fault
 from antiphon.language import choose
 from antiphon.terminal.console import Console
@@ -60,9 +60,15 @@ def run() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code; report any failure as one sentence on standard error."""
+    clear_variables(os.environ)
     console = Console(choose(early_option("lang", arguments), os.environ))
+
+    def tell_unknown(name: str, nearest: str) -> None:
+        said = console.translations.gettext("No option is set by {name}. Did you mean {nearest}?")
+        console.tell(said.format(name=name, nearest=nearest))
+
     try:
-        app.config = option_sources(arguments, set(app))
+        app.config = option_sources(arguments, app, tell_unknown)
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
     except AntiphonError as error:
         console.tell_error(error)

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from antiphon.address import Address, is_fingerprint, parse_place, written_place
 from antiphon.errors import KnownServersUnusable, Problem, ServerKeyChanged, UsageError
-from antiphon.files import make_missing, make_private, read_private, reported, write_atomically
+from antiphon.files import make_missing, make_private, read_private, reported, user_folder, write_atomically
 from antiphon.language import N_
 
 _BOM = b"\xef\xbb\xbf"
 _UNREADABLE = Problem(N_("line {line} is not HOST:PORT and a key such as sha256:…"))
+_HOMELESS = Problem(N_("This user has no home folder: name a file with --known-servers."))
 _FORGET = Problem(N_(", or forget the old one: antiphon known-servers forget {place} (lines of {file}: {lines})"))
 
 
@@ -55,7 +54,19 @@ class KnownServers:
 
     def __init__(self, path: Path | None = None) -> None:
         """Use the file at `path`; by default `known_servers` in the user's data folder."""
-        self.path = path or user_data_path("antiphon", appauthor=False) / "known_servers"
+        folder = user_folder("data")
+        self._path = path or (folder and folder / "known_servers")
+
+    @property
+    def path(self) -> Path:
+        """The file.
+
+        Raises:
+            UsageError: none was named, and this user has no home folder.
+        """
+        if self._path is None:
+            raise UsageError(problem=_HOMELESS)
+        return self._path
 
     def standing(self, address: Address, fingerprint: str) -> Standing:
         """Return what speaks for the key `fingerprint` that the server at `address` has shown.
@@ -92,8 +103,7 @@ class KnownServers:
         A port of None is any port that has no line of its own.
 
         Raises:
-            KnownServersUnusable: the file cannot be read or written.
-            FolderUnsafe: as `read`.
+            UsageError: the file cannot be read or written, as `read` says, or there is no place for it.
         """
         concerned = [key for key in self.read() if key.concerns(host, port)]
         decisive = _decisive(concerned) if port is not None else [key for key in concerned if key.port is None]
@@ -146,6 +156,8 @@ class KnownServers:
         raise KnownServersUnusable(path=str(self.path), problem=_UNREADABLE, line=number)
 
     def _content(self) -> bytes:
+        if self._path is None:
+            return b""
         content = read_private(self.path, tighten=True, unusable=KnownServersUnusable) or b""
         return content.removeprefix(_BOM)
 
