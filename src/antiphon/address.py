@@ -46,9 +46,8 @@ class Address:
     def __str__(self) -> str:
         """Return the address as one line to paste."""
         name = f"{_quoted(self.name)}@" if self.name else ""
-        host = f"[{self.host}]" if ":" in self.host else self.host
         fingerprint = f"#{self.fingerprint}" if self.fingerprint else ""
-        return f"{self.scheme}://{name}{host}:{self.port}{fingerprint}"
+        return f"{self.scheme}://{name}{written_place(self.host, self.port)}{fingerprint}"
 
 
 def parse(text: str, default_port: int = DEFAULT_PORT) -> Address:
@@ -79,6 +78,29 @@ def parse(text: str, default_port: int = DEFAULT_PORT) -> Address:
     return Address(scheme, host, default_port if port is None else _port(port), name, fingerprint or None)
 
 
+def parse_place(text: str) -> tuple[str, int | None]:
+    """Parse `host`, `host:port` or `[IPv6 address]:port`; return the host as in `Address`, and the port or None.
+
+    Raises:
+        AddressInvalid: with the first thing that is wrong.
+        PortInvalid: the port is not a number from 1 to 65535.
+    """
+    host, port = _host_and_port(text, text)
+    return host, None if port is None else _port(port)
+
+
+def written_place(host: str, port: int | None) -> str:
+    """Return host and port as addresses hold them; without a port, the host alone."""
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_fingerprint(text: str) -> bool:
+    """Return whether `text` is the fingerprint of a key: `sha256:` and 43 characters."""
+    return _FINGERPRINT.fullmatch(text) is not None
+
+
 def _name(user: str, text: str) -> str:
     if not user:
         raise AddressInvalid(address=text, problem=Problem(N_("there is no name before the @")))
@@ -93,7 +115,7 @@ def _name(user: str, text: str) -> str:
 
 
 def _check_fingerprint(scheme: Scheme, fingerprint: str, text: str) -> None:
-    if not _FINGERPRINT.fullmatch(fingerprint):
+    if not is_fingerprint(fingerprint):
         problem = Problem(N_("what follows the # is not sha256: and 43 characters"))
         raise AddressInvalid(address=text, problem=problem)
     if scheme == "tcp":

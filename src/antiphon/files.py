@@ -11,6 +11,9 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+import platformdirs
 
 from antiphon.errors import FolderUnsafe, FolderUnusable, Problem, UsageError
 from antiphon.language import N_
@@ -27,6 +30,7 @@ _ROOT = 0
 _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _LOCKED = Problem(N_("another process keeps it locked"))
+_NO_HOME = Problem(N_("there is no such home folder"))
 _LINK = Problem(N_("is a symbolic link"))
 _TOO_LARGE = Problem(N_("it is larger than {most} MiB"))
 _ABOVE_WRITTEN = Problem(N_("can be written to by others, so they could replace {below}"))
@@ -43,6 +47,28 @@ _PROBLEMS = {
     errno.EEXIST: Problem(N_("it is not a folder")),
     errno.EISDIR: Problem(N_("it is a folder")),
 }
+
+
+def user_folder(kind: Literal["data", "config"]) -> Path | None:
+    """Return this user's folder for Antiphon's files; None for a user without a home folder, as in a container."""
+    find = platformdirs.user_data_path if kind == "data" else platformdirs.user_config_path
+    try:
+        path = find("antiphon", appauthor=False)
+    except RuntimeError:  # HOME is not set, and there is no passwd entry
+        return None
+    return path if path.is_absolute() else None  # what older versions of platformdirs return then
+
+
+def expanded(path: str) -> str:
+    """Return `path` with `~` and `~user` at its beginning replaced by the home folder.
+
+    Raises:
+        FolderUnusable: there is no such user or home folder.
+    """
+    replaced = os.path.expanduser(path)  # noqa: PTH111 - a Path would raise RuntimeError, and change `./x`
+    if replaced.startswith("~"):
+        raise FolderUnusable(path=path, problem=_NO_HOME)
+    return replaced
 
 
 @contextlib.contextmanager
@@ -85,7 +111,7 @@ def check_folder(path: Path, found: os.stat_result) -> None:
 
 
 def make_folder(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:
-    """Create the folder at `path` (0700) unless it exists, and check it and the folders above it.
+    """Create the folder at `path` unless it exists, as `make_missing` does; check it and the folders above it.
 
     Raises:
         FolderUnsafe: it belongs to another user, or others can write to it, or could replace it.
@@ -94,16 +120,24 @@ def make_folder(path: Path, unusable: type[UsageError] = FolderUnusable) -> None
     with reported(path, unusable):
         path = path.absolute()
         _check_above(path)
-        for above in reversed(path.parents):
-            with contextlib.suppress(FileExistsError):
-                above.mkdir(mode=0o755)  # whatever the umask: not open to others for writing
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-            path.chmod(0o700)  # mkdir applies the umask
+        make_missing(path)
         found = path.stat()
         if not stat.S_ISDIR(found.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     check_folder(path, found)
+
+
+def make_missing(path: Path) -> None:
+    """Create the folder at `path` and those above it that are missing, each 0700 whatever the umask.
+
+    Raises:
+        OSError: one of them cannot be created.
+    """
+    if not path.parent.is_dir():
+        make_missing(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        path.chmod(0o700)  # mkdir applies the umask
 
 
 def _check_above(path: Path) -> None:

@@ -60,7 +60,7 @@ class ServerSettings:
     )
     port: int | None = _option(
         None,
-        f"Port; 0 for any free one [default: the last one used, else {DEFAULT_PORT}]. "
+        f"Port; 0 for any free one [default: the one last asked for, else {DEFAULT_PORT}]. "
         "If it is taken, the next free one is used.",
     )
     strict_port: bool = _option(False, "Fail if the port is taken instead of using the next free one.")
@@ -183,7 +183,7 @@ class ClientSettings:
     )
     register: bool = _option(False, "Register the name if it is new (on a terminal you are asked).")
     known_servers: Path | None = _option(
-        None, "File of known server keys [default: known_servers in this user's data folder]."
+        None, "File of known server keys, by host and port [default: known_servers in this user's data folder]."
     )
     timeout: float = _option(10.0, "Seconds to wait for a connection and for each step of the sign-in.")
     give_up: float = _option(60.0, "Seconds to try again after the connection is lost.")

@@ -152,7 +152,7 @@ def test_a_name_that_nobody_can_have_is_refused(server: ServerProcess, tmp_path:
 def test_an_unknown_key_is_remembered_after_the_sign_in(server: ServerProcess, tmp_path: Path) -> None:
     done = run_antiphon("connect", bare(server), home=tmp_path, stdin="hello\n", **ANN)
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
-    assert known_servers(tmp_path).read_text() == f"localhost {server.address.fingerprint}\n"
+    assert known_servers(tmp_path).read_text() == f"{bare(server)} {server.address.fingerprint}\n"
 
 
 def test_an_unknown_key_is_not_remembered_when_the_sign_in_was_refused(

@@ -221,9 +221,23 @@ def test_json_and_the_port_file_tell_programs_where_it_listens(tmp_path: Path) -
         assert server.stop() == 0
 
 
-def test_the_last_port_is_tried_first(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "d") as server:
+def test_the_port_last_asked_for_is_tried_first(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "d", port=str(free_port())) as server:
         port = server.start["port"]
+    with Terminal("serve", "--data", tmp_path / "d", "--no-input", home=tmp_path) as terminal:
+        terminal.shows(f"listens on port {port}.")
+
+
+def test_a_port_that_nobody_asked_for_is_not_remembered(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "d", port=str(free_port())) as server:
+        port = server.start["port"]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with ServerProcess(tmp_path / "d", port=str(port)) as server:
+            assert server.start["moved_from"] == port
+    with ServerProcess(tmp_path / "d", port="0"):
+        pass
     with Terminal("serve", "--data", tmp_path / "d", "--no-input", home=tmp_path) as terminal:
         terminal.shows(f"listens on port {port}.")
 

@@ -244,3 +244,8 @@ def test_a_certificate_without_a_channel_binding_stops_the_start(folder: DataFol
     put(folder, ed25519.Ed25519PrivateKey.generate())
     with pytest.raises(CertificateUnusable, match="no channel binding"):
         load_or_make(folder, [])
+
+
+def test_the_end_of_the_certificate_is_known(folder: DataFolder) -> None:
+    certificate = load_or_make(folder, [])
+    assert timedelta(days=3650) < certificate.expires_at - datetime.now(UTC) < timedelta(days=3653)

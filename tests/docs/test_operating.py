@@ -112,7 +112,17 @@ def test_help_tells_of_every_option_of_a_command(command: str, options: list[str
 
 def test_help_tells_of_every_command_and_where_options_come_from(tmp_path: Path) -> None:
     told = run_antiphon("--help", home=tmp_path).stdout
-    commands = {"serve", "connect", "ping", "demo", "accounts", "sessions", "invite", "invitations"}
+    commands = {
+        "serve",
+        "connect",
+        "ping",
+        "demo",
+        "accounts",
+        "sessions",
+        "invite",
+        "invitations",
+        "known-servers",
+    }
     assert commands <= set(told.split())
     assert "ANTIPHON_PORT" in told
     assert "TOML" in told
@@ -133,7 +143,7 @@ def test_the_configuration_file_is_one_that_the_commands_take(tmp_path: Path) ->
 def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -> None:
     rows = table(TEXT, "file", "mode", "what it holds", "back it up")
     listed = {name: mode for name, mode, _, _ in rows}
-    with ServerProcess(tmp_path / "data") as server:
+    with ServerProcess(tmp_path / "data", port="7862") as server:  # only a port that was asked for is remembered
         assert run_antiphon("accounts", "rekey", "--data", server.folder, home=tmp_path).returncode == 0
         found = {path.name: f"{stat.S_IMODE(path.stat().st_mode):04o}" for path in server.folder.iterdir()}
         assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700

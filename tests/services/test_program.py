@@ -161,6 +161,17 @@ def test_a_program_knows_the_person_and_no_variable_of_the_server(
         ]
 
 
+def test_a_name_reaches_the_program_in_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data", "Вадим")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = shell('printf "%s\\n" "$ANTIPHON_NAME"; exec cat')
+    with (
+        ServerProcess(tmp_path / "data", "--plain", f"exec:{command}", **ascii_only) as server,
+        in_session(server.address, token) as client,
+    ):
+        assert said(client, 1) == [(0, "Вадим")]
+
+
 def test_no_shell_reads_the_command(served: Served, tokens: list[bytes]) -> None:
     with served("printf '%s\\n' '$HOME; a  b' *") as server, server.session(tokens[0]) as client:
         assert [text for _, text in said(client, 2)] == ["$HOME; a  b", "*"]

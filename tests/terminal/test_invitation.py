@@ -61,7 +61,8 @@ def test_a_code_does_the_rest_and_only_a_new_password_is_asked_for(
         assert terminal.ends() == 0
         for question in ("Port", "right one?", "Name ["):
             assert question not in terminal.screen
-    assert known_servers(tmp_path).read_text() == f"localhost {closed.address.fingerprint}\n"
+    place = f"localhost:{closed.address.port}"
+    assert known_servers(tmp_path).read_text() == f"{place} {closed.address.fingerprint}\n"
     bare = f"{name}@localhost:{closed.address.port}"
     again = run_antiphon("connect", bare, home=tmp_path, stdin="hello\n", **GIVEN)
     assert (again.returncode, again.stdout) == (0, "hello\n"), again.stderr
@@ -133,7 +134,7 @@ def test_who_says_to_be_new_is_refused_before_the_password_and_told_what_to_ask_
 def test_each_way_to_give_a_code_works_without_a_terminal(closed: ServerProcess, tmp_path: Path, way: str) -> None:
     name = way.replace(" ", "-")
     code = code_for(closed, name)
-    (tmp_path / "code.txt").write_text(f"{code}\n", "utf-8")
+    (tmp_path / "code.txt").write_text(f"{code}\n", "utf-8-sig")  # as editors of Windows write it
     options = {
         "argument": [code],
         "variable": [],

@@ -277,26 +277,33 @@ def test_an_unknown_key_is_asked_about_and_a_no_is_the_end(server: ServerProcess
     assert not known_servers(tmp_path).exists()
 
 
-def test_a_key_that_was_taken_is_known_on_any_port_and_a_changed_one_is_refused(
+def test_a_key_that_was_taken_is_known_for_host_and_port_and_a_changed_one_is_refused(
     server: ServerProcess, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "data"
+    folder, place = tmp_path / "data", f"localhost:{server.address.port}"
     seed(folder)
-    with ServerProcess(folder) as first, ServerProcess(folder) as second:
-        assert first.address.port != second.address.port
-        with Terminal("connect", f"localhost:{first.address.port}", home=tmp_path, **ANN) as terminal:
-            terminal.answer("Is it the right one? [y/N]:", "y")
-            terminal.answer("ann>", "exit")
-            assert terminal.ends() == 0
-        assert known_servers(tmp_path).read_text() == f"localhost {first.address.fingerprint}\n"
-        assert "new here" not in signed_in(f"localhost:{second.address.port}", tmp_path, ANTIPHON_NAME="ann")
-    with Terminal("connect", f"localhost:{server.address.port}", home=tmp_path, **ANN) as terminal:
+    with ServerProcess(folder) as other:
+        for port, key in (
+            (other.address.port, other.address.fingerprint),
+            (server.address.port, server.address.fingerprint),
+        ):
+            with Terminal("connect", f"localhost:{port}", home=tmp_path, **ANN) as terminal:
+                terminal.shows("The server localhost is new here. Its key is", str(key))
+                terminal.answer("Is it the right one? [y/N]:", "y")
+                terminal.answer("ann>", "exit")
+                assert terminal.ends() == 0
+        assert known_servers(tmp_path).read_text() == (
+            f"localhost:{other.address.port} {other.address.fingerprint}\n{place} {server.address.fingerprint}\n"
+        )
+        assert "new here" not in signed_in(place, tmp_path, ANTIPHON_NAME="ann")
+        known_servers(tmp_path).write_text(f"# mine\n{place} {other.address.fingerprint} the old one\n")
+    with Terminal("connect", place, home=tmp_path, **ANN) as terminal:
         terminal.shows(
-            f"The key of localhost is {server.address.fingerprint}, and {first.address.fingerprint} was expected: "
+            f"The key of localhost is {server.address.fingerprint}, and {other.address.fingerprint} was expected: "
         )
         assert terminal.ends() == 5
         said = " ".join(terminal.screen.split())
-        assert f"remove the line of localhost from {known_servers(tmp_path)}." in said
+        assert f"antiphon known-servers forget {place} (lines of {known_servers(tmp_path)}: 2)." in said
 
 
 def test_a_fingerprint_in_the_address_is_taken_as_it_is(server: ServerProcess, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _secret_from(what: str, path: str | None) -> str | None:
         line = _first_line(sys.stdin.fileno()) if path == "-" else _first_line_of(Path(path))
     except OSError as error:
         raise SettingInvalid(source=f"--{what}-file {path}", problem=error.strerror) from None
-    return line.decode().rstrip("\r\n")
+    return line.decode("utf-8-sig").rstrip("\r\n")
 
 
 def _first_line_of(path: Path) -> bytes:

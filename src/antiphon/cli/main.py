@@ -9,7 +9,7 @@ import traceback
 from cyclopts import App, CycloptsError
 
 from antiphon.cli.init import continue_below_init
-from antiphon.cli.option_sources import early_option, option_sources
+from antiphon.cli.option_sources import clear_variables, early_option, option_sources
 from antiphon.errors import AntiphonError, Fault
 from antiphon.language import choose
 from antiphon.terminal.console import Console
@@ -23,15 +23,17 @@ app = App(
     version=__version__,
     help_format="plaintext",
     help="Sign-in and sessions for any conversation over TCP: one command to serve, one to connect.\n\n"
-    "serve        run a server\n"
-    "connect      sign in to a server and talk\n"
-    "ping         measure round trips over a signed-in connection\n"
-    "demo         run a server and a client, to try it\n"
-    "accounts     manage accounts: add, list, show, disable, enable, remove,\n"
-    "             password, rename, import, export, rekey\n"
-    "sessions     show who is signed in, and end sessions: list, revoke\n"
-    "invite       make a code with which one person registers\n"
-    "invitations  show who is invited, and withdraw codes: list, revoke\n\n"
+    "serve          run a server\n"
+    "connect        sign in to a server and talk\n"
+    "ping           measure round trips over a signed-in connection\n"
+    "demo           run a server and a client, to try it\n"
+    "accounts       manage accounts: add, list, show, disable, enable, remove,\n"
+    "               password, rename, import, export, rekey\n"
+    "sessions       show who is signed in, and end sessions: list, revoke\n"
+    "invite         make a code with which one person registers\n"
+    "invitations    show who is invited, and withdraw codes: list, revoke\n"
+    "known-servers  show the server keys that you trust, and forget them: list,\n"
+    "               forget\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]; --config names it). Flags win over variables, variables over the file.\n\n"
     "For example:\n"
@@ -47,6 +49,7 @@ app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")
 app.command("antiphon.cli.invite:invite")
 app.command("antiphon.cli.invite:app", name="invitations")
+app.command("antiphon.cli.known_servers:app", name="known-servers")
 
 
 def run() -> None:
@@ -59,9 +62,15 @@ def run() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code; report any failure as one sentence on standard error."""
+    clear_variables(os.environ)
     console = Console(choose(early_option("lang", arguments), os.environ))
+
+    def tell_unknown(name: str, nearest: str) -> None:
+        said = console.translations.gettext("No option is set by {name}. Did you mean {nearest}?")
+        console.tell(said.format(name=name, nearest=nearest))
+
     try:
-        app.config = option_sources(arguments, set(app))
+        app.config = option_sources(arguments, app, tell_unknown)
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
     except AntiphonError as error:
         console.tell_error(error)

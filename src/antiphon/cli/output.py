@@ -4,9 +4,8 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from antiphon.cli.store_access import StoreOptions
 from antiphon.printable import printable
 from antiphon.terminal.console import Console
 
@@ -14,12 +13,20 @@ Record = dict[str, Any]
 """One result, with its fields named as in `--json`."""
 
 
+class OutputOptions(Protocol):
+    """Options of a command whose result programs may read."""
+
+    @property
+    def json(self) -> bool:
+        """Whether the result is printed as JSON."""
+
+
 def iso_time(at: datetime | None) -> str | None:
     """Return a time in ISO 8601, UTC, to the second."""
     return None if at is None else at.isoformat(timespec="seconds")
 
 
-def report_result(console: Console, options: StoreOptions, record: Record, *sentences: str) -> None:
+def report_result(console: Console, options: OutputOptions, record: Record, *sentences: str) -> None:
     """Report what a command has done: the record on standard output, or the sentences on standard error."""
     if options.json:
         print(json.dumps(record, ensure_ascii=False), flush=True)
@@ -28,7 +35,7 @@ def report_result(console: Console, options: StoreOptions, record: Record, *sent
             console.tell(sentence)
 
 
-def show_records(options: StoreOptions, rows: Sequence[Record], headings: dict[str, str]) -> None:
+def show_records(options: OutputOptions, rows: Sequence[Record], headings: dict[str, str]) -> None:
     """Print records: a table on a terminal, one tab-separated line for each in a pipe, or one JSON array.
 
     `headings` maps each field that is shown to its heading.

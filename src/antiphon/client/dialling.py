@@ -17,6 +17,7 @@ from antiphon.address import Address
 from antiphon.client.trust import Standing
 from antiphon.errors import (
     AntiphonError,
+    CertificateRefused,
     ConnectionLost,
     ConnectRefused,
     HostUnknown,
@@ -26,13 +27,30 @@ from antiphon.errors import (
     TlsFailed,
     VersionUnsupported,
 )
-from antiphon.identity.certificates import binding_of, fingerprint_of
+from antiphon.identity.certificates import binding_of, fingerprint_of, names_its_issuer
 from antiphon.language import N_
 from antiphon.wire.bodies import Hello
 
 _NOBODY = Problem(N_("nothing listens there"))
 _NO_WAY = Problem(N_("there is no way from here to there"))
+_EXPIRED = Problem(N_("it has expired"))
+_NOT_YET = Problem(N_("it is not valid yet; perhaps the clock of this machine is wrong"))
+_OTHER_NAME = Problem(N_("it is for another name"))
+_NO_CHAIN = Problem(N_("the certificates between it and an authority that this system knows are missing"))
+_BAD_CHAIN = Problem(N_("its chain is not valid: {reason}"))
 _NO_BINDING = Problem(N_("its certificate is of a kind that no sign-in can be bound to"))
+
+_X509_PROBLEMS = {
+    9: _NOT_YET,
+    10: _EXPIRED,
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,
+}
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH."""
+_X509_SELF_SIGNED = (18, 19)
+"""X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and _SELF_SIGNED_CERT_IN_CHAIN: no authority of this system signed it."""
+_X509_NO_ISSUER = (2, 20, 21)
+"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, _GET_ISSUER_CERT_LOCALLY and _VERIFY_LEAF_SIGNATURE."""
 
 PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds before each next try, varied by half, after a server has closed the connection without a word."""
@@ -121,6 +139,34 @@ def unreached(address: Address, error: OSError | UnicodeError) -> AntiphonError:
         problem = (error.reason or type(error).__name__).replace("_", " ").lower()
         return TlsFailed(address=bare(address), problem=problem)
     return ConnectRefused(address=bare(address), problem=_problem(error))
+
+
+def unvouched(address: Address, certificate: bytes, error: OSError) -> Standing:
+    """Return the standing of a key after the system's authorities were asked, and `error` came.
+
+    A certificate of an authority is not taken for one of a person's own making: pinned, it would be refused for
+    good once it is renewed with another key.
+
+    Raises:
+        CertificateRefused: an authority would vouch for it, but for its dates, its name or its chain.
+        ConnectionLost: the server dropped the connection, so nobody could be asked.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _X509_SELF_SIGNED:
+            return Standing.UNKNOWN
+        missing = error.verify_code in _X509_NO_ISSUER
+        if missing and not names_its_issuer(certificate):  # an authority of the operator's own, unknown here
+            return Standing.UNKNOWN
+        problem = _NO_CHAIN if missing else _X509_PROBLEMS.get(error.verify_code, _BAD_CHAIN)
+        raise CertificateRefused(
+            host=address.host,
+            fingerprint=fingerprint_of(certificate),
+            problem=problem,
+            reason=error.verify_message,
+        )
+    if isinstance(error, ConnectionError):
+        raise ConnectionLost(address=bare(address)) from None
+    return Standing.UNKNOWN
 
 
 def ungreeted(address: Address, error: ProtocolError) -> ProtocolError | NotAntiphon:

@@ -1,28 +1,52 @@
 """Trust: what speaks for a server's key, and the file of known servers.
 
-The file holds one line for each key, the host and the key's fingerprint. A key is known on every port of its host.
+A line of the file holds `HOST:PORT FINGERPRINT`, and perhaps a comment. `HOST FINGERPRINT`, the form of earlier
+versions, is for every port that has no line of its own. Empty lines and lines that begin with `#` are passed over;
+any other line that cannot be read is an error, as it may be the one that matters.
 """
 
 import contextlib
 import ipaddress
 import os
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from platformdirs import user_data_path
+from antiphon.address import Address, is_fingerprint, parse_place, written_place
+from antiphon.errors import KnownServersUnusable, Problem, ServerKeyChanged, UsageError
+from antiphon.files import make_missing, make_private, read_private, reported, user_folder, write_atomically
+from antiphon.language import N_
 
-from antiphon.address import Address
-from antiphon.errors import KnownServersUnusable, ServerKeyChanged
-from antiphon.files import make_private, reported
+_BOM = b"\xef\xbb\xbf"
+_UNREADABLE = Problem(N_("line {line} is not HOST:PORT and a key such as sha256:…"))
+_HOMELESS = Problem(N_("This user has no home folder: name a file with --known-servers."))
+_FORGET = Problem(N_(", or forget the old one: antiphon known-servers forget {place} (lines of {file}: {lines})"))
 
 
 class Standing(Enum):
     """What speaks for a server's key."""
 
     PINNED = "the address carries it"
-    KNOWN = "it is known for this host"
+    KNOWN = "it is known for this host and port"
     VOUCHED = "the system's authorities vouch for it"
     UNKNOWN = "nothing"
+
+
+@dataclass(frozen=True)
+class KnownKey:
+    """One line of the file of known servers."""
+
+    line: int
+    """Number of the line, from 1."""
+    host: str
+    port: int | None
+    """None: any port that has no line of its own."""
+    fingerprint: str
+    comment: str
+
+    def concerns(self, host: str, port: int | None) -> bool:
+        """Return whether the line is about `host` and `port`; about the host alone if the port is None."""
+        return self.host == _plain(host) and (port is None or self.port in (None, port))
 
 
 class KnownServers:
@@ -30,55 +54,117 @@ class KnownServers:
 
     def __init__(self, path: Path | None = None) -> None:
         """Use the file at `path`; by default `known_servers` in the user's data folder."""
-        self.path = path or user_data_path("antiphon", appauthor=False) / "known_servers"
+        folder = user_folder("data")
+        self._path = path or (folder and folder / "known_servers")
+
+    @property
+    def path(self) -> Path:
+        """The file.
+
+        Raises:
+            UsageError: none was named, and this user has no home folder.
+        """
+        if self._path is None:
+            raise UsageError(problem=_HOMELESS)
+        return self._path
 
     def standing(self, address: Address, fingerprint: str) -> Standing:
         """Return what speaks for the key `fingerprint` that the server at `address` has shown.
 
         Raises:
-            ServerKeyChanged: the address carries another key, or the host is known with other keys only.
+            ServerKeyChanged: the address carries another key, or only other keys are known for host and port.
+            KnownServersUnusable, FolderUnsafe: as `read`.
         """
         if address.fingerprint is not None:
             if address.fingerprint == fingerprint:
                 return Standing.PINNED
-            raise self._changed(address.host, fingerprint, address.fingerprint)
-        known = self._keys(address.host)
-        if fingerprint in known:
+            raise ServerKeyChanged(
+                host=address.host, fingerprint=fingerprint, expected=address.fingerprint, remedy=""
+            )
+        concerned = [key for key in self.read() if key.concerns(address.host, address.port)]
+        decisive = _decisive(concerned)
+        if fingerprint in (key.fingerprint for key in decisive):
             return Standing.KNOWN
-        if known:
-            raise self._changed(address.host, fingerprint, known[-1])
-        return Standing.UNKNOWN
+        if not decisive:
+            return Standing.UNKNOWN
+        raise ServerKeyChanged(
+            host=address.host,
+            fingerprint=fingerprint,
+            expected=decisive[-1].fingerprint,
+            remedy=_FORGET,
+            file=str(self.path),
+            lines=", ".join(str(key.line) for key in concerned),
+            place=written_place(address.host, address.port),
+        )
 
-    def remember(self, host: str, fingerprint: str) -> None:
-        """Add a key of `host`, as a line at the end, so that clients do not undo each other's.
+    def remember(self, host: str, fingerprint: str, port: int | None = None) -> None:
+        """Add a key of `host` and `port`, as a line at the end, so that clients do not undo each other's.
+
+        A port of None is any port that has no line of its own.
 
         Raises:
-            KnownServersUnusable: the file cannot be written.
+            UsageError: the file cannot be read or written, as `read` says, or there is no place for it.
         """
-        if fingerprint in self._keys(host):
+        concerned = [key for key in self.read() if key.concerns(host, port)]
+        decisive = _decisive(concerned) if port is not None else [key for key in concerned if key.port is None]
+        if fingerprint in (key.fingerprint for key in decisive):
             return
         with reported(self.path, KnownServersUnusable):
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_missing(self.path.parent)
             make_private(self.path)
             with self.path.open("a+b") as file:
                 file.seek(-min(1, file.seek(0, os.SEEK_END)), os.SEEK_END)
                 ended = file.read() in (b"", b"\n")  # an editor may have left the last line open
-                file.write((b"" if ended else b"\n") + f"{_plain(host)} {fingerprint}\n".encode())
+                added = f"{written_place(_plain(host), port)} {fingerprint}\n"
+                file.write((b"" if ended else b"\n") + added.encode())
 
-    def _changed(self, host: str, fingerprint: str, expected: str) -> ServerKeyChanged:
-        return ServerKeyChanged(host=host, fingerprint=fingerprint, expected=expected, file=str(self.path))
+    def forget(self, host: str, port: int | None) -> list[KnownKey]:
+        """Remove the lines that concern `host`, and `port` unless it is None; return them.
 
-    def _keys(self, host: str) -> list[str]:
-        wanted = _plain(host)
-        pairs = (line.split() for line in self._lines())
-        return [pair[1] for pair in pairs if len(pair) == 2 and pair[0] == wanted]
+        Raises:
+            KnownServersUnusable: the file cannot be read or written.
+            FolderUnsafe: as `read`.
+        """
+        forgotten = [key for key in self.read() if key.concerns(host, port)]
+        if forgotten:
+            numbers = {key.line for key in forgotten}
+            lines = self._content().splitlines(keepends=True)
+            kept = [line for number, line in enumerate(lines, 1) if number not in numbers]
+            write_atomically(self.path, b"".join(kept), KnownServersUnusable)
+        return forgotten
 
-    def _lines(self) -> list[str]:
-        with reported(self.path, KnownServersUnusable):
-            try:
-                return self.path.read_text("utf-8", errors="replace").splitlines()
-            except FileNotFoundError:
-                return []
+    def read(self) -> list[KnownKey]:
+        """Return the known keys, in the order of the file; none if there is no file.
+
+        Raises:
+            KnownServersUnusable: the file, or a line of it, cannot be read.
+            FolderUnsafe: another user could write to the file. One that others can only read is closed to them.
+        """
+        keys = []
+        for number, line in enumerate(self._content().splitlines(), 1):
+            text = line.decode("utf-8", errors="replace").strip()
+            if text and not text.startswith("#"):
+                keys.append(self._key(number, text))
+        return keys
+
+    def _key(self, number: int, text: str) -> KnownKey:
+        place, fingerprint, *comment = [*text.split(maxsplit=2), ""]
+        with contextlib.suppress(UsageError):
+            host, port = parse_place(place)
+            if is_fingerprint(fingerprint):
+                return KnownKey(number, _plain(host), port, fingerprint, comment[0] if comment else "")
+        raise KnownServersUnusable(path=str(self.path), problem=_UNREADABLE, line=number)
+
+    def _content(self) -> bytes:
+        if self._path is None:
+            return b""
+        content = read_private(self.path, tighten=True, unusable=KnownServersUnusable) or b""
+        return content.removeprefix(_BOM)
+
+
+def _decisive(concerned: list[KnownKey]) -> list[KnownKey]:
+    """Return the keys that count among those for one host and port: its own, else those for any port."""
+    return [key for key in concerned if key.port is not None] or concerned
 
 
 def _plain(host: str) -> str:

@@ -31,6 +31,7 @@ from antiphon.language import N_
 
 CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "certificate.key"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 VALIDITY = timedelta(days=3652)
 """Ten years: clients trust the key, and nobody renews it."""
 CLOCK_SLACK = timedelta(days=1)
@@ -47,6 +48,8 @@ class Certificate:
     """of its key, as addresses carry it"""
     binding: bytes
     """its `tls-server-end-point` (RFC 5929)"""
+    expires_at: datetime = _NEVER
+    """when it stops being valid; clients that know the key do not look at it"""
 
 
 def load_or_make(folder: DataFolder, hosts: Iterable[str]) -> Certificate:
@@ -81,7 +84,8 @@ def _load(certificate: Path, key: Path) -> Certificate:
         # An empty password, so that an encrypted key is an error and never a question on the terminal.
         context.load_cert_chain(certificate, key, password="")
         der = _served(context)
-        return Certificate(context, fingerprint_of(der), binding_of(der))
+        expires_at = x509.load_der_x509_certificate(der).not_valid_after_utc
+        return Certificate(context, fingerprint_of(der), binding_of(der), expires_at)
     except ssl.SSLError as error:
         mismatch = error.reason == "KEY_VALUES_MISMATCH"
         problem = Problem(N_("its key is another one's")) if mismatch else N_("it or its key is damaged")

@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import platformdirs
 from filelock import FileLock
 
 from antiphon.address import Address, parse
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import KeyRingUnusable, Problem, UsageError
-from antiphon.files import make_folder, read_private, reported, write_atomically
+from antiphon.files import make_folder, read_private, reported, user_folder, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
 from antiphon.settings import SQLITE
@@ -28,11 +27,19 @@ ADDRESS_FILE = "address"
 LOCK_FILE = "lock"
 LOCK_SECONDS = 30.0
 """The lock is held for milliseconds; a process that holds it for so long is stuck."""
+_HOMELESS = Problem(N_("This user has no home folder: name a folder with --data."))
 
 
 def data_folder() -> Path:
-    """Return the default data folder of this user."""
-    return platformdirs.user_data_path("antiphon", appauthor=False)
+    """Return the default data folder of this user.
+
+    Raises:
+        UsageError: the user has no home folder.
+    """
+    folder = user_folder("data")
+    if folder is None:
+        raise UsageError(problem=_HOMELESS)
+    return folder
 
 
 class DataFolder:
@@ -127,7 +134,7 @@ class DataFolder:
 
     @property
     def last_port(self) -> int | None:
-        """The port that a server last listened on, None if that is not known."""
+        """The port that a server was last told to listen on, None if that is not known."""
         with contextlib.suppress(UsageError, ValueError):
             port = int(self.read_private(PORT_FILE) or b"")
             return port if 0 < port <= 65535 else None

@@ -29,7 +29,8 @@
     │   ├── VersionUnsupported, MechanismUnsupported, AccessUnsupported
     │   ├── TooManyRefusals, PeerSilent, PeerTooSlow
     │   └── TrustError            TLS or the server's key cannot be trusted
-    │       └── ServerKeyUnknown, ServerKeyChanged, ServerUnproven, PasswordNotAsked, TlsFailed
+    │       ├── ServerKeyUnknown, ServerKeyChanged, CertificateRefused
+    │       └── ServerUnproven, PasswordNotAsked, TlsFailed
     ├── Fault                     a fault of this program                              exit 1
     ├── TimedOut                  no answer within the time allowed                    exit 6
     ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
@@ -54,6 +55,7 @@ from antiphon.errors.ping import AnswersFaulty, OverThreshold
 from antiphon.errors.protocol import (
     AccessUnsupported,
     BodyInvalid,
+    CertificateRefused,
     FrameInvalid,
     FrameTooLarge,
     FrameUnexpected,
@@ -140,6 +142,7 @@ __all__ = [
     "AntiphonError",
     "AnyoneRefused",
     "BodyInvalid",
+    "CertificateRefused",
     "CertificateUnusable",
     "ConnectError",
     "ConnectRefused",

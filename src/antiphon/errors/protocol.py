@@ -131,15 +131,24 @@ class ServerKeyUnknown(TrustError):
     hint = N_("Ask the operator for the whole address, which ends in #sha256:…, and connect to that.")
 
 
+class CertificateRefused(TrustError):
+    """An authority would vouch for the server's certificate, but for its dates, its name or its chain."""
+
+    code = "certificate-refused"
+    blame = "operator"
+    sentence = N_("The certificate of {host} cannot be trusted: {problem}.")
+    hint = N_(
+        "Tell the operator. To trust its key all the same, ask for the whole address, "
+        "which ends in #sha256:…, and connect to that."
+    )
+
+
 class ServerKeyChanged(TrustError):
-    """The server's key is neither the one in the address nor the one that it had before."""
+    """The server's key is neither the one in the address nor one that is known for its host and port."""
 
     code = "server-key-changed"
     sentence = N_("The key of {host} is {fingerprint}, and {expected} was expected: this may be an impostor.")
-    hint = N_(
-        "Ask the operator. If the change is real, connect to the new address, or remove the line "
-        "of {host} from {file}."
-    )
+    hint = N_("Ask the operator. If the change is real, connect to the new address{remedy}.")
 
 
 class ServerUnproven(TrustError):

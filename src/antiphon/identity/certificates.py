@@ -53,3 +53,19 @@ def binding_of(der: bytes) -> bytes:
     digest = hashes.Hash(hashes.SHA256() if weak else algorithm)
     digest.update(der)
     return digest.finalize()
+
+
+def names_its_issuer(der: bytes) -> bool:
+    """Return whether the certificate says where its issuer's certificate is found (RFC 5280, 4.2.2.1).
+
+    Public authorities write it into each certificate; authorities of one's own making do so rarely.
+    """
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.x509.oid import AuthorityInformationAccessOID  # noqa: PLC0415
+
+    try:
+        extensions = x509.load_der_x509_certificate(der).extensions
+        access = extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    return any(description.access_method == AuthorityInformationAccessOID.CA_ISSUERS for description in access)

@@ -28,7 +28,7 @@ from antiphon.server.forking import give_up_in_children
 from antiphon.server.listen.accept import Acceptor
 from antiphon.server.listen.ports import Listening, is_loopback, listen
 from antiphon.server.session.revocations import RevocationPoller
-from antiphon.server.upkeep import TICK_SECONDS, Upkeep
+from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings
 from antiphon.store.opening import accounts_file, open_store
@@ -174,6 +174,8 @@ class Server:
             loop.create_task(RevocationPoller(sessions, self._host.channels, log).run()),
             loop.create_task(self._host.hello.run()),
         ]
+        if self._certificate is not None:
+            self._tasks.append(loop.create_task(watch_expiry(self._certificate.expires_at, log, _utc_now)))
 
     def _listen(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
@@ -188,7 +190,8 @@ class Server:
         if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
             raise AnyoneRefused(host=settings.host)
         self.registration = _takes_names(settings, loopback=loopback)
-        folder.last_port = listening.port
+        if settings.port:  # where it was pushed to, or what was free, is not where it should start next time
+            folder.last_port = settings.port
         folder.last_address = self.addresses[0]
         if settings.port_file is not None:
             write_atomically(settings.port_file, f"{listening.port}\n".encode())

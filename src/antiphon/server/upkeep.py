@@ -1,14 +1,32 @@
 """Upkeep of a running server: deadlines, expired sessions, abandoned channels, and notes in the store."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import AntiphonError
+from antiphon.observe.log import ServerLog
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.session.manager import HELD_EVERY, SessionManager
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the deadlines: short beside each of them, long beside the cost of a look."""
+EXPIRY_NOTICE = timedelta(days=30)
+"""Time before the end of the certificate from which it is logged: authorities renew at about this time."""
+EXPIRY_EVERY = 86400.0
+"""Seconds between two looks at it."""
+
+
+async def watch_expiry(expires_at: datetime, log: ServerLog, clock: Callable[[], datetime]) -> None:
+    """Log, at once and then daily, that the certificate expires soon or has expired, until cancelled."""
+    while True:
+        left = expires_at - clock()
+        if left <= timedelta(0):
+            log.error("certificate-expired", expires_at=expires_at.isoformat())
+        elif left < EXPIRY_NOTICE:
+            log.warning("certificate-expires", expires_at=expires_at.isoformat())
+        await asyncio.sleep(EXPIRY_EVERY)
 
 
 class Upkeep:

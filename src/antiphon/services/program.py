@@ -374,10 +374,13 @@ async def _start(
 
 
 def _environment(session: Session) -> dict[str, str]:
-    """Return our environment without the server's own variables, and with those that describe the session."""
+    """Return our environment without the server's own variables, and with those that describe the session.
+
+    The name is in UTF-8 whatever the locale, whose encoding may not have its letters.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return kept | {
-        "ANTIPHON_NAME": session.name,
+        "ANTIPHON_NAME": os.fsdecode(session.name.encode()),
         "ANTIPHON_ACCOUNT": str(session.account) if session.account > 0 else "",
         "ANTIPHON_ADDRESS": session.address,
     }

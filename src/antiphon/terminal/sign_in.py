@@ -23,7 +23,6 @@ from antiphon.errors import (
     HostUnknown,
     InputMissing,
     InvitationUsed,
-    KnownServersUnusable,
     NameTaken,
     NameUnknown,
     PasswordNotAsked,
@@ -32,6 +31,7 @@ from antiphon.errors import (
     SignInRefused,
     TooManyFailures,
     TryLater,
+    UsageError,
 )
 from antiphon.identity.invitations import Code, Secret, read_place
 from antiphon.identity.legacy import old_forms
@@ -196,8 +196,8 @@ class InteractiveSignIn:
         """Remember the key of a trusted server; a failure is only told, because this session can do without."""
         assert self._address is not None
         try:
-            self._known.remember(self._address.host, fingerprint)
-        except KnownServersUnusable as error:
+            self._known.remember(self._address.host, fingerprint, self._address.port)
+        except UsageError as error:
             self._console.tell_error(error)
 
     async def _connect(self) -> Dialled:

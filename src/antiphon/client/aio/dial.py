@@ -4,6 +4,9 @@ A busy server drops connections at once; those are tried again, with growing pau
 """
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Sequence
 
 from antiphon.address import Address
 from antiphon.client.aio.connection import ClientConnection, Observe
@@ -15,8 +18,10 @@ from antiphon.client.dialling import (
     ungreeted,
     unreached,
     unverified_context,
+    unvouched,
     verified_context,
 )
+from antiphon.client.happy_eyeballs import DELAY_SECONDS, Endpoint, failure_of, in_order
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import ProtocolError, TimedOut
 from antiphon.identity.certificates import fingerprint_of
@@ -63,10 +68,10 @@ async def _connect(address: Address, observe: Observe | None) -> ClientConnectio
     loop = asyncio.get_running_loop()
     tls = unverified_context() if address.scheme == "tls" else None
     try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         _, connection = await loop.create_connection(
             lambda: ClientConnection(bare(address), observe),
-            address.host,
-            address.port,
+            sock=await connect_first(in_order(found)),
             ssl=tls,
             server_hostname=address.host if tls else None,
         )
@@ -75,14 +80,59 @@ async def _connect(address: Address, observe: Observe | None) -> ClientConnectio
     return connection
 
 
+async def connect_first(endpoints: Sequence[Endpoint]) -> socket.socket:
+    """Return a socket that is connected to one of `endpoints`, the one that answers first.
+
+    Raises:
+        OSError: none of them answers; see `failure_of`.
+    """
+    waiting, failures = list(endpoints), list[OSError]()
+    attempts: list[asyncio.Task[socket.socket]] = []
+    try:
+        while waiting or attempts:
+            if waiting:
+                attempts.append(asyncio.create_task(_attempt(waiting.pop(0))))
+            pause = DELAY_SECONDS if waiting else None
+            done, _ = await asyncio.wait(attempts, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in [attempt for attempt in attempts if attempt in done]:
+                attempts.remove(attempt)
+                try:
+                    return attempt.result()
+                except OSError as error:
+                    failures.append(error)
+        raise failure_of(failures)
+    finally:
+        await _abandon(attempts)
+
+
+async def _attempt(endpoint: Endpoint) -> socket.socket:
+    sock = socket.socket(*endpoint[:3])
+    try:
+        sock.settimeout(0)
+        await asyncio.get_running_loop().sock_connect(sock, endpoint.place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _abandon(attempts: Sequence[asyncio.Task[socket.socket]]) -> None:
+    """Cancel the attempts that are left, and close what one of them has connected meanwhile."""
+    for attempt in attempts:
+        attempt.cancel()
+    for attempt in attempts:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            (await attempt).close()
+
+
 async def _greeted(address: Address, connection: ClientConnection, known: KnownServers) -> Dialled:
     fingerprint, standing = None, Standing.PINNED
     if address.scheme == "tls":
         certificate = connection.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         fingerprint, connection.binding = key_of(address, certificate)
         standing = known.standing(address, fingerprint)
-        if standing is Standing.UNKNOWN and await _vouched_for(address, fingerprint):
-            standing = Standing.VOUCHED
+        if standing is Standing.UNKNOWN:
+            standing = await _asked_authorities(address, connection, certificate)
     try:
         hello = await connection.hello()
     except ProtocolError as error:
@@ -90,12 +140,18 @@ async def _greeted(address: Address, connection: ClientConnection, known: KnownS
     return Dialled(connection, hello, fingerprint, standing)
 
 
-async def _vouched_for(address: Address, fingerprint: str) -> bool:
-    """Return whether the system's authorities vouch for the host and for this very key."""
+async def _asked_authorities(address: Address, connection: ClientConnection, certificate: bytes) -> Standing:
+    """Return whether the system's authorities vouch for the host and for the key of `certificate`.
+
+    The same machine is asked again, as another address of the host may lead to another one.
+    """
+    place = connection.transport.get_extra_info("peername")
     try:
-        _, writer = await asyncio.open_connection(address.host, address.port, ssl=verified_context())
-    except OSError:
-        return False
-    certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        _, writer = await asyncio.open_connection(
+            place[0], place[1], ssl=verified_context(), server_hostname=address.host
+        )
+    except OSError as error:
+        return unvouched(address, certificate, error)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.transport.abort()
-    return fingerprint_of(certificate) == fingerprint
+    return Standing.VOUCHED if fingerprint_of(shown) == fingerprint_of(certificate) else Standing.UNKNOWN

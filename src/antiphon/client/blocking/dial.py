@@ -4,9 +4,12 @@ A busy server drops connections at once; those are tried again, with growing pau
 """
 
 import contextlib
+import os
+import selectors
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 
 from antiphon.address import Address
 from antiphon.client.blocking.connection import BlockingConnection, Deadline
@@ -18,8 +21,10 @@ from antiphon.client.dialling import (
     ungreeted,
     unreached,
     unverified_context,
+    unvouched,
     verified_context,
 )
+from antiphon.client.happy_eyeballs import DELAY_SECONDS, Endpoint, failure_of, in_order
 from antiphon.client.protocol.sign_in import at_once
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import ProtocolError, TimedOut
@@ -88,21 +93,55 @@ def _greeted(address: Address, connection: BlockingConnection, deadline: Deadlin
 
 
 def _connect(address: Address, tls: ssl.SSLContext | None, deadline: Deadline) -> socket.socket:
-    """Try each of the host's addresses, each with its share of the time; then set up TLS, if wanted."""
-    places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    failure: OSError = OSError("no address")
-    for number, (family, kind, protocol, _, place) in enumerate(places):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(deadline.left() / (len(places) - number))
-            sock.connect(place)
-        except OSError as error:
-            sock.close()
-            failure = error
-            continue
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a message must not wait for the next one
-        return sock if tls is None else _secured(sock, tls, address.host, deadline)
-    raise failure
+    """Connect to the address of the host that answers first; then set up TLS, if wanted."""
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    sock = connect_first(in_order(found), deadline)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a message must not wait for the next one
+    return sock if tls is None else _secured(sock, tls, address.host, deadline)
+
+
+def connect_first(endpoints: Sequence[Endpoint], deadline: Deadline) -> socket.socket:
+    """Return a socket that is connected to one of `endpoints`, the one that answers first.
+
+    Raises:
+        TimeoutError: the time is over.
+        OSError: none of them answers; see `failure_of`.
+    """
+    waiting, failures = list(endpoints), list[OSError]()
+    with selectors.DefaultSelector() as attempts, contextlib.ExitStack() as unused:
+        while waiting or attempts.get_map():
+            if waiting:
+                try:
+                    attempts.register(_begun(waiting.pop(0), unused), selectors.EVENT_WRITE)
+                except OSError as error:
+                    failures.append(error)
+                    continue
+            pause = min(DELAY_SECONDS, deadline.left()) if waiting else deadline.left()
+            for key, _ in attempts.select(pause):
+                sock = key.fileobj
+                assert isinstance(sock, socket.socket)
+                attempts.unregister(sock)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code == 0:
+                    return _alone(sock, deadline)
+                failures.append(OSError(code, os.strerror(code)))
+    raise failure_of(failures)
+
+
+def _begun(endpoint: Endpoint, unused: contextlib.ExitStack) -> socket.socket:
+    """Return a socket that is about to connect to `endpoint`; `unused` closes it."""
+    sock = unused.enter_context(socket.socket(*endpoint[:3]))
+    sock.settimeout(0)
+    with contextlib.suppress(BlockingIOError):
+        sock.connect(endpoint.place)
+    return sock
+
+
+def _alone(sock: socket.socket, deadline: Deadline) -> socket.socket:
+    """Return `sock` in another object, which closing `sock` leaves open."""
+    taken = socket.socket(fileno=sock.detach())
+    taken.settimeout(deadline.left())
+    return taken
 
 
 def _secured(sock: socket.socket, tls: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
@@ -117,20 +156,29 @@ def _standing(
     """Return the fingerprint of the server's key, the channel's binding, and what speaks for the key."""
     if not isinstance(sock, ssl.SSLSocket):
         return None, None, Standing.PINNED
-    fingerprint, binding = key_of(address, sock.getpeercert(binary_form=True) or b"")
+    certificate = sock.getpeercert(binary_form=True) or b""
+    fingerprint, binding = key_of(address, certificate)
     standing = known.standing(address, fingerprint)
-    if standing is Standing.UNKNOWN and _vouched_for(address, fingerprint, deadline):
-        standing = Standing.VOUCHED
+    if standing is Standing.UNKNOWN:
+        standing = _asked_authorities(address, sock, certificate, deadline)
     return fingerprint, binding, standing
 
 
-def _vouched_for(address: Address, fingerprint: str, deadline: Deadline) -> bool:
-    """Return whether the system's authorities vouch for the host and for this very key."""
+def _asked_authorities(
+    address: Address, connected: socket.socket, certificate: bytes, deadline: Deadline
+) -> Standing:
+    """Return whether the system's authorities vouch for the host and for the key of `certificate`.
+
+    The same machine is asked again, as another address of the host may lead to another one.
+    """
     try:
-        with _connect(address, verified_context(), deadline) as sock:
-            assert isinstance(sock, ssl.SSLSocket)
-            return fingerprint_of(sock.getpeercert(binary_form=True) or b"") == fingerprint
+        with socket.socket(connected.family) as plain:
+            plain.settimeout(deadline.left())
+            plain.connect(connected.getpeername())
+            with _secured(plain, verified_context(), address.host, deadline) as sock:
+                shown = sock.getpeercert(binary_form=True) or b""
     except TimeoutError:
         raise
-    except OSError:
-        return False
+    except OSError as error:
+        return unvouched(address, certificate, error)
+    return Standing.VOUCHED if fingerprint_of(shown) == fingerprint_of(certificate) else Standing.UNKNOWN
