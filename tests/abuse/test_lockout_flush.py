@@ -13,8 +13,9 @@ from antiphon.wire.bodies import Error, Welcome
 from support.attack import tell
 from support.guessing import refused, seed_names
 from support.processes import PASSWORD, ServerProcess
-from support.raw import Closed, RawClient
+from support.raw import RawClient
 from support.serving import ATTACKER, fail, seed
+from support.wire_client import Closed
 
 A_CONNECTION = 3
 """Refusals that end one."""

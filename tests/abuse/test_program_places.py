@@ -10,8 +10,9 @@ from antiphon.wire.frames import Frame
 from support.attack import LONG, SOURCES, tell
 from support.guessing import seed_names
 from support.processes import PASSWORD, ServerProcess
-from support.raw import Closed, RawClient
+from support.raw import RawClient
 from support.serving import ATTACKER
+from support.wire_client import Closed
 
 MOST = 10
 THREADS = 16

@@ -10,8 +10,9 @@ import pytest
 
 from antiphon.wire.bodies import ServerBye
 from support.processes import ServerProcess
-from support.raw import Closed, RawClient
+from support.raw import RawClient
 from support.serving import in_session, seed
+from support.wire_client import Closed
 
 POOL = """
 import asyncio, multiprocessing

@@ -18,8 +18,9 @@ from antiphon.wire.frames import Frame, Payload
 from antiphon.wire.kinds import Flag, Kind
 from support import flooder
 from support.processes import PASSWORD, PipedProcess, clean_environment
-from support.raw import Closed, RawClient
+from support.raw import RawClient
 from support.serving import in_session
+from support.wire_client import Closed
 
 LONG = bool(os.environ.get("ABUSE_LONG"))
 """Whether attacks go on for as long as `make abuse` wants it."""

@@ -22,6 +22,9 @@ class RecordingTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Take any."""
 
+    def limit_reading(self, size: int) -> None:
+        """Read nothing, whatever the limit."""
+
     def hand_to(self, received: object) -> None:
         self.asked.append("hand_to")
 

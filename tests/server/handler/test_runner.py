@@ -28,6 +28,7 @@ class Recorder:
         """Payloads, "END", codes of errors, "flush" and "ended", in order."""
         self.room = asyncio.Event()
         self.room.set()
+        self.server_stops = False
 
     def say(self, data: bytes) -> None:
         _, kind, flags, _, id = HEADER.unpack_from(data)

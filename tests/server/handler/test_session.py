@@ -17,6 +17,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, object]] = []
+        self.server_stops = False
 
     def push(self, message: str | bytes) -> None:
         self.asked.append(("push", message))

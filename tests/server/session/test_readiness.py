@@ -3,16 +3,17 @@
 import asyncio
 
 from antiphon.server.session.readiness import Readiness
+from antiphon.server.turn_budget import TurnBudget
 
 
 async def test_where_nothing_is_blocked_nobody_waits() -> None:
-    readiness = Readiness()
+    readiness = Readiness(TurnBudget())
     await readiness.wait(lambda: False)
     readiness.wake()
 
 
 async def test_all_who_wait_look_again_when_they_are_woken() -> None:
-    readiness, blocked, looks = Readiness(), True, 0
+    readiness, blocked, looks = Readiness(TurnBudget()), True, 0
 
     def is_blocked() -> bool:
         nonlocal looks
@@ -36,7 +37,7 @@ async def test_all_who_wait_look_again_when_they_are_woken() -> None:
 
 
 async def test_who_never_waits_lets_others_run_after_each_slice() -> None:
-    readiness, ran = Readiness(), asyncio.Event()
+    readiness, ran = Readiness(TurnBudget()), asyncio.Event()
     asyncio.get_running_loop().call_soon(ran.set)
     async with asyncio.timeout(10):
         while not ran.is_set():
@@ -44,7 +45,7 @@ async def test_who_never_waits_lets_others_run_after_each_slice() -> None:
 
 
 async def test_within_a_slice_there_is_no_turn_of_the_loop() -> None:
-    readiness, turns = Readiness(), 0
+    readiness, turns = Readiness(TurnBudget()), 0
 
     def turn() -> None:
         nonlocal turns
