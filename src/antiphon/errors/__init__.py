@@ -10,9 +10,10 @@
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
-    │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │       KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, CertificateUnusable, ServiceInvalid,
-    │       ServiceNotLoaded
+    │   ├── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
+    │   │   KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, ServiceInvalid, ServiceNotLoaded
+    │   └── CertificateUnusable
+    │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
     │   ├── HostUnknown, ConnectRefused, NotAntiphon
     │   └── ConnectionLost, ServerStopping
@@ -31,6 +32,9 @@
     │   └── TrustError            TLS or the server's key cannot be trusted
     │       └── ServerKeyUnknown, ServerKeyChanged, ServerUnproven, PasswordNotAsked, TlsFailed
     ├── Fault                     a fault of this program                              exit 1
+    ├── InputFailed               standard input cannot be read                        exit 1
+    ├── OutputFailed              standard output or error cannot be written           exit 1
+    │   └── OutputClosed, SecretNotShown
     ├── TimedOut                  no answer within the time allowed                    exit 6
     ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
     └── ServerError               a fault of the server, its store or its service      exit 1
@@ -94,12 +98,15 @@ from antiphon.errors.signin import (
     TokenRefused,
     TooManyFailures,
 )
+from antiphon.errors.streams import InputFailed, OutputClosed, OutputFailed, SecretNotShown
 from antiphon.errors.usage import (
     AccountExists,
     AccountUnknown,
     AddressInvalid,
     AddressUnavailable,
     AnyoneRefused,
+    CertificateKeyLocked,
+    CertificateTooWeak,
     CertificateUnusable,
     CredentialUnreadable,
     ExposureRefused,
@@ -140,6 +147,8 @@ __all__ = [
     "AntiphonError",
     "AnyoneRefused",
     "BodyInvalid",
+    "CertificateKeyLocked",
+    "CertificateTooWeak",
     "CertificateUnusable",
     "ConnectError",
     "ConnectRefused",
@@ -156,6 +165,7 @@ __all__ = [
     "FrameUnexpected",
     "HostUnknown",
     "ImportRefused",
+    "InputFailed",
     "InputMissing",
     "InvitationExpired",
     "InvitationForAnother",
@@ -176,6 +186,8 @@ __all__ = [
     "NotAntiphon",
     "NotText",
     "OutcomeUnknown",
+    "OutputClosed",
+    "OutputFailed",
     "OverThreshold",
     "PasswordDue",
     "PasswordInvalid",
@@ -189,6 +201,7 @@ __all__ = [
     "RegistrationClosed",
     "RekeyUnderWay",
     "RowInvalid",
+    "SecretNotShown",
     "ServerError",
     "ServerKeyChanged",
     "ServerKeyUnknown",
