@@ -155,6 +155,7 @@ class _RunningProgram:
         try:
             await asyncio.wait({self._push_task})
             await self._push_rest_of_answer()
+            too_late = self._end_task is not None
             if not self._in.is_closing():
                 self._in.write(message.encode() + b"\n")
             written = True
@@ -169,6 +170,10 @@ class _RunningProgram:
                 if not self._pause:
                     return
                 wait = self._pause
+            if not answered and self._end_task is not None:
+                code = await asyncio.shield(self._end_task)
+                if too_late or code != 0:
+                    raise RuntimeError(f"the program ended with exit code {code} and did not answer this message")
         finally:
             if written and not (self._pause or answered):
                 self._owed += 1
