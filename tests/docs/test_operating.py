@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.common_options import CommonOptions, TalkOptions
 from antiphon.errors import Fault
 from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, ServerSettings
 from antiphon.store.files.account_rows import ACCOUNTS
@@ -52,7 +52,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         *flags(ProgramSettings),
         *flags(ClientSettings),
         *flags(PingSettings),
-        *flags(CommonOptions),
+        *flags(TalkOptions),
         "--json",
         "--compare",
         "--reload",
@@ -76,9 +76,9 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
     ("command", "options"),
     [
         ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(CommonOptions), "--json", "--reload"]),
-        ("connect", [*flags(ClientSettings), *flags(CommonOptions)]),
+        ("connect", [*flags(ClientSettings), *flags(TalkOptions)]),
         ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(CommonOptions), "--compare"]),
-        ("demo", ["--data", "--name", "--password-file", *flags(CommonOptions)]),
+        ("demo", ["--data", "--name", "--password-file", "--explain", *flags(TalkOptions)]),
         (
             "accounts add",
             [
@@ -192,7 +192,10 @@ def events() -> Iterator[tuple[str, str, str]]:
             function, *arguments = arguments  # called with the remaining bytes at the end
         if not (isinstance(function, ast.Attribute) and function.attr in LEVELS and arguments):
             continue
-        if ast.unparse(function.value) == "_log" or ast.unparse(function.value).rpartition(".")[2].lstrip("_") != "log":
+        if (
+            ast.unparse(function.value) == "_log"
+            or ast.unparse(function.value).rpartition(".")[2].lstrip("_") != "log"
+        ):
             continue
         kept = [str(keyword.arg) for keyword in keywords]
         if function.attr == "exception":
