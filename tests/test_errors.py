@@ -39,6 +39,8 @@ BRANCHES = {
     errors.TimedOut: 6,
     errors.ServerError: 1,
     errors.Fault: 1,
+    errors.InputFailed: 1,
+    errors.OutputFailed: 1,
     errors.OverThreshold: 7,
 }
 """Exit codes as documented in docs/errors.md."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from antiphon.errors import SettingInvalid
+from antiphon.server.server import Server
 from antiphon.settings import ClientSettings, ServerSettings
 from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
 
@@ -87,3 +88,41 @@ def test_settings_do_not_change_and_hold_no_password() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.name = "bob"  # type: ignore[misc]
     assert not [option.name for option in OPTIONS if option.name in {"password", "token", "secret"}]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("data", "folder", "--data: must be Path, None, not 'folder'"),
+        ("port", "x", "--port: must be int, None, not 'x'"),
+        ("port", True, "--port: must be int, None, not True"),
+        ("plain", 1, "--plain: must be bool, not 1"),
+        ("session_total", "1", "--session-total: must be float, not '1'"),
+        ("access", "all", "--access: must be one of 'anyone', 'identify', 'authenticate', not 'all'"),
+        ("registration", 5, "--registration: must be one of 'open', 'closed', not 5"),
+        ("store", Path("x"), "--store: must be str, not "),
+        ("timeout", None, "--timeout: must be float, not None"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_its_sentence(option: str, value: object, told: str) -> None:
+    with pytest.raises(SettingInvalid) as caught:
+        settings_with(**{option: value})
+    assert str(caught.value).startswith(told)
+
+
+def test_a_whole_number_will_do_for_seconds() -> None:
+    assert ServerSettings(session_total=60).session_total == 60
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("prot", "prot: there is no such setting; do you mean port?"),
+        ("colour", "colour: there is no such setting"),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_told(option: str, told: str) -> None:
+    options: dict[str, Any] = {option: 1}
+    with pytest.raises(SettingInvalid) as caught:
+        Server(**options)
+    assert str(caught.value) == told

@@ -71,6 +71,11 @@ def expanded(path: str) -> str:
     return replaced
 
 
+def problem_of(error: OSError) -> str:
+    """Return what an error of the system means, for a person; a `Problem` if there is a translation."""
+    return _PROBLEMS.get(error.errno or 0, error.strerror or str(error))
+
+
 @contextlib.contextmanager
 def reported(path: Path, unusable: type[UsageError] = FolderUnusable) -> Iterator[None]:
     """Turn an OSError, or the timeout of a lock, into `unusable`, and a symbolic link into `FolderUnsafe`."""
@@ -80,8 +85,7 @@ def reported(path: Path, unusable: type[UsageError] = FolderUnusable) -> Iterato
         if error.errno == errno.ELOOP:
             raise FolderUnsafe(path=str(path), problem=_LINK) from None
         locked = isinstance(error, TimeoutError)  # the error of filelock
-        problem = _LOCKED if locked else _PROBLEMS.get(error.errno or 0, error.strerror or str(error))
-        raise unusable(path=str(path), problem=problem) from error
+        raise unusable(path=str(path), problem=_LOCKED if locked else problem_of(error)) from error
 
 
 def check_file(path: Path, found: os.stat_result) -> None:

@@ -4,9 +4,12 @@ The command line, `ANTIPHON_*` variables, the TOML file, `--help` and the docume
 declarations. This module reads none of them. A program fills the same classes directly.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
@@ -38,6 +41,7 @@ DRAIN_MOST = 15
 Access = Literal["anyone", "identify", "authenticate"]
 Registration = Literal["open", "closed"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Settings = TypeVar("Settings", bound="ServerSettings | ProgramSettings | ClientSettings | PingSettings")
 
 
 _NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
@@ -45,6 +49,13 @@ _OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
 _NO_STORE = Problem(N_("must be sqlite or files:DIR, not “{store}”"))
 _NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
+
+
+_UNIONS = (UnionType, Union)  # `Literal[...] | None` is the older form
+_WRONG_TYPE = Problem(N_("must be {wanted}, not {value}"))
+_WRONG_CHOICE = Problem(N_("must be one of {wanted}, not {value}"))
+_UNKNOWN = Problem(N_("there is no such setting"))
+_NEAREST = Problem(N_("there is no such setting; do you mean {nearest}?"))
 
 
 def _option(default: Any, help: str) -> Any:  # noqa: A002 - the key in the metadata
@@ -84,7 +95,7 @@ class ServerSettings:
         SQLITE,
         "Where accounts are kept: sqlite (in the data folder), or files:DIR (files that a person can read).",
     )
-    log: Path | None = _option(None, "Log file [default: server.log in the data folder].")
+    log: Path | None = _option(None, "Log file, or - for standard error [default: server.log in the data folder].")
     log_level: LogLevel = _option(
         "info", "Lowest level that is logged; debug adds the sizes of messages received and sent."
     )
@@ -119,11 +130,12 @@ class ServerSettings:
     drain_seconds: float = _option(10.0, "Seconds that a stopping server waits for answers in progress.")
 
     def __post_init__(self) -> None:
-        """Check ranges.
+        """Check types and ranges.
 
         Raises:
-            SettingInvalid: an option is out of range; `source` names its flag.
+            SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
+        _check_types(self)
         files_folder(self.store)
         _check_range("port", self.port, 0, 65535)
         _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
@@ -156,11 +168,12 @@ class ProgramSettings:
     exec_most: int = _option(100, "Most programs that run at once.")
 
     def __post_init__(self) -> None:
-        """Check ranges.
+        """Check types and ranges.
 
         Raises:
-            SettingInvalid: an option is out of range; `source` names its flag.
+            SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
+        _check_types(self)
         _check_positive("--exec-wait", self.exec_wait)
         _check_range("exec-pause", self.exec_pause, 0, 60)
         if self.exec_seconds is not None:
@@ -192,11 +205,12 @@ class ClientSettings:
     )
 
     def __post_init__(self) -> None:
-        """Check ranges.
+        """Check types and ranges.
 
         Raises:
-            SettingInvalid: an option is out of range; `source` names its flag.
+            SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
+        _check_types(self)
         _check_positive("--timeout", self.timeout)
         _check_range("give-up", self.give_up, 0, SECONDS_MOST)
 
@@ -232,11 +246,12 @@ class PingSettings:
     quiet: bool = _option(False, "Show only the summary: no line for each answer and no live line.")
 
     def __post_init__(self) -> None:
-        """Check ranges.
+        """Check types and ranges.
 
         Raises:
-            SettingInvalid: an option is out of range; `source` names its flag.
+            SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
+        _check_types(self)
         _check_range("count", self.count, 1, 10**12)
         _check_range("interval", self.interval, 0, SECONDS_MOST)
         _check_range("size", self.size, PING_SIZE_LEAST, MESSAGE_LIMIT_MOST)
@@ -262,6 +277,53 @@ def files_folder(store: str) -> Path | None:
         return Path(folder).expanduser().absolute()
     except RuntimeError:  # ~name, and no user has the name
         raise SettingInvalid(source="--store", problem=_NO_HOME, store=store) from None
+
+
+def changed(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """Return `settings` with single fields replaced by `options`.
+
+    Raises:
+        SettingInvalid: there is no such setting, or it cannot have this value.
+    """
+    known = [each.name for each in fields(settings)]
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise SettingInvalid(source=name, problem=_NEAREST if near else _UNKNOWN, nearest="".join(near))
+    changed_settings: Settings = replace(settings, **options)
+    return changed_settings
+
+
+def _check_types(settings: Any) -> None:
+    """Check the types of all fields: a program may pass what the command line would have converted."""
+    for name, wanted in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if not _fits(value, wanted):
+            kinds = get_args(wanted) if get_origin(wanted) in _UNIONS else (wanted,)
+            choices = [repr(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+            raise SettingInvalid(
+                source=_flag(name),
+                problem=_WRONG_CHOICE if choices else _WRONG_TYPE,
+                wanted=", ".join(choices or [_shown_type(kind) for kind in kinds]),
+                value=repr(value),
+            )
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    origin = get_origin(wanted)
+    if origin in _UNIONS:
+        return any(_fits(value, kind) for kind in get_args(wanted))
+    if origin is Literal:
+        return value in get_args(wanted)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(isinstance(each, get_args(wanted)[0]) for each in value)
+    if wanted is bool or isinstance(value, bool):
+        return wanted is bool and isinstance(value, bool)
+    return isinstance(value, int | float if wanted is float else wanted)
+
+
+def _shown_type(kind: Any) -> str:
+    return "None" if kind is NoneType else "float" if kind is float else getattr(kind, "__name__", str(kind))
 
 
 def _flag(name: str) -> str:

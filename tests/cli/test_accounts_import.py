@@ -1,7 +1,6 @@
 """Tests of `antiphon accounts import`: which lines become accounts and which do not, all or nothing."""
 
 import asyncio
-import io
 import json
 import os
 import sys
@@ -25,6 +24,7 @@ from antiphon.wire.bodies import SCRAM_SHA_256, Welcome
 from support.imported_accounts import digest
 from support.operator_commands import Done, Operator
 from support.serving import serving
+from support.streams import file_of
 from support.terminal import Terminal
 
 HASH = digest("cat")
@@ -148,8 +148,9 @@ def test_a_name_that_is_registered_meanwhile_is_left_alone(here: Here, monkeypat
 def test_rows_come_from_standard_input(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     here.write("zoe 10.0.0.1", "clients.txt")  # without a file of names beside it
     given = f"ann;{HASH}\n{digest('10.0.0.1')};{HASH}\n"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
-    assert here.told("-")["imported"] == ["ann"]
+    with file_of(given.encode()) as standard_input:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        assert here.told("-")["imported"] == ["ann"]
 
 
 # --- names --------------------------------------------------------------------------------------------------
@@ -320,13 +321,9 @@ def test_the_folder_one_stands_in_is_no_file(here: Here, monkeypatch: pytest.Mon
 def test_standard_input_has_the_same_limit_and_is_read_no_further(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Endless(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            assert size == accounts_import.FILE_MOST + 1
-            return bytes(size)
-
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Endless()))
-    assert "it has more than" in here.bring("-").err
+    with open("/dev/zero", encoding="utf-8") as endless:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdin", endless)
+        assert "it has more than" in here.bring("-").err
 
 
 def test_an_import_that_cannot_be_logged_is_not_done(here: Here) -> None:

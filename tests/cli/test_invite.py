@@ -1,6 +1,5 @@
 """Tests of `antiphon invite` and `antiphon invitations` in this process, on a data folder without a server."""
 
-import io
 import json
 import re
 import sys
@@ -20,6 +19,7 @@ from antiphon.identity.invitations import Code
 from antiphon.store.sql.invitations import SqlInvitations
 from support.invitations import invite
 from support.serving import seed
+from support.streams import file_of
 
 SERVER = Address("tls", "school.example", 9000)
 
@@ -201,8 +201,9 @@ def test_a_class_gets_a_line_each_whatever_the_file_looks_like(folder: Path, act
 
 
 def test_a_class_comes_through_standard_input_too(folder: Path, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("bob\nзоя\n".encode())))
-    assert [line.split("\t")[0] for line in act("invite", "--from", "-").out.splitlines()] == ["bob", "зоя"]
+    with file_of("bob\nзоя\n".encode()) as standard_input:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        assert [line.split("\t")[0] for line in act("invite", "--from", "-").out.splitlines()] == ["bob", "зоя"]
 
 
 def test_lines_that_cannot_be_used_are_all_told_and_nobody_is_invited(

@@ -12,7 +12,7 @@ from antiphon.settings import ClientSettings, PingSettings, ServerSettings
 from support.processes import ANTIPHON, ServerProcess, clean_environment, run_antiphon
 
 COMMANDS = ["serve", "connect", "ping", "demo", "accounts", "sessions"]
-COMMON = {"lang", "config", "no-input", "verbose"}
+COMMON = {"lang", "config", "no-input"}
 
 
 def options_of(settings: type) -> set[str]:
@@ -23,9 +23,9 @@ def options_of(settings: type) -> set[str]:
     ("command", "options"),
     [
         ("serve", options_of(ServerSettings) | {"json"}),
-        ("connect", options_of(ClientSettings)),
+        ("connect", options_of(ClientSettings) | {"verbose"}),
         ("ping", options_of(ClientSettings) | options_of(PingSettings) | {"compare"}),
-        ("demo", {"data", "name", "password-file"}),
+        ("demo", {"data", "name", "password-file", "explain", "verbose"}),
     ],
 )
 def test_help_names_every_option_and_has_examples_in_english(
@@ -37,6 +37,13 @@ def test_help_names_every_option_and_has_examples_in_english(
         assert re.search(rf"--{option}\b", done.stdout), option
     assert re.search(rf"For example:\n    antiphon {command}\n", done.stdout)
     assert not re.search("[А-я]", done.stdout)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["ping"], ["accounts", "list"], ["sessions", "list"], ["invite"]])
+def test_a_command_that_tells_no_sizes_does_not_offer_to(tmp_path: Path, command: list[str]) -> None:
+    done = run_antiphon(*command, "-v", home=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "-v" in done.stderr
 
 
 def test_help_of_the_whole_names_the_commands(tmp_path: Path) -> None:

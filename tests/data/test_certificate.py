@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -19,7 +19,13 @@ from cryptography.hazmat.primitives.serialization import (
 from antiphon.data import folder as folder_module
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
-from antiphon.errors import CertificateUnusable, FolderUnsafe, FolderUnusable
+from antiphon.errors import (
+    CertificateKeyLocked,
+    CertificateTooWeak,
+    CertificateUnusable,
+    FolderUnsafe,
+    FolderUnusable,
+)
 from antiphon.identity.certificates import binding_of, fingerprint_of
 
 MAKER = """
@@ -45,7 +51,9 @@ def parsed(folder: DataFolder) -> x509.Certificate:
 
 
 def put(
-    folder: DataFolder, key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, password: bytes = b""
+    folder: DataFolder,
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey,
+    password: bytes = b"",
 ) -> None:
     """Put an operator's own pair into the folder."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "own")])
@@ -236,8 +244,26 @@ def test_a_certificate_without_its_key_stops_the_start(folder: DataFolder) -> No
 
 def test_an_encrypted_key_stops_the_start_and_asks_nothing(folder: DataFolder) -> None:
     put(folder, ec.generate_private_key(ec.SECP256R1()), password=b"secret")
-    with pytest.raises(CertificateUnusable, match="damaged"):
+    with pytest.raises(CertificateKeyLocked) as told:
         load_or_make(folder, [])
+    assert "certificate.key is locked with a password. Save it without one" in str(told.value)
+    assert "damaged" not in str(told.value)
+
+
+def test_an_encrypted_key_without_a_certificate_is_told_so_too(folder: DataFolder) -> None:
+    put(folder, ec.generate_private_key(ec.SECP256R1()), password=b"secret")
+    (folder.path / "certificate.pem").unlink()
+    with pytest.raises(CertificateKeyLocked):
+        load_or_make(folder, [])
+    assert not (folder.path / "certificate.pem").exists()
+
+
+def test_a_short_key_is_told_as_too_short_and_not_as_damaged(folder: DataFolder) -> None:
+    put(folder, rsa.generate_private_key(public_exponent=65537, key_size=1024))
+    with pytest.raises(CertificateTooWeak) as told:
+        load_or_make(folder, [])
+    assert "is intact, but too weak for TLS: its key is too short." in str(told.value)
+    assert "move it" not in str(told.value)
 
 
 def test_a_certificate_without_a_channel_binding_stops_the_start(folder: DataFolder) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.common_options import CommonOptions, TalkOptions
 from antiphon.errors import Fault
 from antiphon.server.signals import REPEAT_SECONDS
 from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, ServerSettings
@@ -54,7 +54,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         *flags(ProgramSettings),
         *flags(ClientSettings),
         *flags(PingSettings),
-        *flags(CommonOptions),
+        *flags(TalkOptions),
         "--json",
         "--compare",
         "--reload",
@@ -78,9 +78,9 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
     ("command", "options"),
     [
         ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(CommonOptions), "--json", "--reload"]),
-        ("connect", [*flags(ClientSettings), *flags(CommonOptions)]),
+        ("connect", [*flags(ClientSettings), *flags(TalkOptions)]),
         ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(CommonOptions), "--compare"]),
-        ("demo", ["--data", "--name", "--password-file", *flags(CommonOptions)]),
+        ("demo", ["--data", "--name", "--password-file", "--explain", *flags(TalkOptions)]),
         (
             "accounts add",
             [

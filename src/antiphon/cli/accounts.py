@@ -5,12 +5,13 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from antiphon import streams
 from antiphon.blocklist import common_passwords
 from antiphon.cli.accounts_rekey import rekey_accounts
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import password_from
 from antiphon.cli.event_loop import run_loop
-from antiphon.cli.output import Record, iso_time, report_result, show_records
+from antiphon.cli.output import Record, iso_time, report_result, secret_shown, show_records
 from antiphon.cli.sessions import session_records
 from antiphon.cli.store_access import (
     LoggedStoreOptions,
@@ -33,6 +34,7 @@ from antiphon.terminal.password_prompt import ask_new_password
 from antiphon.wire.bodies import SCRAM_SHA_256
 
 _NOT_CONFIRMED = Problem(N_("Nothing was removed."))
+_NEW_PASSPHRASE = Problem(N_("The new passphrase of “{name}”"))
 _TOO_SMALL = Problem(N_("--password-minimum must be at least {least}."))
 
 Account = Annotated[str, Parameter(help="The account's name.")]
@@ -318,15 +320,16 @@ async def _password(options: LoggedStoreOptions, console: Console, name: str) ->
         await here.forgive(account)
         ended = await here.end_sessions(account, "password")
         log.info("password-reset", name=account.display, by=operator_name(), sessions=ended)
-    report_result(
-        console,
-        options,
-        {"name": account.display, "passphrase": made.text, "sessions_ended": ended},
-        _("Sessions ended: {count}.").format(count=ended),
-        _("The new passphrase of “{name}”, shown only this once:").format(name=account.display),
-    )
-    if not options.json:
-        print(made.text)
+    with secret_shown(_NEW_PASSPHRASE, name=account.display):
+        report_result(
+            console,
+            options,
+            {"name": account.display, "passphrase": made.text, "sessions_ended": ended},
+            _("Sessions ended: {count}.").format(count=ended),
+            _("The new passphrase of “{name}”, shown only this once:").format(name=account.display),
+        )
+        if not options.json:
+            streams.stdout.line(made.text)
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from antiphon import streams
 from antiphon.cli.accounts import account_record
 from antiphon.cli.accounts_import import NOT_PLAIN
 from antiphon.cli.common_options import CommonOptions
@@ -62,7 +63,7 @@ async def _export(options: LoggedStoreOptions, console: Console, file: str, form
         rows = await _rows(here, secrets=secrets)
         text = json.dumps(rows, ensure_ascii=False) + "\n" if form == "json" else as_csv(rows, secrets=secrets)
         if file == "-":
-            print(text, end="", flush=True)
+            streams.stdout.write(text)
         else:
             _write(Path(file), text)
         log.info("accounts-exported", by=operator_name(), count=len(rows), credentials=secrets)

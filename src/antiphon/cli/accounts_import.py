@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from cyclopts import Parameter
 
+from antiphon import streams
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
 from antiphon.cli.output import Record, iso_time, report_result
@@ -284,15 +285,16 @@ def _read(path: Path | None) -> bytes:
         FileUnusable: it is not a plain file, is too large, or cannot be read.
     """
     if path is None:
-        return _read_capped(sys.stdin.buffer, "-")
+        with reported(Path("-"), FileUnusable):
+            return _read_capped(sys.stdin.fileno(), "-")
     with reported(path, FileUnusable), open(path, "rb", opener=_open_nonblocking) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise FileUnusable(path=str(path), problem=NOT_PLAIN)
-        return _read_capped(file, str(path))
+        return _read_capped(file.fileno(), str(path))
 
 
-def _read_capped(file: BinaryIO, path: str) -> bytes:
-    data = file.read(FILE_MOST + 1)
+def _read_capped(descriptor: int, path: str) -> bytes:
+    data = streams.read_all(descriptor, FILE_MOST + 1)
     if len(data) > FILE_MOST:
         raise FileUnusable(path=path, problem=_TOO_LARGE, most=FILE_MOST)
     return data

@@ -1,14 +1,16 @@
 """`antiphon accounts rekey`: replace the key that seals the accounts at rest."""
 
 import os
-import sys
+from contextlib import suppress
 
+from antiphon import streams
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
 from antiphon.cli.output import report_result
 from antiphon.cli.store_access import LoggedStoreOptions, open_data_and_log, operator_name
 from antiphon.data.folder import KEY_RING_FILE
 from antiphon.data.rekey import BATCH, rekey
+from antiphon.errors import OutputFailed
 from antiphon.terminal.console import Console
 
 
@@ -31,17 +33,19 @@ async def _rekey(options: LoggedStoreOptions, console: Console) -> int:
 
     def progress(done: int) -> None:
         nonlocal shown
-        if done >= BATCH and sys.stderr.isatty() and not options.json:
+        if done >= BATCH and streams.stderr.isatty() and not options.json:
             shown = True
             text = _("Accounts sealed again: {count}.").format(count=done)
-            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+            with suppress(OutputFailed):  # the work goes on
+                streams.stderr.write(f"\r{text}")
 
     async with open_data_and_log(options) as (here, log):
         try:
             done = await rekey(here.folder, here.store.accounts, os.urandom, progress)
         finally:
             if shown:
-                print(file=sys.stderr)
+                with suppress(OutputFailed):
+                    streams.stderr.write("\n")
         log.info("keys-changed", by=operator_name(), number=done.number, accounts=done.accounts)
     report_result(
         console,

@@ -23,10 +23,21 @@ class CommonOptions:
     no_input: Annotated[bool, Parameter(negative=())] = field(
         default=False, metadata={"help": "Never ask; fail with exit code 2 when something is missing."}
     )
+
+    def console(self) -> Console:
+        """Return a console with the language and the behaviour that these options select."""
+        return Console(choose(self.lang, os.environ), may_ask=not self.no_input)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TalkOptions(CommonOptions):
+    """The same options for the commands that send lines."""
+
     verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative=())] = field(
         default=False, metadata={"help": "Also tell what is sent and received, with sizes."}
     )
 
     def console(self) -> Console:
-        """Return a console with the language and the behaviour that these options select."""
+        """Return a console as `CommonOptions` does, which also tells sizes with --verbose."""
         return Console(choose(self.lang, os.environ), may_ask=not self.no_input, verbose=self.verbose)

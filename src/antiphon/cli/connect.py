@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from antiphon import streams
 from antiphon.address import Address
-from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.common_options import TalkOptions
 from antiphon.cli.event_loop import run_loop
 from antiphon.client.aio.connect import session_on
 from antiphon.errors import Problem, SettingInvalid, UsageError
@@ -36,7 +37,7 @@ def connect(
     ] = None,
     *,
     settings: Annotated[ClientSettings, Parameter(name="*", allow_leading_hyphen=True)] = ClientSettings(),
-    common: CommonOptions = CommonOptions(),
+    common: TalkOptions = TalkOptions(),
 ) -> int:
     """Sign in to a server and talk: each line is sent, its answer printed.
 
@@ -129,7 +130,7 @@ def _first_line_of(path: Path) -> bytes:
 def _first_line(source: int) -> bytes:
     """Return the first line, without reading a byte beyond it: the next lines are messages."""
     line = b""
-    while len(line) <= LINE_MOST and not line.endswith(b"\n") and (byte := os.read(source, 1)):
+    while len(line) <= LINE_MOST and not line.endswith(b"\n") and (byte := streams.read_some(source, 1)):
         line += byte
     return line
 

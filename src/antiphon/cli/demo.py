@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from antiphon.cli.common_options import CommonOptions
+from antiphon.cli.common_options import TalkOptions
 from antiphon.cli.connect import converse, password_from
 from antiphon.cli.event_loop import run_loop
 from antiphon.data.folder import data_folder
@@ -31,7 +31,11 @@ def demo(
         Access,
         Parameter(help="Who is let in: people who prove their name, who give a name (identify), or anyone."),
     ] = "authenticate",
-    common: CommonOptions = CommonOptions(),
+    explain: Annotated[
+        bool,
+        Parameter(help="Show each frame sent or received, in words and in bytes, on standard error.", negative=()),
+    ] = False,
+    common: TalkOptions = TalkOptions(),
 ) -> int:
     r"""Start a server on this machine and talk to it; it stops when you leave.
 
@@ -49,6 +53,7 @@ def demo(
         password_file=password_file,
         register=not console.can_ask,
         known_servers=folder / "known_servers",
+        explain=explain,
     )
     password = password_from(password_file) if access == "authenticate" else None
     server = ServerSettings(

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
+from antiphon import streams
+from antiphon.errors import OutputFailed
+
 TERMINATED = 128 + signal.SIGTERM
 """Exit code after SIGTERM, the convention of shells."""
 
@@ -18,6 +21,9 @@ def run_loop(main: Coroutine[Any, Any, int], *, fast: bool = False, leaves: bool
         main: the command.
         fast: use uvloop, which takes 0.05 s to load.
         leaves: cancel `main` at SIGTERM, as Ctrl-C does, so that a client says goodbye; the exit code is then 143.
+
+    Raises:
+        OutputFailed: output failed somewhere, and `main` was cancelled because of it.
     """
     factory = None
     if fast and sys.platform != "win32":
@@ -25,7 +31,8 @@ def run_loop(main: Coroutine[Any, Any, int], *, fast: bool = False, leaves: bool
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_leaving_at_sigterm(main) if leaves else main)
+        whole = _until_output_fails(main)
+        return runner.run(_leaving_at_sigterm(whole) if leaves else whole)
 
 
 async def _leaving_at_sigterm(main: Coroutine[Any, Any, int]) -> int:
@@ -49,3 +56,24 @@ async def _leaving_at_sigterm(main: Coroutine[Any, Any, int]) -> int:
     finally:
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def _until_output_fails(main: Coroutine[Any, Any, int]) -> int:
+    task, failures = asyncio.current_task(), list[OutputFailed]()
+    assert task is not None
+
+    def stop(error: OutputFailed) -> None:
+        if not failures:
+            task.cancel()
+        failures.append(error)
+
+    with streams.stopped_by(stop):
+        try:
+            code = await main
+        except BaseException:  # the cancellation, or what it has led to
+            if failures:
+                raise failures[0] from None
+            raise
+    if failures:
+        raise failures[0]
+    return code

@@ -14,10 +14,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from antiphon import streams
 from antiphon.address import Address, parse
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
-from antiphon.cli.output import Record, iso_time, report_result, show_records
+from antiphon.cli.output import Record, iso_time, report_result, secret_shown, show_records
 from antiphon.cli.store_access import (
     LoggedStoreOptions,
     OpenData,
@@ -58,6 +59,7 @@ _LIFETIME_INVALID = Problem(
     N_("“{given}” is not a time such as 30m, 12h, 7d or 2w; it may be at most {most} days.")
 )
 _NOT_UTF_8 = Problem(N_("it is not UTF-8"))
+_CODES = Problem(N_("A code that was made"))
 _NO_NAMES = Problem(N_("there is no name in it"))
 _OTHER_KEY = Problem(N_("the fingerprint in it is not that of this server's key"))
 
@@ -172,7 +174,7 @@ def names_from(source: str, console: Console) -> list[Name]:
 
 def _lines(source: str) -> list[str]:
     try:
-        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        data = streams.read_all(sys.stdin.fileno()) if source == "-" else Path(source).read_bytes()
         return data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except OSError as error:
         raise SettingInvalid(source=f"--from {source}", problem=error.strerror) from None
@@ -213,7 +215,8 @@ async def _invite(
                 made.append(_code_record(code, name, at + time))
         finally:  # if the store fails half way, the codes made so far are shown: they are valid
             if made or not single:
-                _show_codes(options, console, made, single=single)
+                with secret_shown(_CODES):
+                    _show_codes(options, console, made, single=single)
     return 0
 
 
@@ -229,7 +232,7 @@ def _show_codes(options: StoreOptions, console: Console, made: list[Record], *, 
         show_records(options, made, {})
     else:  # never a table, which would break the codes into lines
         for record in made:
-            print(record["code"] if single else f"{record['name']}\t{record['code']}", flush=True)
+            streams.stdout.line(record["code"] if single else f"{record['name']}\t{record['code']}")
 
 
 async def _without_account(here: OpenData, names: Sequence[Name], console: Console, *, single: bool) -> list[Name]:

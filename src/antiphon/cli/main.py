@@ -5,12 +5,14 @@ import os
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 
 from cyclopts import App, CycloptsError
 
+from antiphon import streams
 from antiphon.cli.init import continue_below_init
 from antiphon.cli.option_sources import clear_variables, early_option, option_sources
-from antiphon.errors import AntiphonError, Fault
+from antiphon.errors import AntiphonError, Fault, OutputClosed, OutputFailed
 from antiphon.language import choose
 from antiphon.terminal.console import Console
 from antiphon.version import __version__
@@ -55,7 +57,7 @@ app.command("antiphon.cli.known_servers:app", name="known-servers")
 def run() -> None:
     """Run the command of the process's arguments and exit."""
     continue_below_init()
-    _mend_streams()
+    streams.take_over()
     logging.getLogger().addHandler(logging.NullHandler())  # keeps the logs of libraries off the console
     sys.exit(main(sys.argv[1:]))
 
@@ -72,28 +74,30 @@ def main(arguments: list[str]) -> int:
     try:
         app.config = option_sources(arguments, app, tell_unknown)
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
-    except AntiphonError as error:
-        console.tell_error(error)
+    except OutputClosed as error:  # as after `| head -1`: no word
         return error.exit_code
+    except AntiphonError as error:
+        return _report(console, error)
     except CycloptsError as error:
-        console.tell(f"antiphon: {error} Try --help.")
+        with suppress(OutputFailed):
+            console.tell(f"antiphon: {error} Try --help.")
         return 2
     except KeyboardInterrupt:
         return CANCELLED
-    except BrokenPipeError:  # the reader of standard output has gone; the flush at exit must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        failure = streams.failure_of(error)  # of what a library prints, such as --help
+        if isinstance(failure, OutputClosed):
+            return failure.exit_code
+        return _report(console, failure or Fault(path=_keep_trace()))
     except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
-        console.tell_error(Fault(path=_keep_trace()))
-        return Fault.exit_code
+        return _report(console, Fault(path=_keep_trace()))
 
 
-def _mend_streams() -> None:
-    """Use UTF-8 whatever the locale; open closed streams, or the next opened file would get their descriptor."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - it stays open
-        getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
+def _report(console: Console, error: AntiphonError) -> int:
+    """Print the error, if standard error can be written, and return its exit code."""
+    with suppress(OutputFailed):
+        console.tell_error(error)
+    return error.exit_code
 
 
 def _keep_trace() -> str:

@@ -1,11 +1,13 @@
 """Output of the operator's commands: sentences and tables for people, tabbed lines and JSON for programs."""
 
+import contextlib
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from antiphon import streams
+from antiphon.errors import OutputFailed, Problem, SecretNotShown
 from antiphon.printable import printable
 from antiphon.terminal.console import Console
 
@@ -29,7 +31,7 @@ def iso_time(at: datetime | None) -> str | None:
 def report_result(console: Console, options: OutputOptions, record: Record, *sentences: str) -> None:
     """Report what a command has done: the record on standard output, or the sentences on standard error."""
     if options.json:
-        print(json.dumps(record, ensure_ascii=False), flush=True)
+        streams.stdout.line(json.dumps(record, ensure_ascii=False))
     else:
         for sentence in sentences:
             console.tell(sentence)
@@ -41,12 +43,11 @@ def show_records(options: OutputOptions, rows: Sequence[Record], headings: dict[
     `headings` maps each field that is shown to its heading.
     """
     if options.json:
-        print(json.dumps(rows, ensure_ascii=False), flush=True)
+        streams.stdout.line(json.dumps(rows, ensure_ascii=False))
         return
     cells = [[_cell(row[key]) for key in headings] for row in rows]
-    if not sys.stdout.isatty():
-        for line in cells:
-            print("\t".join(line))
+    if not streams.stdout.isatty():
+        streams.stdout.write("".join("\t".join(line) + "\n" for line in cells))
         return
     from rich import box  # noqa: PLC0415 - loaded only when a table is drawn
     from rich.console import Console as Screen  # noqa: PLC0415
@@ -56,7 +57,23 @@ def show_records(options: OutputOptions, rows: Sequence[Record], headings: dict[
     table = Table(*headings.values(), box=box.SIMPLE_HEAD)
     for line in cells:
         table.add_row(*map(Text, line))  # Text takes a cell literally: a name may look like rich's markup
-    Screen().print(table)
+    screen = Screen()
+    with screen.capture() as drawn:
+        screen.print(table)
+    streams.stdout.write(drawn.get())
+
+
+@contextlib.contextmanager
+def secret_shown(secret: Problem, **fields: str) -> Iterator[None]:
+    """Report output that fails in the block as a secret that was not shown: it is in force already.
+
+    Raises:
+        SecretNotShown: output failed, also because its reader has gone.
+    """
+    try:
+        yield
+    except OutputFailed as error:
+        raise SecretNotShown(wait=0, secret=secret, problem=error.fields["problem"], **fields) from error
 
 
 def _cell(value: object) -> str:

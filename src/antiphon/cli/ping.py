@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from antiphon import streams
 from antiphon.address import Address
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import destination_from, password_from
@@ -85,7 +86,7 @@ def ping(
     console = common.console()
     if compare is not None:
         first, second = map(read, compare)
-        print("\n".join(comparison(first, second, console.translations.gettext)))
+        streams.stdout.line("\n".join(comparison(first, second, console.translations.gettext)))
         return 0
     run = _Run(console, wanted)
     destination = destination_from(address, settings.invitation_file)
@@ -130,8 +131,8 @@ class _Run:
                 check_replaceable(path, FileUnusable)
         if wanted.plot is not None:
             check_drawable(wanted.plot)
-        self._out = sys.stderr if wanted.json == "-" else sys.stdout
-        self._line = LiveLine(sys.stderr, wanted=not wanted.quiet)
+        self._out = streams.stderr if wanted.json == "-" else streams.stdout
+        self._line = LiveLine(streams.stderr, wanted=not wanted.quiet)
 
     async def run(
         self,
@@ -150,10 +151,12 @@ class _Run:
             self._say(*self._describe_target(target))
             load = Load(plan_of(self._wanted, settings.timeout), sessions)
             began_at = datetime.now(UTC)
+            in_haste = True
             try:
                 failure = await self._measure(load, target)
+                in_haste = load.tally.lost > 0
             finally:
-                await self._leave(sessions, in_haste=load.tally.lost > 0)
+                await self._leave(sessions, in_haste=in_haste)
         ended_by = None if failure is None else failure.code
         result = result_of(load, target, self._percentiles, began_at=began_at, ended_by=ended_by)
         self._report(result, load)
@@ -227,7 +230,7 @@ class _Run:
         """Run the load and show its progress; return the error that ended it early, if any."""
         one_at_a_time = load.plan.interval > 0 and load.width == load.plan.depth == 1 and not self._wanted.quiet
         if one_at_a_time:
-            load.on_settled = lambda trip: self._say(self._describe_trip(trip, target))
+            load.on_settled = partial(self._tell_trip, target)
         load.on_outage = self._tell_outage
         _at_interrupt(load.stop)
         ticking = None if one_at_a_time or not self._line.works else asyncio.create_task(self._tick(load))
@@ -256,7 +259,8 @@ class _Run:
 
     async def _tick(self, load: Load) -> None:
         while True:
-            self._line.show(live(load.tally, load.seconds, self._console.translations.gettext))
+            with streams.ends_command():
+                self._line.show(live(load.tally, load.seconds, self._console.translations.gettext))
             await asyncio.sleep(PAUSE)
 
     def _describe_trip(self, trip: Trip, target: Target) -> str:
@@ -271,16 +275,23 @@ class _Run:
         why = "" if trip.answers.error is None else f": {trip.answers.error.text(_)}"
         return text.format(number=trip.number, time=time) + why
 
+    def _tell_trip(self, target: Target, trip: Trip) -> None:
+        with streams.ends_command():  # a callback of the connection
+            self._say(self._describe_trip(trip, target))
+
     def _tell_outage(self, outage: Outage) -> None:
         """Tell that a connection is lost, or back."""
+        with streams.ends_command():  # a callback of the connection
+            self._line.clear()
+            self._console.tell(self._describe_outage(outage))
+
+    def _describe_outage(self, outage: Outage) -> str:
         _ = self._console.translations.gettext
-        self._line.clear()
         if outage.away is None:
             text = _("Connection {number} is lost; trying again: {reason}")
-            self._console.tell(text.format(number=outage.connection, reason=outage.reason.text(_)))
-        else:
-            text = _("Connection {number} is back after {seconds} s.")
-            self._console.tell(text.format(number=outage.connection, seconds=f"{outage.away:.2f}"))
+            return text.format(number=outage.connection, reason=outage.reason.text(_))
+        text = _("Connection {number} is back after {seconds} s.")
+        return text.format(number=outage.connection, seconds=f"{outage.away:.2f}")
 
     # --- after the load -------------------------------------------------------------------------------------
 
@@ -293,7 +304,7 @@ class _Run:
         if load.tally.first_error is not None:
             self._say(load.tally.first_error.text(_))
         if self._wanted.json == "-":
-            print(written(result), end="", flush=True)
+            streams.stdout.write(written(result))
         elif self._wanted.json is not None:
             write_atomically(Path(self._wanted.json), written(result).encode(), FileUnusable)
         if self._wanted.plot is not None:
@@ -317,7 +328,7 @@ class _Run:
     def _say(self, *lines: str) -> None:
         self._line.clear()
         for line in lines:
-            print(printable(line), file=self._out, flush=True)
+            self._out.line(printable(line))
 
 
 def _at_interrupt(do: Callable[[], None]) -> None:

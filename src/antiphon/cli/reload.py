@@ -15,6 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from antiphon import streams
 from antiphon.cli.event_loop import run_loop
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
@@ -83,7 +84,7 @@ def _serve(
 
     def tell(text: str) -> None:
         if port is None:
-            print(text, flush=True)
+            streams.stdout.line(text)
         parent.sendall(str(server.port).encode())
 
     return run_loop(run(server, as_json=as_json, tell=tell), fast=True)

@@ -27,7 +27,7 @@ def serve(
         ),
     ] = "echo",
     *,
-    settings: Annotated[ServerSettings, Parameter(name="*")] = ServerSettings(),
+    settings: Annotated[ServerSettings, Parameter(name="*", allow_leading_hyphen=True)] = ServerSettings(),
     program: Annotated[ProgramSettings, Parameter(name="*")] = ProgramSettings(),
     json: Annotated[
         bool, Parameter(help="Print where the server listens as one line of JSON.", negative=())

@@ -42,8 +42,11 @@ class StoreOptions:
 class LoggedStoreOptions(StoreOptions):
     """The same options for commands that are logged, with the log file."""
 
-    log: Path | None = field(
-        default=None, metadata={"help": "The server's log file [default: server.log in the data folder]."}
+    log: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = field(
+        default=None,
+        metadata={
+            "help": "The server's log file, or - for standard error [default: server.log in the data folder]."
+        },
     )
 
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from antiphon.data.folder import DataFolder
-from antiphon.errors import CertificateUnusable, Problem
+from antiphon.errors import CertificateKeyLocked, CertificateTooWeak, CertificateUnusable, Problem
 from antiphon.identity.certificates import binding_of, fingerprint_of
 from antiphon.language import N_
 
@@ -34,6 +34,12 @@ KEY_FILE = "certificate.key"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 VALIDITY = timedelta(days=3652)
 """Ten years: clients trust the key, and nobody renews it."""
+_TOO_WEAK = {
+    "EE_KEY_TOO_SMALL": Problem(N_("its key is too short")),
+    "CA_KEY_TOO_SMALL": Problem(N_("the key of its issuer is too short")),
+    "CA_MD_TOO_WEAK": Problem(N_("its signature uses an old hash function")),
+}
+"""Reasons of OpenSSL to refuse an intact certificate."""
 CLOCK_SLACK = timedelta(days=1)
 """How far a client's clock may be behind when the certificate is new."""
 
@@ -61,6 +67,7 @@ def load_or_make(folder: DataFolder, hosts: Iterable[str]) -> Certificate:
         FolderUnsafe: another user can read the certificate or its key.
         FolderUnusable: they cannot be read or written.
         CertificateUnusable: they are damaged, do not belong together, or have no channel binding.
+        CertificateKeyLocked, CertificateTooWeak: the key has a password; TLS takes no key this short.
     """
     with folder.lock():
         key, certificate = folder.read_private(KEY_FILE), folder.read_private(CERTIFICATE_FILE)
@@ -87,12 +94,27 @@ def _load(certificate: Path, key: Path) -> Certificate:
         expires_at = x509.load_der_x509_certificate(der).not_valid_after_utc
         return Certificate(context, fingerprint_of(der), binding_of(der), expires_at)
     except ssl.SSLError as error:
+        if _locked(key.read_bytes()):
+            raise CertificateKeyLocked(path=str(key)) from error
+        if error.reason in _TOO_WEAK:
+            raise CertificateTooWeak(path=str(certificate), problem=_TOO_WEAK[error.reason]) from error
         mismatch = error.reason == "KEY_VALUES_MISMATCH"
         problem = Problem(N_("its key is another one's")) if mismatch else N_("it or its key is damaged")
         raise CertificateUnusable(path=str(certificate), problem=problem) from error
     except ValueError as error:
         problem = Problem(N_("no channel binding is defined for it; one with an ECDSA or RSA signature is needed"))
         raise CertificateUnusable(path=str(certificate), problem=problem) from error
+
+
+def _locked(pem: bytes) -> bool:
+    """Return whether a key is encrypted with a password."""
+    try:
+        load_pem_private_key(pem, None)
+    except TypeError:  # what the library raises then
+        return True
+    except (ValueError, UnsupportedAlgorithm):
+        pass
+    return False
 
 
 def _served(context: ssl.SSLContext) -> bytes:
@@ -116,9 +138,11 @@ def _new_key() -> bytes:
 
 
 def _self_signed(pem: bytes, hosts: Iterable[str], path: Path) -> bytes:
+    if _locked(pem):
+        raise CertificateKeyLocked(path=str(path))
     try:
         key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise CertificateUnusable(path=str(path), problem=Problem(N_("it or its key is damaged"))) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateUnusable(

@@ -10,9 +10,10 @@
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
-    │   └── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │       KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, CertificateUnusable, ServiceInvalid,
-    │       ServiceNotLoaded
+    │   ├── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
+    │   │   KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, ServiceInvalid, ServiceNotLoaded
+    │   └── CertificateUnusable
+    │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
     │   ├── HostUnknown, ConnectRefused, NotAntiphon
     │   └── ConnectionLost, ServerStopping
@@ -32,6 +33,9 @@
     │       ├── ServerKeyUnknown, ServerKeyChanged, CertificateRefused
     │       └── ServerUnproven, PasswordNotAsked, TlsFailed
     ├── Fault                     a fault of this program                              exit 1
+    ├── InputFailed               standard input cannot be read                        exit 1
+    ├── OutputFailed              standard output or error cannot be written           exit 1
+    │   └── OutputClosed, SecretNotShown
     ├── TimedOut                  no answer within the time allowed                    exit 6
     ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
     └── ServerError               a fault of the server, its store or its service      exit 1
@@ -96,12 +100,15 @@ from antiphon.errors.signin import (
     TokenRefused,
     TooManyFailures,
 )
+from antiphon.errors.streams import InputFailed, OutputClosed, OutputFailed, SecretNotShown
 from antiphon.errors.usage import (
     AccountExists,
     AccountUnknown,
     AddressInvalid,
     AddressUnavailable,
     AnyoneRefused,
+    CertificateKeyLocked,
+    CertificateTooWeak,
     CertificateUnusable,
     CredentialUnreadable,
     ExposureRefused,
@@ -142,7 +149,9 @@ __all__ = [
     "AntiphonError",
     "AnyoneRefused",
     "BodyInvalid",
+    "CertificateKeyLocked",
     "CertificateRefused",
+    "CertificateTooWeak",
     "CertificateUnusable",
     "ConnectError",
     "ConnectRefused",
@@ -159,6 +168,7 @@ __all__ = [
     "FrameUnexpected",
     "HostUnknown",
     "ImportRefused",
+    "InputFailed",
     "InputMissing",
     "InvitationExpired",
     "InvitationForAnother",
@@ -179,6 +189,8 @@ __all__ = [
     "NotAntiphon",
     "NotText",
     "OutcomeUnknown",
+    "OutputClosed",
+    "OutputFailed",
     "OverThreshold",
     "PasswordDue",
     "PasswordInvalid",
@@ -192,6 +204,7 @@ __all__ = [
     "RegistrationClosed",
     "RekeyUnderWay",
     "RowInvalid",
+    "SecretNotShown",
     "ServerError",
     "ServerKeyChanged",
     "ServerKeyUnknown",

@@ -270,6 +270,24 @@ class CertificateUnusable(UsageError):
     hint = N_("Fix it, or move it and its key away: a new pair is made at the next start.")
 
 
+class CertificateKeyLocked(CertificateUnusable):
+    """The key of the certificate is encrypted with a password, and a server starts without a person."""
+
+    code = "certificate-key-locked"
+    sentence = N_("The key {path} is locked with a password.")
+    hint = N_("Save it without one (openssl pkey -in OLD -out NEW); the key and its fingerprint stay the same.")
+
+
+class CertificateTooWeak(CertificateUnusable):
+    """The certificate is intact, but TLS refuses its key or its signature as too weak."""
+
+    code = "certificate-too-weak"
+    sentence = N_("The certificate {path} is intact, but too weak for TLS: {problem}.")
+    hint = N_(
+        "Get one with an RSA key of 2048 bits or an ECDSA key, and SHA-256; its fingerprint will be another."
+    )
+
+
 class ServiceInvalid(UsageError):
     """The object given as a service is not a handler."""
 

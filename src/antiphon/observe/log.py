@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from antiphon.observe.logfile import LogFile, LogWriter
+from antiphon.observe.logfile import LogWriter, open_file
 from antiphon.printable import printable
 from antiphon.settings import LogLevel
 
@@ -84,7 +84,7 @@ class ServerLog:
 
 
 def open_log(path: Path, level: LogLevel = "info") -> ServerLog:
-    """Open the log file at `path` for records of `level` and above. Call `close` on the result.
+    """Open the log at `path` for records of `level` and above; `-` is standard error. Call `close` on the result.
 
     While the log is open, warnings of Python and records of libraries (the `logging` module, from WARNING on) go
     to it instead of the console.
@@ -97,7 +97,7 @@ def open_log(path: Path, level: LogLevel = "info") -> ServerLog:
     def lost(count: int) -> str:
         return render(datetime.now(UTC), "warning", "records-dropped", {"count": count})
 
-    return ServerLog(LogWriter(LogFile(path), lost), level)
+    return ServerLog(LogWriter(open_file(path), lost), level)
 
 
 def render(at: datetime, level: LogLevel, event: str, fields: Fields) -> str:

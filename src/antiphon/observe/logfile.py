@@ -15,6 +15,7 @@ from pathlib import Path
 
 from antiphon.errors import FolderUnsafe, FolderUnusable, Problem
 from antiphon.language import N_
+from antiphon.streams import write_whole
 
 QUEUE_SIZE = 10_000
 """Records that may wait for the disk, a few MiB; further ones are dropped and counted."""
@@ -108,14 +109,65 @@ class LogFile:
         return written
 
 
+class LogConsole:
+    """Standard output or standard error of this process as a log, as containers collect it."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Write to a copy of `descriptor`."""
+        self._descriptor: int | None = os.dup(descriptor)
+
+    def write(self, lines: bytes) -> int:
+        """Write `lines`, each with its line end; return how many were lost."""
+        if self._descriptor is None:
+            return lines.count(b"\n")
+        try:
+            write_whole(self._descriptor, lines)
+        except OSError:
+            return lines.count(b"\n")
+        return 0
+
+    def close(self) -> None:
+        """Close the copy; the stream stays open."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+CONSOLE = {
+    "-": 2,
+    "/dev/stderr": 2,
+    "/dev/fd/2": 2,
+    "/proc/self/fd/2": 2,
+    "/dev/stdout": 1,
+    "/dev/fd/1": 1,
+    "/proc/self/fd/1": 1,
+}
+"""Values of `--log` that mean a stream, and its descriptor; `-` leaves standard output to results."""
+
+
+def open_file(path: Path) -> LogFile | LogConsole:
+    """Open the log at `path`, or the standard stream that it names.
+
+    Raises:
+        FolderUnsafe, FolderUnusable: as `LogFile`; or the stream is closed.
+    """
+    descriptor = CONSOLE.get(str(path))
+    if descriptor is None:
+        return LogFile(path)
+    try:
+        return LogConsole(descriptor)
+    except OSError as error:
+        raise FolderUnusable(path=str(path), problem=error.strerror or str(error)) from error
+
+
 class LogWriter:
     """A thread that writes lines to a `LogFile`; every thread may `put` lines without waiting."""
 
-    def __init__(self, file: LogFile, lost: Callable[[int], str], size: int = QUEUE_SIZE) -> None:
+    def __init__(self, file: LogFile | LogConsole, lost: Callable[[int], str], size: int = QUEUE_SIZE) -> None:
         """Start the thread.
 
         Args:
-            file: the file to write to.
+            file: the file or stream to write to.
             lost: returns the line that reports how many lines were dropped.
             size: about how many lines may wait.
         """

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from typing import TextIO
+
+from antiphon.streams import Output
 
 PAUSE = 0.25
 """Seconds between two updates; nobody reads faster."""
@@ -12,7 +13,7 @@ _ERASE = "\r\x1b[K"
 class LiveLine:
     """A line at the bottom of `stream`; it does nothing if `stream` is not a terminal that can erase a line."""
 
-    def __init__(self, stream: TextIO, *, wanted: bool = True) -> None:
+    def __init__(self, stream: Output, *, wanted: bool = True) -> None:
         """Show nothing yet; with `wanted` False, never show anything."""
         self._stream = stream
         self._shown = False
@@ -23,12 +24,10 @@ class LiveLine:
         if self.works:
             columns = shutil.get_terminal_size().columns
             self._stream.write(_ERASE + text[: columns - 1])
-            self._stream.flush()
             self._shown = True
 
     def clear(self) -> None:
         """Erase the line, so that other lines can be printed."""
         if self._shown:
-            self._stream.write(_ERASE)
-            self._stream.flush()
             self._shown = False
+            self._stream.write(_ERASE)

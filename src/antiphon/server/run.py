@@ -1,6 +1,7 @@
 """A server as a whole program: told where it listens, it runs until a signal says that it should stop."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -9,7 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from antiphon.errors import AntiphonError
+from antiphon import streams
+from antiphon.errors import AntiphonError, OutputFailed
 from antiphon.language import Translate, catalogue, choose
 from antiphon.printable import printable
 from antiphon.server.server import Server
@@ -61,7 +63,8 @@ def serve(
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(run(server))
     except AntiphonError as error:
-        sys.stderr.write(f"{printable(error.full(catalogue(language).gettext))}\n")
+        with contextlib.suppress(OutputFailed):
+            streams.stderr.line(printable(error.full(catalogue(language).gettext)))
         raise SystemExit(error.exit_code) from error
 
 
@@ -80,13 +83,8 @@ async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], No
     with StopSignals(stop):
         async with server:
             gc.freeze()  # what is there now stays: the collector need not look at it again and again
-            (tell or _print)(_as_json(server) if as_json else _start_block(server))
+            (tell or streams.stdout.line)(_as_json(server) if as_json else _start_block(server))
             return await stopping
-
-
-def _print(told: str) -> None:
-    sys.stdout.write(f"{told}\n")
-    sys.stdout.flush()
 
 
 def _collect_less() -> None:

@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from antiphon.server.listen.ports import Listening, is_loopback, listen
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
 from antiphon.services import Handler, as_service, echo
-from antiphon.settings import DEFAULT_PORT, ServerSettings
+from antiphon.settings import DEFAULT_PORT, ServerSettings, changed
 from antiphon.store.opening import accounts_file, open_store
 from antiphon.version import __version__
 
@@ -70,7 +69,7 @@ class Server:
             SettingInvalid: an option holds what it cannot hold.
         """
         self._service = as_service(handler)
-        self.settings = replace(settings or ServerSettings(), **options)
+        self.settings = changed(settings or ServerSettings(), options)
         self.language = language
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []

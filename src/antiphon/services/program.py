@@ -167,6 +167,7 @@ class _RunningProgram:
         try:
             await asyncio.wait({self._push_task})
             await self._push_rest_of_answer()
+            too_late = self._end_task is not None
             if not self._in.is_closing():
                 self._in.write(message.encode() + b"\n")
             written = True
@@ -185,6 +186,10 @@ class _RunningProgram:
                 await asyncio.wait({self._close_session_task}, timeout=2 * STOP_SIGNS_SECONDS)
                 if self._stopped_with_server:  # END would say that there is no answer, and nobody knows
                     raise ServiceFailed
+            if not answered and self._end_task is not None:
+                code = await asyncio.shield(self._end_task)
+                if too_late or code != 0:
+                    raise RuntimeError(f"the program ended with exit code {code} and did not answer this message")
         finally:
             if written and not (self._pause or answered):
                 self._owed += 1

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from antiphon import streams
 from antiphon.errors import AntiphonError, Problem, UsageError
 from antiphon.language import N_, catalogue
 from antiphon.printable import printable
@@ -33,7 +34,7 @@ class Console:
         self.verbose = verbose
         self.translations = catalogue(language)
         self.can_ask = may_ask and _at_terminal()
-        self.answers_to_terminal = sys.stdout.isatty()
+        self.answers_to_terminal = streams.stdout.isatty()
         self.seconds_asking = 0.0
         """Seconds that questions have waited for the person, in total."""
         self._above: list[Callable[[], None]] = []
@@ -47,18 +48,24 @@ class Console:
 
         Control characters are escaped, line feeds too: a greeting or a name from a server must not look like a
         line of the program's own. `colour` is an SGR code (ECMA-48); it is used on a terminal only.
+
+        Raises:
+            OutputFailed: it cannot be written.
         """
         text = printable(text)
-        if colour is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        if colour is not None and streams.stderr.isatty() and not os.environ.get("NO_COLOR"):
             text = f"\x1b[{colour}m{text}\x1b[0m"
-        print(text, file=sys.stderr, flush=True)
+        streams.stderr.line(text)
 
     def tell_error(self, error: AntiphonError) -> None:
         """Print what went wrong and what to do."""
         self.tell(error.full(self.translations.gettext), RED)
 
     def above(self, action: Callable[[], None]) -> None:
-        """Run an action that writes to the screen, above the prompt if there is one; actions keep their order."""
+        """Run an action that writes to the screen, above the prompt if there is one; actions keep their order.
+
+        Callbacks of a connection may call it: output that fails ends the command and raises nothing here.
+        """
         self._above.append(action)
         if self.can_ask:
             from prompt_toolkit.application import get_app_or_none, run_in_terminal  # noqa: PLC0415 - as below
@@ -72,16 +79,20 @@ class Console:
     def _do_above(self) -> None:
         actions, self._above = self._above, []
         for action in actions:
-            action()
+            with streams.ends_command():
+                action()
 
     def answer(self, message: str | bytes) -> None:
-        """Print an answer on standard output; on a terminal, control characters in it are escaped."""
+        """Print an answer on standard output; on a terminal, control characters in it are escaped.
+
+        Raises:
+            OutputFailed: it cannot be written.
+        """
         if self.answers_to_terminal:
             text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
-            print(printable(text, keep="\n\t"), flush=True)
+            streams.stdout.line(printable(text, keep="\n\t"))
         else:
-            sys.stdout.buffer.write((message.encode() if isinstance(message, str) else message) + b"\n")
-            sys.stdout.buffer.flush()
+            streams.stdout.write((message.encode() if isinstance(message, str) else message) + b"\n")
 
     async def ask(self, question: str, check: Callable[[str], Value], default: str = "") -> Value:
         """Ask until `check` accepts the answer, and return what it makes of it; Enter takes the default.

@@ -7,7 +7,6 @@ token to show how the server refuses it.
 
 import asyncio
 import contextlib
-import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,10 +14,19 @@ from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any, NamedTuple
 
+from antiphon import streams
 from antiphon.client.aio.answers import Answers
 from antiphon.client.aio.session import ClientSession
 from antiphon.client.protocol.window import WINDOW
-from antiphon.errors import AntiphonError, MessageTooLarge, OutcomeUnknown, SessionClosed, TooManyRefusals
+from antiphon.errors import (
+    AntiphonError,
+    InputFailed,
+    MessageTooLarge,
+    OutcomeUnknown,
+    SessionClosed,
+    TooManyRefusals,
+)
+from antiphon.files import problem_of
 from antiphon.language import N_
 from antiphon.printable import printable
 from antiphon.terminal.console import Console
@@ -38,6 +46,9 @@ READ_SIZE = 64 * 1024
 ANSWER_FIRST_SECONDS = 0.25
 """How long the next prompt waits for the answer, so that the answer is printed above it."""
 
+END_SECONDS = 0.25
+"""How long the end of piped input may take to be found once the session is over; else input is left."""
+
 QUOTED_MOST = 60
 """Characters of a message that are shown if its outcome is unknown."""
 
@@ -45,6 +56,8 @@ _SENT = N_("Bytes sent: {size}.")
 _RECEIVED = N_("Bytes received: {size}.")
 _LOST = N_("The connection is lost; trying again.")
 _BACK = N_("Back after {seconds} s.")
+_NO_ANSWER = N_("Lines that got no answer: {count}.")
+_LEFT = N_("The input had not ended: what was left of it was not sent.")
 _SPOILED = N_("This line is sent with a wrong token: one of its bits is flipped.")
 
 
@@ -68,6 +81,8 @@ class LineLoop:
         self._session = session
         self._pending: asyncio.Queue[_SentLine | None] = asyncio.Queue(WINDOW)
         self._exit_code = 0
+        self._unanswered = 0
+        """Lines that got no answer, which is a service's right, unless it has ended the session."""
         self._show = console.above
         session.on_lost = self._tell_lost
         session.on_back = lambda seconds: self._tell(_BACK, seconds=f"{seconds:.0f}")
@@ -85,6 +100,8 @@ class LineLoop:
         tasks: list[asyncio.Task[Any]] = [sender, printer, listener, ended]
         try:
             await asyncio.wait({sender, ended, printer}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._console.can_ask:  # the end of the input may be there, and not read yet
+                await asyncio.wait({sender}, timeout=END_SECONDS)
             sender.cancel()  # has no effect if everything is sent
             await asyncio.wait({sender})
             last = asyncio.create_task(self._pending.put(None))
@@ -101,6 +118,9 @@ class LineLoop:
         reason = await self._session.ended()
         if isinstance(reason, SessionClosed):
             self._console.tell(reason.full(self._console.translations.gettext))
+            if not self._console.can_ask and (sender.cancelled() or self._unanswered):
+                self._tell_missing(unsent=sender.cancelled())
+                return self._exit_code or reason.exit_code
         elif reason is not None:
             raise reason
         return self._exit_code
@@ -133,6 +153,7 @@ class LineLoop:
                 async for answer in line.answers:
                     self._print(answer)
                     line.answered.set()
+                self._unanswered += not line.answered.is_set()
             except AntiphonError as error:
                 if not line.spoiled:  # the refusal of a spoiled line is what the person wanted to see
                     self._exit_code = error.exit_code
@@ -156,6 +177,14 @@ class LineLoop:
             text = message if isinstance(message, str) else message.decode("utf-8", "backslashreplace")
             self._console.tell(f"“{text[:QUOTED_MOST]}{'…' if len(text) > QUOTED_MOST else ''}”:")
         self._console.tell_error(error)
+
+    def _tell_missing(self, *, unsent: bool) -> None:
+        """Tell what the end of the session left without an answer."""
+        _ = self._console.translations.gettext
+        if self._unanswered:
+            self._console.tell(_(_NO_ANSWER).format(count=self._unanswered))
+        if unsent:
+            self._console.tell(_(_LEFT))
 
     def _tell_lost(self, reason: AntiphonError) -> None:
         if isinstance(reason, TooManyRefusals):  # the person has caused this, with /spoil
@@ -202,10 +231,11 @@ async def piped_lines() -> AsyncIterator[Payload]:
 
     Raises:
         MessageTooLarge: a line is longer than any server may allow; the lines before it were yielded.
+        InputFailed: it cannot be read any more; the whole lines before were yielded.
     """
     loop = asyncio.get_running_loop()
     source = sys.stdin.fileno()
-    chunks: asyncio.Queue[bytes] = asyncio.Queue(4)
+    chunks: asyncio.Queue[bytes | InputFailed] = asyncio.Queue(4)
 
     def read() -> None:
         """Read standard input in its own thread: it may be a file, a pipe or closed, and a read may never return.
@@ -213,22 +243,25 @@ async def piped_lines() -> AsyncIterator[Payload]:
         Read from the descriptor: `sys.stdin` would stay locked by this thread, and Python takes that lock at exit.
         """
         while True:
+            chunk: bytes | InputFailed
             try:
-                chunk = os.read(source, READ_SIZE)
-            except OSError:  # for example a terminal that has hung up
-                chunk = b""
+                chunk = streams.read_some(source, READ_SIZE)
+            except OSError as error:  # for example a terminal that has hung up
+                chunk = InputFailed(problem=problem_of(error))
             put = chunks.put(chunk)
             try:
                 asyncio.run_coroutine_threadsafe(put, loop).result()
             except (RuntimeError, CancelledError):  # the event loop has ended, and with it the reader of the queue
                 put.close()
                 return
-            if not chunk:
+            if not chunk or isinstance(chunk, InputFailed):
                 return
 
     threading.Thread(target=read, daemon=True).start()
     rest = b""
     while chunk := await chunks.get():
+        if isinstance(chunk, InputFailed):
+            raise chunk
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield _decoded(line)

@@ -1,12 +1,15 @@
 """A handler's coroutine that takes its first step at once: it cannot tell that from a task of its own."""
 
 import asyncio
+import io
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from antiphon import Server, connect
 from antiphon.server.handler.task import HandlerTask, start
 
 Handler = Callable[[], Coroutine[Any, Any, object]]
@@ -249,3 +252,44 @@ def test_ctrl_c_goes_on_to_the_loop_when_everybody_has_been_told() -> None:
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
     assert [type(error) for error in told] == [KeyboardInterrupt]
+
+
+# --- what libraries ask of a task ---------------------------------------------------------------------------
+
+
+async def seen_in_the_first_step() -> list[str]:
+    """Return what anyio's `get_current_task` and a debugger read of the current task."""
+    task = asyncio.current_task()
+    assert task is not None
+    coroutine = task.get_coro()
+    stack, printed = task.get_stack(), io.StringIO()
+    task.print_stack(file=printed)
+    return [
+        getattr(coroutine, "__name__", "none"),
+        *(frame.f_code.co_name for frame in stack),
+        "Stack for" if printed.getvalue().startswith("Stack for") else printed.getvalue(),
+    ]
+
+
+SEEN = ["seen_in_the_first_step", "seen_in_the_first_step", "Stack for"]
+
+
+async def test_the_task_of_a_first_step_has_its_coroutine_and_its_stack() -> None:
+    assert await driven(seen_in_the_first_step) == SEEN
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_so_it_has_when_served_one_by_one_and_in_batches(tmp_path: Path, *, plain: bool) -> None:
+    async def handler(_: str) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        coroutine, stack = task.get_coro(), task.get_stack()
+        return f"{getattr(coroutine, '__name__', None)} {[frame.f_code.co_name for frame in stack]}"
+
+    async with (
+        Server(handler, port=0, data=tmp_path, access="anyone", plain=plain) as server,
+        connect(str(server.addresses[0]), known_servers=tmp_path / "known") as session,
+    ):
+        answers = {await session.ask("alone")}
+        answers |= {answer async for answer in session.ask_many(["together"] * 50)}
+    assert answers == {"handler ['handler']"}

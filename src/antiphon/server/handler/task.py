@@ -6,11 +6,12 @@ task of a third party (docs.python.org, "Extending asyncio", "Task lifetime supp
 
 import asyncio
 import sys
+from asyncio.base_tasks import _task_print_stack
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from types import CoroutineType, FrameType
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from antiphon.wire.batch import Stepping
 
@@ -156,6 +157,10 @@ class HandlerTask(asyncio.Future[Any]):
         """Return the frame where the handler waits; none once it has ended."""
         frame = None if self.done() else getattr(self.coroutine, "cr_frame", None)
         return [frame][:limit] if frame is not None else []
+
+    def print_stack(self, *, limit: int | None = None, file: TextIO | None = None) -> None:
+        """Print the stack or the traceback, as `asyncio.Task` does; to standard error by default."""
+        _task_print_stack(self, limit, file)  # type: ignore[arg-type] # any object will do, and any file
 
     def get_name(self) -> str:
         """Return the name, for debuggers and logs."""
