@@ -352,4 +352,4 @@ def test_folders_above_that_are_made_are_closed_to_others(tmp_path: Path) -> Non
         DataFolder.open(tmp_path / "between" / "data")
     finally:
         os.umask(before)
-    assert mode(tmp_path / "between") == 0o755
+    assert mode(tmp_path / "between") == 0o700

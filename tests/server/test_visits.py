@@ -50,7 +50,7 @@ def test_a_sign_in_visits_the_store_four_times(server: JoinedServer, visits: lis
         assert isinstance(client.authenticate("ann", PASSWORD), Welcome)
         assert of_people(visits) == [
             "SqlAccounts.find",
-            "SqlLoginFailures.attempt",
+            "SqlLoginFailures._count",
             "SqlSessions.open",
             "SqlAccounts.visited",
         ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.server import turn_budget
-from antiphon.server.turn_budget import ENTRY_READ_LIMIT, IDLE_FRAMES_MOST
+from antiphon.server.turn_budget import ENTRY_READ_LIMIT, IDLE_FRAMES_MOST, SESSION_READ_LIMIT
 from antiphon.services import Handler, Session
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame, encode
@@ -176,4 +176,4 @@ def test_little_is_read_at_once_before_sign_in_and_much_after_it(tmp_path: Path,
         client.hello()
         assert read_limits() == [ENTRY_READ_LIMIT]
         client.resume(token)
-        assert read_limits() == [0]
+        assert read_limits() == [SESSION_READ_LIMIT]

@@ -18,7 +18,7 @@ from antiphon.server.connection.state import State
 from antiphon.server.connection.write_buffer import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT
 from antiphon.server.peer import Peer
 from antiphon.server.session.channel import SessionChannel
-from antiphon.server.turn_budget import IDLE_FRAMES_MOST
+from antiphon.server.turn_budget import IDLE_FRAMES_MOST, SESSION_READ_LIMIT
 from antiphon.wire.bodies import Bye
 from antiphon.wire.conversation import Control, Event
 from antiphon.wire.frames import SKIPPED, Frame, Refused
@@ -268,7 +268,8 @@ class Connection(PeerSide):
         channel, welcome, replayed = host.channels.admit(session, admission.welcome, admission.resumed)
         self._channel = channel
         self._enter(State.SESSION)
-        self._writer.transport.limit_reading(0)
+        if session.account_id > 0:
+            self._writer.transport.limit_reading(SESSION_READ_LIMIT)
         self.send(self._conversation.welcome(id, welcome, token))
         for frame in replayed:
             self.send(frame)

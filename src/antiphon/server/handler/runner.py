@@ -202,7 +202,12 @@ class HandlerRunner:
         self._say(id, answer, data)
 
     def _part(self, id: int, answer: str | bytes) -> bool:
-        """Send one of many answers; return whether more may follow."""
+        """Send one of many answers, or the ERROR in its place, now; return whether more may follow."""
+        more = self._say_part(id, answer)
+        self._answers.flush()
+        return more
+
+    def _say_part(self, id: int, answer: str | bytes) -> bool:
         if self._clearly_too_large(id, answer):
             return False
         try:
@@ -210,9 +215,7 @@ class HandlerRunner:
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(id, error)
             return False
-        more = self._say(id, answer, data)
-        self._answers.flush()
-        return more
+        return self._say(id, answer, data)
 
     def _say(self, id: int, answer: Answer, data: bytes) -> bool:
         if len(data) > self._environment.message_limit + HEADER_SIZE:
