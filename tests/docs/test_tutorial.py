@@ -53,9 +53,13 @@ class Desk:
             else:
                 self._see(self._terminals[who], line)
 
+    @property
+    def _port(self) -> str:
+        """The server's port, once the server has printed it."""
+        return self._address.partition("#")[0].rpartition(":")[2]
+
     def _start(self, who: str, command: str) -> None:
-        port = self._address.partition("#")[0].rpartition(":")[2]
-        command = re.sub(r"@localhost\b", f"@localhost:{port}", command)
+        command = re.sub(r"@localhost\b", f"@localhost:{self._port}", command)
         command = re.sub(r"tls://localhost:7862#sha256:[\w-]{43}", self._address, command)
         program, *words = shlex.split(command)
         program = {"antiphon": str(ANTIPHON), "python": sys.executable}[program]
@@ -67,7 +71,7 @@ class Desk:
         typed = typed.strip()
         if prompt.startswith("Port"):
             terminal.matches(r"Port \[\d+\]:")
-            terminal.enter("" if self._address else "0")
+            terminal.enter(self._port or "0")  # the reader's default port may be taken on this machine
         elif "assword" in prompt or prompt == "Once more:":
             terminal.answer(prompt, PASSWORD)
         else:

@@ -11,8 +11,8 @@ from antiphon.wire.kinds import KIB
 ENTRY_READ_LIMIT = 16 * KIB
 """Bytes that are read in one turn before sign-in: more than any honest client sends ahead."""
 SESSION_READ_LIMIT = 64 * KIB
-"""Bytes that are read in one turn in a session for which a password was proved; the others keep `ENTRY_READ_LIMIT`.
-What a turn leaves of them stays in memory until the next one."""
+"""Bytes that are read in one turn in a session with a proved password; the others keep `ENTRY_READ_LIMIT`. What a
+turn leaves of them stays in memory until the next one."""
 IDLE_FRAMES_MOST = 64
 """Frames that ask for nothing (HEARTBEAT, optional kinds) before sign-in. A client has 20 s to sign in, and by
 default sends one HEARTBEAT in that time."""

@@ -171,7 +171,8 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             await asyncio.wait({sender})
 
     async def send(self, message: Payload) -> None:
-        """Send a message and drop its answer. It is sent again if the connection is lost on the way.
+        """Send a message and drop its answer. If the connection is lost before the server has it, it is
+        sent again; if the server was killed, nobody can know.
 
         Raises:
             MessageTooLarge: it was not sent.

@@ -148,7 +148,8 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         return answer
 
     def send(self, message: Payload) -> None:
-        """Send `message` and drop its answer. It is sent again if the connection is lost on the way.
+        """Send `message` and drop its answer. If the connection is lost before the server has it, it is
+        sent again; if the server was killed, nobody can know.
 
         Raises:
             MessageTooLarge, NotText: the message cannot be sent.

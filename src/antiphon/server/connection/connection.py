@@ -212,7 +212,7 @@ class Connection(PeerSide):
     def _handle(self, event: Event) -> None:
         self._deadlines.framed = True
         if isinstance(event, Refused):
-            if self._channel is not None:  # the reader refuses messages only, and those come in a session
+            if self._channel is not None:  # only frames with a token are refused, and those come in a session
                 self._channel.refused(event.id, event.error)
         elif isinstance(event, Frame):
             if event.kind == Kind.HEARTBEAT:
