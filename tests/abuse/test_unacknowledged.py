@@ -17,10 +17,10 @@ from support.serving import ATTACKER, seed
 
 MIB = 1024 * KIB
 PROVED_MOST = 640 * KIB
-"""Bytes by which the process may grow for a session of an account: the 256 KiB of its replay buffer, one read of 64
-KiB, and what malloc does not give back. Before it was counted in memory, it was 2.1 MiB."""
+"""Bytes by which the process may grow for a session of an account: the 256 KiB of its replay buffer, one read of
+64 KiB, and what malloc does not give back. Before memory was counted, it was 2.1 MiB."""
 UNPROVED_MOST = 320 * KIB
-"""The same of a session that nobody has proved a password for, whose buffer has 32 KiB; before, more than 1 MiB."""
+"""The same of a session without a proved password, whose buffer has 32 KiB; before, more than 1 MiB."""
 SERVER_MOST = 64 * MIB
 """Memory that all sessions of one source may take together for what nobody acknowledges."""
 FILLING = 30_000

@@ -10,8 +10,9 @@ from antiphon.server.session.budget import ReplayBudget
 from antiphon.wire.frames import Frame
 from antiphon.wire.kinds import KIB
 from support.inside import channels
-from support.raw import Closed, RawClient
+from support.raw import RawClient
 from support.serving import ATTACKER, Serving, in_session, seed, serving
+from support.wire_client import Closed
 
 LIMIT = 64 * KIB
 

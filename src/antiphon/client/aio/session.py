@@ -171,8 +171,10 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             await asyncio.wait({sender})
 
     async def send(self, message: Payload) -> None:
-        """Send a message and drop its answer. If the connection is lost before the server has it, it is
-        sent again; if the server was killed, nobody can know.
+        """Send a message and drop its answer.
+
+        If the connection is lost before the server has it, it is sent again. If the server was killed, nobody can
+        know.
 
         Raises:
             MessageTooLarge: it was not sent.

@@ -148,8 +148,10 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         return answer
 
     def send(self, message: Payload) -> None:
-        """Send `message` and drop its answer. If the connection is lost before the server has it, it is
-        sent again; if the server was killed, nobody can know.
+        """Send `message` and drop its answer.
+
+        If the connection is lost before the server has it, it is sent again. If the server was killed, nobody can
+        know.
 
         Raises:
             MessageTooLarge, NotText: the message cannot be sent.
