@@ -1,4 +1,4 @@
-"""A server as a whole program: told where it listens, it runs until a signal says that it should stop."""
+"""Server program: opens a server, prints where it listens, and drains it after a signal."""
 
 import asyncio
 import contextlib
@@ -23,8 +23,8 @@ from antiphon.version import __version__
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code after Ctrl-C, as shells have it."""
 YOUNG_MOST = 3000
-"""New objects after which the garbage collector looks at them: with Python's 700 it does so in the midst of 100
-handlers that wait, and finds that all of them are alive."""
+"""New objects after which the garbage collector runs. With Python's 700 it runs while 100 handlers wait, and finds
+all of them alive."""
 
 
 def serve(
@@ -34,10 +34,10 @@ def serve(
     language: str | None = None,
     **options: Any,
 ) -> int:
-    """Serve `handler` until Ctrl-C or SIGTERM, as `antiphon serve` does: tell where, drain, then return.
+    """Serve `handler` until Ctrl-C or SIGTERM, as `antiphon serve` does: print the address, drain, then return.
 
-    It has an event loop of its own, and is for the main thread of a program; `Server` is for an event loop that
-    is there already.
+    It starts an event loop of its own. Call it in the main thread of a program; use `Server` inside an event loop
+    that runs already.
 
     Args:
         handler: what answers, as `Handler` describes it.
@@ -69,9 +69,9 @@ def serve(
 
 
 async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], None] | None = None) -> int:
-    """Open a server, say where it listens, drain it after a signal; return the exit code.
+    """Open a server, print where it listens, drain it after a signal; return the exit code.
 
-    It is said on standard output, or to `tell`.
+    `tell` prints instead of standard output.
     """
     stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -88,7 +88,7 @@ async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], No
 
 
 def _collect_less() -> None:
-    """Have the garbage collector look less often, unless somebody has told it how often."""
+    """Run the garbage collector less often, unless its thresholds were set."""
     young, *older = gc.get_threshold()
     if 0 < young < YOUNG_MOST:
         gc.set_threshold(YOUNG_MOST, *older)

@@ -73,7 +73,7 @@ class Server:
         self.language = language
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
-        """What runs until the last connection is gone."""
+        """Tasks that run until the last connection is gone."""
         self._acceptors: list[asyncio.Task[None]] = []
         self._host: ConnectionHost
         self._listening: Listening

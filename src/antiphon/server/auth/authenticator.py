@@ -24,7 +24,7 @@ from antiphon.wire.bodies import Lifetimes
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Authenticator:
-    """What the sign-ins of one server use; made once."""
+    """The parts that the sign-ins of one server use; made once."""
 
     access: Access
     """How clients get in."""

@@ -16,7 +16,7 @@ LINGER_SECONDS = 2.0
 
 
 class Deadlines:
-    """What a connection notes, and what is due because of it. Times are seconds of one monotonic clock."""
+    """Notes of one connection, and the deadlines that follow. Times are seconds of one monotonic clock."""
 
     __slots__ = (
         "_accepted_at", "_closing_at", "_heard_at", "_settings", "_spoke_at", "_taken", "_taken_at", "admitted",

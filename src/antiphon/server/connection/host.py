@@ -14,7 +14,7 @@ from antiphon.settings import ServerSettings
 
 
 class Open(Protocol):
-    """What the server does with every open connection."""
+    """An open connection, as the server uses it."""
 
     def tick(self, now: float) -> None:
         """Look at the deadlines."""
@@ -27,7 +27,7 @@ class Open(Protocol):
 
 
 class ConnectionHost:
-    """What the connections of a server use, and the set of those that are open."""
+    """The open connections of a server, and the parts that all of them use."""
 
     def __init__(
         self,

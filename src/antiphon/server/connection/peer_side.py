@@ -16,7 +16,7 @@ from antiphon.wire.conversation import ServerConversation
 
 
 class PeerSide(asyncio.Protocol):
-    """What a `Connection` is towards its peer, whatever session it holds."""
+    """Base of `Connection`: everything towards the peer, whatever session it holds."""
 
     __slots__ = (
         "__weakref__", "_control", "_conversation", "_deadlines", "_end_event", "_host", "_reading", "_writer",

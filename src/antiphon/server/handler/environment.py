@@ -1,4 +1,4 @@
-"""What the handlers of all sessions of a server share: the service, its limits, and where faults are logged."""
+"""Handler environment: the service of a server, its limits, and the log of its faults, shared by all sessions."""
 
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field

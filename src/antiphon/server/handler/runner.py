@@ -17,7 +17,7 @@ from antiphon.wire.frames import HEADER_SIZE, Payload
 
 
 class Answers(Protocol):
-    """Where the frames of answers go: the session's channel."""
+    """The channel, as the runner uses it: the frames of answers go there."""
 
     def say(self, data: bytes) -> None:
         """Send a frame, now or over the next connection."""

@@ -7,7 +7,7 @@ from antiphon.language import Translate
 
 
 class Sender(Protocol):
-    """What the user code's view of a session needs of the channel."""
+    """The channel, as the user code's view of a session uses it."""
 
     def push(self, message: str | bytes) -> None:
         """See `services.Session.send`."""

@@ -1,4 +1,4 @@
-"""What a channel needs of the connection that holds its session."""
+"""Contract between a channel and the connection that holds its session."""
 
 from typing import Protocol
 

@@ -10,13 +10,13 @@ from antiphon.language import N_
 from antiphon.wire.kinds import KIB
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP: CSV injection
-"""A cell that begins with one of these may be run by a spreadsheet, which passes over spaces before it."""
+"""First characters of a cell that a spreadsheet may run as a formula; it ignores spaces before them."""
 _GUARD = "'"
-"""Stands before such a cell, and before one that begins with itself, so that it can be taken away again."""
+"""Guard written before such a cell, and before a cell that begins with the guard, so that it can be removed."""
 _DELIMITERS = ",;\t"
-"""Spreadsheets write the one that their country is used to."""
+"""Separators: spreadsheets write the one of their locale."""
 LINE_LIMIT = 64 * KIB
-"""Bytes in a line; a row that we write has some hundred. A longer one is refused before it is decoded."""
+"""Bytes of a line; our rows have some hundred. A longer line is refused before it is decoded."""
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _BOM = b"\xef\xbb\xbf"
 
@@ -25,7 +25,7 @@ _NOT_CSV = Problem(N_("its quotes are not in order"))
 _TOO_LONG = Problem(N_("it is longer than 64 KiB"))
 
 _END = "\r\n"
-"""Until Python 3.13 the writer puts quotes only around what the end of its own lines holds."""
+"""End of a line; before Python 3.13 the writer quotes only cells that hold a part of its own."""
 
 
 def write_cells(rows: Iterable[Sequence[str]], delimiter: str) -> str:
@@ -37,10 +37,10 @@ def write_cells(rows: Iterable[Sequence[str]], delimiter: str) -> str:
 
 
 class LineUnreadable(ValueError):
-    """A line is no CSV: its number, and what is wrong with it."""
+    """A line that is not CSV: its number, and the problem."""
 
     def __init__(self, line: int, problem: Problem) -> None:
-        """Say that `line`, counted from 1, has `problem`."""
+        """Report `problem` in `line`, counted from 1."""
         super().__init__(line, problem)
         self.line = line
         self.problem = problem

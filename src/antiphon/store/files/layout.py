@@ -1,4 +1,4 @@
-"""What stands in the columns of a file, and how its rows come from text and go into it."""
+"""Layout of a file: its columns, and the conversion of rows from text and to text."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Hashable, Iterable
@@ -25,7 +25,7 @@ _FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0"
 
 
 class Kind(NamedTuple):
-    """What a column holds."""
+    """Kind of value in a column."""
 
     show: Callable[[Any], str]
     read: Callable[[str], Any]

@@ -1,4 +1,4 @@
-"""The highest numbers that were given, so that none is given again once its row was removed by hand."""
+"""Record of the highest number given to a row, so that none is given again when its row was removed by hand."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ NUMBERS = Layout(row=NumberRow, columns={"file": TEXT, "highest": NUMBER}, uniqu
 
 
 class Numbers:
-    """Gives numbers that nobody has had. Who asks holds the lock."""
+    """Gives out unused numbers. Precondition of every call: the caller holds the lock."""
 
     def __init__(self, sheet: Sheet[NumberRow]) -> None:
-        """Remember them in `sheet`, which has the layout `NUMBERS`."""
+        """Record them in `sheet`, which has the layout `NUMBERS`."""
         self._sheet = sheet
 
     def highest(self, file: str, used: Iterable[int]) -> int:
-        """Return the highest number that a row of `file` has had; `used` are those that rows have now."""
+        """Return the highest number that a row of `file` ever had; `used` are the numbers of its present rows."""
         return max([0, *used, *(row.highest for row in self._sheet.rows() if row.file == file)])
 
     def keep(self, file: str, highest: int) -> None:
-        """Remember that numbers up to `highest` were given; before a row with one of them is written."""
+        """Record that numbers up to `highest` are given out; call it before a row with one of them is written."""
         others = [row for row in self._sheet.rows() if row.file != file]
         self._sheet.write([*others, NumberRow(file, highest)])
