@@ -15,7 +15,7 @@ from antiphon.transport.contract import Receiver
 from antiphon.transport.endpoint import Buffer, SocketEndpoint
 
 READ_SIZE = 256 * 1024
-"""Bytes of a shared buffer: the most that is read from one connection before the loop goes on to the next."""
+"""Bytes of a shared buffer: the most that one read takes, unless `limit_reading` says less."""
 WRITE_LIMIT = 64 * 1024
 """Unsent bytes above which the protocol is paused, by default."""
 NO_EXTRA: Mapping[str, Any] = MappingProxyType({})

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Self
 
 from antiphon.client.protocol.inbox import Inbox
-from antiphon.client.protocol.replay import Sent
+from antiphon.client.protocol.unanswered import Sent
 from antiphon.wire.frames import Payload
 
 

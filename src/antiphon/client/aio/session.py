@@ -11,8 +11,8 @@ from typing import TypeVar
 from antiphon.client.aio.answers import Answers
 from antiphon.client.aio.connection import ClientConnection
 from antiphon.client.aio.reconnect import AsyncReconnector
-from antiphon.client.protocol.replay import Sent
 from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.unanswered import Sent
 from antiphon.client.protocol.window import Window, check_message
 from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
 from antiphon.wire.bodies import Welcome

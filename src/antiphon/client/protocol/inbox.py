@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 
-from antiphon.client.protocol.replay import Sent
+from antiphon.client.protocol.unanswered import Sent
 from antiphon.errors import AntiphonError
 from antiphon.wire.frames import Payload
 

@@ -11,7 +11,7 @@ from antiphon.client.protocol.connection import Receiver
 from antiphon.client.protocol.inbox import Inbox
 from antiphon.client.protocol.info import SessionInfo
 from antiphon.client.protocol.reconnect import ReconnectPolicy, temporary
-from antiphon.client.protocol.replay import ReplayBuffer, Sent
+from antiphon.client.protocol.unanswered import Sent, UnansweredMessages
 from antiphon.client.protocol.window import Window
 from antiphon.errors import AntiphonError, OutcomeUnknown, SessionEnded, TokenRefused
 from antiphon.wire.bodies import Limits, Welcome
@@ -73,7 +73,7 @@ class SessionProtocol(Generic[Connection, Box]):
         """
         self.info = SessionInfo.of(welcome)
         """What the server said at the sign-in."""
-        self._replay: ReplayBuffer[Box] = ReplayBuffer()
+        self._replay: UnansweredMessages[Box] = UnansweredMessages()
         self._window = window or Window()
         self._policy = policy
         self._connection = connection

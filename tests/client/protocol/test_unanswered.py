@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.client.protocol.replay import ReplayBuffer
+from antiphon.client.protocol.unanswered import UnansweredMessages
 from antiphon.errors import FrameInvalid, ProtocolError
 
 
-def sending(*messages: str) -> ReplayBuffer[str]:
+def sending(*messages: str) -> UnansweredMessages[str]:
     """Return the book of a session that has sent messages; the asker of each is the message itself."""
-    book: ReplayBuffer[str] = ReplayBuffer()
+    book: UnansweredMessages[str] = UnansweredMessages()
     for message in messages:
         book.send(message, message).written = True
     return book
 
 
-def unknown(book: ReplayBuffer[str]) -> list[str]:
+def unknown(book: UnansweredMessages[str]) -> list[str]:
     return [sent.asker for sent in book.unknown()]
 
 
@@ -131,7 +131,7 @@ class Model:
     """A server that keeps `room` frames, a link that may break after any frame, and the client's book."""
 
     def __init__(self, room: int) -> None:
-        self.book: ReplayBuffer[str] = ReplayBuffer()
+        self.book: UnansweredMessages[str] = UnansweredMessages()
         self.room = room
         self.spoiled: set[str] = set()
         self.handled: list[str] = []

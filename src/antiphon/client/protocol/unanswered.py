@@ -1,4 +1,4 @@
-"""Replay buffer: what a session has sent and received, so that a broken connection loses and repeats nothing.
+"""Unanswered messages: what a session has sent and received, so that a broken connection loses and repeats nothing.
 
 The rules are those of docs/protocol.md, "Continuity": which messages are sent again on the next connection, and
 which have an outcome that nobody can know. No I/O and no clock.
@@ -35,7 +35,7 @@ class Sent(Generic[Asker]):
     """Whether it is sent with a wrong token, to be refused. It is never sent again."""
 
 
-class ReplayBuffer(Generic[Asker]):
+class UnansweredMessages(Generic[Asker]):
     """The counts of one session, and its messages that are not answered yet."""
 
     def __init__(self) -> None:
