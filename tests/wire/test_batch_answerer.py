@@ -82,11 +82,11 @@ class Clock:
     ("seconds", "answered", "looks"),
     [
         (1.0, 2, 2),  # the time begins after the first message
-        (0.3, 8, 4),  # looked for after 1, 2, 4 and 8
-        (0.05, 32, 6),
-        (0.02, 64, 7),
-        (0.01, 128, 9),  # from 32 on after every 32
-        (0.0, 200, 11),
+        (0.3, 8, 3),  # looked for after 1, 2 and 8
+        (0.05, 32, 4),
+        (0.02, 64, 5),
+        (0.01, 128, 7),  # from 32 on after every 32
+        (0.0, 200, 9),
     ],
 )
 def test_a_call_ends_when_the_time_of_the_turn_is_over(

@@ -103,7 +103,7 @@ static int answer_frames(BatchAnswerer *self, const unsigned char *bytes, Py_ssi
         if (frames == look && self->clock != NULL) {
             int over = is_time_over(self, look == 1, &ends);
             if (over) return over < 0 ? -1 : 0;
-            look += look < LOOK_EVERY ? look : LOOK_EVERY;
+            look += look == 1 ? 1 : 3 * look < LOOK_EVERY ? 3 * look : LOOK_EVERY;
         }
         frames++;
         const unsigned char *frame = bytes + self->position, *body = frame + HEADER_SIZE;

@@ -32,8 +32,8 @@ Unsettled = bytes | tuple[bytes, Payload] | int
 number is 0 for an answer whose message was counted when its coroutine began to wait."""
 
 LOOK_EVERY = 32
-"""Frames between two looks at the clock, at most. The first looks come after 1, 2, 4, 8 and 16 frames: nobody
-knows yet how long a message takes."""
+"""Frames between two looks at the clock, at most. The first looks come after 1, 2 and 8 frames: nobody knows yet
+how long a message takes."""
 
 _MESSAGE = int(Kind.MESSAGE)
 _ACK = int(Kind.ACK)
@@ -125,7 +125,7 @@ class PythonBatchAnswerer:
                     ends = now + self.turn_seconds
                 elif now >= ends:
                     break
-                look += min(look, LOOK_EVERY)
+                look += 1 if look == 1 else min(3 * look, LOOK_EVERY)
             frames += 1
             try:
                 frame, after = read_frame(data, self.position, end, self._allowed, self._token)

@@ -1,4 +1,4 @@
-"""Unanswered messages: what a session has sent and received, so that a broken connection loses and repeats nothing.
+"""Unanswered messages: what a session has sent and received, so that a lost connection loses and repeats nothing.
 
 The rules are those of docs/protocol.md, "Continuity": which messages are sent again on the next connection, and
 which have an outcome that nobody can know. No I/O and no clock.
