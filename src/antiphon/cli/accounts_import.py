@@ -38,7 +38,7 @@ from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256
 
 LIFETIME = timedelta(days=14)
-"""How long an imported password is valid: its MD5 acts as the password, so a thief of the file can sign in."""
+"""Life of an imported password: its MD5 acts as the password, so a thief of the file can sign in."""
 FILE_MOST = 2 * 1024 * 1024
 """Largest file in bytes: ten thousand lines with the longest names take less."""
 CONCURRENT_HASHES = 2

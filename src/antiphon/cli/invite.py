@@ -52,7 +52,7 @@ UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days
 LIFETIME_MOST = timedelta(days=366)
 """Longest lifetime of a code: a right that is not used within a year is forgotten, and should end."""
 KEPT_AFTER_EXPIRY = timedelta(days=30)
-"""How long an expired invitation is kept, so that it is listed, and refused as expired rather than unknown."""
+"""Time an expired invitation is kept, so that it is listed, and refused as expired rather than unknown."""
 
 _NO_NAME_GIVEN = Problem(N_("Say whom to invite: NAME, or --from FILE."))
 _LIFETIME_INVALID = Problem(

@@ -31,7 +31,7 @@ _OF_KUBERNETES = re.compile(
     r"ANTIPHON(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 _OF_DOCKER_LINKS = re.compile(r"(tcp|udp|sctp)://")
-"""How the value of NAME_PORT begins that Kubernetes sets for a service named `antiphon`."""
+"""Prefix of the value of NAME_PORT that Kubernetes sets for a service named `antiphon`."""
 
 
 def clear_variables(environment: MutableMapping[str, str]) -> None:

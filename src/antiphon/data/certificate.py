@@ -41,7 +41,7 @@ _TOO_WEAK = {
 }
 """Reasons of OpenSSL to refuse an intact certificate."""
 CLOCK_SLACK = timedelta(days=1)
-"""How far a client's clock may be behind when the certificate is new."""
+"""Time by which a client's clock may be behind when the certificate is new."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class State(Enum):
 
 
 class Receiver(Protocol):
-    """What takes the frames of an open session."""
+    """Receiver of the frames of an open session."""
 
     def message(self, id: int, payload: Payload, *, last: bool) -> None:
         """Take an answer to the message `id`, or with id 0 a message that answers nothing."""

@@ -28,7 +28,7 @@ OVERHEAD = 64
 
 
 class SessionConnection(Protocol):
-    """What a session needs of either client's connection."""
+    """Contract between a session and the connection of either client."""
 
     @property
     def open(self) -> bool:
@@ -72,7 +72,7 @@ class SessionProtocol(Generic[Connection, Box]):
         `OVERHEAD`, so that the limit holds for empty ones too.
         """
         self.info = SessionInfo.of(welcome)
-        """What the server said at the sign-in."""
+        """The server's statements at the sign-in."""
         self._replay: UnansweredMessages[Box] = UnansweredMessages()
         self._window = window or Window()
         self._policy = policy

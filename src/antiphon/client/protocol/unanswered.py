@@ -24,7 +24,7 @@ class Sent(Generic[Asker]):
     """Its place among all messages of this count, from 1."""
     message: Payload
     asker: Asker
-    """What takes the answers."""
+    """Receiver of the answers."""
     written: bool = False
     """Whether it was given to a connection at least once."""
     taken_back: bool = False
