@@ -70,7 +70,9 @@ class Process:
         self.args = [str(word) for word in command]
         self.returncode: int | None = None
         self._reading = threading.Lock()
-        at_start = any(name.startswith(("PYTHON", "LC_")) for name in environment.keys() - {"PYTHONWARNINGS"})
+        at_start = any(
+            name.startswith(("PYTHON", "LC_", "MALLOC_")) for name in environment.keys() - {"PYTHONWARNINGS"}
+        )
         request = {
             "command": self.args,
             "environment": environment,
