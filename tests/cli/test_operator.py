@@ -79,10 +79,10 @@ class Watched:
         self.client.closed()
         self.ended_at = monotonic()
 
-    def ended(self, since: float) -> None:
+    def ended(self, since: float, cause: str = "revoked") -> None:
         """Check that the connection was closed within a second of `since`, with the right reason."""
         self._thread.join()
-        assert self.said == ServerBye(reason="revoked")
+        assert self.said == ServerBye(reason="revoked", cause=cause)
         assert self.ended_at - since < SOON
 
 
@@ -110,7 +110,7 @@ def test_an_act_cuts_the_session_within_a_second_and_for_good(
             watched = Watched(client)
             words = [session_id(server, "ann") if word == "ID" else word for word in command]
             assert told(server, *words)["sessions_ended"] == 1
-            watched.ended(monotonic())
+            watched.ended(monotonic(), reason)
         with RawClient(server.address) as again:
             again.hello()
             refused = again.resume(token)
@@ -121,6 +121,28 @@ def test_an_act_cuts_the_session_within_a_second_and_for_good(
                 assert bystander.ask("hello") == "hello"
         server.logged(rf'session-revoked name="ann" address=127.0.0.1:\d+ reason="{reason}"')
         server.logged(r" revoked address=127.0.0.1:\d+")
+
+
+@pytest.mark.parametrize(
+    ("command", "language", "sentence"),
+    [
+        (("sessions", "revoke", "--account", "ann"), "en", "The server's operator has ended this session."),
+        (("accounts", "disable", "ann"), "en", "This session is over: the account was disabled."),
+        (("accounts", "password", "ann"), "ru", "Этот сеанс завершён: пароль учётной записи изменён."),
+    ],
+)
+def test_the_person_is_told_why_the_session_ended(
+    tmp_path: Path, command: tuple[str, ...], language: str, sentence: str
+) -> None:
+    seed(tmp_path / "data", sessions=0)
+    given = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
+    with ServerProcess(tmp_path / "data", "--plain") as server:
+        words = ("connect", str(server.address), "--lang", language)
+        with Terminal(*words, home=tmp_path, **given) as terminal:
+            terminal.says("ann>", "hello")
+            assert told(server, *command)["sessions_ended"] == 1
+            terminal.shows(sentence)
+            assert terminal.ends() == 4
 
 
 def test_two_servers_of_one_folder_both_cut(tmp_path: Path) -> None:
@@ -135,7 +157,7 @@ def test_two_servers_of_one_folder_both_cut(tmp_path: Path) -> None:
         assert told(one, "accounts", "disable", "ann")["sessions_ended"] == 2
         done = monotonic()
         for client in clients:
-            client.ended(done)
+            client.ended(done, "disabled")
 
 
 # --- accounts -----------------------------------------------------------------------------------------------
@@ -409,7 +431,7 @@ def test_a_session_without_an_account_is_listed_and_revoked(tmp_path: Path, acce
             assert session["name"] == name
             assert act(server, "sessions", "list").stdout.split("\t")[1] == (name or "-")
             assert told(server, "sessions", "revoke", session["id"]) == {"sessions_ended": 1}
-            assert client.body() == ServerBye(reason="revoked")
+            assert client.body() == ServerBye(reason="revoked", cause="revoked")
             client.closed()
         assert told(server, "sessions", "list") == []
         (line,) = (line for line in server.log.splitlines() if " sessions-revoked " in line)

@@ -51,7 +51,7 @@ def test_server_and_commands_see_each_others_changes(server: ServerProcess, peop
             "sessions_ended": 1,
         }
         client.sock.settimeout(5)
-        assert client.body() == ServerBye(reason="revoked")
+        assert client.body() == ServerBye(reason="revoked", cause="renamed")
     with RawClient(server.address) as client:
         client.sign_in("ann", PASSWORD, new=True)
     assert [row["name"] for row in told(server, people, "accounts", "list")] == ["ann", "Боб"]
@@ -65,7 +65,7 @@ def test_what_a_command_disables_is_cut(tmp_path: Path, people: Path) -> None:
         in_session(server.address, token) as client,
     ):
         assert told(server, people, "accounts", "disable", "ann")["sessions_ended"] == 1
-        assert client.body() == ServerBye(reason="revoked")
+        assert client.body() == ServerBye(reason="revoked", cause="disabled")
         assert "\nann,1,yes," in (people / "accounts.csv").read_text("utf-8")
 
 

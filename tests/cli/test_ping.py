@@ -22,7 +22,7 @@ from antiphon.errors import (
     RegistrationClosed,
     ServerStopping,
     SessionClosed,
-    SessionEnded,
+    SessionRevoked,
     SignInRefused,
     UsageError,
 )
@@ -357,7 +357,7 @@ def test_a_session_that_is_revoked_says_so(data: Path, ping: Ping, tmp_path: Pat
     with serving(data, Now(20, lambda message, _: message if revoking else revoke())) as server:
         done = ping(ann_at(server), "--interval", 0)
         revoking[0].join()
-    assert (done.code, done.err) == (4, told_by(SessionEnded()))
+    assert (done.code, done.err) == (4, told_by(SessionRevoked()))
     assert "Sent " in done.out
 
 

@@ -24,18 +24,24 @@ from antiphon.client.protocol.sign_in import at_once
 from antiphon.client.protocol.window import WINDOW
 from antiphon.client.trust import KnownServers
 from antiphon.errors import (
+    AccountDisabled,
+    AccountRemoved,
+    AccountRenamed,
     AntiphonError,
     ConnectionLost,
     FrameInvalid,
     MessageTooLarge,
     OutcomeUnknown,
+    PasswordChanged,
     PeerSilent,
     ProtocolError,
     ServerStopping,
     SessionClosed,
     SessionEnded,
     SessionReplaced,
+    SessionRevoked,
     TimedOut,
+    TooManySessions,
     TryLater,
 )
 from antiphon.wire.bodies import Identified, Limits
@@ -232,6 +238,32 @@ async def test_the_first_goodbye_that_ends_the_session_counts_and_a_drain_ends_n
     def play(peer: Peer) -> None:
         let_in(peer)
         peer.send(b"".join(peer.conversation.bye(reason) for reason in reasons))
+        peer.sock.shutdown(1)
+        peer.rest()
+
+    assert kinds(await client.pushed(play)) == [error]
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [
+        ("revoked", SessionRevoked),
+        ("disabled", AccountDisabled),
+        ("removed", AccountRemoved),
+        ("renamed", AccountRenamed),
+        ("password", PasswordChanged),
+        ("too-many", TooManySessions),
+        ("", SessionEnded),  # of an earlier version
+        ("a later version's word", SessionEnded),
+    ],
+)
+async def test_a_goodbye_says_why_the_session_was_revoked(
+    client: Client, cause: str, error: type[AntiphonError]
+) -> None:
+    def play(peer: Peer) -> None:
+        let_in(peer)
+        body = {"reason": "revoked", "cause": cause, "a later version's field": 1}
+        peer.send(encode(Kind.BYE, 0, msgspec.json.encode(body)))
         peer.sock.shutdown(1)
         peer.rest()
 

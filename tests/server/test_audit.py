@@ -92,7 +92,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         secrets |= people_do(server, tokens["token 0"])
         with server.session(tokens["token 2"]) as revoked:
             secrets |= operators_do(home, folder)
-            assert revoked.body() == ServerBye(reason="revoked")
+            assert revoked.body() == ServerBye(reason="revoked", cause="revoked")
         with server.client() as client:
             refused(client.hello() and client.resume(tokens["token 1"]))
         log = server.server.log_path

@@ -40,9 +40,9 @@ def refusal(server: Serving, name: str = "ann") -> str:
         return body.code
 
 
-def cut(client: RawClient) -> None:
+def cut(client: RawClient, cause: str) -> None:
     client.sock.settimeout(SOON)
-    assert client.body() == ServerBye(reason="revoked")
+    assert client.body() == ServerBye(reason="revoked", cause=cause)
     client.closed()
 
 
@@ -67,7 +67,7 @@ def test_a_live_session_is_cut_by_an_edit_and_the_others_go_on(
         with server.session(ann) as client, server.session(bob) as other:
             assert client.ask("hello") == "hello"
             edit(file, change)
-            cut(client)
+            cut(client, reason)
             assert other.ask("still here") == "still here"
         with server.client() as client:
             client.hello()

@@ -141,7 +141,7 @@ class Nobody:
 
     peer = Peer("127.0.0.1:1", "127.0.0.1", None)
 
-    def lose(self, reason: str) -> None:
+    def lose(self, reason: str, cause: str = "") -> None:
         """Hear of it."""
 
 

@@ -242,7 +242,7 @@ class AuthClient:
         self._hear(self._there.hello(hello))
         self.control = server.auth.begin(self)
 
-    def lose(self, reason: str) -> None:
+    def lose(self, reason: str, cause: str = "") -> None:
         """See `Holder`."""
         self.lost.append(reason)
 

@@ -46,7 +46,7 @@ def test_a_word_changes_the_password_and_ends_the_other_sessions(server: Serving
             terminal.answer("New password:", NEW)
             terminal.answer("Once more:", NEW)
             terminal.shows("The password is changed; your other sessions have ended.")
-            assert other.body() == ServerBye(reason="revoked")
+            assert other.body() == ServerBye(reason="revoked", cause="password")
         terminal.says("bob>", "and on it goes")
         terminal.says("bob>", "//password", "/password")
         terminal.answer("bob>", "exit")

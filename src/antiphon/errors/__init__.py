@@ -21,7 +21,11 @@
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   ├── PasswordDue
-    │   ├── SessionClosed, SessionEnded, SessionReplaced, TokenRefused
+    │   ├── SessionClosed, SessionReplaced, TokenRefused
+    │   ├── SessionEnded
+    │   │   ├── SessionExpired
+    │   │   └── SessionRevoked
+    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions
     │   └── InvitationRefused
     │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
@@ -81,6 +85,9 @@ from antiphon.errors.protocol import (
 )
 from antiphon.errors.server import Fault, OutcomeUnknown, ServerError, ServiceFailed, ServiceTooSlow, TryLater
 from antiphon.errors.signin import (
+    AccountDisabled,
+    AccountRemoved,
+    AccountRenamed,
     CredentialRefused,
     InvitationExpired,
     InvitationForAnother,
@@ -89,16 +96,20 @@ from antiphon.errors.signin import (
     NameLocked,
     NameTaken,
     NameUnknown,
+    PasswordChanged,
     PasswordDue,
     RegistrationClosed,
     SessionClosed,
     SessionEnded,
+    SessionExpired,
     SessionReplaced,
+    SessionRevoked,
     SignInError,
     SignInRefused,
     SignInTimedOut,
     TokenRefused,
     TooManyFailures,
+    TooManySessions,
 )
 from antiphon.errors.streams import InputFailed, OutputClosed, OutputFailed, SecretNotShown
 from antiphon.errors.usage import (
@@ -141,7 +152,10 @@ from antiphon.errors.usage import (
 __all__ = [
     "COPY_LIMIT",
     "AccessUnsupported",
+    "AccountDisabled",
     "AccountExists",
+    "AccountRemoved",
+    "AccountRenamed",
     "AccountUnknown",
     "AddressInvalid",
     "AddressUnavailable",
@@ -192,6 +206,7 @@ __all__ = [
     "OutputClosed",
     "OutputFailed",
     "OverThreshold",
+    "PasswordChanged",
     "PasswordDue",
     "PasswordInvalid",
     "PasswordNotAsked",
@@ -216,7 +231,9 @@ __all__ = [
     "ServiceTooSlow",
     "SessionClosed",
     "SessionEnded",
+    "SessionExpired",
     "SessionReplaced",
+    "SessionRevoked",
     "SessionUnknown",
     "SettingInvalid",
     "SignInError",
@@ -230,6 +247,7 @@ __all__ = [
     "TokenRefused",
     "TooManyFailures",
     "TooManyRefusals",
+    "TooManySessions",
     "TrustError",
     "TryLater",
     "UsageError",

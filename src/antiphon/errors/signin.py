@@ -1,5 +1,7 @@
 """Refusals of a sign-in, a registration or a token, and ends of a session; exit code 4."""
 
+from typing import ClassVar
+
 from antiphon.errors.base import AntiphonError
 from antiphon.language import N_
 
@@ -124,6 +126,79 @@ class SessionEnded(SignInError):
     code = "session-ended"
     sentence = N_("This session is over.")
     hint = N_("Sign in again.")
+
+
+class SessionExpired(SessionEnded):
+    """The session was ended while it was in use, because its time was over."""
+
+    code = "session-expired"
+    sentence = N_("The time of this session is over.")
+
+
+class SessionRevoked(SessionEnded):
+    """An operator has ended the session; the subclasses are for what else ends a session from outside.
+
+    Only the connection that held the session is told: RESUME gets `SessionEnded` later.
+    """
+
+    code = "session-revoked"
+    blame = "operator"
+    cause: ClassVar[str] = "revoked"
+    """The word in the server's BYE and in its log."""
+    sentence = N_("The server's operator has ended this session.")
+
+
+class AccountDisabled(SessionRevoked):
+    """The account of the session was disabled."""
+
+    code = "account-disabled"
+    cause = "disabled"
+    sentence = N_("This session is over: the account was disabled.")
+    hint = N_("Ask the server's operator.")
+
+
+class AccountRemoved(SessionRevoked):
+    """The account of the session was removed."""
+
+    code = "account-removed"
+    cause = "removed"
+    sentence = N_("This session is over: the account was removed.")
+    hint = N_("Ask the server's operator.")
+
+
+class AccountRenamed(SessionRevoked):
+    """The account of the session was given another name."""
+
+    code = "account-renamed"
+    cause = "renamed"
+    sentence = N_("This session is over: the account has another name now.")
+    hint = N_("Sign in with the new name; if you do not know it, ask the server's operator.")
+
+
+class PasswordChanged(SessionRevoked):
+    """The password of the account was reset by an operator, or changed in another session."""
+
+    code = "password-changed"
+    blame = "user"
+    cause = "password"
+    sentence = N_("This session is over: the password of the account was changed.")
+    hint = N_("Sign in with the new one; if it was not you who changed it, ask the server's operator.")
+
+
+class TooManySessions(SessionRevoked):
+    """The account has opened more sessions than it may have; the oldest one has ended."""
+
+    code = "too-many-sessions"
+    blame = "user"
+    cause = "too-many"
+    sentence = N_("This session is over: the account has opened too many others.")
+    hint = N_("Leave those that are not needed, and sign in again.")
+
+
+def revoked(cause: str) -> SessionEnded:
+    """Return the error for the `cause` of a BYE `revoked`: `SessionEnded` itself for a word of a later version."""
+    kinds: list[type[SessionRevoked]] = [SessionRevoked, *SessionRevoked.__subclasses__()]
+    return next((kind() for kind in kinds if kind.cause == cause), SessionEnded())
 
 
 class SessionClosed(SignInError):

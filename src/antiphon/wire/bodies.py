@@ -158,6 +158,8 @@ class ServerBye(Bye, frozen=True, forbid_unknown_fields=False, kw_only=True):
 
     text: str = ""
     """Text for the person, if the service has said why it closes."""
+    cause: str = ""
+    """With `revoked`: why, one word of the revocation log; `errors.SessionRevoked` has the known ones."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):

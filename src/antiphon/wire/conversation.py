@@ -150,10 +150,10 @@ class ServerConversation(_Conversation):
         self._enter_session(token)
         return encode(Kind.WELCOME, id, bodies.encode(welcome))
 
-    def bye(self, reason: str, text: str = "") -> bytes:
+    def bye(self, reason: str, text: str = "", cause: str = "") -> bytes:
         """Return BYE, the server's last frame; `text` is cut after 200 characters."""
         self.bye_sent = True
-        return encode(Kind.BYE, 0, bodies.encode(ServerBye(reason=reason, text=text[:BYE_TEXT])))
+        return encode(Kind.BYE, 0, bodies.encode(ServerBye(reason=reason, text=text[:BYE_TEXT], cause=cause)))
 
     @staticmethod
     def answer(id: int, message: Payload) -> bytes:

@@ -53,7 +53,7 @@ FIELDS: dict[tuple[Side, int], Secrecy] = {
     ),
     (Side.SERVER, Kind.PASSWORD): _fields("", "data"),
     (Side.SERVER, Kind.ERROR): _fields("code text hint wait"),
-    (Side.SERVER, Kind.BYE): _fields("reason text"),
+    (Side.SERVER, Kind.BYE): _fields("reason text cause"),
 }
 """Every field of every body of this version is in one of the two columns; a test checks it."""
 

@@ -135,7 +135,7 @@ def test_a_session_that_is_revoked_is_cut(data: Path, access: str, name: str | N
 
         asyncio.run(revoke())
         client.timeout = SOON
-        assert client.body() == ServerBye(reason="revoked")
+        assert client.body() == ServerBye(reason="revoked", cause="revoked")
         client.closed()
 
 
@@ -235,7 +235,7 @@ def test_a_change_ends_all_other_sessions_and_this_one_goes_on(data: Path, *, pl
         ):
             change(mine)
             other.timeout = SOON  # promise 17
-            assert other.body() == ServerBye(reason="revoked")
+            assert other.body() == ServerBye(reason="revoked", cause="password")
             assert mine.ask("still here") == "still here"
             assert bob.ask("me too") == "me too"
         with server.client() as unheld:

@@ -49,10 +49,10 @@ def revoke_all(data: Path) -> None:
     outside(data, work)
 
 
-def cut(client: JoinedClient, reason: str = "revoked") -> None:
+def cut(client: JoinedClient, reason: str = "revoked", cause: str = "revoked") -> None:
     """See the goodbye come in time, and the end behind it."""
     client.timeout = SOON
-    assert client.body() == ServerBye(reason=reason)
+    assert client.body() == ServerBye(reason=reason, cause=cause if reason == "revoked" else "")
     client.closed()
 
 
@@ -152,7 +152,7 @@ def test_the_eleventh_session_ends_the_oldest(data: Path) -> None:
                 assert client.ask("the tenth is no reason") == "the tenth is no reason"
             other.hello()
             assert isinstance(other.authenticate("ann", PASSWORD), Welcome)
-        cut(client)
+        cut(client, cause="too-many")
         assert all(other.ask("hello") == "hello" for other in others)
         for other in others:
             other.leave()

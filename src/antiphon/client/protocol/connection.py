@@ -18,10 +18,11 @@ from antiphon.errors import (
     ProtocolError,
     ServerStopping,
     SessionClosed,
-    SessionEnded,
+    SessionExpired,
     SessionReplaced,
     from_wire,
 )
+from antiphon.errors.signin import revoked
 from antiphon.wire.bodies import Body, Error, Hello, Limits, ServerBye, Welcome
 from antiphon.wire.conversation import ClientConversation, Control, Event
 from antiphon.wire.frames import Frame, Payload, Refused
@@ -300,8 +301,10 @@ class ConnectionProtocol:
             self.reason = SessionClosed(reason=bye.text)
         elif bye.reason == "replaced":
             self.reason = SessionReplaced()
-        elif bye.reason in ("revoked", "expired"):
-            self.reason = SessionEnded()
+        elif bye.reason == "expired":
+            self.reason = SessionExpired()
+        elif bye.reason == "revoked":
+            self.reason = revoked(bye.cause)
         elif self.state is State.OPEN:
             self.reason = self._broken()
         self._stop_handling(State.ENDED)

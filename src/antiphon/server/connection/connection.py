@@ -335,11 +335,11 @@ class Connection(PeerSide):
             self._deadlines.heard = True
         super().tick(now)
 
-    def lose(self, reason: str) -> None:
+    def lose(self, reason: str, cause: str = "") -> None:
         """Say goodbye because this connection no longer holds its session."""
         if self._channel is not None and reason == "replaced":
             self._channel.detach(self)
         else:
             self._host.channels.finish(self._channel)
         self._end_event = reason
-        self._say_last(self._conversation.bye(reason))
+        self._say_last(self._conversation.bye(reason, cause=cause))

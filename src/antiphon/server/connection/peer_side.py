@@ -68,7 +68,7 @@ class PeerSide(asyncio.Protocol):
     def _leave_fast_path(self) -> None:
         """Handle what is received next frame by frame: something else is to be sent, or the state has changed."""
 
-    def lose(self, reason: str) -> None:
+    def lose(self, reason: str, cause: str = "") -> None:
         """See `session.manager.Holder`."""
         raise NotImplementedError
 

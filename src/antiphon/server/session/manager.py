@@ -43,8 +43,11 @@ class Holder(Protocol):
 
     peer: Peer
 
-    def lose(self, reason: str) -> None:
-        """Say goodbye for `reason` and close: the connection no longer holds the session."""
+    def lose(self, reason: str, cause: str = "") -> None:
+        """Say goodbye for `reason` and close: the connection no longer holds the session.
+
+        `cause` says why a session was revoked, in a word of the revocation log.
+        """
 
 
 @dataclass(eq=False, slots=True)
@@ -286,7 +289,7 @@ class SessionManager:
         for session in revoked:
             self._let_go(session)
             if entry.owner is None:
-                session.holder.lose("revoked")
+                session.holder.lose("revoked", entry.reason)
             else:
                 session.holder.lose("replaced")
         return revoked if entry.owner is None else []

@@ -22,7 +22,7 @@ class Revocation:
     owner: str | None
     """the server that took the one session over; None when the session is over for everybody"""
     reason: str
-    """one word, for the log"""
+    """one word, for the log and for the client whose connection holds the session"""
 
 
 class RevocationLog(Protocol):
