@@ -114,7 +114,8 @@ class Client:
         challenge = b64decode(answer["data"])
         said = dict(field.split(b"=", 1) for field in challenge.split(b","))
         rounds = int(said[b"i"])
-        if not said[b"r"].startswith(nonce) or not 4096 <= rounds <= 1_000_000:
+        short = len(said[b"r"]) < len(nonce) + 20  # of the server's part
+        if short or not said[b"r"].startswith(nonce) or not 4096 <= rounds <= 1_000_000:
             raise Refused("The challenge of the server is not safe to answer.")
         salted = hashlib.pbkdf2_hmac("sha256", saslprep(password).encode(), b64decode(said[b"s"]), rounds)
         client_key = hmac.digest(salted, b"Client Key", "sha256")

@@ -2,12 +2,15 @@
 
 import contextlib
 import secrets
+import shutil
 import socket
 import ssl
+import struct
+import subprocess
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +21,12 @@ from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
 from antiphon.errors import ExposureRefused
 from antiphon.server.listen import accept
+from antiphon.transport.handshake import PHRASES
 from antiphon.wire.bodies import Authenticate, Error, Identify, encode
 from antiphon.wire.frames import encode as frame
 from antiphon.wire.kinds import Kind
+from support.documents import read, table
+from support.log_records import banned
 from support.processes import PASSWORD
 from support.raw import RawClient, dial, tls_context
 from support.serving import ATTACKER, Honest, Serving, in_session, seed, serving
@@ -93,22 +99,126 @@ def test_thirty_silent_handshakes_keep_nobody_waiting(server: Serving) -> None:
         assert time.monotonic() - began < HANDSHAKE
 
 
+def logged_why(server: Serving, address: str) -> str:
+    """Return why the handshake with the client at `address` failed, as soon as the log says it."""
+    deadline = time.monotonic() + HANDSHAKE + LATE
+    while True:
+        for line in server.records("tls-failed"):
+            if f" address={address} " in line:
+                return line.partition(' why="')[2].removesuffix('"')
+        assert time.monotonic() < deadline
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def ends(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_WR)
+    rest_of(connection)
+
+
+ALERT = bytes.fromhex("15 0303 0002 02 28")
+"""A fatal alert, `handshake_failure`."""
+
+
 @pytest.mark.parametrize(
-    ("sent", "stays", "why"),
-    [(bytes(64), True, "SSLError"), (b"", True, "TimeoutError"), (b"", False, "ConnectionResetError")],
+    ("sent", "then", "why"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", rest_of, "plain HTTP"),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", rest_of, "plain HTTP"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", rest_of, "plain HTTP"),
+        (frame(Kind.IDENTIFY, 1, encode(Identify(name="ann"))), rest_of, "plain Antiphon"),
+        (frame(Kind.HEARTBEAT, 0), rest_of, "plain Antiphon"),
+        (bytes(64), rest_of, "no TLS"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", rest_of, "no TLS"),
+        (b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", rest_of, "broken handshake"),
+        (client_hello()[:20], rest_of, "took too long"),
+        (b"", rest_of, "client sent nothing"),
+        (b"", ends, "connection closed"),
+        (client_hello()[:20], ends, "connection closed"),
+        (b"", reset, "connection reset"),
+        (client_hello()[:20], reset, "connection reset"),
+        (client_hello(), reset, "connection reset"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_a_handshake_that_fails_is_told_of_in_the_log_and_gives_its_place_back(
-    server: Serving, sent: bytes, stays: bool, why: str
+    server: Serving, sent: bytes, then: Callable[[socket.socket], object], why: str
 ) -> None:
     with dial(server.address, source=ATTACKER) as connection:
-        told = f'tls-failed address={ATTACKER}:{connection.getsockname()[1]} why="{why}"'
+        address = f"{ATTACKER}:{connection.getsockname()[1]}"
         connection.sendall(sent)
-        if stays:
-            rest_of(connection)
-    deadline = time.monotonic() + HANDSHAKE + LATE
-    while told not in server.server.log_path.read_text("utf-8"):
-        assert time.monotonic() < deadline
+        then(connection)
+        assert logged_why(server, address) == why
     assert server.read(lambda server: server._host.limits.count) == 0
+
+
+def test_a_request_in_http_is_known_for_one_however_it_arrives(server: Serving) -> None:
+    with dial(server.address, source=ATTACKER) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        address = f"{ATTACKER}:{connection.getsockname()[1]}"
+        with contextlib.suppress(ConnectionError):
+            for byte in b"GET / HTTP/1.1\r\n\r\n":
+                connection.sendall(bytes([byte]))
+        assert logged_why(server, address) == "plain HTTP"
+
+
+OPENSSL = shutil.which("openssl")
+
+
+def openssl(server: Serving, *options: str) -> str:
+    """Connect with OpenSSL's own client, and return what it prints."""
+    assert OPENSSL
+    host = f"127.0.0.1:{server.address.port}"
+    done = subprocess.run(
+        [OPENSSL, "s_client", "-connect", host, *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+@pytest.mark.skipif(not OPENSSL, reason="openssl is not installed")
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["-tls1_2"], "client speaks TLS 1.2 at most"),
+        (["-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_SHA256"], "no cipher suite or group in common"),
+        (["-verify_return_error", "-no-CApath", "-no-CAfile", "-no-CAstore"], "client refused the certificate"),
+    ],
+)
+def test_the_log_says_why_the_handshake_with_another_tls_client_fails(
+    server: Serving, options: list[str], why: str
+) -> None:
+    before = len(server.records("tls-failed"))
+    openssl(server, *options)
+    deadline = time.monotonic() + HANDSHAKE + LATE
+    while len(server.records("tls-failed")) == before:
+        assert time.monotonic() < deadline
+    assert server.records("tls-failed")[-1].endswith(f'why="{why}"')
+
+
+@pytest.mark.skipif(not OPENSSL, reason="openssl is not installed")
+@pytest.mark.parametrize("name", ["localhost", "another.example", ""])
+@pytest.mark.parametrize(
+    "suite", ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"]
+)
+def test_any_name_and_any_protocol_may_be_asked_for_and_each_suite_is_spoken(
+    server: Serving, suite: str, name: str
+) -> None:
+    asked = ["-servername", name] if name else ["-noservername"]
+    told = openssl(server, *asked, "-alpn", "h2,http/1.1", "-ciphersuites", suite)
+    assert f"New, TLSv1.3, Cipher is {suite}" in told
+    assert "No ALPN negotiated" in told
+
+
+def test_every_phrase_is_documented() -> None:
+    rows = table(read("docs/operating.md"), "why", "what the client did")
+    assert [row[0] for row in rows] == list(PHRASES)
 
 
 def test_where_tls_cannot_be_begun_the_place_is_given_back(
@@ -197,6 +307,9 @@ def test_a_sign_in_that_is_not_bound_to_the_channel_is_refused(
         body = client.request(Kind.AUTHENTICATE, Authenticate(mechanism=mechanism, data=first))
         assert isinstance(body, Error)
         assert body.code == ("sign-in-refused" if mechanism.endswith("PLUS") else "mechanism-unsupported")
+        line = server.records("refused")[-1]
+        assert line.endswith(f'code="{body.code}" why="channel-binding-missing"')
+        assert banned(line) == {line: ATTACKER}
 
 
 @pytest.fixture
@@ -236,6 +349,9 @@ def test_a_sign_in_through_a_relay_with_another_certificate_fails(server: Servin
         body = client.authenticate("ann", PASSWORD)
         assert isinstance(body, Error)
         assert body.code == "sign-in-refused"
+    (line,) = (line for line in server.records("refused") if "channel-binding-wrong" in line)
+    assert f' name="ann" address={ATTACKER}:' in line
+    assert banned(line) == {line: ATTACKER}
 
 
 def test_the_same_sign_in_without_the_relay_succeeds(server: Serving) -> None:

@@ -1,7 +1,7 @@
 """Tests of docs/protocol.md against the code: the table, every body with its example, the conversation."""
 
 import re
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 
 import msgspec
@@ -11,6 +11,8 @@ from msgspec import inspect
 from antiphon.address import Address
 from antiphon.errors import every_error
 from antiphon.identity.invitations import Code
+from antiphon.identity.scram import ITERATIONS, LEAST_ITERATIONS, LEAST_NONCE, MOST_ITERATIONS
+from antiphon.server.auth.proof import NONCE_SIZE
 from antiphon.server.turn_budget import IDLE_FRAMES_MOST
 from antiphon.settings import ServerSettings
 from antiphon.wire import bodies
@@ -137,6 +139,15 @@ def test_every_code_that_is_named_exists() -> None:
     named = set(re.findall(r"`([a-z]+(?:-[a-z0-9]+)+)`", TEXT)) - NO_CODES
     assert named
     assert named <= {error.code for error in every_error()}
+
+
+def test_the_numbers_of_scram_are_those_of_the_code() -> None:
+    text = " ".join(section(TEXT, "## Signing in").split())
+    assert f"one of fewer than {LEAST_NONCE} characters is refused" in text
+    assert f"adds fewer than {LEAST_NONCE} characters" in text
+    assert f"server's part added ({len(b64encode(bytes(NONCE_SIZE)))} characters)" in text
+    assert f"Every account has {ITERATIONS:,}" in text
+    assert f"fewer than {LEAST_ITERATIONS:,} iterations and more than {MOST_ITERATIONS:,}" in text
 
 
 def test_the_conversation_is_what_the_code_sends() -> None:

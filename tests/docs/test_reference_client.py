@@ -159,6 +159,17 @@ def test_a_nonce_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     meet(replay, tmp_path / "data", sign_in("not safe to answer"))
 
 
+def test_a_nonce_to_which_the_server_adds_too_little_is_refused(tmp_path: Path) -> None:
+    def echo(peer: Peer) -> None:
+        peer.hello()
+        control = peer.control()
+        nonce = getattr(control.body, "data", b"").rpartition(b"r=")[2]
+        challenge = b64encode(b"r=" + nonce + b"A" * 19 + b",s=c2FsdHNhbHRzYWx0c2FsdA==,i=4096")
+        peer.send(encode(Kind.CHALLENGE, control.id, b'{"data":"' + challenge + b'"}'))
+
+    meet(echo, tmp_path / "data", sign_in("not safe to answer"))
+
+
 def test_a_frame_that_claims_4_gib_is_refused(tmp_path: Path) -> None:
     def claim(peer: Peer) -> None:
         peer.hello()
@@ -208,6 +219,7 @@ def test_certificates_are_read_as_the_library_reads_them(kind: str, function: ha
 
 @given(st.text(min_size=1, max_size=20))
 @example("pass\u00adword")  # a soft hyphen is removed
+@example("pass\u200bword")  # removed, although it is among the spaces too
 @example("a\u00a0b")  # a wide space becomes a space
 @example("ªⅨ")
 @example("א1")  # right-to-left, but not at the end

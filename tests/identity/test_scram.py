@@ -10,6 +10,7 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import (
     ITERATIONS,
     LEAST_ITERATIONS,
+    LEAST_NONCE,
     MESSAGE_LIMIT,
     check_parameters,
     make_verifier,
@@ -77,6 +78,14 @@ def test_a_password_that_saslprep_changes_signs_in(password: str) -> None:
     assert exchange(client(password=Password(password)), server(), verifier)
 
 
+def test_a_password_with_a_zero_width_space_is_the_same_without_it() -> None:
+    verifier = make_verifier(Password("pass\u200bword"), SALT, LEAST_ITERATIONS)
+    for typed in ("password", "pass\u200bword", "\u200bpassword"):
+        assert exchange(client(password=Password(typed)), server(), verifier)
+    with pytest.raises(SignInRefused):
+        exchange(client(password=Password("pass word")), server(), verifier)
+
+
 # --- refusals of the server ---------------------------------------------------------------------------------
 
 
@@ -94,14 +103,40 @@ def test_a_wrong_password_is_refused() -> None:
         b"",
         b"\xff",
         b"p=tls-server-end-point,,",
-        b"p=tls-server-end-point,,r=abc,n=ann",
-        b"p=tls-server-end-point,,n=" + b"a" * 65 + b",r=abc",
+        b"p=tls-server-end-point,,r=" + CLIENT_NONCE.encode() + b",n=ann",
+        b"p=tls-server-end-point,,n=" + b"a" * 65 + b",r=" + CLIENT_NONCE.encode(),
         b"p=tls-server-end-point,,n=ann,r=" + b"r" * MESSAGE_LIMIT,
     ],
 )
 def test_a_first_message_that_holds_no_name_is_refused(first: bytes) -> None:
     with pytest.raises(SignInRefused):
         server().name_in(first)
+
+
+@pytest.mark.parametrize("escape", ["=2c", "=3d", "=", "=2", "=3d2C", "=41", "%2C"])
+def test_of_a_name_only_two_escapes_are_read_and_in_capitals(escape: str) -> None:
+    first = f"p=tls-server-end-point,,n=ann{escape},r={CLIENT_NONCE}".encode()
+    if "=" not in escape:
+        assert server().name_in(first) == f"ann{escape}"
+        return
+    with pytest.raises(SignInRefused):
+        server().name_in(first)
+
+
+def test_an_escape_is_read_once() -> None:
+    first = f"p=tls-server-end-point,,n==3D2C=2C=3D,r={CLIENT_NONCE}".encode()
+    assert server().name_in(first) == "=2C,="
+
+
+def test_a_nonce_of_twenty_characters_is_taken_and_a_shorter_one_is_refused() -> None:
+    first = b"p=tls-server-end-point,,n=ann,r="
+    for rest in (b"", b",x=a field of a later version"):
+        answering = server()
+        assert answering.name_in(first + CLIENT_NONCE[:LEAST_NONCE].encode() + rest) == "ann"
+        assert answering.challenge(VERIFIER)
+        with pytest.raises(SignInRefused) as refused:
+            server().name_in(first + CLIENT_NONCE[: LEAST_NONCE - 1].encode() + rest)
+        assert refused.value.fields == {"why": "malformed"}
 
 
 def test_a_first_message_of_the_limit_is_read_and_one_byte_more_is_not() -> None:
@@ -125,7 +160,7 @@ def test_a_name_of_a_megabyte_costs_nothing() -> None:
 @pytest.mark.parametrize("flag", [b"n", b"y", b"p=tls-unique", b"p=tls-exporter", b"p=", b""])
 def test_over_tls_what_is_not_bound_to_the_channel_is_refused(flag: bytes) -> None:
     answering = server()
-    answering.name_in(flag + b",,n=ann,r=abc")
+    answering.name_in(flag + b",,n=ann,r=" + CLIENT_NONCE.encode())
     with pytest.raises(SignInRefused):
         answering.challenge(VERIFIER)
 
@@ -133,16 +168,19 @@ def test_over_tls_what_is_not_bound_to_the_channel_is_refused(flag: bytes) -> No
 @pytest.mark.parametrize(
     "first",
     [
-        b"p=tls-server-end-point,,n=ann,r=abc",  # no TLS channel to bind to
-        b"n,a=bob,n=ann,r=abc",  # with an authorisation identity: on behalf of bob
+        b"p=tls-server-end-point,,n=ann,r=abcdefghijklmnopqrst",  # no TLS channel to bind to
+        b"n,a=bob,n=ann,r=abcdefghijklmnopqrst",  # with an authorisation identity: on behalf of bob
         b"n,,n=ann",
+        b"n,,n=ann,R=abcdefghijklmnopqrst",
         b"n,,n=ann,r=",
-        b"n,,n=ann,m=ext,r=abc",
-        b"n,,n=a=nn,r=abc",
-        b"n,,n=,r=abc",
-        b"n,,n=\xd7\x90a,r=abc",
-        b"n,,n=a\0,r=abc",
-        b"n,,n=ann,r=a\x7fbc",
+        b"n,,n=ann,m=ext,r=abcdefghijklmnopqrst",
+        b"n,,n=a=2c,r=abcdefghijklmnopqrst",
+        b"n,,n=a=3d,r=abcdefghijklmnopqrst",
+        b"n,,n=a=nn,r=abcdefghijklmnopqrst",
+        b"n,,n=,r=abcdefghijklmnopqrst",
+        b"n,,n=\xd7\x90a,r=abcdefghijklmnopqrst",
+        b"n,,n=a\0,r=abcdefghijklmnopqrst",
+        b"n,,n=ann,r=abcdefghijklmnopqrs\x7f",
     ],
 )
 def test_a_first_message_that_breaks_the_rfc_is_refused(first: bytes) -> None:

@@ -13,6 +13,7 @@ from antiphon.errors import (
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import (
     LEAST_ITERATIONS,
+    LEAST_NONCE,
     MESSAGE_LIMIT,
     MOST_ITERATIONS,
     SCRAM_SHA_256,
@@ -53,6 +54,18 @@ def test_a_client_does_not_hash_less_than_4096_times() -> None:
         asking.answer(MESSAGES.challenge.replace(b"i=4096", b"i=4095"))
     with pytest.raises(ProtocolError, match="at least 4096"):
         make_verifier(PASSWORD, SALT, 4095)
+
+
+def test_a_server_adds_twenty_characters_to_the_nonce_or_is_given_no_proof() -> None:
+    for size in (LEAST_NONCE, LEAST_NONCE - 1, 1):
+        asking = client()
+        asking.first()
+        challenge = MESSAGES.challenge.replace(SERVER_NONCE.encode(), SERVER_NONCE[:size].encode())
+        if size == LEAST_NONCE:
+            assert asking.answer(challenge).startswith(b"c=")
+            continue
+        with pytest.raises(ProtocolError, match=f"nonce has {size} characters; this client takes 20 or more"):
+            asking.answer(challenge)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_name_that_nobody_has_always_gets_the_same_verifier() -> None:
 
 def challenge_for(verifier: Verifier) -> bytes:
     answering = ServerExchange(SCRAM_SHA_256, None, "s" * 24)
-    answering.name_in(b"n,,n=ann,r=abc")
+    answering.name_in(b"n,,n=ann,r=abcdefghijklmnopqrst")
     return answering.challenge(verifier)
 
 

@@ -157,7 +157,7 @@ def change_password(client: RawClient, name: str) -> None:
 
 def guess(client: RawClient, name: str) -> Any:
     """Prove nothing under a name, at none of the cost of a real attempt."""
-    first = f"n,,n={name.replace(',', '=2C')},r={NONCE}".encode()
+    first = f"n,,n={name.replace('=', '=3D').replace(',', '=2C')},r={NONCE}".encode()
     challenge = client.request(Kind.AUTHENTICATE, Authenticate(mechanism="SCRAM-SHA-256", data=first))
     if not isinstance(challenge, Challenge):
         return challenge

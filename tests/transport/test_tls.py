@@ -12,6 +12,7 @@ import pytest
 from antiphon.testing.memory import MemoryTransport
 from antiphon.transport import tls as transport_tls
 from antiphon.transport.endpoint import PythonRecordLayer, RecordLayer
+from antiphon.transport.handshake import ClosedEarly
 from antiphon.transport.tls import ANSWERS_LIMIT, RECORD, SharedBuffers, TlsTransport
 from antiphon.wire.kinds import KIB
 from support.raw import tls_context
@@ -322,7 +323,7 @@ async def test_a_failed_handshake_is_raised_to_the_waiter_alone(
 async def test_a_peer_lost_in_the_handshake_is_raised_to_the_waiter(connect: Connect) -> None:
     pair = connect()
     pair.client.transport.abort()
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ClosedEarly):
         await pair.tls.opened()
     assert pair.above.heard == []
 

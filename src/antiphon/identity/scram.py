@@ -6,6 +6,7 @@ nonces in.
 """
 
 import hmac
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,14 @@ KEY_SIZE = 32
 """Bytes of StoredKey and ServerKey: the output of SHA-256."""
 MESSAGE_LIMIT = 1024
 """Bytes of one message (promise 10)."""
+LEAST_NONCE = 20
+"""Characters of each side's part of the nonce, at least: 15 random bytes in base64, as in the example of RFC 7677.
+A nonce that can occur twice would let a proof be used again."""
+
+WRONG_BINDING = "channel-binding-wrong"
+NO_BINDING = "channel-binding-missing"
+MALFORMED = "malformed"
+"""Values of `why` in `SignInRefused`, for the server's log alone: the peer gets the same refusal for all."""
 
 _BINDING_TYPE = "tls-server-end-point"  # tls-unique is undefined in TLS 1.3
 
@@ -56,6 +65,10 @@ _TOO_FEW_ITERATIONS = Problem(
     N_("the server asks for {iterations} rounds of hashing; this client does at least {least}")
 )
 _CHALLENGE_UNREADABLE = Problem(N_("the server's challenge cannot be read"))
+_NONCE_TOO_SHORT = Problem(N_("the server's nonce has {size} characters; this client takes {least} or more"))
+
+_ESCAPED = re.compile(r"=(2C|3D)?")
+"""An equals sign in a name, with the two digits that must follow it (RFC 5802, 5.1): capitals, and no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +189,12 @@ class ServerExchange:
         """
         with self._step(_Step.FIRST):
             self._client_first = _text(client_first)
-            _flag, _authzid, claim, _rest = self._client_first.split(",", 3)
+            _flag, _authzid, claim, rest = self._client_first.split(",", 3)
             if not claim.startswith("n="):
                 raise ValueError("the third field is not a name")
-            name = claim[2:].replace("=2C", ",").replace("=3D", "=")
+            if len(rest.partition(",")[0].removeprefix("r=")) < LEAST_NONCE:
+                raise ValueError("the nonce is too short")
+            name = _ESCAPED.sub(_unescaped, claim[2:])
             if len(name) > LONGEST_NAME:
                 raise ValueError("longer than any name; preparing it would take milliseconds")
             return name
@@ -192,6 +207,7 @@ class ServerExchange:
                 (flag `n` or `y`).
         """
         with self._step(_Step.CHALLENGE):
+            self._check_flag()
             keys = (verifier.salt, verifier.stored_key, verifier.server_key, verifier.iterations)
             self._server = self._mechanism.make_server(
                 lambda _name: keys, channel_binding=_channel(self._binding), s_nonce=self._nonce
@@ -207,6 +223,7 @@ class ServerExchange:
         """
         with self._step(_Step.FINAL):
             text = _text(client_final)
+            self._check_channel(text.partition(",")[0])
             self._server.set_client_final(text)
             _check_base64(text.rpartition(",p=")[2])
             return str(self._server.get_server_final()).encode()
@@ -218,9 +235,38 @@ class ServerExchange:
             raise SignInRefused
         try:
             yield
-        except Exception:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
-            raise SignInRefused from None
+        except SignInRefused:
+            raise
+        except Exception as error:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
+            raise _refusal(error) from None
         self._next = _Step(step + 1)
+
+    def _check_flag(self) -> None:
+        """Check that over TLS the client's first message is to be bound to the channel, in the one way there is.
+
+        Raises:
+            SignInRefused: it is not.
+        """
+        flag = self._client_first.partition(",")[0]
+        if self._binding is not None and flag in ("n", "y"):
+            raise SignInRefused(why=NO_BINDING)
+        if self._binding is not None and flag.startswith("p=") and flag != f"p={_BINDING_TYPE}":
+            raise SignInRefused(why=WRONG_BINDING)
+
+    def _check_channel(self, field: str) -> None:
+        """Check that over TLS the first field of the client's final message is of this channel.
+
+        A relay with another certificate fails here, with the right password as with a wrong one.
+
+        Raises:
+            SignInRefused: the field is of another channel, or of none.
+        """
+        if self._binding is None:
+            return
+        header = f"p={_BINDING_TYPE},,".encode()
+        channel = b64decode(field.removeprefix("c="), validate=True)
+        if channel != header + self._binding:
+            raise SignInRefused(why=NO_BINDING if channel in (header, b"n,,", b"y,,") else WRONG_BINDING)
 
 
 class ClientExchange:
@@ -260,14 +306,17 @@ class ClientExchange:
         yet: the client gives none.
 
         Raises:
-            ProtocolError: the challenge breaks RFC 5802, or asks for fewer than `least` iterations or more than
-                `MOST_ITERATIONS`.
+            ProtocolError: the challenge breaks RFC 5802, asks for fewer than `least` iterations or more than
+                `MOST_ITERATIONS`, or adds fewer than `LEAST_NONCE` characters to the nonce.
         """
         try:
             self._client.set_server_first(_text(challenge))
         except Exception:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
             raise ProtocolError(problem=_CHALLENGE_UNREADABLE) from None
         _check_iterations(int(self._client.iterations), least)
+        added = len(self._client.nonce) - len(self._client.c_nonce)
+        if added < LEAST_NONCE:
+            raise ProtocolError(problem=_NONCE_TOO_SHORT, size=added, least=LEAST_NONCE)
         return str(self._client.get_client_final()).encode()
 
     def verify(self, server_final: bytes, address: str) -> None:
@@ -284,6 +333,23 @@ class ClientExchange:
             _check_base64(text.removeprefix("v="))
         except Exception:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
             raise ServerUnproven(address=address) from None
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """Return the character that an escape in a name stands for.
+
+    Raises:
+        ValueError: it is neither `=2C` nor `=3D`.
+    """
+    if found[1] is None:
+        raise ValueError("an equals sign without 2C or 3D")
+    return "," if found[1] == "2C" else "="
+
+
+def _refusal(error: Exception) -> SignInRefused:
+    """Return the refusal for what scramp, or a check of ours, has found in a client's message."""
+    of_proof = getattr(error, "server_error", None)
+    return SignInRefused() if of_proof and of_proof.value == "invalid-proof" else SignInRefused(why=MALFORMED)
 
 
 def _check_mechanism(mechanism: str, binding: bytes | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from antiphon.transport.contract import Receiver, ServerTransport
 from antiphon.transport.endpoint import Buffer, RecordLayer
+from antiphon.transport.handshake import FIRST_BYTES, ClosedEarly
 from antiphon.transport.plain import NO_EXTRA
 from antiphon.wire.kinds import KIB
 
@@ -46,7 +47,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """TLS has no half-close: bytes sent after the peer's close_notify are lost."""
     write_framed = None
 
-    __slots__ = ("_above", "_below", "_incoming", "_opening", "_outgoing", "_records", "_tls", "write")
+    __slots__ = ("_above", "_below", "_incoming", "_opening", "_outgoing", "_records", "_tls", "first", "write")
 
     def __init__(self, context: ssl.SSLContext, buffers: SharedBuffers, above: Receiver) -> None:
         """Use the certificate and settings of `context`; `above` is the protocol of the decrypted bytes."""
@@ -60,6 +61,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self.write: Callable[[Buffer], None]  # type: ignore[assignment] # likewise; without a call in between
         self._opening: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
         """The end of the handshake; None when it is done."""
+        self.first = b""
+        """The first bytes from the client, up to `FIRST_BYTES`, while the handshake is not done."""
 
     async def opened(self) -> None:
         """Wait until the handshake is done.
@@ -89,7 +92,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._opening is None:
             self._records(buffer, size)
         elif not self._records.closed:
-            self._incoming.write(memoryview(buffer)[:size])
+            with memoryview(buffer) as view:
+                if len(self.first) < FIRST_BYTES:
+                    self.first += bytes(view[: min(size, FIRST_BYTES - len(self.first))])
+                self._incoming.write(view[:size])
             self._shake_hands()
 
     def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
@@ -99,6 +105,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def eof_received(self) -> bool:
         """Close the connection: TLS announces its end before the bytes end."""
         self._records.closed = True
+        if self._opening is not None and not self._opening.done():
+            self._opening.set_exception(ClosedEarly())
         return False
 
     def pause_writing(self) -> None:
@@ -140,6 +148,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         self._opening.set_result(None)
         self._opening = None
+        self.first = b""
         self._below.hand_to(self._records)
         self._above.connection_made(self)
         if rest:

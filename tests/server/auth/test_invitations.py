@@ -202,7 +202,7 @@ async def test_the_log_tells_who_came_with_an_invitation_and_no_secret_is_kept(
     assert await register(client, "ann", secret) == Identified(name="ann", free=False)
     address = client.peer.address
     assert [(each.level, each.event, each.fields) for each in server.log.records] == [
-        ("warning", "refused", {"name": "ann", "address": address, "code": "invitation-refused"}),
+        ("warning", "refused", {"name": "ann", "address": address, "code": "invitation-refused", "why": None}),
         ("info", "registered", {"name": "ann", "address": address, "invitation": True}),
     ]
     await server.store.close()

@@ -1,5 +1,8 @@
 """Sign-in with a password: who is admitted, who is refused and how, and what the server remembers of visits."""
 
+import hashlib
+import hmac
+from base64 import b64decode, b64encode
 from datetime import timedelta
 from typing import NoReturn
 
@@ -22,7 +25,7 @@ from antiphon.wire.bodies import (
     Welcome,
 )
 from antiphon.wire.kinds import Kind, Side
-from support.auth import BINDING, HOME, NOON, AuthClient, AuthServer, Place, code, wrong_proof
+from support.auth import BINDING, HOME, NONCE, NOON, AuthClient, AuthServer, Place, code, wrong_proof
 from support.bodies import BODIES
 from support.imported_accounts import digest
 from support.processes import PASSWORD
@@ -199,7 +202,16 @@ async def test_a_sign_in_and_a_refusal_are_logged_with_name_and_address(server: 
     await client.authenticate("ann")
     assert [(each.level, each.event, each.fields) for each in server.log.records] == [
         ("info", "registered", {"name": "ann", "address": client.peer.address, "invitation": False}),
-        ("warning", "refused", {"name": "Ann", "address": client.peer.address, "code": "sign-in-refused"}),
+        (
+            "warning",
+            "refused",
+            {
+                "name": "Ann",
+                "address": client.peer.address,
+                "code": "sign-in-refused",
+                "why": "wrong-password",
+            },
+        ),
         ("info", "signed-in", {"name": "ann", "address": client.peer.address, "first": True}),
     ]
 
@@ -224,6 +236,54 @@ async def test_a_person_is_greeted_and_refused_in_their_language(client: AuthCli
     welcome = await client.authenticate("ann", language="ru")
     assert isinstance(welcome, Welcome)
     assert welcome.greeting == "Добро пожаловать, ann! Вы здесь впервые."
+
+
+# --- how the name is spelt in n= ----------------------------------------------------------------------------
+
+
+async def by_hand(client: AuthClient, spelt: str) -> Body:
+    """Sign in with `PASSWORD` as docs/protocol.md says it, under a name that is sent as it is."""
+    bare = f"n={spelt},r={NONCE}".encode()
+    asked = Authenticate(mechanism="SCRAM-SHA-256", data=b"n,," + bare)
+    challenge = await client.request(Kind.AUTHENTICATE, asked)
+    if not isinstance(challenge, Challenge):
+        return challenge
+    said = dict(field.split(b"=", 1) for field in challenge.data.split(b","))
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b64decode(said[b"s"]), LEAST_ITERATIONS)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    unproven = b"c=biws,r=" + said[b"r"]
+    stored_key = hashlib.sha256(client_key).digest()
+    signature = hmac.digest(stored_key, b",".join((bare, challenge.data, unproven)), "sha256")
+    proof = bytes(one ^ other for one, other in zip(client_key, signature, strict=True))
+    answer = ChallengeAnswer(data=unproven + b",p=" + b64encode(proof))
+    return await client.request(Kind.CHALLENGE, answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "spellings"),
+    [
+        ("Ann", ["ann", "ANN", "aNN", "ａｎｎ", "Ａnn"]),
+        ("Рене\u0301", ["рене\u0301", "РЕНЕ\u0301"]),
+        ("zo\u00eb", ["zoe\u0308", "ZOE\u0308", "ZO\u00cb"]),
+        ("knut", ["\u212anut"]),
+        ("a=b,c", ["a=3Db=2Cc", "A=3DB=2CC"]),
+    ],
+)
+async def test_a_name_may_be_spelt_in_every_way_that_is_the_same_name(
+    server: AuthServer, name: str, spellings: list[str]
+) -> None:
+    await server.seed(name)
+    for spelt in spellings:
+        welcome = await by_hand(server.client(), spelt)
+        assert isinstance(welcome, Welcome), ascii(spelt)
+        assert welcome.name == name
+
+
+@pytest.mark.parametrize("spelt", ["straße", "a=2cb", "a=3db", "an\u200bn", "ann "])
+async def test_another_name_and_another_escape_are_refused(server: AuthServer, spelt: str) -> None:
+    for name in ("strasse", "a,b", "a=b", "ann"):
+        await server.seed(name)
+    assert code(await by_hand(server.client(), spelt)) == "sign-in-refused"
 
 
 # --- accounts of an old system ------------------------------------------------------------------------------

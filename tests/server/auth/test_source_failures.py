@@ -30,7 +30,7 @@ async def test_a_source_with_too_many_failures_is_put_off_for_the_rest_of_the_ho
     limited.clock.advance(3540)
     assert (await guess(limited, "nobody")).code == "sign-in-refused"
     *_, last = [each for each in limited.log.of("refused") if each.fields["code"] == "try-later"]
-    assert last.fields == {"name": "nobody", "address": f"{ATTACKER}:1024", "code": "try-later"}
+    assert last.fields == {"name": "nobody", "address": f"{ATTACKER}:1024", "code": "try-later", "why": None}
 
 
 async def test_what_is_put_off_is_neither_looked_at_nor_counted_nor_kept(

@@ -142,7 +142,12 @@ async def test_a_refusal_for_too_many_failures_is_logged_with_its_code(server: A
     await guess(server, "ann")
     (record,) = server.log.of("refused")
     assert record.level == "warning"
-    assert record.fields == {"name": "ann", "address": f"{ATTACKER}:1024", "code": "too-many-failures"}
+    assert record.fields == {
+        "name": "ann",
+        "address": f"{ATTACKER}:1024",
+        "code": "too-many-failures",
+        "why": None,
+    }
 
 
 async def test_the_store_gets_neither_the_names_that_were_tried_nor_the_addresses(
@@ -174,7 +179,7 @@ async def test_of_too_many_new_names_the_last_are_put_off_by_source_and_in_all(p
     assert isinstance(answers[2], Error)
     assert 3500 < answers[2].wait <= 3600
     first, _ = server.log.of("refused")
-    assert first.fields == {"name": "new2", "address": f"{HOME}:1024", "code": "try-later"}
+    assert first.fields == {"name": "new2", "address": f"{HOME}:1024", "code": "try-later", "why": None}
 
 
 # --- what a guesser learns (promise 5) ----------------------------------------------------------------------

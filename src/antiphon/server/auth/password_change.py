@@ -134,4 +134,4 @@ def _check_own(claimed: str, own: str) -> None:
             return
     except NameInvalid:
         pass
-    raise SignInRefused
+    raise SignInRefused(why="another-name")

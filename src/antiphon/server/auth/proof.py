@@ -12,8 +12,8 @@ import scramp  # noqa: F401 - imported by `identity` when it is needed: here bef
 
 from antiphon.data.credentials import seal, unseal, verifier_of
 from antiphon.data.keyring import LiveKeyRing
-from antiphon.errors import NameLocked, SignInRefused, TooManyFailures, TryLater
-from antiphon.identity.scram import ServerExchange, Verifier, mock_verifier
+from antiphon.errors import MechanismUnsupported, NameLocked, SignInRefused, TooManyFailures, TryLater
+from antiphon.identity.scram import NO_BINDING, SCRAM_SHA_256, ServerExchange, Verifier, mock_verifier
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
@@ -42,10 +42,16 @@ class Passwords:
         """Begin a proof by `peer` with the mechanism that it has chosen.
 
         Raises:
-            MechanismUnsupported: the channel of the peer has another one.
+            MechanismUnsupported: the channel of the peer has another one. Over TLS, the one without a channel
+                binding is logged as a refusal too.
         """
         nonce = b64encode(self._random(NONCE_SIZE)).decode()
-        exchange = ServerExchange(mechanism, peer.binding, nonce)
+        try:
+            exchange = ServerExchange(mechanism, peer.binding, nonce)
+        except MechanismUnsupported as error:
+            if peer.binding is not None and mechanism == SCRAM_SHA_256:  # a relay may have changed HELLO
+                refusals.log(None, error.code, NO_BINDING)
+            raise
         return Proof(exchange, peer, refusals, self)
 
     def verifier(self, key: str, account: Account | None) -> Verifier:
@@ -78,7 +84,8 @@ class Proof:
     Run each step inside `refusals_counted`, and what else may refuse the sign-in too.
     """
 
-    __slots__ = ("_counted", "_exchange", "_key", "_name", "_passwords", "_peer", "_refusals", "account")
+    __slots__ = ("_counted", "_exchange", "_key", "_matched", "_name", "_passwords", "_peer", "_refusals",
+                 "account")  # fmt: skip
 
     def __init__(self, exchange: ServerExchange, peer: Peer, refusals: Refusals, passwords: Passwords) -> None:
         """Begin `exchange`; refusals go to `refusals`."""
@@ -88,6 +95,8 @@ class Proof:
         self._passwords = passwords
         self._counted = False
         """Whether the attempt counts for its source."""
+        self._matched = False
+        """Whether the client's proof matches the verifier."""
         self._name: str | None = None
         self._key: str | None = None
         self.account: Account | None = None
@@ -134,7 +143,9 @@ class Proof:
         """
         # The attempt is counted as a failure first: of guesses that arrive together, none is free (promise 4).
         self._counted = await self._passwords.throttle.attempt(self._key_of_name, self._peer.host)
-        return self._exchange.verify(client_final)
+        signature = self._exchange.verify(client_final)
+        self._matched = True
+        return signature
 
     @property
     def marks(self) -> Marks:
@@ -158,7 +169,19 @@ class Proof:
         Raises:
             TooManyRefusals: it is the last one that this connection may have.
         """
-        self._refusals.count(self._name)
+        self._refusals.count(self._name, why="given-up")
+
+    @property
+    def _why(self) -> str:
+        """Why the proof, or the account behind it, is refused, if the exchange does not say it; for the log alone.
+
+        There is always a word: a record of a disabled account takes no longer than another one (promise 5).
+        """
+        if self.account is None:
+            return "no-account"
+        if self.account.disabled:
+            return "disabled"
+        return "changed" if self._matched else "wrong-password"
 
     @property
     def _key_of_name(self) -> str:
@@ -174,7 +197,10 @@ class Proof:
         """
         try:
             yield
-        except (SignInRefused, TooManyFailures, NameLocked) as error:
+        except SignInRefused as error:
+            self._refusals.count(self._name, self._key, error.code, str(error.fields.get("why") or self._why))
+            raise
+        except (TooManyFailures, NameLocked) as error:
             self._refusals.count(self._name, self._key, error.code)
             raise
         except TryLater as error:

@@ -45,22 +45,26 @@ class Refusals:
         self._most = most
         self._count = 0
 
-    def log(self, name: str, code: str) -> None:
-        """Log a refusal that does not count: nothing was guessed."""
-        self._log.warning("refused", name=name, address=self._address, code=code)
+    def log(self, name: str | None, code: str, why: str | None = None) -> None:
+        """Log a refusal that does not count: nothing was guessed. `why` is as in `count`."""
+        # fail2ban finds the address by what follows it: nothing that a peer chooses may stand behind it.
+        self._log.warning("refused", name=name or None, address=self._address, code=code, why=why)
 
-    def count(self, name: str | None, key: str | None = None, code: str = SignInRefused.code) -> None:
+    def count(
+        self, name: str | None, key: str | None = None, code: str = SignInRefused.code, why: str | None = None
+    ) -> None:
         """Log a refusal and count it, for this connection and for the name, whoever has it (promise 5).
 
         Args:
             name: the name as it was claimed, if any was.
             key: what attempts under the name are counted by; None to count for the connection alone.
             code: of the error.
+            why: one word of docs/operating.md, for the log alone.
 
         Raises:
             TooManyRefusals: it is the last one that this connection may have.
         """
-        self._log.warning("refused", name=name or None, address=self._address, code=code)
+        self.log(name, code, why)
         if key is not None:
             self._tasks.start(self._count_for(key, name))
         self._count += 1

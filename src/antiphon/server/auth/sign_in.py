@@ -119,8 +119,10 @@ def _allowed(account: Account | None, at: datetime) -> Account:
     Raises:
         SignInRefused: it is disabled or expired, or nobody has it; that looks like a wrong password.
     """
-    if account is None or account.disabled or (account.expires_at is not None and account.expires_at <= at):
+    if account is None or account.disabled:
         raise SignInRefused
+    if account.expires_at is not None and account.expires_at <= at:
+        raise SignInRefused(why="expired")
     return account
 
 

@@ -16,6 +16,7 @@ from antiphon.server.listen.limits import AdmissionLimits
 from antiphon.server.peer import Peer
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.transport.contract import Receiver
+from antiphon.transport.handshake import why_failed
 from antiphon.transport.plain import READ_SIZE, PlainTransport
 from antiphon.transport.tls import SharedBuffers, TlsTransport
 
@@ -140,7 +141,9 @@ class Acceptor:
                 await tls.opened()
         except OSError as error:  # ssl.SSLError and TimeoutError are among them
             if not connection.made:  # the timeout may come in the very step that makes the connection
-                self._log.warning("tls-failed", address=peer.address, why=type(error).__name__)
+                self._log.warning(
+                    "tls-failed", address=peer.address, why=why_failed(error, tls.first if tls else b"")
+                )
         finally:
             if not connection.made:
                 self._limits.release(peer.host)
