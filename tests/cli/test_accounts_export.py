@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from antiphon.cli.accounts_export import FORMULA_GUARD, FORMULA_STARTS
 from antiphon.data.folder import DataFolder
 from antiphon.identity.scram import Verifier
+from antiphon.store.files.spreadsheet import FORMULAS, GUARD
 from support.operator_commands import Operator
 from support.serving import seed, verifier
+from support.spreadsheet import kept
 
-NAMES = ["=cmd", "+x", "-x", "@x", "'=x", "'", 'a"b', "a,b", "Аня"]
+NAMES = ["=cmd", "+x", "-x", "@x", "'=x", "'", 'a"b', "a,b", "Аня", "007", "1e5", "true"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def here(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def rows_of(text: str) -> list[dict[str, str]]:
     """Read CSV as the documents describe it."""
     return [
-        {key: value.removeprefix(FORMULA_GUARD) for key, value in row.items()}
+        {key: value.removeprefix(GUARD) for key, value in row.items()}
         for row in csv.DictReader(io.StringIO(text, newline=""), strict=True)
     ]
 
@@ -57,7 +58,8 @@ def test_CSV_tells_what_the_list_tells(here: Operator) -> None:  # noqa: N802 - 
 def test_no_field_of_CSV_is_a_formula(here: Operator) -> None:  # noqa: N802 - its name
     for arguments in ([], ["--secrets"]):
         for row in csv.reader(io.StringIO(here.run("accounts", "export", *arguments).out)):
-            assert not any(field.startswith(FORMULA_STARTS) for field in row)
+            assert not any(field.startswith(FORMULAS) for field in row)
+            assert list(map(kept, row)) == row  # nor is one read as a number
 
 
 def test_JSON_is_the_list(here: Operator) -> None:  # noqa: N802 - its name

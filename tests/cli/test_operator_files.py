@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from antiphon.wire.bodies import ServerBye
+from support.file_edits import edit
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
 from support.serving import in_session, seed
@@ -107,3 +108,21 @@ def test_a_broken_row_is_one_sentence(tmp_path: Path, people: Path) -> None:
             f"{file}, line 2: what stands under “number” cannot be read. "
             "Fix that line, or restore a backup of the file; until then the file is not changed.\n"
         )
+
+
+def test_a_command_tells_of_a_name_that_a_spreadsheet_has_rewritten(tmp_path: Path, people: Path) -> None:
+    store = f"files:{people}"
+    seed(tmp_path / "data", "1e5", store=store)
+    edit(people / "accounts.csv", lambda text: text.replace("'1e5,", "1E+05,"))
+    words = ("accounts", "list", "--data", tmp_path / "data", "--store", store)
+    where = f"{people / 'accounts.csv'}, line 2: "
+    english = run_antiphon(*words, home=tmp_path)
+    assert (english.returncode, english.stdout.split("\t")[0]) == (0, "1E+05")
+    assert english.stderr == (
+        f"{where}a spreadsheet has probably made “1E+05” of another name. "
+        "Correct it; if it is right, put an apostrophe before it.\n"
+    )
+    russian = run_antiphon(*words, "--lang", "ru", home=tmp_path)
+    assert "электронная таблица" in russian.stderr
+    edit(people / "accounts.csv", lambda text: text.replace("1E+05,", "'1E+05,"))
+    assert run_antiphon(*words, home=tmp_path).stderr == ""

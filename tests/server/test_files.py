@@ -120,3 +120,15 @@ def test_a_key_ring_that_is_missing_beside_accounts_in_files_is_missed(data: Pat
     with pytest.raises(KeyRingUnusable, match="it is missing"), serving(data, plain=True, store=store):
         pass
     assert not (data / "secret.key").exists()
+
+
+def test_a_name_that_a_spreadsheet_has_rewritten_is_told_in_the_log(data: Path, file: Path, store: str) -> None:
+    seed(data, "1e5", store=store)
+    with serving(data, plain=True, store=store) as server:
+        edit(file, lambda text: text.replace("'1e5,", "1.00E+05,"))
+        assert refusal(server, "1e5") == "sign-in-refused"
+        (told,) = server.records("name-rewritten")
+        assert told.endswith(f' warning name-rewritten path="{file}" line=2 name="1.00E+05" was="1e5"')
+    edit(file, lambda text: text.replace("'1.00E+05,", "1.00E+05,"))
+    with serving(data, plain=True, store=store) as server:
+        assert server.records("name-rewritten")[-1].endswith(f'path="{file}" line=2 name="1.00E+05"')

@@ -187,7 +187,7 @@ async def _add(
 ) -> int:
     _ = console.translations.gettext
     wanted = prepare(name)
-    async with open_data_and_log(options, make=True) as (here, log):
+    async with open_data_and_log(options, console=console, make=True) as (here, log):
         ring = here.folder.key_ring(os.urandom)
         if await here.store.accounts.find(wanted.key) is not None:  # checked before a person thinks up a password
             raise AccountExists(name=wanted.display)
@@ -220,7 +220,7 @@ async def _ask_password(console: Console, minimum: int, name: str) -> Password:
 
 async def _list(options: StoreOptions, console: Console) -> int:
     _ = console.translations.gettext
-    async with open_data(options) as here:
+    async with open_data(options, console=console) as here:
         rows = [account_record(overview) for overview in await here.overviews()]
     headings = {
         "name": _("Name"),
@@ -236,7 +236,7 @@ async def _list(options: StoreOptions, console: Console) -> int:
 
 async def _show(options: StoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
-    async with open_data(options) as here:
+    async with open_data(options, console=console) as here:
         account = await here.account(name)
         overviews = await here.overviews()
         record = next(account_record(overview) for overview in overviews if overview.id == account.id)
@@ -253,7 +253,7 @@ async def _show(options: StoreOptions, console: Console, name: str) -> int:
 
 async def _disable(options: LoggedStoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         account = await here.account(name)
         changed = await here.store.accounts.set_disabled(account.id, disabled=True)
         ended = await here.end_sessions(
@@ -271,7 +271,7 @@ async def _disable(options: LoggedStoreOptions, console: Console, name: str) -> 
 
 
 async def _enable(options: LoggedStoreOptions, console: Console, name: str) -> int:
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         account = await here.account(name)
         changed = await here.store.accounts.set_disabled(account.id, disabled=False)
         await here.forgive(account)
@@ -287,7 +287,7 @@ async def _enable(options: LoggedStoreOptions, console: Console, name: str) -> i
 
 async def _remove(options: LoggedStoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         account = await here.account(name)
         question = _("Remove “{name}” for good?").format(name=account.display)
         if console.can_ask and not await console.confirm(question):
@@ -310,7 +310,7 @@ async def _remove(options: LoggedStoreOptions, console: Console, name: str) -> i
 async def _password(options: LoggedStoreOptions, console: Console, name: str) -> int:
     _ = console.translations.gettext
     made = passphrase(os.urandom)
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         account = await here.account(name)
         ring = here.folder.key_ring(os.urandom)
         verifier = _verifier(made)
@@ -336,7 +336,7 @@ async def _password(options: LoggedStoreOptions, console: Console, name: str) ->
 async def _rename(options: LoggedStoreOptions, console: Console, name: str, new: str) -> int:
     _ = console.translations.gettext
     wanted = prepare(new)
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         account = await here.account(name)
         try:
             await here.store.accounts.rename(account.id, wanted)

@@ -22,14 +22,11 @@ from antiphon.errors import FileUnusable
 from antiphon.files import write_atomically
 from antiphon.identity.names import prepare
 from antiphon.store.contracts import Overview
+from antiphon.store.files import guarded
 from antiphon.terminal.console import Console
 
 Format = Literal["csv", "json"]
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""Beginnings of a field that a spreadsheet may run as a formula (OWASP: CSV injection)."""
-FORMULA_GUARD = "'"
-"""Prefix for such fields, and for fields that begin with the prefix itself, so that it can be removed again."""
 SECRET_COLUMNS = ("id", "credential_type", "credential")
 """The id is exported with the credential because the credential is sealed for this id."""
 
@@ -59,7 +56,7 @@ def export_accounts(
 
 async def _export(options: LoggedStoreOptions, console: Console, file: str, form: Format, *, secrets: bool) -> int:
     _ = console.translations.gettext
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         rows = await _rows(here, secrets=secrets)
         text = json.dumps(rows, ensure_ascii=False) + "\n" if form == "json" else as_csv(rows, secrets=secrets)
         if file == "-":
@@ -103,7 +100,7 @@ def as_csv(rows: Sequence[Record], *, secrets: bool) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+    writer.writerows([guarded(_cell(row[column]), text=column == "name") for column in columns] for row in rows)
     return out.getvalue()
 
 
@@ -112,8 +109,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = str(value)
-    return FORMULA_GUARD + text if text.startswith((*FORMULA_STARTS, FORMULA_GUARD)) else text
+    return str(value)
 
 
 def _write(path: Path, text: str) -> None:

@@ -166,7 +166,7 @@ async def _dry_run(options: LoggedStoreOptions, console: Console, report: Report
     _ = console.translations.gettext
     new = report.rows
     if accounts_file(options.store, options.data or data_folder()).exists():
-        async with open_data(options) as here:
+        async with open_data(options, console=console) as here:
             new = await _without_account(here.store.accounts, report.rows)
     report.set_result(new, now() + LIFETIME)
     report.tell(options, console, _("To be imported: {count}. Nothing was changed.").format(count=len(new)))
@@ -175,7 +175,7 @@ async def _dry_run(options: LoggedStoreOptions, console: Console, report: Report
 
 async def _import(options: LoggedStoreOptions, console: Console, report: Report) -> int:
     _ = console.translations.gettext
-    async with open_data_and_log(options, make=True) as (here, log):
+    async with open_data_and_log(options, console=console, make=True) as (here, log):
         accounts, ring = here.store.accounts, here.folder.key_ring(os.urandom)
         verifiers = await _hash(console, await _without_account(accounts, report.rows))
         expires_at = now() + LIFETIME

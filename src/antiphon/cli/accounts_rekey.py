@@ -39,7 +39,7 @@ async def _rekey(options: LoggedStoreOptions, console: Console) -> int:
             with suppress(OutputFailed):  # the work goes on
                 streams.stderr.write(f"\r{text}")
 
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         try:
             done = await rekey(here.folder, here.store.accounts, os.urandom, progress)
         finally:

@@ -200,7 +200,7 @@ async def _invite(
     single: bool,
 ) -> int:
     made: list[Record] = []
-    async with open_data_and_log(options, make=True) as (here, log):
+    async with open_data_and_log(options, console=console, make=True) as (here, log):
         address = _address(here.folder, public, console, quiet=options.json)
         key = here.folder.key_ring(os.urandom).token_key
         await here.store.invitations.forget(now() - KEPT_AFTER_EXPIRY)
@@ -289,7 +289,7 @@ def _public_address(text: str, last: Address) -> Address:
 
 async def _list(options: StoreOptions, console: Console) -> int:
     _ = console.translations.gettext
-    async with open_data(options) as here:
+    async with open_data(options, console=console) as here:
         rows = [_invitation_record(invitation, now()) for invitation in await here.store.invitations.all()]
     headings = {
         "name": _("Name"),
@@ -317,7 +317,7 @@ def _invitation_record(invitation: Invitation, at: datetime) -> Record:
 
 async def _revoke(options: LoggedStoreOptions, console: Console, name: str) -> int:
     wanted = prepare(name)
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         if not await here.store.invitations.withdraw(wanted.key):
             raise InvitationUnknown(name=wanted.display)
         log.info("invitation-revoked", name=wanted.display, by=operator_name())

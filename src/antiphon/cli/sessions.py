@@ -74,8 +74,9 @@ def revoke(
 
 
 async def _list(options: StoreOptions, common: CommonOptions, account: str | None) -> int:
-    _ = common.console().translations.gettext
-    async with open_data(options) as here:
+    console = common.console()
+    _ = console.translations.gettext
+    async with open_data(options, console=console) as here:
         wanted = None if account is None else (await here.account(account)).id
         rows = await session_records(here, wanted)
     headings = {
@@ -105,7 +106,7 @@ async def _revoke(
 ) -> int:
     console = common.console()
     ended = 0
-    async with open_data_and_log(options) as (here, log):
+    async with open_data_and_log(options, console=console) as (here, log):
         if account is not None:
             found = await here.account(account)
             ended = await here.end_sessions(found, "revoked")

@@ -18,11 +18,14 @@ from antiphon.data.folder import DataFolder, data_folder
 from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable
 from antiphon.identity.names import prepare
 from antiphon.identity.throttle import name_mark
-from antiphon.language import N_
+from antiphon.language import N_, Translate
 from antiphon.observe.log import ServerLog, open_log
+from antiphon.printable import printable
 from antiphon.settings import SQLITE
 from antiphon.store.contracts import Account, Overview, Store
+from antiphon.store.files import NameRewritten
 from antiphon.store.opening import accounts_file, open_store
+from antiphon.terminal.console import Console
 
 
 @Parameter(name="*")
@@ -94,8 +97,12 @@ class OpenData:
 
 
 @contextlib.asynccontextmanager
-async def open_data(options: StoreOptions, *, make: bool = False) -> AsyncIterator[OpenData]:
+async def open_data(
+    options: StoreOptions, *, console: Console | None = None, make: bool = False
+) -> AsyncIterator[OpenData]:
     """Open the store that `options` select; `make` creates a missing folder.
+
+    `console` is where each name is told of that a spreadsheet has rewritten.
 
     Raises:
         SettingInvalid: `--store` names no known kind of store.
@@ -111,16 +118,31 @@ async def open_data(options: StoreOptions, *, make: bool = False) -> AsyncIterat
     folder = DataFolder.open(path, accounts)
     if make:
         folder.key_ring(os.urandom)  # made before the first account: with accounts, a missing ring is an error
-    store = await open_store(options.store, folder.path)
+    found: list[NameRewritten] = []
+    store = await open_store(options.store, folder.path, tell=found.append)
     try:
+        if console is not None:
+            for each in found:
+                console.tell(_told(each, console.translations.gettext))
         yield OpenData(folder, store)
     finally:
         await store.close()
 
 
+def _told(found: NameRewritten, translate: Translate) -> str:
+    """Return the sentence for a name that a spreadsheet has rewritten."""
+    sentence = translate(
+        N_(
+            "{path}, line {line}: a spreadsheet has probably made “{name}” of another name. "
+            "Correct it; if it is right, put an apostrophe before it."
+        )
+    )
+    return sentence.format(path=found.path, line=found.line, name=printable(found.name))
+
+
 @contextlib.asynccontextmanager
 async def open_data_and_log(
-    options: LoggedStoreOptions, *, make: bool = False
+    options: LoggedStoreOptions, *, console: Console | None = None, make: bool = False
 ) -> AsyncIterator[tuple[OpenData, ServerLog]]:
     """Open the store and the log; a command that cannot be logged does not run.
 
@@ -128,7 +150,7 @@ async def open_data_and_log(
         FolderUnusable: as in `open_data`; or the log cannot be written.
         FolderUnsafe: as in `open_data`.
     """
-    async with open_data(options, make=make) as here:
+    async with open_data(options, console=console, make=make) as here:
         log = open_log(options.log or here.folder.path / "server.log")
         try:
             yield here, log

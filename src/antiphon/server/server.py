@@ -30,6 +30,7 @@ from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import DEFAULT_PORT, ServerSettings, changed
+from antiphon.store.files import NameRewritten
 from antiphon.store.opening import accounts_file, open_store
 from antiphon.version import __version__
 
@@ -146,7 +147,11 @@ class Server:
         self._certificate = None
         if not settings.plain:
             self._certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
-        self._store = store = await open_store(settings.store, folder.path, serving=True)
+
+        def tell(found: NameRewritten) -> None:
+            log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
+
+        self._store = store = await open_store(settings.store, folder.path, serving=True, tell=tell)
         self._closing.push_async_callback(store.close)
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
         self._listen(folder, log)

@@ -5,15 +5,16 @@ from pathlib import Path
 from antiphon.settings import files_folder
 from antiphon.store.contracts import Store
 from antiphon.store.files import ACCOUNTS_FILE as ACCOUNTS_CSV
-from antiphon.store.files import open_files
+from antiphon.store.files import Tell, open_files
 from antiphon.store.sql import open_sqlite
 from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
 
 
-async def open_store(store: str, data: Path, *, serving: bool = False) -> Store:
+async def open_store(store: str, data: Path, *, serving: bool = False, tell: Tell = lambda _: None) -> Store:
     """Open the store that `store` names, for the data folder `data`, which exists. Call `close` in the end.
 
-    `serving` says that a server opens it: some stores admit only one server.
+    `serving` says that a server opens it: some stores admit only one server. `tell` gets each name that a
+    spreadsheet has rewritten in a store of files.
 
     Raises:
         SettingInvalid: `store` names no store.
@@ -21,7 +22,9 @@ async def open_store(store: str, data: Path, *, serving: bool = False) -> Store:
         TryLater: it cannot be opened now.
     """
     folder = files_folder(store)
-    return await open_files(folder, data, serving=serving) if folder else await open_sqlite(data)
+    if folder is None:
+        return await open_sqlite(data)
+    return await open_files(folder, data, serving=serving, tell=tell)
 
 
 def accounts_file(store: str, data: Path) -> Path:

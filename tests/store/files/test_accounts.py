@@ -1,7 +1,9 @@
 """Accounts that are edited by hand while a server and commands use them."""
 
 import asyncio
+import contextlib
 import csv
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from antiphon.errors import NameTaken, RowInvalid, SignInRefused, StoreTaken, TryLater
 from antiphon.identity.names import prepare
 from antiphon.store.contracts import Account, SessionRecord
-from antiphon.store.files import FilesStore, open_files
+from antiphon.store.files import FilesStore, NameRewritten, open_files
 from support.file_edits import Change, edit, where, without
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -273,3 +275,61 @@ async def test_a_second_server_is_refused_until_the_first_is_closed(
     )
     await store.close()
     await (await open_files(people, tmp_path, serving=True)).close()
+
+
+# --- names that a spreadsheet has rewritten -----------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def telling(people: Path, data: Path) -> AsyncIterator[tuple[FilesStore, list[NameRewritten]]]:
+    told: list[NameRewritten] = []
+    store = await open_files(people, data, tell=told.append)
+    try:
+        yield store, told
+    finally:
+        await store.close()
+
+
+async def test_a_name_that_looks_rewritten_is_told_once_and_read_as_it_is(
+    file: Path, people: Path, tmp_path: Path
+) -> None:
+    async with telling(people, tmp_path) as (store, told):
+        await signed_in(store, "ann", "1E+05")
+        assert told == []
+    edit(file, lambda text: text.replace("'1E+05", "1E+05"))
+    async with telling(people, tmp_path) as (store, told):
+        assert told == [NameRewritten(file, 3, "1E+05", None)]
+        account = await store.accounts.find("1e+05")
+        assert account
+        edit(file, lambda text: text + "\n")
+        assert await store.accounts.find("ann")
+        await store.accounts.visited(account, NOON, "::1")  # which writes the file, guard and all
+    assert len(told) == 1
+    async with telling(people, tmp_path) as (_, told):
+        assert told == []
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("007", "7"), ("1e5", "100000"), ("12345678901234567890", "1.23457E+19")]
+)
+async def test_what_a_spreadsheet_makes_of_a_name_is_told_with_the_name_before(
+    file: Path, people: Path, tmp_path: Path, name: str, made: str
+) -> None:
+    async with telling(people, tmp_path) as (store, told):
+        await signed_in(store, "ann", name)
+        edit(file, lambda text: text.replace(f"\n'{name},", f"\n{made},"))
+        assert await store.accounts.find(made.lower())
+        assert await store.accounts.find(name) is None
+        assert told == [NameRewritten(file, 3, made, name)]
+        edit(file, lambda text: text.replace(f"\n'{made},", f"\n{name},"))
+        assert await store.accounts.find(name)
+        assert len(told) == 1, "corrected by hand, without a guard"
+
+
+async def test_a_name_that_a_person_changes_is_not_told(file: Path, people: Path, tmp_path: Path) -> None:
+    async with telling(people, tmp_path) as (store, told):
+        await signed_in(store, "ann", "007")
+        edit(file, lambda text: text.replace("\n'007,", "\n008,"))
+        edit(file, lambda text: text.replace("\nann,", "\nanna,"))
+        assert await store.accounts.find("008")
+        assert told == []

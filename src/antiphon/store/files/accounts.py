@@ -16,6 +16,7 @@ from antiphon.store.files.account_rows import ACCOUNTS, AccountRow, new_row
 from antiphon.store.files.edits import Edits
 from antiphon.store.files.invitations import FilesInvitations
 from antiphon.store.files.numbers import Numbers
+from antiphon.store.files.rewritten import RewrittenNames, Tell
 from antiphon.store.files.sheet import Sheet, WriteLock
 from antiphon.store.thread import Result, StoreThread
 
@@ -34,12 +35,18 @@ class FilesAccounts:
         *,
         invitations: FilesInvitations,
         end_sessions: Callable[[int, str], Awaitable[object]],
+        tell: Tell,
     ) -> None:
-        """Keep accounts in the file `path`; `end_sessions` gets the number of an edited account and the reason."""
+        """Keep accounts in the file `path`.
+
+        `end_sessions` gets the number of an edited account and the reason, `tell` each name that a spreadsheet has
+        rewritten.
+        """
         self._thread = thread
         self._lock = lock
         self._edits = Edits(end_sessions)
-        self._sheet = Sheet(path, ACCOUNTS, lock, self._edits.note)
+        self._rewritten = RewrittenNames(path, tell)
+        self._sheet = Sheet(path, ACCOUNTS, lock, self._edited, self._rewritten.seen)
         self._numbers = numbers
         self._invitations = invitations
         self._rows: list[AccountRow] = []
@@ -49,6 +56,7 @@ class FilesAccounts:
     def make(self) -> None:
         """Make the file ready; see `Sheet.make`."""
         self._sheet.make()
+        self._rewritten.report([], self._sheet.rows())
 
     async def register(
         self,
@@ -216,6 +224,11 @@ class FilesAccounts:
                 await self._edits.end_sessions()
 
     # The methods below run in the store's thread.
+
+    def _edited(self, before: list[AccountRow], now: list[AccountRow]) -> list[AccountRow]:
+        """Take note of what another program has written; see `Sheet`."""
+        self._rewritten.report(before, now)
+        return self._edits.note(before, now)
 
     def _read(self) -> None:
         rows = self._sheet.rows()

@@ -1,18 +1,15 @@
-"""Rows of cells as CSV text, safe against what a name may hold, and against spreadsheets that run formulas."""
+"""Rows of cells as CSV text, safe against what a name may hold, and against spreadsheets (`spreadsheet.py`)."""
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 
 from antiphon.errors import Problem
 from antiphon.language import N_
+from antiphon.store.files.spreadsheet import guarded
 from antiphon.wire.kinds import KIB
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP: CSV injection
-"""First characters of a cell that a spreadsheet may run as a formula; it ignores spaces before them."""
-_GUARD = "'"
-"""Guard written before such a cell, and before a cell that begins with the guard, so that it can be removed."""
 _DELIMITERS = ",;\t"
 """Separators: spreadsheets write the one of their locale."""
 LINE_LIMIT = 64 * KIB
@@ -28,11 +25,14 @@ _END = "\r\n"
 """End of a line; before Python 3.13 the writer quotes only cells that hold a part of its own."""
 
 
-def write_cells(rows: Iterable[Sequence[str]], delimiter: str) -> str:
-    """Return CSV text, a line for each row unless a cell holds a line's end."""
+def write_cells(rows: Iterable[Sequence[str]], delimiter: str, texts: Container[int] = ()) -> str:
+    """Return CSV text, a line for each row unless a cell holds a line's end.
+
+    `texts` are the columns, counted from 0, that spreadsheets must not read as numbers, dates or the like.
+    """
     lines: list[str] = []
     writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter, lineterminator=_END)
-    writer.writerows([_guarded(cell) for cell in row] for row in rows)
+    writer.writerows([guarded(cell, text=at in texts) for at, cell in enumerate(row)] for row in rows)
     return "".join(line.removesuffix(_END) + "\n" for line in lines)
 
 
@@ -47,7 +47,9 @@ class LineUnreadable(ValueError):
 
 
 def read_cells(data: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not empty, with the number of the line where it begins.
+    """Yield each row that is not empty, as it stands there, with the number of the line where it begins.
+
+    `spreadsheet.plain` removes the guard of a cell.
 
     The data is decoded line by line, and so takes little more memory than it has.
 
@@ -60,7 +62,7 @@ def read_cells(data: bytes) -> Iterator[tuple[int, list[str]]]:
     try:
         for row in reader:
             if any(row):
-                yield line, [cell.removeprefix(_GUARD) for cell in row]
+                yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
         problem = _TOO_LONG if "field limit" in str(error) else _NOT_CSV  # of a cell: 128 KiB, in many lines
@@ -79,7 +81,3 @@ def _lines(data: bytes) -> Iterator[str]:
             raise LineUnreadable(number, _NOT_TEXT) from None
         if text:
             yield text
-
-
-def _guarded(cell: str) -> str:
-    return _GUARD + cell if cell.lstrip(" ").startswith(_FORMULA) or cell.startswith(_GUARD) else cell

@@ -12,8 +12,11 @@ from antiphon.errors import NameInvalid, Problem, RowInvalid
 from antiphon.identity.names import Name, prepare
 from antiphon.language import N_
 from antiphon.store.files.cells import LineUnreadable, read_cells, write_cells
+from antiphon.store.files.spreadsheet import plain
 
 Row = TypeVar("Row")
+Seen = Callable[[int, dict[str, str], Row], object]
+"""Gets the line of a row, its cells as they stand in the file, by column, and the row."""
 
 _NO_HEAD = Problem(N_("these columns must be named there, and no others: {columns}"))
 _NOT_AS_MANY = Problem(N_("it has {found} fields instead of {expected}"))
@@ -30,6 +33,8 @@ class Kind(NamedTuple):
     show: Callable[[Any], str]
     read: Callable[[str], Any]
     """raises ValueError where it cannot"""
+    text: bool = False
+    """whether it must stay as it is spelt: a spreadsheet must not read it as a number"""
 
 
 def _number(text: str) -> int:
@@ -74,7 +79,7 @@ def _or_none(kind: Kind) -> Kind:
 
 
 TEXT = Kind(str, _text)
-NAME = Kind(lambda name: str(name.display), _name)
+NAME = Kind(lambda name: str(name.display), _name, text=True)
 NUMBER = Kind(str, _number)
 FLAG = Kind(lambda flag: "yes" if flag else "no", _flag)
 BYTES = Kind(lambda data: b64encode(data).decode(), lambda text: b64decode(text, validate=True))
@@ -97,10 +102,13 @@ class Layout(Generic[Row]):
     def dump(self, rows: Iterable[Row]) -> bytes:
         """Return the file for `rows`, a head with the columns' names before them."""
         lines = ([kind.show(getattr(row, column)) for column, kind in self.columns.items()] for row in rows)
-        return write_cells([list(self.columns), *lines], self.delimiter).encode()
+        texts = {at for at, kind in enumerate(self.columns.values()) if kind.text}
+        return write_cells([list(self.columns), *lines], self.delimiter, texts).encode()
 
-    def parse(self, path: Path, data: bytes) -> list[Row]:
+    def parse(self, path: Path, data: bytes, seen: Seen[Row] | None = None) -> list[Row]:
         """Return the rows of the file `path`, which holds `data`; columns may stand in another order.
+
+        `seen` is called for each row.
 
         Raises:
             RowInvalid: with the line, and what is wrong there. What stands there is not repeated, for it may be
@@ -109,12 +117,14 @@ class Layout(Generic[Row]):
         try:
             cells = read_cells(data)
             line, head = next(cells, (1, []))
-            head = [column.strip() for column in head]
+            head = [plain(column).strip() for column in head]
             if sorted(head) != sorted(self.columns):
                 raise RowInvalid(path=str(path), line=line, problem=_NO_HEAD, columns=", ".join(self.columns))
             rows = {}
             for line, row in cells:
                 rows[line] = self._row(path, line, head, row)
+                if seen is not None:
+                    seen(line, dict(zip(head, row, strict=True)), rows[line])
         except LineUnreadable as error:
             raise RowInvalid(path=str(path), line=error.line, problem=error.problem) from None
         self._check_unique(path, rows)
@@ -126,7 +136,7 @@ class Layout(Generic[Row]):
         values = {}
         for column, cell in zip(head, cells, strict=True):
             try:
-                values[column] = self.columns[column].read(cell)
+                values[column] = self.columns[column].read(plain(cell))
             except ValueError:
                 raise RowInvalid(path=str(path), line=line, problem=_UNREADABLE, column=column) from None
         return self.row(**values)

@@ -15,7 +15,7 @@ from filelock import FileLock
 from antiphon.errors import Problem, StoreUnusable, TryLater, UsageError
 from antiphon.files import read_private, reported, write_atomically
 from antiphon.language import N_
-from antiphon.store.files.layout import Layout, Row
+from antiphon.store.files.layout import Layout, Row, Seen
 from antiphon.wire.kinds import KIB
 
 LOCK_SECONDS = 1.5
@@ -92,16 +92,18 @@ class Sheet(Generic[Row]):
         layout: Layout[Row],
         lock: WriteLock,
         edited: Callable[[list[Row], list[Row]], list[Row]] | None = None,
+        seen: Seen[Row] | None = None,
     ) -> None:
         """Use the file `path`; `make` makes it ready.
 
         `edited` gets the known rows and the rows that another program wrote, and returns the rows as they shall
-        be. If those differ, they are written.
+        be. If those differ, they are written. `seen` is called for each row that is read.
         """
         self.path = path
         self._layout = layout
         self._lock = lock
         self._edited = edited
+        self._seen = seen
         self._known: tuple[Mark | None, list[Row]] = (None, [])
 
     def make(self) -> None:
@@ -159,7 +161,7 @@ class Sheet(Generic[Row]):
             mark = self._settled()
             data = read_private(self.path, tighten=True, most=FILE_LIMIT, unusable=StoreUnusable)
             if data is not None and self._look() == mark:
-                return mark, self._layout.parse(self.path, data)
+                return mark, self._layout.parse(self.path, data, self._seen)
             if time.monotonic() > until:
                 raise StoreUnusable(path=str(self.path), problem=_CHANGING)
 

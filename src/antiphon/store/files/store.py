@@ -18,6 +18,7 @@ from antiphon.store.files.clients import CLIENTS_FILE, FilesClients
 from antiphon.store.files.invitations import INVITATIONS_FILE, FilesInvitations
 from antiphon.store.files.numbers import NUMBERS, NUMBERS_FILE, Numbers
 from antiphon.store.files.revocations import FilesRevocationLog
+from antiphon.store.files.rewritten import Tell
 from antiphon.store.files.sheet import Sheet, WriteLock
 from antiphon.store.sql.database import Database
 from antiphon.store.sql.failures import SqlLoginFailures
@@ -37,7 +38,7 @@ _GONE = Problem(
 class FilesStore:
     """All contracts, opened and closed together."""
 
-    def __init__(self, folder: Path, database: Database, held: FileLock | None) -> None:
+    def __init__(self, folder: Path, database: Database, held: FileLock | None, tell: Tell) -> None:
         """Keep people in `folder` and sessions in `database`; `held` is a server's lock."""
         self._folder = folder
         self._held = held
@@ -54,6 +55,7 @@ class FilesStore:
             numbers,
             invitations=self.invitations,
             end_sessions=self._end_sessions,
+            tell=tell,
         )
         self.clients = FilesClients(thread, lock, folder / CLIENTS_FILE)
         self.sessions = SqlSessions(database)
@@ -100,10 +102,13 @@ class FilesStore:
         await self.sessions.revoke_account(account_id, reason, datetime.now(UTC))
 
 
-async def open_files(folder: Path, data: Path, *, serving: bool = False) -> FilesStore:
+async def open_files(
+    folder: Path, data: Path, *, serving: bool = False, tell: Tell = lambda _: None
+) -> FilesStore:
     """Open the store in `folder`, with sessions in `data`, which exists; missing files are made.
 
-    With `serving` the folder is this server's alone. Call `close` in the end.
+    With `serving` the folder is this server's alone. `tell` gets each name that a spreadsheet has rewritten. Call
+    `close` in the end.
 
     Raises:
         StoreTaken: a server has the folder.
@@ -116,7 +121,7 @@ async def open_files(folder: Path, data: Path, *, serving: bool = False) -> File
     await asyncio.to_thread(make_folder, folder, StoreUnusable)
     held = _held(folder) if serving else None
     try:
-        store = FilesStore(folder, await open_sessions(data), held)
+        store = FilesStore(folder, await open_sessions(data), held, tell)
     except BaseException:
         if held:
             held.release()
