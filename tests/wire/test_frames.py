@@ -262,10 +262,27 @@ def test_reserved_bits_that_are_not_zero_end_the_connection(kind: int, reserved:
         events(session_reader(), header(24, kind, reserved=reserved))
 
 
-@pytest.mark.parametrize("length", [0, 7])
-def test_a_length_under_8_ends_the_connection(length: int) -> None:
-    with pytest.raises(FrameInvalid, match="too short"):
-        events(session_reader(), header(length, Kind.BYE))
+@pytest.mark.parametrize("length", range(8))
+@pytest.mark.parametrize("kind", [*Kind, 0x00, 0x7F, 0x80, 0xFF])
+def test_a_length_under_8_ends_the_connection_whatever_follows(length: int, kind: int) -> None:
+    for reader in (entry_reader(), session_reader(), answer_reader()):
+        with pytest.raises(FrameInvalid, match="too short"):
+            events(reader, header(length, kind))
+
+
+@pytest.mark.parametrize("length", range(8))
+@pytest.mark.parametrize("more", range(HEADER_SIZE - 4))
+def test_a_length_under_8_ends_it_before_the_header_is_whole(length: int, more: int) -> None:
+    for reader in (entry_reader(), session_reader(), answer_reader()):
+        with pytest.raises(FrameInvalid, match="too short"):
+            events(reader, header(length, 0)[: 4 + more])
+
+
+def test_a_length_that_is_not_whole_says_nothing() -> None:
+    reader = session_reader()
+    assert events(reader, encode_message(1, "a", token=TOKEN), b"\0\0\0") == [Frame(Kind.MESSAGE, TEXT, 1, "a")]
+    with pytest.raises(FrameInvalid, match="of length 7"):
+        events(reader, b"\7")
 
 
 def test_a_message_too_short_for_its_token_ends_the_connection() -> None:

@@ -119,12 +119,12 @@ def read_frame(
     of a session must carry (empty: the token is returned with the frame).
 
     Raises:
-        FrameInvalid: the header is invalid, or the kind is unknown.
+        FrameInvalid: the header is invalid, shorter than itself, or the kind is unknown.
         FrameUnexpected: the kind is not allowed now.
         FrameTooLarge: the payload is larger than the kind allows. The header tells, before the payload is read.
     """
     length, kind, flags, reserved, id = read_header(data, position)
-    token_size, largest = allowed.get(kind) or _unlisted(kind, allowed)
+    token_size, largest = allowed.get(kind) or _unlisted(kind, length, allowed)
     size = length - COUNTED_HEADER_SIZE - token_size
     if not 0 <= size <= largest or reserved:
         raise _misfit(size, kind, largest, reserved)
@@ -212,13 +212,26 @@ class FrameReader:
         if size - position < HEADER_SIZE:
             if size == position:
                 self._data, self._position = b"", 0  # an idle connection keeps no memory for what it received
+            elif size - position >= LENGTH_SIZE:
+                _check_length(int.from_bytes(data[position : position + LENGTH_SIZE], "big"))
             return None
         frame, self._position = read_frame(data, position, size, self._allowed, self._token)
         return SKIPPED if frame is None and self._position > position else frame
 
 
-def _unlisted(kind: int, allowed: Mapping[int, Allowed]) -> Allowed:
+def _check_length(length: int) -> None:
+    """Check that a frame holds its own header: the rest of a shorter one may never come.
+
+    Raises:
+        FrameInvalid: it does not.
+    """
+    if length < COUNTED_HEADER_SIZE:
+        raise FrameInvalid(problem=f"a frame of length {length} is too short for its header")
+
+
+def _unlisted(kind: int, length: int, allowed: Mapping[int, Allowed]) -> Allowed:
     """Return the limits of an optional kind; raise for any other kind that is not allowed."""
+    _check_length(length)  # first: the kind of such a frame is a byte of the next one
     if kind >= OPTIONAL_FROM:
         return Allowed(0, max(each.largest for each in allowed.values()))
     if kind in Kind.__members__.values():
