@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from antiphon.errors import TryLater
-from antiphon.wire.bodies import Error
+from antiphon.wire.bodies import Error, ServerBye
 from support.desk import Desk, sent, told
 from support.joined import joined
 from support.serving import seed
@@ -36,6 +36,24 @@ def test_what_is_kept_for_the_next_server_is_given_once(tmp_path: Path, tokens: 
             other, welcome = third.back(tokens[0], 0)
             assert welcome.received is None
             other.close()
+        client.close()
+
+
+def test_the_counts_from_before_another_server_took_the_session_are_not_known(
+    tmp_path: Path, tokens: list[bytes]
+) -> None:
+    with joined(tmp_path / "data", plain=True) as one, joined(tmp_path / "data", plain=True) as two:
+        client, _ = one.back(tokens[0], None)
+        assert [client.ask(text) for text in "abc"] == ["a", "b", "c"]
+        elsewhere, welcome = two.back(tokens[0], 3)
+        assert welcome.received is None
+        assert elsewhere.ask("d") == "d"
+        assert client.body() == ServerBye(reason="replaced")
+        client.closed()
+        elsewhere.close()
+        client, welcome = one.back(tokens[0], 1)
+        assert (welcome.received, welcome.sent) == (None, 0)
+        assert client.ask("e") == "e"
         client.close()
 
 
