@@ -351,6 +351,15 @@ def test_a_wrong_token_is_refused_and_the_next_right_one_passes(wrong: bytes) ->
     assert events(session_reader(), stream) == [(1, TokenRefused), Frame(Kind.MESSAGE, TEXT, 2, "b")]
 
 
+@pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.PASSWORD])
+def test_a_refusal_tells_the_kind_of_its_frame(kind: Kind) -> None:
+    reader = session_reader()
+    reader.feed(encode(kind, 5, token=OTHER))
+    refused = reader.next()
+    assert isinstance(refused, Refused)
+    assert (refused.kind, refused.id, type(refused.error)) == (kind, 5, TokenRefused)
+
+
 def test_the_token_is_compared_before_the_message_is_read() -> None:
     bad_text_of_a_stranger = encode(Kind.MESSAGE, 1, b"\xff", TEXT, OTHER)
     assert events(session_reader(), bad_text_of_a_stranger) == [(1, TokenRefused)]

@@ -56,8 +56,9 @@ class Frame(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A well-formed frame that is refused: `error` answers its id, and the conversation goes on."""
+    """A well-formed frame that is refused, and the conversation goes on."""
 
+    kind: int
     id: int
     error: AntiphonError
 
@@ -142,14 +143,14 @@ def read_frame(
         carried = bytes(data[start - token_size : start])
         if token:
             if not compare_digest(carried, token):
-                return Refused(id, TokenRefused()), after
+                return Refused(kind, id, TokenRefused()), after
             carried = b""
     payload = data[start:after]
     if flags & _TEXT:
         try:
             return _new(Frame, (kind, flags, id, payload.decode(), carried)), after
         except UnicodeDecodeError:
-            return Refused(id, NotText()), after
+            return Refused(kind, id, NotText()), after
     return _new(Frame, (kind, flags, id, bytes(payload), carried)), after
 
 
