@@ -56,10 +56,13 @@ Play = Callable[[Peer], None]
 
 
 class Client:
-    """What one client does with a fake server that lets in whoever asks; its connection is not tried again."""
+    """What one client does with a fake server that lets in whoever asks."""
 
-    async def asked(self, play: Play, *messages: str, limit: float = 20) -> list[Any]:
-        """Return what each message was answered, or the error; then why the session is over."""
+    async def asked(self, play: Play, *messages: str, limit: float = 20, give_up: float = 0) -> list[Any]:
+        """Return what each message was answered, or the error; then why the session is over.
+
+        The connection is tried again for `give_up` seconds.
+        """
         raise NotImplementedError
 
     async def pushed(self, play: Play) -> list[Any]:
@@ -76,8 +79,8 @@ class Client:
 
 
 class Waiting(Client):
-    async def asked(self, play: Play, *messages: str, limit: float = 20) -> list[Any]:
-        async with faked(play) as there, self._session(there) as session:
+    async def asked(self, play: Play, *messages: str, limit: float = 20, give_up: float = 0) -> list[Any]:
+        async with faked(play) as there, self._session(there, give_up) as session:
             asked = (*messages, "is it over?")
             return [await _outcome(session.ask(message, timeout=limit)) for message in asked]
 
@@ -109,24 +112,24 @@ class Waiting(Client):
                 await session.send(message)
 
     @staticmethod
-    def _session(there: Fake) -> Any:
+    def _session(there: Fake, give_up: float = 0) -> Any:
         @contextlib.asynccontextmanager
         async def opened() -> Any:
             dialled = await dial_waiting(there.address, NOWHERE, 20)
             opening = await SignIn(dialled.connection).introduce("ann")
-            async with session_on(there.address, NOWHERE, dialled, opening, give_up=0) as session:
+            async with session_on(there.address, NOWHERE, dialled, opening, give_up=give_up) as session:
                 yield session
 
         return opened()
 
 
 class Blocking(Client):
-    async def asked(self, play: Play, *messages: str, limit: float = 20) -> list[Any]:
+    async def asked(self, play: Play, *messages: str, limit: float = 20, give_up: float = 0) -> list[Any]:
         def work(session: BlockingSession) -> list[Any]:
             asked = (*messages, "is it over?")
             return [_said(partial(session.ask, message, timeout=limit)) for message in asked]
 
-        return await self._in_session(play, work)
+        return await self._in_session(play, work, give_up)
 
     async def pushed(self, play: Play) -> list[Any]:
         def work(session: BlockingSession) -> list[Any]:
@@ -163,12 +166,12 @@ class Blocking(Client):
         await self._in_session(play, work)
 
     @staticmethod
-    async def _in_session(play: Play, work: Callable[[BlockingSession], Result]) -> Result:
+    async def _in_session(play: Play, work: Callable[[BlockingSession], Result], give_up: float = 0) -> Result:
         def visit() -> Result:
             with fake(play) as there:
                 dialled = dial_blocking(there.address, NOWHERE, 20)
                 opening = at_once(BlockingSignIn(dialled.connection).introduce("ann"))
-                reconnector = BlockingReconnector(there.address, NOWHERE, dialled, give_up=0)
+                reconnector = BlockingReconnector(there.address, NOWHERE, dialled, give_up=give_up)
                 with BlockingSession(dialled.connection, opening, reconnector, 20) as session:
                     return work(session)
 
@@ -331,6 +334,34 @@ async def test_a_session_that_is_resumed_takes_no_new_token(client: Client) -> N
     error = await client.signed_in(play, resume=True)
     assert isinstance(error, ProtocolError)
     assert "new token" in str(error)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"received": 3, "sent": 1}, {"received": 0, "sent": 1}, {"received": 1, "sent": 0}],
+    ids=["more messages than were sent", "fewer than were answered", "fewer answers than came"],
+)
+async def test_counts_that_cannot_be_end_the_session(client: Client, counts: dict[str, int]) -> None:
+    met: list[Peer] = []
+
+    def play(peer: Peer) -> None:
+        met.append(peer)
+        if len(met) == 1:
+            let_in(peer)
+            peer.send(peer.conversation.answer(message(peer).id, "hello"))
+            message(peer)
+            return  # the connection is lost
+        peer.hello()
+        control = peer.control()
+        assert control.kind == Kind.RESUME
+        resumed = msgspec.structs.replace(welcome(None, "", None), **counts)
+        peer.send(peer.conversation.welcome(control.id, resumed, bytes(16)))
+        assert peer.rest() == b"", "nothing is sent to a server whose counts are wrong"
+
+    answer, lost, over = await client.asked(play, "hello", "lost", give_up=20)
+    assert answer == "hello"
+    assert isinstance(lost, OutcomeUnknown)
+    assert isinstance(over, ProtocolError)
 
 
 async def test_an_answer_to_what_was_not_asked_is_refused(client: Client) -> None:

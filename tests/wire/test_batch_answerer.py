@@ -164,6 +164,19 @@ def test_an_ack_is_left_without_acknowledge(twin: Twin) -> None:
 
 
 @twins
+@pytest.mark.parametrize(("given", "is_left"), [(False, True), (None, False), (0, False), (True, False)])
+def test_an_ack_is_left_for_which_acknowledge_returns_false(twin: Twin, given: object, is_left: bool) -> None:
+    answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, acknowledge=lambda count: given)
+    first, last = message(1, "one"), message(2, "two")
+    data = first + ack(3) + last
+    asked_now = asked(answerer, data)
+    answers = [encode_message(1, "one", Flag.LAST), encode_message(2, "two", Flag.LAST)]
+    assert asked_now == b"".join(answers[: 1 if is_left else 2])
+    assert (answerer.count, answerer.unanswered) == (1 if is_left else 2, None)
+    assert answerer.position == (len(first) if is_left else len(data))
+
+
+@twins
 def test_an_exception_of_acknowledge_leaves_the_call(twin: Twin) -> None:
     def boom(count: int) -> None:
         raise RuntimeError

@@ -83,7 +83,9 @@ acts: st.SearchStrategy[Act] = st.one_of(
     st.just(("generator", None)),
 )
 mostly_large = weighted(st.sampled_from(LIMITS), st.just(LIMITS[-1]))
-listening: st.SearchStrategy[Act] = st.sampled_from([*[("echo", None)] * 4, ("raise", Fault)])
+listening: st.SearchStrategy[Act] = st.sampled_from(
+    [("echo", None), ("leave", None), ("raise", Fault), ("leave", None)]
+)
 reentering: st.SearchStrategy[Act] = st.one_of(
     st.tuples(st.just("again"), streams()),
     st.tuples(st.just("hold"), st.booleans()),
@@ -157,11 +159,13 @@ class World:
         self.calls += 1
         return self.act(self.plan.acts[self.calls % len(self.plan.acts)], message)
 
-    def tell(self, *what: object) -> None:
+    def tell(self, *what: object) -> bool:
+        """Do what is planned; return False, which leaves an ACK to the caller, if the plan says so."""
         self.done.append(what)
         self.tellings += 1
-        if self.plan.told:
-            self.act(self.plan.told[self.tellings % len(self.plan.told)], "")
+        act = self.plan.told[self.tellings % len(self.plan.told)] if self.plan.told else ("echo", None)
+        self.act(act, "")
+        return act[0] != "leave"
 
     def act(self, act: Act, message: Payload) -> object:
         what, value = act

@@ -17,6 +17,7 @@ from antiphon.wire.bodies import (
     Body,
     ChallengeAnswer,
     ChangePassword,
+    Error,
     Identify,
     Register,
     Resume,
@@ -97,6 +98,7 @@ def test_a_missing_field_is_named(kind: Kind) -> None:
         (b'{"name":"a","n\\u0061me":"b"}', "field twice"),
         (b'{"name":"a","version":NaN}', "not JSON"),
         (b'{"name":"a","version":1.0}', "Expected `int`"),
+        (b'{"name":"a","version":1e0}', "Expected `int`"),
         (b'{"name":"a","version":true}', "Expected `int`"),
         (b'{"name":"a","version":-1}', "`int` >= 0"),
         (b'{"name":"a","version":4294967296}', "`int` <="),
@@ -121,6 +123,27 @@ def test_json_that_other_readers_accept_is_refused(payload: bytes, problem: str)
         bodies.decode(Side.CLIENT, Kind.IDENTIFY, payload)
     assert problem in str(caught.value)
     assert "IDENTIFY" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [b"1.0", b"1e0", b"10e-1", b"1.5"])
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [(Kind.WELCOME, "sent", "#"), (Kind.WELCOME, "open", ["#"]), (Kind.HELLO, "password_minimum", "#")],
+)
+def test_a_client_too_takes_no_fraction_for_a_whole_number(
+    kind: Kind, field: str, value: object, number: bytes
+) -> None:
+    payload = with_field((Side.SERVER, kind), field, value)
+    bodies.decode(Side.SERVER, kind, payload.replace(b'"#"', b"1"))
+    with pytest.raises(BodyInvalid, match="Expected `int`"):
+        bodies.decode(Side.SERVER, kind, payload.replace(b'"#"', number))
+
+
+@pytest.mark.parametrize("wait", [b"3", b"3.0", b"3e0"])
+def test_seconds_are_any_number(wait: bytes) -> None:
+    error = bodies.decode(Side.SERVER, Kind.ERROR, b'{"code":"x","text":"y","wait":' + wait + b"}")
+    assert isinstance(error, Error)
+    assert error.wait == 3
 
 
 @pytest.mark.parametrize("deep", [b"[", b'{"a":'])

@@ -262,10 +262,27 @@ def test_reserved_bits_that_are_not_zero_end_the_connection(kind: int, reserved:
         events(session_reader(), header(24, kind, reserved=reserved))
 
 
-@pytest.mark.parametrize("length", [0, 7])
-def test_a_length_under_8_ends_the_connection(length: int) -> None:
-    with pytest.raises(FrameInvalid, match="too short"):
-        events(session_reader(), header(length, Kind.BYE))
+@pytest.mark.parametrize("length", range(8))
+@pytest.mark.parametrize("kind", [*Kind, 0x00, 0x7F, 0x80, 0xFF])
+def test_a_length_under_8_ends_the_connection_whatever_follows(length: int, kind: int) -> None:
+    for reader in (entry_reader(), session_reader(), answer_reader()):
+        with pytest.raises(FrameInvalid, match="too short"):
+            events(reader, header(length, kind))
+
+
+@pytest.mark.parametrize("length", range(8))
+@pytest.mark.parametrize("more", range(HEADER_SIZE - 4))
+def test_a_length_under_8_ends_it_before_the_header_is_whole(length: int, more: int) -> None:
+    for reader in (entry_reader(), session_reader(), answer_reader()):
+        with pytest.raises(FrameInvalid, match="too short"):
+            events(reader, header(length, 0)[: 4 + more])
+
+
+def test_a_length_that_is_not_whole_says_nothing() -> None:
+    reader = session_reader()
+    assert events(reader, encode_message(1, "a", token=TOKEN), b"\0\0\0") == [Frame(Kind.MESSAGE, TEXT, 1, "a")]
+    with pytest.raises(FrameInvalid, match="of length 7"):
+        events(reader, b"\7")
 
 
 def test_a_message_too_short_for_its_token_ends_the_connection() -> None:
@@ -332,6 +349,15 @@ def test_an_optional_kind_may_be_as_large_as_the_largest_allowed_kind(
 def test_a_wrong_token_is_refused_and_the_next_right_one_passes(wrong: bytes) -> None:
     stream = encode_message(1, "a", token=wrong) + encode_message(2, "b", token=TOKEN)
     assert events(session_reader(), stream) == [(1, TokenRefused), Frame(Kind.MESSAGE, TEXT, 2, "b")]
+
+
+@pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.PASSWORD])
+def test_a_refusal_tells_the_kind_of_its_frame(kind: Kind) -> None:
+    reader = session_reader()
+    reader.feed(encode(kind, 5, token=OTHER))
+    refused = reader.next()
+    assert isinstance(refused, Refused)
+    assert (refused.kind, refused.id, type(refused.error)) == (kind, 5, TokenRefused)
 
 
 def test_the_token_is_compared_before_the_message_is_read() -> None:

@@ -54,7 +54,7 @@ static int keep_unanswered(BatchAnswerer *self, uint32_t id, PyObject *reply, Py
     return self->unanswered == NULL ? -1 : 0;
 }
 
-/* Pass on the count of an ACK. Return 1; 0 if there is none; -1 with an exception. */
+/* Pass on the count of an ACK. Return 1; 0 if there is none, or `acknowledge` leaves it; -1 with an exception. */
 static int take_ack(BatchAnswerer *self, Header header, const unsigned char *body, Py_ssize_t size) {
     const unsigned char *count = body + TOKEN_SIZE;
     if (self->acknowledge == NULL || header.kind != ACK || header.flags || header.reserved || header.id ||
@@ -63,9 +63,11 @@ static int take_ack(BatchAnswerer *self, Header header, const unsigned char *bod
         return 0;
     PyObject *number = PyLong_FromUnsignedLongLong((uint64_t)read_u32(count) << 32 | read_u32(count + 4));
     if (number == NULL) return -1;
-    int failed = drop_result(PyObject_CallOneArg(self->acknowledge, number));
+    PyObject *taken = PyObject_CallOneArg(self->acknowledge, number);
+    int left = taken == Py_False;
     Py_DECREF(number);
-    if (failed) return -1;
+    if (drop_result(taken)) return -1;
+    if (left) return 0;
     self->position += HEADER_SIZE + TOKEN_SIZE + COUNT_SIZE;
     return 1;
 }

@@ -91,7 +91,8 @@ class PythonBatchAnswerer:
         """Answer with `handle`, which takes `str`, `bytes` or (None) whatever was sent.
 
         Both limits are bytes of payload. Without `stepping`, coroutines are left to the caller; without
-        `acknowledge`, ACKs are; without `clock` (seconds), a call may take as long as it takes.
+        `acknowledge`, ACKs are, and those for which it returns False; without `clock` (seconds), a call may take
+        as long as it takes.
         """
         if len(token) != TOKEN_SIZE:
             raise ValueError(f"a token has {TOKEN_SIZE} bytes")
@@ -149,12 +150,11 @@ class PythonBatchAnswerer:
         return answers[0] if len(answers) == 1 else b"".join(answers)
 
     def _took_ack(self, frame: Frame) -> bool:
-        """Pass on the count of an ACK; return False for anything else."""
+        """Pass on the count of an ACK; return False for anything else, and for an ACK that is left."""
         if self._acknowledge is None or frame.kind != _ACK or frame.id or len(frame.payload) != COUNT_SIZE:
             return False
         assert isinstance(frame.payload, bytes)
-        self._acknowledge(int.from_bytes(frame.payload, "big"))
-        return True
+        return self._acknowledge(int.from_bytes(frame.payload, "big")) is not False
 
     def _message(self, frame: Frame) -> Payload | None:
         """Return a message as the handler takes it; None if the frame is left to the caller."""

@@ -56,8 +56,9 @@ class Frame(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A well-formed frame that is refused: `error` answers its id, and the conversation goes on."""
+    """A well-formed frame that is refused, and the conversation goes on."""
 
+    kind: int
     id: int
     error: AntiphonError
 
@@ -119,12 +120,12 @@ def read_frame(
     of a session must carry (empty: the token is returned with the frame).
 
     Raises:
-        FrameInvalid: the header is invalid, or the kind is unknown.
+        FrameInvalid: the header is invalid, shorter than itself, or the kind is unknown.
         FrameUnexpected: the kind is not allowed now.
         FrameTooLarge: the payload is larger than the kind allows. The header tells, before the payload is read.
     """
     length, kind, flags, reserved, id = read_header(data, position)
-    token_size, largest = allowed.get(kind) or _unlisted(kind, allowed)
+    token_size, largest = allowed.get(kind) or _unlisted(kind, length, allowed)
     size = length - COUNTED_HEADER_SIZE - token_size
     if not 0 <= size <= largest or reserved:
         raise _misfit(size, kind, largest, reserved)
@@ -142,14 +143,14 @@ def read_frame(
         carried = bytes(data[start - token_size : start])
         if token:
             if not compare_digest(carried, token):
-                return Refused(id, TokenRefused()), after
+                return Refused(kind, id, TokenRefused()), after
             carried = b""
     payload = data[start:after]
     if flags & _TEXT:
         try:
             return _new(Frame, (kind, flags, id, payload.decode(), carried)), after
         except UnicodeDecodeError:
-            return Refused(id, NotText()), after
+            return Refused(kind, id, NotText()), after
     return _new(Frame, (kind, flags, id, bytes(payload), carried)), after
 
 
@@ -212,13 +213,26 @@ class FrameReader:
         if size - position < HEADER_SIZE:
             if size == position:
                 self._data, self._position = b"", 0  # an idle connection keeps no memory for what it received
+            elif size - position >= LENGTH_SIZE:
+                _check_length(int.from_bytes(data[position : position + LENGTH_SIZE], "big"))
             return None
         frame, self._position = read_frame(data, position, size, self._allowed, self._token)
         return SKIPPED if frame is None and self._position > position else frame
 
 
-def _unlisted(kind: int, allowed: Mapping[int, Allowed]) -> Allowed:
+def _check_length(length: int) -> None:
+    """Check that a frame holds its own header: the rest of a shorter one may never come.
+
+    Raises:
+        FrameInvalid: it does not.
+    """
+    if length < COUNTED_HEADER_SIZE:
+        raise FrameInvalid(problem=f"a frame of length {length} is too short for its header")
+
+
+def _unlisted(kind: int, length: int, allowed: Mapping[int, Allowed]) -> Allowed:
     """Return the limits of an optional kind; raise for any other kind that is not allowed."""
+    _check_length(length)  # first: the kind of such a frame is a byte of the next one
     if kind >= OPTIONAL_FROM:
         return Allowed(0, max(each.largest for each in allowed.values()))
     if kind in Kind.__members__.values():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from antiphon.client.blocking.framed import FramedSocket, FramedTlsSocket
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.folder import DataFolder
-from antiphon.errors import ConnectionLost, FrameTooLarge, NotText
+from antiphon.errors import ConnectionLost, FrameTooLarge, NotText, SettingInvalid
 from support.raw import tls_context
 
 LARGE = 8 * 1024 * 1024
@@ -161,6 +162,46 @@ def test_text_that_utf8_cannot_hold_is_not_sent(pair: Pair) -> None:
         framed.send_text("\ud800")
     framed.send_text("next")
     assert peer.recv(100) == packed(b"next")
+
+
+def test_bytes_as_text_and_text_as_bytes_are_told_with_what_takes_them(pair: Pair) -> None:
+    framed, peer = pair
+    mistaken: Any = framed
+    with pytest.raises(TypeError, match="send_text takes str, not bytes; send_bytes takes bytes"):
+        mistaken.send_text(b"x")
+    with pytest.raises(TypeError, match="send_bytes takes bytes, not str; send_text takes str"):
+        mistaken.send_bytes("x")
+    framed.send_text("next")
+    assert peer.recv(100) == packed(b"next")
+
+
+# --- sockets without a stream -------------------------------------------------------------------------------
+
+NO_STREAMS = pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        (socket.AF_INET, socket.SOCK_DGRAM),
+        (socket.AF_UNIX, socket.SOCK_DGRAM),
+        (socket.AF_UNIX, socket.SOCK_SEQPACKET),
+    ],
+    ids=["UDP", "Unix datagrams", "Unix packets"],
+)
+
+
+@NO_STREAMS
+def test_a_socket_that_cuts_frames_is_refused(family: int, kind: socket.SocketKind) -> None:
+    with pytest.raises(SettingInvalid, match=f"must be SOCK_STREAM, not {kind.name}"):
+        FramedSocket(family, kind)
+
+
+@NO_STREAMS
+def test_such_a_socket_of_the_callers_stays_the_callers(family: int, kind: socket.SocketKind) -> None:
+    with socket.socket(family, kind) as sock:
+        with pytest.raises(SettingInvalid, match=f"must be SOCK_STREAM, not {kind.name}"):
+            FramedSocket.wrap(sock)
+        with pytest.raises(SettingInvalid):
+            FramedSocket(fileno=sock.fileno())
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == kind
 
 
 # --- the limit ----------------------------------------------------------------------------------------------

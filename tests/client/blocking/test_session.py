@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,9 +178,13 @@ def test_what_cannot_be_sent_among_many_is_refused_in_its_place(ann: Session) ->
         next(answers)
 
 
-@pytest.mark.parametrize(("message", "error"), [("x" * (1 << 20) + "x", MessageTooLarge), ("\udc00", NotText)])
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [("x" * (1 << 20) + "x", MessageTooLarge), ("\udc00", NotText), (5, TypeError), (bytearray(b"x"), TypeError)],
+    ids=["too large", "half a character", "a number", "a bytearray"],
+)
 def test_what_cannot_be_sent_is_refused_here_and_the_session_goes_on(
-    ann: Session, message: str, error: type[AntiphonError]
+    ann: Session, message: Any, error: type[Exception]
 ) -> None:
     for ask in (ann.ask, ann.send, ann.ask_stream):
         with pytest.raises(error):

@@ -3,6 +3,7 @@
 import pytest
 
 from antiphon.client.protocol.connection import ConnectionProtocol, State
+from antiphon.client.protocol.reconnect import temporary
 from antiphon.errors import AntiphonError, ConnectionLost, PeerSilent, SessionReplaced
 from antiphon.wire.bodies import Hello, Identify, Limits, Scram
 from antiphon.wire.conversation import ServerConversation
@@ -91,6 +92,36 @@ def test_the_loss_of_the_connection_settles_what_waits_and_the_first_reason_coun
     protocol.connection_lost()
     assert isinstance(pending.reply, SessionReplaced)
     assert len(told) == 1
+
+
+def test_the_ids_of_hello_heartbeat_and_bye_are_ignored() -> None:
+    protocol = ConnectionProtocol("here")
+    protocol.receive(hello()[:8] + b"\0\0\0\7" + hello()[12:] + encode(Kind.HEARTBEAT, 7))
+    assert protocol.greeting.reply == protocol.hello
+    protocol.receive(encode(Kind.BYE, 7, b'{"reason":"replaced"}'))
+    assert protocol.state is State.ENDED
+    assert isinstance(protocol.reason, SessionReplaced)
+
+
+@pytest.mark.parametrize("reason", ["tomorrow", "", "left", "Revoked"])
+def test_a_goodbye_whose_reason_says_nothing_is_a_lost_connection(
+    protocol: ConnectionProtocol, reason: str
+) -> None:
+    protocol.receive(SERVER.bye(reason, "because") + b"nothing behind it is read")
+    assert protocol.state is State.ENDED
+    assert isinstance(protocol.reason, ConnectionLost)
+    assert temporary(protocol.reason), "RESUME tells whether the session is over"
+    protocol.connection_lost()
+    assert isinstance(protocol.reason, ConnectionLost)
+
+
+@pytest.mark.parametrize("reason", ["tomorrow", "drained and gone"])
+def test_any_goodbye_answers_that_of_a_client_that_leaves(protocol: ConnectionProtocol, reason: str) -> None:
+    protocol.say_bye("left")
+    protocol.receive(SERVER.bye(reason))
+    protocol.connection_lost()
+    assert protocol.state is State.ENDED
+    assert protocol.reason is None
 
 
 def test_a_client_that_has_left_has_no_reason(protocol: ConnectionProtocol) -> None:

@@ -127,6 +127,14 @@ def test_counts_that_cannot_be_are_refused(received: int, missed: int, sent: int
         book.resume(received, missed=missed, sent=sent)
 
 
+def test_a_message_that_no_connection_was_given_cannot_have_been_received() -> None:
+    book = sending("a")
+    book.send("b", "b")
+    with pytest.raises(ProtocolError):
+        book.resume(2, sent=0)
+    assert [sent.asker for sent in book.resume(1, sent=0, at_work=[1])] == ["b"]
+
+
 class Model:
     """A server that keeps `room` frames, a link that may break after any frame, and the client's book."""
 

@@ -8,9 +8,9 @@ import pytest
 from antiphon.server.session.queue import QUEUED_MOST
 from antiphon.server.session.registry import AWAY_SECONDS
 from antiphon.services import Session
-from antiphon.wire.bodies import Error, ServerBye
-from antiphon.wire.frames import Frame, Payload
-from antiphon.wire.kinds import KIB, MESSAGE_LIMIT
+from antiphon.wire.bodies import ChangePassword, Error, PasswordAnswer, ServerBye
+from antiphon.wire.frames import Frame, Payload, encode_message
+from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, TOKEN_SIZE, Flag, Kind
 from support.desk import Desk, sent, told
 from support.joined import JoinedClient, JoinedServer, joined
 
@@ -33,16 +33,97 @@ def test_a_message_that_is_taken_back_is_stopped_and_ends(
     desk.wait_for(server, "cancelled wait" if message == "wait" else f"counted {message}")
 
 
-def test_a_message_that_waits_and_is_taken_back_is_never_handled(
+def test_a_message_that_waits_and_is_taken_back_is_never_handled_and_ends_in_its_turn(
     client: JoinedClient, desk: Desk, server: JoinedServer
 ) -> None:
     first, second, third = sent(client, "wait", "count 5", "echo")
     desk.wait_for(server, "begun wait")
-    client.send(client.conversation.cancel(second))
-    assert told(client, 1) == [(second, "END")]
+    client.send(client.conversation.cancel(second) * 2)
+    server.let_pass(1)
     server.call(desk.open())
-    assert told(client, 2) == [(first, "wait"), (third, "echo")]
+    assert told(client, 3) == [(first, "wait"), (second, "END"), (third, "echo")]
     assert "counted count 5" not in desk.seen
+    assert client.ask("next") == "next"
+
+
+def test_a_message_that_is_refused_gets_its_error_in_its_turn(
+    client: JoinedClient, desk: Desk, server: JoinedServer
+) -> None:
+    (first,) = sent(client, "wait")
+    second = client.message_with(bytes(TOKEN_SIZE), "a wrong token")
+    third = client.conversation.next_id()
+    client.send(encode_message(third, b"\xff", Flag.TEXT, client.token))
+    (fourth,) = sent(client, "echo")
+    desk.wait_for(server, "begun wait")
+    server.call(desk.open())
+    assert told(client, 4) == [
+        (first, "wait"), (second, "token-refused"), (third, "not-text"), (fourth, "echo"),
+    ]  # fmt: skip
+
+
+def test_the_answer_to_a_password_does_not_wait_for_messages(
+    client: JoinedClient, desk: Desk, server: JoinedServer
+) -> None:
+    first, second = sent(client, "wait", "next")
+    desk.wait_for(server, "begun wait")
+    step = ChangePassword(mechanism="SCRAM-SHA-256", data=b"n,,n=ann,r=" + b"c" * 24)
+    client.send(client.conversation.request(Kind.PASSWORD, step)[1])
+    assert isinstance(client.body(), PasswordAnswer)
+    server.call(desk.open())
+    assert told(client, 2) == [(first, "wait"), (second, "next")]
+
+
+def test_what_waits_for_its_turn_is_open_to_the_next_connection(
+    client: JoinedClient, desk: Desk, server: JoinedServer, tokens: list[bytes]
+) -> None:
+    first, second = sent(client, "wait", "count 5")
+    third = client.message_with(bytes(TOKEN_SIZE), "a wrong token")
+    client.send(client.conversation.cancel(second))
+    desk.wait_for(server, "begun wait")
+    client.cut()
+    client, welcome = server.back(tokens[0], 0)
+    assert (welcome.received, welcome.sent, welcome.open) == (3, 0, [first, second, third])
+    server.call(desk.open())
+    assert told(client, 3) == [(first, "wait"), (second, "END"), (third, "token-refused")]
+
+
+def test_messages_that_wait_for_their_refusal_are_as_many_as_may_wait(
+    client: JoinedClient, desk: Desk, server: JoinedServer
+) -> None:
+    (first,) = sent(client, "wait")
+    desk.wait_for(server, "begun wait")
+    bad = [client.conversation.next_id() for _ in range(2 * QUEUED_MOST)]
+    client.send(b"".join(encode_message(id, b"\xff", Flag.TEXT, client.token) for id in bad))
+    (channel,) = server.channels
+    server.until(lambda: channel.full)
+    sent(client, "not read")
+    server.let_pass(1)
+    assert client.untaken > 0
+    server.call(desk.open())
+    assert told(client, 1 + len(bad)) == [(first, "wait"), *((id, "not-text") for id in bad)]
+
+
+def test_a_cancel_with_id_0_cancels_nothing(client: JoinedClient, desk: Desk, server: JoinedServer) -> None:
+    waits, queued = (encode_message(0, f"wait {number}", token=client.token) for number in range(2))
+    client.send(waits + queued)
+    desk.wait_for(server, "begun wait 0")
+    client.send(client.conversation.cancel(0))
+    server.call(desk.open())
+    desk.wait_for(server, "ended wait 1")
+    assert client.ask("next") == "next"
+    assert not any(what.startswith("cancelled") for what in desk.seen)
+
+
+def test_of_two_open_messages_with_one_id_both_are_answered_and_the_first_is_taken_back(
+    client: JoinedClient, desk: Desk, server: JoinedServer
+) -> None:
+    first, second, third = (encode_message(7, text, token=client.token) for text in ("wait", "wait 2", "echo"))
+    client.send(first + second + third)
+    desk.wait_for(server, "begun wait")
+    client.send(client.conversation.cancel(7))
+    desk.wait_for(server, "cancelled wait")
+    server.call(desk.open())
+    assert told(client, 3) == [(7, "END"), (7, "wait 2"), (7, "echo")]
 
 
 def test_to_take_back_what_is_answered_or_never_was_is_no_news(client: JoinedClient) -> None:

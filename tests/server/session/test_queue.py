@@ -1,6 +1,6 @@
 """The messages that wait for the one before them."""
 
-from antiphon.server.session.queue import QUEUED_LIMIT, QUEUED_MOST, MessageQueue
+from antiphon.server.session.queue import QUEUED_LIMIT, QUEUED_MOST, Answered, MessageQueue
 
 
 def test_what_came_first_is_taken_first() -> None:
@@ -21,12 +21,25 @@ def test_it_is_full_at_so_many_and_no_longer_when_one_is_taken() -> None:
     assert not waiting.full
 
 
-def test_it_is_full_at_so_many_bytes_and_no_longer_when_one_is_taken_back() -> None:
+def test_it_is_full_at_so_many_bytes_and_no_longer_when_one_is_answered() -> None:
     waiting = MessageQueue()
     waiting.put(1, "x")
     waiting.put(2, bytes(QUEUED_LIMIT - 1))
     assert waiting.full
-    assert not waiting.remove(3)
+    waiting.answer(3, b"END")
     assert waiting.full
-    assert waiting.remove(2)
-    assert (waiting.full, waiting.size, list(waiting)) == (False, 1, [(1, "x")])
+    waiting.answer(2, b"END")
+    assert (waiting.full, waiting.size, list(waiting)) == (False, 4, [(1, "x"), (2, Answered(b"END"))])
+    waiting.answer(2, b"another")
+    assert waiting.size == 4
+    assert (waiting.take(), waiting.take(), waiting.size) == ((1, "x"), (2, Answered(b"END")), 0)
+
+
+def test_of_two_messages_with_one_id_the_first_is_answered_first() -> None:
+    waiting = MessageQueue()
+    waiting.put(1, "one")
+    waiting.put(1, "two")
+    waiting.answer(1, b"first")
+    assert list(waiting) == [(1, Answered(b"first")), (1, "two")]
+    waiting.answer(1, b"second")
+    assert list(waiting) == [(1, Answered(b"first")), (1, Answered(b"second"))]

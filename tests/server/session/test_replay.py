@@ -39,12 +39,20 @@ def test_what_was_sent_in_one_piece_is_acknowledged_frame_by_frame() -> None:
         assert replay.frames() == [frame(id, 5 * (id == 2)) for id in range(received, 5)]
 
 
-def test_what_was_never_sent_cannot_be_acknowledged() -> None:
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_what_was_never_sent_cannot_be_acknowledged(is_settled: bool) -> None:
     replay = ReplayBuffer()
-    replay.add(frame(0) + frame(1), 2)
-    replay.acknowledge(2**53)
-    replay.add(frame(2))
-    assert (replay.first, replay.frames()) == (2, [frame(2)])
+    if is_settled:
+        replay.add(frame(0) + frame(1), 2)
+    else:
+        replay.unsettled += (frame(0), 1, frame(1), 0)
+    assert not replay.acknowledge(3)
+    assert not replay.acknowledge(2**53)
+    assert (replay.first, replay.frames()) == (0, [frame(0), frame(1)])
+    assert replay.acknowledge(1)
+    assert replay.acknowledge(2)
+    assert replay.acknowledge(0), "an old one is nothing new"
+    assert (replay.first, replay.frames()) == (2, [])
 
 
 def test_a_frame_larger_than_all_that_is_kept_is_not_kept() -> None:
@@ -72,8 +80,8 @@ def test_the_newest_frames_are_kept_within_the_limit_and_their_numbers_are_right
     heard = least = 0
     for step, what in [*steps, ("look", None)]:
         if step == "acknowledge":
-            replay.acknowledge(len(sent) - what)
-            least = max(least, min(len(sent) - what, len(sent)))
+            assert replay.acknowledge(len(sent) - what) == (what >= 0)
+            least = max(least, len(sent) - what) if what >= 0 else least
         elif step == "look":
             assert replay.frames() == sent[replay.first :]
             assert (replay.sent, replay.received) == (len(sent), heard)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from antiphon.errors import TryLater
-from antiphon.wire.bodies import Error
+from antiphon.wire.bodies import Error, ServerBye
+from antiphon.wire.kinds import TOKEN_SIZE
 from support.desk import Desk, sent, told
 from support.joined import joined
 from support.serving import seed
@@ -39,6 +40,24 @@ def test_what_is_kept_for_the_next_server_is_given_once(tmp_path: Path, tokens: 
         client.close()
 
 
+def test_the_counts_from_before_another_server_took_the_session_are_not_known(
+    tmp_path: Path, tokens: list[bytes]
+) -> None:
+    with joined(tmp_path / "data", plain=True) as one, joined(tmp_path / "data", plain=True) as two:
+        client, _ = one.back(tokens[0], None)
+        assert [client.ask(text) for text in "abc"] == ["a", "b", "c"]
+        elsewhere, welcome = two.back(tokens[0], 3)
+        assert welcome.received is None
+        assert elsewhere.ask("d") == "d"
+        assert client.body() == ServerBye(reason="replaced")
+        client.closed()
+        elsewhere.close()
+        client, welcome = one.back(tokens[0], 1)
+        assert (welcome.received, welcome.sent) == (None, 0)
+        assert client.ask("e") == "e"
+        client.close()
+
+
 def test_a_message_that_is_cut_short_by_the_stop_is_reported_as_unknown_and_one_that_waits_is_handled_later(
     tmp_path: Path, tokens: list[bytes]
 ) -> None:
@@ -53,6 +72,23 @@ def test_a_message_that_is_cut_short_by_the_stop_is_reported_as_unknown_and_one_
         client, welcome = server.back(tokens[0], 0)
         assert welcome.received == 2
         assert sorted(told(client, 2)) == sorted([(ids[0], "outcome-unknown"), (ids[1], "next")])
+        client.close()
+
+
+def test_what_waits_for_its_turn_outlives_the_stop(tmp_path: Path, tokens: list[bytes]) -> None:
+    first, second = Desk(), Desk()
+    with joined(tmp_path / "data", first, plain=True, drain_seconds=10) as server:
+        client, _ = server.back(tokens[0], None)
+        ids = sent(client, "wait", "one", "two")
+        ids.append(client.message_with(bytes(TOKEN_SIZE), "a wrong token"))
+        client.send(client.conversation.cancel(ids[2]))
+        first.wait_for(server, "begun wait")
+        client.cut()
+    with joined(tmp_path / "data", second, plain=True) as server:
+        client, welcome = server.back(tokens[0], 0)
+        assert (welcome.received, welcome.open) == (4, ids[1:])
+        assert told(client, 4) == list(zip(ids, ("outcome-unknown", "one", "END", "token-refused"), strict=True))
+        assert second.sessions[0].state == 1, "only one message was handled"
         client.close()
 
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from struct import Struct
 from typing import Any, Self
 
-from antiphon.errors import ConnectionLost, FrameTooLarge, NotText
+from antiphon.errors import ConnectionLost, FrameTooLarge, NotText, Problem, SettingInvalid
 from antiphon.identity.certificates import binding_of, fingerprint_of
+from antiphon.language import N_
 from antiphon.wire.kinds import MESSAGE_LIMIT
 
 LENGTH = Struct(">I")
@@ -24,6 +25,7 @@ PIECE = 64 * 1024
 """Bytes that are read at once: memory is taken as bytes come, not as the length announces them."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """Raised by a socket without timeout that would have to wait."""
+_WRONG_TYPE = Problem(N_("must be {wanted}, not {value}"))
 
 
 class FramedSocket(socket.socket):
@@ -44,9 +46,30 @@ class FramedSocket(socket.socket):
     _torn = False
     """Whether a frame was sent in part only: the peer could not understand anything that followed."""
 
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002 - the name in `socket.socket`
+        """Make a socket as `socket.socket` does.
+
+        Raises:
+            SettingInvalid: it is no stream socket, such as one of UDP, which cuts frames and loses them.
+        """
+        super().__init__(family, type, proto, fileno)
+        try:
+            _check_stream(self.type)
+        except SettingInvalid:
+            if fileno is None:
+                self.close()
+            else:
+                self.detach()  # it stays the caller's
+            raise
+
     @classmethod
     def wrap(cls, sock: socket.socket) -> Self:
-        """Return a framed socket in place of `sock`, which is closed to the caller (`detach`)."""
+        """Return a framed socket in place of `sock`, which is closed to the caller (`detach`).
+
+        Raises:
+            SettingInvalid: it is no stream socket; it stays the caller's.
+        """
+        _check_stream(sock.type)
         timeout = sock.gettimeout()
         framed = cls(sock.family, sock.type, sock.proto, fileno=sock.detach())
         framed.settimeout(timeout)
@@ -82,7 +105,10 @@ class FramedSocket(socket.socket):
 
         Raises:
             NotText: it holds half a surrogate pair, which UTF-8 cannot.
+            TypeError: it is no text.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"send_text takes str, not {type(text).__name__}; send_bytes takes bytes")
         try:
             data = text.encode()
         except UnicodeEncodeError:
@@ -99,7 +125,10 @@ class FramedSocket(socket.socket):
             FrameTooLarge: nothing was sent.
             ConnectionLost: the peer has closed, or an earlier frame could not be sent to its end.
             OSError: as sockets do; `TimeoutError` after the socket's timeout. Nothing can be sent any more.
+            TypeError: `data` is text.
         """
+        if isinstance(data, str):
+            raise TypeError("send_bytes takes bytes, not str; send_text takes str")
         if len(data) > min(self.frame_limit, LONGEST):
             raise FrameTooLarge(size=len(data), kind="frame", limit=min(self.frame_limit, LONGEST))
         if self._torn:
@@ -225,6 +254,12 @@ class FramedSocket(socket.socket):
             peer = ""
         address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer)
         return ConnectionLost(address=address or "the peer")
+
+
+def _check_stream(kind: int) -> None:
+    if kind != socket.SOCK_STREAM:
+        value = getattr(kind, "name", str(kind))
+        raise SettingInvalid(source="FramedSocket", problem=_WRONG_TYPE, wanted="SOCK_STREAM", value=value)
 
 
 class FramedTlsSocket(FramedSocket, ssl.SSLSocket):

@@ -107,6 +107,8 @@ class UnansweredMessages(Generic[Asker]):
             raise ProtocolError(problem="the counts of the two sides do not fit together")
         arrived = [each for each in self._unanswered.values() if each.number <= received]
         beyond = [each for each in self._unanswered.values() if each.number > received]
+        if not all(each.written for each in arrived):
+            raise ProtocolError(problem="the server counts a message that was never sent")
         if missed:
             self._gap = True
             for each in arrived:

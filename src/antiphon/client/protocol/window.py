@@ -40,11 +40,17 @@ def check_message(message: Payload, limits: Limits) -> int:
     Raises:
         MessageTooLarge: it would end the connection.
         NotText: it holds half a surrogate pair, which UTF-8 cannot encode.
+        TypeError: it is neither text nor bytes.
     """
-    try:
-        size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
-    except UnicodeEncodeError:
-        raise NotText from None
+    if isinstance(message, bytes):
+        size = len(message)
+    elif isinstance(message, str):
+        try:
+            size = len(message) if message.isascii() else len(message.encode())
+        except UnicodeEncodeError:
+            raise NotText from None
+    else:
+        raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
     if size > limits.message:
         raise MessageTooLarge(size=size, limit=limits.message)
     return size

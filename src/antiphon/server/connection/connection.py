@@ -213,7 +213,7 @@ class Connection(PeerSide):
         self._deadlines.framed = True
         if isinstance(event, Refused):
             if self._channel is not None:  # only frames with a token are refused, and those come in a session
-                self._channel.refused(event.id, event.error)
+                self._channel.refused(event)
         elif isinstance(event, Frame):
             if event.kind == Kind.HEARTBEAT:
                 self._count_idle_frame()
@@ -263,9 +263,13 @@ class Connection(PeerSide):
             host.tasks.start(host.channels.release(session))
             return
         self._control.admitted(session)
+        try:
+            channel, welcome, replayed = host.channels.admit(session, admission.welcome, admission.resumed)
+        except ProtocolError as error:  # the session stays, and can be resumed with other counts
+            self.fail(error)
+            return
         self._deadlines.admitted = True
         host.limits.release(self.peer.host)
-        channel, welcome, replayed = host.channels.admit(session, admission.welcome, admission.resumed)
         self._channel = channel
         self._enter(State.SESSION)
         if session.account_id > 0:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from antiphon.errors import AntiphonError, PasswordDue, PeerTooSlow, ServiceFailed
+from antiphon.errors import AntiphonError, BodyInvalid, FrameInvalid, PasswordDue, PeerTooSlow, ServiceFailed
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.lifecycle import Lifecycle
 from antiphon.server.handler.runner import HandlerRunner
@@ -18,15 +18,18 @@ from antiphon.server.handler.session import ServiceSession
 from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.connection import ChannelConnection
 from antiphon.server.session.manager import Session
-from antiphon.server.session.queue import MessageQueue
+from antiphon.server.session.queue import Answered, MessageQueue
 from antiphon.server.session.readiness import Readiness
 from antiphon.server.session.replay import REPLAY_LIMIT, UNPROVED_LIMIT, ReplayBuffer
 from antiphon.server.session.snapshot import Snapshot
 from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
-from antiphon.wire.frames import HEADER_SIZE, Frame, Payload
+from antiphon.wire.frames import HEADER_SIZE, Frame, Payload, Refused
 from antiphon.wire.kinds import Kind
+
+_ANSWERED = (Kind.MESSAGE, Kind.PASSWORD)
+"""Kinds with a token that have an answer of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +97,17 @@ class SessionChannel:
         `received` is how many frames the client has received; None if it starts counting at zero, and then the
         server does too. Where the server does not know the counts it says so until the client has sent a counted
         frame: an earlier WELCOME may be lost.
+
+        Raises:
+            BodyInvalid: the client cannot have received so many.
         """
         if received is None or not self.replay.known:
             self.replay.forget()
             self.replay = self._replay_buffer(known=received is None)
             return welcome, []
-        self.replay.acknowledge(received)
+        if not self.replay.acknowledge(received):
+            problem = f"{received} frames cannot have come, as {self.replay.sent} were sent"
+            raise BodyInvalid(kind=Kind.RESUME.name, problem=problem)
         open_ids = [self.runner.open_id, *(id for id, _ in self._queue)]
         welcome = msgspec.structs.replace(
             welcome,
@@ -205,34 +213,51 @@ class SessionChannel:
         if frames:
             self.replay.add(answers, frames)
 
-    def refused(self, id: int, error: AntiphonError) -> None:
-        """Answer a message that the gate has refused."""
+    def refused(self, frame: Refused) -> None:
+        """Answer a frame that the gate has refused: a MESSAGE counts, a CANCEL or an ACK gets no answer."""
+        kind, id, error = frame
         self.runner.repeats.warning(
             "message-refused", error.code, address=self.shown.address, name=self.session.name, code=error.code
         )
-        self.replay.count()
-        self.refuse(id, error)
+        if kind == Kind.MESSAGE:
+            self.replay.count()
+        if not id or kind not in _ANSWERED:
+            return
+        answer = ServerConversation.error(id, error, self.shown.translate)
+        if kind != Kind.MESSAGE:
+            if self._connection is not None:
+                self._connection.send(answer)
+        elif self._closing is not None or not self.idle:
+            self._queue.put(id, Answered(answer))
+        else:
+            self.say(answer)
 
     def heed(self, frame: Frame) -> None:
-        """Handle a CANCEL or an ACK.
+        """Handle a CANCEL or an ACK; a CANCEL with id 0 names no message.
 
         Raises:
-            FrameInvalid: an ACK without a count.
+            FrameInvalid: an ACK without a count, or with one of more frames than were sent.
         """
         if frame.kind == Kind.CANCEL:
-            if not self.runner.cancel(frame.id) and self._queue.remove(frame.id):
-                self.say(ServerConversation.end(frame.id))
+            if frame.id and not self.runner.cancel(frame.id):
+                self._queue.answer(frame.id, ServerConversation.end(frame.id))
         elif frame.kind == Kind.ACK:
-            received = ServerConversation.count(frame)
-            self.replay.known = True
-            self.replay.acknowledge(received)
+            received, replay = ServerConversation.count(frame), self.replay
+            if replay.acknowledge(received):
+                replay.known = True
+            elif replay.known:  # else it is of a count that is over, sent before the client learned that
+                raise FrameInvalid(problem=f"an ACK of {received} frames, of which {replay.sent} were sent")
 
     def go_on(self) -> None:
         """Give waiting messages to the handler, as far as it can answer them now."""
         if not (self.over or self.session.must_change):  # before the password is changed nothing is pushed either
             self._open()
         while self._queue and self._closing is None and not (self._working or self._blocked or self.over):
-            self._run(*self._queue.take())
+            id, message = self._queue.take()
+            if isinstance(message, Answered):
+                self.say(message.frame)
+            else:
+                self._run(id, message)
         if not self._blocked:
             self._readiness.wake()
         if self._closing is not None and self._connection is not None:

@@ -70,7 +70,11 @@ class ChannelRegistry:
     def admit(
         self, session: Session, welcome: Welcome, resumed: Resume | None
     ) -> tuple[SessionChannel, Welcome, list[bytes]]:
-        """Return the channel of a new or `resumed` session, its WELCOME, and the frames to replay."""
+        """Return the channel of a new or `resumed` session, its WELCOME, and the frames to replay.
+
+        Raises:
+            BodyInvalid: the client claims to have received more than was sent.
+        """
         channel = self._channels.get(session.fingerprint)
         if channel is None:
             channel = self._begin(session)

@@ -110,18 +110,21 @@ class ReplayBuffer:
                 self._add_some(pieces[at : at + together], counts[at : at + together])
             self.report()
 
-    def acknowledge(self, received: int) -> None:
-        """Drop the frames before number `received`; a number that was never sent counts as the last one."""
+    def acknowledge(self, received: int) -> bool:
+        """Drop the frames before number `received`; return False, and drop none, if fewer were sent."""
         counts: list[int] = self.unsettled[1::2]  # type: ignore[assignment] # they alternate
         answered = sum(counts)
         sent = answered + counts.count(0)
         if received >= self._sent + sent:
+            if received > self._sent + sent:
+                return False
             self._drop_all(answered, sent)
-            return
+            return True
         self.settle()
         if self._pieces is not None and not self._pieces.drop_before(received):
             self._pieces = None
         self.report()
+        return True
 
     def forget(self) -> None:
         """Drop all frames: they are missed by a client that has not got them."""

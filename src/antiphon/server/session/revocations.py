@@ -47,8 +47,8 @@ class RevocationPoller:
             self.log.info("revocations-read")
 
     def _apply(self, entry: Revocation) -> None:
-        self._channels.revoked(entry)
         for session in self._sessions.apply(entry):
             self.log.info(
                 "session-revoked", name=session.name, address=session.holder.peer.address, reason=entry.reason
             )
+        self._channels.revoked(entry)  # last: one that has just lost its session to another server ends too

@@ -5,7 +5,7 @@ from typing import Self
 
 import msgspec
 
-from antiphon.wire.frames import Payload
+from antiphon.server.session.queue import Answered, Waiting
 
 
 class Snapshot(msgspec.Struct, array_like=True):
@@ -16,22 +16,18 @@ class Snapshot(msgspec.Struct, array_like=True):
     first: int
     """number of the first of `frames`"""
     frames: list[bytes]
-    waiting: list[tuple[int, bool, bytes]]
-    """id, whether it is text, and the message as bytes"""
+    waiting: list[tuple[int, bool | None, bytes]]
+    """id, whether it is text, and the message as bytes; with None the frame that answers it"""
 
     @classmethod
-    def of(cls, received: int, first: int, frames: list[bytes], waiting: Iterable[tuple[int, Payload]]) -> Self:
+    def of(cls, received: int, first: int, frames: list[bytes], waiting: Iterable[tuple[int, Waiting]]) -> Self:
         """Return the snapshot of these counts, frames and messages."""
-        packed = [
-            (id, True, message.encode()) if isinstance(message, str) else (id, False, message)
-            for id, message in waiting
-        ]
-        return cls(received, first, frames, packed)
+        return cls(received, first, frames, [(id, *_packed(message)) for id, message in waiting])
 
-    def messages(self) -> Iterator[tuple[int, Payload]]:
+    def messages(self) -> Iterator[tuple[int, Waiting]]:
         """Yield the messages that wait, with their ids."""
         for id, is_text, message in self.waiting:
-            yield id, message.decode() if is_text else message
+            yield id, Answered(message) if is_text is None else message.decode() if is_text else message
 
     def encode(self) -> bytes:
         """Return the snapshot as bytes, for the store."""
@@ -44,3 +40,9 @@ class Snapshot(msgspec.Struct, array_like=True):
             return msgspec.msgpack.decode(data or b"", type=cls)
         except msgspec.MsgspecError:
             return None
+
+
+def _packed(message: Waiting) -> tuple[bool | None, bytes]:
+    if isinstance(message, Answered):
+        return None, message.frame
+    return (True, message.encode()) if isinstance(message, str) else (False, message)
