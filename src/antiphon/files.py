@@ -259,7 +259,7 @@ def write_atomically(
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108 - a name from mkstemp
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def make_private(path: Path) -> None:
@@ -277,7 +277,8 @@ def _open_safely(path: str, flags: int) -> int:
     return os.open(path, flags | _SAFELY)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Write the names in the folder at `path` to the disk."""
     if _POSIX:
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -10,9 +10,9 @@ from antiphon.store.contracts import (
     Clients,
     Invitations,
     LoginFailures,
+    Processes,
     RevocationLog,
     Sessions,
-    Snapshots,
     Store,
 )
 from antiphon.store.opening import open_store
@@ -29,6 +29,14 @@ async def store(
     if request.param == "retried":
         retry_everything(monkeypatch)
     opened = await open_store(STORES[request.param].format(folder=tmp_path / "people"), tmp_path)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def beside(store: Store, tmp_path: Path) -> AsyncIterator[Store]:
+    """A store of another process on the same sessions, with connections of its own."""
+    opened = await open_store("sqlite", tmp_path)
     yield opened
     await opened.close()
 
@@ -64,5 +72,5 @@ def failures(store: Store) -> LoginFailures:
 
 
 @pytest.fixture
-def snapshots(store: Store) -> Snapshots:
-    return store.snapshots
+def processes(store: Store) -> Processes:
+    return store.processes

@@ -3,7 +3,7 @@
 import pytest
 
 from antiphon.errors import TryLater
-from antiphon.store.contracts import REVOCATIONS_KEPT, Claim, RevocationLog, Sessions, Store
+from antiphon.store.contracts import REVOCATIONS_KEPT, RevocationLog, Sessions, Store
 from support.stored import MINUTE, NOON, opened, record
 
 
@@ -77,35 +77,12 @@ async def test_all_sessions_of_an_account_but_one_are_revoked_and_that_one_goes_
     assert entries == [(b"one", None, None, "password"), (b"three", None, None, "password")]
 
 
-async def test_a_session_that_is_taken_up_elsewhere_is_taken_from_its_server(
-    sessions: Sessions, revocations: RevocationLog
-) -> None:
-    await opened(sessions, record(b"one", owner="first"))
-    await opened(sessions, record(b"two", owner="first"))
-    claim = await sessions.claim(b"one", "second", "192.0.2.1", NOON + MINUTE)
-    assert await sessions.find(b"one") == record(
-        b"one", owner="second", address="192.0.2.1", seen_at=NOON + MINUTE
-    )
-    assert await told(revocations) == [(b"one", None, "second", "replaced")]
-    assert claim == Claim(await revocations.position(), has_snapshot=False)
-
-
-async def test_nobody_is_told_of_a_session_that_its_own_server_takes_up_or_none_held(
-    sessions: Sessions, revocations: RevocationLog
-) -> None:
-    await opened(sessions, record(b"one", owner="first"))
-    assert await sessions.claim(b"one", "first", "::1", NOON) == Claim(0, has_snapshot=False)
-    await sessions.released(b"one", "first", NOON)
-    assert await sessions.claim(b"one", "second", "::1", NOON) == Claim(0, has_snapshot=False)
-    assert await revocations.entries(0) == []
-
-
 async def test_expired_sessions_and_old_revocations_are_forgotten_apart(
     sessions: Sessions, revocations: RevocationLog
 ) -> None:
     await opened(sessions, record(b"one", expires_at=NOON))
     await sessions.revoke(b"two", "old", NOON)
-    await sessions.forget(NOON + 2 * REVOCATIONS_KEPT)
+    await sessions.forget(NOON + 2 * REVOCATIONS_KEPT, NOON)
     assert await told(revocations) == [(b"two", None, None, "old")]
     await opened(sessions, record(b"one", expires_at=NOON))
     await revocations.trim(NOON + 2 * REVOCATIONS_KEPT)

@@ -30,47 +30,9 @@ async def test_an_expired_session_is_found_until_it_is_forgotten(sessions: Sessi
     await opened(sessions, record(b"old", expires_at=NOON))
     await opened(sessions, record(b"new", expires_at=NOON + MINUTE))
     assert await sessions.find(b"old") is not None
-    await sessions.forget(NOON)
+    await sessions.forget(NOON, NOON - DAY)
     assert await sessions.find(b"old") is None
     assert await sessions.find(b"new") is not None
-
-
-async def test_sessions_that_are_held_are_seen_and_others_are_not(sessions: Sessions) -> None:
-    for fingerprint in (b"one", b"two", b"three"):
-        await opened(sessions, record(fingerprint))
-    await sessions.held([b"one", b"two"], NOON + MINUTE)
-    assert await sessions.find(b"one") == record(b"one", seen_at=NOON + MINUTE)
-    assert await sessions.find(b"two") == record(b"two", seen_at=NOON + MINUTE)
-    assert await sessions.find(b"three") == record(b"three")
-
-
-async def test_forty_thousand_sessions_can_be_held_at_once(sessions: Sessions) -> None:
-    await opened(sessions, record(b"one"))
-    await sessions.held([b"%d" % number for number in range(40_000)] + [b"one"], NOON + MINUTE)
-    assert await sessions.find(b"one") == record(b"one", seen_at=NOON + MINUTE)
-
-
-async def test_holding_none_changes_none(sessions: Sessions) -> None:
-    await opened(sessions, record(b"one"))
-    await sessions.held([], NOON + MINUTE)
-    assert await sessions.find(b"one") == record(b"one")
-
-
-async def test_a_session_was_seen_when_it_was_released(sessions: Sessions) -> None:
-    await opened(sessions, record(b"one"))
-    await sessions.released(b"one", "one", NOON + MINUTE)
-    assert await sessions.find(b"one") == record(b"one", seen_at=NOON + MINUTE, owner=None)
-
-
-async def test_a_session_that_ended_does_not_come_back(sessions: Sessions) -> None:
-    await opened(sessions, record(b"one"))
-    await opened(sessions, record(b"two"))
-    await sessions.end(b"one", "one")
-    await sessions.end(b"one", "one")
-    await sessions.held([b"one"], NOON)
-    await sessions.released(b"one", "one", NOON)
-    assert await sessions.find(b"one") is None
-    assert await sessions.find(b"two") == record(b"two")
 
 
 async def test_a_closed_store_says_try_later(store: Store, sessions: Sessions) -> None:
@@ -111,18 +73,6 @@ async def test_an_opening_takes_the_refusals_under_the_name_that_was_proved(
     assert (await sessions.open(record(b"two"), 10, NOON, marks)).refusals == 2
     assert (await sessions.open(record(b"three"), 10, NOON, marks)).refusals == 0
     assert await failures.refusals() == {b"other" * 7: 1}
-
-
-async def test_a_session_that_is_over_cannot_be_taken_up(sessions: Sessions) -> None:
-    assert await sessions.claim(b"one", "first", "::1", NOON) is None
-    assert await sessions.find(b"one") is None
-
-
-async def test_a_server_that_has_lost_a_session_neither_releases_nor_ends_it(sessions: Sessions) -> None:
-    await opened(sessions, record(b"one", owner="second"))
-    await sessions.released(b"one", "first", NOON + MINUTE)
-    await sessions.end(b"one", "first")
-    assert await sessions.find(b"one") == record(b"one", owner="second")
 
 
 async def test_one_session_too_many_ends_the_oldest_of_the_account(

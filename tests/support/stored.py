@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from antiphon.store.contracts import SessionRecord, Sessions
+from antiphon.store.contracts import ProcessRecord, SessionRecord, Sessions
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -11,7 +11,7 @@ DAY = timedelta(days=1)
 
 
 def record(fingerprint: bytes, **changes: object) -> SessionRecord:
-    """Return a session of the account 7, opened at noon and held by the server `one`."""
+    """Return a session of the account 7, opened at noon by the process `one`, which holds it."""
     plain = SessionRecord(
         fingerprint=fingerprint,
         account_id=7,
@@ -22,6 +22,23 @@ def record(fingerprint: bytes, **changes: object) -> SessionRecord:
         seen_at=NOON,
         owner="one",
         address="::1",
+        home="one",
+        claim=1,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]  # fields of several types
+
+
+def process(id: str, **changes: object) -> ProcessRecord:
+    """Return a process that takes relays."""
+    plain = ProcessRecord(
+        id=id,
+        pid=1,
+        started_at=NOON,
+        beat=1,
+        relay_address=f"/run/{id}",
+        relay_version=1,
+        service="echo",
+        limits="1048576",
     )
     return replace(plain, **changes)  # type: ignore[arg-type]  # fields of several types
 

@@ -69,7 +69,7 @@ def assemble(
         random=os.urandom,
         access=settings.access,
     )
-    channels = ChannelRegistry(sessions, store.snapshots, handlers)
+    channels = ChannelRegistry(sessions, handlers)
     throttle = Throttle(store.failures, ring.mock_key, clock)
     passwords = Passwords(ring, throttle, os.urandom)
     auth = Authenticator(

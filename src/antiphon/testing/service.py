@@ -38,7 +38,7 @@ from antiphon.services import Service as ServedHandler
 from antiphon.settings import SECONDS_MOST, ServerSettings
 from antiphon.store.contracts import Clients
 from antiphon.testing.memory import MemoryTransport
-from antiphon.testing.standins import Failures, NoSnapshots, Sessions, Visits, utc_now
+from antiphon.testing.standins import Failures, Sessions, Visits, utc_now
 from antiphon.wire.bodies import Lifetimes
 from antiphon.wire.kinds import MESSAGE_LIMIT
 
@@ -185,7 +185,7 @@ def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) 
         repeat_seconds=0,  # each failure belongs to the call that it made fail
     )
     sessions = Sessions(settings.session_total, utc_now)
-    channels = ChannelRegistry(sessions, NoSnapshots(), handlers)
+    channels = ChannelRegistry(sessions, handlers)
     return ConnectionHost(
         settings=settings,
         log=failures,

@@ -5,7 +5,7 @@ They implement only what a client needs that signs in by name and leaves again.
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -116,7 +116,8 @@ class Sessions(SessionManager):
             holder=holder,
             position=0,
             must_change=False,
-            has_snapshot=False,
+            claim=1,
+            snapshot=None,
         )
         return session, token
 
@@ -127,16 +128,8 @@ class Sessions(SessionManager):
         """Do nothing: no other process knows the session."""
         return True
 
-
-class NoSnapshots:
-    """Saves nothing: no other server goes on."""
-
-    async def save(self, snapshots: Mapping[bytes, bytes]) -> None:
-        """Do nothing."""
-
-    async def take(self, fingerprint: bytes) -> bytes | None:  # noqa: ARG002 - as the contract has it
-        """Return that there is none."""
-        return None
+    async def hand_on(self, session: Session, snapshot: bytes | None) -> None:
+        """Do nothing: no other server goes on."""
 
 
 def utc_now() -> datetime:

@@ -1,6 +1,7 @@
 """What the parts of a server share, where a session ends in an odd moment."""
 
 import asyncio
+from collections.abc import Container
 from pathlib import Path
 
 from antiphon.errors import TryLater
@@ -43,8 +44,8 @@ def test_a_session_that_is_found_for_a_connection_that_is_gone_waits_for_the_nex
         manager = server.sessions
         resume, found, gone = manager.resume, asyncio.Event(), asyncio.Event()
 
-        async def late(token: Token, holder: Holder) -> Session:
-            session = await resume(token, holder)
+        async def late(token: Token, holder: Holder, channels: Container[bytes]) -> Session:
+            session = await resume(token, holder, channels)
             found.set()
             await gone.wait()
             return session

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from antiphon.errors import TryLater
+from antiphon.store.contracts import Store
 from antiphon.wire.bodies import Error, ServerBye
 from antiphon.wire.kinds import TOKEN_SIZE
 from support.desk import Desk, sent, told
@@ -104,28 +105,40 @@ def test_a_server_that_has_lost_the_counts_says_so(tmp_path: Path) -> None:
         client.close()
 
 
-def test_a_session_whose_kept_bytes_cannot_be_had_is_held_by_nobody(tmp_path: Path) -> None:
-    (token,) = seed(tmp_path / "data")
+async def leave_snapshot(store: Store, snapshot: bytes) -> None:
+    """Leave a snapshot in the only session, as a server does that stops."""
+    (record,) = await store.sessions.all()
+    claim = await store.sessions.claim(record.fingerprint, record.claim, "stopped", "::1", record.seen_at)
+    assert claim is not None
+    assert await store.sessions.hand_on(record.fingerprint, "stopped", claim.number, snapshot, record.seen_at)
+
+
+def test_a_snapshot_that_cannot_be_dropped_is_kept_and_its_session_held_by_nobody(
+    tmp_path: Path, tokens: list[bytes]
+) -> None:
+    with joined(tmp_path / "data", plain=True) as server:
+        client, _ = server.back(tokens[0], None)
+        assert client.ask("one") == "one"
+        client.close()
     with joined(tmp_path / "data", plain=True) as server:
         store = server.store
-        (record,) = server.call(store.sessions.all())
-        server.call(store.snapshots.save({record.fingerprint: b"kept"}))
-        take = store.snapshots.take
+        drop = store.sessions.drop_snapshot
 
-        async def fail(fingerprint: bytes) -> bytes | None:
+        async def fail(fingerprint: bytes, home: str, claim: int) -> bool:
             raise TryLater
 
-        store.snapshots.take = fail  # a store that goes away right after the claim
+        store.sessions.drop_snapshot = fail  # a store that goes away right after the claim
         with server.client() as client:
             client.hello()
-            refused = client.resume(token, 0)
+            refused = client.resume(tokens[0], 0)
             assert isinstance(refused, Error), refused
             assert refused.code == "try-later"
         assert server.sessions.held == 0
-        (record,) = server.call(store.sessions.all())
-        assert record.owner is None
-        store.snapshots.take = take
-        client, _ = server.back(token, 0)
+        records = server.call(store.sessions.all())
+        assert {record.owner for record in records} == {None}
+        store.sessions.drop_snapshot = drop
+        client, welcome = server.back(tokens[0], 1)
+        assert (welcome.received, welcome.missed) == (1, 0)
         assert client.ask("hello") == "hello"
         client.close()
 
@@ -133,13 +146,7 @@ def test_a_session_whose_kept_bytes_cannot_be_had_is_held_by_nobody(tmp_path: Pa
 def test_kept_bytes_that_cannot_be_read_are_as_none(tmp_path: Path) -> None:
     (token,) = seed(tmp_path / "data")
     with joined(tmp_path / "data", plain=True) as server:
-
-        async def spoil() -> None:
-            store = server.store
-            (record,) = await store.sessions.all()
-            await store.snapshots.save({record.fingerprint: b"\xc1spoilt"})
-
-        server.call(spoil())
+        server.call(leave_snapshot(server.store, b"\xc1spoilt"))
         client, welcome = server.back(token, 0)
         assert welcome.received is None
         assert client.ask("hello") == "hello"

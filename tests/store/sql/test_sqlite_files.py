@@ -45,7 +45,7 @@ async def test_every_file_is_private_whatever_the_umask(umask: None, tmp_path: P
     folder = tmp_path
     store = await open_sqlite(folder)
     await register(store.accounts, "ann")
-    await store.sessions.end(b"none", "nobody")
+    await store.sessions.end(b"none", "nobody", 1)
     modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
     await store.close()
     assert {"accounts.db", "accounts.db-wal", "accounts.db-shm"} < modes.keys()

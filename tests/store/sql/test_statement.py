@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from antiphon.store.sql import accounts, clients, failures, invitations, revocations, sessions, snapshots
+from antiphon.store.sql import accounts, clients, failures, invitations, processes, revocations, sessions
 from antiphon.store.sql.schema import UtcTime
 from antiphon.store.sql.sqlite import SqliteConnection
 from antiphon.store.sql.statement import Statement
@@ -108,7 +108,7 @@ def test_a_parameter_without_a_type_is_refused_before_the_driver_makes_what_it_l
         untyped.change(connection, then=NOON)
 
 
-STORES = (accounts, clients, failures, invitations, revocations, sessions, snapshots)
+STORES = (accounts, clients, failures, invitations, revocations, sessions, processes)
 STATEMENTS = [
     pytest.param(statement, id=f"{module.__name__.rpartition('.')[2]}.{name}")
     for module in STORES

@@ -6,13 +6,13 @@ gets a keyed hash, and the connection compares each message with the token that 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Protocol
 
-from antiphon.errors import AntiphonError, SessionEnded, SignInRefused
+from antiphon.errors import AntiphonError, SessionEnded, SignInRefused, TryLater
 from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.listen.limits import source_of
@@ -34,6 +34,8 @@ HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
 SESSIONS_MOST = 10
 """Sessions of one account; one more ends the oldest, so that forgotten sessions do not pile up."""
+CLAIMS_TRIED = 3
+"""How often a RESUME reads a session again that another server takes at that moment."""
 CLIENT_SESSIONS_MOST = 1000
 """Sessions of one source (IPv4 address, IPv6 /64) without accounts: a large class can be behind one address."""
 
@@ -64,8 +66,10 @@ class Session:
     """Number of the newest revocation when the connection took it: only later ones concern it."""
     must_change: bool
     """Whether a new password must be chosen before anything else."""
-    has_snapshot: bool
-    """Whether the store has a snapshot of its channel."""
+    claim: int
+    """Number of the claim by which this server is its home."""
+    snapshot: bytes | None
+    """What the home before saved of its channel, until it is restored."""
 
 
 class SessionManager:
@@ -169,9 +173,11 @@ class SessionManager:
             seen_at=now,
             owner=self._owner,
             address=holder.peer.address,
+            home=self._owner,
+            claim=1,
         )
         position, refusals = await self._store.open(record, most, now - self._unheld, proved)
-        session = self._hold(record, holder, Claim(position, has_snapshot=False), must_change=must_change)
+        session = self._hold(record, holder, Claim(record.claim, position), must_change=must_change)
         return session, token, refusals
 
     @contextlib.asynccontextmanager
@@ -183,7 +189,7 @@ class SessionManager:
         except BaseException:
             self._let_go(session)
             with contextlib.suppress(AntiphonError):  # nobody has its token: left in the store, it expires
-                await self._store.end(session.fingerprint, self._owner)
+                await self._store.end(session.fingerprint, self._owner, session.claim)
             raise
         if not current:
             self._let_go(session)
@@ -191,27 +197,33 @@ class SessionManager:
 
     # --- resuming, releasing, ending --------------------------------------------------------------------------
 
-    async def resume(self, token: Token, holder: Holder) -> Session:
+    async def resume(self, token: Token, holder: Holder, channels: Container[bytes] = ()) -> Session:
         """Give the session of `token` to another connection; a connection that still holds it loses it.
+
+        `channels` holds the fingerprints of the sessions whose channels are here.
 
         Raises:
             SessionEnded: it was left, revoked or expired, or never was.
+            TryLater: others take it all the time.
         """
         mark = fingerprint(token, self._token_key)
         async with self._lock:
-            now = self._clock()
-            record = await self._store.find(mark)
-            held = self._held.get(mark)
-            if record is None or now >= record.expires_at or not self._satisfied_by(record):
-                raise SessionEnded
-            if held is None and now >= record.seen_at + self._unheld:
-                raise SessionEnded
-            must_change = await self._due(record)
-            if must_change is None:
-                raise SessionEnded
-            claim = await self._store.claim(mark, self._owner, holder.peer.address, now)
-            if claim is None:
-                raise SessionEnded
+            for _ in range(CLAIMS_TRIED):
+                now = self._clock()
+                record = await self._store.find(mark)
+                held = self._held.get(mark)
+                if record is None or now >= record.expires_at or not self._satisfied_by(record):
+                    raise SessionEnded
+                if held is None and now >= record.seen_at + self._unheld:
+                    raise SessionEnded
+                must_change = await self._due(record)
+                if must_change is None:
+                    raise SessionEnded
+                claim = await self._take(record, holder, now, here=mark in channels)
+                if claim is not None:
+                    break
+            else:
+                raise TryLater
             held = self._held.get(mark)
             if held is not None:
                 held.holder.lose("replaced")
@@ -221,11 +233,34 @@ class SessionManager:
                 raise SessionEnded
             return session
 
+    async def _take(self, record: SessionRecord, holder: Holder, now: datetime, *, here: bool) -> Claim | None:
+        """Note in the store that a connection of this server holds a session, whose channel may be `here`."""
+        mark, address = record.fingerprint, holder.peer.address
+        if not (here and record.home == self._owner):
+            return await self._store.claim(mark, record.claim, self._owner, address, now)
+        position = await self._store.hold(
+            mark, self._owner, record.claim, owner=self._owner, address=address, at=now
+        )
+        return None if position is None else Claim(record.claim, position)
+
+    async def drop_snapshot(self, session: Session) -> None:
+        """Delete the snapshot of a session in the store, before the first message is handled.
+
+        Raises:
+            SessionEnded: the session is over, or has been resumed again meanwhile.
+        """
+        if not await self._store.drop_snapshot(session.fingerprint, self._owner, session.claim):
+            raise SessionEnded
+
+    async def hand_on(self, session: Session, snapshot: bytes | None) -> None:
+        """Save the snapshot of a session in the store, for the server that resumes it next."""
+        await self._store.hand_on(session.fingerprint, self._owner, session.claim, snapshot, self._clock())
+
     async def release(self, session: Session) -> None:
         """Note that the connection of a session is gone; it can be resumed for a while."""
         if self._held.get(session.fingerprint) is session:
             del self._held[session.fingerprint]
-            await self._store.released(session.fingerprint, self._owner, self._clock())
+            await self._store.released(session.fingerprint, self._owner, session.claim, self._clock())
 
     async def end(self, session: Session) -> bool:
         """End a session for good: its token is refused from now on.
@@ -236,7 +271,7 @@ class SessionManager:
         async with self._lock:
             if self._held.get(session.fingerprint, session) is not session:
                 return False
-            await self._store.end(session.fingerprint, self._owner)
+            await self._store.end(session.fingerprint, self._owner, session.claim)
             self._held.pop(session.fingerprint, None)
             return True
 
@@ -260,8 +295,9 @@ class SessionManager:
         """Note in the store that the sessions held here are in use, and delete what has expired there."""
         now = self._clock()
         if self._held:
-            await self._store.held(list(self._held), now)
-        await self._store.forget(now)
+            marks = [(mark, session.claim) for mark, session in self._held.items()]
+            await self._store.held(marks, self._owner, now)
+        await self._store.forget(now, now - self._unheld)
         await self._revocations.trim(now)
 
     def expire(self) -> None:
@@ -329,7 +365,8 @@ class SessionManager:
             holder,
             claim.position,
             must_change,
-            claim.has_snapshot,
+            claim.number,
+            claim.snapshot,
         )
         self._held[record.fingerprint] = session
         return session
@@ -342,7 +379,7 @@ class SessionManager:
         """Return whether a session just taken is still ours: a revocation may have been applied before `_hold`."""
         if self.applied > session.position:
             record = await self._store.find(session.fingerprint)
-            if record is None or record.owner != self._owner:
+            if record is None or (record.home, record.claim) != (self._owner, session.claim):
                 return False
         return self._held.get(session.fingerprint) is session
 

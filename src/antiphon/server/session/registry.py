@@ -9,7 +9,7 @@ from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.channel import ChannelEnvironment, SessionChannel
 from antiphon.server.session.manager import Holder, Session, SessionManager
-from antiphon.store.contracts import Revocation, Snapshots
+from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Resume, Welcome
 
 AWAY_SECONDS = 60.0
@@ -22,7 +22,6 @@ class ChannelRegistry:
     def __init__(
         self,
         sessions: SessionManager,
-        snapshots: Snapshots,
         handlers: HandlerEnvironment,
         budget: ReplayBudget | None = None,
     ) -> None:
@@ -30,12 +29,10 @@ class ChannelRegistry:
 
         Args:
             sessions: the sessions that they are of.
-            snapshots: those of stopping servers.
             handlers: what runs in all of them.
             budget: the memory that their replay buffers may take; by default the usual.
         """
         self._sessions = sessions
-        self._snapshots = snapshots
         self._handlers = handlers
         self._environment = ChannelEnvironment(handlers, sessions.end, budget or ReplayBudget())
         self._channels: dict[bytes, SessionChannel] = {}
@@ -53,15 +50,17 @@ class ChannelRegistry:
             SessionEnded: it was left, revoked or expired, or never was.
             TryLater: the store does not answer.
         """
-        session = await self._sessions.resume(token, holder)
+        session = await self._sessions.resume(token, holder, self._channels)
         try:
             if session.fingerprint not in self._channels:
-                snapshot = await self._snapshots.take(session.fingerprint) if session.has_snapshot else None
+                if session.snapshot is not None:
+                    await self._sessions.drop_snapshot(session)
                 channel = self._channels.get(session.fingerprint)
                 if channel is None:
-                    self._begin(session).restore(snapshot)
-                elif snapshot is not None:  # another connection that resumed it meanwhile has got nothing
-                    channel.restore(snapshot)
+                    self._begin(session).restore(session.snapshot)
+                elif session.snapshot is not None:  # another connection that resumed it meanwhile has got nothing
+                    channel.restore(session.snapshot)
+                session.snapshot = None
         except BaseException:  # or the session would count as held for as long as the server runs
             await self.release(session)
             raise
@@ -130,8 +129,8 @@ class ChannelRegistry:
         channels = [channel for channel in self if not channel.over]
         await asyncio.gather(*(channel.finish() for channel in channels))
         self._channels.clear()
-        snapshots = {channel.session.fingerprint: channel.dump() for channel in channels if channel.replay.known}
         try:
-            await self._snapshots.save(snapshots)
-        except AntiphonError as error:
+            for channel in channels:
+                await self._sessions.hand_on(channel.session, channel.dump() if channel.replay.known else None)
+        except AntiphonError as error:  # the others would wait for the store in vain
             self._handlers.log.exception("store-failed", code=error.code)

@@ -4,9 +4,9 @@ from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Ove
 from antiphon.store.contracts.clients import Client, Clients
 from antiphon.store.contracts.failures import COUNTED_NAMES, KNOWN_SOURCES, LoginFailures, Marks
 from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
+from antiphon.store.contracts.processes import Processes, ProcessRecord, Pulse
 from antiphon.store.contracts.revocations import REVOCATIONS_KEPT, Revocation, RevocationLog
 from antiphon.store.contracts.sessions import Claim, Opened, SessionRecord, Sessions
-from antiphon.store.contracts.snapshots import Snapshots
 from antiphon.store.contracts.store import STORE_SECONDS, Store
 
 __all__ = [
@@ -26,12 +26,14 @@ __all__ = [
     "NewAccount",
     "Opened",
     "Overview",
+    "ProcessRecord",
+    "Processes",
+    "Pulse",
     "Resealed",
     "Revocation",
     "RevocationLog",
     "SessionRecord",
     "Sessions",
-    "Snapshots",
     "Store",
     "Visit",
     "check_invitation",

@@ -28,18 +28,25 @@ class SessionRecord:
     seen_at: datetime
     """when a connection was last known to hold it"""
     owner: str | None
-    """the server whose connection holds it, None while none does; a server that crashed stays the owner"""
+    """the process whose socket carries the connection that holds it, None while none does; untrue if that process
+    is not in `Processes`"""
     address: str
     """of the connection that held it last"""
+    home: str | None = None
+    """the process that holds its channel; None after `Sessions.hand_on`; untrue as `owner` is"""
+    claim: int = 0
+    """how many homes it has had; a process that names an earlier one has lost the session"""
 
 
 class Claim(NamedTuple):
     """Result of a successful `Sessions.claim`."""
 
+    number: int
+    """the `SessionRecord.claim` that it made"""
     position: int
     """number of the newest revocation at that moment: only later ones concern the session"""
-    has_snapshot: bool
-    """whether `Snapshots.take` has something for the session"""
+    snapshot: bytes | None = None
+    """what the home before saved; it stays until `Sessions.drop_snapshot`"""
 
 
 class Opened(NamedTuple):
@@ -54,16 +61,20 @@ class Opened(NamedTuple):
 class Sessions(Protocol):
     """Open sessions. A session without a record is over.
 
+    The process that holds the channel of a session is its home. What a home writes names its `claim`, and is not
+    done where the session has another home by now, or the same one by a later claim: a process that was frozen
+    meanwhile changes nothing.
+
     The methods that end a session from outside (`open`, `claim`, `revoke`, `revoke_account`, `revoke_others`) also
     write to the revocation log (`RevocationLog`), in the same transaction. Servers poll that log.
 
-    Every method raises `TryLater` when the store cannot do its work.
+    Every method is one transaction, and raises `TryLater` when the store cannot do its work.
     """
 
     async def open(
         self, record: SessionRecord, most: int, unheld_by: datetime, proved: Marks | None = None
     ) -> Opened:
-        """Add a session with a new fingerprint.
+        """Add a session with a new fingerprint. Its `home` and `owner` are the process, and its `claim` is 1.
 
         An account keeps `most` sessions. Beyond that, sessions last seen before `unheld_by` are revoked first,
         then the oldest, for the reason `too-many`. With `proved`, the same transaction does what
@@ -73,21 +84,56 @@ class Sessions(Protocol):
     async def find(self, fingerprint: bytes) -> SessionRecord | None:
         """Return a session, expired or not."""
 
-    async def held(self, fingerprints: Sequence[bytes], at: datetime) -> None:
-        """Record that connections hold these sessions at the time `at`. Sessions that are over stay so."""
+    async def claim(
+        self, fingerprint: bytes, expected: int, home: str, address: str, at: datetime
+    ) -> Claim | None:
+        """Make `home` the home of a session, held by its own connection from `address`; return the new claim.
 
-    async def claim(self, fingerprint: bytes, owner: str, address: str, at: datetime) -> Claim | None:
-        """Record that a connection of `owner` from `address` holds a session now; return None if it is over.
+        Only while the session's claim is `expected`, and only if its home is None, `home` itself, not in
+        `Processes`, or takes no relays: a living home that takes relays is asked and never robbed. If there was
+        another home or owner, a revocation with `home` as the owner is written, for the reason `replaced`.
 
-        If another server held it, the same transaction writes a revocation with `owner`, for the reason
-        `replaced`.
+        Returns:
+            None if the session is over, or it has another claim or a living home: `find` it again.
         """
 
-    async def released(self, fingerprint: bytes, owner: str, at: datetime) -> None:
-        """Record that `owner` no longer holds a session since the time `at`, unless another server has it."""
+    async def hold(
+        self, fingerprint: bytes, home: str, claim: int, *, owner: str, address: str, at: datetime
+    ) -> int | None:
+        """Record at its home that a connection from `address`, through the process `owner`, holds a session now.
 
-    async def end(self, fingerprint: bytes, owner: str) -> None:
-        """Delete a session, unless another server than `owner` has it. A session that is over is no error."""
+        A process that is neither `home` nor in `Processes` holds nothing: then the owner is None.
+
+        Returns:
+            the number of the newest revocation; None if the session is over or not this home's.
+        """
+
+    async def held(self, marks: Sequence[tuple[bytes, int]], home: str, at: datetime) -> None:
+        """Record that connections hold these sessions at the time `at`: fingerprint and claim of each."""
+
+    async def released(self, fingerprint: bytes, home: str, claim: int, at: datetime) -> None:
+        """Record that no connection holds a session since the time `at`, if one did."""
+
+    async def hand_on(
+        self, fingerprint: bytes, home: str, claim: int, snapshot: bytes | None, at: datetime
+    ) -> bool:
+        """Save the snapshot of a session that has no home from now on. Other processes can claim it.
+
+        If a connection held it, it was last seen at the time `at`.
+
+        Returns:
+            False if the session is over or not this home's; then nothing is saved.
+        """
+
+    async def drop_snapshot(self, fingerprint: bytes, home: str, claim: int) -> bool:
+        """Delete the snapshot that the `claim` returned, before the session's first message is handled.
+
+        Returns:
+            whether the session is still this home's.
+        """
+
+    async def end(self, fingerprint: bytes, home: str, claim: int) -> None:
+        """Delete a session, unless another process has claimed it. A session that is over is no error."""
 
     async def revoke(self, fingerprint: bytes, reason: str, at: datetime) -> bool:
         """Delete a session whoever holds it, and log the revocation; return whether it was there."""
@@ -104,5 +150,11 @@ class Sessions(Protocol):
     async def all(self) -> list[SessionRecord]:
         """Return all sessions, the oldest first, expired or not."""
 
-    async def forget(self, expired_by: datetime) -> None:
-        """Delete the sessions that had expired by then."""
+    async def homed(self, home: str) -> dict[bytes, int]:
+        """Return the sessions whose home is `home`: the claim of each by its fingerprint."""
+
+    async def forget(self, expired_by: datetime, unheld_by: datetime) -> None:
+        """Delete the sessions that had expired by then, and the snapshots of those nobody can resume any more.
+
+        The latter are held by no living process and were last seen by `unheld_by`.
+        """

@@ -6,9 +6,9 @@ from antiphon.store.contracts.accounts import Accounts
 from antiphon.store.contracts.clients import Clients
 from antiphon.store.contracts.failures import LoginFailures
 from antiphon.store.contracts.invitations import Invitations
+from antiphon.store.contracts.processes import Processes
 from antiphon.store.contracts.revocations import RevocationLog
 from antiphon.store.contracts.sessions import Sessions
-from antiphon.store.contracts.snapshots import Snapshots
 
 STORE_SECONDS = 3.0
 """Every method of every contract answers or raises `TryLater` within this time (promise 23)."""
@@ -42,8 +42,8 @@ class Store(Protocol):
         """Failed sign-ins."""
 
     @property
-    def snapshots(self) -> Snapshots:
-        """Session state saved by stopping servers."""
+    def processes(self) -> Processes:
+        """Server processes that share the sessions."""
 
     async def close(self) -> None:
         """Close everything: every method of every contract raises `TryLater` from then on. May be called again."""

@@ -22,8 +22,8 @@ from antiphon.store.files.rewritten import Tell
 from antiphon.store.files.sheet import Sheet, WriteLock
 from antiphon.store.sql.database import Database
 from antiphon.store.sql.failures import SqlLoginFailures
+from antiphon.store.sql.processes import SqlProcesses
 from antiphon.store.sql.sessions import SqlSessions
-from antiphon.store.sql.snapshots import SqlSnapshots
 from antiphon.store.sql.sqlite import open_sessions
 from antiphon.store.thread import StoreThread
 
@@ -61,7 +61,7 @@ class FilesStore:
         self.sessions = SqlSessions(database)
         self.revocations = FilesRevocationLog(database, self.accounts)
         self.failures = SqlLoginFailures(database)
-        self.snapshots = SqlSnapshots(database)
+        self.processes = SqlProcesses(database)
 
     def make(self) -> None:
         """Make all files ready; see `Sheet.make`.

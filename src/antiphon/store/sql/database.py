@@ -52,5 +52,22 @@ class Database(Protocol):
             TryLater: the engine cannot do it now, with the engine's error as the cause; or the database is closed.
         """
 
+    def direct(self) -> "Direct":
+        """Return another connection, for a thread that waits neither for this database nor for the event loop."""
+
     async def close(self) -> None:
         """Finish the transaction in progress and close. May be called again."""
+
+
+class Direct(Protocol):
+    """Connection of its own to a database, used by one thread at a time, which it blocks."""
+
+    def run(self, work: Callable[[Connection], Result]) -> Result:
+        """Return what `work` returns. Its statements are one transaction, as in `Database.run`.
+
+        Raises:
+            TryLater: the engine cannot do it now, with the engine's error as the cause.
+        """
+
+    def close(self) -> None:
+        """Close the connection. May be called again; the next `run` opens a new one."""

@@ -3,25 +3,14 @@
 from dataclasses import fields
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, insert, literal, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from antiphon.store.contracts import REVOCATIONS_KEPT, Revocation
 from antiphon.store.sql.database import Connection, Database
-from antiphon.store.sql.schema import REVOCATIONS, SESSIONS
+from antiphon.store.sql.schema import REVOCATIONS
 from antiphon.store.sql.statement import Statement
 
 _REVOKE = Statement(insert(REVOCATIONS), "fingerprint", "account_id", "reason", "at")
-_REPLACE = Statement(
-    insert(REVOCATIONS).from_select(
-        ["fingerprint", "owner", "reason", "at"],
-        select(
-            SESSIONS.c.fingerprint,
-            bindparam("by", type_=SESSIONS.c.owner.type),
-            literal("replaced"),
-            bindparam("at", type_=REVOCATIONS.c.at.type),
-        ).where(SESSIONS.c.fingerprint == bindparam("sought"), SESSIONS.c.owner != bindparam("by")),
-    )
-)
 _ENTRIES = Statement(
     select(*(REVOCATIONS.c[field.name] for field in fields(Revocation)))
     .where(REVOCATIONS.c.id > bindparam("after"))
@@ -44,11 +33,6 @@ def log_revoked(connection: Connection, fingerprint: bytes, reason: str, at: dat
 def log_account_revoked(connection: Connection, account_id: int, reason: str, at: datetime) -> None:
     """Write that all sessions of an account are over."""
     _REVOKE.change(connection, fingerprint=None, account_id=account_id, reason=reason, at=at)
-
-
-def log_replaced(connection: Connection, fingerprint: bytes, owner: str, at: datetime) -> None:
-    """Write that `owner` takes a session over, if another server holds it; call it before the owner is changed."""
-    _REPLACE.change(connection, sought=fingerprint, by=owner, at=at)
 
 
 def position(connection: Connection) -> int:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
 earlier version is upgraded by the engine."""
 
@@ -111,10 +111,27 @@ SESSIONS = Table(
     Column("opened_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
+    # Whose socket carries the connection that holds it. Untrue if that process is not in `processes`.
     Column("owner", Text),
     Column("address", Text, nullable=False),
+    Column("home", Text),
+    Column("claim", Integer, nullable=False, server_default=text("0")),
     Column("kept", LargeBinary),  # the snapshot
     Index("sessions_of_account", "account_id"),  # counted at every sign-in
+    sqlite_with_rowid=False,
+)
+
+PROCESSES = Table(
+    "processes",
+    SESSIONS_SCHEMA,
+    Column("id", Text, primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("beat", Integer, nullable=False),
+    Column("relay_address", Text, nullable=False),
+    Column("relay_version", Integer, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("limits", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

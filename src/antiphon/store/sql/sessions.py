@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Integer, bindparam, case, delete, insert, literal, select, update
 
 from antiphon.store.contracts import Claim, Marks, Opened, SessionRecord
 from antiphon.store.sql.database import Connection, Database
 from antiphon.store.sql.failures import take_refusals
-from antiphon.store.sql.revocations import NEWEST, log_account_revoked, log_replaced, log_revoked, position
-from antiphon.store.sql.schema import SESSIONS
+from antiphon.store.sql.processes import ALIVE, RELAYED_TO
+from antiphon.store.sql.revocations import NEWEST, log_account_revoked, log_revoked, position
+from antiphon.store.sql.schema import REVOCATIONS, SESSIONS
 from antiphon.store.sql.statement import Statement
 
 _COLUMNS = [field.name for field in fields(SessionRecord)]
@@ -36,13 +38,76 @@ _TOO_MANY = Statement(
     .offset(bindparam("others", type_=Integer))
 )
 _of_one = SESSIONS.c.fingerprint == bindparam("sought")
-_seen = update(SESSIONS).where(_of_one).values(seen_at=bindparam("at"))
-_SEEN = Statement(_seen)
-_CLAIM = Statement(_seen.values(owner=bindparam("by"), address=bindparam("source")))
-_RELEASE = Statement(_seen.where(SESSIONS.c.owner == bindparam("by")).values(owner=None))
+_by_home = SESSIONS.c.home == bindparam("by")
+_claimed = SESSIONS.c.claim == bindparam("number")
+_of_its_home = _of_one & _by_home & _claimed
+"""Fencing: whatever a home writes has this condition."""
+_seen: dict[str, Any] = {"seen_at": bindparam("at")}
+_is_held = SESSIONS.c.owner.in_(ALIVE)
+
+_to_claim = _of_one & _claimed & (SESSIONS.c.home.is_(None) | _by_home | SESSIONS.c.home.not_in(RELAYED_TO))
+_REPLACE = Statement(
+    insert(REVOCATIONS).from_select(
+        ["fingerprint", "owner", "reason", "at"],
+        select(
+            SESSIONS.c.fingerprint,
+            bindparam("by", type_=SESSIONS.c.home.type),
+            literal("replaced"),
+            bindparam("at", type_=REVOCATIONS.c.at.type),
+        ).where(_to_claim, (SESSIONS.c.home != bindparam("by")) | (SESSIONS.c.owner != bindparam("by"))),
+    )
+)
+_CLAIM = Statement(
+    update(SESSIONS)
+    .where(_to_claim)
+    .values(
+        **_seen,
+        home=bindparam("by"),
+        owner=bindparam("by"),
+        claim=SESSIONS.c.claim + 1,
+        address=bindparam("source"),
+    )
+)
+_CLAIMED = Statement(
+    select(
+        SESSIONS.c.claim.label("number"),
+        NEWEST.scalar_subquery().label("position"),
+        SESSIONS.c.kept.label("snapshot"),
+    ).where(_of_one)
+)
+_carrier = bindparam("carrier", type_=SESSIONS.c.owner.type)
+_HOLD = Statement(
+    update(SESSIONS)
+    .where(_of_its_home)
+    .values(
+        **_seen,
+        # Never a process without a row: `upgrades` would take the statement for one of a server of version 4.
+        owner=case(((_carrier == SESSIONS.c.home) | _carrier.in_(ALIVE), _carrier)),
+        address=bindparam("source"),
+    )
+)
+_HELD = Statement(update(SESSIONS).where(_of_its_home).values(**_seen))
+_RELEASE = Statement(
+    update(SESSIONS).where(_of_its_home, SESSIONS.c.owner.is_not(None)).values(**_seen, owner=None)
+)
+_HAND_ON = Statement(
+    update(SESSIONS)
+    .where(_of_its_home)
+    .values(
+        seen_at=case(
+            (SESSIONS.c.owner.is_(None), SESSIONS.c.seen_at), else_=bindparam("at", type_=SESSIONS.c.seen_at.type)
+        ),
+        home=None,
+        owner=None,
+        kept=bindparam("snapshot"),
+    )
+)
+_DROP = Statement(update(SESSIONS).where(_of_its_home).values(kept=None))
+_HOMED = Statement(select(SESSIONS.c.fingerprint, SESSIONS.c.claim).where(_by_home))
 _end = delete(SESSIONS).where(_of_one)
 _END = Statement(_end)
-_END_OWN = Statement(_end.where(or_(SESSIONS.c.owner == bindparam("by"), SESSIONS.c.owner.is_(None))))
+_unclaimed = SESSIONS.c.home.is_(None) & SESSIONS.c.owner.is_(None)
+_END_OWN = Statement(_end.where(_claimed, _by_home | _unclaimed))
 _END_ACCOUNT = Statement(delete(SESSIONS).where(SESSIONS.c.account_id == bindparam("account")))
 _OTHERS = Statement(
     select(SESSIONS.c.fingerprint).where(
@@ -52,15 +117,16 @@ _OTHERS = Statement(
 _MOVE_ON = Statement(
     update(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought")).values(epoch=bindparam("begun"))
 )
-_CLAIMED = Statement(
-    select(
-        NEWEST.scalar_subquery().label("position"),
-        SESSIONS.c.kept.is_not(None).label(
-            "has_snapshot"
-        ),  # not by RETURNING: SQLite 3.40 takes no column there for NULL
-    ).where(_of_one)
-)
 _FORGET = Statement(delete(SESSIONS).where(SESSIONS.c.expires_at <= bindparam("at")))
+_FORGET_SNAPSHOTS = Statement(
+    update(SESSIONS)
+    .where(
+        SESSIONS.c.kept.is_not(None),
+        SESSIONS.c.seen_at <= bindparam("at"),
+        SESSIONS.c.owner.is_(None) | ~_is_held,
+    )
+    .values(kept=None)
+)
 
 
 class SqlSessions:
@@ -96,18 +162,14 @@ class SqlSessions:
         row = await self._database.run(lambda connection: _FIND.row(connection, sought=fingerprint))
         return SessionRecord(**row) if row else None
 
-    async def held(self, fingerprints: Sequence[bytes], at: datetime) -> None:
+    async def claim(
+        self, fingerprint: bytes, expected: int, home: str, address: str, at: datetime
+    ) -> Claim | None:
         """See `contracts.Sessions`."""
-        rows = [{"sought": fingerprint, "at": at} for fingerprint in fingerprints]
-        if rows:
-            await self._database.run(lambda connection: _SEEN.change_each(connection, rows))
-
-    async def claim(self, fingerprint: bytes, owner: str, address: str, at: datetime) -> Claim | None:
-        """See `contracts.Sessions`."""
-        values = {"sought": fingerprint, "by": owner, "at": at}
+        values = {"sought": fingerprint, "number": expected, "by": home, "at": at}
 
         def work(connection: Connection) -> Claim | None:
-            log_replaced(connection, fingerprint, owner, at)
+            _REPLACE.change(connection, **values)  # first: it locks the others out, and reads the home before
             if not _CLAIM.change(connection, source=address, **values):
                 return None
             claimed = _CLAIMED.row(connection, sought=fingerprint)
@@ -115,15 +177,56 @@ class SqlSessions:
 
         return await self._database.run(work)
 
-    async def released(self, fingerprint: bytes, owner: str, at: datetime) -> None:
+    async def hold(
+        self, fingerprint: bytes, home: str, claim: int, *, owner: str, address: str, at: datetime
+    ) -> int | None:
         """See `contracts.Sessions`."""
-        await self._database.run(
-            lambda connection: _RELEASE.change(connection, sought=fingerprint, by=owner, at=at)
-        )
+        values = {
+            "sought": fingerprint,
+            "by": home,
+            "number": claim,
+            "at": at,
+            "carrier": owner,
+            "source": address,
+        }
 
-    async def end(self, fingerprint: bytes, owner: str) -> None:
+        def work(connection: Connection) -> int | None:
+            return position(connection) if _HOLD.change(connection, **values) else None
+
+        return await self._database.run(work)
+
+    async def held(self, marks: Sequence[tuple[bytes, int]], home: str, at: datetime) -> None:
         """See `contracts.Sessions`."""
-        await self._database.run(lambda connection: _END_OWN.change(connection, sought=fingerprint, by=owner))
+        rows = [{"sought": fingerprint, "number": claim, "by": home, "at": at} for fingerprint, claim in marks]
+        if rows:
+            await self._database.run(lambda connection: _HELD.change_each(connection, rows))
+
+    async def released(self, fingerprint: bytes, home: str, claim: int, at: datetime) -> None:
+        """See `contracts.Sessions`."""
+        values = {"sought": fingerprint, "by": home, "number": claim, "at": at}
+        await self._database.run(lambda connection: _RELEASE.change(connection, **values))
+
+    async def hand_on(
+        self, fingerprint: bytes, home: str, claim: int, snapshot: bytes | None, at: datetime
+    ) -> bool:
+        """See `contracts.Sessions`."""
+        values = {"sought": fingerprint, "by": home, "number": claim, "at": at, "snapshot": snapshot}
+        return await self._database.run(lambda connection: _HAND_ON.change(connection, **values) > 0)
+
+    async def drop_snapshot(self, fingerprint: bytes, home: str, claim: int) -> bool:
+        """See `contracts.Sessions`."""
+        values = {"sought": fingerprint, "by": home, "number": claim}
+        return await self._database.run(lambda connection: _DROP.change(connection, **values) > 0)
+
+    async def end(self, fingerprint: bytes, home: str, claim: int) -> None:
+        """See `contracts.Sessions`."""
+        values = {"sought": fingerprint, "by": home, "number": claim}
+        await self._database.run(lambda connection: _END_OWN.change(connection, **values))
+
+    async def homed(self, home: str) -> dict[bytes, int]:
+        """See `contracts.Sessions`."""
+        rows = await self._database.run(lambda connection: _HOMED.rows(connection, by=home))
+        return {row["fingerprint"]: row["claim"] for row in rows}
 
     async def revoke(self, fingerprint: bytes, reason: str, at: datetime) -> bool:
         """See `contracts.Sessions`."""
@@ -148,9 +251,14 @@ class SqlSessions:
 
         return await self._database.run(work)
 
-    async def forget(self, expired_by: datetime) -> None:
+    async def forget(self, expired_by: datetime, unheld_by: datetime) -> None:
         """See `contracts.Sessions`."""
-        await self._database.run(lambda connection: _FORGET.change(connection, at=expired_by))
+
+        def work(connection: Connection) -> None:
+            _FORGET.change(connection, at=expired_by)
+            _FORGET_SNAPSHOTS.change(connection, at=unheld_by)
+
+        await self._database.run(work)
 
     async def all(self) -> list[SessionRecord]:
         """See `contracts.Sessions`."""

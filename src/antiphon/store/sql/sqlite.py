@@ -23,6 +23,7 @@ from antiphon.files import check_file, make_private, reported
 from antiphon.language import N_
 from antiphon.store.sql.schema import ACCOUNTS_SCHEMA, SCHEMA_VERSION, SESSIONS_SCHEMA
 from antiphon.store.sql.store import SqlStore
+from antiphon.store.sql.upgrades import BESIDE_TABLES, OLDEST, keep_copy, upgrade
 from antiphon.store.thread import StoreThread
 
 ACCOUNTS_FILE = "accounts.db"
@@ -54,29 +55,6 @@ _PROBLEMS = {
     sqlite3.SQLITE_NOTADB: _NOT_OURS,
     sqlite3.SQLITE_READONLY: Problem(N_("it is read-only")),
 }
-_KEEP_FAILURES = """
-UPDATE failures
-SET kept_until = failed_at + (3600000000 << CASE WHEN failures >= 100 THEN 21 ELSE min(failures, 20) END)
-WHERE failures > 0
-"""
-"""What `identity.throttle.kept_until` returns, in microseconds."""
-_UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
-    4: {
-        "failures": (
-            "ALTER TABLE failures ADD COLUMN kept_until BIGINT NOT NULL DEFAULT 0",
-            "ALTER TABLE failures ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0",
-            _KEEP_FAILURES,
-            "DROP INDEX ix_failures_failed_at",
-            "CREATE INDEX failures_kept ON failures (kept_until, failed_at)",
-        ),
-    },
-}
-"""Statements that make each version of the tables from the one before it, by a table of the database they are for.
-
-They take nothing away that a server of the version before needs, which may still have the file open.
-"""
-_OLDEST = min(_UPGRADES) - 1
-"""The oldest version that can be upgraded."""
 _PRIMARY_CODE = 0xFF
 """Low byte of an SQLite result code; the rest tells more about it."""
 _WITH_ACCOUNTS = 0x416E7431
@@ -84,6 +62,7 @@ _WITH_ACCOUNTS = 0x416E7431
 is."""
 
 Result = TypeVar("Result")
+Connect = Callable[[], "SqliteConnection"]
 
 
 # --- opening ------------------------------------------------------------------------------------------------
@@ -147,10 +126,11 @@ class SqliteConnection(sqlite3.Connection):
 class SqliteDatabase:
     """Database in a file, with one connection that is kept open: a pool costs more than the statements here."""
 
-    def __init__(self, thread: StoreThread, connection: SqliteConnection) -> None:
-        """Own an open connection and the thread that it belongs to; `open` makes both."""
+    def __init__(self, thread: StoreThread, connection: SqliteConnection, connect: Connect) -> None:
+        """Own an open connection and the thread that it belongs to; `open` makes both. `connect` makes another."""
         self._thread = thread
         self._connection = connection
+        self._connect = connect
 
     @classmethod
     async def open(cls, path: Path, synchronous: Literal["FULL", "NORMAL"]) -> Self:
@@ -162,16 +142,10 @@ class SqliteDatabase:
         Raises:
             TryLater: it cannot be opened.
         """
-
-        def connect() -> SqliteConnection:
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, factory=SqliteConnection)
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            connection.execute("PRAGMA foreign_keys = ON")
-            return connection
-
+        connect = partial(_connect, path, synchronous)
         thread = StoreThread(path.name)
         try:
-            return cls(thread, await thread.do(connect))
+            return cls(thread, await thread.do(connect), connect)
         except sqlite3.Error as error:
             await thread.close()
             raise TryLater from error
@@ -191,9 +165,46 @@ class SqliteDatabase:
         """See `database.Database`. A frozen transaction is left behind; the file is closed when it thaws."""
         await self._thread.close(self._connection.close)
 
+    def direct(self) -> "SqliteDirect":
+        """See `database.Database`."""
+        return SqliteDirect(self._connect)
+
     def _transact(self, work: Callable[[SqliteConnection], Result]) -> Result:
         with self._connection:
             return work(self._connection)
+
+
+class SqliteDirect:
+    """Connection of its own to the file of a database, used in the thread of the caller."""
+
+    def __init__(self, connect: Connect) -> None:
+        """Connect when it is first used."""
+        self._connect = connect
+        self._connection: SqliteConnection | None = None
+
+    def run(self, work: Callable[[SqliteConnection], Result]) -> Result:
+        """See `database.Direct`."""
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            with self._connection:
+                return work(self._connection)
+        except sqlite3.Error as error:
+            raise TryLater from error
+
+    def close(self) -> None:
+        """See `database.Direct`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _connect(path: Path, synchronous: str) -> SqliteConnection:
+    # One thread at a time, and not always the same one: a `SqliteDirect` may be closed by another.
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, factory=SqliteConnection, check_same_thread=False)
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
 
 
 # --- making a file ready ------------------------------------------------------------------------------------
@@ -202,7 +213,7 @@ class SqliteDatabase:
 def prepare(path: Path, schema: MetaData, *, expected: bool = False, mark: bool = False) -> None:
     """Make the database at `path` if it is missing: private to this user, in WAL mode, with its tables.
 
-    One of an earlier version is upgraded in place.
+    One of an earlier version is upgraded in place; a copy of it stays (`upgrades.keep_copy`).
 
     It blocks: run it outside the event loop. Servers that start together wait for each other.
 
@@ -275,12 +286,12 @@ def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData
         raise FolderUnusable(path=str(path), problem=_NEWER)
     if version == SCHEMA_VERSION:
         return
-    if version >= _OLDEST:
+    if version >= OLDEST:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # all changes and the version, or nothing
-        for later in range(version + 1, SCHEMA_VERSION + 1):
-            for table, statements in _UPGRADES[later].items():
-                for statement in statements if table in schema.tables else ():
-                    connection.exec_driver_sql(statement)
+        keep_copy(
+            path, version, BUSY_SECONDS
+        )  # with the others locked out: what is upgraded, not what was there before
+        upgrade(connection, schema, version)
     elif connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
         raise FolderUnusable(path=str(path), problem=_NOT_OURS)
     elif expected:
@@ -289,6 +300,9 @@ def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData
         connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # all tables and the version, or nothing
         schema.create_all(connection, checkfirst=False)
+        for table, statements in BESIDE_TABLES.items():
+            for statement in statements if table in schema.tables else ():
+                connection.exec_driver_sql(statement)
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.commit()
 
@@ -300,5 +314,11 @@ def _reported(path: Path) -> Iterator[None]:
         with reported(path):
             yield
     except DBAPIError as error:
-        code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        raise FolderUnusable(path=str(path), problem=_PROBLEMS.get(code, str(error.orig))) from error
+        raise _unusable(path, error.orig) from error
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: BaseException | None) -> FolderUnusable:
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+    return FolderUnusable(path=str(path), problem=_PROBLEMS.get(code, str(error)))

@@ -5,9 +5,9 @@ from antiphon.store.sql.clients import SqlClients
 from antiphon.store.sql.database import Database
 from antiphon.store.sql.failures import SqlLoginFailures
 from antiphon.store.sql.invitations import SqlInvitations
+from antiphon.store.sql.processes import SqlProcesses
 from antiphon.store.sql.revocations import SqlRevocationLog
 from antiphon.store.sql.sessions import SqlSessions
-from antiphon.store.sql.snapshots import SqlSnapshots
 
 
 class SqlStore:
@@ -21,7 +21,7 @@ class SqlStore:
         self.sessions = SqlSessions(sessions)
         self.revocations = SqlRevocationLog(sessions)
         self.failures = SqlLoginFailures(sessions)
-        self.snapshots = SqlSnapshots(sessions)
+        self.processes = SqlProcesses(sessions)
         self._databases = (sessions, accounts)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A database of the version before is upgraded in place, and nothing in it is lost."""
+"""A database of version 3 is upgraded in place, and nothing in it is lost."""
 
 import asyncio
 import math
@@ -14,40 +14,19 @@ from antiphon.identity.throttle import kept_until
 from antiphon.store.contracts import Marks, Visit
 from antiphon.store.sql import open_sqlite
 from antiphon.store.sql.schema import SCHEMA_VERSION
+from support.old_stores import make_old, shape_of, version_of
 from support.stored import record
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-VERSION_3 = Path(__file__).parent / "version_3"
-"""The two databases of a server of version 3: accounts Ann and bob, a session, an invitation, failures."""
 ANN, BOB, HOME, AWAY = b"a" * 32, b"b" * 32, b"h" * 32, b"x" * 32
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for script in VERSION_3.glob("*.sql"):
-        path = tmp_path / f"{script.stem}.db"
-        path.touch(0o600)
-        with closing(sqlite3.connect(path)) as database:
-            database.executescript(script.read_text(encoding="utf-8"))
+    """The databases of a server of version 3: accounts Ann and bob, a session, an invitation, failures."""
+    make_old(tmp_path, 3)
     return tmp_path
-
-
-def version_of(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as database:
-        return int(database.execute("PRAGMA user_version").fetchone()[0])
-
-
-def shape_of(path: Path) -> set[tuple[str, ...]]:
-    """Return what columns and indexes a database has."""
-    with closing(sqlite3.connect(path)) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        columns = {
-            (table, *map(str, column[1:]))
-            for table in tables
-            for column in database.execute(f"PRAGMA table_info({table})")
-        }
-        return columns | set(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
 
 
 async def test_accounts_sessions_invitations_and_failures_are_kept(folder: Path) -> None:

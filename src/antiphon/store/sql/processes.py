@@ -1,0 +1,94 @@
+"""Server processes in SQL."""
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import Executable, Select, bindparam, delete, select, update
+
+from antiphon.store.contracts import ProcessRecord
+from antiphon.store.sql.database import Connection, Database, Direct
+from antiphon.store.sql.schema import PROCESSES
+from antiphon.store.sql.statement import Statement
+
+_COLUMNS = [field.name for field in fields(ProcessRecord)]
+"""A record's fields and a row's columns have the same names."""
+
+
+def _enter(insert: Any) -> Executable:
+    new = insert(PROCESSES)
+    replaced = {name: new.excluded[name] for name in _COLUMNS if name != "id"}
+    statement: Executable = new.on_conflict_do_update(index_elements=["id"], set_=replaced)
+    return statement
+
+
+ALIVE: Select[tuple[str]] = select(PROCESSES.c.id)
+"""Ids of the processes that are alive, for the conditions of other statements."""
+RELAYED_TO = ALIVE.where(PROCESSES.c.relay_address != "")
+"""Ids of those that take relays."""
+
+_of_one = PROCESSES.c.id == bindparam("sought")
+_REMOVE_ONE = Statement(delete(PROCESSES).where(_of_one))
+_REMOVE_SILENT = Statement(delete(PROCESSES).where(_of_one, PROCESSES.c.beat == bindparam("counted")))
+_ENTER = Statement(_enter, *_COLUMNS)
+_all = select(*(PROCESSES.c[name] for name in _COLUMNS))
+_FIND = Statement(_all.where(_of_one))
+_LIST = Statement(_all.order_by(PROCESSES.c.started_at, PROCESSES.c.id))
+_BEAT = Statement(update(PROCESSES).where(_of_one).values(beat=PROCESSES.c.beat + 1))
+_BEATS = Statement(select(PROCESSES.c.id, PROCESSES.c.beat))
+
+
+class SqlProcesses:
+    """`contracts.Processes` in a database."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep processes in a database that has the tables of `schema.SESSIONS_SCHEMA`."""
+        self._database = database
+
+    async def enter(self, process: ProcessRecord) -> None:
+        """See `contracts.Processes`."""
+        await self._database.run(lambda connection: _ENTER.change(connection, **asdict(process)))
+
+    async def find(self, id: str) -> ProcessRecord | None:
+        """See `contracts.Processes`."""
+        row = await self._database.run(lambda connection: _FIND.row(connection, sought=id))
+        return ProcessRecord(**row) if row else None
+
+    async def all(self) -> list[ProcessRecord]:
+        """See `contracts.Processes`."""
+        return [ProcessRecord(**row) for row in await self._database.run(_LIST.rows)]
+
+    async def remove(self, id: str, beat: int | None = None) -> bool:
+        """See `contracts.Processes`."""
+
+        def work(connection: Connection) -> bool:
+            if beat is None:
+                return _REMOVE_ONE.change(connection, sought=id) > 0
+            return _REMOVE_SILENT.change(connection, sought=id, counted=beat) > 0
+
+        return await self._database.run(work)
+
+    def pulse(self) -> "SqlPulse":
+        """See `contracts.Processes`."""
+        return SqlPulse(self._database.direct())
+
+
+class SqlPulse:
+    """`contracts.Pulse` on a connection of its own."""
+
+    def __init__(self, direct: Direct) -> None:
+        """Own a connection to a database that has the tables of `schema.SESSIONS_SCHEMA`."""
+        self._direct = direct
+
+    def beat(self, id: str) -> dict[str, int] | None:
+        """See `contracts.Pulse`."""
+
+        def work(connection: Connection) -> dict[str, int] | None:
+            if not _BEAT.change(connection, sought=id):  # first: it locks the others out until the end
+                return None
+            return {row["id"]: row["beat"] for row in _BEATS.rows(connection)}
+
+        return self._direct.run(work)
+
+    def close(self) -> None:
+        """See `contracts.Pulse`."""
+        self._direct.close()
