@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from antiphon.wire.kinds import KIB
 
@@ -86,6 +87,11 @@ class MemoryTransport(asyncio.Transport):
 
     def limit_reading(self, size: int) -> None:
         """Do nothing: both ends are in one program."""
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Serve another protocol from now on."""
+        self.protocol = protocol
+        self.received = lambda data: protocol.received(bytearray(data), len(data))
 
     def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
         """Hand bytes to `received` from now on, and not to the protocol."""

@@ -5,9 +5,22 @@ A transport states what it can do; a connection never looks at its type.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from antiphon.transport.endpoint import Buffer
+
+
+class Fence(Protocol):
+    """Holds reading back after a time in which the process has not run (`server.home.fence`)."""
+
+    state: bytearray
+    """Two doubles for the endpoints: the monotonic time of the last look, and 1 while it is closed."""
+
+    def check(self) -> bool:
+        """Return whether it is open."""
+
+    def wait(self, go_on: Callable[[], object], /) -> None:
+        """Call `go_on` once it is open."""
 
 
 class Receiver(Protocol):
@@ -34,6 +47,9 @@ class ServerTransport(Protocol):
     @property
     def write_framed(self) -> Callable[[bytes, str | bytes], None] | None:
         """Function that writes a header and its payload without joining them; None if the transport has none."""
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Serve another `Receiver` from now on."""
 
     def hand_to(self, received: Callable[[bytearray, int], object]) -> None:
         """Call `received` with received bytes from now on, instead of the protocol."""

@@ -7,10 +7,15 @@ there is a compiler. Everything else is done by the transports, `plain.py` and `
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
+FENCE_SIZE = 16
+"""Bytes of two doubles."""
+FROZEN_SECONDS = 2.0
+"""Seconds that a process may not have run before its fence must be asked."""
 _TRY_LATER = (BlockingIOError, InterruptedError)
 
 
@@ -23,18 +28,31 @@ class PythonSocketEndpoint:
     All endpoints with one buffer run on one event loop.
     """
 
-    __slots__ = ("_buffer", "_ended", "_sock", "_unsent", "_wrote", "queueing", "read_limit", "received")
+    __slots__ = (
+        "_buffer", "_ended", "_fence", "_fenced", "_sock", "_unsent", "_wrote", "queueing", "read_limit",
+        "received",
+    )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one of each
         self,
         sock: socket.socket,
         buffer: bytearray,
         received: Callable[[bytearray, int], object],
         ended: Callable[[Exception | None], object],
         unsent: Callable[[Buffer, int], object],
+        fence: bytearray | None = None,
+        fenced: Callable[[], bool] | None = None,
     ) -> None:
-        """Use `sock`, which the caller keeps open while the endpoint is used."""
+        """Use `sock`, which the caller keeps open while the endpoint is used.
+
+        `fence` holds two doubles (`server.home.fence.Fence.state`). After a time in which the process has not run,
+        `fenced` is called before anything is read; nothing is if it returns True.
+        """
         self._sock = sock
+        if (fence is None) != (fenced is None) or (fence is not None and len(fence) < FENCE_SIZE):
+            raise TypeError("a fence is a bytearray of two doubles, and comes with a function")
+        self._fence = None if fence is None else memoryview(fence).cast("d")
+        self._fenced = fenced
         self._buffer = buffer
         self.received = received
         """Function that takes received bytes."""
@@ -52,6 +70,8 @@ class PythonSocketEndpoint:
 
         A reset behind the bytes is looked for: uvloop reports one only once.
         """
+        if self._is_fenced():
+            return
         try:
             size = self._sock.recv_into(self._buffer, min(self.read_limit, len(self._buffer)))
         except _TRY_LATER:
@@ -69,6 +89,16 @@ class PythonSocketEndpoint:
                 raise OSError(code, os.strerror(code))  # noqa: TRY301 - reported as one of `recv_into` is
         except Exception as error:  # noqa: BLE001 - it ends this connection and no other
             self._ended(error)
+
+    def _is_fenced(self) -> bool:
+        """Return whether nothing may be read because the process has not run for a while."""
+        if self._fence is None or not self._fence[0]:
+            return False
+        now = time.monotonic()
+        if now - self._fence[0] <= FROZEN_SECONDS and not self._fence[1]:
+            self._fence[0] = now
+            return False
+        return self._fenced is not None and self._fenced()
 
     def write(self, data: Buffer) -> None:
         """Send bytes at once."""

@@ -11,7 +11,7 @@ from contextvars import copy_context
 from types import MappingProxyType
 from typing import Any
 
-from antiphon.transport.contract import Receiver
+from antiphon.transport.contract import Fence, Receiver
 from antiphon.transport.endpoint import Buffer, SocketEndpoint
 
 READ_SIZE = 256 * 1024
@@ -33,19 +33,30 @@ class PlainTransport(asyncio.Transport):
 
     can_half_close = True
     __slots__ = (
-        "_closing", "_endpoint", "_eof", "_half_closed", "_high", "_loop", "_low", "_paused", "_protocol",
-        "_reading", "_sock", "_unsent", "_variables", "write",
+        "_closing", "_endpoint", "_eof", "_fence", "_half_closed", "_high", "_loop", "_low", "_paused",
+        "_protocol", "_reading", "_sock", "_unsent", "_variables", "write",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, protocol: Receiver, buffer: bytearray) -> None:
-        """Call `protocol.connection_made` and start to read. Precondition: `sock` does not block."""
+    def __init__(
+        self, sock: socket.socket, protocol: Receiver, buffer: bytearray, fence: Fence | None = None
+    ) -> None:
+        """Call `protocol.connection_made` and start to read. Precondition: `sock` does not block.
+
+        Nothing is read while `fence` is closed.
+        """
         super().__init__(NO_EXTRA)
         self._loop = asyncio.get_running_loop()
         self._variables = copy_context()
         """Context in which the protocol is called: a handler of another session may resume reading or writing."""
         self._sock = sock
         self._protocol = protocol
-        self._endpoint = SocketEndpoint(sock, buffer, protocol.received, self._ended, self._queue)
+        self._fence = fence
+        if fence is None:
+            self._endpoint = SocketEndpoint(sock, buffer, protocol.received, self._ended, self._queue)
+        else:
+            self._endpoint = SocketEndpoint(
+                sock, buffer, protocol.received, self._ended, self._queue, fence.state, self._fenced
+            )
         self.write: Callable[[Buffer], None] = self._endpoint.write  # type: ignore[assignment] # without a call in between
         self._unsent = _NOTHING
         self._closing = False
@@ -87,6 +98,24 @@ class PlainTransport(asyncio.Transport):
         """Read again."""
         if not (self._reading or self._eof or self._closing):
             self._reading = True
+            self._variables.run(self._loop.add_reader, self._sock, self._endpoint)
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Serve another `Receiver` from now on."""
+        self._protocol = protocol
+        self._endpoint.received = protocol.received
+
+    def _fenced(self) -> bool:
+        """Stop reading while the fence is closed; return whether it is."""
+        assert self._fence is not None
+        if self._fence.check():
+            return False
+        self._loop.remove_reader(self._sock)
+        self._fence.wait(self._passed)
+        return True
+
+    def _passed(self) -> None:
+        if self._reading:
             self._variables.run(self._loop.add_reader, self._sock, self._endpoint)
 
     def _ended(self, error: Exception | None) -> None:

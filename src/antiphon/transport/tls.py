@@ -102,6 +102,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Call `received` with decrypted bytes from now on, instead of the protocol."""
         self._records.received = received
 
+    def set_protocol(self, protocol: Any) -> None:
+        """Serve another `Receiver` from now on."""
+        self._above = protocol
+        self._records.received = protocol.received
+
     def eof_received(self) -> bool:
         """Close the connection: TLS announces its end before the bytes end."""
         self._records.closed = True
