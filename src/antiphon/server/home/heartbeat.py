@@ -1,0 +1,62 @@
+"""Heartbeat: a thread that shows others that this process lives, and sees which of them do."""
+
+import contextlib
+import threading
+import time
+
+from antiphon.errors import TryLater
+from antiphon.server.home.fence import Fence
+from antiphon.server.home.watch import ProcessWatch
+from antiphon.store.contracts import Pulse
+
+BEAT_SECONDS = 1.0
+"""Pause between two advances of the counter."""
+LOOK_SECONDS = 0.25
+"""Pause between two looks at the fence: a handler that blocks the event loop does not close it."""
+
+
+class Heartbeat:
+    """The heartbeat of one process. Beside the event loop: a handler that blocks it is not death."""
+
+    def __init__(self, pulse: Pulse, id: str, watch: ProcessWatch, fence: Fence) -> None:
+        """Advance the counter of the process `id`, and show `watch` those of all; look at `fence`."""
+        self._pulse = pulse
+        self._id = id
+        self._watch = watch
+        self._fence = fence
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; it may take as long as the store does. Blocks."""
+        self._stopping.set()
+        self._thread.join(BEAT_SECONDS)
+
+    def _run(self) -> None:
+        beat_at = 0.0
+        try:
+            while not self._stopping.wait(LOOK_SECONDS):
+                self._fence.check()
+                now = time.monotonic()
+                if now - beat_at >= BEAT_SECONDS - LOOK_SECONDS / 2:
+                    beat_at = now
+                    self._beat()
+        finally:
+            with contextlib.suppress(TryLater):
+                self._pulse.close()
+
+    def _beat(self) -> None:
+        try:
+            counters = self._pulse.beat(self._id)
+        except TryLater:
+            self._watch.failed()
+            return
+        if counters is None:  # others have taken this process for dead
+            if not self._stopping.is_set():
+                self._fence.close()
+        else:
+            self._watch.seen(counters, time.monotonic())

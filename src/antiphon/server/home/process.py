@@ -1,0 +1,178 @@
+"""Home process: one server process among those of its store, each of which is the home of sessions.
+
+It has a row in the store while it serves, and a counter there that its heartbeat advances. A process without a row
+is dead: others may claim its sessions.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from antiphon.errors import AntiphonError, TryLater
+from antiphon.observe.log import ServerLog
+from antiphon.server.home.fence import Fence
+from antiphon.server.home.heartbeat import Heartbeat
+from antiphon.server.home.watch import DEAD_SECONDS, ProcessWatch
+from antiphon.server.relay import address
+from antiphon.server.relay.link import RELAY_VERSION
+from antiphon.server.tasks import BackgroundTasks
+from antiphon.store.contracts import Processes, ProcessRecord
+
+AGAIN_SECONDS = 0.25
+"""Pause before the claims are read again, if the store did not answer."""
+
+
+class HomeProcess:
+    """The process of one server, from its start to its end."""
+
+    def __init__(
+        self,
+        processes: Processes,
+        fence: Fence,
+        log: ServerLog,
+        tasks: BackgroundTasks,
+        *,
+        service: str,
+        limits: str,
+        random: Callable[[int], bytes],
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Prepare; `start` makes it known.
+
+        Args:
+            processes: the processes of the store.
+            fence: the fence of this process.
+            log: where a process that is found dead is written.
+            tasks: where the claims are read again.
+            service: what answers here; processes with another one do not relay to this one.
+            limits: the limits that clients are told, likewise.
+            random: returns random bytes, for the id.
+            clock: wall time in UTC.
+        """
+        self.id = random(8).hex()
+        """The name of this process in the store."""
+        self._processes = processes
+        self._fence = fence
+        self._log = log
+        self._tasks = tasks
+        self._service = service
+        self._limits = limits
+        self._clock = clock
+        self.watch = ProcessWatch()
+        self._heartbeat: Heartbeat | None = None
+        self._record: ProcessRecord
+        self._read_claims: Callable[[], Awaitable[None]]
+        self._go_on: Callable[[], None]
+
+    # --- its own life -----------------------------------------------------------------------------------------
+
+    async def start(
+        self, relay_address: str, read_claims: Callable[[], Awaitable[None]], go_on: Callable[[], None]
+    ) -> None:
+        """Enter the store, and show that this process lives.
+
+        Args:
+            relay_address: path of the socket that takes relays.
+            read_claims: takes from this process the sessions that others have claimed.
+            go_on: handles what has waited behind the fence.
+
+        Raises:
+            TryLater: the store does not answer.
+        """
+        self._record = ProcessRecord(
+            id=self.id,
+            pid=os.getpid(),
+            started_at=self._clock(),
+            beat=0,
+            relay_address=relay_address,
+            relay_version=RELAY_VERSION,
+            service=self._service,
+            limits=self._limits,
+        )
+        self._read_claims = read_claims
+        self._go_on = go_on
+        await self._processes.enter(self._record)
+        self._fence.join(self._recover)
+        self._heartbeat = Heartbeat(self._processes.pulse(), self.id, self.watch, self._fence)
+        self._heartbeat.start()
+
+    async def stop(self) -> None:
+        """Leave the store. May be called again."""
+        heartbeat, self._heartbeat = self._heartbeat, None
+        if heartbeat is None:
+            return
+        self._fence.leave(self._recover)
+        await asyncio.to_thread(heartbeat.stop)
+        try:
+            await self._processes.remove(self.id)
+        except TryLater as error:  # its counter stands still from now on
+            self._log.exception("store-failed", code=error.code)
+
+    def _recover(self) -> None:
+        """Begin to recover: this process has not run for a while, or others have taken it for dead."""
+        self._log.warning("fenced")
+        self._tasks.start(self._recovered())
+
+    async def _recovered(self) -> None:
+        while self._heartbeat is not None:
+            closings = self._fence.closings
+            # Whoever has seen the counter stand still compares it before the row is removed: so it moves before
+            # the claims are read, and from then on nobody claims a session of this process.
+            beat = (self.watch.counter(self.id) or 0) + 1
+            try:
+                await self._processes.enter(replace(self._record, beat=beat))
+                await self._read_claims()
+            except AntiphonError:
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            if self._fence.recovered(self._recover, closings):
+                self._log.info("unfenced")
+                self._fence.wait(self._go_on)
+                return
+
+    # --- the others -------------------------------------------------------------------------------------------
+
+    async def find(self, id: str) -> ProcessRecord | None:
+        """See `Homes`."""
+        return await self._processes.find(id)
+
+    def understands(self, other: ProcessRecord) -> bool:
+        """See `Reachable`."""
+        return (other.relay_version, other.service, other.limits) == (RELAY_VERSION, self._service, self._limits)
+
+    async def refused(self, other: ProcessRecord) -> None:
+        """See `Reachable`."""
+        await self._bury(other.id, other.beat)
+        address.remove(Path(other.relay_address))  # only here: one that was merely silent may wake and need it
+
+    def still_for(self, other: ProcessRecord) -> float:
+        """See `Reachable`."""
+        return self.watch.still_for(other.id, time.monotonic())
+
+    async def silent(self, other: ProcessRecord) -> None:
+        """See `Reachable`."""
+        counter = self.watch.stands_at(other.id, time.monotonic())
+        if counter is None:
+            raise TryLater(wait=1)
+        await self._bury(other.id, counter)
+
+    async def _bury(self, id: str, counter: int) -> None:
+        record = await self._processes.find(id)
+        if record is None:
+            return
+        if not await self._processes.remove(id, counter):
+            raise TryLater(wait=1)
+        self._log.warning("process-dead", process=id, pid=record.pid)
+
+    async def tidy(self) -> None:
+        """Remove processes that were killed and left nothing that anybody asks for."""
+        for other in await self._processes.all():
+            still = other.id != self.id and self.still_for(other) >= DEAD_SECONDS
+            if still and address.is_refused(other.relay_address):
+                with contextlib.suppress(TryLater):
+                    await self.refused(other)
