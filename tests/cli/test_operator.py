@@ -346,6 +346,30 @@ def test_the_list_shows_who_is_there_and_who_was(tmp_path: Path) -> None:
             assert token.hex() not in json.dumps(sessions)
 
 
+def test_the_list_shows_the_home_of_a_session_and_who_relays_it(tmp_path: Path) -> None:
+    token, other = seed(tmp_path / "data", sessions=2)
+    with ServerProcess(tmp_path / "data", "--plain") as one, ServerProcess(tmp_path / "data", "--plain") as two:
+        with in_session(one.address, token):
+            assert [(each["home"], each["relayed_by"]) for each in homes_of(one)] == [(pid_of(one), None)]
+        with in_session(two.address, token), in_session(two.address, other):
+            relayed, direct = homes_of(one)
+            assert (relayed["home"], relayed["relayed_by"]) == (pid_of(one), pid_of(two))
+            assert (direct["home"], direct["relayed_by"]) == (pid_of(two), None)
+            lines = [line.split("\t") for line in act(one, "sessions", "list").stdout.splitlines()]
+            assert sorted(line[-2:] for line in lines) == sorted([[pid_of(one), pid_of(two)], [pid_of(two), "-"]])
+
+
+def pid_of(server: ServerProcess) -> str:
+    """Return the number of a server's process."""
+    return str(server.start["pid"])
+
+
+def homes_of(server: ServerProcess) -> list[dict[str, Any]]:
+    """Return the sessions that are held, the one with the relay first."""
+    held = [session for session in told(server, "sessions", "list") if session["connected"]]
+    return sorted(held, key=lambda session: session["relayed_by"] or "~")
+
+
 # --- how it is told -----------------------------------------------------------------------------------------
 
 

@@ -140,6 +140,9 @@ class Nobody:
     """A holder that is gone."""
 
     peer = Peer("127.0.0.1:1", "127.0.0.1", None)
+    accepted_at = 0.0
+    present = True
+    can_half_close = True
 
     def lose(self, reason: str, cause: str = "") -> None:
         """Hear of it."""
@@ -150,7 +153,8 @@ async def test_a_session_that_is_left_ends_although_its_connection_is_lost_meanw
 ) -> None:
     keeper = sessions(server)
     (token,) = await asyncio.to_thread(seed, tmp_path / "data", "bob")
-    session: Session = await keeper.resume(Token(token), Nobody())
+    session = await keeper.resume(Token(token), Nobody())
+    assert isinstance(session, Session)
     async with keeper._lock:  # another session is being resumed or ended
         ending = asyncio.create_task(keeper.end(session))
         await asyncio.sleep(0)
@@ -166,6 +170,7 @@ async def test_a_session_that_another_connection_has_taken_up_is_not_ended_by_th
     keeper = sessions(server)
     (token,) = await asyncio.to_thread(seed, tmp_path / "data", "bob")
     lost = await keeper.resume(Token(token), Nobody())
+    assert isinstance(lost, Session)
     await keeper.resume(Token(token), Nobody())
     assert await keeper.end(lost) is False
     await keeper.resume(Token(token), Nobody())

@@ -195,13 +195,13 @@ async def test_a_home_holds_a_session_by_its_own_connection_or_through_another_p
     await sessions.revoke(b"other", "revoked", NOON)
     for owner in ("relaying", "one"):
         held = await sessions.hold(b"one", "one", 1, owner=owner, address="192.0.2.1", at=LATER)
-        assert held == await revocations.position() == 1
+        assert held == Claim(1, await revocations.position()) == Claim(1, 1)
         assert await sessions.find(b"one") == record(b"one", owner=owner, address="192.0.2.1", seen_at=LATER)
 
 
 async def test_a_process_that_is_dead_holds_nothing(sessions: Sessions, revocations: RevocationLog) -> None:
     await opened(sessions, record(b"one"))
-    assert await sessions.hold(b"one", "one", 1, owner="dead", address="192.0.2.1", at=LATER) == 0
+    assert await sessions.hold(b"one", "one", 1, owner="dead", address="192.0.2.1", at=LATER) == Claim(1, 0)
     assert await sessions.find(b"one") == record(b"one", owner=None, address="192.0.2.1", seen_at=LATER)
     assert await revocations.entries(0) == []
 

@@ -30,7 +30,7 @@ from antiphon.identity.scram import (
 )
 from antiphon.identity.throttle import name_mark
 from antiphon.observe.log import ServerLog
-from antiphon.server.auth.admission import Admission
+from antiphon.server.auth.admission import Admission, Reply
 from antiphon.server.auth.authenticator import Authenticator
 from antiphon.server.auth.invitations import WRONG_MOST, InvitationCheck
 from antiphon.server.auth.proof import Passwords
@@ -110,6 +110,19 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
+class Alone:
+    """The processes of a store without others (`session.manager.Homes`)."""
+
+    id = "here"
+
+    async def find(self, id: str) -> None:
+        """Find none."""
+
+
+async def _relay_to_nobody(*_: object) -> None:
+    raise AssertionError("there is no other process")
+
+
 class AuthServer:
     """What a server has for sign-ins, on the store and the key ring of a data folder; `options` are settings."""
 
@@ -126,6 +139,7 @@ class AuthServer:
             store.revocations,
             store.accounts,
             ring.token_key,
+            Alone(),
             unheld=timedelta(seconds=settings.session_unheld),
             total=timedelta(seconds=settings.session_total),
             clock=clock,
@@ -143,6 +157,7 @@ class AuthServer:
             clients=store.clients,
             sessions=self.sessions,
             resume=self.sessions.resume,
+            relay=_relay_to_nobody,
             throttle=passwords.throttle,
             passwords=passwords,
             registration=Registration(
@@ -231,6 +246,9 @@ class AuthClient:
     """Why the session was taken from the connection."""
     closed: bool = False
     """An error has ended the connection."""
+    accepted_at = 0.0
+    present = True
+    can_half_close = True
     session: Session | None = None
     welcome: Welcome | None = None
 
@@ -275,6 +293,7 @@ class AuthClient:
         except AntiphonError as error:
             return self._hear(self._there.error(id, error, self.control.translate))
         if not isinstance(outcome, Admission):
+            assert isinstance(outcome, Reply)
             return self._hear(self._there.reply(outcome.kind, id, outcome.body))
         self.session = outcome.session
         self.control.admitted(outcome.session)

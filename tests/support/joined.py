@@ -25,6 +25,7 @@ from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.peer import Peer
+from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.channel import SessionChannel
 from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.revocations import RevocationPoller
@@ -182,7 +183,7 @@ class JoinedServer:
         self.store = await open_sqlite(folder.path)
         self._closing.push_async_callback(self.store.close)
         began = datetime.now(UTC) - timedelta(seconds=loop.time())
-        self.host, self.sessions = assemble(
+        parts = assemble(
             settings,
             as_service(self._handler),
             self.store,
@@ -193,22 +194,26 @@ class JoinedServer:
             language="en",
             clock=lambda: began + timedelta(seconds=loop.time()),
         )
+        self.host, self.sessions, self.home = parts
+        await self._closing.enter_async_context(taking_relays(folder.path, *parts))
         await self.sessions.begin()
         await self.host.hello.look()
         self.poller = RevocationPoller(self.sessions, self.host.channels, log)
         self.polling = loop.create_task(self.poller.run())
         """Follows the revocation log; a test may cancel it and say itself when the log is read."""
-        upkeep = Upkeep(self.host, self.sessions, ring)
+        upkeep = Upkeep(self.host, self.sessions, self.home, ring)
         self._tasks = [self.polling, loop.create_task(upkeep.run()), loop.create_task(self.host.hello.run())]
         return self
 
     async def stop(self) -> None:
         """Drain as `Server.stop` does, and close."""
         host = self.host
+        self.sessions.leaving = True
         host.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_seconds):
                 while host.connections or host.under_way:
+                    host.channels.give_up_idle()
                     await asyncio.sleep(LOOK_SECONDS)
         host.abort()
         while host.connections:

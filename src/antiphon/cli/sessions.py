@@ -1,5 +1,6 @@
 """`antiphon sessions`: list and end sessions."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 
@@ -45,7 +46,9 @@ def list_sessions(
     options: StoreOptions = StoreOptions(),
     common: CommonOptions = CommonOptions(),
 ) -> int:
-    """List the sessions: id, name, opened, last seen, address, connected.
+    """List the sessions: id, name, opened, last seen, address, connected, home, relayed by.
+
+    The home is the server process that answers, by its number (PID); another one may relay the connection to it.
 
     For example:
         antiphon sessions list
@@ -86,6 +89,8 @@ async def _list(options: StoreOptions, common: CommonOptions, account: str | Non
         "seen_at": _("Last seen"),
         "address": _("From"),
         "connected": _("Connected"),
+        "home": _("Home"),
+        "relayed_by": _("Relayed by"),
     }
     show_records(options, rows, headings)
     return 0
@@ -94,8 +99,9 @@ async def _list(options: StoreOptions, common: CommonOptions, account: str | Non
 async def session_records(here: OpenData, account_id: int | None) -> list[Record]:
     """Return the records of an account's sessions, or of all sessions, without those that have expired."""
     records = await here.store.sessions.all()
+    processes = {process.id: str(process.pid) for process in await here.store.processes.all()}
     return [
-        _session_record(record)
+        _session_record(record, processes)
         for record in records
         if account_id in (None, record.account_id) and record.expires_at > now()
     ]
@@ -145,9 +151,13 @@ def _short_id(record: SessionRecord) -> str:
     return record.fingerprint[:SHORT_ID_SIZE].hex()
 
 
-def _session_record(record: SessionRecord) -> Record:
-    # A crashed server leaves its sessions marked as held; a running one renews the mark every HELD_EVERY seconds.
+def _session_record(record: SessionRecord, processes: Mapping[str, str]) -> Record:
+    """Return what is listed of a session; `processes` are the PIDs of the living, by their ids."""
+    # A crashed server leaves its sessions marked as held, and its row until another one finds it dead; a running
+    # one renews the mark every HELD_EVERY seconds.
     fresh = now() - record.seen_at < timedelta(seconds=2 * HELD_EVERY)
+    connected = record.owner in processes and fresh
+    relayed = connected and record.owner != record.home
     return {
         "id": _short_id(record),
         "name": record.name or None,  # empty if the server's access is "anyone"
@@ -155,5 +165,7 @@ def _session_record(record: SessionRecord) -> Record:
         "expires_at": iso_time(record.expires_at),
         "seen_at": iso_time(record.seen_at),
         "address": record.address,
-        "connected": record.owner is not None and fresh,
+        "connected": connected,
+        "home": processes.get(record.home or ""),
+        "relayed_by": processes.get(record.owner or "") if relayed else None,
     }

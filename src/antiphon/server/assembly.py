@@ -1,11 +1,16 @@
 """Assembly of a server: makes its parts, and hands each one what it uses."""
 
+import json
 import os
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
 
 from antiphon.data.keyring import LiveKeyRing
+from antiphon.identity.tokens import Token
 from antiphon.observe.log import ServerLog
 from antiphon.server.auth.authenticator import Authenticator
 from antiphon.server.auth.invitations import InvitationCheck
@@ -13,16 +18,31 @@ from antiphon.server.auth.proof import Passwords
 from antiphon.server.auth.registration import Registration
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.forking import give_up_socket
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.hello import HelloFrame, hello_of
+from antiphon.server.home.fence import fence
+from antiphon.server.home.process import HomeProcess
 from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
+from antiphon.server.relay.dialer import RelayDialer
+from antiphon.server.relay.link import RelayLink
+from antiphon.server.relay.opening import Opening
+from antiphon.server.session.holder import Holder
 from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.services import Service
 from antiphon.settings import ServerSettings
-from antiphon.store.contracts import Store
+from antiphon.store.contracts import ProcessRecord, Store
 from antiphon.wire.bodies import Lifetimes
+
+
+class Parts(NamedTuple):
+    """The parts of a server that its owner starts and stops."""
+
+    host: ConnectionHost
+    sessions: SessionManager
+    home: HomeProcess
 
 
 def assemble(
@@ -36,8 +56,8 @@ def assemble(
     registration: bool,
     language: str,
     clock: Callable[[], datetime],
-) -> tuple[ConnectionHost, SessionManager]:
-    """Return what the connections of a server run on, and its sessions; nothing is started yet.
+) -> Parts:
+    """Return the parts of a server; nothing is started yet.
 
     Args:
         settings: the server's.
@@ -58,11 +78,23 @@ def assemble(
         log=log,
         tasks=tasks,
     )
+    hello = hello_of(settings, mechanism, registration=registration)
+    home = HomeProcess(
+        store.processes,
+        fence,
+        log,
+        tasks,
+        service=service.name,
+        limits=json.dumps([settings.access, msgspec.structs.asdict(hello.limits)]),
+        random=os.urandom,
+        clock=clock,
+    )
     sessions = SessionManager(
         store.sessions,
         store.revocations,
         store.accounts,
         ring.token_key,
+        home,
         unheld=timedelta(seconds=settings.session_unheld),
         total=timedelta(seconds=settings.session_total),
         clock=clock,
@@ -70,6 +102,12 @@ def assemble(
         access=settings.access,
     )
     channels = ChannelRegistry(sessions, handlers)
+    dialer = RelayDialer(home, fence, log, give_up_socket)
+
+    async def relay(process: ProcessRecord, opening: Opening, token: Token, client: Holder) -> RelayLink | None:
+        named = msgspec.structs.replace(opening, process=home.id)
+        return await dialer.relay(process, named, sessions.mark_of(token), client)
+
     throttle = Throttle(store.failures, ring.mock_key, clock)
     passwords = Passwords(ring, throttle, os.urandom)
     auth = Authenticator(
@@ -78,6 +116,7 @@ def assemble(
         clients=store.clients,
         sessions=sessions,
         resume=channels.resume,
+        relay=relay,
         throttle=throttle,
         passwords=passwords,
         registration=Registration(
@@ -105,9 +144,9 @@ def assemble(
             settings.entry_source,
             random.random,
         ),
-        hello=HelloFrame(hello_of(settings, mechanism, registration=registration), store.accounts, clock, log),
+        hello=HelloFrame(hello, store.accounts, clock, log),
         auth=auth,
         channels=channels,
         handlers=handlers,
     )
-    return host, sessions
+    return Parts(host, sessions, home)

@@ -17,6 +17,8 @@ from antiphon.server.signals import STOP_SIGNALS, StopSignals
 
 _listening: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 """The listening sockets of all servers of this process."""
+_others: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+"""Sockets between the processes of a server."""
 _DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 """Folders that list the descriptors of this process: on Linux, and elsewhere."""
 
@@ -24,6 +26,11 @@ _DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 def give_up_in_children(listening: Iterable[socket.socket]) -> None:
     """Have children of this process give up `listening`, and all connections that were accepted on its ports."""
     _listening.update(listening)
+
+
+def give_up_socket(other: socket.socket) -> None:
+    """Have children of this process give up a socket that leads to another process of the server."""
+    _others.add(other)
 
 
 class _Masks(threading.local):
@@ -50,7 +57,7 @@ def _after_fork() -> None:
 def _after_fork_in_child() -> None:
     """Give up what is the parent's. Runs in each child, in its only thread."""
     try:
-        if StopSignals.set_by is not None or _listening:
+        if StopSignals.set_by is not None or _listening or _others:
             _give_up()
     finally:
         _after_fork()
@@ -64,15 +71,22 @@ def _give_up() -> None:
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     StopSignals.set_by = None
     ports = {each.getsockname()[1] for each in _listening if each.fileno() >= 0}
+    others = [each.fileno() for each in _others if each.fileno() >= 0]
     _listening.clear()
-    if ports:
-        _close_sockets(ports)
+    _others.clear()
+    if ports or others:
+        _close_sockets(ports, others)
 
 
-def _close_sockets(ports: set[int]) -> None:
-    """Close the sockets of `ports`; the numbers stay taken, since objects that we know nothing of hold them."""
+def _close_sockets(ports: set[int], others: list[int]) -> None:
+    """Close the sockets of `ports` and `others`.
+
+    The numbers stay taken, since objects that we know nothing of hold them.
+    """
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for number in _descriptors():
+    for number in others:
+        os.dup2(nothing, number, inheritable=False)
+    for number in _descriptors() if ports else ():
         with contextlib.suppress(OSError):  # not a socket
             held = socket.socket(fileno=number)
             try:

@@ -16,6 +16,8 @@ class Peer:
     """IP address alone: what limits, known names and known addresses go by."""
     binding: bytes | None
     """Channel binding `tls-server-end-point` (RFC 5929, 4); None over plain TCP."""
+    relayed_by: str | None = None
+    """Id of the process whose socket it is; None for a socket of this process."""
 
     @classmethod
     def at(cls, socket_address: tuple[Any, ...], binding: bytes | None) -> Self:

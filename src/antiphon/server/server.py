@@ -26,6 +26,7 @@ from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.listen.accept import Acceptor
 from antiphon.server.listen.ports import Listening, is_loopback, listen
+from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
 from antiphon.services import Handler, as_service, echo
@@ -155,7 +156,7 @@ class Server:
         self._closing.push_async_callback(store.close)
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
         self._listen(folder, log)
-        self._host, sessions = assemble(
+        parts = assemble(
             settings,
             self._service,
             store,
@@ -166,9 +167,12 @@ class Server:
             language=self.language,
             clock=_utc_now,
         )
+        self._host, self._sessions, home = parts
+        sessions = self._sessions
         await sessions.begin()
         await self._host.hello.look()
-        self._upkeep = Upkeep(self._host, sessions, ring)
+        await self._closing.enter_async_context(taking_relays(folder.path, *parts))
+        self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
         self._acceptors = [
             loop.create_task(self._acceptor(listener).run()) for listener in self._listening.sockets
@@ -233,6 +237,7 @@ class Server:
         await _cancel(self._acceptors)
         for listener in self._listening.sockets:
             listener.close()
+        self._sessions.leaving = True
         host.drain()
         try:
             async with asyncio.timeout(self.settings.drain_seconds):
@@ -250,7 +255,8 @@ class Server:
             host.log.warning("tasks-left", count=left)
 
     async def _progress(self) -> None:
-        """Wait until something that is under way has ended, or for a moment."""
+        """Give up the sessions that are idle; wait until something has ended, or for a moment."""
+        self._host.channels.give_up_idle()
         if under_way := self._host.under_way:
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_SECONDS)
         else:

@@ -8,6 +8,7 @@ from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.home.process import HomeProcess
 from antiphon.server.session.manager import HELD_EVERY, SessionManager
 
 TICK_SECONDS = 0.25
@@ -32,10 +33,13 @@ async def watch_expiry(expires_at: datetime, log: ServerLog, clock: Callable[[],
 class Upkeep:
     """Looks after the connections and sessions of one server, again and again."""
 
-    def __init__(self, host: ConnectionHost, sessions: SessionManager, ring: LiveKeyRing) -> None:
-        """Look after the connections of `host` and the `sessions` that they hold."""
+    def __init__(
+        self, host: ConnectionHost, sessions: SessionManager, home: HomeProcess, ring: LiveKeyRing
+    ) -> None:
+        """Look after the connections of `host`, the `sessions` that they hold, and the processes beside `home`."""
         self._host = host
         self._sessions = sessions
+        self._home = home
         self._ring = ring
 
     async def run(self) -> None:
@@ -66,6 +70,7 @@ class Upkeep:
     async def _note_held(self) -> None:
         try:
             await self._sessions.note_held()
+            await self._home.tidy()
         except AntiphonError as error:
             self._host.log.exception("store-failed", code=error.code)
 

@@ -75,6 +75,8 @@ class Program:
             self._words = shlex.split(command)
         except ValueError:
             raise ServiceNotLoaded(service=SCHEME + command, problem=_UNREADABLE) from None
+        self.command = tuple(self._words)
+        """Program and arguments."""
         if not self._words or not self._words[0]:
             raise ServiceNotLoaded(service=SCHEME + command, problem=_NOTHING)
         program = self._words[0]

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from hashlib import sha256
 from typing import Any, Literal, get_type_hints
 
 from antiphon.errors import Problem, ServiceInvalid, TextOnly
@@ -32,6 +33,8 @@ class Service:
     """`str` or `bytes` if the message is annotated so, else None."""
     opened: _Hook = _no_hook
     closed: _Hook = _no_hook
+    name: str = ""
+    """Names the handler: processes that serve another one are no homes of each other's sessions."""
 
     @property
     def sees_messages_only(self) -> bool:
@@ -82,7 +85,21 @@ def as_service(handler: Handler) -> Service:
         takes=_annotated_type(receive, message),
         opened=getattr(handler, "opened", _no_hook),
         closed=getattr(handler, "closed", _no_hook),
+        name=_name_of(handler, receive),
     )
+
+
+def _name_of(handler: Handler, receive: Callable[..., Reply]) -> str:
+    """Return the digest of a handler's module, name and file, and of the arguments of a program."""
+    function = inspect.unwrap(getattr(receive, "__func__", receive))
+    code = getattr(function, "__code__", None) or getattr(type(receive).__call__, "__code__", None)
+    parts = [
+        getattr(function, "__module__", None) or type(handler).__module__,
+        getattr(function, "__qualname__", None) or type(handler).__qualname__,
+        getattr(code, "co_filename", ""),
+        *getattr(handler, "command", ()),
+    ]
+    return sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
 def _inspect_parameters(receive: Callable[..., Reply], name: str) -> tuple[str, Literal["no", "first", "by name"]]:

@@ -198,6 +198,7 @@ def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) 
             clients=cast("Clients", Visits()),
             sessions=sessions,
             resume=channels.resume,
+            relay=_ABSENT,
             throttle=_ABSENT,
             passwords=_ABSENT,
             registration=Registration(

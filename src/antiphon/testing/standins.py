@@ -13,7 +13,8 @@ from antiphon.errors import AntiphonError, ServiceFailed
 from antiphon.identity.names import Name, prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token
 from antiphon.observe.log import ServerLog
-from antiphon.server.session.manager import Holder, Session, SessionManager
+from antiphon.server.session.holder import Holder
+from antiphon.server.session.manager import Session, SessionManager
 from antiphon.store.contracts import Client
 
 
@@ -117,19 +118,18 @@ class Sessions(SessionManager):
             position=0,
             must_change=False,
             claim=1,
-            snapshot=None,
         )
         return session, token
 
     async def release(self, session: Session) -> None:
         """Do nothing: no client resumes a session here."""
 
-    async def end(self, session: Session) -> bool:  # noqa: ARG002
-        """Do nothing: no other process knows the session."""
-        return True
-
     async def hand_on(self, session: Session, snapshot: bytes | None) -> None:
-        """Do nothing: no other server goes on."""
+        """Do nothing: no other process knows the session."""
+
+    async def end(self, session: Session) -> bool:  # noqa: ARG002
+        """Do nothing, likewise."""
+        return True
 
 
 def utc_now() -> datetime:

@@ -202,6 +202,12 @@ class FrameReader:
             self._data, self._position = b"", 0
         return answers
 
+    def take(self) -> bytearray:
+        """Return the bytes that are buffered, which are read elsewhere."""
+        rest = bytearray(memoryview(self._data)[self._position :])
+        self._data, self._position = b"", 0
+        return rest
+
     def next(self) -> Frame | Refused | Skipped | None:
         """Return the next frame, SKIPPED for one of an optional kind, or None while more bytes are needed.
 

@@ -279,7 +279,7 @@ async def test_a_session_that_has_ended_meanwhile_is_not_tried_again(data: Path,
         session_of(proxy.address, tokens[0]) as session,
     ):
         (held,) = sessions(server)._held.values()
-        await sessions(server)._store.end(held.fingerprint, sessions(server)._owner, held.claim)
+        await sessions(server)._store.end(held.fingerprint, sessions(server)._homes.id, held.claim)
         connections = proxy.connections
         await proxy.cut()
         assert isinstance(await session.ended(), SessionEnded)

@@ -1,13 +1,14 @@
 """What the parts of a server share, where a session ends in an odd moment."""
 
 import asyncio
-from collections.abc import Container
 from pathlib import Path
 
 from antiphon.errors import TryLater
 from antiphon.identity.tokens import Token
 from antiphon.server.connection.connection import Connection
-from antiphon.server.session.manager import Holder, Session
+from antiphon.server.session.holder import Holder
+from antiphon.server.session.manager import Session
+from antiphon.store.contracts import ProcessRecord
 from antiphon.wire.bodies import Resume, ServerBye
 from support.joined import joined
 from support.serving import seed
@@ -44,8 +45,8 @@ def test_a_session_that_is_found_for_a_connection_that_is_gone_waits_for_the_nex
         manager = server.sessions
         resume, found, gone = manager.resume, asyncio.Event(), asyncio.Event()
 
-        async def late(token: Token, holder: Holder, channels: Container[bytes]) -> Session:
-            session = await resume(token, holder, channels)
+        async def late(token: Token, holder: Holder) -> Session | ProcessRecord | None:
+            session = await resume(token, holder)
             found.set()
             await gone.wait()
             return session

@@ -8,16 +8,20 @@ from collections.abc import Awaitable, Callable
 from gettext import NullTranslations
 from typing import NamedTuple, Protocol
 
-from antiphon.errors import AccessUnsupported, FrameUnexpected, ProtocolError, SessionEnded
+from antiphon.errors import AccessUnsupported, FrameUnexpected, ProtocolError, SessionEnded, TryLater
 from antiphon.identity.tokens import Token
 from antiphon.language import Translate, catalogue, choose
 from antiphon.observe.log import ServerLog
 from antiphon.server.auth.greeting import greeting
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.peer import Peer
-from antiphon.server.session.manager import Holder, Session
+from antiphon.server.relay.link import RELAY_VERSION, RelayLink
+from antiphon.server.relay.opening import Opening
+from antiphon.server.session.holder import Holder
+from antiphon.server.session.manager import Session
 from antiphon.settings import Access
-from antiphon.store.contracts import Visit
+from antiphon.store.contracts import ProcessRecord, Visit
+from antiphon.wire import bodies
 from antiphon.wire.bodies import (
     Authenticate,
     Body,
@@ -30,6 +34,7 @@ from antiphon.wire.bodies import (
     Welcome,
 )
 from antiphon.wire.conversation import Control
+from antiphon.wire.frames import encode
 from antiphon.wire.kinds import Kind
 
 FRAMES: dict[Access, tuple[type[Body], ...]] = {
@@ -60,6 +65,22 @@ class Admission(NamedTuple):
     """The request, if the session is resumed."""
 
 
+class Relayed(NamedTuple):
+    """A resume that another process has taken: the home of the session."""
+
+    link: RelayLink
+    home: str
+    """Id of that process."""
+
+
+class Elsewhere(NamedTuple):
+    """A resume on a relayed connection whose session has its home not here: whoever relays looks again."""
+
+
+Outcome = Reply | Admission | Relayed | Elsewhere
+"""What a control frame leads to, if it is not refused."""
+
+
 class SignIn(Protocol):
     """The sign-in of one connection, in the access of its server."""
 
@@ -67,7 +88,7 @@ class SignIn(Protocol):
     def translate(self) -> Translate:
         """Translation into the language that the client asked for last."""
 
-    async def step(self, control: Control) -> Reply | Admission:
+    async def step(self, control: Control) -> Outcome:
         """Answer one control frame.
 
         Raises:
@@ -75,19 +96,24 @@ class SignIn(Protocol):
         """
 
 
-ResumeSession = Callable[[Token, Holder], Awaitable[Session]]
-"""Resumes the session of a token on the connection that is its new holder.
+ResumeSession = Callable[[Token, Holder], Awaitable[Session | ProcessRecord | None]]
+"""Resumes the session of a token on the connection that is its new holder, or returns the process that is its
+home; None if it has no home and cannot have it here.
 
 Raises:
     SessionEnded: the session was left, revoked or expired, or never was.
     TryLater: the store does not answer; the session can be resumed later.
 """
+RelayTo = Callable[[ProcessRecord, Opening, Token, Holder], Awaitable[RelayLink | None]]
+"""Has another process take up the session of a token; None if it is not its home any more. See `RelayDialer`."""
+MOVES_MOST = 3
+"""How often a session that moves meanwhile is looked for."""
 
 
 class Admitter:
     """Admits one connection: in the client's language, with a WELCOME; it also resumes sessions."""
 
-    __slots__ = ("_catalogue", "_lifetimes", "_resume", "access", "holder", "log", "refusals")
+    __slots__ = ("_catalogue", "_lifetimes", "_relay", "_resume", "access", "holder", "log", "refusals")
 
     def __init__(
         self,
@@ -96,6 +122,7 @@ class Admitter:
         refusals: Refusals,
         *,
         resume: ResumeSession,
+        relay: RelayTo,
         lifetimes: Lifetimes,
         language: str,
         log: ServerLog,
@@ -107,6 +134,7 @@ class Admitter:
             holder: the connection that will hold the session.
             refusals: of this connection.
             resume: resumes a session.
+            relay: has another process do so.
             lifetimes: of sessions, for the WELCOME.
             language: for a client that names none.
             log: where sign-ins are written.
@@ -116,6 +144,7 @@ class Admitter:
         self.refusals = refusals
         self.log = log
         self._resume = resume
+        self._relay = relay
         self._lifetimes = lifetimes
         self._catalogue: NullTranslations = catalogue(language)
 
@@ -146,22 +175,47 @@ class Admitter:
         """Return the error for a form of request that the access does not have."""
         return AccessUnsupported(kind=form, access=self.access)
 
-    async def resume(self, control: Control) -> Admission:
-        """Resume the session whose token a RESUME carries.
+    async def resume(self, control: Control) -> Admission | Relayed | Elsewhere:
+        """Resume the session whose token a RESUME carries, here or at its home.
 
         Raises:
             SessionEnded: it cannot be resumed. This counts as a refusal.
-            TryLater: the store does not answer.
+            TryLater: the store or the home does not answer.
         """
         assert isinstance(control.body, Resume)
         token = Token(control.token)
         try:
-            session = await self._resume(token, self.holder)
+            for _ in range(MOVES_MOST):
+                outcome = await self._resume(token, self.holder)
+                if isinstance(outcome, Session):
+                    self.log.info("resumed", name=outcome.name, address=self.peer.address)
+                    return Admission(outcome, token, self._welcome(outcome), control.body)
+                if self.peer.relayed_by is not None:  # a relayed connection is never relayed again
+                    return Elsewhere()
+                if outcome is None:
+                    continue
+                link = await self._relay(outcome, self._opening(control), token, self.holder)
+                if link is not None:
+                    self.log.info("relayed", address=self.peer.address, home=outcome.id)
+                    return Relayed(link, outcome.id)
         except SessionEnded as error:
             self.refusals.count(None, code=error.code)
             raise
-        self.log.info("resumed", name=session.name, address=self.peer.address)
-        return Admission(session, token, self._welcome(session), control.body)
+        raise TryLater(wait=1)
+
+    def _opening(self, control: Control) -> Opening:
+        """Return what the home of a session must know of this connection and its RESUME."""
+        peer, holder = self.peer, self.holder
+        return Opening(
+            version=RELAY_VERSION,
+            process="",
+            address=peer.address,
+            host=peer.host,
+            binding=peer.binding,
+            accepted_at=holder.accepted_at,
+            can_half_close=holder.can_half_close,
+            resume=encode(Kind.RESUME, control.id, bodies.encode(control.body), token=control.token),
+        )
 
     def admit(
         self, session: Session, token: Token, visit: Visit | None, *, first: bool | None, data: bytes | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from antiphon.observe.log import ServerLog
-from antiphon.server.auth.admission import Admitter, ResumeSession, SignIn
+from antiphon.server.auth.admission import Admitter, RelayTo, ResumeSession, SignIn
 from antiphon.server.auth.by_address import AddressSignIn, OpenSignIn
 from antiphon.server.auth.control import ControlHandler
 from antiphon.server.auth.password_change import PasswordChange
@@ -15,7 +15,8 @@ from antiphon.server.auth.registration import Registration
 from antiphon.server.auth.sign_in import PasswordSignIn
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
-from antiphon.server.session.manager import Holder, Session, SessionManager
+from antiphon.server.session.holder import Holder
+from antiphon.server.session.manager import Session, SessionManager
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import Access
 from antiphon.store.contracts import Accounts, Clients
@@ -33,6 +34,8 @@ class Authenticator:
     sessions: SessionManager
     resume: ResumeSession
     """Resumes a session; what else goes on with it is not this folder's."""
+    relay: RelayTo
+    """Has another process resume one."""
     throttle: Throttle
     passwords: Passwords
     registration: Registration
@@ -55,6 +58,7 @@ class Authenticator:
             holder,
             Refusals(holder.peer, self.throttle, self.tasks, self.log),
             resume=self.resume,
+            relay=self.relay,
             lifetimes=self.lifetimes,
             language=self.language,
             log=self.log,

@@ -6,7 +6,7 @@ from datetime import datetime
 from antiphon.errors import BodyInvalid, SignInError, TryLater
 from antiphon.identity.names import Name, prepare
 from antiphon.language import Translate
-from antiphon.server.auth.admission import Admission, Admitter, Reply
+from antiphon.server.auth.admission import Admission, Admitter, Outcome, Reply
 from antiphon.server.auth.registration import Registration
 from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import Client, Clients, Visit
@@ -44,7 +44,7 @@ class AddressSignIn:
         """See `SignIn`."""
         return self._admitter.translate
 
-    async def step(self, control: Control) -> Reply | Admission:
+    async def step(self, control: Control) -> Outcome:
         """See `SignIn`."""
         self._admitter.check(control)
         request = control.body
@@ -111,7 +111,7 @@ class OpenSignIn:
         """See `SignIn`."""
         return self._admitter.translate
 
-    async def step(self, control: Control) -> Reply | Admission:
+    async def step(self, control: Control) -> Outcome:
         """See `SignIn`."""
         self._admitter.check(control)
         request = control.body

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from antiphon.errors import AntiphonError, ServerError, TryLater
 from antiphon.language import Translate
 from antiphon.observe.log import ServerLog
-from antiphon.server.auth.admission import Admission, Reply, SignIn
+from antiphon.server.auth.admission import Outcome, SignIn
 from antiphon.server.auth.password_change import PasswordChange
 from antiphon.server.peer import Peer
 from antiphon.server.session.manager import Session
@@ -38,7 +38,7 @@ class ControlHandler:
         self._sign_in = None
         self.session = session
 
-    async def answer(self, control: Control) -> Reply | Admission:
+    async def answer(self, control: Control) -> Outcome:
         """Answer one control frame.
 
         Raises:
@@ -53,7 +53,7 @@ class ControlHandler:
                 self._log.exception("sign-in-failed", address=address, code=error.code, problem=problem)
             raise
 
-    async def _outcome_of(self, control: Control) -> Reply | Admission:
+    async def _outcome_of(self, control: Control) -> Outcome:
         if isinstance(control.body, ChangePassword):
             if self._password_change is None:
                 assert self.session is not None, "the gate lets this kind pass inside a session only"

@@ -97,6 +97,8 @@ class PasswordChange:
             raise FrameUnexpected(kind=Kind.PASSWORD.name)
         session, account = self._session, proved.account
         assert account is not None, "only an account's own password is proved here"
+        if not await self._sessions.is_home_of(session):  # another process has it: this one has been frozen
+            raise SessionEnded
         epoch = await self._accounts.replace_credential(
             account.id, credential.type, self._passwords.sealer(credential), epoch=account.epoch
         )

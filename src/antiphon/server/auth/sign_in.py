@@ -6,7 +6,7 @@ from datetime import datetime
 from antiphon.errors import FrameUnexpected, NameInvalid, SignInRefused
 from antiphon.identity.names import Name, prepare, prepare_afresh
 from antiphon.language import Translate
-from antiphon.server.auth.admission import Admission, Admitter, Reply
+from antiphon.server.auth.admission import Admission, Admitter, Outcome, Reply
 from antiphon.server.auth.proof import Passwords, Proof
 from antiphon.server.auth.registration import Registration
 from antiphon.server.session.manager import SessionManager
@@ -49,7 +49,7 @@ class PasswordSignIn:
         """See `SignIn`."""
         return self._admitter.translate
 
-    async def step(self, control: Control) -> Reply | Admission:
+    async def step(self, control: Control) -> Outcome:
         """See `SignIn`."""
         self._admitter.check(control)
         match control.body:

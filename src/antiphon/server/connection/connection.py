@@ -10,13 +10,15 @@ from collections.abc import Awaitable
 
 from antiphon.errors import AntiphonError, FrameUnexpected, PeerTooSlow, Problem, ProtocolError, ServerError
 from antiphon.language import N_
-from antiphon.server.auth.admission import Admission
+from antiphon.server.auth.admission import Admission, Elsewhere, Relayed, Reply
 from antiphon.server.connection.fast_path import FastPath
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.connection.peer_side import PeerSide
 from antiphon.server.connection.state import State
 from antiphon.server.connection.write_buffer import ENTRY_QUEUE_LIMIT, QUEUE_LIMIT
+from antiphon.server.home.fence import fence
 from antiphon.server.peer import Peer
+from antiphon.server.relay.relay import Relay
 from antiphon.server.session.channel import SessionChannel
 from antiphon.server.turn_budget import IDLE_FRAMES_MOST, SESSION_READ_LIMIT
 from antiphon.wire.bodies import Bye
@@ -83,7 +85,7 @@ class Connection(PeerSide):
         self._fast_path = None
         self._catch_up()
         if not self._deadlines.admitted:
-            host.limits.release(self.peer.host)
+            self._leave_entry()
         if session is not None:
             host.tasks.start(host.channels.release(session))
         if self._channel is not None:
@@ -134,6 +136,10 @@ class Connection(PeerSide):
         ends = 0.0
         try:
             while self.state.handles and not (self._busy or self._behind or writer.paused):
+                if not fence.check():
+                    self._proceeding = True
+                    fence.wait(self.proceed)
+                    break
                 now = time.perf_counter()
                 if not ends:
                     ends = now + self._turns.seconds
@@ -249,13 +255,43 @@ class Connection(PeerSide):
         except ProtocolError as error:
             self.fail(error)
         except AntiphonError as error:
-            if control.id:  # an ERROR with id 0 would end the connection
-                self.send(self._conversation.error(control.id, error, self.translate))
+            self._refuse(control, error)
         else:
             if isinstance(outcome, Admission):
                 self._admit(control.id, outcome)
-            else:
+            elif isinstance(outcome, Reply):
                 self.send(self._conversation.reply(outcome.kind, control.id, outcome.body))
+            else:
+                self._pass_on(control, outcome)
+
+    def _refuse(self, control: Control, error: AntiphonError) -> None:
+        if control.id:  # an ERROR with id 0 would end the connection
+            self.send(self._conversation.error(control.id, error, self.translate))
+
+    def _pass_on(self, control: Control, outcome: Elsewhere | Relayed) -> None:  # noqa: ARG002 - see `RelayedConnection`
+        """Go out of the way: another process is the home of the session."""
+        assert isinstance(outcome, Relayed), "only relayed connections are told to look elsewhere"
+        if not self.state.sends:
+            outcome.link.close()
+            return
+        host, writer = self._host, self._writer
+        writer.finish()
+        ended, buffered = self._reading.ended, self._conversation.reader.take()
+        self._reading.pause(paused=False)
+        host.connections.discard(self)
+        self._enter(State.CLOSED)
+        self._leave_entry()
+        relay = Relay(outcome.link, outcome.home, writer.transport, host.connections)
+        if buffered:
+            relay.received(buffered, len(buffered))
+        if ended:
+            relay.eof_received()
+        if host.stopping:
+            relay.drain()
+
+    def _leave_entry(self) -> None:
+        """Give the place in the admission limits back."""
+        self._host.limits.release(self.peer.host)
 
     def _admit(self, id: int, admission: Admission) -> None:
         host, session, token = self._host, admission.session, bytes(admission.token)
@@ -269,7 +305,7 @@ class Connection(PeerSide):
             self.fail(error)
             return
         self._deadlines.admitted = True
-        host.limits.release(self.peer.host)
+        self._leave_entry()
         self._channel = channel
         self._enter(State.SESSION)
         if session.account_id > 0:

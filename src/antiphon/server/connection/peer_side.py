@@ -20,13 +20,14 @@ class PeerSide(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__", "_control", "_conversation", "_deadlines", "_end_event", "_host", "_reading", "_writer",
-        "peer", "state",
+        "accepted_at", "peer", "state",
     )  # fmt: skip
 
     def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
         """Start without a transport; `accepted_at` is the loop time at which the socket was accepted."""
         self._host = host
         self.peer = peer
+        self.accepted_at = accepted_at
         self.state = State.ENTRY
         self._deadlines = Deadlines(host.settings, accepted_at)
         self._conversation = ServerConversation(host.settings.message_limit)
@@ -47,12 +48,26 @@ class PeerSide(asyncio.Protocol):
         self._writer = WriteBuffer(cast("Any", transport))
         self._reading = ReadSide(cast("Any", transport))
         host.connections.add(self)
-        host.log.info("connected", address=self.peer.address)
         self._writer.transport.set_write_buffer_limits(high=QUEUE_LIMIT)
         self._writer.transport.limit_reading(ENTRY_READ_LIMIT)
+        self._greet()
+
+    def _greet(self) -> None:
+        host = self._host
+        host.log.info("connected", address=self.peer.address)
         self._writer.transport.write(host.hello.frame)
         if host.stopping:  # its TLS handshake has ended after the others were told
             self.drain()
+
+    @property
+    def present(self) -> bool:
+        """Whether the connection is there and can be used; half of one that can be closed by half is enough."""
+        return self.state.sends and (self.can_half_close or not self._reading.ended)
+
+    @property
+    def can_half_close(self) -> bool:
+        """Whether the connection can be closed in one direction."""
+        return self._writer.transport.can_half_close
 
     def pause_writing(self) -> None:
         """Stop handling messages: the peer does not take the answers."""
@@ -69,7 +84,7 @@ class PeerSide(asyncio.Protocol):
         """Handle what is received next frame by frame: something else is to be sent, or the state has changed."""
 
     def lose(self, reason: str, cause: str = "") -> None:
-        """See `session.manager.Holder`."""
+        """See `session.holder.Holder`."""
         raise NotImplementedError
 
     @property

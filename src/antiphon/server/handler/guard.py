@@ -5,9 +5,10 @@ Only `KeyboardInterrupt` passes through: Ctrl-C belongs to the operator.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from antiphon.errors import ServiceTooSlow
+from antiphon.server.home.fence import guarded
 
 Result = TypeVar("Result")
 
@@ -54,7 +55,7 @@ async def in_time(work: Awaitable[Result], seconds: float) -> Result:
     """
     try:
         async with asyncio.timeout(seconds) as limit:
-            return await work
+            return cast("Result", await guarded(work))
     except TimeoutError:
         if limit.expired():
             raise ServiceTooSlow from None

@@ -10,9 +10,11 @@ from asyncio.base_tasks import _task_print_stack
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from types import CoroutineType, FrameType
 from typing import Any, TextIO, TypeVar
 
+from antiphon.server.home.fence import fence
 from antiphon.wire.batch import Stepping
 
 Result = TypeVar("Result")
@@ -87,6 +89,9 @@ class HandlerTask(asyncio.Future[Any]):
 
     def _step(self, waited_for: asyncio.Future[Any] | None) -> None:
         """Take one step; `waited_for` is None after a bare `yield` (`asyncio.sleep(0)`)."""
+        if not fence.check():
+            fence.wait(partial(self.variables.run, self._step, waited_for))
+            return
         failed: BaseException | None = None
         if waited_for is not None:
             try:

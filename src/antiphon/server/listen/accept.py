@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from antiphon.data.certificate import Certificate
 from antiphon.observe.log import ServerLog
+from antiphon.server.home.fence import fence
 from antiphon.server.listen.limits import AdmissionLimits
 from antiphon.server.peer import Peer
 from antiphon.server.tasks import BackgroundTasks
@@ -125,7 +126,7 @@ class Acceptor:
                 return
             raise
         if certificate is None:
-            PlainTransport(client, connection, self._read_buffer)
+            PlainTransport(client, connection, self._read_buffer, fence)
         else:
             self._tasks.start(self._shake_hands(client, certificate, connection, peer))
 
@@ -137,7 +138,7 @@ class Acceptor:
         try:
             async with asyncio.timeout(self._handshake_seconds):
                 tls = TlsTransport(certificate.context, self._tls_buffers, connection)
-                PlainTransport(client, tls, self._read_buffer)
+                PlainTransport(client, tls, self._read_buffer, fence)
                 await tls.opened()
         except OSError as error:  # ssl.SSLError and TimeoutError are among them
             if not connection.made:  # the timeout may come in the very step that makes the connection

@@ -15,6 +15,7 @@ from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.lifecycle import Lifecycle
 from antiphon.server.handler.runner import HandlerRunner
 from antiphon.server.handler.session import ServiceSession
+from antiphon.server.home.fence import fence
 from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.connection import ChannelConnection
 from antiphon.server.session.manager import Session
@@ -202,7 +203,7 @@ class SessionChannel:
     def message(self, id: int, message: Payload) -> None:
         """Give a message to the handler, after those before it."""
         self.replay.count()
-        if self._closing is not None or not self.idle:
+        if self._closing is not None or not self.idle or not fence.check():
             self._queue.put(id, message)
         else:
             self._run(id, message)
@@ -253,6 +254,8 @@ class SessionChannel:
         if not (self.over or self.session.must_change):  # before the password is changed nothing is pushed either
             self._open()
         while self._queue and self._closing is None and not (self._working or self._blocked or self.over):
+            if not fence.check():  # `proceed` is called when it has opened
+                break
             id, message = self._queue.take()
             if isinstance(message, Answered):
                 self.say(message.frame)
@@ -357,6 +360,13 @@ class SessionChannel:
         """Send what was said now."""
         if self._connection is not None:
             self._connection.proceed()
+
+    def proceed(self) -> None:
+        """Go on after a while in which nothing was handled."""
+        if self._connection is not None:
+            self._connection.proceed_soon()
+        else:
+            self.go_on()
 
     def ended(self) -> None:
         """Go on with the next message."""

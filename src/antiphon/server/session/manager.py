@@ -6,23 +6,25 @@ gets a keyed hash, and the connection compares each message with the token that 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Protocol
 
 from antiphon.errors import AntiphonError, SessionEnded, SignInRefused, TryLater
 from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
+from antiphon.server.home.contract import Homes
 from antiphon.server.listen.limits import source_of
 from antiphon.server.peer import Peer
+from antiphon.server.session.holder import Holder, check_newer
 from antiphon.settings import Access
 from antiphon.store.contracts import (
     Account,
     Accounts,
     Claim,
     Marks,
+    ProcessRecord,
     Revocation,
     RevocationLog,
     SessionRecord,
@@ -30,26 +32,14 @@ from antiphon.store.contracts import (
     Visit,
 )
 
+FIRST_CLAIM = 1
+"""Number of the claim of the process in which a session is opened."""
 HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
 SESSIONS_MOST = 10
 """Sessions of one account; one more ends the oldest, so that forgotten sessions do not pile up."""
-CLAIMS_TRIED = 3
-"""How often a RESUME reads a session again that another server takes at that moment."""
 CLIENT_SESSIONS_MOST = 1000
 """Sessions of one source (IPv4 address, IPv6 /64) without accounts: a large class can be behind one address."""
-
-
-class Holder(Protocol):
-    """The connection that holds a session."""
-
-    peer: Peer
-
-    def lose(self, reason: str, cause: str = "") -> None:
-        """Say goodbye for `reason` and close: the connection no longer holds the session.
-
-        `cause` says why a session was revoked, in a word of the revocation log.
-        """
 
 
 @dataclass(eq=False, slots=True)
@@ -67,13 +57,20 @@ class Session:
     must_change: bool
     """Whether a new password must be chosen before anything else."""
     claim: int
-    """Number of the claim by which this server is its home."""
-    snapshot: bytes | None
-    """What the home before saved of its channel, until it is restored."""
+    """Number of the claim by which this process is its home: whoever claims it later has a higher one."""
+    snapshot: bytes | None = None
+    """What the store has of its channel, at a resume; it must be dropped there before a message is handled."""
+
+
+READS_MOST = 3
+"""How often a session is looked for that others change meanwhile."""
 
 
 class SessionManager:
-    """The sessions that connections of this server hold. Resuming and ending exclude each other."""
+    """The sessions whose home is this process. Resuming and ending exclude each other."""
+
+    leaving = False
+    """The server stops: it becomes the home of no more sessions. Set from outside."""
 
     def __init__(
         self,
@@ -81,6 +78,7 @@ class SessionManager:
         revocations: RevocationLog,
         accounts: Accounts,
         token_key: bytes,
+        homes: Homes,
         *,
         unheld: timedelta,
         total: timedelta,
@@ -95,6 +93,7 @@ class SessionManager:
             revocations: what ends sessions from outside; `apply` does it here.
             accounts: the accounts of the sessions.
             token_key: the key of the fingerprints.
+            homes: this process and the others.
             unheld: how long a session lives without a connection.
             total: how long a session lives in all.
             clock: wall time in UTC.
@@ -112,8 +111,7 @@ class SessionManager:
         self._access = access
         self._held: dict[bytes, Session] = {}
         self._lock = asyncio.Lock()
-        self._owner = random(8).hex()
-        """The name of this server in the store."""
+        self._homes = homes
         self.applied = 0
         """Number of the newest revocation that was applied here."""
 
@@ -171,13 +169,13 @@ class SessionManager:
             opened_at=now,
             expires_at=now + self._total,
             seen_at=now,
-            owner=self._owner,
+            owner=holder.peer.relayed_by or self._homes.id,
             address=holder.peer.address,
-            home=self._owner,
-            claim=1,
+            home=self._homes.id,
+            claim=FIRST_CLAIM,
         )
         position, refusals = await self._store.open(record, most, now - self._unheld, proved)
-        session = self._hold(record, holder, Claim(record.claim, position), must_change=must_change)
+        session = self._hold(record, holder, Claim(FIRST_CLAIM, position, None), must_change=must_change)
         return session, token, refusals
 
     @contextlib.asynccontextmanager
@@ -189,7 +187,7 @@ class SessionManager:
         except BaseException:
             self._let_go(session)
             with contextlib.suppress(AntiphonError):  # nobody has its token: left in the store, it expires
-                await self._store.end(session.fingerprint, self._owner, session.claim)
+                await self._store.end(session.fingerprint, self._homes.id, session.claim)
             raise
         if not current:
             self._let_go(session)
@@ -197,70 +195,87 @@ class SessionManager:
 
     # --- resuming, releasing, ending --------------------------------------------------------------------------
 
-    async def resume(self, token: Token, holder: Holder, channels: Container[bytes] = ()) -> Session:
+    def mark_of(self, token: Token) -> bytes:
+        """Return the fingerprint of a token."""
+        return fingerprint(token, self._token_key)
+
+    async def resume(self, token: Token, holder: Holder) -> Session | ProcessRecord | None:
         """Give the session of `token` to another connection; a connection that still holds it loses it.
 
-        `channels` holds the fingerprints of the sessions whose channels are here.
+        Returns:
+            The session; or the process that is its home, if that is another one and lives; or None if it has no
+            home and cannot have it here: this process stops, or another one relays the connection.
 
         Raises:
             SessionEnded: it was left, revoked or expired, or never was.
-            TryLater: others take it all the time.
+            TryLater: the store does not answer, or others change it again and again.
         """
-        mark = fingerprint(token, self._token_key)
+        mark = self.mark_of(token)
         async with self._lock:
-            for _ in range(CLAIMS_TRIED):
+            for _ in range(READS_MOST):
                 now = self._clock()
                 record = await self._store.find(mark)
-                held = self._held.get(mark)
                 if record is None or now >= record.expires_at or not self._satisfied_by(record):
                     raise SessionEnded
-                if held is None and now >= record.seen_at + self._unheld:
+                home = None
+                if record.home not in (None, self._homes.id):
+                    home = await self._homes.find(record.home)
+                    if home is not None and record.owner is not None:
+                        return home
+                if now >= record.seen_at + self._unheld and mark not in self._held:
                     raise SessionEnded
+                elsewhere = record.home != self._homes.id and (self.leaving or holder.peer.relayed_by is not None)
+                if home is not None or elsewhere:
+                    return home
                 must_change = await self._due(record)
                 if must_change is None:
                     raise SessionEnded
-                claim = await self._take(record, holder, now, here=mark in channels)
-                if claim is not None:
-                    break
-            else:
-                raise TryLater
-            held = self._held.get(mark)
-            if held is not None:
-                held.holder.lose("replaced")
-            session = self._hold(record, holder, claim, must_change=must_change)
-            if not await self._still_held(session):
-                self._let_go(session)
-                raise SessionEnded
-            return session
+                if mark in self._held:
+                    check_newer(holder, self._held[mark].holder)
+                claim = await self._take_up(record, holder.peer, now)
+                if claim is None:
+                    continue
+                held = self._held.get(mark)
+                if held is not None:
+                    check_newer(holder, held.holder)
+                    held.holder.lose("replaced")
+                session = self._hold(record, holder, claim, must_change=must_change)
+                if not await self._still_held(session):
+                    self._let_go(session)
+                    raise SessionEnded
+                return session
+            raise TryLater(wait=1)
 
-    async def _take(self, record: SessionRecord, holder: Holder, now: datetime, *, here: bool) -> Claim | None:
-        """Note in the store that a connection of this server holds a session, whose channel may be `here`."""
-        mark, address = record.fingerprint, holder.peer.address
-        if not (here and record.home == self._owner):
-            return await self._store.claim(mark, record.claim, self._owner, address, now)
-        position = await self._store.hold(
-            mark, self._owner, record.claim, owner=self._owner, address=address, at=now
-        )
-        return None if position is None else Claim(record.claim, position)
-
-    async def drop_snapshot(self, session: Session) -> None:
-        """Delete the snapshot of a session in the store, before the first message is handled.
-
-        Raises:
-            SessionEnded: the session is over, or has been resumed again meanwhile.
-        """
-        if not await self._store.drop_snapshot(session.fingerprint, self._owner, session.claim):
-            raise SessionEnded
-
-    async def hand_on(self, session: Session, snapshot: bytes | None) -> None:
-        """Save the snapshot of a session in the store, for the server that resumes it next."""
-        await self._store.hand_on(session.fingerprint, self._owner, session.claim, snapshot, self._clock())
+    async def _take_up(self, record: SessionRecord, peer: Peer, now: datetime) -> Claim | None:
+        """Note that a connection holds a session, whose home is this process from now on; None: read it again."""
+        mark, here = record.fingerprint, self._homes.id
+        owner = peer.relayed_by or here
+        if record.home != here:
+            return await self._store.claim(mark, record.claim, here, peer.address, now)
+        return await self._store.hold(mark, here, record.claim, owner=owner, address=peer.address, at=now)
 
     async def release(self, session: Session) -> None:
         """Note that the connection of a session is gone; it can be resumed for a while."""
         if self._held.get(session.fingerprint) is session:
             del self._held[session.fingerprint]
-            await self._store.released(session.fingerprint, self._owner, session.claim, self._clock())
+            await self._store.released(session.fingerprint, self._homes.id, session.claim, self._clock())
+
+    async def hand_on(self, session: Session, snapshot: bytes | None) -> None:
+        """Give a session up that no connection holds: whoever resumes it becomes its home, from `snapshot` on."""
+        await self._store.hand_on(session.fingerprint, self._homes.id, session.claim, snapshot, self._clock())
+
+    async def drop_snapshot(self, session: Session) -> None:
+        """Forget the snapshot of a session that goes on here."""
+        await self._store.drop_snapshot(session.fingerprint, self._homes.id, session.claim)
+
+    async def is_home_of(self, session: Session) -> bool:
+        """Return whether this process is still the home of a session."""
+        record = await self._store.find(session.fingerprint)
+        return record is not None and (record.home, record.claim) == (self._homes.id, session.claim)
+
+    async def claims(self) -> dict[bytes, int]:
+        """Return the claims of all sessions whose home is this process, by their fingerprints."""
+        return await self._store.homed(self._homes.id)
 
     async def end(self, session: Session) -> bool:
         """End a session for good: its token is refused from now on.
@@ -271,7 +286,7 @@ class SessionManager:
         async with self._lock:
             if self._held.get(session.fingerprint, session) is not session:
                 return False
-            await self._store.end(session.fingerprint, self._owner, session.claim)
+            await self._store.end(session.fingerprint, self._homes.id, session.claim)
             self._held.pop(session.fingerprint, None)
             return True
 
@@ -295,8 +310,8 @@ class SessionManager:
         """Note in the store that the sessions held here are in use, and delete what has expired there."""
         now = self._clock()
         if self._held:
-            marks = [(mark, session.claim) for mark, session in self._held.items()]
-            await self._store.held(marks, self._owner, now)
+            marks = [(session.fingerprint, session.claim) for session in self._held.values()]
+            await self._store.held(marks, self._homes.id, now)
         await self._store.forget(now, now - self._unheld)
         await self._revocations.trim(now)
 
@@ -379,7 +394,7 @@ class SessionManager:
         """Return whether a session just taken is still ours: a revocation may have been applied before `_hold`."""
         if self.applied > session.position:
             record = await self._store.find(session.fingerprint)
-            if record is None or (record.home, record.claim) != (self._owner, session.claim):
+            if record is None or (record.home, record.claim) != (self._homes.id, session.claim):
                 return False
         return self._held.get(session.fingerprint) is session
 

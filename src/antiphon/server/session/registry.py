@@ -1,19 +1,26 @@
-"""Channel registry: the live sessions of this server, found when a connection resumes one."""
+"""Channel registry: the live sessions whose home is this process, found when a connection resumes one."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, TryLater
 from antiphon.identity.tokens import Token
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.channel import ChannelEnvironment, SessionChannel
-from antiphon.server.session.manager import Holder, Session, SessionManager
-from antiphon.store.contracts import Revocation
+from antiphon.server.session.holder import Holder
+from antiphon.server.session.manager import Session, SessionManager
+from antiphon.store.contracts import ProcessRecord, Revocation
 from antiphon.wire.bodies import Resume, Welcome
 
 AWAY_SECONDS = 60.0
 """How long a channel goes on without a connection."""
+LEAVING_SECONDS = 1.0
+"""How long a resume waits for a channel that is being given up."""
+AGAIN_SECONDS = 1.0
+"""Pause before a session is given up again, if the store could not note it."""
+STOP_SECONDS = 3.0
+"""How long a stopping server tries to save the snapshots."""
 
 
 class ChannelRegistry:
@@ -36,31 +43,48 @@ class ChannelRegistry:
         self._handlers = handlers
         self._environment = ChannelEnvironment(handlers, sessions.end, budget or ReplayBudget())
         self._channels: dict[bytes, SessionChannel] = {}
+        self._leaving: dict[bytes, asyncio.Task[None]] = {}
+        """Sessions that are being given up."""
+        self._undropped: set[bytes] = set()
+        """Sessions that go on from a snapshot, which the store still has."""
 
     def __iter__(self) -> Iterator[SessionChannel]:
         """Iterate over a copy, since channels end meanwhile."""
         return iter(list(self._channels.values()))
 
-    async def resume(self, token: Token, holder: Holder) -> Session:
+    # --- connections ------------------------------------------------------------------------------------------
+
+    async def resume(self, token: Token, holder: Holder) -> Session | ProcessRecord | None:
         """Take up the session of `token` for `holder`; another connection that holds it loses it.
 
-        Where its channel is not here, what the store has of it is restored: the store gives a snapshot once.
+        Where its channel is not here, what the store has of it is restored.
+
+        Returns:
+            As `SessionManager.resume`: the session, or where it is.
 
         Raises:
             SessionEnded: it was left, revoked or expired, or never was.
-            TryLater: the store does not answer.
+            TryLater: the store does not answer, or the session is just being given up.
         """
-        session = await self._sessions.resume(token, holder, self._channels)
+        mark = self._sessions.mark_of(token)
+        await self._left(mark)
+        if self._sessions.leaving:
+            await self._pass_on(mark)
+        session = await self._sessions.resume(token, holder)
+        if not isinstance(session, Session):
+            return session
         try:
-            if session.fingerprint not in self._channels:
+            channel = self._channels.get(mark)
+            if channel is not None and channel.session.claim != session.claim:  # others had it meanwhile
+                self.finish(channel)
+                channel = None
+            if channel is None:
+                self._begin(session).restore(session.snapshot)
                 if session.snapshot is not None:
-                    await self._sessions.drop_snapshot(session)
-                channel = self._channels.get(session.fingerprint)
-                if channel is None:
-                    self._begin(session).restore(session.snapshot)
-                elif session.snapshot is not None:  # another connection that resumed it meanwhile has got nothing
-                    channel.restore(session.snapshot)
-                session.snapshot = None
+                    self._undropped.add(mark)
+            if mark in self._undropped:  # no message is handled before: the store must not give it again after one
+                await self._sessions.drop_snapshot(session)
+                self._undropped.discard(mark)
         except BaseException:  # or the session would count as held for as long as the server runs
             await self.release(session)
             raise
@@ -94,29 +118,25 @@ class ChannelRegistry:
         except AntiphonError as error:
             self._handlers.log.exception("store-failed", code=error.code, name=session.name)
 
+    # --- the end ----------------------------------------------------------------------------------------------
+
     async def end(self, session: Session) -> bool:
         """End a session for good; see `SessionManager.end`."""
         return await self._sessions.end(session)
 
     def finish(self, channel: SessionChannel | None) -> None:
-        """End a channel in the background, if there is one."""
+        """End a channel in the background, if there is one: its session is over, or another process has it."""
         if channel is None:
             return
-        fingerprint = channel.session.fingerprint
-        if self._channels.get(fingerprint) is channel:
-            del self._channels[fingerprint]
+        self._forget(channel)
         if not channel.over:
             self._handlers.tasks.start(channel.finish())
 
-    def sweep(self, now: float) -> None:
-        """End the channels that have been without a connection for too long, and bound the memory of all.
-
-        `now` is loop time.
-        """
-        for channel in self:
-            if channel.away_since is not None and now - channel.away_since > AWAY_SECONDS:
-                self.finish(channel)
-        self._environment.budget.enforce()
+    def _forget(self, channel: SessionChannel) -> None:
+        fingerprint = channel.session.fingerprint
+        if self._channels.get(fingerprint) is channel:
+            del self._channels[fingerprint]
+            self._undropped.discard(fingerprint)
 
     def revoked(self, entry: Revocation) -> None:
         """End the channels without a connection that a revocation concerns; others end with their connection."""
@@ -124,13 +144,106 @@ class ChannelRegistry:
             if channel.away_since is not None and channel.concerned(entry):
                 self.finish(channel)
 
+    def claimed(self, claims: Mapping[bytes, int], before: list[SessionChannel]) -> None:
+        """End the channels whose sessions are not this process's any more.
+
+        `claims` are its claims in the store, `before` the channels when they were read.
+        """
+        for channel in before:
+            session = channel.session
+            if claims.get(session.fingerprint) == session.claim or channel.over:
+                continue
+            if channel.away_since is None:
+                session.holder.lose("replaced")
+            self.finish(channel)
+
+    def go_on(self) -> None:
+        """Handle what has waited in all channels."""
+        for channel in self:
+            channel.proceed()
+
+    # --- giving sessions up -----------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Give up the channels that have been without a connection for too long, and bound the memory of all.
+
+        `now` is loop time.
+        """
+        for channel in self:
+            if channel.away_since is not None and now - channel.away_since > AWAY_SECONDS:
+                self._give_up(channel)
+        self._environment.budget.enforce()
+
+    def give_up_idle(self) -> None:
+        """Give up the channels that have neither a connection nor anything to do: the server stops."""
+        for channel in self:
+            if channel.away_since is not None and channel.idle:
+                self._give_up(channel)
+
+    async def hand_on(self, mark: bytes) -> None:
+        """Give up the session of a fingerprint, which another process wants and cannot relay to.
+
+        Raises:
+            TryLater: it is busy, or the store does not answer.
+        """
+        await self._left(mark)
+        channel = self._channels.get(mark)
+        if channel is None:
+            return
+        if not channel.idle:
+            raise TryLater(wait=1)
+        if channel.away_since is None:
+            channel.session.holder.lose("replaced")
+        await self._given_up(self._give_up(channel))
+
+    async def _pass_on(self, mark: bytes) -> None:
+        """Give up an idle channel that is resumed while the server stops."""
+        channel = self._channels.get(mark)
+        if channel is not None and channel.idle and channel.away_since is not None:
+            await self._given_up(self._give_up(channel))
+
+    async def _left(self, mark: bytes) -> None:
+        if (leaving := self._leaving.get(mark)) is not None:
+            await self._given_up(leaving)
+
+    @staticmethod
+    async def _given_up(leaving: "asyncio.Task[None]") -> None:
+        """Wait until a session is given up.
+
+        Raises:
+            TryLater: it takes too long.
+        """
+        done, _ = await asyncio.wait({leaving}, timeout=LEAVING_SECONDS)
+        if not done:
+            raise TryLater(wait=1)
+
+    def _give_up(self, channel: SessionChannel) -> "asyncio.Task[None]":
+        mark = channel.session.fingerprint
+        self._forget(channel)
+        task = self._leaving[mark] = self._handlers.tasks.start(self._leave(channel))
+        task.add_done_callback(lambda _: self._leaving.pop(mark, None))
+        return task
+
+    async def _leave(self, channel: SessionChannel) -> None:
+        """End a channel and leave its session to the next process; repeat it until the store has noted it."""
+        await channel.finish()
+        snapshot = channel.dump() if channel.replay.known else None
+        logged = False
+        while True:
+            try:
+                await self._sessions.hand_on(channel.session, snapshot)
+            except AntiphonError as error:
+                if not logged:
+                    self._handlers.log.exception("store-failed", code=error.code, name=channel.session.name)
+                    logged = True
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return
+
     async def stop(self) -> None:
-        """End all channels, and save snapshots of those whose sessions go on."""
-        channels = [channel for channel in self if not channel.over]
-        await asyncio.gather(*(channel.finish() for channel in channels))
-        self._channels.clear()
-        try:
-            for channel in channels:
-                await self._sessions.hand_on(channel.session, channel.dump() if channel.replay.known else None)
-        except AntiphonError as error:  # the others would wait for the store in vain
-            self._handlers.log.exception("store-failed", code=error.code)
+        """Give up all sessions, as far as the store takes them in time."""
+        for channel in self:
+            if not channel.over:
+                self._give_up(channel)
+        if self._leaving:
+            await asyncio.wait(set(self._leaving.values()), timeout=STOP_SECONDS)

@@ -99,13 +99,13 @@ class Sessions(Protocol):
 
     async def hold(
         self, fingerprint: bytes, home: str, claim: int, *, owner: str, address: str, at: datetime
-    ) -> int | None:
+    ) -> Claim | None:
         """Record at its home that a connection from `address`, through the process `owner`, holds a session now.
 
         A process that is neither `home` nor in `Processes` holds nothing: then the owner is None.
 
         Returns:
-            the number of the newest revocation; None if the session is over or not this home's.
+            the claim, with a snapshot if it was not dropped; None if the session is over or not this home's.
         """
 
     async def held(self, marks: Sequence[tuple[bytes, int]], home: str, at: datetime) -> None:

@@ -179,7 +179,7 @@ class SqlSessions:
 
     async def hold(
         self, fingerprint: bytes, home: str, claim: int, *, owner: str, address: str, at: datetime
-    ) -> int | None:
+    ) -> Claim | None:
         """See `contracts.Sessions`."""
         values = {
             "sought": fingerprint,
@@ -190,8 +190,9 @@ class SqlSessions:
             "source": address,
         }
 
-        def work(connection: Connection) -> int | None:
-            return position(connection) if _HOLD.change(connection, **values) else None
+        def work(connection: Connection) -> Claim | None:
+            held = _CLAIMED.row(connection, sought=fingerprint) if _HOLD.change(connection, **values) else None
+            return Claim(**held) if held else None
 
         return await self._database.run(work)
 

@@ -1,0 +1,41 @@
+"""Holder: the connection that holds a session."""
+
+from typing import Protocol
+
+from antiphon.errors import TryLater
+from antiphon.server.peer import Peer
+
+
+class Holder(Protocol):
+    """The connection that holds a session."""
+
+    peer: Peer
+    accepted_at: float
+    """When the connection was accepted, in monotonic time."""
+
+    @property
+    def present(self) -> bool:
+        """Whether the connection is there and can be used."""
+
+    @property
+    def can_half_close(self) -> bool:
+        """Whether the connection can be closed in one direction."""
+
+    def lose(self, reason: str, cause: str = "") -> None:
+        """Say goodbye for `reason` and close: the connection no longer holds the session.
+
+        `cause` says why a session was revoked, in a word of the revocation log.
+        """
+
+
+def check_newer(holder: Holder, held_by: Holder) -> None:
+    """Check that a connection may take a session from another one.
+
+    Relays make requests overtake each other: that of a connection which its client has given up may come after the
+    client has resumed the session on a newer one.
+
+    Raises:
+        TryLater: it is gone, or older than the other one.
+    """
+    if not holder.present or (held_by.present and holder.accepted_at < held_by.accepted_at):
+        raise TryLater(wait=1)
