@@ -19,6 +19,7 @@ from typing import Any
 import guard
 import machine
 import memory
+import relay
 import sign_in_cost
 import startup
 import throughput
@@ -106,7 +107,7 @@ def measure(options: Options, about: dict[str, Any], folder: Path, details: list
         say=lambda line: print(line, flush=True),
     )
     yield from throughput.rows(plan, details)
-    for part in (two_servers, memory, sign_in_cost, startup):
+    for part in (two_servers, relay, memory, sign_in_cost, startup):
         yield from part.rows(plan)
 
 
@@ -127,7 +128,8 @@ def say_first(about: dict[str, Any], options: Options) -> str:
 
 def read_options() -> Options:
     """Parse the command line and BENCH_JSON."""
-    names = [name for part in (throughput, two_servers, memory, sign_in_cost, startup) for name in part.names()]
+    parts = (throughput, two_servers, relay, memory, sign_in_cost, startup)
+    names = [name for part in parts for name in part.names()]
     parser = argparse.ArgumentParser(
         description="Measure Antiphon in comparison with other servers. Example: run.py --only tcp-depth1",
         epilog=f"Rows: {', '.join(names)}",
