@@ -24,6 +24,7 @@ from antiphon.observe.log import open_log
 from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.listen.entrance import OwnPort
 from antiphon.server.peer import Peer
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.channel import SessionChannel
@@ -189,6 +190,7 @@ class JoinedServer:
             self.store,
             ring,
             log,
+            OwnPort(settings),
             mechanism=mechanism_for(self._binding),
             registration=settings.registration == "open",
             language="en",

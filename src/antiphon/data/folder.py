@@ -19,7 +19,6 @@ from antiphon.files import make_folder, read_private, reported, user_folder, wri
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
 from antiphon.settings import SQLITE
-from antiphon.store.opening import accounts_file
 
 KEY_RING_FILE = "secret.key"
 PORT_FILE = "port"
@@ -48,7 +47,7 @@ class DataFolder:
     def __init__(self, path: Path, accounts: Path | None = None) -> None:
         """Use the folder `path`, which exists; `open` makes sure of that. `accounts` is as in `open`."""
         self.path = path
-        self._accounts = accounts or accounts_file(SQLITE, path)
+        self._accounts = accounts
         self._lock = FileLock(path / LOCK_FILE, timeout=LOCK_SECONDS, mode=0o600)
 
     @classmethod
@@ -107,9 +106,14 @@ class DataFolder:
             FolderUnusable: it cannot be read or written.
         """
         with self.lock():
-            if not os.path.lexists(self.path / KEY_RING_FILE) and not os.path.lexists(self._accounts):
+            if not os.path.lexists(self.path / KEY_RING_FILE) and not os.path.lexists(self._accounts_file()):
                 self.write_private(KEY_RING_FILE, KeyRing.generate(random).dump())
             return LiveKeyRing(self._read_key_ring(), self._read_key_ring)
+
+    def _accounts_file(self) -> Path:
+        from antiphon.store.opening import accounts_file  # noqa: PLC0415 - a supervisor needs no SQL
+
+        return self._accounts or accounts_file(SQLITE, self.path)
 
     def change_key_ring(self, change: Callable[[KeyRing], KeyRing]) -> KeyRing:
         """Replace the folder's key ring by what `change` returns for it; return the new one.

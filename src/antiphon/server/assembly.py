@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.hello import HelloFrame, hello_of
 from antiphon.server.home.fence import fence
 from antiphon.server.home.process import HomeProcess
-from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
+from antiphon.server.listen.entrance import Entrance
 from antiphon.server.relay.dialer import RelayDialer
 from antiphon.server.relay.link import RelayLink
 from antiphon.server.relay.opening import Opening
@@ -51,6 +50,7 @@ def assemble(
     store: Store,
     ring: LiveKeyRing,
     log: ServerLog,
+    entrance: Entrance,
     *,
     mechanism: str,
     registration: bool,
@@ -65,6 +65,7 @@ def assemble(
         store: what is remembered.
         ring: the keys of the data folder.
         log: the server's log.
+        entrance: where its connections come from.
         mechanism: the SASL mechanism that is offered.
         registration: whether new names are taken.
         language: of clients that name none.
@@ -123,7 +124,7 @@ def assemble(
             store.accounts,
             passwords,
             InvitationCheck(store.invitations, ring.token_key, clock),
-            RegistrationLimits(settings.registrations_source, settings.registrations_most),
+            entrance.registrations,
             clock,
             is_open=registration,
         ),
@@ -137,13 +138,7 @@ def assemble(
         settings=settings,
         log=log,
         tasks=tasks,
-        limits=AdmissionLimits(
-            settings.entry_begin,
-            settings.entry_rate,
-            settings.entry_most,
-            settings.entry_source,
-            random.random,
-        ),
+        limits=entrance.limits,
         hello=HelloFrame(hello, store.accounts, clock, log),
         auth=auth,
         channels=channels,

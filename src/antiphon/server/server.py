@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -24,13 +23,14 @@ from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.forking import give_up_in_children
-from antiphon.server.listen.accept import Acceptor
-from antiphon.server.listen.ports import Listening, is_loopback, listen
+from antiphon.server.listen.entrance import Entrance, OwnPort
+from antiphon.server.listen.ports import Listening
+from antiphon.server.listen.reception import Reception
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
 from antiphon.services import Handler, as_service, echo
-from antiphon.settings import DEFAULT_PORT, ServerSettings, changed
+from antiphon.settings import ServerSettings, changed
 from antiphon.store.files import NameRewritten
 from antiphon.store.opening import accounts_file, open_store
 from antiphon.version import __version__
@@ -49,6 +49,7 @@ class Server:
         handler: what answers, as `Handler` describes it.
         settings: what `antiphon serve` can be told; nothing is read from variables or a file.
         language: of greetings to clients that name none, `en` or `ru`.
+        entrance: where connections come from, by default a port of its own.
         options: single fields of `ServerSettings` that differ from `settings`, such as `port=0`.
 
     Raises:
@@ -62,6 +63,7 @@ class Server:
         settings: ServerSettings | None = None,
         *,
         language: str = "en",
+        entrance: Entrance | None = None,
         **options: Any,
     ) -> None:
         """Prepare to serve `handler`; nothing is opened yet. `options` are single `ServerSettings`.
@@ -73,10 +75,11 @@ class Server:
         self._service = as_service(handler)
         self.settings = changed(settings or ServerSettings(), options)
         self.language = language
+        self._entrance = entrance or OwnPort(self.settings)
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
-        self._acceptors: list[asyncio.Task[None]] = []
+        self._accepting: list[asyncio.Task[None]] = []
         self._host: ConnectionHost
         self._listening: Listening
         self._certificate: Certificate | None = None
@@ -162,6 +165,7 @@ class Server:
             store,
             ring,
             log,
+            self._entrance,
             mechanism=mechanism_for(self._certificate.binding if self._certificate else None),
             registration=self.registration,
             language=self.language,
@@ -174,9 +178,15 @@ class Server:
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
         self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
-        self._acceptors = [
-            loop.create_task(self._acceptor(listener).run()) for listener in self._listening.sockets
-        ]
+        self._reception = Reception(
+            self._certificate,
+            limits=self._host.limits,
+            connect=partial(Connection, self._host),
+            tasks=self._host.tasks,
+            log=log,
+            handshake_seconds=settings.handshake_seconds,
+        )
+        self._accepting = [loop.create_task(self._entrance.accept(self._reception.begin, log))]
         self._tasks = [
             loop.create_task(self._upkeep.run()),
             loop.create_task(RevocationPoller(sessions, self._host.channels, log).run()),
@@ -187,17 +197,20 @@ class Server:
 
     def _listen(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
-        port = settings.port if settings.port is not None else folder.last_port or DEFAULT_PORT
-        listening = self._listening = listen(settings.host, port, strict=settings.strict_port)
-        for listener in listening.sockets:
-            self._closing.callback(listener.close)
+        listening = self._listening = self._entrance.listen(settings, folder.last_port)
+        self._closing.callback(listening.close)
         give_up_in_children(listening.sockets)
-        self.loopback = loopback = is_loopback(listening.sockets)
+        self.loopback = loopback = listening.loopback
         if settings.plain and not (loopback or settings.plain_anywhere):
             raise ExposureRefused(host=settings.host)
         if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
             raise AnyoneRefused(host=settings.host)
         self.registration = _takes_names(settings, loopback=loopback)
+        if self._entrance.announces:
+            self._announce(folder, log)
+
+    def _announce(self, folder: DataFolder, log: ServerLog) -> None:
+        settings, listening = self.settings, self._listening
         if settings.port:  # where it was pushed to, or what was free, is not where it should start next time
             folder.last_port = settings.port
         folder.last_address = self.addresses[0]
@@ -212,18 +225,6 @@ class Server:
             registration="open" if self.registration else "closed",
         )
 
-    def _acceptor(self, listener: socket.socket) -> Acceptor:
-        host = self._host
-        return Acceptor(
-            listener,
-            self._certificate,
-            limits=host.limits,
-            connect=partial(Connection, host),
-            tasks=host.tasks,
-            log=host.log,
-            handshake_seconds=self.settings.handshake_seconds,
-        )
-
     async def stop(self) -> None:
         """Stop accepting, answer what was asked, say goodbye, close; within the drain time and a little more."""
         try:
@@ -234,9 +235,8 @@ class Server:
     async def _drain(self) -> None:
         host = self._host
         host.log.info("stopping", connections=len(host.connections))
-        await _cancel(self._acceptors)
-        for listener in self._listening.sockets:
-            listener.close()
+        await _cancel(self._accepting)
+        self._listening.close()
         self._sessions.leaving = True
         host.drain()
         try:

@@ -15,6 +15,7 @@ from antiphon.data.folder import DataFolder
 from antiphon.server.listen import accept
 from antiphon.server.listen.accept import Acceptor
 from antiphon.server.listen.limits import AdmissionLimits
+from antiphon.server.listen.reception import Reception
 from antiphon.server.peer import Peer
 from antiphon.server.tasks import BackgroundTasks
 from support.auth import RecordingLog
@@ -74,8 +75,7 @@ class Door:
         self.accepted: asyncio.Queue[Accepted] = asyncio.Queue()
         self.fails: list[Exception] = []
         """What making the next connections raises."""
-        self._acceptor = Acceptor(
-            listener,
+        self.reception = Reception(
             certificate,
             limits=self.limits,
             connect=self._made,
@@ -83,6 +83,7 @@ class Door:
             log=self.log,
             handshake_seconds=0.2,
         )
+        self._acceptor = Acceptor(listener, self.reception.begin, self.log)
 
     def _made(self, peer: Peer, accepted_at: float) -> Accepted:
         if self.fails:

@@ -63,14 +63,14 @@ class AddressSignIn:
         wrong = None if instead_of is None else prepare(instead_of)
         known = {client.key: client for client in await self._clients.at(self._admitter.peer.host)}
         if name.key not in known:
-            self._admit_new(name)
+            await self._admit_new(name)
         was = known.get(wrong.key) if wrong else None
         if was is not None:
             await self._rename(was, name)
         display = name.display if was or name.key not in known else known[name.key].display
         return await self._visit(Name(display, name.key))
 
-    def _admit_new(self, name: Name) -> None:
+    async def _admit_new(self, name: Name) -> None:
         """Count a name that is new at this address.
 
         Raises:
@@ -78,7 +78,7 @@ class AddressSignIn:
             TryLater: there are too many.
         """
         try:
-            self._registration.admit_new(self._admitter.peer.host)
+            await self._registration.admit_new(self._admitter.peer.host)
         except (SignInError, TryLater) as error:
             self._admitter.refusals.log(name.display, error.code)
             raise

@@ -1,6 +1,5 @@
 """Registration: whether a server takes new names, how many, and with which invitation."""
 
-import asyncio
 import math
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +8,7 @@ from antiphon.errors import RegistrationClosed, TryLater
 from antiphon.identity.names import Name, prepare
 from antiphon.server.auth.invitations import InvitationCheck
 from antiphon.server.auth.proof import Passwords
-from antiphon.server.listen.limits import RegistrationLimits
+from antiphon.server.listen.limits import Registrations
 from antiphon.store.contracts import Account, Accounts
 from antiphon.wire.bodies import Register
 
@@ -22,7 +21,7 @@ class Registration:
         accounts: Accounts,
         passwords: Passwords,
         invitations: InvitationCheck,
-        limits: RegistrationLimits,
+        limits: Registrations,
         clock: Callable[[], datetime],
         *,
         is_open: bool,
@@ -86,10 +85,10 @@ class Registration:
         if invitation is not None:
             with self._invitations.looking(invitation, host) as mark:
                 return await keep(mark)
-        self._count(host)
+        await self._count(host)
         return await keep()
 
-    def admit_new(self, host: str) -> None:
+    async def admit_new(self, host: str) -> None:
         """Count a name that needs no account, and is new at `host`, as one registration.
 
         Raises:
@@ -98,9 +97,9 @@ class Registration:
         """
         if not self._is_open:
             raise RegistrationClosed
-        self._count(host)
+        await self._count(host)
 
-    def _count(self, host: str) -> None:
-        wait = self._limits.admit(host, asyncio.get_running_loop().time())
+    async def _count(self, host: str) -> None:
+        wait = await self._limits.count(host)
         if wait:
             raise TryLater(wait=math.ceil(wait))

@@ -7,7 +7,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.auth.authenticator import Authenticator
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.hello import HelloFrame
-from antiphon.server.listen.limits import AdmissionLimits
+from antiphon.server.listen.limits import Places
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import ServerSettings
@@ -35,7 +35,7 @@ class ConnectionHost:
         settings: ServerSettings,
         log: ServerLog,
         tasks: BackgroundTasks,
-        limits: AdmissionLimits,
+        limits: Places,
         hello: HelloFrame,
         auth: Authenticator,
         channels: ChannelRegistry,

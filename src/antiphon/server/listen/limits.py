@@ -4,9 +4,11 @@ Both count over all peers and for each source. The caller acts on the answer. Wr
 same way as registrations.
 """
 
+import asyncio
 import math
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 TABLE_SIZE = 65_536
 """Most sources that are counted at once (promise 8): some MiB at the worst."""
@@ -19,6 +21,37 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 Source = bytes | str
 """What is counted as one peer: see `source_of`."""
+
+
+class Places(Protocol):
+    """Limits on connections that are not signed in: `AdmissionLimits`, or a supervisor's as its worker sees them."""
+
+    @property
+    def count(self) -> int:
+        """See `AdmissionLimits`."""
+
+    def admit(self, address: str) -> bool:
+        """See `AdmissionLimits`."""
+
+    def release(self, address: str) -> None:
+        """See `AdmissionLimits`."""
+
+    def take_dropped(self) -> int:
+        """See `AdmissionLimits`."""
+
+
+class Registrations(Protocol):
+    """Limits on registrations: `RegistrationLimits`, or a supervisor's as its worker sees them."""
+
+    async def count(self, address: str) -> float:
+        """Count a registration from the IP `address` now, if the limits admit it.
+
+        Returns:
+            0 if it was counted, else the seconds to wait until it can be.
+
+        Raises:
+            TryLater: whoever counts does not answer.
+        """
 
 
 class AdmissionLimits:
@@ -132,6 +165,10 @@ class RegistrationLimits:
         self._sources[source] = held + 1
         self._count += 1
         return 0.0
+
+    async def count(self, address: str) -> float:
+        """See `Registrations`."""
+        return self.admit(address, asyncio.get_running_loop().time())
 
     def forgive(self, address: str) -> None:
         """Take one registration from `address` out of the count again."""

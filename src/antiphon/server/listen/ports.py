@@ -41,6 +41,8 @@ class Listening:
     """The port that was asked for, if it was taken; else None."""
     hosts: tuple[str, ...]
     """Names of this host for addresses that are handed to clients."""
+    loopback: bool
+    """Whether only this machine can reach it."""
 
     def close(self) -> None:
         """Stop listening."""
@@ -70,7 +72,8 @@ def listen(host: str, port: int, *, strict: bool = False, tries: int = TRIES) ->
                 continue
             raise AddressUnavailable(host=host, problem=_problem(error)) from error
         taken: int = sockets[0].getsockname()[1]
-        return Listening(sockets, taken, port if port and taken != port else None, _hosts(host, places))
+        moved_from = port if port and taken != port else None
+        return Listening(sockets, taken, moved_from, _hosts(host, places), is_loopback(sockets))
     raise PortTaken(port=port, host=host)
 
 

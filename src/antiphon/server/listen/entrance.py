@@ -1,0 +1,88 @@
+"""Entrance of a server: where its connections come from, and the limits that hold before they are signed in.
+
+A server has a port of its own (`OwnPort`), or is a worker whose supervisor passes sockets to it
+(`workers/link.py`).
+"""
+
+import asyncio
+import contextlib
+import random
+from typing import Protocol
+
+from antiphon.observe.log import ServerLog
+from antiphon.server.listen.accept import Acceptor, Take
+from antiphon.server.listen.limits import AdmissionLimits, Places, RegistrationLimits, Registrations
+from antiphon.server.listen.ports import Listening, listen
+from antiphon.settings import DEFAULT_PORT, ServerSettings
+
+
+class Entrance(Protocol):
+    """Where the connections of one server come from."""
+
+    @property
+    def limits(self) -> Places:
+        """The limits on connections that are not signed in."""
+
+    @property
+    def registrations(self) -> Registrations:
+        """The limits on registrations."""
+
+    @property
+    def announces(self) -> bool:
+        """Whether the server tells the data folder, the port file and the log where it listens."""
+
+    def listen(self, settings: ServerSettings, last_port: int | None) -> Listening:
+        """Return where clients reach the server, as `listen_as_set`. It is closed when the drain begins."""
+
+    async def accept(self, take: Take, log: ServerLog) -> None:
+        """Have `take` take each socket that is accepted, until cancelled."""
+
+
+def listen_as_set(settings: ServerSettings, last_port: int | None) -> Listening:
+    """Listen where `settings` say; on the port `last_port` if they name none.
+
+    Raises:
+        PortTaken, AddressUnavailable: as `listen`.
+    """
+    port = settings.port if settings.port is not None else last_port or DEFAULT_PORT
+    return listen(settings.host, port, strict=settings.strict_port)
+
+
+def admission_limits(settings: ServerSettings) -> AdmissionLimits:
+    """Return the limits on connections that are not signed in, as `settings` say."""
+    return AdmissionLimits(
+        settings.entry_begin, settings.entry_rate, settings.entry_most, settings.entry_source, random.random
+    )
+
+
+async def accept_all(listening: Listening, take: Take, log: ServerLog, room: asyncio.Event | None = None) -> None:
+    """Accept on all sockets of `listening` until cancelled; the arguments are those of `Acceptor`."""
+    acceptors = [asyncio.ensure_future(Acceptor(each, take, log, room=room).run()) for each in listening.sockets]
+    try:
+        await asyncio.gather(*acceptors)
+    finally:
+        for each in acceptors:
+            each.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*acceptors, return_exceptions=True)
+
+
+class OwnPort:
+    """The `Entrance` of a server that listens itself."""
+
+    announces = True
+
+    def __init__(self, settings: ServerSettings) -> None:
+        """Limit what comes in as `settings` say."""
+        self.limits = admission_limits(settings)
+        self.registrations = RegistrationLimits(settings.registrations_source, settings.registrations_most)
+        self._listening: Listening
+
+    def listen(self, settings: ServerSettings, last_port: int | None) -> Listening:
+        """See `Entrance`."""
+        self._listening = listen_as_set(settings, last_port)
+        return self._listening
+
+    async def accept(self, take: Take, log: ServerLog) -> None:
+        """See `Entrance`."""
+        await accept_all(self._listening, take, log)
