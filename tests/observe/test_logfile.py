@@ -1,6 +1,8 @@
 import os
 import resource
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +136,56 @@ def test_a_line_cut_short_by_a_full_disk_does_not_run_into_the_next(path: Path, 
     set_room(-1)
     assert written_by(file, b"next\n") == [0]
     assert path.read_bytes() == b"whole\ncu\nnext\n"
+
+
+MANY_WRITERS = """
+import sys
+from pathlib import Path
+from antiphon.observe.logfile import LogFile
+
+file = LogFile(Path(sys.argv[1]))
+sys.stdin.readline()
+for batch in range(200):
+    lines = [f"{sys.argv[2]} {batch} {line} " + "x" * 50 for line in range(1 + batch % 90)]
+    assert file.write("".join(f"{line}\\n" for line in lines).encode()) == 0
+"""
+
+
+def test_several_processes_write_to_one_file_while_it_is_rotated(path: Path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", MANY_WRITERS, path, name], stdin=subprocess.PIPE)
+        for name in ("one", "two", "three")
+    ]
+    for writer in writers:
+        assert writer.stdin
+        writer.stdin.write(b"go\n")
+        writer.stdin.close()
+    rotated: list[Path] = []
+    while any(writer.poll() is None for writer in writers):
+        if path.exists() and path.stat().st_size > 300_000:
+            rotated.append(path.rename(path.with_suffix(f".{len(rotated)}")))
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert rotated
+    lines = [line for each in (*rotated, path) if each.exists() for line in each.read_text().split("\n")[:-1]]
+    expected = [
+        f"{name} {batch} {line} " + "x" * 50
+        for name in ("one", "two", "three")
+        for batch in range(200)
+        for line in range(1 + batch % 90)
+    ]
+    assert sorted(lines) == sorted(expected), "a record was lost, mixed or torn"
+
+
+def test_a_line_that_another_process_has_left_torn_does_not_run_into_the_next(path: Path) -> None:
+    file = LogFile(path)
+    file.write(b"one\n")
+    with path.open("ab") as other:
+        other.write(b"tw")
+    assert written_by(file, b"three\n", b"four\n") == [0, 0]
+    with path.open("ab") as other:
+        other.write(b"fi")
+    written_by(LogFile(path), b"six\n")
+    assert path.read_bytes() == b"one\ntw\nthree\nfour\nfi\nsix\n"
 
 
 def test_closing_writes_what_waits(path: Path) -> None:

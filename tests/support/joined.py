@@ -190,7 +190,7 @@ class JoinedServer:
             self.store,
             ring,
             log,
-            OwnPort(settings),
+            entrance=OwnPort(settings),
             mechanism=mechanism_for(self._binding),
             registration=settings.registration == "open",
             language="en",

@@ -179,7 +179,7 @@ class ServingProcess:
             self._replacing = False
             return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, number)
+            os.kill(self._pid, signal.SIGTERM if number == signal.SIGHUP else number)  # the child would reload
 
 
 class SourceWatcher:

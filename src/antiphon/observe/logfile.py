@@ -10,6 +10,7 @@ import os
 import queue
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,9 @@ GATHER_SECONDS = 0.02
 """Seconds that the thread waits for more records, to write them together: waking costs more than writing."""
 Line = str | Callable[[], str]
 """A line without its end, or a function that renders it in the log's thread."""
+TORN_SECONDS = 0.001
+"""Seconds after which a line without its end is looked at again: another process may be in the middle of a write."""
+TORN_LOOKS = 3
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -36,7 +40,9 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) |
 class LogFile:
     """The log file (0600), opened for appending, and created again after it was renamed or removed.
 
-    After a full disk cut a line short, the next write begins with a line end.
+    Several processes may write to one file: each call of `write` is one system call, and the system appends its
+    lines together. After a full disk, or the end of a process, cut a line short, the next write begins with a line
+    end, whoever writes it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,6 +55,8 @@ class LogFile:
         self._path = path
         self._descriptor: int | None = None
         self._torn = False
+        self._size = 0
+        """Size of the file after the last write; another size means that another process has written too."""
         try:
             self._open()
         except OSError as error:
@@ -86,7 +94,7 @@ class LogFile:
             if found.st_mode & 0o600 != 0o600:  # an odd umask; a mode set by the operator's logrotate is kept
                 os.fchmod(descriptor, 0o600)
         self._descriptor = descriptor
-        self._torn = False
+        self._torn, self._size = False, 0
 
     def _follow(self) -> None:
         """Open the file at the path unless it is the one already open (it may have been rotated)."""
@@ -95,18 +103,45 @@ class LogFile:
             with contextlib.suppress(FileNotFoundError):
                 theirs = self._path.lstat()
                 if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino):
+                    self._look_for_torn_line(ours)
                     return
             self.close()
         try:
             self._open()
         except FolderUnsafe as error:
             raise OSError(errno.EPERM, str(error)) from error
+        assert self._descriptor is not None, "it was opened"
+        self._look_for_torn_line(os.fstat(self._descriptor))
+
+    def _look_for_torn_line(self, found: os.stat_result) -> None:
+        """Note whether another process has left a line without its end."""
+        if found.st_size == self._size or not found.st_size or not stat.S_ISREG(found.st_mode):
+            return
+        with contextlib.suppress(OSError):  # it may be renamed in this moment
+            reading = os.open(self._path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                self._torn = not _ends_with_line(reading, found)
+            finally:
+                os.close(reading)
+        self._size = found.st_size
 
     def _write(self, lines: bytes) -> int:
         assert self._descriptor is not None, "_follow has opened it"
         written = os.write(self._descriptor, lines)
         self._torn = lines[written - 1 : written] != b"\n"
+        self._size += written
         return written
+
+
+def _ends_with_line(reading: int, found: os.stat_result) -> bool:
+    """Return whether the file `found` ends with a whole line, or is another one than that open as `reading`."""
+    for _ in range(TORN_LOOKS):
+        now = os.fstat(reading)
+        os.lseek(reading, now.st_size - 1, os.SEEK_SET)
+        if not os.path.samestat(now, found) or os.read(reading, 1) == b"\n":
+            return True
+        time.sleep(TORN_SECONDS)
+    return False
 
 
 class LogConsole:

@@ -13,10 +13,12 @@ import threading
 import weakref
 from collections.abc import Iterable
 
-from antiphon.server.signals import STOP_SIGNALS, StopSignals
+from antiphon.server.signals import StopSignals
 
 _listening: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 """The listening sockets of all servers of this process."""
+_ports: set[int] = set()
+"""Ports on which another process listens for this one."""
 _others: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 """Sockets between the processes of a server."""
 _DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
@@ -26,6 +28,11 @@ _DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 def give_up_in_children(listening: Iterable[socket.socket]) -> None:
     """Have children of this process give up `listening`, and all connections that were accepted on its ports."""
     _listening.update(listening)
+
+
+def give_up_port(port: int) -> None:
+    """Have children of this process give up the connections that another process has accepted on `port`."""
+    _ports.add(port)
 
 
 def give_up_socket(other: socket.socket) -> None:
@@ -46,7 +53,7 @@ _masks = _Masks()
 def _before_fork() -> None:
     """Hold signals back: one that comes to the child before its handlers are the default ones would be lost."""
     if StopSignals.set_by is not None:
-        _masks.before.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)))
+        _masks.before.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, StopSignals.set_by.numbers)))
 
 
 def _after_fork() -> None:
@@ -57,7 +64,7 @@ def _after_fork() -> None:
 def _after_fork_in_child() -> None:
     """Give up what is the parent's. Runs in each child, in its only thread."""
     try:
-        if StopSignals.set_by is not None or _listening or _others:
+        if StopSignals.set_by is not None or _listening or _ports or _others:
             _give_up()
     finally:
         _after_fork()
@@ -67,10 +74,10 @@ def _give_up() -> None:
     with contextlib.suppress(ValueError):  # not the main thread of the main interpreter
         signal.set_wakeup_fd(-1)
         if StopSignals.set_by is not None:
-            for number in STOP_SIGNALS:
+            for number in StopSignals.set_by.numbers:
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     StopSignals.set_by = None
-    ports = {each.getsockname()[1] for each in _listening if each.fileno() >= 0}
+    ports = _ports | {each.getsockname()[1] for each in _listening if each.fileno() >= 0}
     others = [each.fileno() for each in _others if each.fileno() >= 0]
     _listening.clear()
     _others.clear()

@@ -73,6 +73,27 @@ async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], No
 
     `tell` prints instead of standard output.
     """
+
+    def opened() -> None:
+        (tell or streams.stdout.line)(where_it_listens(server, os.getpid(), as_json=as_json))
+
+    return await until_stopped(server, opened, server.reload)
+
+
+async def until_stopped(
+    server: Server,
+    opened: Callable[[], None],
+    reload: Callable[[], None],
+    begun: Callable[[StopSignals], None] = lambda _: None,
+) -> int:
+    """Open a server, and drain it after a signal; return the exit code.
+
+    Args:
+        server: the server; nothing of it is open.
+        opened: called when it is open.
+        reload: called at SIGHUP.
+        begun: called with the signals before anything is opened.
+    """
     stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def stop(number: int) -> None:
@@ -80,10 +101,18 @@ async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], No
             stopping.set_result(INTERRUPTED if number == signal.SIGINT else 0)
 
     _collect_less()
-    with StopSignals(stop):
+    is_open = False
+
+    def reload_if_open() -> None:
+        if is_open:  # else it loads everything anyway
+            reload()
+
+    with StopSignals(stop, reload_if_open) as signals:
+        begun(signals)
         async with server:
             gc.freeze()  # what is there now stays: the collector need not look at it again and again
-            (tell or streams.stdout.line)(_as_json(server) if as_json else _start_block(server))
+            opened()
+            is_open = True
             return await stopping
 
 
@@ -94,8 +123,20 @@ def _collect_less() -> None:
         gc.set_threshold(YOUNG_MOST, *older)
 
 
-def _start_block(server: Server) -> str:
-    """Return what the console shows, once: where to connect, who may register, where the log is."""
+def where_it_listens(server: Server, pid: int, *, as_json: bool, workers: int = 1) -> str:
+    """Return what the console shows, once.
+
+    Args:
+        server: the server, open.
+        pid: of the process that a signal stops.
+        as_json: one line for programs instead of the block for people.
+        workers: how many processes serve.
+    """
+    return _as_json(server, pid, workers) if as_json else _start_block(server, workers)
+
+
+def _start_block(server: Server, workers: int) -> str:
+    """Return the block for people: where to connect, who may register, where the log is."""
     _ = catalogue(server.language).gettext
     if server.moved_from is None:
         first = _("Antiphon {version} listens on port {port}.")
@@ -108,6 +149,8 @@ def _start_block(server: Server) -> str:
     lines.append(_access(server, _))
     if not server.loopback:
         lines.append(_("  Reach:   everyone who can reach this machine on this port."))
+    if workers > 1:
+        lines.append(_("  Workers: {count}").format(count=workers))
     lines.append(_("  Log:     {path}").format(path=server.log_path))
     return "\n".join(lines)
 
@@ -126,7 +169,7 @@ def _access(server: Server, _: Translate) -> str:
     return _("  Access:  sign-in with name and password; registration is closed.")
 
 
-def _as_json(server: Server) -> str:
+def _as_json(server: Server, pid: int, workers: int) -> str:
     return json.dumps(
         {
             "addresses": [str(address) for address in server.addresses],
@@ -136,7 +179,8 @@ def _as_json(server: Server) -> str:
             "registration": "open" if server.registration else "closed",
             "data": str(server.data_path),
             "log": str(server.log_path),
-            "pid": os.getpid(),
+            "pid": pid,
+            "workers": workers,
         },
         ensure_ascii=False,
     )

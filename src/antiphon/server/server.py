@@ -79,6 +79,7 @@ class Server:
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
+        self._watching_expiry: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
         self._host: ConnectionHost
         self._listening: Listening
@@ -165,7 +166,7 @@ class Server:
             store,
             ring,
             log,
-            self._entrance,
+            entrance=self._entrance,
             mechanism=mechanism_for(self._certificate.binding if self._certificate else None),
             registration=self.registration,
             language=self.language,
@@ -193,7 +194,13 @@ class Server:
             loop.create_task(self._host.hello.run()),
         ]
         if self._certificate is not None:
-            self._tasks.append(loop.create_task(watch_expiry(self._certificate.expires_at, log, _utc_now)))
+            self._watch_expiry(self._certificate)
+
+    def _watch_expiry(self, certificate: Certificate) -> None:
+        if self._watching_expiry is not None:
+            self._watching_expiry.cancel()
+        watching = watch_expiry(certificate.expires_at, self._host.log, _utc_now)
+        self._watching_expiry = asyncio.get_running_loop().create_task(watching)
 
     def _listen(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
@@ -225,6 +232,26 @@ class Server:
             registration="open" if self.registration else "closed",
         )
 
+    def reload(self) -> None:
+        """Load certificate and key again, for connections from now on. If they are broken, the old ones stay.
+
+        The log says how it went; if its file was renamed, the record goes to a new one. Precondition: it is open.
+        """
+        self._host.log.info("reloading", pid=os.getpid())
+        if self._certificate is not None and not self._host.stopping:
+            self._host.tasks.start(self._reload_certificate())
+
+    async def _reload_certificate(self) -> None:
+        folder, log = DataFolder(self.data_path), self._host.log
+        try:
+            certificate = await asyncio.to_thread(load_or_make, folder, [self.settings.host])
+        except AntiphonError as error:
+            log.error("reload-failed", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
+            return
+        self._certificate = self._reception.certificate = certificate
+        self._watch_expiry(certificate)
+        log.info("reloaded", addresses=[str(address) for address in self.addresses])
+
     async def stop(self) -> None:
         """Stop accepting, answer what was asked, say goodbye, close; within the drain time and a little more."""
         try:
@@ -251,6 +278,8 @@ class Server:
                 while host.connections:
                     await self._progress()
         await host.channels.stop()
+        if self._watching_expiry is not None:
+            self._tasks.append(self._watching_expiry)
         if left := await _cancel([*self._tasks, *host.under_way]):
             host.log.warning("tasks-left", count=left)
 

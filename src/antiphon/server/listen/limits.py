@@ -24,7 +24,7 @@ Source = bytes | str
 
 
 class Places(Protocol):
-    """Limits on connections that are not signed in: `AdmissionLimits`, or a supervisor's as its worker sees them."""
+    """Limits on connections that are not signed in: `AdmissionLimits`, or those of a supervisor."""
 
     @property
     def count(self) -> int:
@@ -41,7 +41,7 @@ class Places(Protocol):
 
 
 class Registrations(Protocol):
-    """Limits on registrations: `RegistrationLimits`, or a supervisor's as its worker sees them."""
+    """Limits on registrations: `RegistrationLimits`, or those of a supervisor."""
 
     async def count(self, address: str) -> float:
         """Count a registration from the IP `address` now, if the limits admit it.
