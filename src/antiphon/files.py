@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -285,3 +286,12 @@ def sync_folder(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def keep_trace() -> str:
+    """Write the traceback of the current exception to a new file and return its path."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="antiphon-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exc(file=file)
+    return file.name

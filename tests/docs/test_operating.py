@@ -58,6 +58,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--json",
         "--compare",
         "--reload",
+        "--workers",
         "--help",
         "--account",
         "--from",
@@ -77,7 +78,17 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("serve", [*flags(ServerSettings), *flags(ProgramSettings), *flags(CommonOptions), "--json", "--reload"]),
+        (
+            "serve",
+            [
+                *flags(ServerSettings),
+                *flags(ProgramSettings),
+                *flags(CommonOptions),
+                "--json",
+                "--reload",
+                "--workers",
+            ],
+        ),
         ("connect", [*flags(ClientSettings), *flags(TalkOptions)]),
         ("ping", [*flags(PingSettings), *flags(ClientSettings), *flags(CommonOptions), "--compare"]),
         ("demo", ["--data", "--name", "--password-file", "--explain", *flags(TalkOptions)]),

@@ -3,8 +3,6 @@
 import logging
 import os
 import sys
-import tempfile
-import traceback
 from contextlib import suppress
 
 from cyclopts import App, CycloptsError
@@ -13,6 +11,7 @@ from antiphon import streams
 from antiphon.cli.init import continue_below_init
 from antiphon.cli.option_sources import clear_variables, early_option, option_sources
 from antiphon.errors import AntiphonError, Fault, OutputClosed, OutputFailed
+from antiphon.files import keep_trace
 from antiphon.language import choose
 from antiphon.terminal.console import Console
 from antiphon.version import __version__
@@ -88,9 +87,9 @@ def main(arguments: list[str]) -> int:
         failure = streams.failure_of(error)  # of what a library prints, such as --help
         if isinstance(failure, OutputClosed):
             return failure.exit_code
-        return _report(console, failure or Fault(path=_keep_trace()))
+        return _report(console, failure or Fault(path=keep_trace()))
     except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
-        return _report(console, Fault(path=_keep_trace()))
+        return _report(console, Fault(path=keep_trace()))
 
 
 def _report(console: Console, error: AntiphonError) -> int:
@@ -98,12 +97,3 @@ def _report(console: Console, error: AntiphonError) -> int:
     with suppress(OutputFailed):
         console.tell_error(error)
     return error.exit_code
-
-
-def _keep_trace() -> str:
-    """Write the traceback of the current exception to a new file and return its path."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="antiphon-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        traceback.print_exc(file=file)
-    return file.name

@@ -1,4 +1,7 @@
-"""`antiphon serve`: run a server until Ctrl-C or SIGTERM."""
+"""`antiphon serve`: run a server until Ctrl-C or SIGTERM.
+
+What a server imports is imported when it is needed: a supervisor of workers needs neither a store nor a service.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -8,11 +11,7 @@ from cyclopts import Parameter
 
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
-from antiphon.cli.reload import keep_reloading
 from antiphon.data.folder import DataFolder
-from antiphon.server.run import run
-from antiphon.server.server import Server
-from antiphon.services import load
 from antiphon.settings import DEFAULT_PORT, ProgramSettings, ServerSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.parse import read_port
@@ -29,6 +28,10 @@ def serve(
     *,
     settings: Annotated[ServerSettings, Parameter(name="*", allow_leading_hyphen=True)] = ServerSettings(),
     program: Annotated[ProgramSettings, Parameter(name="*")] = ProgramSettings(),
+    workers: Annotated[
+        str,
+        Parameter(help="Processes that serve, from 1 to 64; auto: as many as this process may use processors."),
+    ] = "1",
     json: Annotated[
         bool, Parameter(help="Print where the server listens as one line of JSON.", negative=())
     ] = False,
@@ -44,19 +47,51 @@ def serve(
         antiphon serve
         antiphon serve chat --port 9000 --strict-port
         antiphon serve shop.py:answer --reload
+        antiphon serve shop.py:answer --workers auto
         antiphon serve 'exec:python3 -iqu'
         antiphon serve --host '*' --registration open --data /srv/antiphon
         antiphon serve --access identify
         antiphon serve --plain --port 0 --port-file port.txt --no-input
     """
+    from antiphon.server.workers.count import worker_count  # noqa: PLC0415
+
     console = common.console()
-    handler = None if reload else load(service, program)
-    if settings.port is None and console.can_ask:
-        settings = replace(settings, port=asyncio.run(_ask_for_port(console, settings)))
-    if handler is None:
-        return keep_reloading(console, service, settings, as_json=json)
-    server = Server(handler, settings, language=console.language)
+    count = worker_count(workers, service, settings, program, reloads=reload)
+    if count > 1:
+        return _supervise(console, service, _with_port(console, settings), program, count, as_json=json)
+    if reload:
+        from antiphon.cli.reload import keep_reloading  # noqa: PLC0415
+
+        return keep_reloading(console, service, _with_port(console, settings), as_json=json)
+    from antiphon.server.run import run  # noqa: PLC0415
+    from antiphon.server.server import Server  # noqa: PLC0415
+    from antiphon.services import load  # noqa: PLC0415
+
+    handler = load(service, program)
+    server = Server(handler, _with_port(console, settings), language=console.language)
     return run_loop(run(server, as_json=json), fast=True)
+
+
+def _supervise(
+    console: Console,
+    service: str,
+    settings: ServerSettings,
+    program: ProgramSettings,
+    workers: int,
+    *,
+    as_json: bool,
+) -> int:
+    from antiphon.server.workers.supervise import supervise  # noqa: PLC0415
+
+    serving = supervise(service, settings, program, workers=workers, language=console.language, as_json=as_json)
+    return run_loop(serving, fast=True)
+
+
+def _with_port(console: Console, settings: ServerSettings) -> ServerSettings:
+    """Return `settings` with a port, which the person is asked for if there is one to ask."""
+    if settings.port is not None or not console.can_ask:
+        return settings
+    return replace(settings, port=asyncio.run(_ask_for_port(console, settings)))
 
 
 async def _ask_for_port(console: Console, settings: ServerSettings) -> int:

@@ -43,7 +43,8 @@
     ├── TimedOut                  no answer within the time allowed                    exit 6
     ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
     └── ServerError               a fault of the server, its store or its service      exit 1
-        └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown, AnswersFaulty
+        └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown, AnswersFaulty,
+            WorkerEnded
 
 The same classes serve both sides: the server sends `code` in an ERROR frame, and the client raises the class with
 that code.
@@ -83,7 +84,15 @@ from antiphon.errors.protocol import (
     TrustError,
     VersionUnsupported,
 )
-from antiphon.errors.server import Fault, OutcomeUnknown, ServerError, ServiceFailed, ServiceTooSlow, TryLater
+from antiphon.errors.server import (
+    Fault,
+    OutcomeUnknown,
+    ServerError,
+    ServiceFailed,
+    ServiceTooSlow,
+    TryLater,
+    WorkerEnded,
+)
 from antiphon.errors.signin import (
     AccountDisabled,
     AccountRemoved,
@@ -252,6 +261,7 @@ __all__ = [
     "TryLater",
     "UsageError",
     "VersionUnsupported",
+    "WorkerEnded",
     "every_error",
     "from_wire",
 ]

@@ -58,3 +58,11 @@ class OutcomeUnknown(ServerError):
     hint = N_(
         "It was not sent again; check whether it took effect, and send it again if doing it twice is harmless."
     )
+
+
+class WorkerEnded(ServerError):
+    """A worker process ended before it served, without an error of its own."""
+
+    code = "worker-ended"
+    sentence = N_("A worker process ended ({end}) before it served.")
+    hint = N_("If it has said why, that stands above; else look into the server's log.")

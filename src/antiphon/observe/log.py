@@ -130,7 +130,9 @@ def _shown(key: str, value: object) -> str:
         text = _text(value)
         if key == "address" and _BARE.fullmatch(text):
             return text
-        if len(text) > VALUE_LIMIT:
+        if key == "stacks":
+            text = text[-TRACEBACK_LIMIT:]
+        elif len(text) > VALUE_LIMIT:
             text = text[:VALUE_LIMIT] + "…"
     return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 

@@ -29,7 +29,7 @@ GATHER_SECONDS = 0.02
 Line = str | Callable[[], str]
 """A line without its end, or a function that renders it in the log's thread."""
 TORN_SECONDS = 0.001
-"""Seconds after which a line without its end is looked at again: another process may be in the middle of a write."""
+"""Seconds after which a line without its end is looked at again: another process may be amid a write."""
 TORN_LOOKS = 3
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 

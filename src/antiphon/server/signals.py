@@ -1,4 +1,4 @@
-"""Signals of a server process: the first SIGTERM or Ctrl-C stops it in order, a second one at once; SIGHUP reloads.
+"""Signals of a server process: the first SIGTERM or Ctrl-C stops it in order, a second one at once.
 
 A signal often arrives twice: the terminal sends Ctrl-C to the whole process group, and a wrapper (npm, `uv run`, a
 supervisor) passes it on. So a second one counts only `REPEAT_SECONDS` after the first. The process ends
@@ -60,8 +60,8 @@ class StopSignals:
         Args:
             stop: called with the number of the first signal that stops, in the running event loop.
             reload: called at SIGHUP, likewise.
-            at_once: called before a second signal ends the process. It needs an event loop that nothing blocks:
-                the guard in C is not set.
+            at_once: called before a second signal ends the process. With it there is no time limit, and no guard:
+                nothing may block the event loop.
         """
         self._stop = stop
         self._reload = reload
@@ -109,8 +109,9 @@ class StopSignals:
         """Act as if the signal `number` had come; if one has come already, do nothing."""
         if self._came_at is None:
             self._came_at = time.monotonic()
-            with contextlib.suppress(OSError, RuntimeError, ValueError):  # standard error is closed
-                faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True, file=2)  # a thread in C
+            if self._at_once is None:
+                with contextlib.suppress(OSError, RuntimeError, ValueError):  # standard error is closed
+                    faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True, file=2)  # a thread in C
             self._loop.call_soon_threadsafe(self._stop, number)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:

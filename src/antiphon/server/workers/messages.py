@@ -1,0 +1,131 @@
+"""Messages between a supervisor and its workers."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from antiphon.settings import ProgramSettings, ServerSettings
+
+SocketAddress = tuple[str | int, ...]
+"""The address of an IPv4 or IPv6 peer, as `accept` gives it."""
+
+# --- to a worker ----------------------------------------------------------------------------------------------
+
+
+class Start(msgspec.Struct, tag=True, frozen=True):
+    """The first message: what to serve."""
+
+    service: str
+    settings: ServerSettings
+    program: ProgramSettings
+    language: str
+    as_json: bool
+    """How to say where the server listens."""
+    workers: int
+    pid: int
+    """Of the supervisor."""
+    announces: bool
+    """Whether this worker tells the data folder, the port file and the log where the server listens."""
+    port: int
+    moved_from: int | None
+    hosts: tuple[str, ...]
+    loopback: bool
+    """Those of `listen.ports.Listening`."""
+
+
+class Client(msgspec.Struct, tag=True, frozen=True):
+    """A connection that was accepted; its socket comes with the message."""
+
+    address: SocketAddress
+    accepted_at: float
+
+
+class Counted(msgspec.Struct, tag=True, frozen=True):
+    """The answer to `Count`."""
+
+    id: int
+    wait: float
+
+
+class Stop(msgspec.Struct, tag=True, frozen=True):
+    """Drain and end, as after the signal `number`."""
+
+    number: int
+
+
+# --- to the supervisor ----------------------------------------------------------------------------------------
+
+
+class Failed(msgspec.Struct, tag=True, frozen=True):
+    """The worker cannot serve: the `AntiphonError` with `code`, in words."""
+
+    code: str
+    text: str
+    advice: str
+
+
+class Ready(msgspec.Struct, tag=True, frozen=True):
+    """The worker serves; `text` says where the server listens."""
+
+    text: str
+
+
+class Taken(msgspec.Struct, tag=True, frozen=True):
+    """The worker has the socket of the first `Client` that it has not acknowledged yet."""
+
+
+class Closed(msgspec.Struct, tag=True, frozen=True):
+    """The socket of a connection is closed."""
+
+
+class Released(msgspec.Struct, tag=True, frozen=True):
+    """A connection from the IP `host` has given its place in the admission limits back."""
+
+    host: str
+
+
+class Count(msgspec.Struct, tag=True, frozen=True):
+    """Count a registration from the IP `host`, if the limits admit it. It is answered by `Counted`."""
+
+    id: int
+    host: str
+
+
+class Beat(msgspec.Struct, tag=True, frozen=True):
+    """The event loop of the worker runs."""
+
+
+class Leaving(msgspec.Struct, tag=True, frozen=True):
+    """The worker takes no more sockets: what it has not acknowledged belongs to others."""
+
+
+ToWorker = Start | Client | Counted | Stop
+ToSupervisor = Failed | Ready | Taken | Closed | Released | Count | Beat | Leaving
+Message = ToWorker | ToSupervisor
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=str)
+
+
+def _from_text(kind: type[Any], text: Any) -> Any:
+    if kind is Path:
+        return Path(text)
+    raise NotImplementedError(kind)
+
+
+_decoder = msgspec.msgpack.Decoder(Message, dec_hook=_from_text)
+
+
+def encode(message: Message) -> bytes:
+    """Return a message in bytes."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes | bytearray | memoryview) -> Message:
+    """Return the message that `data` holds.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    decoded: Message = _decoder.decode(data)
+    return decoded

@@ -1,0 +1,65 @@
+"""Start of a server with several workers: data folder, log and port, then the supervisor."""
+
+import os
+
+from antiphon import streams
+from antiphon.data.folder import DataFolder
+from antiphon.errors import AntiphonError
+from antiphon.observe.log import open_log
+from antiphon.server.listen.entrance import admission_limits, listen_as_set
+from antiphon.server.workers.dispatch import Dispatcher
+from antiphon.server.workers.messages import Start
+from antiphon.server.workers.supervisor import Supervisor
+from antiphon.settings import ProgramSettings, ServerSettings
+from antiphon.version import __version__
+
+
+async def supervise(
+    service: str,
+    settings: ServerSettings,
+    program: ProgramSettings,
+    *,
+    workers: int,
+    language: str,
+    as_json: bool,
+) -> int:
+    """Serve with several workers until a signal; return the exit code.
+
+    Args:
+        service: what answers, as `load` takes it; it is loaded by the workers.
+        settings: the server's.
+        program: the limits of programs, for all workers together.
+        workers: how many, 2 or more.
+        language: of what is printed, and of greetings to clients that name none.
+        as_json: print one line for programs.
+
+    Raises:
+        AntiphonError: it cannot serve; the errors are those of `load` and `Server`, and `WorkerEnded`.
+    """
+    folder = DataFolder.open(settings.data)
+    log = open_log(settings.log or folder.path / "server.log", settings.log_level)
+    log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path), workers=workers)
+    try:
+        listening = listen_as_set(settings, folder.last_port)
+        start = Start(
+            service=service,
+            settings=settings,
+            program=program,
+            language=language,
+            as_json=as_json,
+            workers=workers,
+            pid=os.getpid(),
+            announces=False,
+            port=listening.port,
+            moved_from=listening.moved_from,
+            hosts=listening.hosts,
+            loopback=listening.loopback,
+        )
+        dispatcher = Dispatcher(admission_limits(settings))
+        return await Supervisor(start, listening, dispatcher, log, streams.stdout.line).run()
+    except AntiphonError as error:
+        log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
+        raise
+    finally:
+        log.info("stopped", pid=os.getpid())
+        log.close()

@@ -1,0 +1,311 @@
+"""Supervisor: listens, and has workers serve; starts them, watches them, replaces them, ends them.
+
+It runs no code of the user's, and needs neither a store nor a service.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from antiphon.errors import AntiphonError
+from antiphon.observe.log import ServerLog
+from antiphon.server.listen.entrance import accept_all
+from antiphon.server.listen.limits import RegistrationLimits
+from antiphon.server.listen.ports import Listening
+from antiphon.server.signals import StopSignals
+from antiphon.server.workers.count import share
+from antiphon.server.workers.dispatch import Dispatcher
+from antiphon.server.workers.messages import Start
+from antiphon.server.workers.process import State, WorkerProcess
+from antiphon.server.workers.slots import Slots
+
+TICK_SECONDS = 0.25
+"""Pause between two looks at the workers."""
+GAP_SECONDS = 2.5
+"""A longer pause between two looks: this process has not run, and knows of nobody's silence."""
+QUIET_SECONDS = 2.5
+"""Seconds without a heartbeat after which a worker gets no connections while others do."""
+SILENT_MORE_SECONDS = 10.0
+"""A worker without a heartbeat for `--service-seconds` and so much more is killed."""
+START_SECONDS = 60.0
+"""Seconds in which a worker must serve, but for the first one at the start."""
+END_SECONDS = 29.0
+"""Seconds from the message to stop until a worker is killed: longer than its own time limit, within promise 24."""
+
+
+class Supervisor:
+    """The workers of one server (`process.Owner`)."""
+
+    def __init__(
+        self,
+        start: Start,
+        listening: Listening,
+        dispatcher: Dispatcher,
+        log: ServerLog,
+        tell: Callable[[str], None],
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            start: what each worker is told; `program.exec_most` is that of all together.
+            listening: the sockets that clients connect to.
+            dispatcher: passes the sockets of clients on.
+            log: the server's log.
+            tell: prints where the server listens.
+        """
+        settings = start.settings
+        self._start = start
+        self._listening = listening
+        self._dispatcher = dispatcher
+        self._log = log
+        self._tell = tell
+        self._registrations = RegistrationLimits(settings.registrations_source, settings.registrations_most)
+        self._patience = settings.service_seconds + SILENT_MORE_SECONDS
+        self._slots = Slots(start.workers)
+        self._workers: set[WorkerProcess] = set()
+        """All that have not ended."""
+        self._where: str | None = None
+        """What the first worker has said of where it listens."""
+        self._changed = asyncio.Event()
+        self._stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._reloading: asyncio.Task[None] | None = None
+        self._reload_again = False
+        self._failed = False
+        """Whether a worker has not drained in order."""
+
+    async def run(self) -> int:
+        """Serve until a signal; return the exit code.
+
+        Raises:
+            AntiphonError: the first worker cannot serve, or the output cannot be written.
+        """
+        with StopSignals(self._stop, self._reload_soon, at_once=self._kill_all):
+            try:
+                await self._serve()
+            finally:
+                await self._end()
+        return 1 if self._failed else 128 + signal.SIGINT if self._stopping.result() == signal.SIGINT else 0
+
+    async def _serve(self) -> None:
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._watch())]
+        try:
+            # One worker alone at first: what is wrong with the service is told once.
+            worker = self._begin(0, announces=True)
+            await worker.settled.wait()
+            if self._where is None:
+                if self._stopping.done():
+                    return
+                raise worker.failure
+            self._tell(self._where)
+            accepting = accept_all(self._listening, self._dispatcher.take, self._log, self._dispatcher.room)
+            tasks.append(asyncio.ensure_future(accepting))
+            await asyncio.wait([self._stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in [*tasks, *([self._reloading] if self._reloading else [])]:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    def _begin(self, number: int, *, announces: bool = False) -> WorkerProcess:
+        start = self._start
+        program = replace(start.program, exec_most=share(start.program.exec_most, start.workers, number))
+        told = msgspec.structs.replace(start, program=program, announces=announces)
+        worker = WorkerProcess(self, number, told)
+        self._workers.add(worker)
+        return worker
+
+    # --- watching ---------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        looked_at = loop.time()
+        while True:
+            await self._change()
+            now = loop.time()
+            if now - looked_at > GAP_SECONDS:
+                for worker in self._workers:
+                    worker.heard_at = now
+            looked_at = now
+            try:
+                self._look(now)
+                if self._where is not None and self._reloading is None:
+                    self._refill(now)
+                if dropped := self._dispatcher.limits.take_dropped():
+                    self._log.warning("dropped", count=dropped)
+            except Exception:  # noqa: BLE001 - without this task nobody is replaced
+                self._log.exception("fault")
+
+    async def _change(self) -> None:
+        """Wait until a worker has said something of itself, or for a moment."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK_SECONDS):
+                await self._changed.wait()
+        self._changed.clear()
+
+    def _look(self, now: float) -> None:
+        """Look which workers have ended, and which must."""
+        for worker in list(self._workers):
+            if worker.has_ended():
+                self._ended(worker, now)
+            elif worker.left_at is not None and now - worker.left_at > END_SECONDS:
+                self._kill(worker, now - worker.left_at)
+            elif worker.state is State.STARTING:
+                if now - worker.began_at > START_SECONDS and self._where is not None:
+                    self._kill(worker, now - worker.began_at)
+            else:
+                silence = now - worker.heard_at
+                worker.seat.silent = silence > QUIET_SECONDS
+                if silence > self._patience:
+                    self._kill(worker, silence)
+        self._dispatcher.go_on()
+
+    def _kill(self, worker: WorkerProcess, seconds: float) -> None:
+        self._log.error("worker-killed", pid=worker.pid, seconds=round(seconds, 1))
+        worker.kill()
+
+    def _ended(self, worker: WorkerProcess, now: float) -> None:
+        self._workers.discard(worker)
+        in_order = worker.left_at is not None or worker.exit_code == 0
+        self._failed |= (
+            self._stopping.done() and worker.served and worker.exit_code not in (0, 128 + signal.SIGINT)
+        )
+        if self._slots.ended(worker, now) and not in_order:
+            why = None if worker.served else str(worker.failure)
+            self._log.error("worker-died", pid=worker.pid, exit=worker.exit_code, why=why)
+        else:
+            self._log.info("worker-ended", pid=worker.pid, exit=worker.exit_code)
+        self._seat()
+        self._dispatcher.gone(worker.seat)
+
+    def _refill(self, now: float) -> None:
+        """Start a worker in each empty slot, unless too many have died there."""
+        for number in self._slots.due(now):
+            try:
+                self._slots.workers[number] = self._begin(number)
+            except OSError as error:
+                self._log.error("worker-not-started", problem=error.strerror)
+                self._slots.failed(number, now)
+
+    def _seat(self) -> None:
+        """Give connections to the workers that serve."""
+        serving = (worker for worker in self._slots.workers if worker and worker.state is State.SERVING)
+        self._dispatcher.seats = [worker.seat for worker in serving]
+
+    # --- reload -----------------------------------------------------------------------------------------------
+
+    def _reload_soon(self) -> None:
+        if self._where is None or self._stopping.done():
+            return
+        if self._reloading is not None:
+            self._reload_again = True
+            return
+        self._reload_again = False
+        self._reloading = asyncio.ensure_future(self._reload())
+        self._reloading.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[None]) -> None:
+        self._reloading = None
+        if not task.cancelled() and (error := task.exception()):
+            self._log.error("fault", exception=error)
+        if self._reload_again:
+            self._reload_soon()
+
+    async def _reload(self) -> None:
+        """Start new workers, and drain the old ones once all new ones serve; if one cannot, the old ones stay."""
+        self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
+        workers: list[WorkerProcess] = []
+        try:
+            for number in range(self._start.workers):
+                workers.append(self._begin(number, announces=not number))  # noqa: PERF401 - those before one that fails
+            for worker in workers:
+                await worker.settled.wait()
+            failed = next((worker for worker in workers if worker.state is not State.SERVING), None)
+            if failed is not None:
+                raise failed.failure
+        except (AntiphonError, OSError) as error:
+            code = error.code if isinstance(error, AntiphonError) else None
+            self._log.error("reload-failed", code=code, why=str(error))
+            for worker in workers:
+                worker.stop(signal.SIGTERM)
+            return
+        before = self._slots.replace(workers)
+        self._seat()
+        self._dispatcher.go_on()
+        for old in before:
+            old.stop(signal.SIGTERM)
+        self._log.info("reloaded", pids=[worker.pid for worker in workers])
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def _stop(self, number: int) -> None:
+        if not self._stopping.done():
+            self._stopping.set_result(number)
+        for worker in self._workers:
+            worker.stop(number)
+        self._changed.set()
+
+    async def _end(self) -> None:
+        """Stop listening, and wait until all workers have ended."""
+        self._listening.close()
+        self._log.info("stopping", workers=len(self._workers))
+        self._stop(signal.SIGTERM)  # unless a signal has come
+        self._dispatcher.seats = ()
+        self._dispatcher.close()
+        loop = asyncio.get_running_loop()
+        while self._workers:
+            self._look(loop.time())
+            self._dispatcher.close()
+            if self._workers:
+                await self._change()
+
+    def _kill_all(self) -> None:
+        for worker in list(self._workers):
+            worker.kill()
+
+    # --- called by the workers' processes ---------------------------------------------------------------------
+
+    def ready(self, worker: WorkerProcess, text: str) -> None:
+        """See `Owner`."""
+        self._log.info("worker-started", pid=worker.pid)
+        if self._where is None:
+            self._where = text
+            self._slots.workers[worker.number] = worker
+        self._changed.set()
+        self._seat()
+        self._dispatcher.go_on()
+
+    def leaves(self, worker: WorkerProcess) -> None:
+        """See `Owner`."""
+        self._slots.left(worker)
+        self._seat()
+        self._dispatcher.take_back(worker.seat)
+        self._changed.set()
+
+    def taken(self, worker: WorkerProcess) -> None:
+        """See `Owner`."""
+        self._dispatcher.taken(worker.seat)
+
+    def closed(self, worker: WorkerProcess) -> None:
+        """See `Owner`."""
+        self._dispatcher.closed(worker.seat)
+
+    def released(self, worker: WorkerProcess, host: str) -> None:
+        """See `Owner`."""
+        self._dispatcher.released(worker.seat, host)
+
+    def count(self, host: str) -> float:
+        """See `Owner`."""
+        return self._registrations.admit(host, asyncio.get_running_loop().time())
+
+    def stacks(self, worker: WorkerProcess, text: str) -> None:
+        """See `Owner`."""
+        self._log.error("worker-silent", pid=worker.pid, stacks=text)
+
+    def lost(self, worker: WorkerProcess) -> None:
+        """See `Owner`."""
+        worker.has_ended()
+        self._changed.set()

@@ -1,0 +1,66 @@
+"""Worker: one process of a server with several. It is a whole server, but for its port."""
+
+import asyncio
+import faulthandler
+import logging
+import socket
+
+import uvloop
+
+from antiphon import streams
+from antiphon.errors import AntiphonError, Fault
+from antiphon.files import keep_trace
+from antiphon.language import catalogue
+from antiphon.server.run import until_stopped, where_it_listens
+from antiphon.server.server import Server
+from antiphon.server.workers.channel import receive_now, send_now
+from antiphon.server.workers.link import SupervisorLink
+from antiphon.server.workers.messages import Failed, Start
+from antiphon.services import load
+
+
+def main(descriptors: list[int]) -> int:
+    """Serve what the supervisor says until it says stop; return the exit code.
+
+    `descriptors` are the sockets to the supervisor: for messages, and for stacks.
+    """
+    streams.take_over()
+    logging.getLogger().addHandler(logging.NullHandler())  # keeps the logs of libraries off the console
+    end, stacks = (socket.socket(fileno=number) for number in descriptors)
+    with end, stacks:
+        start = receive_now(end)
+        if not isinstance(start, Start):  # the supervisor is gone
+            return 1
+        try:
+            return _work(end, stacks, start)
+        except AntiphonError as error:
+            return _fail(end, error, start.language)
+        except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
+            return _fail(end, Fault(path=keep_trace()), start.language)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _work(end: socket.socket, stacks: socket.socket, start: Start) -> int:
+    link = SupervisorLink(end, stacks, start)
+    handler = load(start.service, start.program)
+    server = Server(handler, start.settings, language=start.language, entrance=link)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(server, link, start))
+
+
+async def _serve(server: Server, link: SupervisorLink, start: Start) -> int:
+    def opened() -> None:
+        link.ready(where_it_listens(server, start.pid, as_json=start.as_json, workers=start.workers))
+
+    try:
+        return await until_stopped(server, opened, lambda: None, link.open)
+    finally:
+        link.close()
+
+
+def _fail(end: socket.socket, error: AntiphonError, language: str) -> int:
+    translate = catalogue(language).gettext
+    end.setblocking(True)  # noqa: FBT003 - the socket module's signature
+    send_now(end, Failed(error.code, error.text(translate), error.advice(translate)))
+    return error.exit_code
