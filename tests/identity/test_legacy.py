@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from antiphon.errors import UsageError
 from antiphon.identity import legacy
-from antiphon.identity.legacy import Names, Why, digests, old_forms, read_accounts, read_names
-from antiphon.identity.passwords import Password
+from antiphon.identity.legacy import Names, Why, read_accounts, read_names
 
 SECRET = "secret"
 
@@ -256,12 +255,3 @@ def test_nothing_makes_the_readers_fail_and_every_line_is_one_thing(
     listed = sorted([known.line for known in names.known] + [line.line for line in names.passed])
     assert listed == numbers
     assert len({row.name.key for row in rows}) == len(rows)
-
-
-def test_the_forms_of_a_password_are_its_digests() -> None:
-    assert digests("ann") == [h("ann")]
-    assert digests("пароль") == [h("пароль"), h("пароль", "cp1251")]
-    assert digests("密码") == [h("密码")]
-    assert digests("\ud800") == []
-    assert [form.text for form in old_forms(Password("пароль"))] == digests("пароль")
-    assert old_forms(Password("")) == []

@@ -28,6 +28,7 @@ from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import FileUnusable, ImportRefused, NameTaken, Problem, UsageError
 from antiphon.files import reported
 from antiphon.identity.legacy import Known, Names, Passed, Row, Why, read_accounts, read_names
+from antiphon.identity.old_forms import MD5
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
@@ -246,6 +247,7 @@ def _new_account(row: Row, verifier: Verifier, ring: LiveKeyRing, expires_at: da
         credential_type=SCRAM_SHA_256,
         must_change=True,
         expires_at=expires_at,
+        old_form=str(MD5),
     )
 
 

@@ -4,17 +4,16 @@ A reader takes the bytes of a file and classifies every line: an account, or a r
 caller reads the files and stores the accounts.
 """
 
-import contextlib
 import csv
 import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import md5
 
 from antiphon.errors import NameInvalid, Problem, UsageError
 from antiphon.identity.names import Name, prepare
+from antiphon.identity.old_forms import MD5
 from antiphon.identity.passwords import Password
 from antiphon.language import N_
 
@@ -136,30 +135,16 @@ class Names:
 
         Where several names claim one digest or address, those of the lowest `rank` win.
         """
-        clients = [*digests(written), *digests(name.display)]
+        clients = [*MD5.digests(written), *MD5.digests(name.display)]
         if address is not None:
             plain = _plain(address)
-            clients += [address.lower(), plain, *digests(address), *digests(plain)]
+            clients += [address.lower(), plain, *MD5.digests(address), *MD5.digests(plain)]
         for client in clients:
             held, names = self._claims.get(client, (rank, {}))
             if rank < held:
                 names = {}
             if rank <= held:
                 self._claims[client] = (rank, names | {name.key: name})
-
-
-def digests(text: str) -> list[str]:
-    """Return the MD5 of `text` in UTF-8 and, if it differs, in the Windows code page cp1251."""
-    found = []
-    for encoding in ("utf-8", "cp1251"):
-        with contextlib.suppress(UnicodeEncodeError):
-            found.append(md5(text.encode(encoding), usedforsecurity=False).hexdigest())
-    return list(dict.fromkeys(found))
-
-
-def old_forms(password: Password) -> list[Password]:
-    """Return the digests that an imported account may use as its password; none for an empty password."""
-    return [Password(digest) for digest in digests(password.text)] if password.text else []
 
 
 def read_names(data: bytes) -> Names:
@@ -287,7 +272,7 @@ def _password(hashed: str) -> Password | UsageError:
     """
     digest = hashed.lower()
     if _DIGEST.fullmatch(digest):
-        return UsageError(problem=_EMPTY_PASSWORD) if digest in digests("") else Password(digest)
+        return UsageError(problem=_EMPTY_PASSWORD) if digest in MD5.digests("") else Password(digest)
     marked = re.match(_MARK, hashed, re.IGNORECASE)
     scheme = marked[0] if marked else next((name for name, form in _SCHEMES.items() if form.fullmatch(hashed)), "")
     if scheme:

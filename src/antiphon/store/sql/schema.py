@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
 earlier version is upgraded by the engine."""
 
@@ -73,6 +73,7 @@ CREDENTIALS = Table(
     Column("data", LargeBinary, nullable=False),
     Column("must_change", Boolean, nullable=False, default=False),
     Column("expires_at", UtcTime),
+    Column("old_form", Text),  # of an imported password, as `identity.old_forms` names it
 )
 
 CLIENTS = Table(

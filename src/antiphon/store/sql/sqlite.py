@@ -70,6 +70,12 @@ _UPGRADES: dict[int, dict[str, tuple[str, ...]]] = {
             "CREATE INDEX failures_kept ON failures (kept_until, failed_at)",
         ),
     },
+    5: {
+        "credentials": (
+            "ALTER TABLE credentials ADD COLUMN old_form TEXT",
+            "UPDATE credentials SET old_form = 'md5' WHERE expires_at IS NOT NULL",  # there was no other form
+        ),
+    },
 }
 """Statements that make each version of the tables from the one before it, by a table of the database they are for.
 
