@@ -1,5 +1,6 @@
 """Tests of `antiphon accounts import` with the files that people really have; no secret is told."""
 
+import asyncio
 import json
 import pickle
 from contextlib import suppress
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from antiphon.errors import SignInRefused
 from antiphon.identity.scram import Verifier
+from antiphon.store.contracts import Client
+from antiphon.store.opening import open_store
 from antiphon.wire.bodies import Welcome
 from support.operator_commands import Operator
 from support.serving import serving
@@ -235,3 +238,59 @@ def test_a_dry_run_says_what_the_passwords_are(
 ) -> None:
     done = here.run("accounts", "import", write(text), *options, "--dry-run")
     assert done.err.splitlines() == ["To be imported: 1. Nothing was changed.", sentence]
+
+
+# --- names without passwords --------------------------------------------------------------------------------
+
+NAMES = {
+    "JSON": '{"192.0.2.1": "ann", "2001:db8::1": "Вадим"}',
+    "objects": '[{"ip": "192.0.2.1", "name": "ann"}, {"ip": "2001:db8::1", "name": "Вадим"}]',
+    "lines": "ann 192.0.2.1\nВадим2001:db8::1\n",
+    "a heading": "ip;name\n192.0.2.1;ann\n2001:db8::1;Вадим\n",
+}
+
+
+@pytest.mark.parametrize("store", ["sqlite", "files:people"])
+@pytest.mark.parametrize("text", NAMES.values(), ids=NAMES)
+def test_names_alone_are_kept_at_their_addresses_and_make_no_account(
+    here: Operator, text: str, store: str
+) -> None:
+    file = write(text)
+    dry = here.run("accounts", "import", file, "--names-only", "--dry-run", "--store", store)
+    assert (dry.code, dry.err) == (0, "Names to be kept at their addresses: 2. Nothing was changed.\n")
+    assert not here.data.exists()
+    for _ in range(2):
+        told = json.loads(here.run("accounts", "import", file, "--names-only", "--store", store, "--json").out)
+        assert (told["imported"], told["kept"]) == ([], ["ann", "Вадим"])
+    assert [line.partition(" by=")[0] for line in here.log()] == ["names-imported count=2"] * 2
+    assert here.run("accounts", "list", "--store", store, "--json").out == "[]\n"
+    kept = asyncio.run(clients(store, here.data))
+    assert {(each.address, each.display) for each in kept} == {("192.0.2.1", "ann"), ("2001:db8::1", "Вадим")}
+
+
+async def clients(place: str, data: Path) -> list[Client]:
+    store = await open_store(place, data)
+    try:
+        return await store.clients.all()
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "told"),
+    [
+        ("ann 192.0.2.1\ntwo words\n", [], "lines that cannot be read: 1"),
+        ("ann 192.0.2.1\ntwo words\nthree words\n", ["--skip-broken"], "lines that cannot be read: 2"),
+        ("ann\nbob\n", [], "holds no names with addresses"),
+        ('{"192.0.2.1": "ann"', ["--skip-broken"], "looks like JSON, but it is broken"),
+        ("ann 192.0.2.1\n", ["--scheme", "plain"], "--scheme: it is of no use beside --names-only"),
+        ("ann 192.0.2.1\n", ["--names", "users"], "--names: it is of no use beside --names-only"),
+    ],
+)
+def test_names_that_cannot_be_read_are_refused_as_a_whole(
+    here: Operator, text: str, options: list[str], told: str
+) -> None:
+    done = here.run("accounts", "import", write(text), "--names-only", *options)
+    assert done.code == 2
+    assert told in done.err
+    assert not here.data.exists()

@@ -70,6 +70,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--scheme",
         "--separator",
         "--columns",
+        "--names-only",
         "--format",
         "--secrets",
     }
@@ -100,7 +101,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         (
             "accounts import",
             [
-                *("--names", "--scheme", "--separator", "--columns", "--dry-run", "--skip-broken"),
+                *("--names", "--scheme", "--separator", "--columns", "--names-only", "--dry-run", "--skip-broken"),
                 *("--data", "--log", "--json", *flags(CommonOptions)),
             ],
         ),

@@ -19,6 +19,7 @@ from cyclopts import Parameter
 from antiphon import streams
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
+from antiphon.cli.import_names import import_names, keep_clients
 from antiphon.cli.import_report import Report
 from antiphon.cli.output import iso_time
 from antiphon.cli.store_access import LoggedStoreOptions, now, open_data, open_data_and_log, operator_name
@@ -32,7 +33,6 @@ from antiphon.identity.legacy import (
     SEPARATOR_WORDS,
     SEPARATORS,
     Hints,
-    Known,
     Names,
     Passed,
     Plain,
@@ -48,7 +48,7 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
 from antiphon.server.auth.by_address import NAMES_MOST
-from antiphon.store.contracts import Accounts, Clients, NewAccount
+from antiphon.store.contracts import Accounts, NewAccount
 from antiphon.store.opening import accounts_file
 from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256
@@ -64,6 +64,7 @@ NAMES_FILE = "clients.txt"
 NOT_PLAIN = Problem(N_("it is not a plain file"))
 _TOO_LARGE = Problem(N_("it has more than {most} bytes"))
 _NO_CLIENTS = Problem(N_("{path} holds no clients."))
+_NAMES_ONLY = Problem(N_("it is of no use beside --names-only"))
 _MOSTLY_BROKEN = Problem(
     N_(
         "Nothing was imported, because most of {path} cannot be read ({broken} of {count}): "
@@ -114,6 +115,10 @@ def import_accounts(
             allow_leading_hyphen=True,
         ),
     ] = None,
+    names_only: Annotated[
+        bool,
+        Parameter(negative=(), help="FILE holds names and addresses alone: keep them for --access identify."),
+    ] = False,
     dry_run: Annotated[bool, Parameter(negative=(), help="Show what would happen; change nothing.")] = False,
     skip_broken: Annotated[bool, Parameter(negative=(), help="Skip lines that cannot be read.")] = False,
     options: LoggedStoreOptions = LoggedStoreOptions(),
@@ -131,7 +136,15 @@ def import_accounts(
         antiphon accounts import clients.csv --names clients.txt
         antiphon accounts import users.json --scheme plain
         antiphon accounts import users.txt --scheme md5+salt --separator space
+        antiphon accounts import names.json --names-only
     """
+    console = common.console()
+    if names_only:
+        given = {"--names": names, "--scheme": scheme, "--separator": separator, "--columns": columns}
+        for option in (option for option, value in given.items() if value is not None):
+            raise SettingInvalid(source=option, problem=_NAMES_ONLY)
+        list_of_names = read_names(_read(None if file == "-" else Path(file)), file)
+        return import_names(options, console, file, list_of_names, dry_run=dry_run, skip_broken=skip_broken)
     hints = Hints(_read_scheme(scheme), _read_separator(separator), _read_columns(columns))
     beside = Path(file).parent / NAMES_FILE
     if names is None and file != "-" and beside.is_file() and beside.resolve() != Path(file).resolve():
@@ -141,7 +154,6 @@ def import_accounts(
     rows, passed, found = read_accounts(data, known, hints, file)
     if not rows and _is_list_of_names(data, passed):
         raise UsageError(problem=NO_PASSWORDS, path=file)
-    console = common.console()
     report = Report(file, names, rows, passed, known.passed, dry_run, found, known.known)
     if not report.clients and not report.count(Why.REPEATED):
         raise UsageError(problem=_NO_CLIENTS, path=file)
@@ -184,7 +196,7 @@ async def _dry_run(options: LoggedStoreOptions, console: Console, report: Report
     if accounts_file(options.store, options.data or data_folder()).exists():
         async with open_data(options) as here:
             new = await _without_account(here.store.accounts, report.rows)
-            await _check_forms(here.store.accounts, report.scheme)
+            await _check_forms(here.store.accounts, report)
     report.set_result(new, now() + LIFETIME)
     report.tell(
         options,
@@ -199,7 +211,7 @@ async def _import(options: LoggedStoreOptions, console: Console, report: Report)
     _ = console.translations.gettext
     async with open_data_and_log(options, make=True) as (here, log):
         accounts, ring = here.store.accounts, here.folder.key_ring(os.urandom)
-        await _check_forms(accounts, report.scheme)
+        await _check_forms(accounts, report)
         verifiers = await _hash(console, await _without_account(accounts, report.rows))
         expires_at = now() + LIFETIME
         report.set_result(await _add(accounts, ring, report, verifiers, expires_at), expires_at)
@@ -223,14 +235,15 @@ async def _import(options: LoggedStoreOptions, console: Console, report: Report)
     return 0
 
 
-async def _check_forms(accounts: Accounts, scheme: Scheme) -> None:
+async def _check_forms(accounts: Accounts, report: Report) -> None:
     """Check that this import leaves no more forms of passwords than a client tries.
 
     Raises:
         UsageError: there are too many.
     """
     forms = await accounts.old_forms(now())
-    if isinstance(scheme, OldForm) and len({*forms, str(scheme)}) > FORMS_MOST:
+    is_digest = report.rows and isinstance(report.scheme, OldForm)
+    if is_digest and len({*forms, str(report.scheme)}) > FORMS_MOST:
         raise UsageError(problem=_TOO_MANY_FORMS, forms=", ".join(forms), most=FORMS_MOST)
 
 
@@ -284,15 +297,6 @@ def _new_account(
         expires_at=expires_at,
         old_form=form,
     )
-
-
-async def keep_clients(clients: Clients, known: Sequence[Known], at: datetime, most: int) -> None:
-    """Store the names of the list at their addresses, at most `most` for each address; known names stay."""
-    for each in known:
-        if each.address is None:
-            continue
-        if all(client.key != each.name.key for client in await clients.at(each.address)):
-            await clients.visited(each.address, each.name, at, most)
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Report:
     """Rows that became accounts, or in a dry run would."""
     existing: list[Row] = field(default_factory=list)
     """Rows whose name has an account already."""
+    kept: Sequence[Known] = ()
+    """Names that are kept at their addresses, where no accounts are imported."""
     expires_at: datetime | None = None
 
     @property
@@ -88,6 +90,7 @@ class Report:
             "dry_run": self.dry_run,
             "scheme": str(self.scheme) if self.rows else None,
             "imported": [row.name.display for row in self.imported],
+            "kept": [each.name.display for each in self.kept],
             "expires_at": iso_time(self.expires_at),
             "existing": [row.name.display for row in self.existing],
             "lines": [_record(line) for line in self.passed],

@@ -35,7 +35,8 @@ _REPEATED = Problem(N_("line {later} is about the same client and replaces it"))
 NO_PASSWORDS = Problem(
     N_(
         "{path} holds names and addresses, but no passwords: give it to --names, beside the file with the "
-        "passwords. If the addresses stand beside plain passwords, add --scheme plain."
+        "passwords, or add --names-only to keep the names for --access identify. "
+        "If the addresses stand beside plain passwords, add --scheme plain."
     )
 )
 
