@@ -50,6 +50,7 @@ _WORDS = {
     Role.DIGEST: r"(?:password|pass)?hash|md5|sha(?:224|256|512|1)?|digest|х[еэ]ш",
 }
 """Words of headings and keys by their role; of several words in one heading the first role here counts."""
+_SECRET = re.compile(f"{_WORDS[Role.PASSWORD]}|{_WORDS[Role.DIGEST]}")
 _ANY_WORD = re.compile("|".join(_WORDS.values()))
 _MANY_WORDS = re.compile(
     r"clients|users|accounts|people|members|students|data(?:base)?|db|клиенты|пользователи|люди|ученики|студенты"
@@ -88,6 +89,8 @@ def are_columns(words: Sequence[str]) -> bool:
 
 def is_heading_row(cells: Sequence[str]) -> bool:
     """Return whether the fields of a row are headings: one of a password, and one of a client."""
+    if not any(_SECRET.search(cell.casefold()) for cell in cells):  # asked for every line, and soon answered
+        return False
     roles = [role(cell) for cell in cells]
     secret = any(found in (Role.PASSWORD, Role.DIGEST) for found in roles)
     return secret and any(found in (*_NAMES, Role.ADDRESS) for found in roles)
