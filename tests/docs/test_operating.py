@@ -67,6 +67,10 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--names",
         "--dry-run",
         "--skip-broken",
+        "--scheme",
+        "--separator",
+        "--columns",
+        "--names-only",
         "--format",
         "--secrets",
     }
@@ -96,7 +100,10 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         ("accounts list", ["--data", "--json", *flags(CommonOptions)]),
         (
             "accounts import",
-            ["--names", "--dry-run", "--skip-broken", "--data", "--log", "--json", *flags(CommonOptions)],
+            [
+                *("--names", "--scheme", "--separator", "--columns", "--names-only", "--dry-run", "--skip-broken"),
+                *("--data", "--log", "--json", *flags(CommonOptions)),
+            ],
         ),
         ("accounts export", ["--format", "--secrets", "--data", "--log", "--json", *flags(CommonOptions)]),
         ("accounts password", ["--data", "--log", "--json", *flags(CommonOptions)]),

@@ -150,12 +150,9 @@ class UnattendedSignIn(ABC, Generic[Connection]):
             check(password.text, dialled.hello.password_minimum, name=name, common=common_passwords())
             await self._steps(dialled).register(name, password, self._invitation)
             return await self._prove(name, password)
-        from antiphon.identity.legacy import old_forms  # noqa: PLC0415 - it holds the readers of old files, too
-
         try:
-            forms = [password, *old_forms(password)]
             prove = partial(self._prove, name)
-            return await prove_any_form(password, forms, self._dial_trusted, self._hang_up, prove)
+            return await prove_any_form(password, set(), self._dial_trusted, self._hang_up, prove)
         except SignInRefused as error:
             raise error from self._used
 

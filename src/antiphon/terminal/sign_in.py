@@ -34,7 +34,6 @@ from antiphon.errors import (
     UsageError,
 )
 from antiphon.identity.invitations import Code, Secret, read_place
-from antiphon.identity.legacy import old_forms
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
@@ -89,8 +88,8 @@ class InteractiveSignIn:
         self._dialled: Dialled | None = None
         self._observe = Explainer(console).watch if settings.explain else None
         self._registering = False
-        self._untried_forms: dict[Password, list[Password]] = {}
-        """For each password given, its forms that were not refused yet, so that none counts as two failures."""
+        self._refused_forms: dict[Password, set[Password]] = {}
+        """For each password given, its forms that were refused, so that none counts as two failures."""
         self.by_name: NameSignIn | None = None
         """The sign-in by name, if that is how the server lets people in."""
         self._registration_unknown = False
@@ -287,16 +286,14 @@ class InteractiveSignIn:
 
     async def _sign_in_in_any_form(self, password: Password) -> SignedIn:
         """Sign in; if the password is refused, try the forms in which an imported account may have it."""
-        forms = (
-            [password]
-            if self._registering
-            else self._untried_forms.setdefault(password, [password, *old_forms(password)])
-        )
 
         async def prove(form: Password) -> SignedIn:
             return await self._with_pauses(partial(self._sign_in, form))
 
-        return await prove_any_form(password, forms, self._connect, self._hang_up, prove)
+        if self._registering:
+            return await prove(password)
+        refused = self._refused_forms.setdefault(password, set())
+        return await prove_any_form(password, refused, self._connect, self._hang_up, prove)
 
     async def _with_pauses(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Run a step; if the server asks for a short pause, tell the person, wait and run it again."""

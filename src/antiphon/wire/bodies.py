@@ -31,6 +31,9 @@ Invitation = Annotated[bytes, Meta(min_length=SECRET_SIZE, max_length=SECRET_SIZ
 INVITATIONS = "invitations"
 """Word in HELLO's `features`: IDENTIFY and REGISTER take an invitation."""
 
+OLD_FORM = "old-form:"
+"""Beginning of words in HELLO's `features`: the rest names what an old system has made of passwords."""
+
 Count = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 """Whole number of 32 bits; JSON itself would allow thousands of digits."""
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
@@ -193,7 +196,7 @@ class Hello(Struct, frozen=True, kw_only=True):
     scram: Scram
     password_minimum: Count
     imports: bool = False
-    """Whether there are accounts left with an MD5 digest from an old system."""
+    """Whether there are accounts left with an MD5 digest from an old system; `features` names other forms."""
 
 
 class Identified(Struct, frozen=True, kw_only=True):

@@ -56,6 +56,10 @@ _STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
         ),
     },
     5: {
+        "credentials": (
+            "ALTER TABLE credentials ADD COLUMN old_form TEXT",
+            "UPDATE credentials SET old_form = 'md5' WHERE expires_at IS NOT NULL",  # there was no other form
+        ),
         "sessions": (
             "ALTER TABLE sessions ADD COLUMN home TEXT",
             "ALTER TABLE sessions ADD COLUMN claim INTEGER NOT NULL DEFAULT 0",
