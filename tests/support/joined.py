@@ -27,6 +27,7 @@ from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.peer import Peer
 from antiphon.server.session.channel import SessionChannel
 from antiphon.server.session.manager import SessionManager
+from antiphon.server.session.process import listed
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import Upkeep
 from antiphon.services import Handler, as_service, echo
@@ -193,6 +194,7 @@ class JoinedServer:
             language="en",
             clock=lambda: began + timedelta(seconds=loop.time()),
         )
+        await self._closing.enter_async_context(listed(self.store.processes, self.sessions.process, began))
         await self.sessions.begin()
         await self.host.hello.look()
         self.poller = RevocationPoller(self.sessions, self.host.channels, log)

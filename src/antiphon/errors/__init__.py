@@ -21,7 +21,8 @@
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   ├── PasswordDue
-    │   ├── SessionClosed, SessionEnded, SessionReplaced, TokenRefused
+    │   ├── SessionClosed, SessionEnded, SessionReplaced, SessionDisplaced, SessionsFull,
+    │   │   TokenRefused
     │   └── InvitationRefused
     │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
@@ -92,8 +93,10 @@ from antiphon.errors.signin import (
     PasswordDue,
     RegistrationClosed,
     SessionClosed,
+    SessionDisplaced,
     SessionEnded,
     SessionReplaced,
+    SessionsFull,
     SignInError,
     SignInRefused,
     SignInTimedOut,
@@ -215,9 +218,11 @@ __all__ = [
     "ServiceNotLoaded",
     "ServiceTooSlow",
     "SessionClosed",
+    "SessionDisplaced",
     "SessionEnded",
     "SessionReplaced",
     "SessionUnknown",
+    "SessionsFull",
     "SettingInvalid",
     "SignInError",
     "SignInRefused",

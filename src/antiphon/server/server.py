@@ -26,6 +26,7 @@ from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.listen.accept import Acceptor
 from antiphon.server.listen.ports import Listening, is_loopback, listen
+from antiphon.server.session.process import listed
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
 from antiphon.services import Handler, as_service, echo
@@ -161,6 +162,7 @@ class Server:
             language=self.language,
             clock=_utc_now,
         )
+        await self._closing.enter_async_context(listed(store.processes, sessions.process, _utc_now()))
         await sessions.begin()
         await self._host.hello.look()
         self._upkeep = Upkeep(self._host, sessions, ring)

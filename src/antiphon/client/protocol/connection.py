@@ -18,6 +18,7 @@ from antiphon.errors import (
     ProtocolError,
     ServerStopping,
     SessionClosed,
+    SessionDisplaced,
     SessionEnded,
     SessionReplaced,
     from_wire,
@@ -300,6 +301,8 @@ class ConnectionProtocol:
             self.reason = SessionClosed(reason=bye.text)
         elif bye.reason == "replaced":
             self.reason = SessionReplaced()
+        elif bye.reason == "displaced":
+            self.reason = SessionDisplaced()
         elif bye.reason in ("revoked", "expired"):
             self.reason = SessionEnded()
         elif self.state is State.OPEN:

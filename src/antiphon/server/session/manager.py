@@ -6,19 +6,20 @@ gets a keyed hash, and the connection compares each message with the token that 
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Protocol
 
-from antiphon.errors import AntiphonError, SessionEnded, SignInRefused, TryLater
+from antiphon.errors import AntiphonError, SessionEnded, SessionsFull, SignInRefused, TryLater
 from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
-from antiphon.server.listen.limits import source_of
+from antiphon.server.listen.limits import number_of_source
 from antiphon.server.peer import Peer
 from antiphon.settings import Access
 from antiphon.store.contracts import (
+    TOO_MANY,
     Account,
     Accounts,
     Claim,
@@ -33,7 +34,7 @@ from antiphon.store.contracts import (
 HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
 SESSIONS_MOST = 10
-"""Sessions of one account; one more ends the oldest, so that forgotten sessions do not pile up."""
+"""Sessions of one account; one more ends one that nobody holds, so that forgotten sessions do not pile up."""
 CLAIMS_TRIED = 3
 """How often a RESUME reads a session again that another server takes at that moment."""
 CLIENT_SESSIONS_MOST = 1000
@@ -109,7 +110,7 @@ class SessionManager:
         self._access = access
         self._held: dict[bytes, Session] = {}
         self._lock = asyncio.Lock()
-        self._owner = random(8).hex()
+        self.process = self._owner = random(8).hex()
         """The name of this server in the store."""
         self.applied = 0
         """Number of the newest revocation that was applied here."""
@@ -117,13 +118,15 @@ class SessionManager:
     # --- opening ----------------------------------------------------------------------------------------------
 
     async def open(
-        self, account: Account, holder: Holder, host: str, proved: Marks
+        self, account: Account, holder: Holder, host: str, proved: Marks, *, replace: bool = False
     ) -> tuple[Session, Token, Visit | None]:
         """Open a session for an account that has just signed in from `host`, with a fresh token of 128 bits.
 
         The failures counted under the marks `proved` are forgiven. Returns the visit before this one, too.
 
         Raises:
+            SessionsFull: connections hold all sessions that the account may have, and none may be ended for it:
+                `replace` is not set.
             SignInRefused: the account was disabled, or given another password, while it signed in.
         """
         session, token, refusals = await self._open(
@@ -134,16 +137,25 @@ class SessionManager:
             holder,
             must_change=account.must_change,
             proved=proved,
+            replace=replace,
         )
         # The epoch is compared after the opening. Whoever ends the sessions of an account begins an epoch first,
         # so one of the two sees the other.
         async with self._confirming(session):
             visit = await self._accounts.visited(account, self._clock(), host)
-        return session, token, visit and replace(visit, refusals=visit.refusals + refusals)
+        return session, token, visit and dataclasses.replace(visit, refusals=visit.refusals + refusals)
 
-    async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:
-        """Open a session for a client at the IP address `host`, with a name or, where it is empty, without one."""
-        session, token, _ = await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
+    async def open_unproved(
+        self, name: str, host: str, holder: Holder, *, replace: bool = False
+    ) -> tuple[Session, Token]:
+        """Open a session for a client at the IP address `host`, with a name or, where it is empty, without one.
+
+        Raises:
+            SessionsFull: as `open`, for the source of `host`.
+        """
+        session, token, _ = await self._open(
+            number_of_source(host), name, 0, CLIENT_SESSIONS_MOST, holder, replace=replace
+        )
         async with self._confirming(session):
             return session, token
 
@@ -157,6 +169,7 @@ class SessionManager:
         *,
         must_change: bool = False,
         proved: Marks | None = None,
+        replace: bool,
     ) -> tuple[Session, Token, int]:
         token = Token(self._random(TOKEN_SIZE))
         now = self._clock()
@@ -173,9 +186,11 @@ class SessionManager:
             home=self._owner,
             claim=1,
         )
-        position, refusals = await self._store.open(record, most, now - self._unheld, proved)
-        session = self._hold(record, holder, Claim(record.claim, position), must_change=must_change)
-        return session, token, refusals
+        opened = await self._store.open(record, most, proved, replace=replace)
+        if opened is None:
+            raise SessionsFull(most=most)
+        session = self._hold(record, holder, Claim(record.claim, opened.position), must_change=must_change)
+        return session, token, opened.refusals
 
     @contextlib.asynccontextmanager
     async def _confirming(self, session: Session) -> AsyncIterator[None]:
@@ -321,10 +336,12 @@ class SessionManager:
         revoked = self._concerned(entry)
         for session in revoked:
             self._let_go(session)
-            if entry.owner is None:
-                session.holder.lose("revoked")
-            else:
+            if entry.owner is not None:
                 session.holder.lose("replaced")
+            elif entry.reason == TOO_MANY:
+                session.holder.lose("displaced")
+            else:
+                session.holder.lose("revoked")
         return revoked if entry.owner is None else []
 
     # --- helpers ----------------------------------------------------------------------------------------------
@@ -379,10 +396,3 @@ class SessionManager:
             if record is None or (record.home, record.claim) != (self._owner, session.claim):
                 return False
         return self._held.get(session.fingerprint) is session
-
-
-def _number_of(host: str) -> int:
-    """Return the number by which sessions from the source of `host` are counted: below 0, in 32 bits."""
-    source = source_of(host)
-    packed = source.encode() if isinstance(source, str) else source
-    return -1 - (int.from_bytes(sha256(packed).digest()[:4], "big") >> 1)
