@@ -195,6 +195,9 @@ class ClientSettings:
         None, "File whose first line is an invitation; - for standard input. The variable is ANTIPHON_INVITATION."
     )
     register: bool = _option(False, "Register the name if it is new (on a terminal you are asked).")
+    replace: bool = _option(
+        False, "If there may be no more sessions and all are in use, end the oldest (on a terminal you are asked)."
+    )
     known_servers: Path | None = _option(
         None, "File of known server keys, by host and port [default: known_servers in this user's data folder]."
     )

@@ -2,18 +2,21 @@
 
 import re
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antiphon.errors import ConnectRefused, InputMissing, SignInRefused
+from antiphon.errors import ConnectRefused, InputMissing, SessionsFull, SignInRefused
+from antiphon.server.session.manager import SESSIONS_MOST
 from antiphon.wire import bodies, frames
-from antiphon.wire.bodies import Error
+from antiphon.wire.bodies import Error, ServerBye
 from antiphon.wire.kinds import Kind
 from support.certificate_authority import issue_certificate
 from support.fake_servers import Peer, fake
 from support.processes import PASSWORD, ServerProcess, run_antiphon
+from support.raw import RawClient
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
@@ -315,3 +318,28 @@ def test_what_a_server_says_cannot_move_the_cursor(server: ServerProcess, tmp_pa
         done = run_antiphon("connect", str(there.address), home=tmp_path, **ANN)
     assert done.returncode == 4
     assert done.stderr == "\\x1b[2Jgone \\x1b[1m\n"
+
+
+# --- as many sessions as there may be -------------------------------------------------------------------------
+
+
+def test_where_all_sessions_are_used_replace_ends_the_oldest(server: ServerProcess, tmp_path: Path) -> None:
+    """`connect --replace` and `ping --replace`; without it the command says what to do."""
+    address = server.address
+    with ExitStack() as stack:
+        used = [stack.enter_context(RawClient(address)) for _ in range(SESSIONS_MOST)]
+        for client in used:
+            client.sign_in("ann", PASSWORD)
+        full = run_antiphon("connect", str(address), home=tmp_path, stdin="hello\n", **ANN)
+        assert (full.returncode, full.stdout) == (4, "")
+        assert full.stderr == f"{SessionsFull(most=SESSIONS_MOST)}\n"
+        russian = run_antiphon("ping", str(address), "--count", "1", home=tmp_path, LANGUAGE="ru", **ANN)
+        assert russian.returncode == 4
+        assert "--replace" in russian.stderr
+        assert "Сеансов уже 10" in russian.stderr
+        for oldest, command in zip(used, (["connect"], ["ping", "--count", "1"]), strict=False):
+            done = run_antiphon(*command, str(address), "--replace", home=tmp_path, stdin="hello\n", **ANN)
+            assert done.returncode == 0, done.stderr
+            assert oldest.body() == ServerBye(reason="revoked", cause="too-many")
+            stack.enter_context(refilled := RawClient(address))
+            refilled.sign_in("ann", PASSWORD)

@@ -20,7 +20,7 @@ from antiphon.server.hello import HelloFrame, hello_of
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import NewAccount, Store
 from antiphon.store.sql import open_sqlite
-from antiphon.wire.bodies import INVITATIONS, Hello
+from antiphon.wire.bodies import INVITATIONS, REPLACE, Hello
 from antiphon.wire.conversation import ClientConversation, Control
 from support.auth import NOON, Clock, RecordingLog
 from support.imported_accounts import digest, seed_old
@@ -79,7 +79,7 @@ def test_hello_says_what_the_server_wants(access: Any) -> None:
     by_password = access == "authenticate"
     assert hello.access == access
     assert hello.mechanisms == (["SCRAM-SHA-256-PLUS"] if by_password else [])
-    assert hello.features == ([INVITATIONS] if by_password else [])
+    assert hello.features == ([INVITATIONS, REPLACE] if by_password else [REPLACE])
     assert (hello.limits.message, hello.limits.heartbeat, hello.limits.silence) == (4096, 3, 7)
     assert (hello.scram.salt_length, hello.scram.iterations) == (SALT_SIZE, ITERATIONS)
     assert (hello.registration, hello.imports) == (False, False)

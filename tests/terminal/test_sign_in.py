@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.server.session import manager
 from support.processes import ANTIPHON, PASSWORD, ServerProcess, sockets
 from support.serving import fail, forgive, seed, serving
 from support.terminal import CTRL_C, CTRL_D, Terminal
@@ -350,3 +351,32 @@ def test_a_server_that_stops_at_the_name_is_told_of_at_the_next_step(tmp_path: P
         terminal.enter("ann")
         terminal.shows("Nobody answers at ")
         assert terminal.ends() == 3
+
+
+# --- as many sessions as there may be -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_where_all_sessions_are_used_a_person_is_asked_whether_to_end_the_oldest(
+    tmp_path: Path, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "SESSIONS_MOST", 1)
+    seed(tmp_path / "data", sessions=0)
+    with (
+        serving(tmp_path / "data") as server,
+        Terminal("connect", str(server.address), home=tmp_path, **ANN) as used,
+    ):
+        used.says("ann>", "hello")
+        with Terminal("connect", str(server.address), home=tmp_path, **ANN) as new:
+            new.shows("There are 1 sessions already, as many as there may be, and each is in use.")
+            new.answer("End the oldest one? [y/N]:", answer)
+            if answer == "y":
+                new.says("ann>", "hello")
+                used.shows("This session has made way for a newer one")
+                assert used.ends() == 4
+                new.answer("ann>", "exit")
+                assert new.ends() == 0
+            else:
+                new.shows("Leave one of them")
+                assert new.ends() == 4
+                used.says("ann>", "still here")

@@ -190,6 +190,7 @@ class _Run:
             name=welcome.name,
             password=(welcome.must_change and new) or signed_in.password,
             access=dialled.hello.access,
+            replace=settings.replace,
             timeout=settings.timeout,
             give_up=settings.give_up,
             language=console.language,

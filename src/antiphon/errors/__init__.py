@@ -21,7 +21,7 @@
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   ├── PasswordDue
-    │   ├── SessionClosed, SessionReplaced, TokenRefused
+    │   ├── SessionClosed, SessionReplaced, SessionsFull, TokenRefused
     │   ├── SessionEnded
     │   │   ├── SessionExpired
     │   │   └── SessionRevoked
@@ -104,6 +104,7 @@ from antiphon.errors.signin import (
     SessionExpired,
     SessionReplaced,
     SessionRevoked,
+    SessionsFull,
     SignInError,
     SignInRefused,
     SignInTimedOut,
@@ -235,6 +236,7 @@ __all__ = [
     "SessionReplaced",
     "SessionRevoked",
     "SessionUnknown",
+    "SessionsFull",
     "SettingInvalid",
     "SignInError",
     "SignInRefused",

@@ -186,13 +186,13 @@ class PasswordChanged(SessionRevoked):
 
 
 class TooManySessions(SessionRevoked):
-    """The account has opened more sessions than it may have; the oldest one has ended."""
+    """The session was ended for a new one: there were as many as there may be, and a client asked for it."""
 
     code = "too-many-sessions"
     blame = "user"
     cause = "too-many"
-    sentence = N_("This session is over: the account has opened too many others.")
-    hint = N_("Leave those that are not needed, and sign in again.")
+    sentence = N_("This session has made way for a newer one, because there may be no more of them.")
+    hint = N_("Sign in again. If the newer one is not yours, change the password.")
 
 
 def revoked(cause: str) -> SessionEnded:
@@ -207,6 +207,18 @@ class SessionClosed(SignInError):
     code = "session-closed"
     blame = "server"
     sentence = N_("The service has ended the session: “{reason}”.")
+
+
+class SessionsFull(SignInError):
+    """As many sessions as there may be are open already, and connections hold them all."""
+
+    code = "sessions-full"
+    sentence = N_("There are {most} sessions already, as many as there may be, and each is in use.")
+    hint = N_("Leave one of them, or sign in with --replace (in a program replace=True): it ends the oldest one.")
+
+    def __init__(self, *, wait: float = 0, most: int = 10, **fields: object) -> None:
+        """Create the error; `most` is how many sessions there may be."""
+        super().__init__(wait=wait, most=most, **fields)
 
 
 class SessionReplaced(SignInError):

@@ -154,6 +154,8 @@ class Server:
 
         self._store = store = await open_store(settings.store, folder.path, serving=True, tell=tell)
         self._closing.push_async_callback(store.close)
+        for copy in store.copies:
+            log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
         self._listen(folder, log)
         parts = assemble(

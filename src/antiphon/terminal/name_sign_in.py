@@ -28,19 +28,24 @@ class NameSignIn:
         hang_up: Callable[[], Awaitable[None]],
         *,
         takes_names: bool,
+        replace: bool = False,
     ) -> None:
-        """Use the connection that `connect` returns; `takes_names` says whether the server takes new names."""
+        """Use the connection that `connect` returns; `takes_names` says whether the server takes new names.
+
+        `replace` is as in `SignInSteps.introduce`.
+        """
         self._console = console
         self._connect = connect
         self._hang_up = hang_up
         self._takes_names = takes_names
+        self._replace = replace
         self.name_is_wrong = False
         """The person typed `/name`: call `run_with_other_name` after this session has ended."""
 
     async def run(self, name: str | None) -> Welcome:
         """Sign in as `name`, or else as the name that the server knows at this address or the person chooses."""
         name = await self._known_or_asked_name() if name is None else prepare(name).display
-        return await (await self._connect()).introduce(name)
+        return await (await self._connect()).introduce(name, replace=self._replace)
 
     async def _known_or_asked_name(self) -> str:
         known = await (await self._connect()).known()
@@ -75,7 +80,9 @@ class NameSignIn:
         name = await console.ask(_("Your name"), prepare)
         respelled = name.key == prepare(wrong).key
         forget = respelled or await console.confirm(_("Forget “{name}” at this address?").format(name=wrong))
-        return await (await self._connect()).introduce(name.display, instead_of=wrong if forget else None)
+        return await (await self._connect()).introduce(
+            name.display, instead_of=wrong if forget else None, replace=self._replace
+        )
 
     async def until_rename(self, lines: AsyncIterator[Payload]) -> AsyncIterator[Payload]:
         """Yield the lines that a person types, up to `/name`."""

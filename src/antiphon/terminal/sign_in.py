@@ -28,6 +28,7 @@ from antiphon.errors import (
     PasswordNotAsked,
     RegistrationClosed,
     ServerKeyUnknown,
+    SessionsFull,
     SignInRefused,
     TooManyFailures,
     TryLater,
@@ -90,6 +91,8 @@ class InteractiveSignIn:
         self._registering = False
         self._refused_forms: dict[Password, set[Password]] = {}
         """For each password given, its forms that were refused, so that none counts as two failures."""
+        self._replace = settings.replace
+        """Whether the sign-in may end the oldest session, if there may be no more."""
         self.by_name: NameSignIn | None = None
         """The sign-in by name, if that is how the server lets people in."""
         self._registration_unknown = False
@@ -288,12 +291,27 @@ class InteractiveSignIn:
         """Sign in; if the password is refused, try the forms in which an imported account may have it."""
 
         async def prove(form: Password) -> SignedIn:
-            return await self._with_pauses(partial(self._sign_in, form))
+            return await self._making_room(partial(self._with_pauses, partial(self._sign_in, form)))
 
         if self._registering:
             return await prove(password)
         refused = self._refused_forms.setdefault(password, set())
         return await prove_any_form(password, refused, self._connect, self._hang_up, prove)
+
+    async def _making_room(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """Run a step; if all sessions are in use, ask whether to end the oldest one, and run it again."""
+        try:
+            return await step()
+        except SessionsFull as error:
+            if self._replace or not self._console.can_ask:
+                raise
+            _ = self._console.translations.gettext
+            await self._hang_up()
+            self._console.tell(error.text(_))
+            if not await self._console.confirm(_("End the oldest one?")):
+                raise
+        self._replace = True
+        return await step()
 
     async def _with_pauses(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Run a step; if the server asks for a short pause, tell the person, wait and run it again."""
@@ -322,7 +340,7 @@ class InteractiveSignIn:
             self._registering = False
             console.tell(_("The password is kept. Now you sign in with it."))
             self._password = password
-        return self._signed_in(await sign_in.authenticate(self._name, password), password)
+        return self._signed_in(await sign_in.authenticate(self._name, password, replace=self._replace), password)
 
     # --- without a password ---------------------------------------------------------------------------------
 
@@ -335,9 +353,13 @@ class InteractiveSignIn:
         if self._password is not None:
             raise PasswordNotAsked(address=self._address.host)
         if hello.access == "anyone":
-            return self._signed_in(await (await self._connect_trusted()).introduce(None))
+            return self._signed_in(await (await self._connect_trusted()).introduce(None, replace=self._replace))
         self.by_name = NameSignIn(
-            self._console, self._connect_trusted, self._hang_up, takes_names=hello.registration
+            self._console,
+            self._connect_trusted,
+            self._hang_up,
+            takes_names=hello.registration,
+            replace=self._replace,
         )
         return self._signed_in(await self.by_name.run(self._name))
 

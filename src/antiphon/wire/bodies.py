@@ -7,7 +7,7 @@ import json
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from antiphon.errors import BodyInvalid
 from antiphon.wire.kinds import TOKEN_SIZE, Kind, Side
@@ -30,6 +30,11 @@ Invitation = Annotated[bytes, Meta(min_length=SECRET_SIZE, max_length=SECRET_SIZ
 """Secret of an invitation, which allows one registration."""
 INVITATIONS = "invitations"
 """Word in HELLO's `features`: IDENTIFY and REGISTER take an invitation."""
+REPLACE = "replace"
+"""Word in HELLO's `features`: what opens a session, AUTHENTICATE or IDENTIFY, takes `replace`."""
+Replace = bool | UnsetType
+"""Whether the sign-in may end a session that a connection holds. Unset, it is not sent: servers that do not offer
+it refuse the field."""
 
 OLD_FORM = "old-form:"
 """Beginning of words in HELLO's `features`: the rest names what an old system has made of passwords."""
@@ -65,6 +70,7 @@ class Identify(FirstRequest, frozen=True, kw_only=True):
     instead_of: str | None = None
     """A known name at this address that was wrong: `name` replaces it."""
     invitation: Invitation | None = None
+    replace: Replace = UNSET
 
     def __repr__(self) -> str:
         """Hide the invitation."""
@@ -102,6 +108,7 @@ class Authenticate(FirstRequest, frozen=True, kw_only=True):
 
     mechanism: str
     data: Sasl
+    replace: Replace = UNSET
 
     def __repr__(self) -> str:
         """Hide the SASL message."""

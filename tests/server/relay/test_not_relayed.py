@@ -16,7 +16,16 @@ from antiphon.testing.proxy import FaultProxy
 from antiphon.wire.bodies import ServerBye
 from support.desk import sent, told
 from support.moving import (
-    SERVICE, Two, back, back_at_last, descriptors, refused, service_in, started, two_servers, until,
+    SERVICE,
+    Two,
+    back,
+    back_at_last,
+    descriptors,
+    refused,
+    service_in,
+    started,
+    two_servers,
+    until,
 )  # fmt: skip
 from support.processes import ServerProcess
 from support.serving import seed

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from antiphon.client.aio.password_change import PasswordChange
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ClientExchange, mechanism_for

@@ -40,7 +40,7 @@ async def open_session(store: FilesStore, name: str, account_id: int, epoch: int
         owner=None,
         address="::1",
     )
-    await store.sessions.open(record, 10, NOON)
+    await store.sessions.open(record, 10)
 
 
 async def signed_in(store: FilesStore, *names: str) -> list[Account]:

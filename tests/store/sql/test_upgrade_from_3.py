@@ -57,7 +57,8 @@ async def test_refusals_from_before_and_after_are_told_together(folder: Path) ->
     account = await store.accounts.find("ann")
     assert account
     await store.failures.refused(ANN, NOON)
-    opened = await store.sessions.open(record(b"new"), 10, NOON, Marks(ANN, HOME))
+    opened = await store.sessions.open(record(b"new"), 10, Marks(ANN, HOME))
+    assert opened
     assert opened.refusals == 1
     assert await store.accounts.visited(account, NOON, "::1") == Visit(
         at=NOON + HOUR, address="192.0.2.7", refusals=2
