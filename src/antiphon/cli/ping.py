@@ -308,7 +308,7 @@ class _Run:
         elif self._wanted.json is not None:
             write_atomically(Path(self._wanted.json), written(result).encode(), FileUnusable)
         if self._wanted.plot is not None:
-            draw(self._wanted.plot, times, self._percentiles, result.target.address)
+            draw(self._wanted.plot, result, self._percentiles)
 
     def _check_limits(self, load: Load) -> None:
         """Check the limits; without a limit for them, no answer may be lost or wrong.
