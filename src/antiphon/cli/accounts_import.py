@@ -23,7 +23,6 @@ from antiphon.cli.event_loop import run_loop
 from antiphon.cli.output import Record, iso_time, report_result
 from antiphon.cli.store_access import LoggedStoreOptions, now, open_data, open_data_and_log, operator_name
 from antiphon.data.credentials import seal
-from antiphon.data.folder import data_folder
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import FileUnusable, ImportRefused, NameTaken, Problem, UsageError
 from antiphon.files import reported
@@ -165,7 +164,7 @@ def _record(line: Passed) -> Record:
 async def _dry_run(options: LoggedStoreOptions, console: Console, report: Report) -> int:
     _ = console.translations.gettext
     new = report.rows
-    if accounts_file(options.store, options.data or data_folder()).exists():
+    if accounts_file(options.store_found, options.folder).exists():
         async with open_data(options) as here:
             new = await _without_account(here.store.accounts, report.rows)
     report.set_result(new, now() + LIFETIME)
