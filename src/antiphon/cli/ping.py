@@ -328,7 +328,7 @@ class _Run:
     def _say(self, *lines: str) -> None:
         self._line.clear()
         for line in lines:
-            self._out.line(printable(line))
+            self._out.line(self._out.fitted(printable(line)))
 
 
 def _at_interrupt(do: Callable[[], None]) -> None:
