@@ -320,6 +320,25 @@ def test_what_a_server_says_cannot_move_the_cursor(server: ServerProcess, tmp_pa
     assert done.stderr == "\\x1b[2Jgone \\x1b[1m\n"
 
 
+@pytest.mark.parametrize(
+    "words", [["connect", "--port", "9000"], ["connect", "localhost", "--host=x"], ["ping", "-p", "9000"]]
+)
+def test_a_port_of_its_own_is_answered_with_the_form_of_an_address(tmp_path: Path, words: list[str]) -> None:
+    done = run_antiphon(*words, home=tmp_path)
+    assert done.returncode == 2
+    option = next(word for word in words if word.startswith("-")).partition("=")[0]
+    assert done.stderr == (
+        f"antiphon: There is no option {option}: give HOST:PORT, as in antiphon {words[0]} localhost:7862. "
+        "Try --help.\n"
+    )
+
+
+def test_another_unknown_option_is_told_as_such(tmp_path: Path) -> None:
+    done = run_antiphon("connect", "--colour", home=tmp_path)
+    assert "HOST:PORT" not in done.stderr
+    assert "--colour" in done.stderr
+
+
 # --- as many sessions as there may be -------------------------------------------------------------------------
 
 

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
+from antiphon.address import parse
 from antiphon.server.session import manager
-from support.processes import ANTIPHON, PASSWORD, ServerProcess, sockets
+from antiphon.terminal.last_names import MOST, LastNames
+from support.processes import ANTIPHON, PASSWORD, ServerProcess, run_antiphon, sockets
 from support.serving import fail, forgive, seed, serving
 from support.terminal import CTRL_C, CTRL_D, Terminal
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
 
-def signed_in(address: object, home: Path, *, password: str = PASSWORD, **environment: str) -> str:
+def signed_in(address: object, home: Path, *, password: str = PASSWORD, **environment: Any) -> str:
     """Sign in to `address`, send one line, leave; return the content of the screen."""
     with Terminal("connect", str(address), home=home, ANTIPHON_PASSWORD=password, **environment) as terminal:
         terminal.says(">", "one line")
@@ -380,3 +382,55 @@ def test_where_all_sessions_are_used_a_person_is_asked_whether_to_end_the_oldest
                 new.shows("Leave one of them")
                 assert new.ends() == 4
                 used.says("ann>", "still here")
+
+
+# --- the name used last --------------------------------------------------------------------------------------
+
+
+def test_the_name_used_last_is_the_default_at_its_server_and_elsewhere(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    seed(tmp_path / "data", "bob")
+    with ServerProcess(tmp_path / "data") as other:
+        for default, running, typed in (("me", server, "ann"), ("ann", other, "bob"), ("ann", server, "")):
+            with Terminal("connect", str(running.address), home=tmp_path, USER="me") as terminal:
+                terminal.answer(f"Name [{default}]:", typed)
+                terminal.answer("Password:", PASSWORD)
+                terminal.answer(f"{typed or default}>", "exit")
+                assert terminal.ends() == 0
+        with Terminal("connect", str(other.address), home=tmp_path, USER="me") as terminal:
+            terminal.asks("Name [bob]:")
+    path = tmp_path / ".local" / "share" / "antiphon" / "last_names"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text().splitlines() == [
+        f"localhost:{other.address.port} bob",
+        f"localhost:{server.address.port} ann",
+    ]
+
+
+def test_a_script_changes_no_default(server: ServerProcess, tmp_path: Path) -> None:
+    assert run_antiphon("connect", str(server.address), home=tmp_path, **ANN).returncode == 0
+    assert not list(tmp_path.rglob("last_names"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"localhost:1 two words\n", b"nonsense", b"x" * 70_000])
+def test_a_file_of_last_names_that_cannot_be_read_is_passed_over(
+    server: ServerProcess, tmp_path: Path, content: bytes
+) -> None:
+    folder = tmp_path / ".local" / "share" / "antiphon"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "last_names").write_bytes(content)
+    (folder / "last_names").chmod(0o600)
+    with Terminal("connect", str(server.address), home=tmp_path, USER="me") as terminal:
+        terminal.asks("Name [me]:")
+
+
+def test_a_lying_server_writes_no_line_into_the_last_names(tmp_path: Path) -> None:
+    names = LastNames(tmp_path / "known_servers")
+    names.remember(parse("tls://here:1"), "ann\nbank:443 mallory")
+    assert not (tmp_path / "last_names").exists()
+    names.remember(parse("tls://here:1"), "ann")
+    for port in range(2, MOST + 3):
+        names.remember(parse(f"tls://here:{port}"), "bob")
+    assert len((tmp_path / "last_names").read_text().splitlines()) == MOST
+    assert names.find(parse("tls://HERE:5")) == "bob"

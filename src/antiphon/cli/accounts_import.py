@@ -24,7 +24,6 @@ from antiphon.cli.import_report import Report
 from antiphon.cli.output import iso_time
 from antiphon.cli.store_access import LoggedStoreOptions, now, open_data, open_data_and_log, operator_name
 from antiphon.data.credentials import seal
-from antiphon.data.folder import data_folder
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import FileUnusable, ImportRefused, NameTaken, Problem, SettingInvalid, UsageError
 from antiphon.files import reported
@@ -193,7 +192,7 @@ def _read_columns(text: str | None) -> tuple[str, ...]:
 async def _dry_run(options: LoggedStoreOptions, console: Console, report: Report) -> int:
     _ = console.translations.gettext
     new = report.rows
-    if accounts_file(options.store, options.data or data_folder()).exists():
+    if accounts_file(options.store_found, options.folder).exists():
         async with open_data(options, console=console) as here:
             new = await _without_account(here.store.accounts, report.rows)
             await _check_forms(here.store.accounts, report)

@@ -10,7 +10,8 @@
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
-    │   ├── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
+    │   ├── FolderUnsafe, and FolderOfAnother below it
+    │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
     │   │   KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, ServiceInvalid, ServiceNotLoaded
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
@@ -125,6 +126,7 @@ from antiphon.errors.usage import (
     CredentialUnreadable,
     ExposureRefused,
     FileUnusable,
+    FolderOfAnother,
     FolderUnsafe,
     FolderUnusable,
     ImportRefused,
@@ -176,6 +178,7 @@ __all__ = [
     "ExposureRefused",
     "Fault",
     "FileUnusable",
+    "FolderOfAnother",
     "FolderUnsafe",
     "FolderUnusable",
     "FrameInvalid",

@@ -134,6 +134,14 @@ class FolderUnsafe(UsageError):
     )
 
 
+class FolderOfAnother(FolderUnsafe):
+    """Root was told to use the folder of another user, and would leave files there that this user cannot use."""
+
+    code = "folder-of-another"
+    sentence = N_("{path} belongs to {user}, and you are root.")
+    hint = N_("Put sudo -u {user} before the command, and it runs as that user.")
+
+
 class FolderUnusable(UsageError):
     """The data folder, or a file in it, cannot be read or written."""
 

@@ -26,6 +26,9 @@ YOUNG_MOST = 3000
 """New objects after which the garbage collector runs. With Python's 700 it runs while 100 handlers wait, and finds
 all of them alive."""
 
+HANG = 9
+"""Columns from the beginning of a line of the start block to its text."""
+
 
 def serve(
     handler: Handler = echo,
@@ -64,7 +67,7 @@ def serve(
             return runner.run(run(server))
     except AntiphonError as error:
         with contextlib.suppress(OutputFailed):
-            streams.stderr.line(printable(error.full(catalogue(language).gettext)))
+            streams.stderr.line(streams.stderr.fitted(printable(error.full(catalogue(language).gettext))))
         raise SystemExit(error.exit_code) from error
 
 
@@ -95,19 +98,24 @@ def _collect_less() -> None:
 
 
 def _start_block(server: Server) -> str:
-    """Return what the console shows, once: where to connect, who may register, where the log is."""
+    """Return what the console shows, once: where to connect, who may register, where the log is.
+
+    On a terminal the sentences are wrapped at words. What is copied (the command, the path) stays whole.
+    """
     _ = catalogue(server.language).gettext
     if server.moved_from is None:
         first = _("Antiphon {version} listens on port {port}.")
     else:
         first = _("Antiphon {version} listens on port {port}, because {moved_from} was taken.")
-    lines = [first.format(version=__version__, port=server.port, moved_from=server.moved_from)]
+    told = first.format(version=__version__, port=server.port, moved_from=server.moved_from)
+    lines = [streams.stdout.fitted(told)]
     lines += [
         _("  Connect: {command}").format(command=f"antiphon connect '{address}'") for address in server.addresses
     ]
-    lines.append(_access(server, _))
+    lines.append(streams.stdout.fitted(_access(server, _), HANG))
     if not server.loopback:
-        lines.append(_("  Reach:   everyone who can reach this machine on this port."))
+        reach = _("  Reach:   everyone who can reach this machine on this port.")
+        lines.append(streams.stdout.fitted(reach, HANG))
     lines.append(_("  Log:     {path}").format(path=server.log_path))
     return "\n".join(lines)
 

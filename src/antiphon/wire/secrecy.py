@@ -1,4 +1,4 @@
-"""Secrecy of frames: which bytes may be shown to a person who watches a connection (`terminal/explain.py`).
+"""Secrecy of frames: which bytes may be shown to a person who watches a connection (`terminal/explain/`).
 
 Only what the table names as open is shown. A new field, a body that is not JSON and an unknown kind are hidden.
 """
