@@ -3,7 +3,6 @@
 The service is a file, which each server loads: what is asked of it shows in which process it runs.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -182,7 +181,7 @@ def descriptors(server: ServerProcess) -> Counter[str]:
     kinds: Counter[str] = Counter()
     for entry in Path(f"/proc/{server.process.pid}/fd").iterdir():
         try:
-            target = os.readlink(entry)
+            target = str(entry.readlink())
         except FileNotFoundError:
             continue
         if not target.startswith(str(server.folder)):

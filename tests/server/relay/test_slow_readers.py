@@ -1,5 +1,6 @@
 """A client that does not read, behind a relay: cut by bytes and by time (promise 12), in bounded memory."""
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from support.desk import sent
 from support.moving import Two, back, resident, two_servers
 from support.raw import RawClient
 from support.serving import seed
-from support.wire_client import Closed
 
 WRITE = 1.0
 LATE = 4.0
@@ -57,9 +57,7 @@ def test_one_who_takes_no_answers_is_cut_in_time(two: Two, client: RawClient) ->
     assert WRITE - 0.3 < time.monotonic() - began < WRITE + LATE
     for server, was in zip((two.home, two.other), before, strict=True):
         assert resident(server) - was < MEMORY
-    with pytest.raises(Closed):
-        while True:
-            client.next()
+    client.closed()
 
 
 def test_one_who_is_pushed_too_much_is_cut_at_once(two: Two, client: RawClient) -> None:
@@ -68,9 +66,7 @@ def test_one_who_is_pushed_too_much_is_cut_at_once(two: Two, client: RawClient) 
     two.wait_for("run flood 30")
     two.home.logged("peer-too-slow")
     assert resident(two.other) - before < MEMORY
-    with pytest.raises(Closed):
-        while True:
-            client.next()
+    client.closed()
 
 
 def test_one_who_reads_slowly_and_steadily_is_served_to_the_end(two: Two, client: RawClient) -> None:
@@ -89,7 +85,7 @@ def test_a_client_that_sends_without_reading_fills_neither_process(two: Two, cli
     before = [resident(server) for server in (two.home, two.other)]
     client.sock.settimeout(WRITE / 4)
     (_, message) = client.conversation.message(bytes(256 * KIB))
-    with pytest.raises(OSError):  # its buffers and ours are full, or it is cut
+    with contextlib.suppress(OSError):  # its buffers and ours are full, or it is cut
         while True:
             client.send(message)
     two.home.logged("peer-too-slow")
