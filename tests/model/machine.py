@@ -229,6 +229,11 @@ class Conversations(RuleBasedStateMachine):
         self._step("ask", who, "ask", 0)
         self._step("move", who, where)
 
+    @rule(who=WHO, where=WHICH)
+    def resume_late(self, who: int, where: int) -> None:
+        """Have a connection resume that is older than the one that holds the session."""
+        self._step("resume_late", who, where)
+
     @rule(milliseconds=integers(1, 200))
     def pause(self, milliseconds: int) -> None:
         """Let everything go on for a while."""

@@ -13,6 +13,9 @@ from antiphon.client.aio.password_change import PasswordChange
 from antiphon.client.aio.session import ClientSession
 from antiphon.errors import AntiphonError, OutcomeUnknown, SignInRefused
 from antiphon.identity.passwords import Password
+from antiphon.wire.bodies import Resume
+from antiphon.wire.conversation import ClientConversation
+from antiphon.wire.frames import HEADER_SIZE
 from model.network import Network
 from model.service import big
 from support.sessions import session_of
@@ -72,10 +75,12 @@ class Talker:
         self._order = asyncio.Lock()
         self._changing = False
         self._stack = AsyncExitStack()
+        self._token = b""
         self.session: ClientSession
 
     async def enter(self, address: Address, token: bytes) -> None:
         """Resume the session of `token`."""
+        self._token = token
         entering = session_of(address, token, timeout=STEP_SECONDS)
         self.session = await self._stack.enter_async_context(entering)
         self.session.on_back = self._back
@@ -176,6 +181,27 @@ class Talker:
         for asked in self.waiting:
             asked.excused = True
         self._risk_from = len(self.asked)
+
+    async def resume_late(self, port: int) -> None:
+        """Connect to a server, then resume on another connection, and then on this one: the later one counts."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                await reader.readexactly(HEADER_SIZE)  # of HELLO: it was accepted
+                back = self.back
+                self.network.cut()
+                for _ in range(200):
+                    if self.back > back:
+                        break
+                    await asyncio.sleep(0.01)
+                else:
+                    return
+                body = Resume(received=self.session._replay.received)
+                _, data = ClientConversation().resume(self._token, body)
+                writer.write(data)
+                await asyncio.wait({asyncio.ensure_future(reader.read())}, timeout=0.1)
+            finally:
+                writer.transport.abort()
 
     # --- password ---------------------------------------------------------------------------------------------
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.client.aio.password_change import PasswordChange
+from antiphon.errors import SignInRefused
+from antiphon.identity.passwords import Password
 from antiphon.wire.bodies import Welcome
 from model.network import Network
-from support.processes import ServerProcess
+from support.processes import PASSWORD, ServerProcess
 from support.raw import RawClient
 from support.serving import seed
 from support.sessions import session_of
@@ -39,6 +42,29 @@ async def test_asked_here_and_there_and_here_again_nothing_is_unknown(
             network.cut()
             assert [await each.next() for each in answers] == [f"{number}-{place}" for place in range(3)]
             assert await session.ask(f"{number}-last") == f"{number}-last"
+    await network.close()
+
+
+async def test_the_password_is_changed_and_a_wrong_one_refused_wherever_the_session_is(
+    pair: list[ServerProcess], token: bytes
+) -> None:
+    here = 0
+    network = Network(lambda: pair[here].address.port)
+    address = replace(pair[0].address, host="127.0.0.1", port=await network.open())
+    async with session_of(address, token) as session:
+        for where in (0, 1, 0):
+            here = where
+            network.cut()
+            assert await session.ask("here") == "here"
+            connection = session.connection
+            with pytest.raises(SignInRefused):
+                await PasswordChange(connection, "ann").prove(Password("not the password"))
+            await PasswordChange(connection, "ann").prove(Password(PASSWORD))
+            assert session.connection is connection, "a refusal does not end the connection"
+        change = PasswordChange(connection, "ann")
+        await change.prove(Password(PASSWORD))
+        await change.choose(Password("a staple of that battery"))
+        assert await session.ask("still here") == "still here"
     await network.close()
 
 

@@ -162,6 +162,13 @@ class World:
             self.targets[talker.name] = others[where % len(others)]
             talker.network.cut()
 
+    def resume_late(self, who: int, where: int) -> None:
+        """Have a connection that a session gave up for another one send its RESUME after all."""
+        if self.setting.plain and self.up and not any(running.frozen for running in self.up):
+            self.done["late"] += 1
+            port = self.up[where % len(self.up)].server.address.port
+            self._soon(self._talker(who).resume_late(port))
+
     def change_password(self, who: int) -> None:
         """Let a session change its password; a few times only, as each takes some tenths of a second."""
         if self.done["password"] >= PASSWORDS_MOST:
