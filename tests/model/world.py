@@ -304,10 +304,18 @@ class World:
 
     def _excuse(self, running: Running) -> None:
         """Excuse the sessions whose home is this server, and those without one: it may be about to be theirs."""
-        homes = self.records.homes()
+        homes = self._homes()
         for talker in self.talkers:
             if homes.get(talker.name, running.pid) == running.pid:
                 talker.excuse()
+
+    def _homes(self) -> dict[str, int]:
+        """Return the home of each session that has one, as the store or, in versions before, the service says."""
+        rows = self._rows("sessions")
+        if not rows or "home" not in rows[0]:
+            return self.records.homes()
+        pids = {row["id"]: row["pid"] for row in self._rows("processes")}
+        return {row["name"]: pids[row["home"]] for row in rows if row["home"] in pids}
 
     # --- the end ------------------------------------------------------------------------------------------------
 
