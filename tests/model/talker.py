@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from antiphon.address import Address
 from antiphon.client.aio.answers import Answers
@@ -16,10 +18,13 @@ from antiphon.identity.passwords import Password
 from antiphon.wire.bodies import Resume
 from antiphon.wire.conversation import ClientConversation
 from antiphon.wire.frames import HEADER_SIZE
+from antiphon.wire.kinds import KIB
 from model.network import Network
 from model.service import big
 from support.sessions import session_of
 
+OVERFLOW = 128 * KIB
+"""Bytes of answers that may be too much for a server to keep: with what the client has not acknowledged yet."""
 UNANSWERED_MOST = 40
 """Messages that wait for an answer at once."""
 STEP_SECONDS = 3.0
@@ -68,6 +73,8 @@ class Talker:
         self._passwords = [password]
         """Passwords of which one is right: the end of a change may be lost."""
         self._ended = 0
+        self._welcome = ""
+        """The counts of the last WELCOME."""
         self._risk_from: int | None = None
         self._pushed: Counter[int] = Counter()
         self._last_push = (0, -1)
@@ -84,12 +91,26 @@ class Talker:
         entering = session_of(address, token, timeout=STEP_SECONDS)
         self.session = await self._stack.enter_async_context(entering)
         self.session.on_back = self._back
+        self.session._replay.resume = self._counted(self.session._replay.resume)  # type: ignore[method-assign]
         pushes = aiter(self.session)
         assert isinstance(pushes, Answers)
         pushes.on_news = partial(self._push, pushes)
 
     def _back(self, _: float) -> None:
         self.back += 1
+
+    def _counted(self, resume: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `resume` of the session's counts, noting the counts, and excusing what did not fit the server."""
+
+        def noted(received: int | None, *, missed: int = 0, **counts: Any) -> Any:
+            self._welcome = f"received {received}, missed {missed}, {counts}"
+            if missed and sum(len(answer) for asked in self.waiting for answer in asked.expected) > OVERFLOW:
+                self.told["overflow"] += 1
+                for asked in self.waiting:
+                    asked.excused = True
+            return resume(received, missed=missed, **counts)
+
+        return noted
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -143,7 +164,7 @@ class Talker:
             return
         if isinstance(error, OutcomeUnknown):
             if not asked.excused:
-                self.faults.append(f"{asked.text[:60]} has an unknown outcome, and nothing to blame for it")
+                self.faults.append(f"{asked.text[:60]} has an unknown outcome without a cause ({self._welcome})")
         elif error is not None:
             self.faults.append(f"{asked.text[:60]} ended with {error!r}: {error}")
         else:
