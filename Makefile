@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-lowest fuzz abuse check format bench docs clean develop
+.PHONY: help install run test test-lowest fuzz abuse soak check format bench docs clean develop
 
 export PYTHON
 
@@ -45,6 +45,9 @@ fuzz: develop  ## fuzz the parts in C, built with sanitizers
 
 abuse: develop  ## attack servers on this machine for longer than the tests do
 	@ABUSE_LONG=1 .venv/bin/python -m pytest -q -m "long or not long" tests/abuse
+
+soak: develop  ## move, cut, kill and freeze real servers at random for half an hour
+	@PYTHONPATH=tests exec .venv/bin/python -m model.soak
 
 clean:  ## remove .venv and the files of the tools; the data of `make run` stays
 	@rm -rf .venv .venv-lowest build dist benchmarks/load benchmarks/echo benchmarks/answer

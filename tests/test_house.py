@@ -68,6 +68,7 @@ def test_every_word_is_there() -> None:
         "test-lowest",
         "fuzz",
         "abuse",
+        "soak",
         "check",
         "format",
         "bench",
