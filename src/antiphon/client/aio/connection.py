@@ -21,6 +21,7 @@ HANG_UP_SECONDS = 1.0
 """Seconds that TLS may take to close a connection that is no longer needed."""
 BATCH = 64 * 1024
 """Bytes of a session's frames that are joined into one write, at the most; a write costs as much as ten frames."""
+_OPEN, _ENDED, _FAILED = State.OPEN, State.ENDED, State.FAILED  # members of an enum are slow to look up
 
 
 class Observer(Protocol):
@@ -115,10 +116,10 @@ class ClientConnection(asyncio.Protocol):
         if data := protocol.data_to_send():
             self._flush()
             self._put(data)
-        if protocol.state is State.FAILED:
+        if protocol.state is _FAILED:
             assert protocol.reason is not None
             self.fail(protocol.reason)
-        elif protocol.state is State.ENDED:
+        elif protocol.state is _ENDED:
             self._transport.close()
         elif self._timer is None and protocol.greeting.reply is not None:
             self._tick()
@@ -186,11 +187,20 @@ class ClientConnection(asyncio.Protocol):
     @property
     def open(self) -> bool:
         """Whether messages can still be sent."""
-        return self._protocol.state is State.OPEN and not self._transport.is_closing()
+        return self._protocol.state is _OPEN and not self._transport.is_closing()
 
-    def send(self, data: bytes) -> None:
-        """Send frames of the session; those of one step of the event loop go out together."""
+    @property
+    def takes_more(self) -> bool:
+        """Whether `ready` would not wait."""
+        return self._can_write.is_set()
+
+    def send(self, data: bytes, *, alone: bool = False) -> None:
+        """Send frames of the session; those of one step of the event loop go out together, or `alone` at once."""
         if not self._batch:
+            if alone:  # to wait for the end of the step costs another turn of the loop
+                self._protocol.heartbeat.spoke = True
+                self._put(data)
+                return
             self._loop.call_soon(self._flush)
         self._batch.append(data)
         self._batched += len(data)

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
 from antiphon.client.aio.answers import Answers
+from antiphon.client.aio.ask_many import ask_ahead, ask_as_they_come
 from antiphon.client.aio.connection import ClientConnection
 from antiphon.client.aio.reconnect import AsyncReconnector
+from antiphon.client.aio.window import WaitingWindow
 from antiphon.client.protocol.session import SessionProtocol
-from antiphon.client.protocol.unanswered import Sent
-from antiphon.client.protocol.window import Window, check_message
+from antiphon.client.protocol.window import check_message
 from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.frames import Payload
@@ -25,32 +26,6 @@ INBOX_LIMIT = 256 * KIB
 """Bytes that may wait for the program to take them, 64 more counted for each payload; then reading pauses."""
 FAREWELL_SECONDS = 1.0
 """Seconds that `hang_up` waits for the server's BYE."""
-
-
-class WaitingWindow(Window):
-    """A window that tasks wait for, first come, first served."""
-
-    def __init__(self) -> None:
-        """Start with no message."""
-        super().__init__()
-        self._turn = asyncio.Lock()
-        self._less = asyncio.Event()
-
-    async def enter(self, size: int) -> None:
-        """Wait until a message of `size` bytes may be sent, and count it."""
-        if self.full or self._turn.locked():
-            async with self._turn:
-                while self.full:
-                    self._less.clear()
-                    await self._less.wait()
-                self.add(size)
-        else:
-            self.add(size)
-
-    def remove(self, size: int) -> None:
-        """Count a message as answered."""
-        super().remove(size)
-        self._less.set()
 
 
 class ClientSession(SessionProtocol[ClientConnection, Answers]):
@@ -102,19 +77,24 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             TimedOut: no answer came in time.
             AntiphonError: the server refused the message, or the session is over.
         """
+        if timeout is None:
+            return await self._ask(message, retry=retry)
         try:
             async with asyncio.timeout(timeout):
-                while True:
-                    answers = await self.begin(message)
-                    try:
-                        return await answers.next()
-                    except OutcomeUnknown:
-                        if not retry or self.over:
-                            raise
-                    finally:
-                        answers.close()
+                return await self._ask(message, retry=retry)
         except TimeoutError:
             raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
+
+    async def _ask(self, message: Payload, *, retry: bool) -> Payload | None:
+        while True:
+            answers = self._begin_now(message) or await self.begin(message)
+            try:
+                return await answers.next()
+            except OutcomeUnknown:
+                if not retry or self.over:
+                    raise
+            finally:
+                answers.close()
 
     async def ask_stream(self, message: Payload) -> AsyncIterator[Payload]:
         """Send a message and yield every answer to it. Leaving the iteration early stops the service.
@@ -133,9 +113,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         finally:
             answers.close()
 
-    async def ask_many(
-        self, messages: Iterable[Payload] | AsyncIterable[Payload]
-    ) -> AsyncIterator[Payload | None]:
+    def ask_many(self, messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload | None]:
         """Send messages ahead of the answers, and yield the answer to each in order.
 
         At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB.
@@ -144,31 +122,9 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
                 behind it.
         """
-        begun: asyncio.Queue[Answers | None] = asyncio.Queue()
-        room = WaitingWindow()
-
-        async def send() -> None:
-            try:
-                async for message in _each(messages):
-                    await room.enter(check_message(message, self._limits))
-                    begun.put_nowait(await self.begin(message))
-            finally:
-                begun.put_nowait(None)
-
-        sender = asyncio.create_task(send())
-        answers: Answers | None = None
-        try:
-            while (answers := await begun.get()) is not None:
-                yield await answers.next()
-                answers.close()
-                room.remove(answers.size)
-            await sender
-        finally:
-            sender.cancel()
-            while answers is not None:
-                answers.close()
-                answers = await begun.get()
-            await asyncio.wait({sender})
+        if isinstance(messages, AsyncIterable):
+            return ask_as_they_come(self.begin, messages, self._limits)
+        return ask_ahead(self.begin, self._begin_now, messages)
 
     async def send(self, message: Payload) -> None:
         """Send a message and drop its answer.
@@ -206,6 +162,22 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         self._answered.clear()
         return self._say(message, size, spoiled=spoiled)
 
+    def _begin_now(self, message: Payload) -> Answers | None:
+        """Send a message as `begin` does, unless it would wait: then return None.
+
+        Raises:
+            AntiphonError: as `begin`.
+        """
+        connection = self._connection
+        connection.home.check()
+        size = check_message(message, self._limits)
+        if self._room.blocked or not connection.takes_more:
+            return None
+        self._check_open()
+        self._room.add(size)
+        self._answered.clear()
+        return self._say(message, size)
+
     def __aiter__(self) -> AsyncIterator[Payload]:
         """Iterate over what the service sends by itself; ends with the session.
 
@@ -223,10 +195,8 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
     def _drain(self) -> None:
         self._connection.read_on(wanted=True)
 
-    def _finish(self, sent: Sent[Answers], error: AntiphonError | None) -> None:
-        super()._finish(sent, error)
-        if not self._replay.unanswered:
-            self._answered.set()
+    def _all_answered(self) -> None:
+        self._answered.set()
 
     # --- connections come and go ---------------------------------------------------------------------------------
 
@@ -304,12 +274,3 @@ def _tell(callback: Callable[[News], object], news: News) -> None:
     except Exception as error:  # noqa: BLE001 - the program's own
         failure = {"message": f"{callback!r} failed", "exception": error}
         asyncio.get_running_loop().call_exception_handler(failure)
-
-
-async def _each(messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload]:
-    if isinstance(messages, AsyncIterable):
-        async for message in messages:
-            yield message
-    else:
-        for message in messages:
-            yield message

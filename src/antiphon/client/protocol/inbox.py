@@ -24,7 +24,10 @@ class Inbox:
         self._ended = False
         self._error: AntiphonError | None = None
         self.sent: Sent[Inbox] | None = None
-        """The message that is answered here; None for what the service sends by itself."""
+        """The message that is answered here; None for what the service sends by itself, and at the end.
+
+        The message refers to this object: without the end, only the garbage collector would free the two.
+        """
         self.size = 0
         """The message's size in bytes."""
         self.stream = False
@@ -50,11 +53,19 @@ class Inbox:
         self._items.append(payload)
         self._wake()
 
+    def answer(self, payload: Payload) -> None:
+        """Add a payload that is the only one, and end the inbox. Precondition: it has not ended."""
+        self._items.append(payload)
+        self._ended = True
+        self.sent = None
+        self._wake()
+
     def end(self, error: AntiphonError | None = None) -> None:
         """End the inbox, because of `error` if there is one; the first end counts."""
         if not self._ended:
             self._ended = True
             self._error = error
+            self.sent = None
             self._wake()
 
     def take(self) -> Payload | None:
@@ -86,10 +97,11 @@ class Inbox:
 
     def close(self) -> None:
         """Drop what came and what still comes; the service is stopped if it is still at work."""
-        at_work = not self._ended
-        self.ignore()
-        if at_work and self.sent is not None:
-            self._take_back(self.sent)
+        sent = self.sent
+        if self._items or not self._ended:
+            self.ignore()
+        if sent is not None:
+            self._take_back(sent)
 
     def _wake(self) -> None:
         """Wake the one that waits for `ready`; a shell's."""

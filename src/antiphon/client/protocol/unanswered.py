@@ -68,6 +68,27 @@ class UnansweredMessages(Generic[Asker]):
         sent = self._unanswered[self._last_id] = Sent(self._last_id, self._sent, message, asker)
         return sent
 
+    @property
+    def ordinary(self) -> bool:
+        """Whether nothing is lost, and nothing is left of a RESUME: `answered` may take the place of `take`."""
+        return not self._gap and self._settled_at is None
+
+    def answered(self, id: int) -> Sent[Asker]:
+        """Count a received frame that is the only answer to a message; return the message. Then none is `unknown`.
+
+        Precondition: `ordinary`.
+
+        Raises:
+            FrameInvalid: it answers no message that was sent.
+        """
+        sent = self._unanswered.get(id)
+        if sent is None or not sent.written:
+            raise FrameInvalid(problem=f"an answer came to {id}, which was not asked")
+        self.received += 1
+        self._heard = max(self._heard, sent.number)
+        del self._unanswered[id]
+        return sent
+
     def take(self, id: int, *, last: bool) -> Sent[Asker] | None:
         """Count a received frame, the `last` one for its message or not; return the message, None for a push.
 
