@@ -91,6 +91,8 @@ class Load:
         self._quiet = asyncio.Event()
         """Set when no message is due or unanswered, or when `stop` was called twice."""
         self._began = self._ended = 0
+        self.now = clock
+        """Returns the time of the clock, in nanoseconds."""
 
     # --- run --------------------------------------------------------------------------------------------------
 
@@ -148,7 +150,7 @@ class Load:
 
     def claim(self) -> bool:
         """Return whether one more message may be sent; if so, count it."""
-        if self.over or self._claimed == self.plan.count:
+        if self._claimed == self.plan.count or self._enough.is_set():
             return False
         self._claimed += 1
         return True
@@ -188,17 +190,14 @@ class Load:
         self._numbered += 1
         return self._numbered, self._payloads.message(self._numbered)
 
-    def now(self) -> int:
-        """Return the time of the clock, in nanoseconds."""
-        return self._clock()
-
     def settled(self, trip: Trip) -> None:
         """Count a message that is complete."""
-        self.tally.settle(trip)
+        tally = self.tally
+        tally.settle(trip)
         self.on_settled(trip)
-        if self.tally.answered + self.tally.lost == self.plan.count:
+        if tally.answered + tally.lost == self.plan.count:
             self._enough.set()
-        if self.over:
+        if self._enough.is_set():
             self._check_quiet()
 
     def _check_quiet(self) -> None:
@@ -249,8 +248,9 @@ class _Lane:
         Raises:
             AntiphonError: a message could not be sent.
         """
+        depth = self._plan.depth
         while True:
-            while self.owed and len(self._on_way) < self._plan.depth:
+            while self.owed and len(self._on_way) < depth:
                 self.owed -= 1
                 await self._send_one()
             self._wake.clear()
@@ -270,23 +270,25 @@ class _Lane:
         answers.on_news = partial(self._hear, trip)
 
     def _hear(self, trip: Trip) -> None:
+        answers = trip.answers
         if not trip.answered_at:
             trip.answered_at = self._load.now()
-        trip.received += trip.answers.take_all()
-        if trip.answers.ended:
+        trip.received += answers.take_all()
+        if answers.ended:
             self._settle(trip)
         elif len(trip.received) > 1:
-            trip.answers.close()  # a wrong answer; closing ends the stream
+            answers.close()  # a wrong answer; closing ends the stream
 
     def _settle(self, trip: Trip) -> None:
         trip.answers.on_news = None  # break the reference cycle
         self._on_way.discard(trip)
         self.answered_at = trip.answered_at
         self._load.settled(trip)
-        if self._plan.rate is not None:
+        plan = self._plan
+        if plan.rate is not None:
             self._wake.set()
         else:
-            left = self._plan.interval - (trip.answered_at - trip.sent_at) / 1e9
+            left = plan.interval and plan.interval - (trip.answered_at - trip.sent_at) / 1e9
             if left > 0:
                 asyncio.get_running_loop().call_later(left, self._go_on)
             else:

@@ -34,9 +34,13 @@ class Answers(Inbox):
             AntiphonError: why it ended.
         """
         while not self.ready:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self.news()
         return self.take()
+
+    def news(self) -> asyncio.Future[None]:
+        """Return a future of the next payload, or of the end. Precondition: it is not `ready`."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
 
     def __aiter__(self) -> Self:
         """Iterate over the payloads."""

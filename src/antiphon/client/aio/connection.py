@@ -61,9 +61,13 @@ class ClientConnection(asyncio.Protocol):
         self._greeting = _future(self._loop, self._protocol.greeting)
         self._can_write = asyncio.Event()
         self._can_write.set()
+        self.takes_more = True
+        """Whether `ready` would not wait."""
         self._batch: list[bytes] = []
         """Frames of the session that go out with the next write."""
         self._batched = 0
+        self._joined = 1
+        """Frames of the last write; as many may follow now."""
         self._reading_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[AntiphonError | None] = self._loop.create_future()
@@ -92,10 +96,12 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Make `ready` wait."""
+        self.takes_more = False
         self._can_write.clear()
 
     def resume_writing(self) -> None:
         """Let `ready` go on."""
+        self.takes_more = True
         self._can_write.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -105,7 +111,7 @@ class ClientConnection(asyncio.Protocol):
             self._observer.closed()
         if self._timer is not None:
             self._timer.cancel()
-        self._can_write.set()
+        self.resume_writing()
         self._protocol.connection_lost()
         if not self.closed.done():
             self.closed.set_result(self._protocol.reason)
@@ -189,15 +195,13 @@ class ClientConnection(asyncio.Protocol):
         """Whether messages can still be sent."""
         return self._protocol.state is _OPEN and not self._transport.is_closing()
 
-    @property
-    def takes_more(self) -> bool:
-        """Whether `ready` would not wait."""
-        return self._can_write.is_set()
-
     def send(self, data: bytes, *, alone: bool = False) -> None:
-        """Send frames of the session; those of one step of the event loop go out together, or `alone` at once."""
+        """Send frames of the session; those of one step of the event loop go out together.
+
+        A frame that is `alone` goes out at once, if the last one was alone in its step too.
+        """
         if not self._batch:
-            if alone:  # to wait for the end of the step costs another turn of the loop
+            if alone and self._joined == 1:  # to wait for the end of the step costs another turn of the loop
                 self._protocol.heartbeat.spoke = True
                 self._put(data)
                 return
@@ -210,6 +214,7 @@ class ClientConnection(asyncio.Protocol):
     def _flush(self) -> None:
         if self._batch:
             batch, self._batch, self._batched = self._batch, [], 0
+            self._joined = len(batch)
             self._protocol.heartbeat.spoke = True
             self._put(b"".join(batch))
 

@@ -77,19 +77,18 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             TimedOut: no answer came in time.
             AntiphonError: the server refused the message, or the session is over.
         """
-        if timeout is None:
-            return await self._ask(message, retry=retry)
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._ask(message, retry=retry)
-        except TimeoutError:
-            raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
-
-    async def _ask(self, message: Payload, *, retry: bool) -> Payload | None:
-        while True:
-            answers = self._begin_now(message) or await self.begin(message)
+        if timeout is not None:
             try:
-                return await answers.next()
+                async with asyncio.timeout(timeout):
+                    return await self.ask(message, retry=retry)
+            except TimeoutError:
+                raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
+        while True:
+            answers = self._begin_now(message, awaited=True) or await self.begin(message)
+            try:
+                while not answers.ready:
+                    await answers.news()
+                return answers.take()
             except OutcomeUnknown:
                 if not retry or self.over:
                     raise
@@ -149,6 +148,8 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             MessageTooLarge: it was not sent.
             AntiphonError: the session is over.
         """
+        if not spoiled and (answers := self._begin_now(message)) is not None:
+            return answers
         self._connection.home.check()
         size = check_message(message, self._limits)
         await self._room.enter(size)
@@ -162,8 +163,10 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         self._answered.clear()
         return self._say(message, size, spoiled=spoiled)
 
-    def _begin_now(self, message: Payload) -> Answers | None:
+    def _begin_now(self, message: Payload, *, awaited: bool = False) -> Answers | None:
         """Send a message as `begin` does, unless it would wait: then return None.
+
+        If it is the only message without an answer and its answer is `awaited`, it does not wait for others.
 
         Raises:
             AntiphonError: as `begin`.
@@ -176,7 +179,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         self._check_open()
         self._room.add(size)
         self._answered.clear()
-        return self._say(message, size)
+        return self._say(message, size, alone=awaited and not self._replay.unanswered)
 
     def __aiter__(self) -> AsyncIterator[Payload]:
         """Iterate over what the service sends by itself; ends with the session.

@@ -30,8 +30,8 @@ class WaitingWindow(Window):
         else:
             self.add(size)
 
-    def remove(self, size: int) -> None:
-        """Count a message as answered."""
-        super().remove(size)
+    def remove(self, size: int, messages: int = 1) -> None:
+        """Count messages as answered."""
+        super().remove(size, messages)
         if self._turn.locked():
             self._less.set()

@@ -85,9 +85,10 @@ class Inbox:
     def take_all(self) -> list[Payload]:
         """Return every payload that came and was not taken yet."""
         payloads = list(self._items)
-        self._items.clear()
-        for payload in payloads:
-            self._taken(payload)
+        if payloads:
+            self._items.clear()
+            for payload in payloads:
+                self._taken(payload)
         return payloads
 
     def ignore(self) -> None:

@@ -88,7 +88,7 @@ class SessionProtocol(Generic[Connection, Box]):
         self._ack_every = ACK_EVERY if proved else UNPROVED_ACK_EVERY
         self._box = box
         self._callbacks = self._taken, self._take_back  # made once: every box has them
-        self._pushes = self._new_box()
+        self._pushes = box(*self._callbacks)  # type: ignore[arg-type] # its message is one of ours
         self._leaving = self._over = False
         self._error: AntiphonError | None = None
         self._waiting = 0
@@ -112,19 +112,16 @@ class SessionProtocol(Generic[Connection, Box]):
 
     # --- sending ---------------------------------------------------------------------------------------------
 
-    def _new_box(self) -> Box:
-        return self._box(*self._callbacks)  # type: ignore[arg-type] # its message is one of ours
-
-    def _say(self, message: Payload, size: int, *, spoiled: bool = False) -> Box:
+    def _say(self, message: Payload, size: int, *, spoiled: bool = False, alone: bool = False) -> Box:
         """Send a message, now or on the next connection; return where its answers come.
 
-        Precondition: the window counts the message already, or is not full.
+        Precondition: the window counts the message already, or is not full. `alone` is for the connection.
         """
-        box = self._new_box()
+        box = self._box(*self._callbacks)  # type: ignore[arg-type] # its message is one of ours
         box.size = size
-        alone = not self._replay.unanswered
         sent = self._replay.send(message, box)
-        sent.spoiled = spoiled
+        if spoiled:
+            sent.spoiled = True
         box.sent = sent  # type: ignore[assignment] # as above
         if self._connection.open:
             self._write(sent, alone=alone)
@@ -174,14 +171,19 @@ class SessionProtocol(Generic[Connection, Box]):
                 self.message(id, payload, last=True)
             return
         self._policy.used = True
-        for id, payload in answers:
-            box = replay.answered(id).asker
-            size = len(payload) if isinstance(payload, bytes) or payload.isascii() else _most_bytes(payload)
-            self._unacknowledged += size + HEADER_SIZE
-            if not box.ended:
-                self._wait_for_program(size)
-                box.answer(payload)
-            window.remove(box.size)
+        count = taken = 0
+        try:
+            for id, payload in answers:
+                box = replay.answered(id).asker
+                count += 1
+                taken += box.size
+                size = len(payload) if isinstance(payload, bytes) or payload.isascii() else _most_bytes(payload)
+                self._unacknowledged += size + HEADER_SIZE
+                if not box.ended:
+                    self._wait_for_program(size)
+                    box.answer(payload)
+        finally:
+            window.remove(taken, count)
         self._acknowledge()
         if not replay.unanswered:
             self._all_answered()
@@ -237,7 +239,8 @@ class SessionProtocol(Generic[Connection, Box]):
             self._fill()
 
     def _taken(self, payload: Payload) -> None:
-        self._waiting -= OVERHEAD + _most_bytes(payload)
+        size = len(payload) if isinstance(payload, bytes) or payload.isascii() else _most_bytes(payload)
+        self._waiting -= OVERHEAD + size
         if self._full and self._waiting <= self._waiting_limit // 2:
             self._full = False
             self._drain()

@@ -61,11 +61,12 @@ class UnansweredMessages(Generic[Asker]):
 
     def send(self, message: Payload, asker: Asker) -> Sent[Asker]:
         """Add a message that is to be sent, now or on the next connection."""
-        self._last_id = self._last_id % LAST_ID + 1
-        while self._last_id in self._unanswered:
-            self._last_id = self._last_id % LAST_ID + 1
+        id = self._last_id % LAST_ID + 1
+        while id in self._unanswered:
+            id = id % LAST_ID + 1
+        self._last_id = id
         self._sent += 1
-        sent = self._unanswered[self._last_id] = Sent(self._last_id, self._sent, message, asker)
+        sent = self._unanswered[id] = Sent(id, self._sent, message, asker)
         return sent
 
     @property

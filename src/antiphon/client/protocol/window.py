@@ -33,9 +33,9 @@ class Window:
         self._messages += 1
         self._size += size
 
-    def remove(self, size: int) -> None:
-        """Count a message of `size` bytes as answered."""
-        self._messages -= 1
+    def remove(self, size: int, messages: int = 1) -> None:
+        """Count a message of `size` bytes as answered, or several that have so many together."""
+        self._messages -= messages
         self._size -= size
 
 
