@@ -83,7 +83,8 @@ class Load:
         """Called when a connection is lost, and again when its session has resumed."""
         self._clock = clock
         self._spin = spin
-        self._payloads = Payloads(plan.size, plan.seed)
+        self.text = Payloads(plan.size, plan.seed).message
+        """Returns the text of the message with a number."""
         self._claimed = self._numbered = 0
         self._lanes = [_Lane(self, index, session) for index, session in enumerate(sessions)]
         self._enough = asyncio.Event()
@@ -185,10 +186,10 @@ class Load:
 
     # --- for the lanes ----------------------------------------------------------------------------------------
 
-    def next_message(self) -> tuple[int, str]:
-        """Return number (from 1) and text of the next message."""
+    def next_number(self) -> int:
+        """Return the number of the next message, from 1."""
         self._numbered += 1
-        return self._numbered, self._payloads.message(self._numbered)
+        return self._numbered
 
     def settled(self, trip: Trip) -> None:
         """Count a message that is complete."""
@@ -258,7 +259,8 @@ class _Lane:
 
     async def _send_one(self) -> None:
         load = self._load
-        number, message = load.next_message()
+        number = load.next_number()
+        message = load.text(number)
         sent_at = due_at = load.now()
         if self._plan.rate is not None:
             due_at = load.due_at(self._index + self._sent * load.width, self._plan.rate)
@@ -273,7 +275,8 @@ class _Lane:
         answers = trip.answers
         if not trip.answered_at:
             trip.answered_at = self._load.now()
-        trip.received += answers.take_all()
+        news = answers.take_all()
+        trip.received = [*trip.received, *news] if trip.received else news
         if answers.ended:
             self._settle(trip)
         elif len(trip.received) > 1:
@@ -296,7 +299,8 @@ class _Lane:
 
     def _go_on(self) -> None:
         if self._load.claim():
-            self.owe()
+            self.owed += 1
+            self._wake.set()
 
     def give_up(self) -> None:
         """Count messages that are due as unsent and unanswered ones as lost; cancel their answers."""

@@ -1,7 +1,8 @@
 """Counts of a run so far: messages by outcome, round-trip times, lost connections."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from antiphon.client.aio.answers import Answers
 from antiphon.errors import AntiphonError, OutcomeUnknown
@@ -23,7 +24,7 @@ class Trip:
     answers: Answers
     answered_at: int = 0
     """When its first answer, or its end, came; 0 before."""
-    received: list[Payload] = field(default_factory=list)
+    received: Sequence[Payload] = ()
     """Answers so far."""
 
     @property
@@ -76,7 +77,7 @@ class Tally:
 
     def settle(self, trip: Trip) -> None:
         """Count a message that is complete."""
-        if trip.right:  # most of them
+        if trip.right:
             self.answered += 1
             self.times.record(trip.answered_at - trip.due_at)
             if self.uncorrected is not None:

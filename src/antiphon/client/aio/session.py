@@ -44,7 +44,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         self._reconnector = reconnector
         self._ended = asyncio.Event()
         self._answered = asyncio.Event()
-        self._answered.set()
+        """Set when no answer is due; cleared by the one that waits for it."""
         self._keeper = asyncio.create_task(self._keep())
 
     @property
@@ -160,7 +160,6 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         except BaseException:
             self._room.remove(size)
             raise
-        self._answered.clear()
         return self._say(message, size, spoiled=spoiled)
 
     def _begin_now(self, message: Payload, *, awaited: bool = False) -> Answers | None:
@@ -178,7 +177,6 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             return None
         self._check_open()
         self._room.add(size)
-        self._answered.clear()
         return self._say(message, size, alone=awaited and not self._replay.unanswered)
 
     def __aiter__(self) -> AsyncIterator[Payload]:
@@ -200,6 +198,12 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
 
     def _all_answered(self) -> None:
         self._answered.set()
+
+    async def _all_answers(self) -> None:
+        """Wait until no answer is due, or the session is over."""
+        while self._replay.unanswered and not self.over:
+            self._answered.clear()
+            await self._answered.wait()
 
     # --- connections come and go ---------------------------------------------------------------------------------
 
@@ -260,7 +264,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             self._connection.read_on(wanted=True)
             if not in_haste:
                 self._take_back_streams()
-                await self._answered.wait()
+                await self._all_answers()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS if in_haste else None):
                     await self._connection.leave()

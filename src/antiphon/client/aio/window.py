@@ -2,7 +2,7 @@
 
 import asyncio
 
-from antiphon.client.protocol.window import Window
+from antiphon.client.protocol.window import WINDOW, WINDOW_BYTES, Window
 
 
 class WaitingWindow(Window):
@@ -17,7 +17,7 @@ class WaitingWindow(Window):
     @property
     def blocked(self) -> bool:
         """Whether `enter` would wait."""
-        return self.full or self._turn.locked()
+        return self._messages >= WINDOW or self._size >= WINDOW_BYTES or self._turn.locked()
 
     async def enter(self, size: int) -> None:
         """Wait until a message of `size` bytes may be sent, and count it."""

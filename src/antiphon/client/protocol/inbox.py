@@ -12,26 +12,26 @@ class Inbox:
     """Payloads in order, and their end.
 
     `taken` is called for each payload that is taken, or never will be. `take_back` sends CANCEL for a message.
+    There is an inbox for each message, so the class holds what all of them begin with.
     """
 
-    __slots__ = ("_ended", "_error", "_items", "_take_back", "_taken", "sent", "size", "stream")
+    _ended = False
+    _error: AntiphonError | None = None
+    sent: "Sent[Inbox] | None" = None
+    """The message that is answered here; None for what the service sends by itself, and at the end.
+
+    The message refers to this object: without the end, only the garbage collector would free the two.
+    """
+    size = 0
+    """The message's size in bytes."""
+    stream = False
+    """Whether every answer is wanted, however many there are: `leave` does not wait for such an inbox."""
 
     def __init__(self, taken: Callable[[Payload], None], take_back: Callable[[Sent["Inbox"]], None]) -> None:
         """Start empty."""
         self._items: deque[Payload] = deque()
         self._taken = taken
         self._take_back = take_back
-        self._ended = False
-        self._error: AntiphonError | None = None
-        self.sent: Sent[Inbox] | None = None
-        """The message that is answered here; None for what the service sends by itself, and at the end.
-
-        The message refers to this object: without the end, only the garbage collector would free the two.
-        """
-        self.size = 0
-        """The message's size in bytes."""
-        self.stream = False
-        """Whether every answer is wanted, however many there are: `leave` does not wait for such an inbox."""
 
     @property
     def ended(self) -> bool:

@@ -5,7 +5,7 @@ which have an outcome that nobody can know. No I/O and no clock.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from antiphon.errors import FrameInvalid, ProtocolError
@@ -15,9 +15,9 @@ from antiphon.wire.frames import Payload
 Asker = TypeVar("Asker")
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Sent(Generic[Asker]):
-    """One message that is not answered yet."""
+    """One message that is not answered yet. Most stay as they are made, so the class holds the common values."""
 
     id: int
     number: int
@@ -25,13 +25,13 @@ class Sent(Generic[Asker]):
     message: Payload
     asker: Asker
     """Receiver of the answers."""
-    written: bool = False
+    written: bool = field(default=False, init=False)
     """Whether it was given to a connection at least once."""
-    taken_back: bool = False
+    taken_back: bool = field(default=False, init=False)
     """Whether its asker wants no more answers (CANCEL)."""
-    gap: bool = False
+    gap: bool = field(default=False, init=False)
     """Whether some of its answers may be lost: then only an answer that is the only one is believed."""
-    spoiled: bool = False
+    spoiled: bool = field(default=False, init=False)
     """Whether it is sent with a wrong token, to be refused. It is never sent again."""
 
 
