@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,29 @@ def test_frames_that_go_together_are_sent_at_the_end_of_the_block_whatever_ends_
             sent.set()
             assert looked.wait(20)
             raise ZeroDivisionError
+        connection.abort()
+
+
+def test_frames_that_go_together_over_a_slow_path_have_their_time_each() -> None:
+    pause, frame = threading.Event(), bytes(32 * 1024)
+    count = len(MUCH) // len(frame)
+
+    def play(peer: Peer) -> None:
+        let_in(peer)
+        left = len(MUCH)
+        while left and (data := peer.sock.recv(256 * 1024)):
+            left -= len(data)
+            pause.wait(0.05)
+        assert not left
+
+    with fake(play) as there:
+        connection = inside(there, seconds=1.0)
+        begun = time.monotonic()
+        with connection.together():
+            for _ in range(count):
+                connection.send(frame)
+        assert not connection.closed
+        assert time.monotonic() - begun > 1.0, "the path was not slow"
         connection.abort()
 
 

@@ -21,6 +21,8 @@ from antiphon.wire.kinds import Kind
 
 PIECE = 64 * 1024
 """Bytes that are read at once."""
+TOGETHER = 32 * 1024
+"""Bytes of frames that are joined into one write. Each write has `seconds`: over a slow path it must be small."""
 GLANCE = 1024
 """Pieces that are read without waiting, at the most: a server that never stops must not hold a program."""
 LEAST_WAIT = 0.001
@@ -251,9 +253,18 @@ class BlockingConnection:
         if self._owed and self.home.is_elsewhere:
             self._owed.clear()
         while self._owed and not self.closed:
-            data = self._owed[0] if len(self._owed) == 1 else b"".join(self._owed)
-            self._owed.clear()
-            self._write(data)
+            self._write(self._owed.pop() if len(self._owed) == 1 else self._joined())
+
+    def _joined(self) -> bytes:
+        """Return the next frames that are owed, with `TOGETHER` bytes or as soon as they have more."""
+        size = count = 0
+        for count, frame in enumerate(self._owed, 1):  # noqa: B007 - the last value is used
+            size += len(frame)
+            if size >= TOGETHER:
+                break
+        data = b"".join(self._owed[:count])
+        del self._owed[:count]
+        return data
 
     def _write(self, data: bytes) -> None:
         """Send frames whole; read meanwhile if the server does not take them, for it may wait for the same.
