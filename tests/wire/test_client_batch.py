@@ -5,6 +5,7 @@
 
 import struct
 import sys
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -95,6 +96,11 @@ def test_the_limit_is_of_the_payload_and_an_empty_one_is_an_answer(read: Read) -
         assert read(frame, 0, len(frame), LIMIT) == ([(1, payload)], len(frame))
 
 
+def exact(data: bytes) -> Any:
+    """Return `data` in memory that ends where it ends; as bytes for the twin in Python, which needs them."""
+    return data if read_answers is python_read_answers else memoryview(array("B", data))
+
+
 _ids = st.sampled_from([0, 1, 2, 2**31, 2**32 - 1])
 _good = st.builds(SERVER.answer, st.integers(1, 2**32 - 1), payloads)
 _odd = st.one_of(
@@ -129,7 +135,7 @@ def test_both_twins_read_the_same_and_nothing_leaks(data: bytes, limit: int) -> 
 
 @given(data=streams(), limit=st.sampled_from(LIMITS))
 def test_only_answers_that_the_frame_reader_returns_are_read(data: bytes, limit: int) -> None:
-    answers, position = read_answers(data, 0, len(data), limit)
+    answers, position = read_answers(exact(data), 0, len(data), limit)
     reader = FrameReader(limits(Side.SERVER, Phase.SESSION, limit))
     reader.feed(data)
     for answer in answers:
@@ -148,8 +154,8 @@ def test_only_answers_that_the_frame_reader_returns_are_read(data: bytes, limit:
     limit=st.sampled_from([*PLACES, 0, 100]),
 )
 def test_nothing_is_read_outside_the_bytes_at_any_positions(data: bytes, at: int, end: int, limit: int) -> None:
-    with suppress(ValueError):
-        read_answers(memoryview(bytearray(data)), at, end, limit)  # type: ignore[arg-type] # memory of its own
+    with suppress(ValueError, struct.error):  # the latter from the twin in Python
+        read_answers(exact(data), at, end, limit)
 
 
 # --- encoding -----------------------------------------------------------------------------------------------
