@@ -98,7 +98,7 @@ def test_the_limit_is_of_the_payload_and_an_empty_one_is_an_answer(read: Read) -
 
 def exact(data: bytes) -> Any:
     """Return `data` in memory that ends where it ends; as bytes for the twin in Python, which needs them."""
-    return data if read_answers is python_read_answers else memoryview(array("B", data))
+    return data if read_answers is python_read_answers else memoryview(array("B", data) * 1)
 
 
 _ids = st.sampled_from([0, 1, 2, 2**31, 2**32 - 1])
