@@ -7,7 +7,7 @@ too. The rules of a session are in `protocol/session.py`.
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -113,39 +113,63 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         """Send messages ahead of the answers, and yield the answer to each in order.
 
         At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB. Nothing is
-        sent before the first answer is asked for.
+        sent before the first answer is asked for. Messages of a collection, such as a list, are sent many at once;
+        those of a generator as they come, because the next one may take long.
 
         Raises:
             AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
                 behind it.
         """
+        rest, at_hand = iter(messages), isinstance(messages, Collection)
         waiting: deque[Inbox] = deque()
         ahead = Window()
         failure: AntiphonError | None = None
         try:
-            for message in messages:
+            more = True
+            while more:
                 try:
-                    waiting.append(self._begin(message, self._deadline(timeout)))
+                    more = self._send_ahead(rest, waiting, ahead, timeout, many=at_hand)
                 except AntiphonError as error:  # raised behind the answers to those before it
-                    failure = error
-                    break
-                ahead.add(waiting[-1].size)
-                while waiting and (waiting[0].ready or ahead.full):
-                    yield self._first(waiting, ahead, timeout)
-            while waiting:
-                yield self._first(waiting, ahead, timeout)
+                    failure, more = error, False
+                while waiting and not (more and (ahead.low if at_hand else not (waiting[0].ready or ahead.full))):
+                    box = waiting[0]
+                    answer = box.take() if box.ready else self._take(box, self._deadline(timeout))
+                    waiting.popleft()
+                    box.close()
+                    ahead.remove(box.size)
+                    yield answer
             if failure is not None:
                 raise failure
         finally:
             for box in waiting:
                 box.close()
 
-    def _first(self, waiting: deque[Inbox], ahead: Window, timeout: float | None) -> Payload | None:
-        answer = self._take(waiting[0], self._deadline(timeout))
-        box = waiting.popleft()
-        box.close()
-        ahead.remove(box.size)
-        return answer
+    def _send_ahead(
+        self,
+        messages: Iterator[Payload],
+        waiting: deque[Inbox],
+        ahead: Window,
+        timeout: float | None,
+        *,
+        many: bool,
+    ) -> bool:
+        """Send a message, or as `many` as may be unanswered; return False if there is none left."""
+        if not many:
+            for message in messages:
+                waiting.append(self._begin(message, self._deadline(timeout)))
+                ahead.add(waiting[-1].size)
+                return True
+            return False
+        self._make_room(self._deadline(timeout))
+        with self._connection.together():
+            for message in messages:
+                size = check_message(message, self._limits)
+                ahead.add(size)
+                self._window.add(size)
+                waiting.append(self._say(message, size))
+                if ahead.full or self._window.full:
+                    return True
+        return False
 
     def send(self, message: Payload) -> None:
         """Send `message` and drop its answer.
@@ -230,16 +254,22 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     def _begin(self, message: Payload, deadline: Deadline) -> Inbox:
         """Send a message as soon as there is a connection, and room in the window."""
         size = check_message(message, self._limits)
-        self._connection.home.check()
-        self._check_open()
-        self._connection.look()  # so that a lost connection is known as such, and given nothing
-        self._wait(lambda: self._over or not (self._window.full or self._connection.closed), deadline)
-        self._check_open()
+        self._make_room(deadline)
         self._window.add(size)
         return self._say(message, size)
 
+    def _make_room(self, deadline: Deadline) -> None:
+        """Wait until there is a connection, and room for a message in the window."""
+        self._connection.home.check()
+        self._check_open()
+        self._connection.look()  # so that a lost connection is known as such, and given nothing
+        if self._window.full or self._connection.closed:
+            self._wait(lambda: self._over or not (self._window.full or self._connection.closed), deadline)
+            self._check_open()
+
     def _take(self, box: Inbox, deadline: Deadline) -> Payload | None:
-        self._wait(lambda: box.ready, deadline)
+        if not box.ready:
+            self._wait(lambda: box.ready, deadline)
         return box.take()
 
     def _wait(self, until: Callable[[], bool], deadline: Deadline) -> None:
