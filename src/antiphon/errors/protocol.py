@@ -132,7 +132,7 @@ class ServerKeyUnknown(TrustError):
 
 
 class CertificateRefused(TrustError):
-    """An authority would vouch for the server's certificate, but for its dates, its name or its chain."""
+    """The server's certificate is from an authority, but its dates, its name or its chain are not valid."""
 
     code = "certificate-refused"
     blame = "operator"

@@ -14,7 +14,7 @@ class OutputFailed(AntiphonError):
 
 
 class OutputClosed(OutputFailed):
-    """The reader of the output has gone, as `head` and a pager do; the command ends without a word."""
+    """The reader of the output has closed it, as `head` and a pager do; the command ends without a message."""
 
     code = "output-closed"
     sentence = N_("{stream} has no reader any more.")
