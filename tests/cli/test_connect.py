@@ -281,7 +281,7 @@ def test_tcp_to_a_port_of_tls_is_told(tmp_path: Path) -> None:
         done = run_antiphon("connect", f"tcp://localhost:{server.address.port}", home=tmp_path, **ANN)
     assert done.returncode == 3
     assert (
-        "does not speak this protocol. Check the port, and whether the server wants tls:// or tcp://."
+        "does not speak this protocol. Check the port, and whether the server uses tls:// or tcp://."
         in done.stderr
     )
 
@@ -291,7 +291,7 @@ def test_tls_to_a_port_of_tcp_is_told(tmp_path: Path) -> None:
         done = run_antiphon("connect", bare(server), home=tmp_path, **ANN)
     assert done.returncode == 5
     assert f"The TLS connection to tls://localhost:{server.address.port} failed: " in done.stderr
-    assert "Check whether the server wants tls:// or tcp://." in done.stderr
+    assert "Check whether the server uses tls:// or tcp://." in done.stderr
 
 
 @pytest.mark.parametrize(("scheme", "code"), [("tcp", 3), ("tls", 5)])

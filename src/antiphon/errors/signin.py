@@ -12,7 +12,7 @@ class SignInError(AntiphonError):
     code = "sign-in"
     blame = "user"
     exit_code = 4
-    sentence = N_("The server did not let you in.")
+    sentence = N_("The server refused the sign-in.")
 
 
 class SignInRefused(SignInError):
@@ -30,7 +30,7 @@ class TooManyFailures(SignInError):
     """
 
     code = "too-many-failures"
-    sentence = N_("Too many sign-ins under this name have failed; this one was not tried.")
+    sentence = N_("Too many sign-ins under this name have failed; this one was not checked.")
     hint = N_("Try again in {wait} seconds.")
 
     def __init__(self, *, wait: float = 1, **fields: object) -> None:
@@ -43,8 +43,8 @@ class NameLocked(SignInError):
     """A name is locked: so many sign-ins failed in a row that none is checked from a new address any more."""
 
     code = "name-locked"
-    sentence = N_("So many sign-ins under this name have failed that it is locked.")
-    hint = N_("Sign in from where you have signed in before, or ask the server's operator.")
+    sentence = N_("This name is locked: too many sign-ins under it have failed.")
+    hint = N_("Sign in from an address where you have signed in before, or ask the server's operator.")
 
 
 class SignInTimedOut(SignInError):
@@ -68,7 +68,7 @@ class InvitationRefused(SignInError):
     """The server does not know the invitation; the subclasses are for known ones that it refuses."""
 
     code = "invitation-refused"
-    sentence = N_("The server does not take this invitation: it is not one of its own, or it was withdrawn.")
+    sentence = N_("The server does not accept this invitation: another server made it, or it was withdrawn.")
     hint = N_("Ask its operator for another one.")
 
 
@@ -116,8 +116,8 @@ class CredentialRefused(SignInError):
 
     code = "credential-refused"
     blame = "client"
-    sentence = N_("The server asks for a credential made in another way.")
-    hint = N_("Make it with the parameters of the server's HELLO.")
+    sentence = N_("The server refused the credential: it was made with other parameters.")
+    hint = N_("Make it with the parameters in the server's HELLO.")
 
 
 class SessionEnded(SignInError):
@@ -226,7 +226,7 @@ class SessionReplaced(SignInError):
 
     code = "session-replaced"
     sentence = N_("This session continues on another connection.")
-    hint = N_("Sign in again if that was not you, and change the password.")
+    hint = N_("If that was not you, sign in again and change the password.")
 
 
 class PasswordDue(SignInError):

@@ -39,12 +39,12 @@ def serve(
 ) -> int:
     """Serve `handler` until Ctrl-C or SIGTERM, as `antiphon serve` does: print the address, drain, then return.
 
-    It starts an event loop of its own. Call it in the main thread of a program; use `Server` inside an event loop
-    that runs already.
+    It starts its own event loop. Call it in the main thread of a program; use `Server` inside an event loop that
+    already runs.
 
     Args:
-        handler: what answers, as `Handler` describes it.
-        settings: what `antiphon serve` can be told; nothing is read from variables or a file.
+        handler: the service, as `Handler` describes it.
+        settings: the options of `antiphon serve`; variables and the configuration file are not read.
         language: of the sentences on the console, `en` or `ru`; by default the locale's.
         options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`.
 
@@ -52,8 +52,8 @@ def serve(
         The exit code that `antiphon serve` ends with: 0 after SIGTERM, 130 after Ctrl-C.
 
     Raises:
-        SystemExit: it cannot serve, and has said why on standard error; the cause is the `AntiphonError`, which
-            `Server` raises as it is.
+        SystemExit: the server cannot start. The reason is on standard error; `__cause__` is the `AntiphonError`
+            that `Server` raises.
     """
     language = choose(language, os.environ)
     factory = None

@@ -57,8 +57,8 @@ class _Conversation:
     def __init__(self, peer: Side, message_limit: int) -> None:
         self._peer = peer
         self._limit = message_limit
-        self.phase = Phase.ENTRY
-        self.reader = FrameReader(limits(peer, Phase.ENTRY))
+        self.phase = Phase.SIGN_IN
+        self.reader = FrameReader(limits(peer, Phase.SIGN_IN))
 
     def feed(self, data: bytes) -> None:
         """Take received bytes, in pieces of any size."""

@@ -39,10 +39,10 @@ async def connect(
 ) -> AsyncIterator[ClientSession]:
     """Sign in to the server at `address` and yield the session; the end of the block leaves the session.
 
-    The server's key must be in the address, in the file `known_servers`, or vouched for by the system's
-    authorities; otherwise nothing is sent. The file is only read. A lost connection comes back by itself.
-    An invitation may take the place of the address: then the name is registered with it, if nobody has used it
-    yet. No connection is held while the password is asked for.
+    The server's key must be in the address or in the file `known_servers`, or its certificate must be valid for
+    the system's authorities; otherwise nothing is sent. The file is only read. A lost connection is restored
+    automatically. With an invitation in place of the address, the name is registered if nobody has used the
+    invitation yet. No connection is held while the password is asked for.
 
     Args:
         address: the server's address: `tls://ann@host:7862#sha256:...` or a part of it, down to the host.

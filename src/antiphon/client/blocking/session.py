@@ -31,16 +31,15 @@ closed.
 
 
 class Session(SessionProtocol[BlockingConnection, Inbox]):
-    """An open session; a context manager that leaves at its end.
+    """An open session; a context manager that ends the session with its block.
 
-    One thread at a time uses it, in the process that opened it: in a child that is forked meanwhile every use
-    raises `UsageError`, and leaving it there touches nothing. A lost connection comes back inside the calls, and
-    within their time. The server closes a connection on which it hears nothing for its silence limit (40 s by
-    default): a program that has nothing to send and wants to keep the connection calls `heartbeat` before that.
-    Calls that wait send heartbeats by themselves.
+    Use it from one thread at a time, in the process that opened it: in a forked child every use raises
+    `UsageError`, and leaving the session there has no effect. A lost connection is restored inside the calls,
+    within their time limit. The server closes a connection on which it receives nothing for its silence limit
+    (40 s by default). If your program has nothing to send and must keep the connection, call `heartbeat` before
+    that. Calls that wait send heartbeats by themselves.
 
-    Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the server shows
-    that it is there, or may come back.
+    Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the session lives.
     """
 
     def __init__(
@@ -201,10 +200,10 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
             yield message
 
     def heartbeat(self) -> None:
-        """Tell the server that this side is there, and read what has come meanwhile.
+        """Send a heartbeat, and read the frames that have arrived.
 
         Raises:
-            TimedOut: the connection is lost, and does not come back in time.
+            TimedOut: the connection is lost, and is not restored in time.
             AntiphonError: the session is over.
         """
         self._connection.home.check()
@@ -218,8 +217,8 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     def close(self) -> None:
         """End the session: wait for the answers that are due, say BYE, close. Streams are stopped.
 
-        It takes at most the `timeout` of `connect`. Closing twice is no error. While the connection is lost and no
-        answer is due, the server hears no BYE: then the session ends when its time without a connection is over.
+        It takes at most the `timeout` of `connect`. Closing twice is no error. If the connection is lost and no
+        answer is due, the server gets no BYE: then the session ends when its time without a connection is over.
         """
         if self._connection.home.is_elsewhere:
             return
@@ -238,7 +237,7 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave; without waiting if the program must end at once (Ctrl-C)."""
+        """End the session; without waiting if the program must end at once (Ctrl-C)."""
         if kind is None or issubclass(kind, Exception):
             self.close()
         elif not self._connection.home.is_elsewhere:

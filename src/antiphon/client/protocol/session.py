@@ -76,7 +76,7 @@ class SessionProtocol(Generic[Connection, Box]):
         `OVERHEAD`, so that the limit holds for empty ones too.
         """
         self.info = SessionInfo.of(welcome)
-        """The server's statements at the sign-in."""
+        """Who is signed in, and what the server said at the sign-in."""
         self._replay: UnansweredMessages[Box] = UnansweredMessages()
         self._window = window or Window()
         self._policy = policy
@@ -97,9 +97,9 @@ class SessionProtocol(Generic[Connection, Box]):
         self._full = False
         """Whether `_fill` was called, and not yet `_drain`."""
         self.on_lost: Callable[[AntiphonError], object] = _ignore
-        """Called with the reason when the connection is lost; it is tried again."""
+        """Called with the reason when the connection is lost; reconnecting starts then."""
         self.on_back: Callable[[float], object] = _ignore
-        """Called when the session has a connection again, with the seconds that it had none."""
+        """Called when the session has a connection again, with the seconds that it was without one."""
 
     @property
     def over(self) -> bool:

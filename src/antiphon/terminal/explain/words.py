@@ -77,9 +77,9 @@ UNKNOWN = N_("A kind that this client does not know.")
 RULE = N_("{side} may send it {phase}, {token}.")
 SIDES = {Side.CLIENT: N_("The client"), Side.SERVER: N_("The server")}
 PHASES = {
-    (Phase.ENTRY,): N_("before the session is open"),
+    (Phase.SIGN_IN,): N_("before the session is open"),
     (Phase.SESSION,): N_("inside a session"),
-    (Phase.ENTRY, Phase.SESSION): N_("at any time"),
+    (Phase.SIGN_IN, Phase.SESSION): N_("at any time"),
 }
 WITH_TOKEN = N_("with the session's token in front")
 WITHOUT_TOKEN = N_("without a token")
