@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-lowest fuzz abuse check format bench docs clean develop
+.PHONY: help install run test test-lowest fuzz abuse soak check format bench docs clean develop
 
 export PYTHON
 
@@ -46,9 +46,13 @@ fuzz: develop  ## fuzz the parts in C, built with sanitizers
 abuse: develop  ## attack servers on this machine for longer than the tests do
 	@ABUSE_LONG=1 .venv/bin/python -m pytest -q -m "long or not long" tests/abuse
 
+soak: develop  ## move, cut, kill and freeze real servers at random for half an hour
+	@PYTHONPATH=tests exec .venv/bin/python -m model.soak
+
 clean:  ## remove .venv and the files of the tools; the data of `make run` stays
-	@rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
-	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .venv .venv-lowest build dist benchmarks/load benchmarks/echo benchmarks/answer
+	@find . -type d '(' -name __pycache__ -o -name '.*_cache' -o -name .hypothesis ')' -prune -exec rm -rf {} +
+	@find src -type f -name '_*.so' -exec rm -f {} +
 
 develop:
 	@sh tools/install.sh .venv dev

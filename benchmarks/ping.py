@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -61,9 +62,7 @@ def main() -> None:
     print("|" + " --- |" * HEAD.count(" |"), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "greeting").write_bytes(greeting())
-        (folder / "welcome").write_bytes(welcome())
-        with answer(folder / "greeting", folder / "welcome", server_core) as server:
+        with serving(folder, server_core) as server:
             for case in CASES[: 1 if given.quick else None]:
                 rounds = [
                     (
@@ -73,6 +72,13 @@ def main() -> None:
                     for _ in range(given.rounds)
                 ]
                 print(row(case, rounds), flush=True)
+
+
+def serving(folder: Path, core: int) -> AbstractContextManager[RunningServer]:
+    """Start the echo server in C; its greeting is written to `folder`."""
+    (folder / "greeting").write_bytes(greeting())
+    (folder / "welcome").write_bytes(welcome())
+    return answer(folder / "greeting", folder / "welcome", core)
 
 
 def greeting() -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-Unit = Literal["ratio", "KiB", "ms", "s"]
+Unit = Literal["ratio", "KiB", "ms", "s", "µs"]
 
 HEAD = ("row", "what", "against", "measured", "target", "")
 MARK = " !"

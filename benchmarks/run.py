@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import clients
 import guard
 import machine
 import memory
@@ -66,14 +67,15 @@ def main() -> None:
     first = say_first(about, options)
     print(f"{first}\n", flush=True)
     details: list[dict[str, Any]] = []
+    client_details: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as folder:
-        rows = list(measure(options, about, Path(folder), details))
+        rows = list(measure(options, about, Path(folder), details, client_details))
     parts = [table(rows)]
     if any(row.load_was_limit for row in rows):
         parts.append(LIMITED)
     print("\n" + "\n\n".join(parts), flush=True)
     if options.markdown:
-        written = [f"{begun:%Y-%m-%d}. {first}", *parts, throughput.table(details)]
+        written = [f"{begun:%Y-%m-%d}. {first}", *parts, throughput.table(details), clients.table(client_details)]
         options.markdown.write_text("\n\n".join(written) + "\n", "utf-8")
     if options.json:
         report = {
@@ -87,13 +89,20 @@ def main() -> None:
             "message_bytes": len(TEXT),
             "rows": [row.as_json() for row in rows],
             "loads": details,
+            "clients": client_details,
         }
         options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if options.guarded and (below_floor := guard.below_floor(rows)):
         raise SystemExit(f"bench: slower than it was (benchmarks/guard.py): {'; '.join(below_floor)}.")
 
 
-def measure(options: Options, about: dict[str, Any], folder: Path, details: list[dict[str, Any]]) -> Iterator[Row]:
+def measure(
+    options: Options,
+    about: dict[str, Any],
+    folder: Path,
+    details: list[dict[str, Any]],
+    client_details: list[dict[str, Any]],
+) -> Iterator[Row]:
     """Measure the wanted rows, in the order of the table."""
     plan = Plan(
         rounds=options.rounds,
@@ -107,6 +116,7 @@ def measure(options: Options, about: dict[str, Any], folder: Path, details: list
         say=lambda line: print(line, flush=True),
     )
     yield from throughput.rows(plan, details)
+    yield from clients.rows(plan, client_details)
     for part in (two_servers, relay, memory, sign_in_cost, startup):
         yield from part.rows(plan)
 
@@ -128,7 +138,7 @@ def say_first(about: dict[str, Any], options: Options) -> str:
 
 def read_options() -> Options:
     """Parse the command line and BENCH_JSON."""
-    parts = (throughput, two_servers, relay, memory, sign_in_cost, startup)
+    parts = (throughput, clients, two_servers, relay, memory, sign_in_cost, startup)
     names = [name for part in parts for name in part.names()]
     parser = argparse.ArgumentParser(
         description="Measure Antiphon in comparison with other servers. Example: run.py --only tcp-depth1",

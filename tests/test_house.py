@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -67,6 +68,7 @@ def test_every_word_is_there() -> None:
         "test-lowest",
         "fuzz",
         "abuse",
+        "soak",
         "check",
         "format",
         "bench",
@@ -84,6 +86,30 @@ def test_every_word_that_a_document_names_is_one_of_make(document: str) -> None:
 
 def test_contributing_explains_every_word() -> None:
     assert words() - words_in((ROOT / "CONTRIBUTING.md").read_text("utf-8")) == {"help"}
+
+
+def test_clean_takes_what_was_built_and_kept_and_no_source(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    sources = ["src/antiphon/wire/_batch.c", "src/antiphon/wire/batch.py", "tests/test_x.py", "benchmarks/run.py"]
+    made = [
+        "src/antiphon/wire/_batch.cpython-311-x86_64-linux-gnu.so",
+        "src/antiphon/wire/__pycache__/batch.pyc",
+        "src/.mypy_cache/x",
+        "src/antiphon/.ruff_cache/x",
+        "examples/__pycache__/x.pyc",
+        "tools/__pycache__/x.pyc",
+        ".pytest_cache/x",
+        ".hypothesis/x",
+        ".venv/bin/python",
+        "build/docs/index.html",
+        "benchmarks/load",
+    ]
+    for name in sources + made:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True, timeout=30)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"Makefile", *sources}
 
 
 def test_ci_says_check_and_test() -> None:

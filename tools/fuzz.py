@@ -25,7 +25,8 @@ PARTS = ["antiphon/wire/_batch", "antiphon/transport/_endpoint"]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
 RUNTIMES = ["libasan.so", f"libclang_rt.asan-{platform.machine()}.so", "libclang_rt.asan.so"]
 """Names of the library of GCC and Clang that must be loaded before Python, which is not linked with it."""
-TESTS = [f"tests/wire/test_{name}.py" for name in ("batch_answerer", "batch_responder", "batch_twins", "stepping")]
+WIRE = ("batch_answerer", "batch_responder", "batch_twins", "client_batch", "stepping")
+TESTS = [f"tests/wire/test_{name}.py" for name in WIRE]
 TESTS += [f"tests/transport/test_{name}.py" for name in ("endpoint", "endpoint_twins", "record_layer")]
 ONCE = [
     "tests/transport/test_plain.py",

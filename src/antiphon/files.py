@@ -16,7 +16,7 @@ from typing import Literal
 
 import platformdirs
 
-from antiphon.errors import FolderUnsafe, FolderUnusable, Problem, UsageError
+from antiphon.errors import FolderOfAnother, FolderUnsafe, FolderUnusable, Problem, UsageError
 from antiphon.language import N_
 
 _POSIX = os.name == "posix"
@@ -159,6 +159,7 @@ def _check_above(path: Path) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             found = above.stat()
             if found.st_uid not in {_ROOT, os.geteuid()}:
+                _refuse_as_root(path, found.st_uid)
                 raise FolderUnsafe(path=str(above), problem=_ABOVE_ANOTHERS, below=str(path))
             if not found.st_mode & stat.S_ISVTX and _written_by_others(found):  # sticky: each keeps their own
                 raise FolderUnsafe(path=str(above), problem=_ABOVE_WRITTEN, below=str(path))
@@ -183,7 +184,25 @@ def _is_private(group: int) -> bool:
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
     if _POSIX and found.st_uid != os.geteuid():
+        _refuse_as_root(path, found.st_uid)
         raise FolderUnsafe(path=str(path), problem=Problem(N_("belongs to another user")))
+
+
+def _refuse_as_root(path: Path, above: int) -> None:
+    """Tell root whose `path` is; one that does not exist belongs to the user `above`, whose folder it would be in.
+
+    Raises:
+        FolderOfAnother: this process is root's, and `path` is not.
+    """
+    if os.geteuid() != _ROOT:
+        return
+    owner = path.stat().st_uid if path.exists() else above
+    if owner != _ROOT:
+        try:
+            user = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            user = f"'#{owner}'"  # as sudo takes a number
+        raise FolderOfAnother(path=str(path), user=user)
 
 
 def read_private(

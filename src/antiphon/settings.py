@@ -40,6 +40,7 @@ DRAIN_MOST = 15
 
 Access = Literal["anyone", "identify", "authenticate"]
 Registration = Literal["open", "closed"]
+Explain = Literal["no", "yes", "short"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Settings = TypeVar("Settings", bound="ServerSettings | ProgramSettings | ClientSettings | PingSettings")
 
@@ -195,13 +196,18 @@ class ClientSettings:
         None, "File whose first line is an invitation; - for standard input. The variable is ANTIPHON_INVITATION."
     )
     register: bool = _option(False, "Register the name if it is new (on a terminal you are asked).")
+    replace: bool = _option(
+        False, "If there may be no more sessions and all are in use, end the oldest (on a terminal you are asked)."
+    )
     known_servers: Path | None = _option(
         None, "File of known server keys, by host and port [default: known_servers in this user's data folder]."
     )
     timeout: float = _option(10.0, "Seconds to wait for a connection and for each step of the sign-in.")
     give_up: float = _option(60.0, "Seconds to try again after the connection is lost.")
-    explain: bool = _option(
-        False, "Show each frame sent or received, in words and in bytes, on standard error; secrets stay hidden."
+    explain: Explain = _option(
+        "no",
+        "Show each frame sent or received, in words and in bytes, on standard error; secrets stay hidden. "
+        "--explain alone is yes; --explain=short: in one line each.",
     )
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from typing import TextIO, cast
 from antiphon.errors import OutputClosed, OutputFailed, Problem
 from antiphon.files import problem_of
 from antiphon.language import N_
+from antiphon.wrapping import wrapped
 
 _GONE = {errno.EPIPE, errno.ESHUTDOWN}
 _NAMES = {"stdout": Problem(N_("Standard output")), "stderr": Problem(N_("Standard error"))}
@@ -142,6 +143,21 @@ class Output:
     def isatty(self) -> bool:
         """Return whether it is a terminal."""
         return bool(getattr(sys, self._name).isatty())
+
+    def columns(self) -> int | None:
+        """Return the width of the terminal; None if this is no terminal, or one that does not know its width."""
+        try:
+            return os.get_terminal_size(getattr(sys, self._name).fileno()).columns or None
+        except (OSError, ValueError):  # no terminal; no descriptor, or a closed one
+            return None
+
+    def fitted(self, text: str, hang: int = 0) -> str:
+        """Return a line with line ends between words where the terminal ends; elsewhere as it is.
+
+        Later lines are indented as the first one is, and `hang` columns more.
+        """
+        columns = self.columns()
+        return text if columns is None else "\n".join(wrapped(text, columns, hang))
 
     def line(self, text: str) -> None:
         """Write `text` and a line end, as in `write`."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.cli import accounts_import
+from antiphon.cli import accounts_import, import_report
 from antiphon.identity.legacy import Row
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password
@@ -160,7 +160,7 @@ def test_rows_come_from_standard_input(here: Here, monkeypatch: pytest.MonkeyPat
 def test_names_come_from_the_list_beside_the_file_or_from_the_one_that_is_named(here: Here) -> None:
     file = here.write(f"{digest('10.0.0.1')};{HASH}\n")
     done = here.bring(file, "--dry-run")
-    assert f"{file}, line 1: no name is known for it.\nUse --names " in done.err
+    assert f"{file}, line 1, column 1: no name is known for it.\nUse --names " in done.err
     here.write("Vadim10.0.0.1\n", "clients.txt")
     other = here.write("Аня 10.0.0.1\nэто не имя\n", "other.txt")
     assert here.told(file)["imported"] == ["Vadim"]
@@ -214,17 +214,18 @@ def test_with_a_broken_line_nothing_is_imported_and_each_is_listed(here: Here) -
     done = here.bring(file)
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines() == [
-        f"{file}, line 2: its second field is not an MD5 of 32 hexadecimal digits.",
-        f"{file}, line 4: “two words” cannot be a name: it contains a space.",
+        f"{file}, line 2, column 5 (password): it is not a digest of 32 hexadecimal digits.",
+        f"{file}, line 4, column 1 (name): it contains a space.",
         f"Nothing was imported, because {file} has lines that cannot be read: 2. {ADVICE}",
     ]
     assert not here.data.exists()
     told = here.bring(file, "--json")
     assert told.code == 2
-    assert [(line["line"], line["why"]) for line in json.loads(told.out)["lines"]] == [
-        (2, "broken"),
-        (3, "empty"),
-        (4, "broken"),
+    lines = json.loads(told.out)["lines"]
+    assert [(line["line"], line["column"], line["field"], line["why"]) for line in lines] == [
+        (2, 5, "password", "broken"),
+        (3, None, None, "empty"),
+        (4, 1, "name", "broken"),
     ]
 
 
@@ -234,16 +235,16 @@ def test_the_others_are_imported_if_told_so(here: Here) -> None:
     done = here.bring(file, "--skip-broken")
     assert done.code == 0
     assert done.err.splitlines()[:3] == [
-        f"{file}, line 2: its second field is not an MD5 of 32 hexadecimal digits.",
-        f"{file}, line 3: passwords of the kind SHA-1 are not supported.",
+        f"{file}, line 2, column 5 (password): it is not a digest of 32 hexadecimal digits.",
+        f"{file}, line 3, column 5 (password): passwords of the kind SHA-1 are not supported.",
         "Imported: 1.",
     ]
     assert here.names() == ["ann"]
 
 
 def test_more_lines_than_anybody_reads_are_counted(here: Here) -> None:
-    done = here.bring(here.write("ann;secret\n" * 30 + "zoe;secret\n" * 30))
-    assert len(done.err.splitlines()) == accounts_import.REPORTED_MOST + 2
+    done = here.bring(here.write(f"bob;{HASH}\n" + "ann;secret\n" * 30 + "zoe;secret\n" * 30))
+    assert len(done.err.splitlines()) == import_report.REPORTED_MOST + 2
     assert "Further lines with remarks: 40; --json shows all of them." in done.err
 
 
@@ -254,8 +255,9 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(here: Here) -> None:
     assert (done.code, done.err.splitlines()) == (
         0,
         [
-            f"{file}, line 3: passwords of the kind $1$ are not supported.",
+            f"{file}, line 3, column 5 (password): passwords of the kind $1$ are not supported.",
             "To be imported: 2. Nothing was changed.",
+            "The passwords are read as md5 digests.",
         ],
     )
     assert not here.data.exists()

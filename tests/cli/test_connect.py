@@ -2,18 +2,21 @@
 
 import re
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antiphon.errors import ConnectRefused, InputMissing, SignInRefused
+from antiphon.errors import ConnectRefused, InputMissing, SessionsFull, SignInRefused
+from antiphon.server.session.manager import SESSIONS_MOST
 from antiphon.wire import bodies, frames
-from antiphon.wire.bodies import Error
+from antiphon.wire.bodies import Error, ServerBye
 from antiphon.wire.kinds import Kind
 from support.certificate_authority import issue_certificate
 from support.fake_servers import Peer, fake
 from support.processes import PASSWORD, ServerProcess, run_antiphon
+from support.raw import RawClient
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
@@ -278,7 +281,7 @@ def test_tcp_to_a_port_of_tls_is_told(tmp_path: Path) -> None:
         done = run_antiphon("connect", f"tcp://localhost:{server.address.port}", home=tmp_path, **ANN)
     assert done.returncode == 3
     assert (
-        "does not speak this protocol. Check the port, and whether the server wants tls:// or tcp://."
+        "does not speak this protocol. Check the port, and whether the server uses tls:// or tcp://."
         in done.stderr
     )
 
@@ -288,7 +291,7 @@ def test_tls_to_a_port_of_tcp_is_told(tmp_path: Path) -> None:
         done = run_antiphon("connect", bare(server), home=tmp_path, **ANN)
     assert done.returncode == 5
     assert f"The TLS connection to tls://localhost:{server.address.port} failed: " in done.stderr
-    assert "Check whether the server wants tls:// or tcp://." in done.stderr
+    assert "Check whether the server uses tls:// or tcp://." in done.stderr
 
 
 @pytest.mark.parametrize(("scheme", "code"), [("tcp", 3), ("tls", 5)])
@@ -315,3 +318,47 @@ def test_what_a_server_says_cannot_move_the_cursor(server: ServerProcess, tmp_pa
         done = run_antiphon("connect", str(there.address), home=tmp_path, **ANN)
     assert done.returncode == 4
     assert done.stderr == "\\x1b[2Jgone \\x1b[1m\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["connect", "--port", "9000"], ["connect", "localhost", "--host=x"], ["ping", "-p", "9000"]]
+)
+def test_a_port_of_its_own_is_answered_with_the_form_of_an_address(tmp_path: Path, words: list[str]) -> None:
+    done = run_antiphon(*words, home=tmp_path)
+    assert done.returncode == 2
+    option = next(word for word in words if word.startswith("-")).partition("=")[0]
+    assert done.stderr == (
+        f"antiphon: There is no option {option}: give HOST:PORT, as in antiphon {words[0]} localhost:7862. "
+        "Try --help.\n"
+    )
+
+
+def test_another_unknown_option_is_told_as_such(tmp_path: Path) -> None:
+    done = run_antiphon("connect", "--colour", home=tmp_path)
+    assert "HOST:PORT" not in done.stderr
+    assert "--colour" in done.stderr
+
+
+# --- as many sessions as there may be -------------------------------------------------------------------------
+
+
+def test_where_all_sessions_are_used_replace_ends_the_oldest(server: ServerProcess, tmp_path: Path) -> None:
+    """`connect --replace` and `ping --replace`; without it the command says what to do."""
+    address = server.address
+    with ExitStack() as stack:
+        used = [stack.enter_context(RawClient(address)) for _ in range(SESSIONS_MOST)]
+        for client in used:
+            client.sign_in("ann", PASSWORD)
+        full = run_antiphon("connect", str(address), home=tmp_path, stdin="hello\n", **ANN)
+        assert (full.returncode, full.stdout) == (4, "")
+        assert full.stderr == f"{SessionsFull(most=SESSIONS_MOST)}\n"
+        russian = run_antiphon("ping", str(address), "--count", "1", home=tmp_path, LANGUAGE="ru", **ANN)
+        assert russian.returncode == 4
+        assert "--replace" in russian.stderr
+        assert "Сеансов уже 10" in russian.stderr
+        for oldest, command in zip(used, (["connect"], ["ping", "--count", "1"]), strict=False):
+            done = run_antiphon(*command, str(address), "--replace", home=tmp_path, stdin="hello\n", **ANN)
+            assert done.returncode == 0, done.stderr
+            assert oldest.body() == ServerBye(reason="revoked", cause="too-many")
+            stack.enter_context(refilled := RawClient(address))
+            refilled.sign_in("ann", PASSWORD)

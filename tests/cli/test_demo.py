@@ -1,6 +1,7 @@
 """Tests of `antiphon demo`, which `make run` starts: a server and a client as one command."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -126,13 +127,73 @@ def test_a_folder_that_cannot_be_one_is_refused_in_one_sentence(tmp_path: Path) 
     )
 
 
-def test_a_second_demo_beside_the_first_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_a_second_demo_prints_the_line_that_joins_the_first(tmp_path: Path) -> None:
     with Terminal("demo", home=tmp_path, **ANN) as terminal:
         terminal.says("ann>", "hello")
         done = run_antiphon("demo", home=tmp_path, stdin="hello\n", **ANN)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == (
-            f"A server is running on {tmp_path / '.local/share/antiphon/demo'}, and there can be only one. "
-            "Stop that one first, or give this one another folder.\n"
-        )
+        running, join, command = done.stderr.splitlines()
+        folder = tmp_path / ".local/share/antiphon/demo"
+        assert running == f"A server is running on {folder}, and there can be only one."
+        assert join == "Join that one with"
+        words = shlex.split(command)
+        assert words[1] == "connect"
+        assert words[2] in terminal.screen, "with the fingerprint"
+        joined = run_antiphon(*words[1:], home=tmp_path, stdin="hello\n", **ANN)
+        assert (joined.returncode, joined.stdout) == (0, "hello\n"), joined.stderr
         terminal.says("ann>", "still here")
+
+
+@pytest.mark.parametrize("where", ["question", "prompt"])
+def test_an_interrupt_tells_that_the_person_has_left_and_the_server_has_stopped(
+    tmp_path: Path, where: str
+) -> None:
+    assert run_antiphon("demo", home=tmp_path, **ANN).returncode == 0
+    environment = {} if where == "question" else ANN
+    with Terminal("demo", home=tmp_path, **environment) as terminal:
+        terminal.asks("Name" if where == "question" else "ann>")
+        terminal.press(CTRL_C)
+        terminal.shows("\nYou have left.\r\nThe server has stopped.\r\n")
+        assert terminal.ends() == 130
+
+
+def test_a_forgotten_password_is_reset_by_the_command_that_is_told(tmp_path: Path) -> None:
+    assert run_antiphon("demo", home=tmp_path, **ANN).returncode == 0
+    with Terminal("demo", home=tmp_path, ANTIPHON_NAME="ann") as terminal:
+        for attempt in ("not the right one", "nor this one", "nor this"):
+            terminal.answer("Password:", attempt)
+            terminal.shows("Name or password is wrong.")
+        terminal.shows("You have left.", "The server has stopped.")
+        assert terminal.ends() == 4
+        told = terminal.screen
+    assert told.count("If you have forgotten it, set a new one with") == 1
+    (command,) = [line for line in told.splitlines() if " accounts password " in line]
+    folder = tmp_path / ".local/share/antiphon/demo"
+    assert shlex.split(command)[1:] == ["accounts", "password", "ann", "--data", str(folder)]
+    done = run_antiphon(*shlex.split(command)[1:], home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (made,) = done.stdout.split("\n")[:1]
+    with Terminal("demo", home=tmp_path, ANTIPHON_NAME="ann") as terminal:
+        terminal.answer("Password:", made.strip())
+        terminal.shows("A new password must be chosen before anything else.")
+
+
+def test_a_wrong_password_in_a_pipe_is_told_with_the_command_too(tmp_path: Path) -> None:
+    assert run_antiphon("demo", home=tmp_path, **ANN).returncode == 0
+    done = run_antiphon("demo", home=tmp_path, **ANN | {"ANTIPHON_PASSWORD": "not the right one"})
+    assert (done.returncode, done.stdout) == (4, "")
+    lines = done.stderr.splitlines()
+    assert lines[-2:] == ["You have left.", "The server has stopped."]
+    assert lines[-5].startswith("Name or password is wrong.")
+    assert lines[-4] == "If you have forgotten it, set a new one with"
+
+
+def test_the_accounts_of_the_demo_are_found_in_its_folder(tmp_path: Path) -> None:
+    assert run_antiphon("demo", home=tmp_path, **ANN).returncode == 0
+    listed = run_antiphon("accounts", "list", "--data", tmp_path / ".local/share/antiphon/demo", home=tmp_path)
+    assert (listed.returncode, listed.stdout.split("\t")[0]) == (0, "ann"), listed.stderr
+    lost = run_antiphon("accounts", "list", home=tmp_path)
+    assert lost.returncode == 2
+    assert f"no accounts are kept there; those of the demo are in {tmp_path / '.local/share/antiphon/demo'}. " in (
+        lost.stderr
+    )

@@ -105,7 +105,7 @@ def test_a_passphrase_that_could_not_be_shown_is_told(data: Path, options: str, 
     told, code = done.stderr.splitlines()[-2:]
     assert code == "1"
     assert told.startswith("The new passphrase of “ann” could not be shown: ")
-    assert told.endswith("It is in force all the same. Run the command again: it makes another one.")
+    assert told.endswith("It is valid nevertheless. Run the command again to make another one.")
 
 
 def test_a_code_that_could_not_be_shown_is_told(data: Path) -> None:

@@ -135,10 +135,9 @@ def test_the_person_is_told_why_the_session_ended(
     tmp_path: Path, command: tuple[str, ...], language: str, sentence: str
 ) -> None:
     seed(tmp_path / "data", sessions=0)
-    given = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
     with ServerProcess(tmp_path / "data", "--plain") as server:
         words = ("connect", str(server.address), "--lang", language)
-        with Terminal(*words, home=tmp_path, **given) as terminal:
+        with Terminal(*words, home=tmp_path, ANTIPHON_NAME="ann", ANTIPHON_PASSWORD=PASSWORD) as terminal:
             terminal.says("ann>", "hello")
             assert told(server, *command)["sessions_ended"] == 1
             terminal.shows(sentence)

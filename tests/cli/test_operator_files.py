@@ -126,3 +126,38 @@ def test_a_command_tells_of_a_name_that_a_spreadsheet_has_rewritten(tmp_path: Pa
     assert "электронная таблица" in russian.stderr
     edit(people / "accounts.csv", lambda text: text.replace("1E+05,", "'1E+05,"))
     assert run_antiphon(*words, home=tmp_path).stderr == ""
+
+
+def test_the_files_in_a_data_folder_are_found_without_store(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with (
+        ServerProcess(data, "--plain", ANTIPHON_STORE=f"files:{data}") as running,
+        RawClient(running.address) as it,
+    ):
+        it.sign_in("ann", PASSWORD, new=True)
+    for command in (["accounts", "list"], ["sessions", "list"]):
+        listed = run_antiphon(*command, "--data", data, "--json", home=tmp_path)
+        assert [row["name"] for row in json.loads(listed.stdout)] == ["ann"], listed.stderr
+    added = run_antiphon(
+        "accounts", "add", "bob", "--data", data, "--password-file", "-", home=tmp_path, stdin=PASSWORD
+    )
+    assert added.returncode == 0, added.stderr
+    assert "\nbob," in (data / "accounts.csv").read_text("utf-8")
+    assert not (data / "accounts.db").exists()
+    named = run_antiphon("accounts", "list", "--data", data, "--store", "sqlite", home=tmp_path)
+    assert (named.returncode, named.stdout) == (2, "")
+
+
+def test_an_accounts_csv_of_another_kind_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "accounts.csv").write_text("name;password\n")
+    listed = run_antiphon("accounts", "list", "--data", tmp_path, home=tmp_path)
+    assert listed.returncode == 2
+    assert "no accounts are kept there" in listed.stderr
+
+
+def test_a_database_comes_before_files(tmp_path: Path) -> None:
+    seed(tmp_path / "data")
+    for name in ("accounts.csv", "numbers.csv"):
+        (tmp_path / "data" / name).write_text("")
+    listed = run_antiphon("accounts", "list", "--data", tmp_path / "data", home=tmp_path)
+    assert listed.stdout.startswith("ann\t"), listed.stderr

@@ -205,3 +205,47 @@ def test_without_a_home_folder_the_folder_has_to_be_named(
 ) -> None:
     assert main(command) == 2
     assert capfd.readouterr().err == "This user has no home folder: name a folder with --data.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "line", "form"),
+    [
+        (["--explain", "{address}"], "", "", "yes"),
+        (["{address}", "--explain=short"], "", "", "short"),
+        (["{address}"], "yes", "", "yes"),
+        (["{address}"], "1", "", "yes"),
+        (["{address}"], "short", "", "short"),
+        (["{address}"], "", "explain = true", "yes"),
+        (["{address}"], "", 'explain = "short"', "short"),
+        (["{address}", "--no-explain"], "short", "explain = true", "no"),
+        (["{address}"], "", "explain = false", "no"),
+    ],
+)
+def test_explain_is_a_flag_that_may_have_a_value(
+    server: ServerProcess, tmp_path: Path, words: list[str], *, variable: str, line: str, form: str
+) -> None:
+    config = tmp_path / "antiphon.toml"
+    config.write_text(f"[connect]\n{line}\n")
+    given = [word.format(address=server.address) for word in words]
+    environment: dict[str, Any] = {"ANTIPHON_EXPLAIN": variable} if variable else {}
+    done = run_antiphon(
+        "connect",
+        *given,
+        "--config",
+        config,
+        "--name",
+        "ann",
+        home=tmp_path,
+        ANTIPHON_PASSWORD=PASSWORD,
+        **environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("<- WELCOME  id" in done.stderr) == (form != "no")
+    assert ("    Hidden: token" in done.stderr) == (form == "yes")
+
+
+def test_explain_has_no_other_value(tmp_path: Path) -> None:
+    done = run_antiphon("connect", "--explain=all", home=tmp_path)
+    assert done.returncode == 2
+    assert "--explain" in done.stderr
+    assert "short" in done.stderr

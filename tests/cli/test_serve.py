@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_the_port_is_not_asked_for_when_it_is_given(tmp_path: Path, way: str) ->
         "file": ["--config", str(config)],
         "no-input": ["--no-input"],
     }
-    environment = {"ANTIPHON_PORT": "0"} if way == "variable" else {}
+    environment: dict[str, Any] = {"ANTIPHON_PORT": "0"} if way == "variable" else {}
     with Terminal("serve", "--data", tmp_path / "d", *options[way], home=tmp_path, **environment) as terminal:
         terminal.shows("Antiphon ")
         assert "Port [" not in terminal.screen

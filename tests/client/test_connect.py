@@ -1,12 +1,14 @@
 """`connect` of both clients at the door: trust, names, passwords, invitations, and every access."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from antiphon import blocking, connect
 from antiphon.address import Address
@@ -18,20 +20,26 @@ from antiphon.errors import (
     InvitationRefused,
     InvitationUsed,
     NameAmbiguous,
+    OutcomeUnknown,
     PasswordDue,
     PasswordInvalid,
     PasswordNotAsked,
     RegistrationClosed,
     ServerKeyUnknown,
+    SessionsFull,
     SettingInvalid,
     SignInRefused,
     TooManyFailures,
+    TooManySessions,
     UsageError,
 )
 from antiphon.identity.passwords import Password
 from antiphon.server.server import Server
+from antiphon.server.session import manager
 from antiphon.services import echo
 from antiphon.testing import FaultProxy
+from antiphon.wire.bodies import Authenticate, Identify
+from support.fake_servers import Peer, faked
 from support.imported_accounts import digest, seed_old
 from support.inside import sessions
 from support.invitations import invite
@@ -231,3 +239,63 @@ async def test_a_form_that_has_to_wait_is_told_of_and_not_tried(visit: Visit, da
         assert isinstance(
             await refusal(visit, server.addresses[0], name="ann", password=PASSWORD), TooManyFailures
         )
+
+
+# --- as many sessions as there may be -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("access", "who"),
+    [("authenticate", {"name": "ann", "password": PASSWORD}), ("identify", {"name": "ann"}), ("anyone", {})],
+)
+async def test_where_all_sessions_are_used_a_program_is_told_and_may_end_the_oldest(
+    visit: Visit, data: Path, monkeypatch: pytest.MonkeyPatch, access: str, who: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(manager, "SESSIONS_MOST", 1)
+    monkeypatch.setattr(manager, "CLIENT_SESSIONS_MOST", 1)
+    async with server_here(data, echo, access=access) as server:
+        place = server.addresses[0]
+        async with connect(place, **who) as used:
+            told = await refusal(visit, place, **who)
+            assert isinstance(told, SessionsFull)
+            assert told.exit_code == 4
+            assert "replace=True" in str(told)
+            assert await used.ask("still here") == "still here"
+            await visit(place, replace=True, **who)
+            assert isinstance(await used.ended(), TooManySessions)
+
+
+async def test_a_blocking_session_that_has_made_way_says_so(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager, "SESSIONS_MOST", 1)
+    async with server_here(data, echo) as server:
+        used = await asyncio.to_thread(blocking.connect, server.addresses[0], name="ann", password=PASSWORD)
+        await visit_waiting(server.addresses[0], name="ann", password=PASSWORD, replace=True)
+
+        def ask_until_the_end() -> None:
+            while True:
+                with contextlib.suppress(OutcomeUnknown):  # of the one that was on its way
+                    used.ask("hello")
+
+        with pytest.raises(TooManySessions):
+            await asyncio.to_thread(ask_until_the_end)
+
+
+@pytest.mark.parametrize("access", ["authenticate", "identify"])
+@pytest.mark.parametrize(
+    ("features", "replace", "sent"),
+    [(["replace"], True, True), (["replace"], False, UNSET), ([], True, UNSET), (["other"], True, UNSET)],
+)
+async def test_only_a_server_that_offers_it_is_told_to_replace(
+    visit: Visit, access: str, features: list[str], replace: bool, sent: object
+) -> None:
+    def play(peer: Peer) -> None:
+        peer.hello(features=features, access=access)
+        body = peer.control().body
+        assert isinstance(body, Authenticate | Identify)
+        seen.append(body.replace)
+
+    seen: list[object] = []
+    async with faked(play) as there:
+        password = PASSWORD if access == "authenticate" else None
+        await refusal(visit, there.address, name="ann", password=password, replace=replace)
+    assert seen == [sent]

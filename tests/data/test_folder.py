@@ -14,7 +14,7 @@ import pytest
 from antiphon.address import Address
 from antiphon.data import folder as folder_module
 from antiphon.data.folder import DataFolder, data_folder
-from antiphon.errors import FolderUnsafe, FolderUnusable, KeyRingUnusable
+from antiphon.errors import FolderOfAnother, FolderUnsafe, FolderUnusable, KeyRingUnusable
 from antiphon.files import write_atomically
 
 RING_MAKER = """
@@ -125,6 +125,29 @@ def test_what_belongs_to_another_user_is_refused(folder: DataFolder, monkeypatch
         folder.read_private("file")
     with pytest.raises(FolderUnsafe, match="belongs to another user"):
         DataFolder.open(folder.path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_is_told_to_run_the_command_as_the_user_whose_folder_it_is(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder.path, nobody.pw_uid, nobody.pw_gid)
+    for path in (folder.path, folder.path / "below" / "new"):
+        with pytest.raises(FolderOfAnother) as caught:
+            DataFolder.open(path)
+        assert caught.value.full() == (
+            f"{path} belongs to nobody, and you are root. "
+            "Put sudo -u nobody before the command, and it runs as that user."
+        )
+        assert "chmod" not in str(caught.value)
+    os.chown(folder.path, 54321, -1)
+    with pytest.raises(FolderOfAnother, match="Put sudo -u '#54321' before"):
+        DataFolder.open(folder.path)
+    (folder.path / "own").mkdir()
+    with pytest.raises(FolderUnsafe, match="belongs to another user, who could replace") as other:
+        DataFolder.open(folder.path / "own")
+    assert not isinstance(other.value, FolderOfAnother), "the folder is root's own"
 
 
 @pytest.mark.parametrize("bits", [0o020, 0o002])

@@ -18,7 +18,7 @@ from antiphon.server.signals import REPEAT_SECONDS
 from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, ServerSettings
 from antiphon.store.files.account_rows import ACCOUNTS
 from antiphon.wire.bodies import ServerBye
-from support.documents import DOCUMENTS, ROOT, blocks, read, section, table
+from support.documents import DOCUMENTS, ROOT, blocks, commands, read, section, table
 from support.log_records import banned
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
@@ -68,6 +68,10 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--names",
         "--dry-run",
         "--skip-broken",
+        "--scheme",
+        "--separator",
+        "--columns",
+        "--names-only",
         "--format",
         "--secrets",
     }
@@ -107,7 +111,10 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         ("accounts list", ["--data", "--json", *flags(CommonOptions)]),
         (
             "accounts import",
-            ["--names", "--dry-run", "--skip-broken", "--data", "--log", "--json", *flags(CommonOptions)],
+            [
+                *("--names", "--scheme", "--separator", "--columns", "--names-only", "--dry-run", "--skip-broken"),
+                *("--data", "--log", "--json", *flags(CommonOptions)),
+            ],
         ),
         ("accounts export", ["--format", "--secrets", "--data", "--log", "--json", *flags(CommonOptions)]),
         ("accounts password", ["--data", "--log", "--json", *flags(CommonOptions)]),
@@ -287,3 +294,9 @@ def test_nothing_more_is_said_on_standard_output(tmp_path: Path) -> None:
         server.wait()
         assert server.process.stdout is not None
         assert server.process.stdout.read() == ""
+
+
+def test_the_recipe_for_a_class_is_the_same_in_russian() -> None:
+    (english,) = (commands(block) for block in blocks(TEXT) if "clients.csv --data ./school" in block.text)
+    (russian,) = (commands(block) for block in blocks(read("docs/class.ru.md")))
+    assert [line for line in russian if line] == [line for line in english if line]

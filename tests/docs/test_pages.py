@@ -5,11 +5,8 @@ import sys
 import zlib
 from pathlib import Path
 
-import antiphon
-from antiphon import blocking, errors, testing
 from support.documents import PAGES, ROOT
-
-SETTINGS = {"antiphon.settings.ServerSettings", "antiphon.settings.ClientSettings"}
+from support.reference_table import public_names
 
 ELSEWHERE = "-1"
 """Sphinx's priority for the original name of an object that is documented under another name."""
@@ -41,18 +38,6 @@ def test_the_documents_become_pages_without_a_warning_and_hold_every_public_name
         assert page.stat().st_size > 1000
     in_pages = names_in(tmp_path / "pages" / "objects.inv")
     assert public_names() == {name for name in in_pages if name.rpartition(".")[0] not in in_pages}
-
-
-def public_names() -> set[str]:
-    """Return the names that CONTRIBUTING.md calls public."""
-    tree = {error.__name__ for error in errors.every_error() if error.__name__ in errors.__all__}
-    return (
-        {f"antiphon.{name}" for name in antiphon._HANDED_ON}
-        | {f"antiphon.blocking.{name}" for name in blocking.__all__}
-        | {f"antiphon.testing.{name}" for name in testing.__all__}
-        | {f"antiphon.errors.{name}" for name in tree}
-        | SETTINGS
-    )
 
 
 def names_in(inventory: Path) -> set[str]:

@@ -47,7 +47,10 @@ def flat(schema: type[Any], prefix: str = "") -> dict[str, tuple[str, object]]:
     fields: dict[str, tuple[str, object]] = {}
     for field in info.fields:
         made = field.default_factory is not msgspec.NODEFAULT
-        fields[prefix + field.name] = (type_name(field.type), field.default_factory() if made else field.default)
+        default = field.default_factory() if made else field.default
+        if not field.required and default is msgspec.NODEFAULT:  # UNSET, which the server takes for false
+            default = False
+        fields[prefix + field.name] = (type_name(field.type), default)
         if isinstance(field.type, inspect.StructType):
             fields |= flat(field.type.cls, f"{prefix}{field.name}.")
     return fields

@@ -8,6 +8,7 @@ import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ PASSWORD = "correct horse battery"
 """A password with as many characters as the page has stars."""
 PROMPT = re.compile(r"(Port \[\d+\]:|Name \[\w+\]:|New password:|Once more:|Password:|\w+>)(.*)")
 INTERRUPT = "^C"
-READER = {"USER": "ann", "COLUMNS": "80", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+READER: dict[str, Any] = {"USER": "ann", "COLUMNS": "80", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """The reader's environment: pytest without plugins."""
 
 

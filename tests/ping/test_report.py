@@ -2,16 +2,22 @@
 
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 from antiphon.errors import FileUnusable
 from antiphon.ping import plot, report
 from antiphon.ping.histogram import Histogram
 from antiphon.ping.live import LiveLine
+from antiphon.ping.load import Load, Plan
+from antiphon.ping.result import Result, Target, Times, result_of
 from antiphon.ping.units import shown_percentile, shown_share, shown_time
+from antiphon.version import __version__
 
 
 def histogram_of(*times: int) -> Histogram:
@@ -81,23 +87,62 @@ def test_few_times_are_not_drawn() -> None:
 # --- the picture --------------------------------------------------------------------------------------------
 
 
+def result_with(times: Histogram, **fields: Any) -> Result:
+    """Return the result of a run with these times."""
+    target = Target(address="tls://<host>:1", name="ann", key=None, sign_ins_s=[0.1])
+    load = Load(Plan(count=1, size=64, depth=4), [])
+    made = result_of(load, target, (50, 99), began_at=datetime(2026, 11, 22, tzinfo=UTC))
+    return msgspec.structs.replace(
+        made, connections=3, sent=times.count, answered=times.count, histogram_ns=list(times.rows()), **fields
+    )
+
+
+def texts_of(path: Path) -> list[str]:
+    root = ET.fromstring(path.read_text("utf-8"))
+    return [each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
 def test_the_picture_has_a_bar_for_each_band_and_a_mark_for_each_percentile(tmp_path: Path) -> None:
     path = tmp_path / "plot.svg"
     times = histogram_of(*range(1_000_000, 9_000_000, 1000))
-    plot.draw(path, times, (50, 99), "tls://<host>:1")
+    plot.draw(path, result_with(times), (50, 99))
     root = ET.fromstring(path.read_text("utf-8"))
     rectangles = [each.get("fill") for each in root.iter("{http://www.w3.org/2000/svg}rect")]
-    texts = [each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}text")]
     assert rectangles.count("#4878a8") == plot.BANDS
     assert rectangles.count("#c03030") == 2
-    assert texts[0] == "tls://<host>:1: 8000"
-    assert f"p50 {shown_time(times.percentile(50))}" in texts
-    assert f"p99 {shown_time(times.percentile(99))}" in texts
+    assert f"p50 {shown_time(times.percentile(50))}" in texts_of(path)
+    assert f"p99 {shown_time(times.percentile(99))}" in texts_of(path)
+
+
+def test_the_picture_names_its_axes_their_units_and_how_it_was_measured(tmp_path: Path) -> None:
+    path = tmp_path / "plot.svg"
+    times = histogram_of(*[1_000_000] * 730, *range(1_000_000, 9_000_000, 100_000))
+    plot.draw(path, result_with(times, interval_s=0.5, elapsed_s=2.0, messages_per_s=405.0), (50,))
+    texts = texts_of(path)
+    assert texts[:4] == [
+        "antiphon ping tls://<host>:1",
+        f"2026-11-22T00:00:00+00:00, antiphon {__version__}",
+        "closed loop, interval 0.5 s; connections: 3; depth: 4; 64 bytes a message",
+        f"sent {times.count}, answered {times.count}, wrong 0, lost 0 in 2.00 s; 405.0 messages/s",
+    ]
+    assert "messages in each band" in texts
+    assert "time from when a message was sent to its answer (logarithmic scale)" in texts
+    assert [text for text in texts if text.isdecimal()] == ["0", "200", "400", "600"]
+    assert len([text for text in texts if re.fullmatch(r"\d\.\d\d ms", text)]) >= plot.LABELS
+
+
+def test_the_picture_of_an_open_loop_counts_from_when_a_message_was_due(tmp_path: Path) -> None:
+    path = tmp_path / "plot.svg"
+    due = Times(min_us=1, mean_us=1, max_us=1, percentiles_us={})
+    plot.draw(path, result_with(histogram_of(1000), loop="open", rate_per_s=500, uncorrected=due), (50,))
+    texts = texts_of(path)
+    assert "open loop, 500 messages/s wanted; connections: 3; depth: 4; 64 bytes a message" in texts
+    assert "time from when a message was due to its answer (logarithmic scale)" in texts
 
 
 def test_the_picture_of_nothing_is_a_picture(tmp_path: Path) -> None:
     for name in ("none.svg", "none.png"):
-        plot.draw(tmp_path / name, Histogram(), (50,), "nothing")
+        plot.draw(tmp_path / name, result_with(Histogram()), (50,))
         assert (tmp_path / name).stat().st_size > 100
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.wire.bodies import ServerBye
+from support.moving import back, back_at_last
 from support.processes import ServerProcess
 from support.raw import RawClient
 from support.serving import in_session, seed
@@ -114,3 +115,44 @@ def test_a_child_holds_neither_the_port_nor_connections(forking: tuple[ServerPro
         os.kill(child, signal.SIGKILL)
         server.kill()
         client.sock.close()
+
+
+def test_a_child_of_a_home_holds_neither_its_relay_socket_nor_a_link(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(CHILD)
+    service = f"{tmp_path}/service.py:forked"
+    (token,) = seed(tmp_path / "data")
+    home = ServerProcess(tmp_path / "data", "--plain", service)
+    with ServerProcess(tmp_path / "data", "--plain", service) as other:
+        with back(home, token)[0] as first:
+            first.ask("wait")
+        client, _ = back(other, token, 1)
+        child = int(str(client.ask("wait")))
+        try:
+            home.kill()
+            client.closed()
+            began = time.monotonic()
+            client, welcome = back_at_last(other, token, 2)  # nobody listens: it is dead at once
+            assert time.monotonic() - began < 3
+            assert welcome.received is None
+            client.close()
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_child_of_a_relaying_process_holds_no_link(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(CHILD)
+    service = f"{tmp_path}/service.py:forked"
+    relayed, own = seed(tmp_path / "data", sessions=2)
+    other = ServerProcess(tmp_path / "data", "--plain", service)
+    with ServerProcess(tmp_path / "data", "--plain", "--log", str(tmp_path / "home.log"), service) as home:
+        with back(home, relayed)[0] as first:
+            first.ask(str(tmp_path / "told"))
+        home.logged(" broken-off ")
+        client, _ = back(other, relayed, 1)
+        with client, back(other, own)[0] as forking:
+            child = int(str(forking.ask("wait")))
+            try:
+                other.kill()
+                home.logged(" broken-off ", 2)
+            finally:
+                os.kill(child, signal.SIGKILL)

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
+from antiphon.client.password_forms import hello_forms
 from antiphon.errors import TryLater
 from antiphon.identity.names import prepare
+from antiphon.identity.old_forms import OldForm
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE
 from antiphon.server import hello as hello_module
 from antiphon.server.hello import HelloFrame, hello_of
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import NewAccount, Store
 from antiphon.store.sql import open_sqlite
-from antiphon.wire.bodies import INVITATIONS, Hello
+from antiphon.wire.bodies import INVITATIONS, REPLACE, Hello
 from antiphon.wire.conversation import ClientConversation, Control
 from support.auth import NOON, Clock, RecordingLog
 from support.imported_accounts import digest, seed_old
@@ -39,13 +41,14 @@ class Frame:
     def said(self) -> Hello:
         return said_by(self.hello.frame)
 
-    async def import_(self, *, lifetime: float = 60) -> None:
+    async def import_(self, name: str = "ann", *, lifetime: float = 60, form: str | None = "md5") -> None:
         account = NewAccount(
-            name=prepare("ann"),
+            name=prepare(name),
             seal=lambda _: secrets.token_bytes(8),
             credential_type="SCRAM-SHA-256",
             must_change=True,
             expires_at=NOON + timedelta(seconds=lifetime),
+            old_form=form,
         )
         await self.store.accounts.add([account], NOON, "import")
 
@@ -76,7 +79,7 @@ def test_hello_says_what_the_server_wants(access: Any) -> None:
     by_password = access == "authenticate"
     assert hello.access == access
     assert hello.mechanisms == (["SCRAM-SHA-256-PLUS"] if by_password else [])
-    assert hello.features == ([INVITATIONS] if by_password else [])
+    assert hello.features == ([INVITATIONS, REPLACE] if by_password else [REPLACE])
     assert (hello.limits.message, hello.limits.heartbeat, hello.limits.silence) == (4096, 3, 7)
     assert (hello.scram.salt_length, hello.scram.iterations) == (SALT_SIZE, ITERATIONS)
     assert (hello.registration, hello.imports) == (False, False)
@@ -109,21 +112,48 @@ async def test_imports_that_have_expired_are_not_left(frame: Frame) -> None:
     assert not frame.said().imports
 
 
+async def test_other_old_forms_are_features_and_plain_passwords_are_nothing(frame: Frame) -> None:
+    before = frame.said()
+    await frame.import_("ann", form="sha256")
+    await frame.import_("bob", form=None)
+    await frame.hello.look()
+    said = frame.said()
+    assert (said.imports, said.features) == (False, [INVITATIONS, "old-form:sha256"])
+    assert hello_forms(said) == [OldForm("sha256")]
+    await frame.import_("cleo", form="md5")
+    await frame.hello.look()
+    assert hello_forms(frame.said()) == [OldForm("md5"), OldForm("sha256")]
+    frame.clock.advance(60)
+    await frame.hello.look()
+    assert frame.said() == before
+
+
+async def test_a_form_that_no_client_knows_is_not_named_and_two_are_named_at_most(frame: Frame) -> None:
+    for name, form in {"ann": "md4", "bob": "sha256+", "cleo": "md5+" + "x" * 65, "dora": "+salt"}.items():
+        await frame.import_(name, form=form)
+    await frame.hello.look()
+    assert hello_forms(frame.said()) == []
+    for name, form in {"emma": "md5+salt", "finn": "sha224", "gina": "sha512"}.items():
+        await frame.import_(name, form=form)
+    await frame.hello.look()
+    assert hello_forms(frame.said()) == [OldForm("md5", "salt"), OldForm("sha224")]
+
+
 async def test_it_looks_again_after_the_store_was_away_and_after_a_fault(
     frame: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hello_module, "LOOK_SECONDS", 0)
-    real, looked = frame.store.accounts.imports, asyncio.Event()
+    real, looked = frame.store.accounts.old_forms, asyncio.Event()
     errors: list[Exception] = [TryLater(), RuntimeError("a fault")]
 
-    async def failing(at: datetime) -> bool:
+    async def failing(at: datetime) -> list[str]:
         if errors:
             raise errors.pop(0)
         remain = await real(at)
         looked.set()
         return remain
 
-    frame.store.accounts.imports = failing  # type: ignore[method-assign]
+    frame.store.accounts.old_forms = failing  # type: ignore[method-assign]
     await frame.import_()
     running = asyncio.create_task(frame.hello.run())
     await looked.wait()

@@ -12,6 +12,7 @@ from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
 from antiphon.server.server import Server
 from antiphon.settings import ServerSettings
+from support.old_stores import make_old
 from support.serving import seed, serving
 
 HELD_SECONDS = 0.2
@@ -53,6 +54,25 @@ async def test_the_loop_goes_on_while_another_holds_the_lock_of_the_certificate(
 
     monkeypatch.setattr("antiphon.server.server.load_or_make", held_by_another)
     await started(data)
+
+
+def test_a_database_of_an_earlier_version_is_upgraded_at_the_start_and_the_log_names_the_copy(
+    data: Path, tmp_path: Path
+) -> None:
+    seed(data)
+    old = tmp_path / "old"
+    old.mkdir()
+    make_old(old, 4)
+    for path in data.glob("sessions.db*"):
+        path.unlink()
+    (old / "sessions.db").replace(data / "sessions.db")
+    copy = data / "sessions.db.version-4"
+    for _ in range(2):
+        with serving(data):
+            assert copy.exists()
+    log = (data / "server.log").read_text("utf-8").splitlines()
+    (told,) = [line for line in log if " store-upgraded " in line]
+    assert told.endswith(f' copy="{copy}"')
 
 
 def test_who_is_cut_at_the_end_of_the_drain_is_told_of_in_the_log(data: Path) -> None:

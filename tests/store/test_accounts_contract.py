@@ -187,10 +187,15 @@ async def test_nothing_is_left_of_a_removed_account_and_its_number_is_not_given_
     assert again.id > account.id
 
 
-def new(name: str, *, days: int | None = None) -> NewAccount:
+def new(name: str, *, days: int | None = None, old_form: str | None = None) -> NewAccount:
     expires_at = None if days is None else NOON + timedelta(days=days)
     return NewAccount(
-        name=prepare(name), seal=seal, credential_type=TYPE, must_change=days is not None, expires_at=expires_at
+        name=prepare(name),
+        seal=seal,
+        credential_type=TYPE,
+        must_change=days is not None,
+        expires_at=expires_at,
+        old_form=old_form,
     )
 
 
@@ -244,14 +249,17 @@ async def test_of_two_who_replace_a_credential_at_once_one_does(accounts: Accoun
     assert sorted(done, key=lambda epoch: epoch is None) == [account.epoch + 1, *[None] * 4]
 
 
-async def test_imports_remain_until_they_are_changed_or_over(accounts: Accounts) -> None:
-    assert not await accounts.imports(NOON)
-    first, _ = await accounts.add([new("ann", days=14), new("bob", days=7)], NOON, "import")
-    assert await accounts.imports(NOON + timedelta(days=13))
-    assert not await accounts.imports(NOON + timedelta(days=14))
+async def test_old_forms_remain_until_they_are_changed_or_over(accounts: Accounts) -> None:
+    assert await accounts.old_forms(NOON) == []
+    new_ones = [new("ann", days=14, old_form="sha256"), new("bob", days=7, old_form="md5+соль")]
+    new_ones += [new("cleo", days=7, old_form="md5+соль"), new("dora", days=20)]
+    first, *_ = await accounts.add(new_ones, NOON, "import")
+    assert await accounts.old_forms(NOON) == ["md5+соль", "sha256"]
+    assert await accounts.old_forms(NOON + timedelta(days=13)) == ["sha256"]
+    assert await accounts.old_forms(NOON + timedelta(days=14)) == []
     await accounts.replace_credential(first.id, TYPE, lambda _: b"new")
-    assert await accounts.imports(NOON)
-    assert not await accounts.imports(NOON + timedelta(days=7))
+    assert await accounts.old_forms(NOON) == ["md5+соль"]
+    assert await accounts.old_forms(NOON + timedelta(days=7)) == []
 
 
 async def test_all_credentials_are_sealed_again_in_batches_and_no_epoch_begins(accounts: Accounts) -> None:

@@ -2,6 +2,7 @@
 
 from antiphon.wire.bodies import (
     INVITATIONS,
+    REPLACE,
     Authenticate,
     Body,
     Bye,
@@ -30,7 +31,7 @@ HELLO = Hello(
     product="antiphon",
     access="authenticate",
     mechanisms=["SCRAM-SHA-256"],
-    features=[INVITATIONS],
+    features=[INVITATIONS, REPLACE],
     limits=Limits(message=1024, heartbeat=20, silence=40),
     registration=True,
     scram=Scram(salt_length=32, iterations=600_000),

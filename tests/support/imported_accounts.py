@@ -29,12 +29,14 @@ def _verifier(digest: str) -> Verifier:
     return make_verifier(Password(digest), bytes(SALT_SIZE), ITERATIONS)
 
 
-def seed_old(folder: Path, name: str, digest: str, *, lifetime: timedelta = FORTNIGHT) -> None:
-    """Add an imported account to a data folder; its password has the MD5 `digest` and expires after `lifetime`."""
-    asyncio.run(_seed_old(folder, name, digest, datetime.now(UTC) + lifetime))
+def seed_old(
+    folder: Path, name: str, digest: str, *, lifetime: timedelta = FORTNIGHT, form: str | None = "md5"
+) -> None:
+    """Add an imported account to a data folder; its password has the `digest` and expires after `lifetime`."""
+    asyncio.run(_seed_old(folder, name, digest, datetime.now(UTC) + lifetime, form))
 
 
-async def _seed_old(folder: Path, name: str, digest: str, expires_at: datetime) -> None:
+async def _seed_old(folder: Path, name: str, digest: str, expires_at: datetime, form: str | None) -> None:
     data = DataFolder.open(folder)
     ring = data.key_ring(secrets.token_bytes)
     new = NewAccount(
@@ -43,6 +45,7 @@ async def _seed_old(folder: Path, name: str, digest: str, expires_at: datetime) 
         credential_type=SCRAM_SHA_256,
         must_change=True,
         expires_at=expires_at,
+        old_form=form,
     )
     store = await open_sqlite(data.path)
     try:

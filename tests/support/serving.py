@@ -96,7 +96,7 @@ async def _seed(
         )
         (account,) = await store.accounts.add([new], now, "test")
         for token in tokens:
-            await store.sessions.open(_record(token, ring, account, now), sessions, now)
+            await store.sessions.open(_record(token, ring, account, now), sessions)
     finally:
         await store.close()
     return tokens

@@ -43,6 +43,8 @@ def process(id: str, **changes: object) -> ProcessRecord:
     return replace(plain, **changes)  # type: ignore[arg-type]  # fields of several types
 
 
-async def opened(sessions: Sessions, new: SessionRecord, most: int = 10, unheld_by: datetime = NOON - DAY) -> int:
+async def opened(sessions: Sessions, new: SessionRecord, most: int = 10) -> int:
     """Open a session, and return the position of the revocation log."""
-    return (await sessions.open(new, most, unheld_by)).position
+    result = await sessions.open(new, most)
+    assert result is not None
+    return result.position

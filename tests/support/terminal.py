@@ -21,6 +21,7 @@ UP = "\x1b[A"
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 TIMEOUT = 30
+LINES = 50
 
 
 class _Screen(fdspawn):  # type: ignore[misc]  # pexpect has no types
@@ -39,18 +40,24 @@ class _Screen(fdspawn):  # type: ignore[misc]  # pexpect has no types
 
 
 class Terminal:
-    """A command, by default `antiphon`, on a terminal of 50 lines of 200 characters."""
+    """A command, by default `antiphon`, on a terminal of 50 lines, by default of 200 characters."""
 
     def __init__(
-        self, *arguments: str | Path, home: Path, command: str | Path = ANTIPHON, **environment: str
+        self,
+        *arguments: str | Path,
+        home: Path,
+        command: str | Path = ANTIPHON,
+        columns: int = 200,
+        **environment: str,
     ) -> None:
         """Start `command` with a clean environment and the variables `environment`."""
         settings = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "PS1": "$ "} | environment
         ours, theirs = pty.openpty()
-        termios.tcsetwinsize(theirs, (50, 200))
+        termios.tcsetwinsize(theirs, (LINES, columns))
         environment = clean_environment(home, **settings)
         self.process = Process([command, *arguments], environment, [theirs] * 3, terminal=True)
         os.close(theirs)
+        self._ours = ours
         self.pexpect = _Screen(ours, timeout=TIMEOUT, encoding="utf-8", use_poll=True)
 
     def shows(self, *texts: str) -> str:
@@ -77,6 +84,10 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Press keys."""
         self.pexpect.send(keys)
+
+    def resize(self, columns: int) -> None:
+        """Change the width; the command is told so, as by every terminal."""
+        termios.tcsetwinsize(self._ours, (LINES, columns))
 
     def answer(self, question: str, text: str = "") -> None:
         """Wait for a question and type the answer."""

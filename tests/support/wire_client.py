@@ -7,7 +7,7 @@ import secrets
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ClientExchange, make_verifier, mechanism_for
@@ -135,12 +135,13 @@ class WireClient(ABC):
         )
         return self.request(Kind.REGISTER, Register(name=name, credential=credential))
 
-    def authenticate(self, name: str, password: str) -> Body:
+    def authenticate(self, name: str, password: str, **fields: Any) -> Body:
         """Run a whole SCRAM exchange; return WELCOME, or the body that came instead."""
         mechanism = mechanism_for(self.binding)
         nonce = b64encode(secrets.token_bytes(24)).decode()
         exchange = ClientExchange(mechanism, name, Password(password), self.binding, nonce)
-        challenge = self.request(Kind.AUTHENTICATE, Authenticate(mechanism=mechanism, data=exchange.first()))
+        first = Authenticate(mechanism=mechanism, data=exchange.first(), **fields)
+        challenge = self.request(Kind.AUTHENTICATE, first)
         if not isinstance(challenge, Challenge):
             return challenge
         answer = self.request(Kind.CHALLENGE, ChallengeAnswer(data=exchange.answer(challenge.data)))

@@ -26,6 +26,7 @@ from antiphon.server.auth.greeting import greeting
 from antiphon.settings import ServerSettings
 from antiphon.wire.bodies import (
     INVITATIONS,
+    REPLACE,
     Authenticate,
     Challenge,
     ChallengeAnswer,
@@ -64,7 +65,7 @@ HELLO = Hello(
     product="antiphon/0.1.0",
     access="authenticate",
     mechanisms=[MECHANISM],
-    features=[INVITATIONS],
+    features=[INVITATIONS, REPLACE],
     limits=Limits(
         message=SETTINGS.message_limit, heartbeat=SETTINGS.heartbeat_seconds, silence=SETTINGS.silence_seconds
     ),

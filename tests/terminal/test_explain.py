@@ -22,9 +22,8 @@ from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.identity.passwords import Password
 from antiphon.printable import printable
-from antiphon.terminal import explain
 from antiphon.terminal.console import Console
-from antiphon.terminal.explain import DUMPED, Explainer, Watched
+from antiphon.terminal.explain import DUMPED, Explainer, Watched, words
 from antiphon.testing import FaultProxy
 from antiphon.wire import bodies
 from antiphon.wire.frames import HEADER, HEADER_SIZE, encode, encode_message
@@ -49,17 +48,17 @@ class Paper(Console):
         super().__init__(language, may_ask=False)
         self.out = io.StringIO()
 
-    def tell(self, text: str, colour: int | None = None) -> None:
+    def tell(self, text: str, colour: int | None = None, hang: int = 0) -> None:
         with contextlib.redirect_stderr(self.out):
-            super().tell(text, colour)
+            super().tell(text, colour, hang)
 
 
 class Listener:
     """Explains frames and records the explanation."""
 
-    def __init__(self, language: str = "en") -> None:
+    def __init__(self, language: str = "en", *, short: bool = False) -> None:
         self.paper = Paper(language)
-        self.explainer = Explainer(self.paper, lambda: 0.0)
+        self.explainer = Explainer(self.paper, lambda: 0.0, short=short)
 
     def watched(self) -> Watched:
         return self.explainer.watch(ADDRESS)
@@ -79,9 +78,9 @@ def listener() -> Listener:
     return Listener()
 
 
-def one(side: Side, data: bytes, language: str = "en") -> str:
+def one(side: Side, data: bytes, language: str = "en", *, short: bool = False) -> str:
     """Return the explanation of one frame."""
-    listener = Listener(language)
+    listener = Listener(language, short=short)
     watched = listener.watched()
     (watched.sent if side is Side.CLIENT else watched.received)(data)
     return listener.text
@@ -98,8 +97,8 @@ def test_a_message_is_shown_in_words_and_in_bytes(listener: Listener) -> None:
         "    The client may send it inside a session, with the session's token in front.",
         "    length 00 00 00 24 | kind 10 | flags 01 | reserved 00 00 | id 00 00 00 05",
         "    Text: Привет",
-        "    0000000c  ** ** ** ** ** ** ** **  ** ** ** ** ** ** ** **  |****************|",
-        "    0000001c  d0 9f d1 80 d0 b8 d0 b2  d0 b5 d1 82              |............|",
+        "    000c  ** ** ** ** ** ** ** **  ** ** ** ** ** ** ** **  |****************|",
+        "    001c  d0 9f d1 80 d0 b8 d0 b2  d0 b5 d1 82              |............|",
         "    Hidden: token.",
     ]
 
@@ -112,9 +111,9 @@ def test_a_control_body_is_shown_as_json_too(listener: Listener) -> None:
         "    The server may send it at any time, without a token.",
         "    length 00 00 00 32 | kind 22 | flags 00 | reserved 00 00 | id 00 00 00 00",
         '    {"reason":"closed","text":"at \\u001b six"}',
-        '    0000000c  7b 22 72 65 61 73 6f 6e  22 3a 22 63 6c 6f 73 65  |{"reason":"close|',
-        '    0000001c  64 22 2c 22 74 65 78 74  22 3a 22 61 74 20 5c 75  |d","text":"at \\u|',
-        '    0000002c  30 30 31 62 20 73 69 78  22 7d                    |001b six"}|',
+        '    000c  7b 22 72 65 61 73 6f 6e  22 3a 22 63 6c 6f 73 65  |{"reason":"close|',
+        '    001c  64 22 2c 22 74 65 78 74  22 3a 22 61 74 20 5c 75  |d","text":"at \\u|',
+        '    002c  30 30 31 62 20 73 69 78  22 7d                    |001b six"}|',
     ]
 
 
@@ -159,11 +158,67 @@ def test_every_frame_of_the_table_has_its_words_in_every_language(
 ) -> None:
     body = BODIES.get((row.sender, row.kind))
     data = encode(row.kind, 1, bodies.encode(body) if body else b"", token=TOKEN if row.token else b"")
-    assert (row.sender, row.kind) in explain._MEANINGS
+    assert (row.sender, row.kind) in words.MEANINGS
     told = one(row.sender, data).splitlines()
     assert told[0].startswith(f"[   0.000 s] {'->' if row.sender is Side.CLIENT else '<-'} {row.kind.name}  id 1")
     assert ("session's token in front" in told[2]) == row.token
     assert one(row.sender, data, "ru").splitlines()[1:3] != told[1:3]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.sender} {row.kind.name}")
+def test_every_frame_of_the_table_is_one_line_in_short(row: Any) -> None:
+    body = BODIES.get((row.sender, row.kind))
+    data = encode(row.kind, 1, bodies.encode(body) if body else b"", token=TOKEN if row.token else b"")
+    for language in ("en", "ru"):
+        (line,) = one(row.sender, data, language, short=True).splitlines()
+        sign = "->" if row.sender is Side.CLIENT else "<-"
+        assert re.fullmatch(rf"\[   0\.000 s\] {sign} {row.kind.name}  id 1  \S.*", line), line
+
+
+@pytest.mark.parametrize(
+    ("side", "data", "line"),
+    [
+        (Side.CLIENT, encode_message(5, "Привет", token=TOKEN), "-> MESSAGE  id 5  Привет"),
+        (Side.SERVER, encode_message(5, b"\xff" * 9), "<- MESSAGE  id 5  bytes: 9"),
+        (
+            Side.SERVER,
+            encode(Kind.ERROR, 3, b'{"code":"busy","text":"x\\n"}'),
+            '<- ERROR  id 3  {"code":"busy","text":"x\\n"}',
+        ),
+        (Side.SERVER, encode(0x81, 7, b"secret"), "<- 0x81  id 7  A kind that this client does not know."),
+        (Side.SERVER, b"HTTP/1.1 400 Bad Request", "<- ?"),
+    ],
+)
+def test_in_short_a_message_is_its_text_and_an_error_what_it_holds(side: Side, data: bytes, line: str) -> None:
+    assert one(side, data, short=True).splitlines()[0] == f"[   0.000 s] {line}"
+
+
+def test_in_short_a_wrong_token_and_a_connection_are_told_in_one_line_too() -> None:
+    listener = Listener(short=True)
+    watched = listener.watched()
+    watched.opened(None)
+    watched.sent(encode(Kind.RESUME, 1, b"{}", token=TOKEN))
+    watched.sent(encode_message(2, "x", token=TOKEN[:-1] + b"\x00"))
+    watched.closed()
+    assert [line.removeprefix("[   0.000 s] ") for line in listener.take()] == [
+        "== connection 1 to tcp://localhost:7862  TCP",
+        "-> RESUME  id 1  the session goes on here",
+        "-> MESSAGE  id 2  wrong token  x",
+        "== connection 1 is closed",
+    ]
+
+
+def test_a_connection_that_is_closed_for_a_question_is_explained_once(listener: Listener) -> None:
+    with listener.explainer.before_question():
+        pass  # no connection was open
+    for _ in range(2):
+        watched = listener.watched()
+        with listener.explainer.before_question():
+            watched.closed()
+    first, why, second = listener.take()
+    assert first == "[   0.000 s] == connection 1 is closed"
+    assert why.startswith("    The client closes it before it asks you: you may type for longer than the server")
+    assert second == "[   0.000 s] == connection 2 is closed"
 
 
 def test_a_large_body_is_shortened_and_said_to_be(listener: Listener) -> None:
@@ -181,7 +236,7 @@ def test_what_is_text_by_its_flag_alone_does_no_harm() -> None:
 def test_bytes_that_are_no_text_are_shown_as_bytes_only() -> None:
     told = one(Side.SERVER, encode_message(1, b"\x00\xff"))
     assert "Text" not in told
-    assert "    0000000c  00 ff                                             |..|" in told
+    assert "    000c  00 ff                                             |..|" in told
 
 
 def test_frames_that_come_in_pieces_and_together_are_told_one_by_one(listener: Listener) -> None:
@@ -200,7 +255,7 @@ def test_a_kind_that_is_not_known_is_hidden_whole(listener: Listener) -> None:
         "[   0.000 s] <- 0x81  id 7  LAST  length 14",
         "    A kind that this client does not know.",
         "    length 00 00 00 0e | kind 81 | flags 42 | reserved 00 00 | id 00 00 00 07",
-        "    0000000c  ** ** ** ** ** **                                 |******|",
+        "    000c  ** ** ** ** ** **                                 |******|",
         "    Hidden: ?.",
     ]
 
@@ -226,7 +281,7 @@ def test_a_spoiled_token_shows_where_it_is_and_not_what(listener: Listener) -> N
     watched.sent(encode_message(2, "x", token=TOKEN[:-1] + b"\x00"))
     told = listener.take()
     assert "    The token is not this session's (!! marks the difference): the server will refuse it." in told
-    assert "    0000000c  ** ** ** ** ** ** ** **  ** ** ** ** ** ** ** !!  |***************!|" in told
+    assert "    000c  ** ** ** ** ** ** ** **  ** ** ** ** ** ** ** !!  |***************!|" in told
 
 
 def test_the_token_of_welcome_is_the_one_to_compare_with(listener: Listener) -> None:
@@ -256,7 +311,7 @@ def test_a_connection_on_plain_tcp_is_called_what_it_is(listener: Listener) -> N
 
 def looks(told: str) -> Iterator[str]:
     """Yield what a reader can extract from an explanation: its text, and its columns and texts joined."""
-    dump = list(re.finditer(r"^    [0-9a-f]{8}  (.{23})  (.{23})  \|(.*)\|$", told, re.MULTILINE))
+    dump = list(re.finditer(r"^    [0-9a-f]{4}  (.{23})  (.{23})  \|(.*)\|$", told, re.MULTILINE))
     yield told
     yield "".join((each[1] + each[2]).replace(" ", "") for each in dump)
     yield "".join(each[3] for each in dump)
@@ -297,9 +352,10 @@ def test_no_secret_of_any_kind_is_ever_shown_prove_any_form(row: Any, seed: int,
         fields = with_secret(which, b64encode(secret).decode())
         payload = json.dumps(fields, indent=1 if how == "indented" else None).encode()
         payload = payload[: -1 if how == "broken" else None]
-    told = one(row.sender, encode(row.kind, 1, payload, token=token if row.token else b""))
-    assert_hidden(token, told)
-    assert_hidden(secret, told)
+    for short in (False, True):
+        told = one(row.sender, encode(row.kind, 1, payload, token=token if row.token else b""), short=short)
+        assert_hidden(token, told)
+        assert_hidden(secret, told)
 
 
 @given(st.sampled_from(Side), st.integers(0, 255), st.integers())
@@ -401,8 +457,8 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
     ]
     assert [int(length) for _, _, length in heads] == [int.from_bytes(frame[:4], "big") for _, frame in frames]
     assert dialled.connection.binding is not None
-    for words in ("TLS is ready: TLSv1.3, ", str(dialled.fingerprint), dialled.connection.binding.hex()):
-        assert told.count(words) == 2, words
+    for once in ("TLS is ready: TLSv1.3, ", str(dialled.fingerprint), dialled.connection.binding.hex()):
+        assert told.count(once) == 2, once
     assert told.index("connection 1 is closed") < told.index("connection 2 to tls://127.0.0.1:")
     secrets = {secret for side, frame in frames for secret in secrets_of(side, frame)}
     assert len(secrets) >= 10, "tokens, proofs, keys"
@@ -442,6 +498,9 @@ def test_in_a_pipe_the_answers_stay_clean_and_nothing_is_spoiled(lively: ServerP
 def test_at_a_terminal_frames_stand_above_the_line_that_is_typed(lively: ServerProcess, tmp_path: Path) -> None:
     with Terminal("connect", str(lively.address), "--explain", home=tmp_path, NO_COLOR="") as terminal:
         terminal.shows("<- HELLO", "connection 1 is closed")  # no connection is held while a person types
+        terminal.shows(
+            "    The client closes it before it asks you: you may type for longer than the server waits"
+        )
         terminal.answer("Name", "eve")
         terminal.shows("connection 2 to ", "-> IDENTIFY", "<- IDENTIFY", "connection 2 is closed")
         terminal.answer("New password:", PASSWORD)

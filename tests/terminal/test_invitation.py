@@ -98,7 +98,7 @@ def test_a_code_that_was_not_copied_whole_is_asked_for_again(closed: ServerProce
     code = code_for(closed, "slip")
     with Terminal("connect", home=tmp_path) as terminal:
         terminal.answer("Host [localhost]:", code[:-1])
-        terminal.shows("This is not a whole invitation: a character is missing or wrong.", "\r\n")
+        terminal.shows("This invitation is damaged: a character is missing or wrong.", "\r\n")
         terminal.answer("Host [localhost]:", code)
         terminal.asks("New password:")
 
@@ -151,7 +151,7 @@ def test_each_way_to_give_a_code_works_without_a_terminal(closed: ServerProcess,
 
 
 @pytest.mark.parametrize(
-    ("days", "told"), [(-1, "This invitation has expired."), (None, "The server does not take this invitation")]
+    ("days", "told"), [(-1, "This invitation has expired."), (None, "The server does not accept this invitation")]
 )
 def test_a_code_that_lets_nobody_in_is_refused_before_a_password_is_wanted(
     closed: ServerProcess, tmp_path: Path, days: float | None, told: str
@@ -192,8 +192,8 @@ def test_a_used_code_lets_nobody_in_with_another_password(closed: ServerProcess,
     [
         (["CODE", "--name", "bob"], {}, "The invitation is for “ann”, and not for “bob”."),
         (["localhost"], {"ANTIPHON_INVITATION": "CODE"}, "Give an address or an invitation, not both"),
-        (["CODEx"], {}, "This is not a whole invitation:"),
-        ([], {"ANTIPHON_INVITATION": ""}, "This is not a whole invitation:"),
+        (["CODEx"], {}, "This invitation is damaged:"),
+        ([], {"ANTIPHON_INVITATION": ""}, "This invitation is damaged:"),
         (["--invitation-file", "nothing.txt"], {}, "--invitation-file nothing.txt: No such file or directory"),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_server_that_takes_no_invitations_is_not_shown_one(tmp_path: Path) -> 
         (code,) = invite(tmp_path / "data", "ann", address=there.address)
         done = run_antiphon("connect", code.written(), home=tmp_path, **GIVEN)
     assert done.returncode == 4
-    assert done.stderr.startswith("The server does not take this invitation")
+    assert done.stderr.startswith("The server does not accept this invitation")
 
 
 def test_where_nobody_listens_is_told_as_with_an_address(tmp_path: Path) -> None:

@@ -52,12 +52,40 @@ def test_the_terminal_is_as_it_was_after_an_interrupt(server: ServerProcess, tmp
         shell.enter(f"stty -g >{tmp_path}/before; '{ANTIPHON}' connect '{server.address}'; echo code=$?")
         shell.says("ann>", "hello")
         shell.asks("ann>")
-        shell.press("half a line" + CTRL_C)
-        shell.shows("code=130\r\n")
+        shell.press(CTRL_C)
+        shell.shows("You have left.", "code=130\r\n")
         shell.enter(f"stty -g >{tmp_path}/after; echo finis''hed")
         shell.shows("finished")
         assert (tmp_path / "after").read_text() == (tmp_path / "before").read_text()
         assert "Traceback" not in shell.raw
+
+
+def test_an_interrupt_clears_a_half_typed_line_first(server: ServerProcess, ann: Terminal) -> None:
+    with ann:
+        ann.asks("ann>")
+        ann.press("half a line")
+        ann.shows("half a line")
+        ann.press(CTRL_C + "another\r")
+        ann.shows("\nanother\r\n")
+        ann.asks("ann>")
+        ann.press(CTRL_C)
+        ann.shows("You have left.")
+        assert ann.ends() == 130
+
+
+def test_help_names_what_the_prompt_understands_and_asks_the_service_too(ann: Terminal) -> None:
+    with ann:
+        ann.answer("ann>", "/help")
+        told = ann.shows("\n/help\r\n")  # what echo says to it
+        words = [line.split("  ")[1] for line in told.splitlines() if line.startswith("  ")]
+        assert words == ["exit", "/help", "/password", "/spoil TEXT", "//exit", "Ctrl-C"]
+        ann.says("ann>", "//help", "/help")
+        assert ann.screen.count("/spoil TEXT") == 1
+
+
+def test_the_first_line_mentions_the_help(ann: Terminal) -> None:
+    with ann:
+        ann.shows(" /help shows what else there is.")
 
 
 def test_an_interrupt_leaves_the_session(server: ServerProcess, ann: Terminal) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from antiphon.address import Address
-from antiphon.errors import PasswordInvalid, SignInRefused
+from antiphon.blocking import connect
+from antiphon.errors import PasswordDue, PasswordInvalid, SignInRefused
+from antiphon.identity.old_forms import OldForm, read_form
 from antiphon.identity.passwords import Password
 from antiphon.observe.log import ServerLog
 from antiphon.settings import ClientSettings
@@ -102,6 +104,42 @@ def test_a_wrong_password_is_refused_once_and_counts_for_each_form(
     with pytest.raises(SignInRefused):
         enters(server.address, tmp_path, "ann", password)
     assert refused["sign-in-refused"] == cost
+
+
+def test_each_form_that_is_left_on_the_server_is_tried_and_no_other(
+    data: Path, tmp_path: Path, refused: Counter[str]
+) -> None:
+    salted, hashed = OldForm("md5", "salt"), OldForm("sha256")
+    for name, form in {"cleo": hashed, "dora": salted}.items():
+        seed_old(data, name, form.digests("кот")[0], form=str(form))
+    with serving(data, plain=True) as server:
+        assert enters(server.address, tmp_path, "dora", "кот") == salted.digests("кот")[0]
+        assert refused["sign-in-refused"] == 1
+        assert enters(server.address, tmp_path, "cleo", "кот") == hashed.digests("кот")[0]
+        assert refused["sign-in-refused"] == 1 + 3
+        with pytest.raises(SignInRefused):
+            enters(server.address, tmp_path, "dora", "dog")
+        assert refused["sign-in-refused"] == 1 + 3 + 3
+
+
+def test_a_password_that_was_imported_in_clear_costs_nobody_a_second_refusal(
+    data: Path, tmp_path: Path, refused: Counter[str]
+) -> None:
+    seed_old(data, "ann", "cat", form=None)
+    with serving(data, plain=True) as server:
+        assert enters(server.address, tmp_path, "ann", "cat") == "cat"
+        with pytest.raises(SignInRefused):
+            enters(server.address, tmp_path, "ann", "пёс")
+        assert refused["sign-in-refused"] == 1
+
+
+@pytest.mark.parametrize("form", ["sha512", "md5+salt"])
+def test_a_program_gets_as_far_as_the_change_that_is_due(data: Path, form: str) -> None:
+    old = read_form(form)
+    assert old
+    seed_old(data, "ann", old.digests("cat")[0], form=form)
+    with serving(data, plain=True) as server, pytest.raises(PasswordDue):
+        connect(server.address, name="ann", password="cat")
 
 
 def test_where_no_imports_remain_only_the_password_itself_is_tried(

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from support.processes import ANTIPHON, PASSWORD, ServerProcess, sockets
+from antiphon.address import parse
+from antiphon.server.session import manager
+from antiphon.terminal.last_names import MOST, LastNames
+from support.processes import ANTIPHON, PASSWORD, ServerProcess, run_antiphon, sockets
 from support.serving import fail, forgive, seed, serving
 from support.terminal import CTRL_C, CTRL_D, Terminal
 
 ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 
 
-def signed_in(address: object, home: Path, *, password: str = PASSWORD, **environment: str) -> str:
+def signed_in(address: object, home: Path, *, password: str = PASSWORD, **environment: Any) -> str:
     """Sign in to `address`, send one line, leave; return the content of the screen."""
     with Terminal("connect", str(address), home=home, ANTIPHON_PASSWORD=password, **environment) as terminal:
         terminal.says(">", "one line")
@@ -215,7 +218,7 @@ def test_a_short_pause_that_the_server_asks_for_is_waited_out(tmp_path: Path) ->
     with serving(tmp_path / "data", plain=True) as server:
         fail(tmp_path / "data", "ann", 7)
         shown = signed_in(server.address, tmp_path, ANTIPHON_NAME="ann")
-    assert "Too many sign-ins under this name have failed; this one was not tried." in shown
+    assert "Too many sign-ins under this name have failed; this one was not checked." in shown
     assert re.search(r"Trying again in [1-4] s\.", shown)
 
 
@@ -236,7 +239,7 @@ def test_a_long_pause_is_told_in_the_language_of_the_person_and_costs_no_try(tmp
 
 @pytest.mark.parametrize(
     ("failures", "told"),
-    [(20, "Try again in 3"), (100, "so many sign-ins under this name have failed that it is")],
+    [(20, "Try again in 3"), (100, "this name is locked")],
 )
 def test_a_password_that_was_given_is_not_tried_for_an_hour(tmp_path: Path, failures: int, told: str) -> None:
     seed(tmp_path / "data")
@@ -254,9 +257,7 @@ def test_a_locked_name_is_told_and_no_further_password_asked_for(tmp_path: Path)
         fail(tmp_path / "data", "ann", 100)
         with Terminal("connect", str(server.address), home=tmp_path, ANTIPHON_NAME="ann") as terminal:
             terminal.answer("Password:", PASSWORD)
-            terminal.shows(
-                "it is locked. Sign in from where you have signed in before, or ask the server's operator."
-            )
+            terminal.shows("This name is locked: too many sign-ins under it have failed.")
             assert terminal.ends() == 4
 
 
@@ -350,3 +351,84 @@ def test_a_server_that_stops_at_the_name_is_told_of_at_the_next_step(tmp_path: P
         terminal.enter("ann")
         terminal.shows("Nobody answers at ")
         assert terminal.ends() == 3
+
+
+# --- as many sessions as there may be -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_where_all_sessions_are_used_a_person_is_asked_whether_to_end_the_oldest(
+    tmp_path: Path, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "SESSIONS_MOST", 1)
+    seed(tmp_path / "data", sessions=0)
+    with (
+        serving(tmp_path / "data") as server,
+        Terminal("connect", str(server.address), home=tmp_path, **ANN) as used,
+    ):
+        used.says("ann>", "hello")
+        with Terminal("connect", str(server.address), home=tmp_path, **ANN) as new:
+            new.shows("There are 1 sessions already, as many as there may be, and each is in use.")
+            new.answer("End the oldest one? [y/N]:", answer)
+            if answer == "y":
+                new.says("ann>", "hello")
+                used.shows("This session has made way for a newer one")
+                assert used.ends() == 4
+                new.answer("ann>", "exit")
+                assert new.ends() == 0
+            else:
+                new.shows("Leave one of them")
+                assert new.ends() == 4
+                used.says("ann>", "still here")
+
+
+# --- the name used last --------------------------------------------------------------------------------------
+
+
+def test_the_name_used_last_is_the_default_at_its_server_and_elsewhere(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    seed(tmp_path / "data", "bob")
+    with ServerProcess(tmp_path / "data") as other:
+        for default, running, typed in (("me", server, "ann"), ("ann", other, "bob"), ("ann", server, "")):
+            with Terminal("connect", str(running.address), home=tmp_path, USER="me") as terminal:
+                terminal.answer(f"Name [{default}]:", typed)
+                terminal.answer("Password:", PASSWORD)
+                terminal.answer(f"{typed or default}>", "exit")
+                assert terminal.ends() == 0
+        with Terminal("connect", str(other.address), home=tmp_path, USER="me") as terminal:
+            terminal.asks("Name [bob]:")
+    path = tmp_path / ".local" / "share" / "antiphon" / "last_names"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text().splitlines() == [
+        f"localhost:{other.address.port} bob",
+        f"localhost:{server.address.port} ann",
+    ]
+
+
+def test_a_script_changes_no_default(server: ServerProcess, tmp_path: Path) -> None:
+    assert run_antiphon("connect", str(server.address), home=tmp_path, **ANN).returncode == 0
+    assert not list(tmp_path.rglob("last_names"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"localhost:1 two words\n", b"nonsense", b"x" * 70_000])
+def test_a_file_of_last_names_that_cannot_be_read_is_passed_over(
+    server: ServerProcess, tmp_path: Path, content: bytes
+) -> None:
+    folder = tmp_path / ".local" / "share" / "antiphon"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "last_names").write_bytes(content)
+    (folder / "last_names").chmod(0o600)
+    with Terminal("connect", str(server.address), home=tmp_path, USER="me") as terminal:
+        terminal.asks("Name [me]:")
+
+
+def test_a_lying_server_writes_no_line_into_the_last_names(tmp_path: Path) -> None:
+    names = LastNames(tmp_path / "known_servers")
+    names.remember(parse("tls://here:1"), "ann\nbank:443 mallory")
+    assert not (tmp_path / "last_names").exists()
+    names.remember(parse("tls://here:1"), "ann")
+    for port in range(2, MOST + 3):
+        names.remember(parse(f"tls://here:{port}"), "bob")
+    assert len((tmp_path / "last_names").read_text().splitlines()) == MOST
+    assert names.find(parse("tls://HERE:5")) == "bob"

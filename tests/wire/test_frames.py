@@ -34,7 +34,7 @@ OTHER = bytes(reversed(TOKEN))
 TEXT = int(Flag.TEXT)
 LAST = int(Flag.LAST)
 
-ENTRY = limits(Side.CLIENT, Phase.ENTRY)
+ENTRY = limits(Side.CLIENT, Phase.SIGN_IN)
 SESSION = limits(Side.CLIENT, Phase.SESSION)
 ANSWERS = limits(Side.SERVER, Phase.SESSION)
 

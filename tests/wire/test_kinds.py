@@ -35,9 +35,9 @@ def test_a_client_sends_its_token_with_all_that_needs_a_session_and_a_server_nev
 @pytest.mark.parametrize(
     ("sender", "phase", "kinds"),
     [
-        (Side.CLIENT, Phase.ENTRY, "IDENTIFY REGISTER AUTHENTICATE CHALLENGE RESUME HEARTBEAT BYE"),
+        (Side.CLIENT, Phase.SIGN_IN, "IDENTIFY REGISTER AUTHENTICATE CHALLENGE RESUME HEARTBEAT BYE"),
         (Side.CLIENT, Phase.SESSION, "MESSAGE CANCEL ACK PASSWORD HEARTBEAT BYE"),
-        (Side.SERVER, Phase.ENTRY, "HELLO IDENTIFY REGISTER CHALLENGE WELCOME ERROR HEARTBEAT BYE"),
+        (Side.SERVER, Phase.SIGN_IN, "HELLO IDENTIFY REGISTER CHALLENGE WELCOME ERROR HEARTBEAT BYE"),
         (Side.SERVER, Phase.SESSION, "MESSAGE END PASSWORD ERROR HEARTBEAT BYE"),
     ],
 )
@@ -45,9 +45,9 @@ def test_exactly_these_kinds_are_allowed(sender: Side, phase: Phase, kinds: str)
     assert {Kind(kind).name for kind in limits(sender, phase)} == set(kinds.split())
 
 
-@pytest.mark.parametrize("kind", limits(Side.CLIENT, Phase.ENTRY))
+@pytest.mark.parametrize("kind", limits(Side.CLIENT, Phase.SIGN_IN))
 def test_nothing_before_sign_in_is_larger_than_4_kib(kind: int) -> None:
-    assert limits(Side.CLIENT, Phase.ENTRY)[kind].largest <= 4096
+    assert limits(Side.CLIENT, Phase.SIGN_IN)[kind].largest <= 4096
 
 
 def test_the_given_message_limit_holds_for_messages_alone() -> None:

@@ -1,7 +1,7 @@
 """`antiphon accounts import`: make accounts of the clients of a home-made system, with their old passwords.
 
-`identity.legacy` parses the lines of the files. This module reads the files, hashes the passwords, adds all
-accounts in one transaction, and lists the lines that gave no account.
+`identity.legacy` parses the files, `import_report` lists the lines that gave no account. This module reads the
+files, hashes the passwords, and adds all accounts in one transaction.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -20,47 +19,73 @@ from cyclopts import Parameter
 from antiphon import streams
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
-from antiphon.cli.output import Record, iso_time, report_result
+from antiphon.cli.import_names import import_names, keep_clients
+from antiphon.cli.import_report import Report
+from antiphon.cli.output import iso_time
 from antiphon.cli.store_access import LoggedStoreOptions, now, open_data, open_data_and_log, operator_name
 from antiphon.data.credentials import seal
-from antiphon.data.folder import data_folder
 from antiphon.data.keyring import LiveKeyRing
-from antiphon.errors import FileUnusable, ImportRefused, NameTaken, Problem, UsageError
+from antiphon.errors import FileUnusable, ImportRefused, NameTaken, Problem, SettingInvalid, UsageError
 from antiphon.files import reported
-from antiphon.identity.legacy import Known, Names, Passed, Row, Why, read_accounts, read_names
+from antiphon.identity.legacy import (
+    NO_PASSWORDS,
+    SEPARATOR_WORDS,
+    SEPARATORS,
+    Hints,
+    Names,
+    Passed,
+    Plain,
+    Row,
+    Scheme,
+    Why,
+    are_columns,
+    read_accounts,
+    read_names,
+)
+from antiphon.identity.old_forms import FORMS_MOST, HASHES, OldForm, read_form
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
 from antiphon.server.auth.by_address import NAMES_MOST
-from antiphon.store.contracts import Accounts, Clients, NewAccount
+from antiphon.store.contracts import Accounts, NewAccount
 from antiphon.store.opening import accounts_file
 from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256
 
 LIFETIME = timedelta(days=14)
-"""Life of an imported password: its MD5 acts as the password, so a thief of the file can sign in."""
+"""Life of an imported password: a thief of the file can sign in with what stands there."""
 FILE_MOST = 2 * 1024 * 1024
 """Largest file in bytes: ten thousand lines with the longest names take less."""
 CONCURRENT_HASHES = 2
 """Passwords hashed at the same time, each 0.2 s of a core; the server on this machine needs cores too."""
-REPORTED_MOST = 20
-"""Lines that are reported one by one; `--json` reports all."""
 NAMES_FILE = "clients.txt"
 
 NOT_PLAIN = Problem(N_("it is not a plain file"))
 _TOO_LARGE = Problem(N_("it has more than {most} bytes"))
-_EXISTS = Problem(N_("this name has an account already, which is left as it is"))
-_NO_PASSWORDS = Problem(
+_NO_CLIENTS = Problem(N_("{path} holds no clients."))
+_NAMES_ONLY = Problem(N_("it is of no use beside --names-only"))
+_MOSTLY_BROKEN = Problem(
     N_(
-        "{path} holds names and addresses, but no passwords: "
-        "give it to --names, beside the file with the passwords."
+        "Nothing was imported, because most of {path} cannot be read ({broken} of {count}): "
+        "it is probably of another format."
     )
+)
+_TOO_MANY_FORMS = Problem(
+    N_(
+        "People imported earlier still have other kinds of passwords ({forms}), and a server has at most {most} "
+        "kinds at once: each makes a wrong password count once more. Import this file when those have changed."
+    )
+)
+_SCHEMES = Problem(N_("it must be plain, or one of {schemes}, with +TEXT behind it for a text after the password"))
+_SEPARATORS = Problem(N_("it must be tab, space, or one of ; , : |"))
+_COLUMNS = Problem(
+    N_("it must name a name or an address, and a password, as in ip,name,password (- is another field)")
 )
 
 
 def import_accounts(
     file: Annotated[
-        str, Parameter(help="The old system's clients.csv; - for standard input.", allow_leading_hyphen=True)
+        str, Parameter(help="The old system's file; - for standard input.", allow_leading_hyphen=True)
     ],
     /,
     *,
@@ -68,108 +93,116 @@ def import_accounts(
         Path | None,
         Parameter(help="File with the names of MD5s and addresses [default: clients.txt beside FILE]."),
     ] = None,
+    scheme: Annotated[
+        str | None,
+        Parameter(
+            help="What the passwords are: plain, md5, sha224, sha256 or sha512; md5+TEXT is the MD5 of the "
+            "password with TEXT behind it [default: as FILE shows]."
+        ),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        Parameter(
+            help="What stands between two fields: tab, space, or one of ; , : | [default: as FILE shows].",
+            allow_leading_hyphen=True,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        Parameter(
+            help="Heading of a FILE without one, such as ip,name,password; - is a field of no use.",
+            allow_leading_hyphen=True,
+        ),
+    ] = None,
+    names_only: Annotated[
+        bool,
+        Parameter(negative=(), help="FILE holds names and addresses alone: keep them for --access identify."),
+    ] = False,
     dry_run: Annotated[bool, Parameter(negative=(), help="Show what would happen; change nothing.")] = False,
     skip_broken: Annotated[bool, Parameter(negative=(), help="Skip lines that cannot be read.")] = False,
     options: LoggedStoreOptions = LoggedStoreOptions(),
     common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Import accounts from an old system that keeps passwords as MD5.
+    """Import accounts from an old, home-made system.
 
-    Each line of FILE holds a client (its name, or the MD5 of its name or address)
-    and the MD5 of its password. The people sign in with their old passwords within
-    14 days, and then have to choose new ones. Existing accounts stay as they are.
+    FILE holds names (or addresses, or MD5s of either) and passwords: plain text or
+    digests, in lines (name;password, ip;name;password, any usual separator) or in
+    JSON. The people sign in with their old passwords within 14 days, and then have
+    to choose new ones. Existing accounts stay as they are.
 
     For example:
         antiphon accounts import clients.csv --dry-run
         antiphon accounts import clients.csv --names clients.txt
+        antiphon accounts import users.json --scheme plain
+        antiphon accounts import users.txt --scheme md5+salt --separator space
+        antiphon accounts import names.json --names-only
     """
+    console = common.console()
+    if names_only:
+        given = {"--names": names, "--scheme": scheme, "--separator": separator, "--columns": columns}
+        for option in (option for option, value in given.items() if value is not None):
+            raise SettingInvalid(source=option, problem=_NAMES_ONLY)
+        list_of_names = read_names(_read(None if file == "-" else Path(file)), file)
+        return import_names(options, console, file, list_of_names, dry_run=dry_run, skip_broken=skip_broken)
+    hints = Hints(_read_scheme(scheme), _read_separator(separator), _read_columns(columns))
     beside = Path(file).parent / NAMES_FILE
     if names is None and file != "-" and beside.is_file() and beside.resolve() != Path(file).resolve():
         names = beside
-    known = read_names(_read(names)) if names else Names()
+    known = read_names(_read(names), str(names)) if names else Names()
     data = _read(None if file == "-" else Path(file))
-    rows, passed = read_accounts(data, known)
+    rows, passed, found = read_accounts(data, known, hints, file)
     if not rows and _is_list_of_names(data, passed):
-        raise UsageError(problem=_NO_PASSWORDS, path=file)
-    console = common.console()
-    report = Report(file, names, rows, passed, known.passed, dry_run, known.known)
-    if report.count(Why.BROKEN) and not skip_broken:
+        raise UsageError(problem=NO_PASSWORDS, path=file)
+    report = Report(file, names, rows, passed, known.passed, dry_run, found, known.known)
+    if not report.clients and not report.count(Why.REPEATED):
+        raise UsageError(problem=_NO_CLIENTS, path=file)
+    broken = report.count(Why.BROKEN)
+    if broken and not skip_broken:
         report.tell(options, console)
-        raise ImportRefused(path=file, count=report.count(Why.BROKEN))
+        raise ImportRefused(path=file, count=broken)
+    if broken > report.clients - broken:
+        report.tell(options, console)
+        raise UsageError(problem=_MOSTLY_BROKEN, path=file, broken=broken, count=report.clients)
     return run_loop(_dry_run(options, console, report) if dry_run else _import(options, console, report))
 
 
-@dataclass
-class Report:
-    """The result of an import."""
-
-    file: str
-    names: Path | None
-    rows: list[Row]
-    passed: list[Passed]
-    """Lines of the file that gave no account."""
-    unread: list[Passed]
-    """Lines of the file with names that could not be used."""
-    dry_run: bool
-    known: Sequence[Known] = ()
-    """Names and addresses in the file with names."""
-    imported: list[Row] = field(default_factory=list)
-    """Rows that became accounts, or in a dry run would."""
-    existing: list[Row] = field(default_factory=list)
-    """Rows whose name has an account already."""
-    expires_at: datetime | None = None
-
-    def set_result(self, imported: list[Row], expires_at: datetime) -> None:
-        """Record which rows are new, and until when their passwords are valid."""
-        self.imported = imported
-        self.existing = [row for row in self.rows if row not in imported]
-        self.expires_at = expires_at if imported else None
-
-    def count(self, why: Why) -> int:
-        """Return how many lines were passed over for this reason."""
-        return sum(line.why is why for line in self.passed)
-
-    def tell(self, options: LoggedStoreOptions, console: Console, *sentences: str) -> None:
-        """Report the lines that gave no account, then the sentences."""
-        _ = console.translations.gettext
-        problems = [(line.line, self.file, line.error) for line in self.passed if line.error]
-        taken = UsageError(problem=_EXISTS)
-        problems += [(row.line, self.file, taken) for row in self.existing]
-        problems += [(line.line, str(self.names), line.error) for line in self.unread if line.error]
-        lines = [
-            _("{path}, line {line}: {problem}.").format(path=path, line=line, problem=error.text(_).rstrip("."))
-            for line, path, error in sorted(problems, key=lambda each: (each[1] != self.file, each[0]))
-        ]
-        if len(lines) > REPORTED_MOST:
-            more = _("Further lines with remarks: {count}; --json shows all of them.")
-            lines[REPORTED_MOST:] = [more.format(count=len(lines) - REPORTED_MOST)]
-        if self.names is None and self.count(Why.UNNAMED):
-            lines.append(_("Use --names to say which names belong to MD5s and addresses."))
-        report_result(console, options, self._record(), *lines, *sentences)
-
-    def _record(self) -> Record:
-        return {
-            "dry_run": self.dry_run,
-            "imported": [row.name.display for row in self.imported],
-            "expires_at": iso_time(self.expires_at),
-            "existing": [row.name.display for row in self.existing],
-            "lines": [_record(line) for line in self.passed],
-            "names_lines": [_record(line) for line in self.unread],
-        }
+def _read_scheme(text: str | None) -> Scheme | None:
+    if text is None:
+        return None
+    scheme: Scheme | None = Plain.PLAIN if text == Plain.PLAIN else read_form(text)
+    if scheme is None:
+        raise SettingInvalid(source="--scheme", problem=_SCHEMES, schemes=", ".join(HASHES))
+    return scheme
 
 
-def _record(line: Passed) -> Record:
-    return {"line": line.line, "why": line.why.value, "problem": line.error.text() if line.error else None}
+def _read_separator(text: str | None) -> str | None:
+    separator = SEPARATOR_WORDS.get(text or "", text)
+    if separator is not None and (len(separator) != 1 or separator not in SEPARATORS):
+        raise SettingInvalid(source="--separator", problem=_SEPARATORS)
+    return separator
+
+
+def _read_columns(text: str | None) -> tuple[str, ...]:
+    columns = () if text is None else tuple(word.strip() for word in text.split(","))
+    if text is not None and not are_columns(columns):
+        raise SettingInvalid(source="--columns", problem=_COLUMNS)
+    return columns
 
 
 async def _dry_run(options: LoggedStoreOptions, console: Console, report: Report) -> int:
     _ = console.translations.gettext
     new = report.rows
-    if accounts_file(options.store, options.data or data_folder()).exists():
+    if accounts_file(options.store_found, options.folder).exists():
         async with open_data(options, console=console) as here:
             new = await _without_account(here.store.accounts, report.rows)
+            await _check_forms(here.store.accounts, report)
     report.set_result(new, now() + LIFETIME)
-    report.tell(options, console, _("To be imported: {count}. Nothing was changed.").format(count=len(new)))
+    report.tell(
+        options,
+        console,
+        _("To be imported: {count}. Nothing was changed.").format(count=len(new)),
+        *report.about_passwords(_),
+    )
     return 0
 
 
@@ -177,16 +210,17 @@ async def _import(options: LoggedStoreOptions, console: Console, report: Report)
     _ = console.translations.gettext
     async with open_data_and_log(options, console=console, make=True) as (here, log):
         accounts, ring = here.store.accounts, here.folder.key_ring(os.urandom)
+        await _check_forms(accounts, report)
         verifiers = await _hash(console, await _without_account(accounts, report.rows))
         expires_at = now() + LIFETIME
-        report.set_result(await _add(accounts, ring, report.rows, verifiers, expires_at), expires_at)
+        report.set_result(await _add(accounts, ring, report, verifiers, expires_at), expires_at)
         if report.known:
             await keep_clients(here.store.clients, report.known, now(), NAMES_MOST)
         for row in report.imported:
             log.info(
                 "account-imported", name=row.name.display, by=operator_name(), expires_at=iso_time(expires_at)
             )
-    sentences = [_("Imported: {count}.").format(count=len(report.imported))]
+    sentences = [_("Imported: {count}.").format(count=len(report.imported)), *report.about_passwords(_)]
     if report.imported:
         when = f"{expires_at:%Y-%m-%d %H:%M} UTC"
         sentences += [
@@ -198,6 +232,18 @@ async def _import(options: LoggedStoreOptions, console: Console, report: Report)
         ]
     report.tell(options, console, *sentences)
     return 0
+
+
+async def _check_forms(accounts: Accounts, report: Report) -> None:
+    """Check that this import leaves no more forms of passwords than a client tries.
+
+    Raises:
+        UsageError: there are too many.
+    """
+    forms = await accounts.old_forms(now())
+    is_digest = report.rows and isinstance(report.scheme, OldForm)
+    if is_digest and len({*forms, str(report.scheme)}) > FORMS_MOST:
+        raise UsageError(problem=_TOO_MANY_FORMS, forms=", ".join(forms), most=FORMS_MOST)
 
 
 async def _without_account(accounts: Accounts, rows: Sequence[Row]) -> list[Row]:
@@ -223,39 +269,33 @@ async def _hash(console: Console, rows: Sequence[Row]) -> dict[str, Verifier]:
 async def _add(
     accounts: Accounts,
     ring: LiveKeyRing,
-    rows: Sequence[Row],
+    report: Report,
     verifiers: dict[str, Verifier],
     expires_at: datetime,
 ) -> list[Row]:
     """Add an account for each name that has none, in one transaction; return the rows added."""
     while True:
-        new = await _without_account(accounts, [row for row in rows if row.name.key in verifiers])
+        new = await _without_account(accounts, [row for row in report.rows if row.name.key in verifiers])
+        form = str(report.scheme) if isinstance(report.scheme, OldForm) else None
         try:
-            await accounts.add(
-                [_new_account(row, verifiers[row.name.key], ring, expires_at) for row in new], now(), "import"
-            )
+            added = [_new_account(row, verifiers[row.name.key], ring, expires_at, form) for row in new]
+            await accounts.add(added, now(), "import")
         except NameTaken:  # somebody has registered the name since the check
             continue
         return new
 
 
-def _new_account(row: Row, verifier: Verifier, ring: LiveKeyRing, expires_at: datetime) -> NewAccount:
+def _new_account(
+    row: Row, verifier: Verifier, ring: LiveKeyRing, expires_at: datetime, form: str | None
+) -> NewAccount:
     return NewAccount(
         name=row.name,
         seal=lambda number: seal(ring, verifier, number, os.urandom),
         credential_type=SCRAM_SHA_256,
         must_change=True,
         expires_at=expires_at,
+        old_form=form,
     )
-
-
-async def keep_clients(clients: Clients, known: Sequence[Known], at: datetime, most: int) -> None:
-    """Store the names of the list at their addresses, at most `most` for each address; known names stay."""
-    for each in known:
-        if each.address is None:
-            continue
-        if all(client.key != each.name.key for client in await clients.at(each.address)):
-            await clients.visited(each.address, each.name, at, most)
 
 
 @contextmanager
@@ -275,7 +315,7 @@ def _is_list_of_names(data: bytes, passed: Sequence[Passed]) -> bool:
     if not any(line.why is Why.BROKEN for line in passed):
         return False
     names = read_names(data)
-    return bool(names.known) and not names.passed
+    return not names.passed and any(known.address is not None for known in names.known)
 
 
 def _read(path: Path | None) -> bytes:

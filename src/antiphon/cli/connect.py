@@ -1,7 +1,9 @@
 """`antiphon connect`: sign in to a server and talk."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,7 @@ from antiphon.terminal.name_sign_in import NameSignIn
 from antiphon.terminal.parse import read_password
 from antiphon.terminal.password_change import InteractivePasswordChange
 from antiphon.terminal.sign_in import InteractiveSignIn, SignedIn
+from antiphon.terminal.typed_lines import TypedLines
 
 LINE_MOST = 4 * LONGEST
 """Longest line with a secret in bytes: a code point has at most 4 bytes in UTF-8."""
@@ -50,8 +53,9 @@ def connect(
     sends the word itself. On a terminal, "/password" changes the password;
     "/name" corrects the name, if the server asks for nothing else.
 
-    --explain shows every frame that goes over the connection. On a terminal,
-    "/spoil TEXT" sends TEXT with a wrong token, to see it refused.
+    --explain shows every frame that goes over the connection, --explain=short
+    in one line each. On a terminal, "/spoil TEXT" sends TEXT with a wrong token,
+    to see it refused; "/help" names all that the prompt understands.
 
     Exit codes: 0 left politely, 1 other failure, 2 usage, 3 cannot connect,
     4 sign-in refused, 5 protocol or TLS, 6 timed out, 130 Ctrl-C.
@@ -141,16 +145,26 @@ async def converse(
     destination: Address | Code | None,
     password: Password | None,
     new: Password | None = None,
+    *,
+    on_refused: Callable[[str], None] | None = None,
 ) -> int:
-    """Sign in, make a required password change (to `new`, if given), talk, and return the exit code."""
+    """Sign in, make a required password change (to `new`, if given), talk, and return the exit code.
+
+    `on_refused` is called with the name when a password that a person has typed is refused.
+    """
     _ = console.translations.gettext
-    sign_in = InteractiveSignIn(console, settings, destination, password)
-    signed_in = await sign_in.run()
-    console.tell(_("Connected to {address}.").format(address=signed_in.dialled.connection.address))
-    code = await _talk(console, settings, signed_in, sign_in.by_name, new, hints=True)
-    while sign_in.by_name is not None and sign_in.by_name.name_is_wrong:
-        signed_in = await sign_in.run_with_other_name(signed_in.welcome.name)
-        code = await _talk(console, settings, signed_in, sign_in.by_name)
+    sign_in = InteractiveSignIn(console, settings, destination, password, on_refused=on_refused)
+    try:
+        signed_in = await sign_in.run()
+        console.tell(_("Connected to {address}.").format(address=signed_in.dialled.connection.address))
+        code = await _talk(console, settings, signed_in, sign_in.by_name, new, hints=True)
+        while sign_in.by_name is not None and sign_in.by_name.name_is_wrong:
+            signed_in = await sign_in.run_with_other_name(signed_in.welcome.name)
+            code = await _talk(console, settings, signed_in, sign_in.by_name)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        if console.can_ask and console.answers_to_terminal:
+            console.tell(_("You have left."))
+        raise
     console.tell(_("You have left."))
     return code
 
@@ -184,9 +198,15 @@ async def _talk(
                 await change.required()
         if not (console.can_ask and console.answers_to_terminal):
             return await loop.run(piped_lines())
-        lines = loop.typed_lines(f"{session.info.name}> ", change.requested if change else None)
+        lines = TypedLines(
+            console,
+            session.info.name,
+            spoil=loop.send_spoiled,
+            change=change.requested if change else None,
+            renames=by_name is not None,
+        ).lines()
         if hints and by_name is not None:
             console.tell(_("If that is not your name, type /name."))
         if hints:
-            console.tell(_("Type a line and press Enter; exit leaves."))
+            console.tell(_("Type a line and press Enter; exit leaves. /help shows what else there is."))
         return await loop.run(lines if by_name is None else by_name.until_rename(lines))

@@ -5,14 +5,15 @@ import os
 import sys
 from contextlib import suppress
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownOptionError
 
 from antiphon import streams
 from antiphon.cli.init import continue_below_init
-from antiphon.cli.option_sources import clear_variables, early_option, option_sources
+from antiphon.cli.option_sources import clear_variables, early_option, option_sources, with_values
 from antiphon.errors import AntiphonError, Fault, OutputClosed, OutputFailed
 from antiphon.files import keep_trace
 from antiphon.language import choose
+from antiphon.settings import DEFAULT_PORT
 from antiphon.terminal.console import Console
 from antiphon.version import __version__
 
@@ -72,14 +73,14 @@ def main(arguments: list[str]) -> int:
 
     try:
         app.config = option_sources(arguments, app, tell_unknown)
-        return int(app(arguments, exit_on_error=False, print_error=False) or 0)
+        return int(app(with_values(arguments), exit_on_error=False, print_error=False) or 0)
     except OutputClosed as error:  # as after `| head -1`: no word
         return error.exit_code
     except AntiphonError as error:
         return _report(console, error)
     except CycloptsError as error:
         with suppress(OutputFailed):
-            console.tell(f"antiphon: {error} Try --help.")
+            console.tell(f"antiphon: {_advice(error, arguments, console) or error} Try --help.")
         return 2
     except KeyboardInterrupt:
         return CANCELLED
@@ -90,6 +91,17 @@ def main(arguments: list[str]) -> int:
         return _report(console, failure or Fault(path=keep_trace()))
     except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
         return _report(console, Fault(path=keep_trace()))
+
+
+def _advice(error: CycloptsError, arguments: list[str], console: Console) -> str:
+    """Return what to give instead of an option that people know from other clients; else an empty string."""
+    if not isinstance(error, UnknownOptionError) or arguments[:1] not in (["connect"], ["ping"]):
+        return ""
+    option = (error.token.keyword or error.token.value).partition("=")[0]
+    if option not in ("--port", "--host", "-p"):
+        return ""
+    said = console.translations.gettext("There is no option {option}: give HOST:PORT, as in antiphon {example}.")
+    return said.format(option=option, example=f"{arguments[0]} localhost:{DEFAULT_PORT}")
 
 
 def _report(console: Console, error: AntiphonError) -> int:

@@ -25,6 +25,9 @@ _SECRETS = frozenset({"PASSWORD", "NEW_PASSWORD", "INVITATION"})
 """Variables that are no options: a secret is never an argument."""
 _OF_PROGRAMS = frozenset({"NAME", "ACCOUNT", "ADDRESS"})
 """Variables that `antiphon serve exec:COMMAND` gives to a program, which may call `antiphon` itself."""
+_YES_OR_NO = dict.fromkeys(("true", "1", "y", "t", "on"), "yes") | dict.fromkeys(
+    ("false", "0", "n", "f", "off"), "no"
+)
 _FILES = frozenset({"--file", "--from", "--service", "--json"})
 """Options and arguments of texts that name a file, beside those that end in `-file`."""
 _OF_KUBERNETES = re.compile(
@@ -66,7 +69,7 @@ def option_sources(arguments: list[str], app: App, tell: Callable[[str, str], ob
         if path is not None and (tables := _tables(path, set(app), must_exist=named is not None)):
             Dict(tables, source=str(path))(*asked)
 
-    return from_environment, from_file, expand_paths
+    return from_environment, from_file, expand_paths, read_explain
 
 
 def early_option(option: str, arguments: list[str]) -> str | None:
@@ -120,6 +123,22 @@ def expand_paths(_app: App, _commands: tuple[str, ...], options: ArgumentCollect
             option.tokens[:] = [
                 token.evolve(value=expanded(token.value)) if token.value.startswith("~") else token
                 for token in option.tokens
+            ]
+
+
+def with_values(arguments: list[str]) -> list[str]:
+    """Return the arguments with `--explain` alone as `--explain=yes`: the word after it is never its value."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    words = {"--explain": "--explain=yes", "--no-explain": "--explain=no"}
+    return [words.get(word, word) for word in arguments[:end]] + arguments[end:]
+
+
+def read_explain(_app: App, _commands: tuple[str, ...], options: ArgumentCollection) -> None:
+    """Replace values of `--explain` that mean yes or no, such as `true` in the file, as for any flag."""
+    for option in options:
+        if "--explain" in option.names:
+            option.tokens[:] = [
+                token.evolve(value=_YES_OR_NO.get(token.value.lower(), token.value)) for token in option.tokens
             ]
 
 

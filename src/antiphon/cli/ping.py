@@ -190,6 +190,7 @@ class _Run:
             name=welcome.name,
             password=(welcome.must_change and new) or signed_in.password,
             access=dialled.hello.access,
+            replace=settings.replace,
             timeout=settings.timeout,
             give_up=settings.give_up,
             language=console.language,
@@ -308,7 +309,7 @@ class _Run:
         elif self._wanted.json is not None:
             write_atomically(Path(self._wanted.json), written(result).encode(), FileUnusable)
         if self._wanted.plot is not None:
-            draw(self._wanted.plot, times, self._percentiles, result.target.address)
+            draw(self._wanted.plot, result, self._percentiles)
 
     def _check_limits(self, load: Load) -> None:
         """Check the limits; without a limit for them, no answer may be lost or wrong.
@@ -328,7 +329,7 @@ class _Run:
     def _say(self, *lines: str) -> None:
         self._line.clear()
         for line in lines:
-            self._out.line(printable(line))
+            self._out.line(self._out.fitted(printable(line)))
 
 
 def _at_interrupt(do: Callable[[], None]) -> None:

@@ -24,8 +24,13 @@ from antiphon.printable import printable
 from antiphon.settings import SQLITE
 from antiphon.store.contracts import Account, Overview, Store
 from antiphon.store.files import NameRewritten
-from antiphon.store.opening import accounts_file, open_store
+from antiphon.store.opening import accounts_file, found_store, open_store
 from antiphon.terminal.console import Console
+
+DEMO_FOLDER = "demo"
+"""Folder of `antiphon demo` in the data folder of its user."""
+_NO_ACCOUNTS = Problem(N_("no accounts are kept there"))
+_ONLY_DEMO = Problem(N_("no accounts are kept there; those of the demo are in {demo}"))
 
 
 @Parameter(name="*")
@@ -34,10 +39,31 @@ class StoreOptions:
     """Options that select a server's data and the form of the output."""
 
     data: Path | None = field(default=None, metadata={"help": "The server's data folder [default: this user's]."})
-    store: str = field(default=SQLITE, metadata={"help": "Where the server keeps accounts: sqlite, or files:DIR."})
+    store: str | None = field(
+        default=None,
+        metadata={
+            "help": "Where the server keeps accounts: sqlite, or files:DIR [default: what the data folder holds]."
+        },
+    )
     json: Annotated[bool, Parameter(negative=())] = field(
         default=False, metadata={"help": "Print the result as one line of JSON."}
     )
+
+    @property
+    def folder(self) -> Path:
+        """The data folder.
+
+        Raises:
+            UsageError: none is named, and the user has no home folder.
+        """
+        return self.data or data_folder()
+
+    @property
+    def store_found(self) -> str:
+        """The store that is named, else the files that the data folder holds, else SQLite."""
+        if self.store is not None:
+            return self.store
+        return found_store(self.folder)
 
 
 @Parameter(name="*")
@@ -110,16 +136,18 @@ async def open_data(
         StoreUnusable, RowInvalid: the same for a store of files.
         FolderUnsafe: other users of this machine can reach the files in it.
     """
-    path = options.data or data_folder()
-    accounts = accounts_file(options.store, path)
+    path, chosen = options.folder, options.store_found
+    accounts = accounts_file(chosen, path)
     if not make and not accounts.exists():  # a mistyped path must not create a folder
-        unusable = FolderUnusable if options.store == SQLITE else StoreUnusable
-        raise unusable(path=str(accounts.parent), problem=Problem(N_("no accounts are kept there")))
+        unusable = FolderUnusable if chosen == SQLITE else StoreUnusable
+        demo = path / DEMO_FOLDER
+        of_demo = options.data is None and found_store(demo) != SQLITE
+        raise unusable(path=str(accounts.parent), problem=_ONLY_DEMO if of_demo else _NO_ACCOUNTS, demo=demo)
     folder = DataFolder.open(path, accounts)
     if make:
         folder.key_ring(os.urandom)  # made before the first account: with accounts, a missing ring is an error
     found: list[NameRewritten] = []
-    store = await open_store(options.store, folder.path, tell=found.append)
+    store = await open_store(chosen, folder.path, tell=found.append)
     try:
         if console is not None:
             for each in found:

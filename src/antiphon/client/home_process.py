@@ -13,19 +13,25 @@ _ELSEWHERE = Problem(
 )
 
 
+_forks: list[None] = []
+"""As long as this process has forked ancestors that have imported this module: an id that costs no call."""
+if hasattr(os, "register_at_fork"):  # where there is no fork, there is no other process
+    os.register_at_fork(after_in_child=lambda: _forks.append(None))
+
+
 class HomeProcess:
     """The process that this object was made in."""
 
-    __slots__ = ("_pid",)
+    __slots__ = ("_forks",)
 
     def __init__(self) -> None:
         """Remember this process."""
-        self._pid = os.getpid()
+        self._forks = len(_forks)
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether this is another process, forked after this object was made."""
-        return os.getpid() != self._pid
+        return len(_forks) != self._forks
 
     def check(self) -> None:
         """Let only the home process pass.
@@ -33,5 +39,5 @@ class HomeProcess:
         Raises:
             UsageError: this is another process.
         """
-        if self.is_elsewhere:
+        if len(_forks) != self._forks:
             raise UsageError(problem=_ELSEWHERE)

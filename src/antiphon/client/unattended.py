@@ -3,9 +3,9 @@
 Both clients' `connect` is made of it: `aio/connect.py` and `blocking/connect.py`.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -150,12 +150,9 @@ class UnattendedSignIn(ABC, Generic[Connection]):
             check(password.text, dialled.hello.password_minimum, name=name, common=common_passwords())
             await self._steps(dialled).register(name, password, self._invitation)
             return await self._prove(name, password)
-        from antiphon.identity.legacy import old_forms  # noqa: PLC0415 - it holds the readers of old files, too
-
         try:
-            forms = [password, *old_forms(password)]
             prove = partial(self._prove, name)
-            return await prove_any_form(password, forms, self._dial_trusted, self._hang_up, prove)
+            return await prove_any_form(password, set(), self._dial_trusted, self._hang_up, prove)
         except SignInRefused as error:
             raise error from self._used
 
@@ -182,7 +179,9 @@ class UnattendedSignIn(ABC, Generic[Connection]):
         return password if isinstance(password, Password) else Password(password)
 
     async def _prove(self, name: str, password: Password) -> Welcome:
-        return await self._steps(await self._dial_trusted()).authenticate(name, password)
+        return await self._steps(await self._dial_trusted()).authenticate(
+            name, password, replace=self._settings.replace
+        )
 
     # --- without a password ------------------------------------------------------------------------------------
 
@@ -196,19 +195,25 @@ class UnattendedSignIn(ABC, Generic[Connection]):
         dialled = await self._dial_trusted()
         steps = self._steps(dialled)
         if dialled.hello.access == "anyone":
-            return await steps.introduce(None)
+            return await steps.introduce(None, replace=self._settings.replace)
         if self._name is not None:
-            return await steps.introduce(self._name)
+            return await steps.introduce(self._name, replace=self._settings.replace)
         known = await steps.known()
         if len(known) > 1:
             raise NameAmbiguous(names=", ".join(known))
         if not known:
             raise InputMissing(what=_NAME, how=_HOW_NAME)
-        return await steps.introduce(prepare(known[0]).display)
+        return await steps.introduce(prepare(known[0]).display, replace=self._settings.replace)
 
 
 def program_settings(
-    name: str | None, known_servers: Any, timeout: float, give_up: float | None, *, register: bool
+    name: str | None,
+    known_servers: Any,
+    timeout: float,
+    give_up: float | None,
+    *,
+    register: bool,
+    replace: bool,
 ) -> ClientSettings:
     """Return the settings of a program, checked.
 
@@ -216,8 +221,8 @@ def program_settings(
         SettingInvalid: a number is out of its range.
     """
     path = Path(known_servers) if known_servers else None
-    settings = ClientSettings(name=name, register=register, timeout=timeout, known_servers=path)
-    return settings if give_up is None else replace(settings, give_up=give_up)
+    settings = ClientSettings(name=name, register=register, replace=replace, timeout=timeout, known_servers=path)
+    return settings if give_up is None else dataclasses.replace(settings, give_up=give_up)
 
 
 def check_name(code: Code, name: str | None) -> None:

@@ -10,7 +10,8 @@
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
-    │   ├── FolderUnsafe, FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
+    │   ├── FolderUnsafe, and FolderOfAnother below it
+    │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
     │   │   KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, ServiceInvalid, ServiceNotLoaded
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
@@ -21,7 +22,7 @@
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
     │   ├── RegistrationClosed, NameTaken, NameUnknown, CredentialRefused
     │   ├── PasswordDue
-    │   ├── SessionClosed, SessionReplaced, TokenRefused
+    │   ├── SessionClosed, SessionReplaced, SessionsFull, TokenRefused
     │   ├── SessionEnded
     │   │   ├── SessionExpired
     │   │   └── SessionRevoked
@@ -113,6 +114,7 @@ from antiphon.errors.signin import (
     SessionExpired,
     SessionReplaced,
     SessionRevoked,
+    SessionsFull,
     SignInError,
     SignInRefused,
     SignInTimedOut,
@@ -133,6 +135,7 @@ from antiphon.errors.usage import (
     CredentialUnreadable,
     ExposureRefused,
     FileUnusable,
+    FolderOfAnother,
     FolderUnsafe,
     FolderUnusable,
     ImportRefused,
@@ -184,6 +187,7 @@ __all__ = [
     "ExposureRefused",
     "Fault",
     "FileUnusable",
+    "FolderOfAnother",
     "FolderUnsafe",
     "FolderUnusable",
     "FrameInvalid",
@@ -244,6 +248,7 @@ __all__ = [
     "SessionReplaced",
     "SessionRevoked",
     "SessionUnknown",
+    "SessionsFull",
     "SettingInvalid",
     "SignInError",
     "SignInRefused",

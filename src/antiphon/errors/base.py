@@ -17,7 +17,10 @@ class Problem(str):
 
 
 class AntiphonError(Exception):
-    """The root. `str(error)` is sentence and hint in English; `full(translate)` is both in another language."""
+    """The root of all errors.
+
+    `str(error)` is sentence and hint in English; `full(translate)` is both in another language.
+    """
 
     code: ClassVar[str] = "error"
     """Identifier for programs; a published code never changes."""

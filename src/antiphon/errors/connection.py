@@ -19,7 +19,7 @@ class HostUnknown(ConnectError):
     code = "host-unknown"
     blame = "user"
     sentence = N_("There is no host “{host}”.")
-    hint = N_("Check how it is written, and that this machine has a network.")
+    hint = N_("Check its spelling, and that this machine has a network.")
 
 
 class ConnectRefused(ConnectError):
@@ -35,7 +35,7 @@ class NotAntiphon(ConnectError):
 
     code = "not-antiphon"
     sentence = N_("The server at {address} does not speak this protocol.")
-    hint = N_("Check the port, and whether the server wants tls:// or tcp://.")
+    hint = N_("Check the port, and whether the server uses tls:// or tcp://.")
 
 
 class ConnectionLost(ConnectError):

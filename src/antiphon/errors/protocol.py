@@ -40,7 +40,7 @@ class FrameUnexpected(ProtocolError):
 
     code = "frame-unexpected"
     sentence = N_("{kind} is not allowed now.")
-    hint = N_("Sign in first, and once; then send messages.")
+    hint = N_("Sign in first, only once; then send messages.")
 
 
 class BodyInvalid(ProtocolError):
@@ -110,8 +110,8 @@ class PeerTooSlow(ProtocolError):
     """The peer does not read what it is sent."""
 
     code = "peer-too-slow"
-    sentence = N_("What was sent was not read in time.")
-    hint = N_("Read the answers as they come.")
+    sentence = N_("Sent data was not read in time.")
+    hint = N_("Read answers as they arrive.")
 
 
 class TrustError(ProtocolError):
@@ -132,7 +132,7 @@ class ServerKeyUnknown(TrustError):
 
 
 class CertificateRefused(TrustError):
-    """An authority would vouch for the server's certificate, but for its dates, its name or its chain."""
+    """The server's certificate is from an authority, but its dates, its name or its chain are not valid."""
 
     code = "certificate-refused"
     blame = "operator"
@@ -164,7 +164,7 @@ class PasswordNotAsked(TrustError):
 
     code = "password-not-asked"
     sentence = N_("The server at {address} asks for no password, so it does not prove that it knows your account.")
-    hint = N_("Nothing was sent. If that is how it should be, leave out the password.")
+    hint = N_("Nothing was sent. If the server is meant to ask for none, leave out the password.")
 
 
 class TlsFailed(TrustError):
@@ -172,4 +172,4 @@ class TlsFailed(TrustError):
 
     code = "tls-failed"
     sentence = N_("The TLS connection to {address} failed: {problem}.")
-    hint = N_("Check whether the server wants tls:// or tcp://.")
+    hint = N_("Check whether the server uses tls:// or tcp://.")

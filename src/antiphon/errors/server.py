@@ -18,7 +18,7 @@ class ServerError(AntiphonError):
 
     code = "server-error"
     sentence = N_("The server failed.")
-    hint = N_("Its operator finds the reason in the log.")
+    hint = N_("The reason is in the server's log.")
 
 
 class TryLater(ServerError):
@@ -46,15 +46,15 @@ class ServiceTooSlow(ServerError):
     """The service took longer than `--service-seconds` and was cancelled."""
 
     code = "service-too-slow"
-    sentence = N_("The service took too long over this message.")
-    hint = N_("The session goes on; what the service has done so far stands.")
+    sentence = N_("The service took too long to answer this message.")
+    hint = N_("The session goes on. What the service has done so far is not undone.")
 
 
 class OutcomeUnknown(ServerError):
     """The connection or the server broke before a message was answered: it may have been handled or not."""
 
     code = "outcome-unknown"
-    sentence = N_("It is not known whether this message was handled: the connection broke on the way.")
+    sentence = N_("It is not known whether this message was handled: the connection broke before the answer.")
     hint = N_(
         "It was not sent again; check whether it took effect, and send it again if doing it twice is harmless."
     )

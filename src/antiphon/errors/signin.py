@@ -12,7 +12,7 @@ class SignInError(AntiphonError):
     code = "sign-in"
     blame = "user"
     exit_code = 4
-    sentence = N_("The server did not let you in.")
+    sentence = N_("The server refused the sign-in.")
 
 
 class SignInRefused(SignInError):
@@ -30,7 +30,7 @@ class TooManyFailures(SignInError):
     """
 
     code = "too-many-failures"
-    sentence = N_("Too many sign-ins under this name have failed; this one was not tried.")
+    sentence = N_("Too many sign-ins under this name have failed; this one was not checked.")
     hint = N_("Try again in {wait} seconds.")
 
     def __init__(self, *, wait: float = 1, **fields: object) -> None:
@@ -43,8 +43,8 @@ class NameLocked(SignInError):
     """A name is locked: so many sign-ins failed in a row that none is checked from a new address any more."""
 
     code = "name-locked"
-    sentence = N_("So many sign-ins under this name have failed that it is locked.")
-    hint = N_("Sign in from where you have signed in before, or ask the server's operator.")
+    sentence = N_("This name is locked: too many sign-ins under it have failed.")
+    hint = N_("Sign in from an address where you have signed in before, or ask the server's operator.")
 
 
 class SignInTimedOut(SignInError):
@@ -68,7 +68,7 @@ class InvitationRefused(SignInError):
     """The server does not know the invitation; the subclasses are for known ones that it refuses."""
 
     code = "invitation-refused"
-    sentence = N_("The server does not take this invitation: it is not one of its own, or it was withdrawn.")
+    sentence = N_("The server does not accept this invitation: another server made it, or it was withdrawn.")
     hint = N_("Ask its operator for another one.")
 
 
@@ -116,8 +116,8 @@ class CredentialRefused(SignInError):
 
     code = "credential-refused"
     blame = "client"
-    sentence = N_("The server asks for a credential made in another way.")
-    hint = N_("Make it with the parameters of the server's HELLO.")
+    sentence = N_("The server refused the credential: it was made with other parameters.")
+    hint = N_("Make it with the parameters in the server's HELLO.")
 
 
 class SessionEnded(SignInError):
@@ -186,13 +186,13 @@ class PasswordChanged(SessionRevoked):
 
 
 class TooManySessions(SessionRevoked):
-    """The account has opened more sessions than it may have; the oldest one has ended."""
+    """The session was ended for a new one: there were as many as there may be, and a client asked for it."""
 
     code = "too-many-sessions"
     blame = "user"
     cause = "too-many"
-    sentence = N_("This session is over: the account has opened too many others.")
-    hint = N_("Leave those that are not needed, and sign in again.")
+    sentence = N_("This session has made way for a newer one, because there may be no more of them.")
+    hint = N_("Sign in again. If the newer one is not yours, change the password.")
 
 
 def revoked(cause: str) -> SessionEnded:
@@ -209,12 +209,24 @@ class SessionClosed(SignInError):
     sentence = N_("The service has ended the session: “{reason}”.")
 
 
+class SessionsFull(SignInError):
+    """As many sessions as there may be are open already, and connections hold them all."""
+
+    code = "sessions-full"
+    sentence = N_("There are {most} sessions already, as many as there may be, and each is in use.")
+    hint = N_("Leave one of them, or sign in with --replace (in a program replace=True): it ends the oldest one.")
+
+    def __init__(self, *, wait: float = 0, most: int = 10, **fields: object) -> None:
+        """Create the error; `most` is how many sessions there may be."""
+        super().__init__(wait=wait, most=most, **fields)
+
+
 class SessionReplaced(SignInError):
     """The session was resumed on another connection."""
 
     code = "session-replaced"
     sentence = N_("This session continues on another connection.")
-    hint = N_("Sign in again if that was not you, and change the password.")
+    hint = N_("If that was not you, sign in again and change the password.")
 
 
 class PasswordDue(SignInError):

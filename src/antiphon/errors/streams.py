@@ -14,7 +14,7 @@ class OutputFailed(AntiphonError):
 
 
 class OutputClosed(OutputFailed):
-    """The reader of the output has gone, as `head` and a pager do; the command ends without a word."""
+    """The reader of the output has closed it, as `head` and a pager do; the command ends without a message."""
 
     code = "output-closed"
     sentence = N_("{stream} has no reader any more.")
@@ -26,7 +26,7 @@ class SecretNotShown(OutputFailed):
 
     code = "secret-not-shown"
     sentence = N_("{secret} could not be shown: {problem}.")
-    hint = N_("It is in force all the same. Run the command again: it makes another one.")
+    hint = N_("It is valid nevertheless. Run the command again to make another one.")
 
 
 class InputFailed(AntiphonError):
@@ -35,4 +35,4 @@ class InputFailed(AntiphonError):
     code = "input-failed"
     blame = "user"
     sentence = N_("Standard input cannot be read: {problem}.")
-    hint = N_("This is not its end: what stood after that point was not read.")
+    hint = N_("The input after this point was not read.")

@@ -67,7 +67,7 @@ class AccountUnknown(UsageError):
     code = "account-unknown"
     blame = "operator"
     sentence = N_("There is no account “{name}” in {path}.")
-    hint = N_("antiphon accounts list shows those there are; --data names another folder.")
+    hint = N_("Run antiphon accounts list to see all accounts; --data selects another folder.")
 
 
 class AccountExists(UsageError):
@@ -85,15 +85,15 @@ class SessionUnknown(UsageError):
     code = "session-unknown"
     blame = "operator"
     sentence = N_("There is no session “{id}”.")
-    hint = N_("antiphon sessions list shows those there are.")
+    hint = N_("Run antiphon sessions list to see all sessions.")
 
 
 class InvitationInvalid(UsageError):
-    """The text is not a whole invitation; the error does not repeat it, because it may contain the secret."""
+    """The text is not a complete invitation; the error does not repeat it, because it may contain the secret."""
 
     code = "invitation-invalid"
-    sentence = N_("This is not a whole invitation: {problem}.")
-    hint = N_("Copy it once more, from antiphon to its last character.")
+    sentence = N_("This invitation is damaged: {problem}.")
+    hint = N_("Copy it again, from antiphon to its last character.")
 
 
 class InvitationUnknown(UsageError):
@@ -102,7 +102,7 @@ class InvitationUnknown(UsageError):
     code = "invitation-unknown"
     blame = "operator"
     sentence = N_("There is no unused invitation for “{name}”.")
-    hint = N_("antiphon invitations list shows those there are.")
+    hint = N_("Run antiphon invitations list to see all invitations.")
 
 
 class NamesUnusable(UsageError):
@@ -132,6 +132,14 @@ class FolderUnsafe(UsageError):
         "Make sure that it is yours alone (chmod go= {path}; for a folder above yours, chmod go-w), then start"
         " again."
     )
+
+
+class FolderOfAnother(FolderUnsafe):
+    """Root was told to use the folder of another user, and would leave files there that this user cannot use."""
+
+    code = "folder-of-another"
+    sentence = N_("{path} belongs to {user}, and you are root.")
+    hint = N_("Put sudo -u {user} before the command, and it runs as that user.")
 
 
 class FolderUnusable(UsageError):
@@ -254,7 +262,7 @@ class CredentialUnreadable(UsageError):
 
     code = "credential-unreadable"
     blame = "operator"
-    sentence = N_("The credential of “{name}” does not open: it was altered, or sealed elsewhere.")
+    sentence = N_("The credential of “{name}” cannot be unsealed: it was altered, or sealed with another key.")
     hint = N_(
         "Give that account another password, or remove it; then run the command again. "
         "No other account is affected."
@@ -284,7 +292,7 @@ class CertificateTooWeak(CertificateUnusable):
     code = "certificate-too-weak"
     sentence = N_("The certificate {path} is intact, but too weak for TLS: {problem}.")
     hint = N_(
-        "Get one with an RSA key of 2048 bits or an ECDSA key, and SHA-256; its fingerprint will be another."
+        "Get one with an RSA key of 2048 bits or an ECDSA key, and SHA-256; its fingerprint will be different."
     )
 
 

@@ -32,6 +32,12 @@ class Histogram:
 
     def record(self, nanoseconds: int) -> None:
         """Count one time; a negative one (a clock that was set back) counts as 0."""
+        if self.shortest < nanoseconds <= self.longest <= HOUR_NS:  # most of them
+            shift = nanoseconds.bit_length() - _BITS
+            self._counts[nanoseconds if shift <= 0 else (shift << HALF_BITS) + (nanoseconds >> shift)] += 1
+            self.count += 1
+            self.total += nanoseconds
+            return
         if nanoseconds > self.longest:
             self.longest = nanoseconds
             if nanoseconds > HOUR_NS:

@@ -77,20 +77,26 @@ class Load:
         """
         self.plan = plan
         self.tally = Tally(scheduled=plan.rate is not None)
-        self.on_settled: Callable[[Trip], object] = _ignore
+        self.on_settled: Callable[[Trip], object] | None = None
         """Called with each message that is complete: answered, refused or lost."""
         self.on_outage: Callable[[Outage], object] = _ignore
         """Called when a connection is lost, and again when its session has resumed."""
         self._clock = clock
         self._spin = spin
-        self._payloads = Payloads(plan.size, plan.seed)
-        self._claimed = self._numbered = 0
+        self.text = Payloads(plan.size, plan.seed).message
+        """Returns the text of the message with a number."""
+        self._claimed = 0
+        self._over = False
+        self.numbered = 0
+        """Number of the last message."""
         self._lanes = [_Lane(self, index, session) for index, session in enumerate(sessions)]
         self._enough = asyncio.Event()
         """Set when no further message is scheduled; messages already due are still sent."""
         self._quiet = asyncio.Event()
         """Set when no message is due or unanswered, or when `stop` was called twice."""
         self._began = self._ended = 0
+        self.now = clock
+        """Returns the time of the clock, in nanoseconds."""
 
     # --- run --------------------------------------------------------------------------------------------------
 
@@ -109,7 +115,7 @@ class Load:
             work.append(asyncio.create_task(self._keep_schedule(self.plan.rate)))
         try:
             await _first(self._enough, work, self.plan.duration)
-            self._enough.set()
+            self._finish()
             self._ended = self._clock()
             self._check_quiet()
             await _first(self._quiet, work, self.plan.patience)
@@ -127,9 +133,9 @@ class Load:
 
     def stop(self) -> None:
         """Send no more messages and wait for answers; a second call ends the wait too."""
-        if self._enough.is_set():
+        if self._over:
             self._quiet.set()
-        self._enough.set()
+        self._finish()
         for lane in self._lanes:
             lane.owed = 0
         self._check_quiet()
@@ -142,13 +148,17 @@ class Load:
     @property
     def over(self) -> bool:
         """Whether no further message is scheduled."""
-        return self._enough.is_set()
+        return self._over
+
+    def _finish(self) -> None:
+        self._over = True
+        self._enough.set()
 
     # --- schedule ---------------------------------------------------------------------------------------------
 
     def claim(self) -> bool:
         """Return whether one more message may be sent; if so, count it."""
-        if self.over or self._claimed == self.plan.count:
+        if self._claimed == self.plan.count or self._over:
             return False
         self._claimed += 1
         return True
@@ -183,22 +193,15 @@ class Load:
 
     # --- for the lanes ----------------------------------------------------------------------------------------
 
-    def next_message(self) -> tuple[int, str]:
-        """Return number (from 1) and text of the next message."""
-        self._numbered += 1
-        return self._numbered, self._payloads.message(self._numbered)
-
-    def now(self) -> int:
-        """Return the time of the clock, in nanoseconds."""
-        return self._clock()
-
     def settled(self, trip: Trip) -> None:
         """Count a message that is complete."""
-        self.tally.settle(trip)
-        self.on_settled(trip)
-        if self.tally.answered + self.tally.lost == self.plan.count:
-            self._enough.set()
-        if self.over:
+        tally = self.tally
+        tally.settle(trip)
+        if self.on_settled is not None:
+            self.on_settled(trip)
+        if tally.answered + tally.lost == self.plan.count:
+            self._finish()
+        if self._over:
             self._check_quiet()
 
     def _check_quiet(self) -> None:
@@ -249,44 +252,46 @@ class _Lane:
         Raises:
             AntiphonError: a message could not be sent.
         """
+        load, depth, rate, on_way = self._load, self._plan.depth, self._plan.rate, self._on_way
+        now, begin = load.now, self._session.begin
         while True:
-            while self.owed and len(self._on_way) < self._plan.depth:
+            while self.owed and len(on_way) < depth:
                 self.owed -= 1
-                await self._send_one()
+                number = load.numbered = load.numbered + 1
+                message = load.text(number)
+                sent_at = due_at = now()
+                if rate is not None:
+                    due_at = load.due_at(self._index + self._sent * load.width, rate)
+                self._sent += 1
+                answers = await begin(message)
+                load.tally.sent += 1
+                trip = Trip(number, message, due_at, sent_at, answers)
+                on_way.add(trip)
+                answers.on_news = partial(self._hear, trip)
             self._wake.clear()
             await self._wake.wait()
 
-    async def _send_one(self) -> None:
-        load = self._load
-        number, message = load.next_message()
-        sent_at = due_at = load.now()
-        if self._plan.rate is not None:
-            due_at = load.due_at(self._index + self._sent * load.width, self._plan.rate)
-        self._sent += 1
-        answers = await self._session.begin(message)
-        load.tally.sent += 1
-        trip = Trip(number, message, due_at, sent_at, answers)
-        self._on_way.add(trip)
-        answers.on_news = partial(self._hear, trip)
-
     def _hear(self, trip: Trip) -> None:
+        answers = trip.answers
         if not trip.answered_at:
             trip.answered_at = self._load.now()
-        trip.received += trip.answers.take_all()
-        if trip.answers.ended:
+        news = answers.take_all()
+        trip.received = [*trip.received, *news] if trip.received else news
+        if answers.ended:
             self._settle(trip)
         elif len(trip.received) > 1:
-            trip.answers.close()  # a wrong answer; closing ends the stream
+            answers.close()  # a wrong answer; closing ends the stream
 
     def _settle(self, trip: Trip) -> None:
         trip.answers.on_news = None  # break the reference cycle
         self._on_way.discard(trip)
         self.answered_at = trip.answered_at
         self._load.settled(trip)
-        if self._plan.rate is not None:
+        plan = self._plan
+        if plan.rate is not None:
             self._wake.set()
         else:
-            left = self._plan.interval - (trip.answered_at - trip.sent_at) / 1e9
+            left = plan.interval and plan.interval - (trip.answered_at - trip.sent_at) / 1e9
             if left > 0:
                 asyncio.get_running_loop().call_later(left, self._go_on)
             else:
@@ -294,7 +299,8 @@ class _Lane:
 
     def _go_on(self) -> None:
         if self._load.claim():
-            self.owe()
+            self.owed += 1
+            self._wake.set()
 
     def give_up(self) -> None:
         """Count messages that are due as unsent and unanswered ones as lost; cancel their answers."""

@@ -35,6 +35,7 @@ class SignInPlan:
     password: Password | None
     """Password to prove; None if the server asks for none."""
     access: str
+    replace: bool
     timeout: float
     give_up: float
     language: str
@@ -59,9 +60,10 @@ class SignInPlan:
         try:
             exchange = SignIn(dialled.connection, self.language, self.timeout)
             if self.password is not None:
-                welcome = await exchange.authenticate(self.name, self.password)
+                welcome = await exchange.authenticate(self.name, self.password, replace=self.replace)
             else:
-                welcome = await exchange.introduce(None if self.access == "anyone" else self.name)
+                name = None if self.access == "anyone" else self.name
+                welcome = await exchange.introduce(name, replace=self.replace)
         except BaseException:
             dialled.connection.abort()
             raise

@@ -1,6 +1,7 @@
 """Counts of a run so far: messages by outcome, round-trip times, lost connections."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from antiphon.client.aio.answers import Answers
@@ -10,7 +11,7 @@ from antiphon.ping.payload import same
 from antiphon.wire.frames import Payload
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Trip:
     """The round trip of one message; times are nanoseconds of the run's clock."""
 
@@ -21,15 +22,19 @@ class Trip:
     """When it was due."""
     sent_at: int
     answers: Answers
-    answered_at: int = 0
+    answered_at: int = field(default=0, init=False)
     """When its first answer, or its end, came; 0 before."""
-    received: list[Payload] = field(default_factory=list)
+    received: Sequence[Payload] = field(default=(), init=False)
     """Answers so far."""
 
     @property
     def right(self) -> bool:
         """Whether it got exactly one answer, equal to the message."""
-        return len(self.received) == 1 and self.answers.error is None and same(self.received[0], self.message)
+        received = self.received
+        if len(received) != 1 or self.answers.error is not None:
+            return False
+        answer = received[0]
+        return answer == self.message if isinstance(answer, str) else same(answer, self.message)
 
     @property
     def lost(self) -> bool:

@@ -1,7 +1,7 @@
 """HELLO: the first frame of every connection, kept true about imported accounts.
 
-HELLO says whether any imported account is left, for the whole server and never for one name. Clients try the
-digest of an old system only while it says so (docs/decisions/server-auth.md).
+HELLO says which old forms of passwords are left, for the whole server and never for one name. Clients try such a
+form only while it says so (docs/decisions/server-auth.md).
 """
 
 import asyncio
@@ -11,12 +11,13 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from antiphon.errors import TryLater
+from antiphon.identity.old_forms import FORMS_MOST, MD5, OldForm, read_form
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE
 from antiphon.observe.log import ServerLog
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Accounts
 from antiphon.version import __version__
-from antiphon.wire.bodies import INVITATIONS, VERSION, Hello, Limits, Scram
+from antiphon.wire.bodies import INVITATIONS, OLD_FORM, REPLACE, VERSION, Hello, Limits, Scram
 from antiphon.wire.conversation import ServerConversation
 
 LOOK_SECONDS = 5.0
@@ -37,7 +38,7 @@ def hello_of(settings: ServerSettings, mechanism: str, *, registration: bool) ->
         product=f"antiphon/{__version__}",
         access=settings.access,
         mechanisms=[mechanism] if by_password else [],
-        features=[INVITATIONS] if by_password else [],
+        features=[INVITATIONS, REPLACE] if by_password else [REPLACE],
         limits=Limits(
             message=settings.message_limit,
             heartbeat=settings.heartbeat_seconds,
@@ -53,7 +54,7 @@ class HelloFrame:
     """The HELLO frame of one server, the same for all its connections."""
 
     def __init__(self, hello: Hello, accounts: Accounts, clock: Callable[[], datetime], log: ServerLog) -> None:
-        """Begin with `hello` as it is; `look` asks `accounts` whether any import is left."""
+        """Begin with `hello` as it is; `look` asks `accounts` which old forms are left."""
         self._hello = hello
         self._accounts = accounts
         self._clock = clock
@@ -78,5 +79,13 @@ class HelloFrame:
         Raises:
             TryLater: the store does not answer.
         """
-        remain = await self._accounts.imports(self._clock())
-        self.frame = ServerConversation().hello(replace(self._hello, imports=remain))
+        forms = _readable(await self._accounts.old_forms(self._clock()))
+        features = [f"{OLD_FORM}{form}" for form in forms if form != MD5]
+        hello = replace(self._hello, imports=MD5 in forms, features=[*self._hello.features, *features])
+        self.frame = ServerConversation().hello(hello)
+
+
+def _readable(forms: list[str]) -> list[OldForm]:
+    """Return the first forms that a client may know; a file that was edited by hand may hold any."""
+    known = (read_form(form) for form in forms)
+    return [form for form in known if form is not None][:FORMS_MOST]

@@ -26,6 +26,9 @@ YOUNG_MOST = 3000
 """New objects after which the garbage collector runs. With Python's 700 it runs while 100 handlers wait, and finds
 all of them alive."""
 
+HANG = 9
+"""Columns from the beginning of a line of the start block to its text."""
+
 
 def serve(
     handler: Handler = echo,
@@ -36,12 +39,12 @@ def serve(
 ) -> int:
     """Serve `handler` until Ctrl-C or SIGTERM, as `antiphon serve` does: print the address, drain, then return.
 
-    It starts an event loop of its own. Call it in the main thread of a program; use `Server` inside an event loop
-    that runs already.
+    It starts its own event loop. Call it in the main thread of a program; use `Server` inside an event loop that
+    already runs.
 
     Args:
-        handler: what answers, as `Handler` describes it.
-        settings: what `antiphon serve` can be told; nothing is read from variables or a file.
+        handler: the service, as `Handler` describes it.
+        settings: the options of `antiphon serve`; variables and the configuration file are not read.
         language: of the sentences on the console, `en` or `ru`; by default the locale's.
         options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`.
 
@@ -49,8 +52,8 @@ def serve(
         The exit code that `antiphon serve` ends with: 0 after SIGTERM, 130 after Ctrl-C.
 
     Raises:
-        SystemExit: it cannot serve, and has said why on standard error; the cause is the `AntiphonError`, which
-            `Server` raises as it is.
+        SystemExit: the server cannot start. The reason is on standard error; `__cause__` is the `AntiphonError`
+            that `Server` raises.
     """
     language = choose(language, os.environ)
     factory = None
@@ -64,7 +67,7 @@ def serve(
             return runner.run(run(server))
     except AntiphonError as error:
         with contextlib.suppress(OutputFailed):
-            streams.stderr.line(printable(error.full(catalogue(language).gettext)))
+            streams.stderr.line(streams.stderr.fitted(printable(error.full(catalogue(language).gettext))))
         raise SystemExit(error.exit_code) from error
 
 
@@ -136,19 +139,24 @@ def where_it_listens(server: Server, pid: int, *, as_json: bool, workers: int = 
 
 
 def _start_block(server: Server, workers: int) -> str:
-    """Return the block for people: where to connect, who may register, where the log is."""
+    """Return the block for people: where to connect, who may register, where the log is.
+
+    On a terminal the sentences are wrapped at words. What is copied (the command, the path) stays whole.
+    """
     _ = catalogue(server.language).gettext
     if server.moved_from is None:
         first = _("Antiphon {version} listens on port {port}.")
     else:
         first = _("Antiphon {version} listens on port {port}, because {moved_from} was taken.")
-    lines = [first.format(version=__version__, port=server.port, moved_from=server.moved_from)]
+    told = first.format(version=__version__, port=server.port, moved_from=server.moved_from)
+    lines = [streams.stdout.fitted(told)]
     lines += [
         _("  Connect: {command}").format(command=f"antiphon connect '{address}'") for address in server.addresses
     ]
-    lines.append(_access(server, _))
+    lines.append(streams.stdout.fitted(_access(server, _), HANG))
     if not server.loopback:
-        lines.append(_("  Reach:   everyone who can reach this machine on this port."))
+        reach = _("  Reach:   everyone who can reach this machine on this port.")
+        lines.append(streams.stdout.fitted(reach, HANG))
     if workers > 1:
         lines.append(_("  Workers: {count}").format(count=workers))
     lines.append(_("  Log:     {path}").format(path=server.log_path))

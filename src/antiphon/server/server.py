@@ -42,19 +42,19 @@ ABORT_SECONDS = 2.0
 class Server:
     """An Antiphon server in this event loop: `async with Server(handler, port=0) as server`.
 
-    Leaving the block drains: no new connections, what was asked is answered, then goodbye. One server is opened
-    once.
+    At the end of the block the server drains: it accepts no new connections, answers the messages that it has
+    received, and sends BYE. A server can be opened only once.
 
     Args:
-        handler: what answers, as `Handler` describes it.
-        settings: what `antiphon serve` can be told; nothing is read from variables or a file.
+        handler: the service, as `Handler` describes it.
+        settings: the options of `antiphon serve`; variables and the configuration file are not read.
         language: of greetings to clients that name none, `en` or `ru`.
         entrance: where connections come from, by default a port of its own.
         options: single fields of `ServerSettings` that differ from `settings`, such as `port=0`.
 
     Raises:
         ServiceInvalid: `handler` cannot be served.
-        SettingInvalid: an option holds what it cannot hold.
+        SettingInvalid: an option has an invalid value.
     """
 
     def __init__(
@@ -87,17 +87,17 @@ class Server:
         self.log_path: Path
         """The log file; known once the server is open."""
         self.data_path: Path
-        """The data folder, likewise."""
+        """The data folder; known once the server is open."""
         self.registration: bool
-        """Whether new names are taken, likewise."""
+        """Whether new names may register; known once the server is open."""
         self.loopback: bool
-        """Whether only this machine can reach it, likewise."""
+        """Whether only this machine can reach the server; known once the server is open."""
 
     async def __aenter__(self) -> Self:
         """Open everything and listen.
 
         Raises:
-            UsageError: the settings ask for what cannot be had here.
+            UsageError: the settings cannot be met on this machine.
             ServerError: the store cannot be opened.
         """
         try:
@@ -115,17 +115,17 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that is listened on, the same for all addresses."""
+        """The port that the server listens on, the same for all addresses."""
         return self._listening.port
 
     @property
     def moved_from(self) -> int | None:
-        """The port that was asked for, where it was taken."""
+        """The requested port, if it was taken; otherwise None."""
         return self._listening.moved_from
 
     @property
     def addresses(self) -> list[Address]:
-        """Where clients reach this server, each ready to paste (`str`) and with the key's fingerprint."""
+        """Addresses at which clients reach this server, with the key's fingerprint and ready to paste (`str`)."""
         scheme: Scheme = "tls" if self._certificate else "tcp"
         fingerprint = self._certificate.fingerprint if self._certificate else None
         return [Address(scheme, host, self.port, None, fingerprint) for host in self._listening.hosts]
@@ -158,6 +158,8 @@ class Server:
 
         self._store = store = await open_store(settings.store, folder.path, serving=True, tell=tell)
         self._closing.push_async_callback(store.close)
+        for copy in store.copies:
+            log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
         self._listen(folder, log)
         parts = assemble(
@@ -253,7 +255,7 @@ class Server:
         log.info("reloaded", addresses=[str(address) for address in self.addresses])
 
     async def stop(self) -> None:
-        """Stop accepting, answer what was asked, say goodbye, close; within the drain time and a little more."""
+        """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""
         try:
             await self._drain()
         finally:

@@ -31,7 +31,7 @@ client cancels the message, and when the next answer takes longer than `--servic
 
 
 class Session(Protocol):
-    """The session of one person, as a service sees it; it outlives a broken connection."""
+    """The session of one person, as a service uses it; it outlives a broken connection."""
 
     account: int
     """Number of the account, never reused for another, whatever happens to names. Below 0 where there is no

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from antiphon.settings import files_folder
+from antiphon.settings import SQLITE, files_folder
 from antiphon.store.contracts import Store
 from antiphon.store.files import ACCOUNTS_FILE as ACCOUNTS_CSV
 from antiphon.store.files import Tell, open_files
+from antiphon.store.files.numbers import NUMBERS_FILE
 from antiphon.store.sql import open_sqlite
 from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
 
@@ -25,6 +26,15 @@ async def open_store(store: str, data: Path, *, serving: bool = False, tell: Tel
     if folder is None:
         return await open_sqlite(data)
     return await open_files(folder, data, serving=serving, tell=tell)
+
+
+def found_store(data: Path) -> str:
+    """Return the value of `--store` for the data folder `data`, if it keeps its files in that same folder.
+
+    An `accounts.csv` alone may be anything: the store's other file of accounts must stand beside it.
+    """
+    files = (data / ACCOUNTS_CSV).exists() and (data / NUMBERS_FILE).exists()
+    return f"files:{data}" if files and not (data / ACCOUNTS_DB).exists() else SQLITE
 
 
 def accounts_file(store: str, data: Path) -> Path:

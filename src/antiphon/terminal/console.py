@@ -8,15 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from antiphon import streams
 from antiphon.errors import AntiphonError, Problem, UsageError
 from antiphon.language import N_, catalogue
 from antiphon.printable import printable
-
-if TYPE_CHECKING:
-    from prompt_toolkit import PromptSession
 
 Value = TypeVar("Value")
 
@@ -43,16 +40,22 @@ class Console:
     def _(self, message: str) -> str:
         return self.translations.gettext(message)
 
-    def tell(self, text: str, colour: int | None = None) -> None:
-        """Print one line on standard error.
+    @property
+    def columns(self) -> int | None:
+        """Columns of the terminal that messages go to; None if it is no terminal."""
+        return streams.stderr.columns()
+
+    def tell(self, text: str, colour: int | None = None, hang: int = 0) -> None:
+        """Print one line on standard error; on a terminal it is wrapped at words.
 
         Control characters are escaped, line feeds too: a greeting or a name from a server must not look like a
-        line of the program's own. `colour` is an SGR code (ECMA-48); it is used on a terminal only.
+        line of the program's own. `colour` is an SGR code (ECMA-48); it is used on a terminal only. `hang` indents
+        later lines by so many columns more than the first.
 
         Raises:
             OutputFailed: it cannot be written.
         """
-        text = printable(text)
+        text = streams.stderr.fitted(printable(text), hang)
         if colour is not None and streams.stderr.isatty() and not os.environ.get("NO_COLOR"):
             text = f"\x1b[{colour}m{text}\x1b[0m"
         streams.stderr.line(text)
@@ -60,6 +63,14 @@ class Console:
     def tell_error(self, error: AntiphonError) -> None:
         """Print what went wrong and what to do."""
         self.tell(error.full(self.translations.gettext), RED)
+
+    def tell_to_copy(self, text: str) -> None:
+        """Print a command that a person copies: indented, and never wrapped, so that it is copied in one piece.
+
+        Raises:
+            OutputFailed: it cannot be written.
+        """
+        streams.stderr.line("    " + printable(text))
 
     def above(self, action: Callable[[], None]) -> None:
         """Run an action that writes to the screen, above the prompt if there is one; actions keep their order.
@@ -121,9 +132,11 @@ class Console:
         return answer.strip().casefold() in ("y", "yes", self._("y").casefold(), self._("yes").casefold())
 
     async def _read(self, shown: str, *, hidden: bool, hint: Callable[[str], str] | None = None) -> str:
-        shown = printable(shown)  # it may hold a name from a server
-        session = _question_session()
-        below = None if hint is None else lambda: hint(session.default_buffer.text)
+        shown = streams.stderr.fitted(printable(shown).rstrip()) + " "  # it may hold a name from a server
+        from antiphon.terminal.prompt import prompt_session  # noqa: PLC0415 - as it asks for
+
+        session = prompt_session(sys.stderr)  # a new one, without history; standard output is for answers
+        below = None if hint is None else lambda: streams.stderr.fitted(hint(session.default_buffer.text))
         asked_at = time.perf_counter()
         try:
             return await session.prompt_async(
@@ -133,14 +146,6 @@ class Console:
             raise UsageError(problem=_UNANSWERED) from None
         finally:
             self.seconds_asking += time.perf_counter() - asked_at
-
-
-def _question_session() -> "PromptSession[str]":
-    """Return a new prompt without history, on standard error: standard output is for answers."""
-    from prompt_toolkit import PromptSession  # noqa: PLC0415 - takes 0.1 s, which a pipe need not pay
-    from prompt_toolkit.output import create_output  # noqa: PLC0415
-
-    return PromptSession(output=create_output(stdout=sys.stderr))
 
 
 def _at_terminal() -> bool:

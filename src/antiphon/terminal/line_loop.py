@@ -1,15 +1,14 @@
 """Line loop of `antiphon connect`: sends each input line as a message and prints the answers.
 
-The input is a terminal or a pipe. `exit` alone on a line, Ctrl-D and the end of the input end the session, after
-every answer has come. On a terminal, `/password` changes the password, and `/spoil TEXT` sends TEXT with a wrong
-token to show how the server refuses it.
+The input is a terminal (`typed_lines.py`) or a pipe. `exit` alone on a line, Ctrl-D and the end of the input end
+the session, after every answer has come.
 """
 
 import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,7 +27,6 @@ from antiphon.errors import (
 )
 from antiphon.files import problem_of
 from antiphon.language import N_
-from antiphon.printable import printable
 from antiphon.terminal.console import Console
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
@@ -36,12 +34,6 @@ from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
 LEAVE = "exit"
 ESCAPED_LEAVE = "//exit"
 """Sends the text `exit` itself."""
-CHANGE = "/password"
-ESCAPED_CHANGE = "//password"
-"""Commands on a terminal only. Through a pipe nobody could be asked, so these lines are ordinary messages."""
-SPOIL = "/spoil"
-ESCAPED_SPOIL = "//spoil"
-"""Sends the rest of the line with a wrong token; on a terminal only."""
 READ_SIZE = 64 * 1024
 ANSWER_FIRST_SECONDS = 0.25
 """How long the next prompt waits for the answer, so that the answer is printed above it."""
@@ -131,6 +123,11 @@ class LineLoop:
                 return
             await self._send_line(LEAVE if line == ESCAPED_LEAVE else line)
 
+    async def send_spoiled(self, message: Payload) -> None:
+        """Send a line with a wrong token, to show how the server refuses it."""
+        self._tell(_SPOILED)
+        await self._send_line(message, spoiled=True)
+
     async def _send_line(self, message: Payload, *, spoiled: bool = False) -> None:
         try:
             answers = await self._session.begin(message, spoiled=spoiled)
@@ -199,31 +196,6 @@ class LineLoop:
         if self._console.verbose:
             size = len(message.encode() if isinstance(message, str) else message)
             self._tell(what, size=str(size))
-
-    # --- sources of lines -----------------------------------------------------------------------------------
-
-    async def typed_lines(
-        self, prompt: str, change: Callable[[], Awaitable[None]] | None
-    ) -> AsyncIterator[Payload]:
-        """Yield the lines that a person types, with history and editing, until Ctrl-D.
-
-        `change` is run for CHANGE; without it, CHANGE is an ordinary message.
-        """
-        from prompt_toolkit import PromptSession  # noqa: PLC0415 - takes 0.1 s, which a pipe need not pay
-
-        session: PromptSession[str] = PromptSession()
-        while True:
-            try:
-                line = await session.prompt_async(printable(prompt), set_exception_handler=False)
-            except EOFError:
-                return
-            if line == CHANGE and change is not None:
-                await change()
-            elif line.split(" ")[0] == SPOIL:
-                self._tell(_SPOILED)
-                await self._send_line(line[len(SPOIL) + 1 :], spoiled=True)
-            else:
-                yield line[1:] if line == ESCAPED_CHANGE or line.split(" ")[0] == ESCAPED_SPOIL else line
 
 
 async def piped_lines() -> AsyncIterator[Payload]:

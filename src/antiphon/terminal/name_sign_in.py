@@ -28,19 +28,26 @@ class NameSignIn:
         hang_up: Callable[[], Awaitable[None]],
         *,
         takes_names: bool,
+        last: str,
+        replace: bool = False,
     ) -> None:
-        """Use the connection that `connect` returns; `takes_names` says whether the server takes new names."""
+        """Use the connection that `connect` returns; `takes_names` says whether the server takes new names.
+
+        `last` is the name used last, or empty; `replace` is as in `SignInSteps.introduce`.
+        """
         self._console = console
         self._connect = connect
         self._hang_up = hang_up
         self._takes_names = takes_names
+        self._replace = replace
+        self._last = last
         self.name_is_wrong = False
         """The person typed `/name`: call `run_with_other_name` after this session has ended."""
 
     async def run(self, name: str | None) -> Welcome:
         """Sign in as `name`, or else as the name that the server knows at this address or the person chooses."""
         name = await self._known_or_asked_name() if name is None else prepare(name).display
-        return await (await self._connect()).introduce(name)
+        return await (await self._connect()).introduce(name, replace=self._replace)
 
     async def _known_or_asked_name(self) -> str:
         known = await (await self._connect()).known()
@@ -57,7 +64,7 @@ class NameSignIn:
             return await self._choose(known)
         if console.can_ask:
             console.tell(_("The server does not know this address yet."))
-        return await ask_name(console)
+        return await ask_name(console, self._last)
 
     async def _choose(self, known: list[str]) -> str:
         console, _ = self._console, self._console.translations.gettext
@@ -75,7 +82,9 @@ class NameSignIn:
         name = await console.ask(_("Your name"), prepare)
         respelled = name.key == prepare(wrong).key
         forget = respelled or await console.confirm(_("Forget “{name}” at this address?").format(name=wrong))
-        return await (await self._connect()).introduce(name.display, instead_of=wrong if forget else None)
+        return await (await self._connect()).introduce(
+            name.display, instead_of=wrong if forget else None, replace=self._replace
+        )
 
     async def until_rename(self, lines: AsyncIterator[Payload]) -> AsyncIterator[Payload]:
         """Yield the lines that a person types, up to `/name`."""
@@ -86,8 +95,8 @@ class NameSignIn:
             yield RENAME if line == ESCAPED_RENAME else line
 
 
-async def ask_name(console: Console) -> str:
-    """Ask for a name and return it; the login name is the default.
+async def ask_name(console: Console, last: str) -> str:
+    """Ask for a name and return it; the default is the `last` one, if there is one, else the login name.
 
     Raises:
         InputMissing: nobody can be asked.
@@ -95,7 +104,7 @@ async def ask_name(console: Console) -> str:
     _ = console.translations.gettext
     if not console.can_ask:
         raise InputMissing(what=_("The name"), how=_("--name, ANTIPHON_NAME or name@host"))
-    return await console.ask(_("Name"), lambda text: prepare(text).display, _login_name())
+    return await console.ask(_("Name"), lambda text: prepare(text).display, last or _login_name())
 
 
 def _login_name() -> str:

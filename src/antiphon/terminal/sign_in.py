@@ -28,19 +28,20 @@ from antiphon.errors import (
     PasswordNotAsked,
     RegistrationClosed,
     ServerKeyUnknown,
+    SessionsFull,
     SignInRefused,
     TooManyFailures,
     TryLater,
     UsageError,
 )
 from antiphon.identity.invitations import Code, Secret, read_place
-from antiphon.identity.legacy import old_forms
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.explain import Explainer
 from antiphon.terminal.invitation import can_register, tell_registration_closed
+from antiphon.terminal.last_names import LastNames
 from antiphon.terminal.name_sign_in import NameSignIn, ask_name
 from antiphon.terminal.parse import read_port
 from antiphon.terminal.password_prompt import ask_new_password
@@ -77,8 +78,13 @@ class InteractiveSignIn:
         settings: ClientSettings,
         destination: Address | Code | None,
         password: Password | None,
+        *,
+        on_refused: Callable[[str], None] | None = None,
     ) -> None:
-        """Sign in at `destination` with the given settings; ask at the console for what is missing."""
+        """Sign in at `destination` with the given settings; ask at the console for what is missing.
+
+        `on_refused` is called with the name after a refused password, before the next one is asked for.
+        """
         self._console = console
         self._settings = settings
         self._known = KnownServers(settings.known_servers)
@@ -86,11 +92,15 @@ class InteractiveSignIn:
         self._name = settings.name
         self._invitation: Secret | None = None
         self._password = password
+        self._on_refused = on_refused
         self._dialled: Dialled | None = None
-        self._observe = Explainer(console).watch if settings.explain else None
+        explains = settings.explain != "no"
+        self._explainer = Explainer(console, short=settings.explain == "short") if explains else None
         self._registering = False
-        self._untried_forms: dict[Password, list[Password]] = {}
-        """For each password given, its forms that were not refused yet, so that none counts as two failures."""
+        self._refused_forms: dict[Password, set[Password]] = {}
+        """For each password given, its forms that were refused, so that none counts as two failures."""
+        self._replace = settings.replace
+        """Whether the sign-in may end the oldest session, if there may be no more."""
         self.by_name: NameSignIn | None = None
         """The sign-in by name, if that is how the server lets people in."""
         self._registration_unknown = False
@@ -183,7 +193,7 @@ class InteractiveSignIn:
             if self._settings.register:
                 raise unknown
             return
-        await self._hang_up()
+        await self._hang_up_to_ask()
         console.tell(_("The server {host} is new here. Its key is").format(host=self._address.host))
         console.tell(f"    {dialled.fingerprint}")
         console.tell(_("The operator's console shows the same, if it is the right one."))
@@ -204,11 +214,16 @@ class InteractiveSignIn:
         """Return the open connection; connect if there is none."""
         assert self._address is not None
         if self._dialled is None or self._dialled.connection.closed.done():
-            self._dialled = await dial(self._address, self._known, self._settings.timeout, self._observe)
+            observe = self._explainer.watch if self._explainer else None
+            self._dialled = await dial(self._address, self._known, self._settings.timeout, observe)
         return self._dialled
 
-    async def _hang_up(self) -> None:
+    async def _hang_up_to_ask(self) -> None:
         """Close the connection before a question: the person may take longer than the server's deadline."""
+        with self._explainer.before_question() if self._explainer else contextlib.nullcontext():
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
         if self._dialled is not None:
             await self._dialled.connection.hang_up()
             self._dialled = None
@@ -218,9 +233,16 @@ class InteractiveSignIn:
     async def _find_name(self) -> None:
         if self._name is None:
             if self._console.can_ask:
-                await self._hang_up()
-            self._name = await ask_name(self._console)
+                await self._hang_up_to_ask()
+            self._name = await ask_name(self._console, self._last_name())
         self._name = prepare(self._name).display
+
+    def _last_name(self) -> str:
+        """Return the name that this person has signed in with last, an empty string if none is known."""
+        assert self._address is not None
+        with contextlib.suppress(UsageError):  # no home folder
+            return LastNames(self._known.path).find(self._address)
+        return ""
 
     async def _check_name_is_free(self) -> None:
         """Find out whether to register: ask the server whether the name is free, if it takes new names."""
@@ -245,7 +267,7 @@ class InteractiveSignIn:
         if not console.can_ask:
             raise InputMissing(what=_("The password"), how=_("--password-file or ANTIPHON_PASSWORD"))
         hello = (await self._connect()).hello
-        await self._hang_up()
+        await self._hang_up_to_ask()
         if self._registering:
             return await self._ask_new_password(hello)
         if self._server_is_new and self._invitation is None and not hello.registration:
@@ -283,20 +305,35 @@ class InteractiveSignIn:
                     raise
                 attempts += 1
                 self._console.tell_error(error)
+                if self._on_refused is not None and self._name is not None:
+                    self._on_refused(self._name)
                 await self._hang_up()
 
     async def _sign_in_in_any_form(self, password: Password) -> SignedIn:
         """Sign in; if the password is refused, try the forms in which an imported account may have it."""
-        forms = (
-            [password]
-            if self._registering
-            else self._untried_forms.setdefault(password, [password, *old_forms(password)])
-        )
 
         async def prove(form: Password) -> SignedIn:
-            return await self._with_pauses(partial(self._sign_in, form))
+            return await self._making_room(partial(self._with_pauses, partial(self._sign_in, form)))
 
-        return await prove_any_form(password, forms, self._connect, self._hang_up, prove)
+        if self._registering:
+            return await prove(password)
+        refused = self._refused_forms.setdefault(password, set())
+        return await prove_any_form(password, refused, self._connect, self._hang_up, prove)
+
+    async def _making_room(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """Run a step; if all sessions are in use, ask whether to end the oldest one, and run it again."""
+        try:
+            return await step()
+        except SessionsFull as error:
+            if self._replace or not self._console.can_ask:
+                raise
+            _ = self._console.translations.gettext
+            await self._hang_up()
+            self._console.tell(error.text(_))
+            if not await self._console.confirm(_("End the oldest one?")):
+                raise
+        self._replace = True
+        return await step()
 
     async def _with_pauses(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Run a step; if the server asks for a short pause, tell the person, wait and run it again."""
@@ -325,7 +362,7 @@ class InteractiveSignIn:
             self._registering = False
             console.tell(_("The password is kept. Now you sign in with it."))
             self._password = password
-        return self._signed_in(await sign_in.authenticate(self._name, password), password)
+        return self._signed_in(await sign_in.authenticate(self._name, password, replace=self._replace), password)
 
     # --- without a password ---------------------------------------------------------------------------------
 
@@ -338,9 +375,14 @@ class InteractiveSignIn:
         if self._password is not None:
             raise PasswordNotAsked(address=self._address.host)
         if hello.access == "anyone":
-            return self._signed_in(await (await self._connect_trusted()).introduce(None))
+            return self._signed_in(await (await self._connect_trusted()).introduce(None, replace=self._replace))
         self.by_name = NameSignIn(
-            self._console, self._connect_trusted, self._hang_up, takes_names=hello.registration
+            self._console,
+            self._connect_trusted,
+            self._hang_up_to_ask,
+            takes_names=hello.registration,
+            last=self._last_name(),
+            replace=self._replace,
         )
         return self._signed_in(await self.by_name.run(self._name))
 
@@ -359,6 +401,9 @@ class InteractiveSignIn:
         dialled = self._dialled
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
             self._remember(dialled.fingerprint)
+        if self._console.can_ask and welcome.name:
+            with contextlib.suppress(UsageError):  # no home folder
+                LastNames(self._known.path).remember(self._address, welcome.name)
         return SignedIn(self._address, self._known, dialled, welcome, password)
 
     async def _register(self, sign_in: SignIn, name: str, password: Password) -> None:

@@ -163,6 +163,7 @@ class _Explaining:
         self._failures = failures
         self._end = receiver.end
         self.message = receiver.message
+        self.answers = receiver.answers
         self.acknowledgement = receiver.acknowledgement
 
     def end(self, id: int, error: AntiphonError | None) -> None:

@@ -103,7 +103,14 @@ class Sessions(SessionManager):
         self._now = clock
         self._numbers: dict[str, int] = {}
 
-    async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:  # noqa: ARG002
+    async def open_unproved(
+        self,
+        name: str,
+        host: str,  # noqa: ARG002
+        holder: Holder,
+        *,
+        replace: bool = False,  # noqa: ARG002
+    ) -> tuple[Session, Token]:
         """Open a session for the account of this name."""
         token = Token(os.urandom(TOKEN_SIZE))
         now = self._now()

@@ -15,22 +15,6 @@ static int same_token(const unsigned char *one, const unsigned char *other) {
     return difference == 0;
 }
 
-/* Return text; NULL with an exception if it is not UTF-8. Python's decoder checks and copies in one pass, a word at a
-   time only where it is aligned; to check first and then copy what is ASCII takes a third of its time for long text. */
-static PyObject *decode_text(const unsigned char *bytes, Py_ssize_t size) {
-    uint64_t all = 0, word;
-    Py_ssize_t at = 0;
-    for (; at + 8 <= size; at += 8) {
-        memcpy(&word, bytes + at, 8);
-        all |= word;
-    }
-    for (; at < size; at++) all |= (uint64_t)bytes[at];
-    if (size < 2 || all & 0x8080808080808080u) return PyUnicode_DecodeUTF8((const char *)bytes, size, NULL);
-    PyObject *text = PyUnicode_New(size, 127);
-    if (text != NULL) memcpy(PyUnicode_1BYTE_DATA(text), bytes, size);
-    return text;
-}
-
 /* Return a message as the handler takes it; NULL if it is left to the caller, or with an exception. */
 static PyObject *make_message(BatchAnswerer *self, const unsigned char *payload, Py_ssize_t size, int is_text) {
     if (!is_text) return self->takes_bytes ? PyBytes_FromStringAndSize((const char *)payload, size) : NULL;

@@ -1,7 +1,13 @@
-/* The module `antiphon.wire._batch`: both classes of the fast path. */
+/* The module `antiphon.wire._batch`: both classes of the fast path, and the client's batch. */
 #include "_batch.h"
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_batch", .m_size = -1};
+static PyMethodDef functions[] = {
+    {"encode_message", (PyCFunction)(void (*)(void))encode_message, METH_FASTCALL, "Return the frame of a message."},
+    {"read_answers", (PyCFunction)(void (*)(void))read_answers, METH_FASTCALL, "Return the answers in received bytes."},
+    {NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_batch", .m_size = -1, .m_methods = functions};
 
 PyMODINIT_FUNC PyInit__batch(void) {
     if (init_stepping() < 0 || PyType_Ready(&BatchAnswererType) < 0 || PyType_Ready(&BatchResponderType) < 0) return NULL;

@@ -35,4 +35,8 @@ PyObject *take_first_step(BatchAnswerer *self, PyObject *coroutine, PyObject **w
    is not NULL, the payload of a large answer that is the only one may be put there, and its header alone returned. */
 PyObject *answer_batch(BatchAnswerer *self, PyObject *data, Py_ssize_t position, Py_ssize_t end, PyObject **only);
 
+/* Functions of the module, for the client; client_batch.py has their twins. */
+PyObject *encode_message(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *read_answers(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+
 #endif

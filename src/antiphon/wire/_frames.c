@@ -66,3 +66,19 @@ PyObject *finish_answers(Answers *answers) {
     if (answers->used < PyBytes_GET_SIZE(answers->bytes)) _PyBytes_Resize(&answers->bytes, answers->used);
     return answers->bytes;
 }
+
+/* Python's decoder checks and copies in one pass, a word at a time only where it is aligned; to check first and then copy
+   what is ASCII takes a third of its time for long text. */
+PyObject *decode_text(const unsigned char *bytes, Py_ssize_t size) {
+    uint64_t all = 0, word;
+    Py_ssize_t at = 0;
+    for (; at + 8 <= size; at += 8) {
+        memcpy(&word, bytes + at, 8);
+        all |= word;
+    }
+    for (; at < size; at++) all |= (uint64_t)bytes[at];
+    if (size < 2 || all & 0x8080808080808080u) return PyUnicode_DecodeUTF8((const char *)bytes, size, NULL);
+    PyObject *text = PyUnicode_New(size, 127);
+    if (text != NULL) memcpy(PyUnicode_1BYTE_DATA(text), bytes, size);
+    return text;
+}

@@ -1,4 +1,4 @@
-/* Frames in C: the header of version 1 (docs/protocol.md), as frames.py has it in Python, and frames of answers. */
+/* Frames in C: the header of version 1 (docs/protocol.md), as frames.py has it in Python, and what every part in C does with frames. */
 #ifndef ANTIPHON_FRAMES_H
 #define ANTIPHON_FRAMES_H
 
@@ -66,5 +66,8 @@ int put_framed(Answers *answers, PyObject **payload, uint32_t id, PyObject *repl
 
 /* Return the frames, which may be none; NULL with an exception. Steals the reference. */
 PyObject *finish_answers(Answers *answers);
+
+/* Return text; NULL with an exception if it is not UTF-8. */
+PyObject *decode_text(const unsigned char *bytes, Py_ssize_t size);
 
 #endif

@@ -7,7 +7,7 @@ import json
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from antiphon.errors import BodyInvalid
 from antiphon.wire.kinds import TOKEN_SIZE, Kind, Side
@@ -30,6 +30,14 @@ Invitation = Annotated[bytes, Meta(min_length=SECRET_SIZE, max_length=SECRET_SIZ
 """Secret of an invitation, which allows one registration."""
 INVITATIONS = "invitations"
 """Word in HELLO's `features`: IDENTIFY and REGISTER take an invitation."""
+REPLACE = "replace"
+"""Word in HELLO's `features`: what opens a session, AUTHENTICATE or IDENTIFY, takes `replace`."""
+Replace = bool | UnsetType
+"""Whether the sign-in may end a session that a connection holds. Unset, it is not sent: servers that do not offer
+it refuse the field."""
+
+OLD_FORM = "old-form:"
+"""Beginning of words in HELLO's `features`: the rest names what an old system has made of passwords."""
 
 Count = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 """Whole number of 32 bits; JSON itself would allow thousands of digits."""
@@ -62,6 +70,7 @@ class Identify(FirstRequest, frozen=True, kw_only=True):
     instead_of: str | None = None
     """A known name at this address that was wrong: `name` replaces it."""
     invitation: Invitation | None = None
+    replace: Replace = UNSET
 
     def __repr__(self) -> str:
         """Hide the invitation."""
@@ -99,6 +108,7 @@ class Authenticate(FirstRequest, frozen=True, kw_only=True):
 
     mechanism: str
     data: Sasl
+    replace: Replace = UNSET
 
     def __repr__(self) -> str:
         """Hide the SASL message."""
@@ -193,7 +203,7 @@ class Hello(Struct, frozen=True, kw_only=True):
     scram: Scram
     password_minimum: Count
     imports: bool = False
-    """Whether there are accounts left with an MD5 digest from an old system."""
+    """Whether there are accounts left with an MD5 digest from an old system; `features` names other forms."""
 
 
 class Identified(Struct, frozen=True, kw_only=True):

@@ -15,9 +15,10 @@ from antiphon.errors import (
     VersionUnsupported,
 )
 from antiphon.language import Translate
-from antiphon.wire import bodies
+from antiphon.wire import bodies, frames
 from antiphon.wire.bodies import Body, Bye, Error, FirstRequest, Hello, ServerBye, Welcome
-from antiphon.wire.frames import SKIPPED, Frame, FrameReader, Payload, Refused, encode, encode_message
+from antiphon.wire.client_batch import Answer, encode_message, read_answers
+from antiphon.wire.frames import SKIPPED, Frame, FrameReader, Payload, Refused, encode
 from antiphon.wire.kinds import COUNT_SIZE, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST, Flag, Kind, Phase, Side, limits
 
 REFUSAL_LIMIT = 3
@@ -56,8 +57,8 @@ class _Conversation:
     def __init__(self, peer: Side, message_limit: int) -> None:
         self._peer = peer
         self._limit = message_limit
-        self.phase = Phase.ENTRY
-        self.reader = FrameReader(limits(peer, Phase.ENTRY))
+        self.phase = Phase.SIGN_IN
+        self.reader = FrameReader(limits(peer, Phase.SIGN_IN))
 
     def feed(self, data: bytes) -> None:
         """Take received bytes, in pieces of any size."""
@@ -158,17 +159,17 @@ class ServerConversation(_Conversation):
     @staticmethod
     def answer(id: int, message: Payload) -> bytes:
         """Return the only answer to a message."""
-        return encode_message(id, message, _LAST)
+        return frames.encode_message(id, message, _LAST)
 
     @staticmethod
     def part(id: int, message: Payload) -> bytes:
         """Return one answer of many; `end` follows the last."""
-        return encode_message(id, message)
+        return frames.encode_message(id, message)
 
     @staticmethod
     def push(message: Payload) -> bytes:
         """Return a message that is not an answer."""
-        return encode_message(0, message)
+        return frames.encode_message(0, message)
 
     @staticmethod
     def end(id: int) -> bytes:
@@ -214,6 +215,13 @@ class ClientConversation(_Conversation):
             self._token = control.body.token or self._token
             self._enter_session()
         return control
+
+    def answers(self) -> list[Answer]:
+        """Return the answers that come next, each the only one to its message; `next` returns what is left.
+
+        Precondition: the session is open.
+        """
+        return self.reader.read_buffered(read_answers, self._limit)
 
     def _greeted(self, hello: Hello) -> None:
         if self.hello is not None:
@@ -261,4 +269,4 @@ class ClientConversation(_Conversation):
     def message(self, message: Payload) -> tuple[int, bytes]:
         """Return the id and the bytes of a message."""
         id = self.next_id()
-        return id, encode_message(id, message, token=self._token)
+        return id, encode_message(id, message, self._token)

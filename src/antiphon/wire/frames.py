@@ -4,11 +4,11 @@
 a frame means, and what may follow it, is in `conversation.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from hmac import compare_digest
 from struct import Struct
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from antiphon.errors import (
     AntiphonError,
@@ -28,6 +28,7 @@ LENGTH_SIZE = 4
 HEADER_SIZE = 12
 COUNTED_HEADER_SIZE = HEADER_SIZE - LENGTH_SIZE
 """Bytes of the header that `length` counts."""
+Read = TypeVar("Read")
 Payload = bytes | str
 """Bytes, or `str` if the frame is flagged as text."""
 
@@ -207,6 +208,15 @@ class FrameReader:
         rest = bytearray(memoryview(self._data)[self._position :])
         self._data, self._position = b"", 0
         return rest
+
+    def read_buffered(
+        self, read: Callable[[bytes | bytearray, int, int, int], tuple[Read, int]], limit: int
+    ) -> Read:
+        """Have `read` read the buffered frames; return what it makes of them. `next` returns what it leaves."""
+        made, self._position = read(self._data, self._position, len(self._data), limit)
+        if self._position == len(self._data):
+            self._data, self._position = b"", 0
+        return made
 
     def next(self) -> Frame | Refused | Skipped | None:
         """Return the next frame, SKIPPED for one of an optional kind, or None while more bytes are needed.

@@ -62,9 +62,9 @@ class Side(StrEnum):
 
 
 class Phase(StrEnum):
-    """Phase of a connection: before WELCOME, or inside a session."""
+    """Phase of a connection: the sign-in, up to WELCOME, or the session after it."""
 
-    ENTRY = "entry"
+    SIGN_IN = "sign-in"
     SESSION = "session"
 
 
@@ -80,27 +80,27 @@ class Row(NamedTuple):
     """Bytes of payload without the token, at most."""
 
 
-_ENTRY = (Phase.ENTRY,)
+_SIGN_IN = (Phase.SIGN_IN,)
 _SESSION = (Phase.SESSION,)
-_ALWAYS = (Phase.ENTRY, Phase.SESSION)
+_ALWAYS = (Phase.SIGN_IN, Phase.SESSION)
 
 TABLE = (
-    Row(Kind.IDENTIFY, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
-    Row(Kind.REGISTER, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
-    Row(Kind.AUTHENTICATE, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
-    Row(Kind.CHALLENGE, Side.CLIENT, _ENTRY, token=False, largest=ENTRY_LIMIT),
-    Row(Kind.RESUME, Side.CLIENT, _ENTRY, token=True, largest=256),
+    Row(Kind.IDENTIFY, Side.CLIENT, _SIGN_IN, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.REGISTER, Side.CLIENT, _SIGN_IN, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.AUTHENTICATE, Side.CLIENT, _SIGN_IN, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.CHALLENGE, Side.CLIENT, _SIGN_IN, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.RESUME, Side.CLIENT, _SIGN_IN, token=True, largest=256),
     Row(Kind.MESSAGE, Side.CLIENT, _SESSION, token=True, largest=MESSAGE_LIMIT),
     Row(Kind.CANCEL, Side.CLIENT, _SESSION, token=True, largest=0),
     Row(Kind.ACK, Side.CLIENT, _SESSION, token=True, largest=8),
     Row(Kind.PASSWORD, Side.CLIENT, _SESSION, token=True, largest=ENTRY_LIMIT),
     Row(Kind.HEARTBEAT, Side.CLIENT, _ALWAYS, token=False, largest=0),
     Row(Kind.BYE, Side.CLIENT, _ALWAYS, token=False, largest=256),
-    Row(Kind.HELLO, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
-    Row(Kind.IDENTIFY, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
-    Row(Kind.REGISTER, Side.SERVER, _ENTRY, token=False, largest=ENTRY_LIMIT),
-    Row(Kind.CHALLENGE, Side.SERVER, _ENTRY, token=False, largest=ENTRY_LIMIT),
-    Row(Kind.WELCOME, Side.SERVER, _ENTRY, token=False, largest=SERVER_CONTROL_LIMIT),
+    Row(Kind.HELLO, Side.SERVER, _SIGN_IN, token=False, largest=SERVER_CONTROL_LIMIT),
+    Row(Kind.IDENTIFY, Side.SERVER, _SIGN_IN, token=False, largest=SERVER_CONTROL_LIMIT),
+    Row(Kind.REGISTER, Side.SERVER, _SIGN_IN, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.CHALLENGE, Side.SERVER, _SIGN_IN, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.WELCOME, Side.SERVER, _SIGN_IN, token=False, largest=SERVER_CONTROL_LIMIT),
     Row(Kind.MESSAGE, Side.SERVER, _SESSION, token=False, largest=MESSAGE_LIMIT),
     Row(Kind.END, Side.SERVER, _SESSION, token=False, largest=0),
     Row(Kind.PASSWORD, Side.SERVER, _SESSION, token=False, largest=ENTRY_LIMIT),

@@ -1,4 +1,4 @@
-"""Secrecy of frames: which bytes may be shown to a person who watches a connection (`terminal/explain.py`).
+"""Secrecy of frames: which bytes may be shown to a person who watches a connection (`terminal/explain/`).
 
 Only what the table names as open is shown. A new field, a body that is not JSON and an unknown kind are hidden.
 """
@@ -32,9 +32,9 @@ _CREDENTIAL_OPEN = "credential.type credential.iterations "
 _CREDENTIAL_SECRET = "credential credential.salt credential.stored_key credential.server_key "  # noqa: S105 - names
 
 FIELDS: dict[tuple[Side, int], Secrecy] = {
-    (Side.CLIENT, Kind.IDENTIFY): _fields(_FIRST + "name instead_of", "invitation"),
+    (Side.CLIENT, Kind.IDENTIFY): _fields(_FIRST + "name instead_of replace", "invitation"),
     (Side.CLIENT, Kind.REGISTER): _fields(_FIRST + _CREDENTIAL_OPEN + "name", _CREDENTIAL_SECRET + "invitation"),
-    (Side.CLIENT, Kind.AUTHENTICATE): _fields(_FIRST + "mechanism", "data"),
+    (Side.CLIENT, Kind.AUTHENTICATE): _fields(_FIRST + "mechanism replace", "data"),
     (Side.CLIENT, Kind.CHALLENGE): _fields("", "data"),
     (Side.CLIENT, Kind.RESUME): _fields(_FIRST + "received"),
     (Side.CLIENT, Kind.PASSWORD): _fields(_CREDENTIAL_OPEN + "mechanism", _CREDENTIAL_SECRET + "data"),

@@ -50,6 +50,17 @@ async def test_the_frames_of_one_step_go_out_together_and_those_of_the_next_one_
     assert line.writes == [b"abc", b"d"]
 
 
+async def test_a_frame_that_is_alone_does_not_wait_but_overtakes_nothing() -> None:
+    connection, line = joined()
+    connection.send(b"a", alone=True)
+    assert line.writes == [b"a"]
+    connection.send(b"b")
+    connection.send(b"c", alone=True)
+    assert line.writes == [b"a"]
+    await step()
+    assert line.writes == [b"a", b"bc"]
+
+
 async def test_a_goodbye_comes_behind_what_was_said_before() -> None:
     connection, line = joined()
     connection.send(b"a")

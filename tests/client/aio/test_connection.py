@@ -27,6 +27,7 @@ from antiphon.errors import (
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS
 from antiphon.wire.bodies import Authenticate, Bye, Challenge, Identified, Limits, Scram
+from antiphon.wire.client_batch import Answer
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame, Payload, encode
 from antiphon.wire.kinds import Kind
@@ -149,6 +150,9 @@ async def test_what_comes_right_behind_the_welcome_is_kept_for_the_session(tmp_p
 
         def message(self, id: int, payload: Payload, *, last: bool) -> None:
             self.heard.set_result((id, payload))
+
+        def answers(self, answers: list[Answer]) -> None:
+            pass
 
         def end(self, id: int, error: AntiphonError | None) -> None:
             pass

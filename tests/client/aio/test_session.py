@@ -181,6 +181,27 @@ async def test_many_messages_may_come_from_an_iterator_that_waits(session: Clien
     assert [answer async for answer in session.ask_many(messages())] == ["0", "1", "2", "3", "4"]
 
 
+async def test_many_messages_wait_for_the_room_that_others_have_taken(session: ClientSession) -> None:
+    sizes = [200 * KIB, 100 * KIB]
+    texts = [str(number) * 1000 for number in range(3 * WINDOW)]
+    large = asyncio.gather(*(session.ask(bytes(size)) for size in sizes))
+    await asyncio.sleep(0)
+    assert [answer async for answer in session.ask_many(texts)] == texts
+    assert [len(answer or b"") for answer in await large] == sizes
+
+
+async def test_a_fault_of_the_program_among_many_is_raised_behind_the_answers(session: ClientSession) -> None:
+    def messages() -> Iterator[str]:
+        yield "a"
+        raise ZeroDivisionError
+
+    answers = session.ask_many(messages())
+    assert await anext(answers) == "a"
+    with pytest.raises(ZeroDivisionError):
+        await anext(answers)
+    assert await session.ask("next") == "next"
+
+
 async def test_an_error_among_many_is_raised_in_its_place(session: ClientSession) -> None:
     answers = session.ask_many(["a", "b", "x" * (5 * KIB * KIB), "c"])
     assert [await anext(answers), await anext(answers)] == ["a", "b"]

@@ -1,6 +1,8 @@
 """The blocking connection where the server does not take what is sent."""
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +82,53 @@ def test_a_server_that_says_goodbye_while_it_is_sent_something_is_heard() -> Non
         connection = inside(there)
         assert why(connection, lambda: connection.send(MUCH)) is SessionReplaced
         done.set()
+
+
+def test_frames_that_go_together_are_sent_at_the_end_of_the_block_whatever_ends_it() -> None:
+    sent, looked = threading.Event(), threading.Event()
+
+    def play(peer: Peer) -> None:
+        let_in(peer)
+        assert sent.wait(20)
+        peer.sock.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            peer.sock.recv(1)
+        peer.sock.settimeout(20)
+        looked.set()
+        assert peer.sock.recv(65536) == b"ab"
+
+    with fake(play) as there:
+        connection = inside(there)
+        with contextlib.suppress(ZeroDivisionError), connection.together():
+            connection.send(b"a")
+            connection.send(b"b")
+            sent.set()
+            assert looked.wait(20)
+            raise ZeroDivisionError
+        connection.abort()
+
+
+def test_frames_that_go_together_over_a_slow_path_have_their_time_each() -> None:
+    pause, frame = threading.Event(), bytes(32 * 1024)
+    count = len(MUCH) // len(frame)
+
+    def play(peer: Peer) -> None:
+        let_in(peer)
+        left = len(MUCH)
+        while left and (data := peer.sock.recv(256 * 1024)):
+            left -= len(data)
+            pause.wait(0.05)
+        assert not left
+
+    with fake(play) as there:
+        connection = inside(there, seconds=1.0)
+        begun = time.monotonic()
+        with connection.together():
+            for _ in range(count):
+                connection.send(frame)
+        assert not connection.closed
+        assert time.monotonic() - begun > 1.0, "the path was not slow"
+        connection.abort()
 
 
 def test_it_shows_no_secret() -> None:

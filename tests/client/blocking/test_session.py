@@ -571,6 +571,33 @@ def test_many_messages_are_at_most_256_ahead_of_the_answers() -> None:
     assert len(taken) == 2 * WINDOW
 
 
+def test_messages_of_a_list_are_sent_in_one_write_and_those_of_a_generator_as_they_come() -> None:
+    came = threading.Event()
+
+    def play(peer: Peer) -> None:
+        let_in(peer)
+        peer.conversation.feed(peer.sock.recv(65536))  # what one write has brought comes as one piece
+        asked = []
+        while (event := peer.conversation.next()) is not None:
+            assert isinstance(event, Frame)
+            asked.append(event)
+        assert len(asked) == 100
+        peer.send(b"".join(peer.conversation.answer(frame.id, frame.payload) for frame in asked))
+        first = message(peer)
+        came.set()
+        peer.send(b"".join(peer.conversation.answer(frame.id, frame.payload) for frame in (first, message(peer))))
+
+    def messages() -> Iterator[str]:
+        yield "first"
+        assert came.wait(20)
+        yield "second"
+
+    with fake(play) as there, inside(there) as session:
+        texts = [str(number) for number in range(100)]
+        assert list(session.ask_many(texts)) == texts
+        assert list(session.ask_many(messages())) == ["first", "second"]
+
+
 def test_a_stream_that_is_left_early_disturbs_nobody() -> None:
     def play(peer: Peer) -> None:
         let_in(peer)

@@ -34,6 +34,36 @@ def test_a_message_that_was_never_given_to_a_connection_is_sent() -> None:
     assert [sent.message for sent in book.resume(1, at_work=[1])] == ["b"]
 
 
+def test_an_only_answer_is_counted_like_any_last_one() -> None:
+    book, other = sending("a", "b"), sending("a", "b")
+    for id in (1, 2):
+        assert other.take(id, last=True) is not None
+        assert book.ordinary
+        assert book.answered(id).id == id
+        assert book.received == other.received == id
+        assert [sent.id for sent in book.unanswered] == [sent.id for sent in other.unanswered]
+    assert book.resume(2, sent=2) == other.resume(2, sent=2) == []
+
+
+def test_an_only_answer_to_what_was_not_asked_is_refused_and_not_counted() -> None:
+    book = sending("a")
+    book.send("b", "b")  # no connection has got it
+    for id in (2, 3):
+        with pytest.raises(FrameInvalid):
+            book.answered(id)
+    assert book.received == 0
+    assert len(book.unanswered) == 2
+
+
+def test_nothing_is_ordinary_until_all_that_is_left_of_a_resume_has_come() -> None:
+    book = sending("a", "b", "c")
+    book.resume(3, missed=1, sent=2, at_work=[3])
+    assert not book.ordinary
+    book.take(2, last=True)
+    assert unknown(book) == ["a"]
+    assert book.ordinary
+
+
 def test_what_a_killed_server_had_got_is_unknown_and_the_rest_is_sent_in_a_new_count() -> None:
     book = sending("a", "b")
     book.send("c", "c")

@@ -319,12 +319,12 @@ async def test_an_account_that_is_disabled_while_its_session_is_opened_is_refuse
     account = await server.seed("ann")
     opening = server.store.sessions.open
 
-    async def disabled_first(*arguments: object) -> Opened:
-        position = await opening(*arguments)  # type: ignore[arg-type] # whatever it was
+    async def disabled_first(*arguments: object, **options: object) -> Opened | None:
+        position = await opening(*arguments, **options)  # type: ignore[arg-type] # whatever it was
         await server.store.accounts.set_disabled(account.id, disabled=True)
         return position
 
-    server.store.sessions.open = disabled_first  # type: ignore[method-assign,assignment]
+    server.store.sessions.open = disabled_first  # type: ignore[method-assign]
     assert code(await client.authenticate("ann")) == "sign-in-refused"
     await server.settled()
     assert await server.refusals("ann") == 1

@@ -175,3 +175,14 @@ def test_parts_may_be_cut_anywhere(pieces: list[bytes], sizes: list[int]) -> Non
         return bytes(far.came)
 
     assert asyncio.run(run()) == b"".join(pieces)
+
+
+async def test_a_far_end_that_sends_more_than_its_credit_is_cut() -> None:
+    async with linked(takes=False) as (near, far):
+        near.link.send(bytes(LARGE))
+        await far.until(lambda: len(far.came) == WINDOW)
+        near.link._credit = 1
+        near.link._flush()
+        await near.until(lambda: near.is_lost)
+        await far.until(lambda: far.is_lost)
+        assert len(far.came) == WINDOW

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 import pytest
 
 from antiphon.errors import TryLater
-from antiphon.server.session.manager import SESSIONS_MOST
 from antiphon.server.session.revocations import POLL_SECONDS
 from antiphon.store.contracts import Account, Accounts
 from antiphon.store.sql import SqlStore, open_sqlite
@@ -143,23 +142,6 @@ def test_a_server_that_lost_a_session_does_not_end_it_by_a_goodbye(data: Path) -
             first.leave()
             assert second.ask("mine") == "mine"
         assert resumed(two, token) == "welcome"
-
-
-def test_the_eleventh_session_ends_the_oldest(data: Path) -> None:
-    oldest = seed(data, age=60)[0]
-    with joined(data) as server, server.session(oldest) as client:
-        others = [server.client() for _ in range(SESSIONS_MOST)]
-        for number, other in enumerate(others):
-            if number == SESSIONS_MOST - 1:
-                assert client.ask("the tenth is no reason") == "the tenth is no reason"
-            other.hello()
-            assert isinstance(other.authenticate("ann", PASSWORD), Welcome)
-        cut(client, cause="too-many")
-        assert all(other.ask("hello") == "hello" for other in others)
-        for other in others:
-            other.leave()
-    (told,) = server.records("session-revoked")
-    assert 'reason="too-many"' in told
 
 
 def test_an_account_that_is_disabled_while_it_signs_in_is_refused(data: Path) -> None:

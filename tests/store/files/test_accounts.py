@@ -40,7 +40,7 @@ async def open_session(store: FilesStore, name: str, account_id: int, epoch: int
         owner=None,
         address="::1",
     )
-    await store.sessions.open(record, 10, NOON)
+    await store.sessions.open(record, 10)
 
 
 async def signed_in(store: FilesStore, *names: str) -> list[Account]:
@@ -211,7 +211,7 @@ async def test_a_broken_row_is_never_overwritten_and_its_line_is_the_cause(store
     for work in (
         store.accounts.find("ann"),
         store.accounts.overviews(),
-        store.accounts.imports(NOON),
+        store.accounts.old_forms(NOON),
         store.accounts.visited(ann, NOON, "::1"),
         store.accounts.set_disabled(ann.id, disabled=True),
         store.accounts.remove(ann.id),

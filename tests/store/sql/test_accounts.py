@@ -91,7 +91,7 @@ async def test_no_credential_of_an_account_is_left_out_where_a_batch_ends(tmp_pa
     for name in ("ann", "bob"):
         await store.accounts.register(prepare(name), lambda _: b"old", "one", now, "::1")
     with closing(sqlite3.connect(tmp_path / "accounts.db")) as database, database:
-        database.execute("INSERT INTO credentials SELECT account_id, 'two', data, 0, NULL FROM credentials")
+        database.execute("INSERT INTO credentials SELECT account_id, 'two', data, 0, NULL, NULL FROM credentials")
     after: int | None = 0
     while after is not None:
         after = (await store.accounts.reseal(lambda *_: b"new", after, 1)).last

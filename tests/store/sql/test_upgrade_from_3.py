@@ -57,7 +57,8 @@ async def test_refusals_from_before_and_after_are_told_together(folder: Path) ->
     account = await store.accounts.find("ann")
     assert account
     await store.failures.refused(ANN, NOON)
-    opened = await store.sessions.open(record(b"new"), 10, NOON, Marks(ANN, HOME))
+    opened = await store.sessions.open(record(b"new"), 10, Marks(ANN, HOME))
+    assert opened
     assert opened.refusals == 1
     assert await store.accounts.visited(account, NOON, "::1") == Visit(
         at=NOON + HOUR, address="192.0.2.7", refusals=2
@@ -111,3 +112,13 @@ async def test_an_older_database_is_refused_and_kept(folder: Path, version: int)
     with pytest.raises(FolderUnusable, match="not a database of this program"):
         await open_sqlite(folder)
     assert version_of(path) == version
+
+
+async def test_an_import_of_a_version_that_knew_one_form_has_that_form(folder: Path) -> None:
+    expires_at = int((NOON + HOUR).timestamp()) * 10**6
+    with closing(sqlite3.connect(folder / "accounts.db")) as database, database:
+        database.execute("UPDATE credentials SET expires_at = ? WHERE account_id = 2", (expires_at,))
+    store = await open_sqlite(folder)
+    assert await store.accounts.old_forms(NOON) == ["md5"]
+    assert await store.accounts.old_forms(NOON + HOUR) == []
+    await store.close()

@@ -62,8 +62,9 @@ async def check_everything(store: SqlStore) -> None:
 
 
 async def test_everything_is_kept(folder: Path) -> None:
-    for _ in range(2):  # the second time there is nothing to do
+    for copies in ([copy_in(folder, name) for name in FILES], []):  # the second time there is nothing to do
         store = await open_sqlite(folder)
+        assert store.copies == copies
         await check_everything(store)
         await store.close()
     assert {version_of(folder / name) for name in FILES} == {SCHEMA_VERSION}

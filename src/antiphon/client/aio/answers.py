@@ -5,21 +5,15 @@ from collections.abc import Callable
 from typing import Self
 
 from antiphon.client.protocol.inbox import Inbox
-from antiphon.client.protocol.unanswered import Sent
 from antiphon.wire.frames import Payload
 
 
 class Answers(Inbox):
     """The answers to one message, or what the service sends by itself: any number of payloads, as they come."""
 
-    __slots__ = ("_waiter", "on_news")
-
-    def __init__(self, taken: Callable[[Payload], None], take_back: Callable[[Sent[Inbox]], None]) -> None:
-        """Start empty."""
-        super().__init__(taken, take_back)
-        self._waiter: asyncio.Future[None] | None = None
-        self.on_news: Callable[[], object] | None = None
-        """Called at once for each payload and for the end, for a caller that cannot wait for `next`."""
+    _waiter: asyncio.Future[None] | None = None
+    on_news: Callable[[], object] | None = None
+    """Called at once for each payload and for the end, for a caller that cannot wait for `next`."""
 
     def _wake(self) -> None:
         if self.on_news is not None:
@@ -34,9 +28,13 @@ class Answers(Inbox):
             AntiphonError: why it ended.
         """
         while not self.ready:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self.news()
         return self.take()
+
+    def news(self) -> asyncio.Future[None]:
+        """Return a future of the next payload, or of the end. Precondition: it is not `ready`."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
 
     def __aiter__(self) -> Self:
         """Iterate over the payloads."""

@@ -31,6 +31,7 @@ async def connect(
     name: str | None = None,
     password: AskedFor | None = None,
     register: bool = False,
+    replace: bool = False,
     timeout: float = 10.0,  # noqa: ASYNC109 - of each step, not of the whole
     give_up: float | None = None,
     known_servers: str | PathLike[str] | None = None,
@@ -38,10 +39,10 @@ async def connect(
 ) -> AsyncIterator[ClientSession]:
     """Sign in to the server at `address` and yield the session; the end of the block leaves the session.
 
-    The server's key must be in the address, in the file `known_servers`, or vouched for by the system's
-    authorities; otherwise nothing is sent. The file is only read. A lost connection comes back by itself.
-    An invitation may take the place of the address: then the name is registered with it, if nobody has used it
-    yet. No connection is held while the password is asked for.
+    The server's key must be in the address or in the file `known_servers`, or its certificate must be valid for
+    the system's authorities; otherwise nothing is sent. The file is only read. A lost connection is restored
+    automatically. With an invitation in place of the address, the name is registered if nobody has used the
+    invitation yet. No connection is held while the password is asked for.
 
     Args:
         address: the server's address: `tls://ann@host:7862#sha256:...` or a part of it, down to the host.
@@ -49,6 +50,7 @@ async def connect(
         password: the password, or a function, plain or `async`, that returns it. The function is called only if
             the server asks for a password.
         register: register this name with this password if the name is new.
+        replace: if there may be no more sessions of this account and connections hold them all, end the oldest.
         timeout: seconds for the connection, and for each step of the sign-in.
         give_up: seconds for which a lost connection is tried again; by default as long as the session lives
             without a connection.
@@ -57,12 +59,12 @@ async def connect(
 
     Raises:
         ServerKeyUnknown: nothing speaks for the server's key.
-        SignInError: the server refused the sign-in; it is never tried again.
+        SignInError: the server refused the sign-in; it is never tried again. `SessionsFull`: see `replace`.
         PasswordDue: a new password must be chosen first; run `antiphon connect` to choose it.
         UsageError: something is missing, or a value is impossible.
         AntiphonError: there is no such server, it breaks the protocol, or it does not answer in time.
     """
-    settings = program_settings(name, known_servers, timeout, give_up, register=register)
+    settings = program_settings(name, known_servers, timeout, give_up, register=register, replace=replace)
     sign_in = _SignIn(address, settings, password, language)
     dialled, welcome = await sign_in.run()
     async with session_on(

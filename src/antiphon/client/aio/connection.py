@@ -21,6 +21,7 @@ HANG_UP_SECONDS = 1.0
 """Seconds that TLS may take to close a connection that is no longer needed."""
 BATCH = 64 * 1024
 """Bytes of a session's frames that are joined into one write, at the most; a write costs as much as ten frames."""
+_OPEN, _ENDED, _FAILED = State.OPEN, State.ENDED, State.FAILED  # members of an enum are slow to look up
 
 
 class Observer(Protocol):
@@ -60,9 +61,13 @@ class ClientConnection(asyncio.Protocol):
         self._greeting = _future(self._loop, self._protocol.greeting)
         self._can_write = asyncio.Event()
         self._can_write.set()
+        self.takes_more = True
+        """Whether `ready` would not wait."""
         self._batch: list[bytes] = []
         """Frames of the session that go out with the next write."""
         self._batched = 0
+        self._joined = 1
+        """Frames of the last write; as many may follow now."""
         self._reading_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[AntiphonError | None] = self._loop.create_future()
@@ -91,10 +96,12 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Make `ready` wait."""
+        self.takes_more = False
         self._can_write.clear()
 
     def resume_writing(self) -> None:
         """Let `ready` go on."""
+        self.takes_more = True
         self._can_write.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -104,7 +111,7 @@ class ClientConnection(asyncio.Protocol):
             self._observer.closed()
         if self._timer is not None:
             self._timer.cancel()
-        self._can_write.set()
+        self.resume_writing()
         self._protocol.connection_lost()
         if not self.closed.done():
             self.closed.set_result(self._protocol.reason)
@@ -115,10 +122,10 @@ class ClientConnection(asyncio.Protocol):
         if data := protocol.data_to_send():
             self._flush()
             self._put(data)
-        if protocol.state is State.FAILED:
+        if protocol.state is _FAILED:
             assert protocol.reason is not None
             self.fail(protocol.reason)
-        elif protocol.state is State.ENDED:
+        elif protocol.state is _ENDED:
             self._transport.close()
         elif self._timer is None and protocol.greeting.reply is not None:
             self._tick()
@@ -186,11 +193,18 @@ class ClientConnection(asyncio.Protocol):
     @property
     def open(self) -> bool:
         """Whether messages can still be sent."""
-        return self._protocol.state is State.OPEN and not self._transport.is_closing()
+        return self._protocol.state is _OPEN and not self._transport.is_closing()
 
-    def send(self, data: bytes) -> None:
-        """Send frames of the session; those of one step of the event loop go out together."""
+    def send(self, data: bytes, *, alone: bool = False) -> None:
+        """Send frames of the session; those of one step of the event loop go out together.
+
+        A frame that is `alone` goes out at once, if the last one was alone in its step too.
+        """
         if not self._batch:
+            if alone and self._joined == 1:  # to wait for the end of the step costs another turn of the loop
+                self._protocol.heartbeat.spoke = True
+                self._put(data)
+                return
             self._loop.call_soon(self._flush)
         self._batch.append(data)
         self._batched += len(data)
@@ -200,6 +214,7 @@ class ClientConnection(asyncio.Protocol):
     def _flush(self) -> None:
         if self._batch:
             batch, self._batch, self._batched = self._batch, [], 0
+            self._joined = len(batch)
             self._protocol.heartbeat.spoke = True
             self._put(b"".join(batch))
 

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
 from antiphon.client.aio.answers import Answers
+from antiphon.client.aio.ask_many import ask_ahead, ask_as_they_come
 from antiphon.client.aio.connection import ClientConnection
 from antiphon.client.aio.reconnect import AsyncReconnector
+from antiphon.client.aio.window import WaitingWindow
 from antiphon.client.protocol.session import SessionProtocol
-from antiphon.client.protocol.unanswered import Sent
-from antiphon.client.protocol.window import Window, check_message
+from antiphon.client.protocol.window import check_message
 from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.frames import Payload
@@ -25,32 +26,6 @@ INBOX_LIMIT = 256 * KIB
 """Bytes that may wait for the program to take them, 64 more counted for each payload; then reading pauses."""
 FAREWELL_SECONDS = 1.0
 """Seconds that `hang_up` waits for the server's BYE."""
-
-
-class WaitingWindow(Window):
-    """A window that tasks wait for, first come, first served."""
-
-    def __init__(self) -> None:
-        """Start with no message."""
-        super().__init__()
-        self._turn = asyncio.Lock()
-        self._less = asyncio.Event()
-
-    async def enter(self, size: int) -> None:
-        """Wait until a message of `size` bytes may be sent, and count it."""
-        if self.full or self._turn.locked():
-            async with self._turn:
-                while self.full:
-                    self._less.clear()
-                    await self._less.wait()
-                self.add(size)
-        else:
-            self.add(size)
-
-    def remove(self, size: int) -> None:
-        """Count a message as answered."""
-        super().remove(size)
-        self._less.set()
 
 
 class ClientSession(SessionProtocol[ClientConnection, Answers]):
@@ -69,7 +44,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         self._reconnector = reconnector
         self._ended = asyncio.Event()
         self._answered = asyncio.Event()
-        self._answered.set()
+        """Set when no answer is due; cleared by the one that waits for it."""
         self._keeper = asyncio.create_task(self._keep())
 
     @property
@@ -102,19 +77,23 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             TimedOut: no answer came in time.
             AntiphonError: the server refused the message, or the session is over.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    answers = await self.begin(message)
-                    try:
-                        return await answers.next()
-                    except OutcomeUnknown:
-                        if not retry or self.over:
-                            raise
-                    finally:
-                        answers.close()
-        except TimeoutError:
-            raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
+        if timeout is not None:
+            try:
+                async with asyncio.timeout(timeout):
+                    return await self.ask(message, retry=retry)
+            except TimeoutError:
+                raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
+        while True:
+            answers = self._begin_now(message, awaited=True) or await self.begin(message)
+            try:
+                while not answers.ready:
+                    await answers.news()
+                return answers.take()
+            except OutcomeUnknown:
+                if not retry or self.over:
+                    raise
+            finally:
+                answers.close()
 
     async def ask_stream(self, message: Payload) -> AsyncIterator[Payload]:
         """Send a message and yield every answer to it. Leaving the iteration early stops the service.
@@ -133,9 +112,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         finally:
             answers.close()
 
-    async def ask_many(
-        self, messages: Iterable[Payload] | AsyncIterable[Payload]
-    ) -> AsyncIterator[Payload | None]:
+    def ask_many(self, messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload | None]:
         """Send messages ahead of the answers, and yield the answer to each in order.
 
         At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB.
@@ -144,31 +121,9 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
                 behind it.
         """
-        begun: asyncio.Queue[Answers | None] = asyncio.Queue()
-        room = WaitingWindow()
-
-        async def send() -> None:
-            try:
-                async for message in _each(messages):
-                    await room.enter(check_message(message, self._limits))
-                    begun.put_nowait(await self.begin(message))
-            finally:
-                begun.put_nowait(None)
-
-        sender = asyncio.create_task(send())
-        answers: Answers | None = None
-        try:
-            while (answers := await begun.get()) is not None:
-                yield await answers.next()
-                answers.close()
-                room.remove(answers.size)
-            await sender
-        finally:
-            sender.cancel()
-            while answers is not None:
-                answers.close()
-                answers = await begun.get()
-            await asyncio.wait({sender})
+        if isinstance(messages, AsyncIterable):
+            return ask_as_they_come(self.begin, messages, self._limits)
+        return ask_ahead(self.begin, self._begin_now, messages)
 
     async def send(self, message: Payload) -> None:
         """Send a message and drop its answer.
@@ -193,6 +148,8 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             MessageTooLarge: it was not sent.
             AntiphonError: the session is over.
         """
+        if not spoiled and (answers := self._begin_now(message)) is not None:
+            return answers
         self._connection.home.check()
         size = check_message(message, self._limits)
         await self._room.enter(size)
@@ -203,8 +160,24 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         except BaseException:
             self._room.remove(size)
             raise
-        self._answered.clear()
         return self._say(message, size, spoiled=spoiled)
+
+    def _begin_now(self, message: Payload, *, awaited: bool = False) -> Answers | None:
+        """Send a message as `begin` does, unless it would wait: then return None.
+
+        If it is the only message without an answer and its answer is `awaited`, it does not wait for others.
+
+        Raises:
+            AntiphonError: as `begin`.
+        """
+        connection = self._connection
+        connection.home.check()
+        size = check_message(message, self._limits)
+        if self._room.blocked or not connection.takes_more:
+            return None
+        self._check_open()
+        self._room.add(size)
+        return self._say(message, size, alone=awaited and not self._replay.unanswered)
 
     def __aiter__(self) -> AsyncIterator[Payload]:
         """Iterate over what the service sends by itself; ends with the session.
@@ -223,10 +196,14 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
     def _drain(self) -> None:
         self._connection.read_on(wanted=True)
 
-    def _finish(self, sent: Sent[Answers], error: AntiphonError | None) -> None:
-        super()._finish(sent, error)
-        if not self._replay.unanswered:
-            self._answered.set()
+    def _all_answered(self) -> None:
+        self._answered.set()
+
+    async def _all_answers(self) -> None:
+        """Wait until no answer is due, or the session is over."""
+        while self._replay.unanswered and not self.over:
+            self._answered.clear()
+            await self._answered.wait()
 
     # --- connections come and go ---------------------------------------------------------------------------------
 
@@ -287,7 +264,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             self._connection.read_on(wanted=True)
             if not in_haste:
                 self._take_back_streams()
-                await self._answered.wait()
+                await self._all_answers()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS if in_haste else None):
                     await self._connection.leave()
@@ -304,12 +281,3 @@ def _tell(callback: Callable[[News], object], news: News) -> None:
     except Exception as error:  # noqa: BLE001 - the program's own
         failure = {"message": f"{callback!r} failed", "exception": error}
         asyncio.get_running_loop().call_exception_handler(failure)
-
-
-async def _each(messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload]:
-    if isinstance(messages, AsyncIterable):
-        async for message in messages:
-            yield message
-    else:
-        for message in messages:
-            yield message

@@ -27,6 +27,7 @@ def connect(
     name: str | None = None,
     password: AskedFor | None = None,
     register: bool = False,
+    replace: bool = False,
     timeout: float = 10.0,
     give_up: float | None = None,
     known_servers: str | PathLike[str] | None = None,
@@ -44,6 +45,7 @@ def connect(
         password: the password, or a function that returns it, such as `getpass.getpass`. The function is called
             only if the server is trusted and asks for a password, and no connection is held meanwhile.
         register: register this name with this password if the name is new.
+        replace: if there may be no more sessions of this account and connections hold them all, end the oldest.
         timeout: seconds for the connection, for each step of the sign-in, for sending a message, and by default
             for each answer. The system's resolver keeps a time of its own.
         give_up: seconds for which a lost connection is tried again; by default as long as the session lives
@@ -54,13 +56,13 @@ def connect(
     Raises:
         UsageError: the address, the name, the password or an argument cannot be used, or one is missing.
         ConnectError: the server could not be reached.
-        SignInError: the server refused the sign-in; it is never tried again.
+        SignInError: the server refused the sign-in; it is never tried again. `SessionsFull`: see `replace`.
         PasswordDue: a new password must be chosen first; run `antiphon connect` to choose it.
         ProtocolError: the server broke the protocol, or it could not be trusted (`TrustError`).
         ServerError: the server or its store failed.
         TimedOut: something took longer than `timeout`.
     """
-    settings = program_settings(name, known_servers, timeout, give_up, register=register)
+    settings = program_settings(name, known_servers, timeout, give_up, register=register, replace=replace)
     sign_in = _SignIn(address, settings, password, language)
     dialled, welcome = at_once(sign_in.run())
     patience = welcome.lifetimes.unheld if give_up is None else give_up

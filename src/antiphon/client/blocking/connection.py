@@ -5,11 +5,12 @@ for at most the seconds that it is given, and sends heartbeats meanwhile.
 """
 
 import contextlib
+import math
+import select
 import selectors
 import socket
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from antiphon.client.home_process import HomeProcess
@@ -20,14 +21,19 @@ from antiphon.wire.kinds import Kind
 
 PIECE = 64 * 1024
 """Bytes that are read at once."""
+TOGETHER = 32 * 1024
+"""Bytes of frames that are joined into one write. Each write has `seconds`: over a slow path it must be small."""
 GLANCE = 1024
 """Pieces that are read without waiting, at the most: a server that never stops must not hold a program."""
 LEAST_WAIT = 0.001
-"""Seconds: a socket whose timeout is 0 would not wait at all."""
+"""Seconds: a wait of 0 would not wait at all."""
+MOST_WAIT = 3600.0
+"""Seconds that the system waits at a time; more milliseconds than a month has would not fit its number."""
 LAST_WORDS_SECONDS = 1.0
 """Seconds to read on from a server that takes nothing any more: it may have said why."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """Raised by a socket without timeout that would have to wait."""
+_OPEN = State.OPEN  # its members are slow to look up
 
 
 class Deadline:
@@ -58,11 +64,13 @@ class BlockingConnection:
         """Time limit of a request, and of sending one frame."""
         self.closed = False
         self.home = HomeProcess()
+        sock.settimeout(0)  # for good: `_readable` waits
         self._socket = sock
+        self._readable = _waiting_for(sock)
         self._protocol = ConnectionProtocol(address)
         self.conversation = self._protocol.conversation
         """The encoder of the session's frames."""
-        self._owed: deque[bytes] = deque()
+        self._owed: list[bytes] = []
         """Frames to send as soon as no other frame is being sent or handled."""
         self._busy = False
 
@@ -90,7 +98,7 @@ class BlockingConnection:
     @property
     def open(self) -> bool:
         """Whether messages can still be sent."""
-        return self._protocol.state is State.OPEN and not self.closed
+        return self._protocol.state is _OPEN and not self.closed
 
     @property
     def reason(self) -> AntiphonError | None:
@@ -137,19 +145,28 @@ class BlockingConnection:
             self._protocol.attach(receiver)
         self._heed()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, *, alone: bool = False) -> None:  # noqa: ARG002 - what follows is sent by itself
         """Send a frame of the session, now or next. If that fails, the connection is `closed`."""
         self._owed.append(data)
         self._protocol.heartbeat.spoke = True
         if not self._busy:
             self._pay()
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Send the frames of the block in one write, at its end."""
+        try:
+            with self._occupied():
+                yield
+        finally:
+            self._heed()
+
     def look(self) -> None:
-        """Read what has come already, and send the heartbeat that is due; does not wait."""
-        for _ in range(GLANCE):
-            if self.closed or not self._receive(0):
-                break
-        self._tick(listening=False)
+        """Read what has come already; does not wait."""
+        if not self.closed and self._readable(0):
+            for _ in range(GLANCE):
+                if self.closed or not self._receive(0):
+                    break
 
     def heartbeat(self) -> None:
         """Tell the server that this side is there."""
@@ -201,19 +218,15 @@ class BlockingConnection:
         while not until():
             if self.closed:
                 return False
-            wake = self._tick(listening=listening)
-            listening = True
             now = time.monotonic()
+            wake = self._protocol.tick(now, listening=listening)
+            self._heed()
+            listening = True
             if now >= deadline.at and not self.closed:
                 raise TimeoutError("timed out")
             if not self.closed:
                 self._receive(max(LEAST_WAIT, min(wake, deadline.at) - now))
         return True
-
-    def _tick(self, *, listening: bool) -> float:
-        wake = self._protocol.tick(time.monotonic(), listening=listening)
-        self._heed()
-        return wake
 
     def _heed(self) -> None:
         """Send what the protocol wants to send, and close if it is over. Follows every call of the protocol."""
@@ -237,10 +250,21 @@ class BlockingConnection:
 
     def _pay(self) -> None:
         """Send the frames that are owed; nothing in a process that was forked."""
-        if self.home.is_elsewhere:
+        if self._owed and self.home.is_elsewhere:
             self._owed.clear()
         while self._owed and not self.closed:
-            self._write(self._owed.popleft())
+            self._write(self._owed.pop() if len(self._owed) == 1 else self._joined())
+
+    def _joined(self) -> bytes:
+        """Return the next frames that are owed, with `TOGETHER` bytes or as soon as they have more."""
+        size = count = 0
+        for count, frame in enumerate(self._owed, 1):  # noqa: B007 - the last value is used
+            size += len(frame)
+            if size >= TOGETHER:
+                break
+        data = b"".join(self._owed[:count])
+        del self._owed[:count]
+        return data
 
     def _write(self, data: bytes) -> None:
         """Send frames whole; read meanwhile if the server does not take them, for it may wait for the same.
@@ -250,12 +274,13 @@ class BlockingConnection:
         """
         protocol = self._protocol
         try:
-            self._socket.settimeout(0)
-            with contextlib.suppress(*NOT_NOW):
+            try:
                 sent = self._socket.send(data)
-                if sent == len(data):
-                    return
-                data = data[sent:]
+            except NOT_NOW:
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
             with self._occupied():
                 self._write_and_read(memoryview(data), time.monotonic() + self.seconds)
         except TimeoutError:
@@ -294,17 +319,23 @@ class BlockingConnection:
 
     def _read_last_words(self) -> None:
         """Read on from a server that takes nothing any more."""
-        self._socket.settimeout(LAST_WORDS_SECONDS)
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
         with contextlib.suppress(OSError), self._occupied():
-            while self._protocol.state not in (State.ENDED, State.FAILED) and (data := self._socket.recv(PIECE)):
-                self._protocol.receive(data)
+            while self._protocol.state not in (State.ENDED, State.FAILED):
+                if not self._readable(max(0.0, deadline - time.monotonic())):
+                    return
+                with contextlib.suppress(*NOT_NOW):
+                    if not (data := self._socket.recv(PIECE)):
+                        return
+                    self._protocol.receive(data)
 
     def _receive(self, seconds: float) -> bool:
         """Read and handle one piece within `seconds`; return whether anything came, the end included."""
         try:
-            self._socket.settimeout(seconds)
+            if not self._readable(seconds):
+                return False
             data = self._socket.recv(PIECE)
-        except (TimeoutError, *NOT_NOW):
+        except NOT_NOW:
             return False
         except OSError:
             data = b""
@@ -318,3 +349,25 @@ class BlockingConnection:
             self._busy = False
         self._heed()
         return True
+
+
+def _waiting_for(sock: socket.socket) -> Callable[[float], bool]:
+    """Return a function that waits for some seconds until `sock` can be read, and returns whether it can."""
+    pending = sock.pending if isinstance(sock, ssl.SSLSocket) else None
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+
+        def waits(seconds: float) -> bool:
+            if pending is not None and pending():
+                return True
+            return bool(poll.poll(math.ceil(min(seconds, MOST_WAIT) * 1000)))
+
+    else:  # Windows
+
+        def waits(seconds: float) -> bool:
+            if pending is not None and pending():
+                return True
+            return bool(select.select([sock], [], [], min(seconds, MOST_WAIT))[0])
+
+    return waits

@@ -29,13 +29,13 @@ _WRONG_TYPE = Problem(N_("must be {wanted}, not {value}"))
 
 
 class FramedSocket(socket.socket):
-    """A TCP or Unix stream socket with `send_text`, `receive_text`, `send_bytes` and `receive_bytes` besides.
+    """A TCP or Unix stream socket that also has `send_text`, `receive_text`, `send_bytes`, `receive_bytes`.
 
-    Made, connected, bound and closed like any `socket.socket`; `accept` and `dup` give framed sockets too. The
-    socket's timeout (`settimeout`) holds for a whole frame: a peer that drips its bytes does not extend it.
+    Create, connect, bind and close it like any `socket.socket`; `accept` and `dup` also return framed sockets. The
+    socket's timeout (`settimeout`) is for a whole frame; single bytes do not extend it.
 
-    Only one thread may use it at a time; where there is neither TLS nor a timeout, one may send while another
-    receives. Do not mix with `recv` inside a frame.
+    Use it from one thread at a time; without TLS and without a timeout, one thread may send while another
+    receives. Do not call `recv` inside a frame.
     """
 
     frame_limit: int = MESSAGE_LIMIT
@@ -101,11 +101,11 @@ class FramedSocket(socket.socket):
     # --- sending --------------------------------------------------------------------------------------------
 
     def send_text(self, text: str) -> None:
-        """Send `text` as one frame of UTF-8; as `send_bytes`.
+        """Send `text` as one frame of UTF-8; otherwise like `send_bytes`.
 
         Raises:
-            NotText: it holds half a surrogate pair, which UTF-8 cannot.
-            TypeError: it is no text.
+            NotText: it holds half a surrogate pair, which UTF-8 cannot encode.
+            TypeError: `text` is not a `str`.
         """
         if not isinstance(text, str):
             raise TypeError(f"send_text takes str, not {type(text).__name__}; send_bytes takes bytes")
@@ -179,10 +179,10 @@ class FramedSocket(socket.socket):
     # --- receiving ------------------------------------------------------------------------------------------
 
     def receive_text(self) -> str | None:
-        """Return the next frame as text; as `receive_bytes`.
+        """Return the next frame as text; otherwise like `receive_bytes`.
 
         Raises:
-            NotText: the frame is not UTF-8. It is gone; the next one can be received.
+            NotText: the frame is not UTF-8. It is dropped; the next one can be received.
         """
         data = self.receive_bytes()
         try:
@@ -191,7 +191,7 @@ class FramedSocket(socket.socket):
             raise NotText from None
 
     def receive_bytes(self) -> bytes | None:
-        """Return the next frame, or None when the peer has closed behind the last one (an empty frame is `b""`).
+        """Return the next frame, or None if the peer has closed after the last one (an empty frame is `b""`).
 
         A partly received frame is kept after a timeout, or when a non-blocking socket has no more bytes: the next
         call goes on from there.
@@ -271,7 +271,7 @@ class FramedTlsSocket(FramedSocket, ssl.SSLSocket):
 
     @property
     def binding(self) -> bytes | None:
-        """The channel binding `tls-server-end-point` (RFC 5929) of the certificate that the server has shown.
+        """The channel binding `tls-server-end-point` (RFC 5929) of the certificate that the server has sent.
 
         Raises:
             ValueError: this is the server's side, or the certificate's signature has no hash function (Ed25519).

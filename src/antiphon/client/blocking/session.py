@@ -7,7 +7,7 @@ too. The rules of a session are in `protocol/session.py`.
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -31,16 +31,15 @@ closed.
 
 
 class Session(SessionProtocol[BlockingConnection, Inbox]):
-    """An open session; a context manager that leaves at its end.
+    """An open session; a context manager that ends the session with its block.
 
-    One thread at a time uses it, in the process that opened it: in a child that is forked meanwhile every use
-    raises `UsageError`, and leaving it there touches nothing. A lost connection comes back inside the calls, and
-    within their time. The server closes a connection on which it hears nothing for its silence limit (40 s by
-    default): a program that has nothing to send and wants to keep the connection calls `heartbeat` before that.
-    Calls that wait send heartbeats by themselves.
+    Use it from one thread at a time, in the process that opened it: in a forked child every use raises
+    `UsageError`, and leaving the session there has no effect. A lost connection is restored inside the calls,
+    within their time limit. The server closes a connection on which it receives nothing for its silence limit
+    (40 s by default). If your program has nothing to send and must keep the connection, call `heartbeat` before
+    that. Calls that wait send heartbeats by themselves.
 
-    Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the server shows
-    that it is there, or may come back.
+    Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the session lives.
     """
 
     def __init__(
@@ -113,39 +112,63 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         """Send messages ahead of the answers, and yield the answer to each in order.
 
         At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB. Nothing is
-        sent before the first answer is asked for.
+        sent before the first answer is asked for. Messages of a collection, such as a list, are sent many at once;
+        those of a generator as they come, because the next one may take long.
 
         Raises:
             AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
                 behind it.
         """
+        rest, at_hand = iter(messages), isinstance(messages, Collection)
         waiting: deque[Inbox] = deque()
         ahead = Window()
         failure: AntiphonError | None = None
         try:
-            for message in messages:
+            more = True
+            while more:
                 try:
-                    waiting.append(self._begin(message, self._deadline(timeout)))
+                    more = self._send_ahead(rest, waiting, ahead, timeout, many=at_hand)
                 except AntiphonError as error:  # raised behind the answers to those before it
-                    failure = error
-                    break
-                ahead.add(waiting[-1].size)
-                while waiting and (waiting[0].ready or ahead.full):
-                    yield self._first(waiting, ahead, timeout)
-            while waiting:
-                yield self._first(waiting, ahead, timeout)
+                    failure, more = error, False
+                while waiting and not (more and (ahead.low if at_hand else not (waiting[0].ready or ahead.full))):
+                    box = waiting[0]
+                    answer = box.take() if box.ready else self._take(box, self._deadline(timeout))
+                    waiting.popleft()
+                    box.close()
+                    ahead.remove(box.size)
+                    yield answer
             if failure is not None:
                 raise failure
         finally:
             for box in waiting:
                 box.close()
 
-    def _first(self, waiting: deque[Inbox], ahead: Window, timeout: float | None) -> Payload | None:
-        answer = self._take(waiting[0], self._deadline(timeout))
-        box = waiting.popleft()
-        box.close()
-        ahead.remove(box.size)
-        return answer
+    def _send_ahead(
+        self,
+        messages: Iterator[Payload],
+        waiting: deque[Inbox],
+        ahead: Window,
+        timeout: float | None,
+        *,
+        many: bool,
+    ) -> bool:
+        """Send a message, or as `many` as may be unanswered; return False if there is none left."""
+        if not many:
+            for message in messages:
+                waiting.append(self._begin(message, self._deadline(timeout)))
+                ahead.add(waiting[-1].size)
+                return True
+            return False
+        self._make_room(self._deadline(timeout))
+        with self._connection.together():
+            for message in messages:
+                size = check_message(message, self._limits)
+                ahead.add(size)
+                self._window.add(size)
+                waiting.append(self._say(message, size))
+                if ahead.full or self._window.full:
+                    return True
+        return False
 
     def send(self, message: Payload) -> None:
         """Send `message` and drop its answer.
@@ -177,10 +200,10 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
             yield message
 
     def heartbeat(self) -> None:
-        """Tell the server that this side is there, and read what has come meanwhile.
+        """Send a heartbeat, and read the frames that have arrived.
 
         Raises:
-            TimedOut: the connection is lost, and does not come back in time.
+            TimedOut: the connection is lost, and is not restored in time.
             AntiphonError: the session is over.
         """
         self._connection.home.check()
@@ -194,8 +217,8 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     def close(self) -> None:
         """End the session: wait for the answers that are due, say BYE, close. Streams are stopped.
 
-        It takes at most the `timeout` of `connect`. Closing twice is no error. While the connection is lost and no
-        answer is due, the server hears no BYE: then the session ends when its time without a connection is over.
+        It takes at most the `timeout` of `connect`. Closing twice is no error. If the connection is lost and no
+        answer is due, the server gets no BYE: then the session ends when its time without a connection is over.
         """
         if self._connection.home.is_elsewhere:
             return
@@ -214,7 +237,7 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave; without waiting if the program must end at once (Ctrl-C)."""
+        """End the session; without waiting if the program must end at once (Ctrl-C)."""
         if kind is None or issubclass(kind, Exception):
             self.close()
         elif not self._connection.home.is_elsewhere:
@@ -230,16 +253,22 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     def _begin(self, message: Payload, deadline: Deadline) -> Inbox:
         """Send a message as soon as there is a connection, and room in the window."""
         size = check_message(message, self._limits)
-        self._connection.home.check()
-        self._check_open()
-        self._connection.look()  # so that a lost connection is known as such, and given nothing
-        self._wait(lambda: self._over or not (self._window.full or self._connection.closed), deadline)
-        self._check_open()
+        self._make_room(deadline)
         self._window.add(size)
         return self._say(message, size)
 
+    def _make_room(self, deadline: Deadline) -> None:
+        """Wait until there is a connection, and room for a message in the window."""
+        self._connection.home.check()
+        self._check_open()
+        self._connection.look()  # so that a lost connection is known as such, and given nothing
+        if self._window.full or self._connection.closed:
+            self._wait(lambda: self._over or not (self._window.full or self._connection.closed), deadline)
+            self._check_open()
+
     def _take(self, box: Inbox, deadline: Deadline) -> Payload | None:
-        self._wait(lambda: box.ready, deadline)
+        if not box.ready:
+            self._wait(lambda: box.ready, deadline)
         return box.take()
 
     def _wait(self, until: Callable[[], bool], deadline: Deadline) -> None:

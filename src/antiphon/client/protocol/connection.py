@@ -24,6 +24,7 @@ from antiphon.errors import (
 )
 from antiphon.errors.signin import revoked
 from antiphon.wire.bodies import Body, Error, Hello, Limits, ServerBye, Welcome
+from antiphon.wire.client_batch import Answer
 from antiphon.wire.conversation import ClientConversation, Control, Event
 from antiphon.wire.frames import Frame, Payload, Refused
 from antiphon.wire.kinds import Flag, Kind, Phase
@@ -50,6 +51,9 @@ class Receiver(Protocol):
 
     def message(self, id: int, payload: Payload, *, last: bool) -> None:
         """Take an answer to the message `id`, or with id 0 a message that answers nothing."""
+
+    def answers(self, answers: list[Answer]) -> None:
+        """Take answers that are each the only one to their message, in order."""
 
     def end(self, id: int, error: AntiphonError | None) -> None:
         """Take note that nothing more comes for the message `id`, because of `error` if there is one."""
@@ -121,13 +125,22 @@ class ConnectionProtocol:
         conversation = self.conversation
         conversation.feed(data)
         try:
-            while self._handling and (event := conversation.next()) is not None:
-                self._take(event)
+            while self._handling:
+                if self._receiver is not None and (answers := conversation.answers()):
+                    self._receiver.answers(answers)
+                    if not conversation.reader.buffered:
+                        break
+                elif (event := conversation.next()) is not None:
+                    self._take(event)
+                else:
+                    break
         except AntiphonError as error:
             self.fail(error)
 
     def data_to_send(self) -> bytes:
         """Return the bytes to send now, and forget them."""
+        if not self._to_send:
+            return b""
         data = b"".join(self._to_send)
         self._to_send.clear()
         return data
@@ -218,7 +231,9 @@ class ConnectionProtocol:
         `listening` says whether the shell has read since the last tick.
         """
         heartbeat = self.heartbeat
-        heartbeat.tick(now, listening=listening)
+        wake = heartbeat.tick(now, listening=listening)
+        if now < wake and self.state is State.OPEN:
+            return wake
         if self._handling and heartbeat.silent(now):
             self.fail(PeerSilent(seconds=f"{heartbeat.silence:g}"))
         if self.state is State.OPEN and heartbeat.due(now):

@@ -39,12 +39,17 @@ class Heartbeat:
         """Seconds of silence after which the server is given up."""
         return self._silence
 
-    def tick(self, now: float, *, listening: bool) -> None:
-        """Note what happened until `now`; time in which this side does not read is no silence of the server."""
+    def tick(self, now: float, *, listening: bool) -> float:
+        """Note what happened until `now`; time in which this side does not read is no silence of the server.
+
+        Return the moment at which something is due.
+        """
         if self.heard or not listening:
             self._heard_at, self.heard = now, False
         if self.spoke:
             self._spoke_at, self.spoke = now, False
+        silent_at, due_at = self._heard_at + self._silence, self._spoke_at + self._pause
+        return min(silent_at, due_at)
 
     def silent(self, now: float) -> bool:
         """Return whether the server has been silent for too long."""

@@ -12,23 +12,26 @@ class Inbox:
     """Payloads in order, and their end.
 
     `taken` is called for each payload that is taken, or never will be. `take_back` sends CANCEL for a message.
+    There is an inbox for each message, so the class holds what all of them begin with.
     """
 
-    __slots__ = ("_ended", "_error", "_items", "_take_back", "_taken", "sent", "size", "stream")
+    _ended = False
+    _error: AntiphonError | None = None
+    sent: "Sent[Inbox] | None" = None
+    """The message that is answered here; None for what the service sends by itself, and at the end.
+
+    The message refers to this object: without the end, only the garbage collector would free the two.
+    """
+    size = 0
+    """The message's size in bytes."""
+    stream = False
+    """Whether every answer is wanted, however many there are: `leave` does not wait for such an inbox."""
 
     def __init__(self, taken: Callable[[Payload], None], take_back: Callable[[Sent["Inbox"]], None]) -> None:
         """Start empty."""
         self._items: deque[Payload] = deque()
         self._taken = taken
         self._take_back = take_back
-        self._ended = False
-        self._error: AntiphonError | None = None
-        self.sent: Sent[Inbox] | None = None
-        """The message that is answered here; None for what the service sends by itself."""
-        self.size = 0
-        """The message's size in bytes."""
-        self.stream = False
-        """Whether every answer is wanted, however many there are: `leave` does not wait for such an inbox."""
 
     @property
     def ended(self) -> bool:
@@ -50,11 +53,19 @@ class Inbox:
         self._items.append(payload)
         self._wake()
 
+    def answer(self, payload: Payload) -> None:
+        """Add a payload that is the only one, and end the inbox. Precondition: it has not ended."""
+        self._items.append(payload)
+        self._ended = True
+        self.sent = None
+        self._wake()
+
     def end(self, error: AntiphonError | None = None) -> None:
         """End the inbox, because of `error` if there is one; the first end counts."""
         if not self._ended:
             self._ended = True
             self._error = error
+            self.sent = None
             self._wake()
 
     def take(self) -> Payload | None:
@@ -74,9 +85,10 @@ class Inbox:
     def take_all(self) -> list[Payload]:
         """Return every payload that came and was not taken yet."""
         payloads = list(self._items)
-        self._items.clear()
-        for payload in payloads:
-            self._taken(payload)
+        if payloads:
+            self._items.clear()
+            for payload in payloads:
+                self._taken(payload)
         return payloads
 
     def ignore(self) -> None:
@@ -86,10 +98,11 @@ class Inbox:
 
     def close(self) -> None:
         """Drop what came and what still comes; the service is stopped if it is still at work."""
-        at_work = not self._ended
-        self.ignore()
-        if at_work and self.sent is not None:
-            self._take_back(self.sent)
+        sent = self.sent
+        if self._items or not self._ended:
+            self.ignore()
+        if sent is not None:
+            self._take_back(sent)
 
     def _wake(self) -> None:
         """Wake the one that waits for `ready`; a shell's."""

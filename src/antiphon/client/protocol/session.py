@@ -15,8 +15,9 @@ from antiphon.client.protocol.unanswered import Sent, UnansweredMessages
 from antiphon.client.protocol.window import Window
 from antiphon.errors import AntiphonError, OutcomeUnknown, SessionEnded, TokenRefused
 from antiphon.wire.bodies import Limits, Welcome
+from antiphon.wire.client_batch import Answer, encode_message
 from antiphon.wire.conversation import ClientConversation
-from antiphon.wire.frames import HEADER_SIZE, Payload, encode_message
+from antiphon.wire.frames import HEADER_SIZE, Payload
 from antiphon.wire.kinds import KIB
 
 ACK_EVERY = 64 * KIB
@@ -42,8 +43,11 @@ class SessionConnection(Protocol):
     def limits(self) -> Limits:
         """The limits that HELLO sets."""
 
-    def send(self, data: bytes) -> None:
-        """Send frames of the session; if the connection breaks, that is told elsewhere."""
+    def send(self, data: bytes, *, alone: bool = False) -> None:
+        """Send frames of the session; if the connection breaks, that is told elsewhere.
+
+        Frames that are not `alone` may wait for those that follow at once.
+        """
 
     def attach(self, receiver: Receiver) -> None:
         """Give `receiver` the frames of the session, those that have come already first."""
@@ -72,7 +76,7 @@ class SessionProtocol(Generic[Connection, Box]):
         `OVERHEAD`, so that the limit holds for empty ones too.
         """
         self.info = SessionInfo.of(welcome)
-        """The server's statements at the sign-in."""
+        """Who is signed in, and what the server said at the sign-in."""
         self._replay: UnansweredMessages[Box] = UnansweredMessages()
         self._window = window or Window()
         self._policy = policy
@@ -83,7 +87,8 @@ class SessionProtocol(Generic[Connection, Box]):
         proved = hello is None or hello.access == "authenticate"
         self._ack_every = ACK_EVERY if proved else UNPROVED_ACK_EVERY
         self._box = box
-        self._pushes = self._new_box()
+        self._callbacks = self._taken, self._take_back  # made once: every box has them
+        self._pushes = box(*self._callbacks)  # type: ignore[arg-type] # its message is one of ours
         self._leaving = self._over = False
         self._error: AntiphonError | None = None
         self._waiting = 0
@@ -92,9 +97,9 @@ class SessionProtocol(Generic[Connection, Box]):
         self._full = False
         """Whether `_fill` was called, and not yet `_drain`."""
         self.on_lost: Callable[[AntiphonError], object] = _ignore
-        """Called with the reason when the connection is lost; it is tried again."""
+        """Called with the reason when the connection is lost; reconnecting starts then."""
         self.on_back: Callable[[float], object] = _ignore
-        """Called when the session has a connection again, with the seconds that it had none."""
+        """Called when the session has a connection again, with the seconds that it was without one."""
 
     @property
     def over(self) -> bool:
@@ -107,29 +112,27 @@ class SessionProtocol(Generic[Connection, Box]):
 
     # --- sending ---------------------------------------------------------------------------------------------
 
-    def _new_box(self) -> Box:
-        return self._box(self._taken, self._take_back)  # type: ignore[arg-type] # its message is one of ours
-
-    def _say(self, message: Payload, size: int, *, spoiled: bool = False) -> Box:
+    def _say(self, message: Payload, size: int, *, spoiled: bool = False, alone: bool = False) -> Box:
         """Send a message, now or on the next connection; return where its answers come.
 
-        Precondition: the window counts the message already, or is not full.
+        Precondition: the window counts the message already, or is not full. `alone` is for the connection.
         """
-        box = self._new_box()
+        box = self._box(*self._callbacks)  # type: ignore[arg-type] # its message is one of ours
         box.size = size
         sent = self._replay.send(message, box)
-        sent.spoiled = spoiled
+        if spoiled:
+            sent.spoiled = True
         box.sent = sent  # type: ignore[assignment] # as above
         if self._connection.open:
-            self._write(sent)
+            self._write(sent, alone=alone)
         return box
 
-    def _write(self, sent: Sent[Box]) -> None:
+    def _write(self, sent: Sent[Box], *, alone: bool = False) -> None:
         sent.written = True
         token = self._connection.conversation.token
         if sent.spoiled:
             token = token[:-1] + bytes([token[-1] ^ 1])
-        self._connection.send(encode_message(sent.id, sent.message, token=token))
+        self._connection.send(encode_message(sent.id, sent.message, token), alone=alone)
 
     def _take_back(self, sent: Sent[Box]) -> None:
         """Send CANCEL for a message, so that the service stops; its END still comes."""
@@ -160,6 +163,31 @@ class SessionProtocol(Generic[Connection, Box]):
                 self._finish(sent, None)
         self._end_unknown()
 
+    def answers(self, answers: list[Answer]) -> None:
+        """Take answers that are each the only one to their message, in order."""
+        replay, window = self._replay, self._window
+        if not replay.ordinary:
+            for id, payload in answers:
+                self.message(id, payload, last=True)
+            return
+        self._policy.used = True
+        count = taken = 0
+        try:
+            for id, payload in answers:
+                box = replay.answered(id).asker
+                count += 1
+                taken += box.size
+                size = len(payload) if isinstance(payload, bytes) or payload.isascii() else _most_bytes(payload)
+                self._unacknowledged += size + HEADER_SIZE
+                if not box.ended:
+                    self._wait_for_program(size)
+                    box.answer(payload)
+        finally:
+            window.remove(taken, count)
+        self._acknowledge()
+        if not replay.unanswered:
+            self._all_answered()
+
     def end(self, id: int, error: AntiphonError | None) -> None:
         """Take note that nothing more comes for a message."""
         sent = self._replay.take(id, last=True)
@@ -178,12 +206,20 @@ class SessionProtocol(Generic[Connection, Box]):
     def _count(self, size: int) -> None:
         self._policy.used = True
         self._unacknowledged += size + HEADER_SIZE
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
         if self._unacknowledged >= self._ack_every and self._connection.open:
             self._connection.send(self.acknowledgement())
 
     def _finish(self, sent: Sent[Box], error: AntiphonError | None) -> None:
         sent.asker.end(error)
         self._window.remove(sent.asker.size)
+        if not self._replay.unanswered:
+            self._all_answered()
+
+    def _all_answered(self) -> None:
+        """Heed that no answer is due; a shell's."""
 
     def _end_unknown(self) -> None:
         for sent in self._replay.unknown():
@@ -192,16 +228,19 @@ class SessionProtocol(Generic[Connection, Box]):
     # --- what waits for the program --------------------------------------------------------------------------
 
     def _put(self, box: Inbox, payload: Payload, size: int) -> None:
-        if box.ended:
-            return
+        if not box.ended:
+            self._wait_for_program(size)
+            box.put(payload)
+
+    def _wait_for_program(self, size: int) -> None:
         self._waiting += OVERHEAD + size
         if self._waiting > self._waiting_limit and not self._full:
             self._full = True
             self._fill()
-        box.put(payload)
 
     def _taken(self, payload: Payload) -> None:
-        self._waiting -= OVERHEAD + _most_bytes(payload)
+        size = len(payload) if isinstance(payload, bytes) or payload.isascii() else _most_bytes(payload)
+        self._waiting -= OVERHEAD + size
         if self._full and self._waiting <= self._waiting_limit // 2:
             self._full = False
             self._drain()

@@ -9,12 +9,15 @@ from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
+from msgspec import UNSET
+
 from antiphon.errors import InvitationRefused, MechanismUnsupported, ProtocolError
 from antiphon.identity.invitations import Secret
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, ClientExchange, make_verifier, mechanism_for
 from antiphon.wire.bodies import (
     INVITATIONS,
+    REPLACE,
     Authenticate,
     Body,
     Challenge,
@@ -24,6 +27,7 @@ from antiphon.wire.bodies import (
     Identified,
     Identify,
     Register,
+    Replace,
     Resume,
     Scram,
     Welcome,
@@ -147,17 +151,23 @@ class SignInSteps(ABC):
         body = await self.ask(Kind.IDENTIFY, Identify(language=self._language))
         return expect(body, Identified).known or []
 
-    async def introduce(self, name: str | None, *, instead_of: str | None = None) -> Welcome:
+    async def introduce(
+        self, name: str | None, *, instead_of: str | None = None, replace: bool = False
+    ) -> Welcome:
         """Sign in with a name (access `identify`), or with nothing (`anyone`). The server proves nothing by it.
 
-        `instead_of` is a name that the server knows at the client's address, and that `name` replaces.
+        `instead_of` is a name that the server knows at the client's address, and that `name` replaces. With
+        `replace`, the oldest session of this address ends if there may be no more.
 
         Raises:
+            SessionsFull: there may be no more, and `replace` is not given.
             NameInvalid: nobody can have this name.
             RegistrationClosed: it is new at this address, and the server takes no new names.
             TryLater: too many new names came.
         """
-        body = Identify(name=name, instead_of=instead_of, language=self._language)
+        body = Identify(
+            name=name, instead_of=instead_of, language=self._language, replace=self._replacing(replace)
+        )
         return expect(await self.ask(Kind.IDENTIFY, body), Welcome)
 
     async def register(self, name: str, password: Password, invitation: Secret | None = None) -> Identified:
@@ -172,19 +182,26 @@ class SignInSteps(ABC):
         body = Register(name=name, credential=credential, invitation=shown, language=self._language)
         return expect(await self.ask(Kind.REGISTER, body), Identified)
 
-    async def authenticate(self, name: str, password: Password) -> Welcome:
+    async def authenticate(self, name: str, password: Password, *, replace: bool = False) -> Welcome:
         """Prove to the server that the client knows the password, and have it prove the same; takes time.
 
-        The server's signature is verified before anything else in WELCOME is used.
+        The server's signature is verified before anything else in WELCOME is used. With `replace`, the oldest
+        session of the account ends if there may be no more.
 
         Raises:
+            SessionsFull: there may be no more, and `replace` is not given.
             SignInRefused: the name or the password is wrong.
             ServerUnproven: the server's signature is wrong; nothing that it said counts.
             MechanismUnsupported: it offers no mechanism that is accepted on this connection.
             ProtocolError: its challenge would make the password cheap to guess.
         """
         mechanism, exchange = begin_exchange(self._hello, self._binding, name, password, self._random)
-        first = Authenticate(mechanism=mechanism, data=exchange.first(), language=self._language)
+        first = Authenticate(
+            mechanism=mechanism,
+            data=exchange.first(),
+            language=self._language,
+            replace=self._replacing(replace),
+        )
         challenge = expect(await self.ask(Kind.AUTHENTICATE, first), Challenge)
         proof = await self.work(exchange.answer, challenge.data, ITERATIONS)
         welcome = expect(await self.ask(Kind.CHALLENGE, ChallengeAnswer(data=proof)), Welcome)
@@ -199,6 +216,10 @@ class SignInSteps(ABC):
         """
         body = Resume(language=self._language, received=received)
         return expect(await self.ask(Kind.RESUME, body, token=token), Welcome)
+
+    def _replacing(self, replace: bool) -> Replace:  # noqa: FBT001 - the field
+        """Return the field for a server that offers it; others end the oldest session without being told."""
+        return True if replace and REPLACE in self._hello.features else UNSET
 
     def _shown(self, invitation: Secret | None) -> bytes | None:
         """Return the secret of an invitation, for a server that takes invitations."""

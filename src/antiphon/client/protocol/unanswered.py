@@ -5,7 +5,7 @@ which have an outcome that nobody can know. No I/O and no clock.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from antiphon.errors import FrameInvalid, ProtocolError
@@ -15,9 +15,9 @@ from antiphon.wire.frames import Payload
 Asker = TypeVar("Asker")
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Sent(Generic[Asker]):
-    """One message that is not answered yet."""
+    """One message that is not answered yet. Most stay as they are made, so the class holds the common values."""
 
     id: int
     number: int
@@ -25,13 +25,13 @@ class Sent(Generic[Asker]):
     message: Payload
     asker: Asker
     """Receiver of the answers."""
-    written: bool = False
+    written: bool = field(default=False, init=False)
     """Whether it was given to a connection at least once."""
-    taken_back: bool = False
+    taken_back: bool = field(default=False, init=False)
     """Whether its asker wants no more answers (CANCEL)."""
-    gap: bool = False
+    gap: bool = field(default=False, init=False)
     """Whether some of its answers may be lost: then only an answer that is the only one is believed."""
-    spoiled: bool = False
+    spoiled: bool = field(default=False, init=False)
     """Whether it is sent with a wrong token, to be refused. It is never sent again."""
 
 
@@ -61,11 +61,33 @@ class UnansweredMessages(Generic[Asker]):
 
     def send(self, message: Payload, asker: Asker) -> Sent[Asker]:
         """Add a message that is to be sent, now or on the next connection."""
-        self._last_id = self._last_id % LAST_ID + 1
-        while self._last_id in self._unanswered:
-            self._last_id = self._last_id % LAST_ID + 1
+        id = self._last_id % LAST_ID + 1
+        while id in self._unanswered:
+            id = id % LAST_ID + 1
+        self._last_id = id
         self._sent += 1
-        sent = self._unanswered[self._last_id] = Sent(self._last_id, self._sent, message, asker)
+        sent = self._unanswered[id] = Sent(id, self._sent, message, asker)
+        return sent
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether nothing is lost, and nothing is left of a RESUME: `answered` may take the place of `take`."""
+        return not self._gap and self._settled_at is None
+
+    def answered(self, id: int) -> Sent[Asker]:
+        """Count a received frame that is the only answer to a message; return the message. Then none is `unknown`.
+
+        Precondition: `ordinary`.
+
+        Raises:
+            FrameInvalid: it answers no message that was sent.
+        """
+        sent = self._unanswered.get(id)
+        if sent is None or not sent.written:
+            raise FrameInvalid(problem=f"an answer came to {id}, which was not asked")
+        self.received += 1
+        self._heard = max(self._heard, sent.number)
+        del self._unanswered[id]
         return sent
 
     def take(self, id: int, *, last: bool) -> Sent[Asker] | None:

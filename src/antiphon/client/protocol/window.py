@@ -23,14 +23,19 @@ class Window:
         """Whether a further message has to wait."""
         return self._messages >= WINDOW or self._size >= WINDOW_BYTES
 
+    @property
+    def low(self) -> bool:
+        """Whether half of it is free: time to send many messages at once."""
+        return self._messages <= WINDOW // 2 and self._size <= WINDOW_BYTES // 2
+
     def add(self, size: int) -> None:
         """Count a message of `size` bytes that is sent."""
         self._messages += 1
         self._size += size
 
-    def remove(self, size: int) -> None:
-        """Count a message of `size` bytes as answered."""
-        self._messages -= 1
+    def remove(self, size: int, messages: int = 1) -> None:
+        """Count a message of `size` bytes as answered, or several that have so many together."""
+        self._messages -= messages
         self._size -= size
 
 

@@ -4,11 +4,12 @@
 uses an `Admitter` for the language, the WELCOME and resumed sessions.
 """
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from gettext import NullTranslations
 from typing import NamedTuple, Protocol
 
-from antiphon.errors import AccessUnsupported, FrameUnexpected, ProtocolError, SessionEnded, TryLater
+from antiphon.errors import AccessUnsupported, FrameUnexpected, ProtocolError, SessionEnded, SessionsFull, TryLater
 from antiphon.identity.tokens import Token
 from antiphon.language import Translate, catalogue, choose
 from antiphon.observe.log import ServerLog
@@ -174,6 +175,18 @@ class Admitter:
     def unsupported(self, form: str) -> ProtocolError:
         """Return the error for a form of request that the access does not have."""
         return AccessUnsupported(kind=form, access=self.access)
+
+    @contextlib.contextmanager
+    def told_when_full(self, name: str) -> Iterator[None]:
+        """Log that a session is refused which a block opens, because all that there may be are held.
+
+        It is no refusal that counts: nothing was guessed.
+        """
+        try:
+            yield
+        except SessionsFull:
+            self.log.info("sign-in-full", name=name or None, address=self.peer.address)
+            raise
 
     async def resume(self, control: Control) -> Admission | Relayed | Elsewhere:
         """Resume the session whose token a RESUME carries, here or at its home.

@@ -51,13 +51,13 @@ class AddressSignIn:
         if not isinstance(request, Identify):
             return await self._admitter.resume(control)
         if request.name is not None:
-            return await self._enter(request.name, request.instead_of)
+            return await self._enter(request.name, request.instead_of, replace=request.replace is True)
         if request.instead_of is not None:
             raise BodyInvalid(kind=Kind.IDENTIFY.name, problem="instead_of needs a name")
         names = [client.display for client in await self._clients.at(self._admitter.peer.host)]
         return Reply(Kind.IDENTIFY, Identified(name=None, free=None, known=names))
 
-    async def _enter(self, claimed: str, instead_of: str | None) -> Admission:
+    async def _enter(self, claimed: str, instead_of: str | None, *, replace: bool) -> Admission:
         """Admit the client by the name that it gives; a new name is kept."""
         name = prepare(claimed)
         wrong = None if instead_of is None else prepare(instead_of)
@@ -68,7 +68,7 @@ class AddressSignIn:
         if was is not None:
             await self._rename(was, name)
         display = name.display if was or name.key not in known else known[name.key].display
-        return await self._visit(Name(display, name.key))
+        return await self._visit(Name(display, name.key), replace=replace)
 
     async def _admit_new(self, name: Name) -> None:
         """Count a name that is new at this address.
@@ -88,11 +88,14 @@ class AddressSignIn:
         await self._clients.renamed(peer.host, was.key, name, self._clock())
         self._admitter.log.info("renamed", name=name.display, was=was.display, address=peer.address)
 
-    async def _visit(self, name: Name) -> Admission:
+    async def _visit(self, name: Name, *, replace: bool) -> Admission:
         admitter, host = self._admitter, self._admitter.peer.host
         last = await self._clients.visited(host, name, self._clock(), NAMES_MOST)
         visit = None if last is None else Visit(at=last, address=host, refusals=0)
-        session, token = await self._sessions.open_unproved(name.display, host, admitter.holder)
+        with admitter.told_when_full(name.display):
+            session, token = await self._sessions.open_unproved(
+                name.display, host, admitter.holder, replace=replace
+            )
         return admitter.admit(session, token, visit, first=visit is None)
 
 
@@ -119,5 +122,9 @@ class OpenSignIn:
             return await self._admitter.resume(control)
         if request.name is not None or request.instead_of is not None:
             raise self._admitter.unsupported("IDENTIFY with a name")
-        session, token = await self._sessions.open_unproved("", self._admitter.peer.host, self._admitter.holder)
-        return self._admitter.admit(session, token, None, first=None)
+        admitter = self._admitter
+        with admitter.told_when_full(""):
+            session, token = await self._sessions.open_unproved(
+                "", admitter.peer.host, admitter.holder, replace=request.replace is True
+            )
+        return admitter.admit(session, token, None, first=None)

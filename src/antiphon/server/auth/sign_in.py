@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from msgspec import UNSET
+
 from antiphon.errors import FrameUnexpected, NameInvalid, SignInRefused
 from antiphon.identity.names import Name, prepare, prepare_afresh
 from antiphon.language import Translate
@@ -22,7 +24,16 @@ class PasswordSignIn:
     The steps are coroutines, because they ask the store. The connection runs one at a time.
     """
 
-    __slots__ = ("_accounts", "_admitter", "_clock", "_passwords", "_proof", "_registration", "_sessions")
+    __slots__ = (
+        "_accounts",
+        "_admitter",
+        "_clock",
+        "_passwords",
+        "_proof",
+        "_registration",
+        "_replace",
+        "_sessions",
+    )
 
     def __init__(
         self,
@@ -43,6 +54,8 @@ class PasswordSignIn:
         self._clock = clock
         self._proof: Proof | None = None
         """The proof under way, once its challenge is sent."""
+        self._replace = False
+        """Whether its sign-in may end a session that a connection holds."""
 
     @property
     def translate(self) -> Translate:
@@ -69,6 +82,8 @@ class PasswordSignIn:
             raise self._admitter.unsupported("IDENTIFY without a name")
         if request.instead_of is not None:
             raise self._admitter.unsupported("IDENTIFY with instead_of")
+        if request.replace is not UNSET:
+            raise self._admitter.unsupported("IDENTIFY with replace")
         name = prepare(request.name)
         invitation = request.invitation
         if invitation is not None:
@@ -96,7 +111,7 @@ class PasswordSignIn:
             account = await self._accounts.find(name.key) if name else None
             proof.concern(claimed, name.key if name else claimed, account)
             challenge = proof.challenge()
-        self._proof = proof
+        self._proof, self._replace = proof, request.replace is True
         return Reply(Kind.CHALLENGE, Challenge(data=challenge))
 
     async def _prove(self, answer: ChallengeAnswer) -> Admission:
@@ -109,7 +124,10 @@ class PasswordSignIn:
             account = _allowed(proof.account, self._clock())
             proof.passed()
             host = admitter.peer.host
-            session, token, visit = await self._sessions.open(account, admitter.holder, host, proof.marks)
+            with admitter.told_when_full(account.display):
+                session, token, visit = await self._sessions.open(
+                    account, admitter.holder, host, proof.marks, replace=self._replace
+                )
         return admitter.admit(session, token, visit, first=visit is None, data=signature)
 
 

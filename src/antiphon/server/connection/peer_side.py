@@ -61,8 +61,8 @@ class PeerSide(asyncio.Protocol):
 
     @property
     def present(self) -> bool:
-        """Whether the connection is there and can be used."""
-        return self.state.sends and not self._reading.ended
+        """Whether the connection is there and can be used; half of one that can be closed by half is enough."""
+        return self.state.sends and (self.can_half_close or not self._reading.ended)
 
     @property
     def can_half_close(self) -> bool:

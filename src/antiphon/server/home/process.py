@@ -148,6 +148,7 @@ class HomeProcess:
     async def refused(self, other: ProcessRecord) -> None:
         """See `Reachable`."""
         await self._bury(other.id, other.beat)
+        address.remove(Path(other.relay_address))  # only here: one that was merely silent may wake and need it
 
     def still_for(self, other: ProcessRecord) -> float:
         """See `Reachable`."""
@@ -166,7 +167,6 @@ class HomeProcess:
             return
         if not await self._processes.remove(id, counter):
             raise TryLater(wait=1)
-        address.remove(Path(record.relay_address))
         self._log.warning("process-dead", process=id, pid=record.pid)
 
     async def tidy(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Protocol
 
 TABLE_SIZE = 65_536
@@ -187,3 +188,10 @@ def source_of(address: str) -> Source:
     except OSError:
         return address
     return packed[12:] if packed.startswith(_MAPPED) else packed[:8]
+
+
+def number_of_source(address: str) -> int:
+    """Return the number by which sessions without an account are counted, by source: below 0, in 32 bits."""
+    source = source_of(address)
+    packed = source.encode() if isinstance(source, str) else source
+    return -1 - (int.from_bytes(sha256(packed).digest()[:4], "big") >> 1)

@@ -36,8 +36,11 @@ class RelayedConnection(Connection):
     def _leave_entry(self) -> None:
         """Do nothing: the relaying process counts the connection until it is admitted."""
 
-    def _refuse(self, control: Control, error: AntiphonError) -> None:  # noqa: ARG002 - the relaying process knows it
-        """Have the relaying process answer."""
+    def _refuse(self, control: Control, error: AntiphonError) -> None:
+        """Have the relaying process answer its RESUME; what is refused in the session is answered from here."""
+        if self._deadlines.admitted:
+            super()._refuse(control, error)
+            return
         self._end_event = ""
         self._link.say(Part.REFUSED, Refusal.of(error))
         self._link.close()

@@ -79,7 +79,7 @@ class RelayLink:
     """One end of a link. It is a `Receiver` of the transport below."""
 
     __slots__ = (
-        "_behind", "_credit", "_held", "_lost", "_queue", "_rest", "_taken", "_transport", "end",
+        "_behind", "_credit", "_held", "_lost", "_owed", "_queue", "_rest", "_taken", "_transport", "end",
     )  # fmt: skip
 
     def __init__(self, end: LinkEnd) -> None:
@@ -95,6 +95,8 @@ class RelayLink:
         self._credit = WINDOW
         self._taken = 0
         """Bytes of the far end's that were taken and not reported."""
+        self._owed = 0
+        """Bytes of the far end's that were not reported as taken: at most the credit that it has."""
         self._held = False
         self._lost = False
 
@@ -157,6 +159,7 @@ class RelayLink:
             return
         if self._taken:
             data = _HEADER.pack(Part.TAKEN, _COUNT.size) + _COUNT.pack(self._taken) + data
+            self._owed -= self._taken
             self._taken = 0
         self._transport.write(data)
 
@@ -210,7 +213,11 @@ class RelayLink:
 
     def _take(self, kind: int, payload: bytearray) -> None:
         if kind == Part.DATA:
-            self.end.data(payload)
+            self._owed += len(payload)
+            if self._owed > WINDOW:
+                self._break()
+            else:
+                self.end.data(payload)
         elif kind == Part.TAKEN and len(payload) == _COUNT.size:
             self._credit = min(WINDOW, self._credit + _COUNT.unpack(payload)[0])
             self._flush()

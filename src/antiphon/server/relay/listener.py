@@ -38,7 +38,7 @@ Raises:
 
 
 class RelayListener:
-    """Accepts links until its task is cancelled."""
+    """Accepts links from `start` to `close`."""
 
     def __init__(
         self,
@@ -63,23 +63,39 @@ class RelayListener:
         self.hand_on = hand_on
         self._accepted = accepted
         self._buffer = bytearray(BUFFER_SIZE)
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self.incoming: set[_Incoming] = set()
+        """Links that have not said what they are for, or wait for a session to be given up."""
 
-    async def run(self) -> None:
-        """Accept until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                far, _ = await loop.sock_accept(self._listener)
-            except OSError:
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            try:
-                address.check_owner(far)
-                far.setblocking(False)  # noqa: FBT003 - the socket module's signature
-                self._accepted(far)
-                PlainTransport(far, _Incoming(self).link, self._buffer, self._fence)
-            except OSError:
-                far.close()
+    def start(self) -> None:
+        """Accept from now on."""
+        if not self._closed:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        """Accept no more, and close the links that have not been admitted."""
+        self._closed = True
+        self._loop.remove_reader(self._listener)
+        for incoming in list(self.incoming):
+            incoming.link.abort()
+
+    def _accept(self) -> None:
+        try:
+            far, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # the machine has nothing left
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(RETRY_SECONDS, self.start)
+            return
+        try:
+            address.check_owner(far)
+            far.setblocking(False)  # noqa: FBT003 - the socket module's signature
+            self._accepted(far)
+            PlainTransport(far, _Incoming(self).link, self._buffer, self._fence)
+        except OSError:
+            far.close()
 
 
 @contextlib.asynccontextmanager
@@ -104,10 +120,10 @@ async def taking_relays(
         closing.callback(address.remove, path)
         closing.callback(listener.close)
         give_up_socket(listener)
-        taking = RelayListener(listener, host, fence, channels.hand_on, give_up_socket).run()
-        task = asyncio.get_running_loop().create_task(taking)
-        closing.push_async_callback(asyncio.wait, {task})
-        closing.callback(task.cancel)
+        taking = RelayListener(listener, host, fence, channels.hand_on, give_up_socket)
+        closing.push_async_callback(asyncio.sleep, 0)  # links that are aborted close in the next step
+        closing.callback(taking.close)
+        taking.start()
         closing.push_async_callback(home.stop)
         await home.start(str(path), read_claims, channels.go_on)
         yield
@@ -120,6 +136,7 @@ class _Incoming:
         self.link = RelayLink(self)
         self._listener = listener
         self._limit = asyncio.get_running_loop().call_later(OPEN_SECONDS, self.link.abort)
+        listener.incoming.add(self)
 
     def said(self, part: Part, payload: bytes) -> None:
         if part is Part.OPEN:
@@ -140,6 +157,7 @@ class _Incoming:
 
     def lost(self) -> None:
         self._limit.cancel()
+        self._listener.incoming.discard(self)
 
     def _open(self, payload: bytes) -> None:
         try:
@@ -150,6 +168,7 @@ class _Incoming:
         if opening.version != RELAY_VERSION:
             self.link.abort()
             return
+        self._listener.incoming.discard(self)
         peer = Peer(opening.address, opening.host, opening.binding, opening.process)
         connection = RelayedConnection(self._listener.host, peer, opening.accepted_at, self.link)
         RelayTransport(self.link, connection, connection.drain, can_half_close=opening.can_half_close)

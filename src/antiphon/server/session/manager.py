@@ -6,16 +6,16 @@ gets a keyed hash, and the connection compares each message with the token that 
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 
-from antiphon.errors import AntiphonError, SessionEnded, SignInRefused, TryLater
+from antiphon.errors import AntiphonError, SessionEnded, SessionsFull, SignInRefused, TryLater
 from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.home.contract import Homes
-from antiphon.server.listen.limits import source_of
+from antiphon.server.listen.limits import number_of_source
 from antiphon.server.peer import Peer
 from antiphon.server.session.holder import Holder, check_newer
 from antiphon.settings import Access
@@ -37,7 +37,7 @@ FIRST_CLAIM = 1
 HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
 SESSIONS_MOST = 10
-"""Sessions of one account; one more ends the oldest, so that forgotten sessions do not pile up."""
+"""Sessions of one account; one more ends one that nobody holds, so that forgotten sessions do not pile up."""
 CLIENT_SESSIONS_MOST = 1000
 """Sessions of one source (IPv4 address, IPv6 /64) without accounts: a large class can be behind one address."""
 
@@ -118,13 +118,15 @@ class SessionManager:
     # --- opening ----------------------------------------------------------------------------------------------
 
     async def open(
-        self, account: Account, holder: Holder, host: str, proved: Marks
+        self, account: Account, holder: Holder, host: str, proved: Marks, *, replace: bool = False
     ) -> tuple[Session, Token, Visit | None]:
         """Open a session for an account that has just signed in from `host`, with a fresh token of 128 bits.
 
         The failures counted under the marks `proved` are forgiven. Returns the visit before this one, too.
 
         Raises:
+            SessionsFull: connections hold all sessions that the account may have, and none may be ended for it:
+                `replace` is not set.
             SignInRefused: the account was disabled, or given another password, while it signed in.
         """
         session, token, refusals = await self._open(
@@ -135,16 +137,25 @@ class SessionManager:
             holder,
             must_change=account.must_change,
             proved=proved,
+            replace=replace,
         )
         # The epoch is compared after the opening. Whoever ends the sessions of an account begins an epoch first,
         # so one of the two sees the other.
         async with self._confirming(session):
             visit = await self._accounts.visited(account, self._clock(), host)
-        return session, token, visit and replace(visit, refusals=visit.refusals + refusals)
+        return session, token, visit and dataclasses.replace(visit, refusals=visit.refusals + refusals)
 
-    async def open_unproved(self, name: str, host: str, holder: Holder) -> tuple[Session, Token]:
-        """Open a session for a client at the IP address `host`, with a name or, where it is empty, without one."""
-        session, token, _ = await self._open(_number_of(host), name, 0, CLIENT_SESSIONS_MOST, holder)
+    async def open_unproved(
+        self, name: str, host: str, holder: Holder, *, replace: bool = False
+    ) -> tuple[Session, Token]:
+        """Open a session for a client at the IP address `host`, with a name or, where it is empty, without one.
+
+        Raises:
+            SessionsFull: as `open`, for the source of `host`.
+        """
+        session, token, _ = await self._open(
+            number_of_source(host), name, 0, CLIENT_SESSIONS_MOST, holder, replace=replace
+        )
         async with self._confirming(session):
             return session, token
 
@@ -158,6 +169,7 @@ class SessionManager:
         *,
         must_change: bool = False,
         proved: Marks | None = None,
+        replace: bool,
     ) -> tuple[Session, Token, int]:
         token = Token(self._random(TOKEN_SIZE))
         now = self._clock()
@@ -174,9 +186,11 @@ class SessionManager:
             home=self._homes.id,
             claim=FIRST_CLAIM,
         )
-        position, refusals = await self._store.open(record, most, now - self._unheld, proved)
-        session = self._hold(record, holder, Claim(FIRST_CLAIM, position, None), must_change=must_change)
-        return session, token, refusals
+        opened = await self._store.open(record, most, proved, replace=replace)
+        if opened is None:
+            raise SessionsFull(most=most)
+        session = self._hold(record, holder, Claim(FIRST_CLAIM, opened.position), must_change=must_change)
+        return session, token, opened.refusals
 
     @contextlib.asynccontextmanager
     async def _confirming(self, session: Session) -> AsyncIterator[None]:
@@ -397,10 +411,3 @@ class SessionManager:
             if record is None or (record.home, record.claim) != (self._homes.id, session.claim):
                 return False
         return self._held.get(session.fingerprint) is session
-
-
-def _number_of(host: str) -> int:
-    """Return the number by which sessions from the source of `host` are counted: below 0, in 32 bits."""
-    source = source_of(host)
-    packed = source.encode() if isinstance(source, str) else source
-    return -1 - (int.from_bytes(sha256(packed).digest()[:4], "big") >> 1)

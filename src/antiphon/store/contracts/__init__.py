@@ -6,7 +6,7 @@ from antiphon.store.contracts.failures import COUNTED_NAMES, KNOWN_SOURCES, Logi
 from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
 from antiphon.store.contracts.processes import Processes, ProcessRecord, Pulse
 from antiphon.store.contracts.revocations import REVOCATIONS_KEPT, Revocation, RevocationLog
-from antiphon.store.contracts.sessions import Claim, Opened, SessionRecord, Sessions
+from antiphon.store.contracts.sessions import TOO_MANY, Claim, Opened, SessionRecord, Sessions
 from antiphon.store.contracts.store import STORE_SECONDS, Store
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "KNOWN_SOURCES",
     "REVOCATIONS_KEPT",
     "STORE_SECONDS",
+    "TOO_MANY",
     "Account",
     "Accounts",
     "Claim",

@@ -65,6 +65,8 @@ class NewAccount:
     credential_type: str
     must_change: bool = False
     expires_at: datetime | None = None
+    old_form: str | None = None
+    """what an old system has made of the password, as `identity.old_forms` names it; None: the password itself"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,8 +182,8 @@ class Accounts(Protocol):
         Each comes with the number of its account.
         """
 
-    async def imports(self, at: datetime) -> bool:
-        """Return whether there are credentials that expire after the time `at`."""
+    async def old_forms(self, at: datetime) -> list[str]:
+        """Return the old forms of the credentials that expire after the time `at`: each once, sorted."""
 
     async def remove(self, account_id: int) -> None:
         """Delete an account and its credentials; its number is never given again."""

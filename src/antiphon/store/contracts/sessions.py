@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol
 
 from antiphon.store.contracts.failures import Marks
 
+TOO_MANY = "too-many"
+"""Reason of the revocation of a session that makes way for a new one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionRecord:
@@ -72,13 +75,19 @@ class Sessions(Protocol):
     """
 
     async def open(
-        self, record: SessionRecord, most: int, unheld_by: datetime, proved: Marks | None = None
-    ) -> Opened:
+        self, record: SessionRecord, most: int, proved: Marks | None = None, *, replace: bool = False
+    ) -> Opened | None:
         """Add a session with a new fingerprint. Its `home` and `owner` are the process, and its `claim` is 1.
 
-        An account keeps `most` sessions. Beyond that, sessions last seen before `unheld_by` are revoked first,
-        then the oldest, for the reason `too-many`. With `proved`, the same transaction does what
-        `LoginFailures.succeeded` does for these marks, and sets the count of refusals to zero.
+        An account keeps `most` sessions. One more revokes another, for the reason `TOO_MANY`: of those that no
+        living process holds, the one that was not seen for the longest time. If all are held, it is the one opened
+        first, and only with `replace`.
+
+        With `proved`, the same transaction does what `LoginFailures.succeeded` does for these marks, and if the
+        session is opened, it sets the count of refusals to zero.
+
+        Returns:
+            None if all `most` sessions are held and `replace` is not given; then none is added.
         """
 
     async def find(self, fingerprint: bytes) -> SessionRecord | None:

@@ -1,5 +1,7 @@
 """Contract of a store: one contract for each concern, opened and closed together."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from antiphon.store.contracts.accounts import Accounts
@@ -44,6 +46,10 @@ class Store(Protocol):
     @property
     def processes(self) -> Processes:
         """Server processes that share the sessions."""
+
+    @property
+    def copies(self) -> Sequence[Path]:
+        """Copies of databases that were upgraded when the store was opened."""
 
     async def close(self) -> None:
         """Close everything: every method of every contract raises `TryLater` from then on. May be called again."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from antiphon.identity.names import Name
+from antiphon.identity.old_forms import read_form
 from antiphon.store.contracts import Account, NewAccount, Overview
 from antiphon.store.files.layout import (
     BYTES,
@@ -15,6 +16,7 @@ from antiphon.store.files.layout import (
     NUMBER,
     TEXT,
     TEXT_OR_NONE,
+    Kind,
     Layout,
 )
 
@@ -28,6 +30,7 @@ class AccountRow:
     disabled: bool = False
     must_change: bool
     expires_at: datetime | None
+    old_form: str | None = None
     registered_at: datetime
     registered_from: str
     visited_at: datetime | None = None
@@ -68,6 +71,14 @@ class AccountRow:
         )
 
 
+def _old_form(text: str) -> str | None:
+    if text and read_form(text) is None:
+        raise ValueError
+    return text or None
+
+
+_OLD_FORM = Kind(lambda form: form or "", _old_form)
+
 ACCOUNTS = Layout(
     row=AccountRow,
     columns={
@@ -76,6 +87,7 @@ ACCOUNTS = Layout(
         "disabled": FLAG,
         "must_change": FLAG,
         "expires_at": MOMENT_OR_NONE,
+        "old_form": _OLD_FORM,
         "registered_at": MOMENT,
         "registered_from": TEXT,
         "visited_at": MOMENT_OR_NONE,
@@ -86,6 +98,7 @@ ACCOUNTS = Layout(
         "credential": BYTES,
     },
     unique={"name": lambda row: row.name.key, "number": lambda row: row.number},
+    later={"old_form": lambda values: "md5" if values["expires_at"] else None},  # there was no other form before
 )
 
 
@@ -96,6 +109,7 @@ def new_row(new: NewAccount, number: int, at: datetime, address: str) -> Account
         number=number,
         must_change=new.must_change,
         expires_at=new.expires_at,
+        old_form=new.old_form,
         registered_at=at,
         registered_from=address,
         # Random, so that no session fits that was opened for another account with this number: an account of

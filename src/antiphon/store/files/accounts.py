@@ -161,6 +161,7 @@ class FilesAccounts:
                 credential=seal(account_id),
                 must_change=must_change,
                 expires_at=None,
+                old_form=None,
                 epoch=row.epoch + 1,
             )
 
@@ -192,10 +193,10 @@ class FilesAccounts:
         found = {row.number: row.credential for row in (*oldest.values(), *newest.values())}
         return sorted(found.items())
 
-    async def imports(self, at: datetime) -> bool:
+    async def old_forms(self, at: datetime) -> list[str]:
         """See `contracts.Accounts`."""
         rows = await self._run(self._sheet.rows)
-        return any(row.expires_at is not None and row.expires_at > at for row in rows)
+        return sorted({row.old_form for row in rows if row.old_form and row.expires_at and row.expires_at > at})
 
     async def remove(self, account_id: int) -> None:
         """See `contracts.Accounts`."""

@@ -2,7 +2,7 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -98,6 +98,8 @@ class Layout(Generic[Row]):
     unique: dict[str, Callable[[Row], Hashable]]
     """what no two rows may share, by the column to speak of"""
     delimiter: str = ","
+    later: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
+    """columns that files of earlier versions lack, each with what makes its value of those of the others"""
 
     def dump(self, rows: Iterable[Row]) -> bytes:
         """Return the file for `rows`, a head with the columns' names before them."""
@@ -118,7 +120,7 @@ class Layout(Generic[Row]):
             cells = read_cells(data)
             line, head = next(cells, (1, []))
             head = [plain(column).strip() for column in head]
-            if sorted(head) != sorted(self.columns):
+            if sorted({*head, *self.later}) != sorted(self.columns) or len(set(head)) < len(head):
                 raise RowInvalid(path=str(path), line=line, problem=_NO_HEAD, columns=", ".join(self.columns))
             rows = {}
             for line, row in cells:
@@ -139,7 +141,8 @@ class Layout(Generic[Row]):
                 values[column] = self.columns[column].read(plain(cell))
             except ValueError:
                 raise RowInvalid(path=str(path), line=line, problem=_UNREADABLE, column=column) from None
-        return self.row(**values)
+        missing = {column: make(values) for column, make in self.later.items() if column not in values}
+        return self.row(**values, **missing)
 
     def _check_unique(self, path: Path, rows: dict[int, Row]) -> None:
         for column, share in self.unique.items():

@@ -26,7 +26,9 @@ _ADD_ACCOUNT = Statement(
     "registered_from",
 )
 
-_ADD_CREDENTIAL = Statement(insert(CREDENTIALS), "account_id", "type", "data", "must_change", "expires_at")
+_ADD_CREDENTIAL = Statement(
+    insert(CREDENTIALS), "account_id", "type", "data", "must_change", "expires_at", "old_form"
+)
 
 _BEFORE = ACCOUNTS.alias()
 
@@ -108,7 +110,7 @@ _RENAME = Statement(
 _REPLACE = Statement(
     update(CREDENTIALS)
     .where(CREDENTIALS.c.account_id == bindparam("account"), CREDENTIALS.c.type == bindparam("credential_type"))
-    .values(data=bindparam("credential"), must_change=bindparam("change"), expires_at=None)
+    .values(data=bindparam("credential"), must_change=bindparam("change"), expires_at=None, old_form=None)
 )
 
 _NEXT = (
@@ -143,7 +145,12 @@ _SPECIMENS = Statement(
     )
 )
 
-_IMPORTS = Statement(select(exists().where(CREDENTIALS.c.expires_at > bindparam("at"))))
+_OLD_FORMS = Statement(
+    select(CREDENTIALS.c.old_form)
+    .where(CREDENTIALS.c.expires_at > bindparam("at"), CREDENTIALS.c.old_form.is_not(None))
+    .distinct()
+    .order_by(CREDENTIALS.c.old_form)
+)
 
 _REMOVE = Statement(delete(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")))
 
@@ -266,9 +273,10 @@ class SqlAccounts:
         rows = await self._database.run(lambda connection: _SPECIMENS.rows(connection, size=size))
         return [(row["account_id"], row["data"]) for row in rows]
 
-    async def imports(self, at: datetime) -> bool:
+    async def old_forms(self, at: datetime) -> list[str]:
         """See `contracts.Accounts`."""
-        return await self._database.run(lambda connection: bool(_IMPORTS.value(connection, at=at)))
+        rows = await self._database.run(lambda connection: _OLD_FORMS.rows(connection, at=at))
+        return [row["old_form"] for row in rows]
 
     async def remove(self, account_id: int) -> None:
         """See `contracts.Accounts`."""
@@ -288,6 +296,7 @@ def _add(connection: Connection, new: NewAccount, at: datetime, address: str) ->
         data=credential,
         must_change=new.must_change,
         expires_at=new.expires_at,
+        old_form=new.old_form,
     )
     return Account(
         id=added["id"],

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Dialect
@@ -41,6 +42,10 @@ class Connection(Protocol):
 
 class Database(Protocol):
     """Database that runs one transaction at a time, and answers within the time of the contracts."""
+
+    @property
+    def copy(self) -> Path | None:
+        """The copy that was made of it when it was opened, because it was upgraded."""
 
     async def run(self, work: Callable[[Connection], Result]) -> Result:
         """Return what `work` returns. Its statements are one transaction, which is rolled back if `work` raises.

@@ -150,12 +150,7 @@ class SqlLoginFailures:
 
     async def succeeded(self, name: bytes, source: bytes, at: datetime) -> None:
         """See `contracts.LoginFailures`."""
-
-        def work(connection: Connection) -> None:
-            _forgive(connection, name)
-            _remember(connection, name, source, at)
-
-        await self._database.run(work)
+        await self._database.run(lambda connection: forgive_proved(connection, name, source, at))
 
     async def forgive(self, name: bytes) -> None:
         """See `contracts.LoginFailures`."""
@@ -172,6 +167,12 @@ def take_refusals(connection: Connection, name: bytes, source: bytes, at: dateti
     refusals = _TAKE_REFUSALS.value(connection, of_name=name)
     _remember(connection, name, source, at)
     return refusals or 0
+
+
+def forgive_proved(connection: Connection, name: bytes, source: bytes, at: datetime) -> None:
+    """Do what `contracts.LoginFailures.succeeded` does, in the transaction of the connection."""
+    _forgive(connection, name)
+    _remember(connection, name, source, at)
 
 
 def _forgive(connection: Connection, name: bytes) -> None:

@@ -73,6 +73,7 @@ CREDENTIALS = Table(
     Column("data", LargeBinary, nullable=False),
     Column("must_change", Boolean, nullable=False, default=False),
     Column("expires_at", UtcTime),
+    Column("old_form", Text),  # of an imported password, as `identity.old_forms` names it
 )
 
 CLIENTS = Table(

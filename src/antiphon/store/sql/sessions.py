@@ -10,11 +10,11 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, case, delete, insert, literal, select, update
+from sqlalchemy import Integer, bindparam, case, delete, false, func, insert, literal, select, update
 
-from antiphon.store.contracts import Claim, Marks, Opened, SessionRecord
+from antiphon.store.contracts import TOO_MANY, Claim, Marks, Opened, SessionRecord
 from antiphon.store.sql.database import Connection, Database
-from antiphon.store.sql.failures import take_refusals
+from antiphon.store.sql.failures import forgive_proved, take_refusals
 from antiphon.store.sql.processes import ALIVE, RELAYED_TO
 from antiphon.store.sql.revocations import NEWEST, log_account_revoked, log_revoked, position
 from antiphon.store.sql.schema import REVOCATIONS, SESSIONS
@@ -31,19 +31,24 @@ _FIND = Statement(
 _LIST = Statement(
     select(*(SESSIONS.c[name] for name in _COLUMNS)).order_by(SESSIONS.c.opened_at, SESSIONS.c.fingerprint)
 )
-_TOO_MANY = Statement(
-    select(SESSIONS.c.fingerprint)
-    .where(SESSIONS.c.account_id == bindparam("account"), SESSIONS.c.fingerprint != bindparam("new"))
-    .order_by((SESSIONS.c.seen_at > bindparam("unheld_by")).desc(), SESSIONS.c.opened_at.desc())
-    .offset(bindparam("others", type_=Integer))
-)
 _of_one = SESSIONS.c.fingerprint == bindparam("sought")
 _by_home = SESSIONS.c.home == bindparam("by")
 _claimed = SESSIONS.c.claim == bindparam("number")
 _of_its_home = _of_one & _by_home & _claimed
 """Fencing: whatever a home writes has this condition."""
 _seen: dict[str, Any] = {"seen_at": bindparam("at")}
-_is_held = SESSIONS.c.owner.in_(ALIVE)
+_is_held = func.coalesce(SESSIONS.c.owner.in_(ALIVE), false())
+_SURPLUS = Statement(
+    select(SESSIONS.c.fingerprint, _is_held.label("held"))
+    .where(SESSIONS.c.account_id == bindparam("account"), SESSIONS.c.fingerprint != bindparam("new"))
+    .order_by(
+        _is_held.desc(),
+        case((_is_held, SESSIONS.c.opened_at), else_=SESSIONS.c.seen_at).desc(),
+        SESSIONS.c.opened_at.desc(),
+    )
+    .offset(bindparam("others", type_=Integer))
+)
+"""The sessions that make way: from the end, those that nobody holds come before those that are held."""
 
 _to_claim = _of_one & _claimed & (SESSIONS.c.home.is_(None) | _by_home | SESSIONS.c.home.not_in(RELAYED_TO))
 _REPLACE = Statement(
@@ -123,7 +128,7 @@ _FORGET_SNAPSHOTS = Statement(
     .where(
         SESSIONS.c.kept.is_not(None),
         SESSIONS.c.seen_at <= bindparam("at"),
-        SESSIONS.c.owner.is_(None) | ~_is_held,
+        ~_is_held,
     )
     .values(kept=None)
 )
@@ -137,21 +142,26 @@ class SqlSessions:
         self._database = database
 
     async def open(
-        self, record: SessionRecord, most: int, unheld_by: datetime, proved: Marks | None = None
-    ) -> Opened:
+        self, record: SessionRecord, most: int, proved: Marks | None = None, *, replace: bool = False
+    ) -> Opened | None:
         """See `contracts.Sessions`."""
         row = dict(zip(_COLUMNS, _values(record), strict=True))
         sought = {
             "account": record.account_id,
             "new": record.fingerprint,
-            "unheld_by": unheld_by,
             "others": most - 1,
         }
 
-        def work(connection: Connection) -> Opened:
+        def work(connection: Connection) -> Opened | None:
             _OPEN.change(connection, **row)  # first: it locks the others out until the end
-            for surplus in _TOO_MANY.rows(connection, **sought):
-                _revoke(connection, surplus["fingerprint"], "too-many", record.opened_at)
+            too_many = _SURPLUS.rows(connection, **sought)
+            if not replace and any(surplus["held"] for surplus in too_many):
+                _END.change(connection, sought=record.fingerprint)
+                if proved is not None:
+                    forgive_proved(connection, *proved, record.opened_at)
+                return None
+            for surplus in too_many:
+                _revoke(connection, surplus["fingerprint"], TOO_MANY, record.opened_at)
             refusals = 0 if proved is None else take_refusals(connection, *proved, record.opened_at)
             return Opened(position(connection), refusals)
 

@@ -106,8 +106,8 @@ async def _open(
     expected: bool = False,
     mark: bool = False,
 ) -> "SqliteDatabase":
-    await asyncio.to_thread(prepare, path, schema, expected=expected, mark=mark)
-    return await SqliteDatabase.open(path, synchronous)
+    copy = await asyncio.to_thread(prepare, path, schema, expected=expected, mark=mark)
+    return await SqliteDatabase.open(path, synchronous, copy)
 
 
 # --- a connection -------------------------------------------------------------------------------------------
@@ -126,15 +126,18 @@ class SqliteConnection(sqlite3.Connection):
 class SqliteDatabase:
     """Database in a file, with one connection that is kept open: a pool costs more than the statements here."""
 
-    def __init__(self, thread: StoreThread, connection: SqliteConnection, connect: Connect) -> None:
+    def __init__(
+        self, thread: StoreThread, connection: SqliteConnection, connect: Connect, copy: Path | None = None
+    ) -> None:
         """Own an open connection and the thread that it belongs to; `open` makes both. `connect` makes another."""
         self._thread = thread
         self._connection = connection
         self._connect = connect
+        self.copy = copy
 
     @classmethod
-    async def open(cls, path: Path, synchronous: Literal["FULL", "NORMAL"]) -> Self:
-        """Open the file at `path`, which `prepare` has made ready.
+    async def open(cls, path: Path, synchronous: Literal["FULL", "NORMAL"], copy: Path | None = None) -> Self:
+        """Open the file at `path`, which `prepare` has made ready; `copy` is what it returned.
 
         With `synchronous` FULL a committed transaction survives a loss of power; with NORMAL the last ones may be
         lost then, but none when only the process is killed.
@@ -145,7 +148,7 @@ class SqliteDatabase:
         connect = partial(_connect, path, synchronous)
         thread = StoreThread(path.name)
         try:
-            return cls(thread, await thread.do(connect), connect)
+            return cls(thread, await thread.do(connect), connect, copy)
         except sqlite3.Error as error:
             await thread.close()
             raise TryLater from error
@@ -210,10 +213,10 @@ def _connect(path: Path, synchronous: str) -> SqliteConnection:
 # --- making a file ready ------------------------------------------------------------------------------------
 
 
-def prepare(path: Path, schema: MetaData, *, expected: bool = False, mark: bool = False) -> None:
+def prepare(path: Path, schema: MetaData, *, expected: bool = False, mark: bool = False) -> Path | None:
     """Make the database at `path` if it is missing: private to this user, in WAL mode, with its tables.
 
-    One of an earlier version is upgraded in place; a copy of it stays (`upgrades.keep_copy`).
+    One of an earlier version is upgraded in place; a copy of it stays, whose path is returned.
 
     It blocks: run it outside the event loop. Servers that start together wait for each other.
 
@@ -236,9 +239,10 @@ def prepare(path: Path, schema: MetaData, *, expected: bool = False, mark: bool 
         # An existing file is never opened here: closing it would drop the locks that SQLite has on it (fcntl).
         make_private(path)  # SQLite would give it the umask's mode
         with _connected(path) as connection:
-            _make_tables(connection, path, schema, expected=expected)
+            copy = _make_tables(connection, path, schema, expected=expected)
             if mark and not _is_marked(connection):
                 connection.exec_driver_sql(f"PRAGMA application_id = {_WITH_ACCOUNTS}")
+    return copy
 
 
 @contextlib.contextmanager
@@ -280,17 +284,19 @@ def _check_files(path: Path) -> None:
             check_file(beside, beside.lstat())
 
 
-def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData, *, expected: bool) -> None:
+def _make_tables(
+    connection: sqlalchemy.Connection, path: Path, schema: MetaData, *, expected: bool
+) -> Path | None:
+    """Make the tables, or upgrade them; return the copy that was made before an upgrade."""
+    copy = None
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if version > SCHEMA_VERSION:
         raise FolderUnusable(path=str(path), problem=_NEWER)
     if version == SCHEMA_VERSION:
-        return
+        return None
     if version >= OLDEST:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # all changes and the version, or nothing
-        keep_copy(
-            path, version, BUSY_SECONDS
-        )  # with the others locked out: what is upgraded, not what was there before
+        copy = keep_copy(path, version, BUSY_SECONDS)  # of what is upgraded: nobody else writes meanwhile
         upgrade(connection, schema, version)
     elif connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
         raise FolderUnusable(path=str(path), problem=_NOT_OURS)
@@ -305,6 +311,7 @@ def _make_tables(connection: sqlalchemy.Connection, path: Path, schema: MetaData
                 connection.exec_driver_sql(statement)
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.commit()
+    return copy
 
 
 @contextlib.contextmanager

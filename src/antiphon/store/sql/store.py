@@ -22,6 +22,7 @@ class SqlStore:
         self.revocations = SqlRevocationLog(sessions)
         self.failures = SqlLoginFailures(sessions)
         self.processes = SqlProcesses(sessions)
+        self.copies = [each.copy for each in (accounts, sessions) if each.copy is not None]
         self._databases = (sessions, accounts)
 
     async def close(self) -> None:

@@ -56,6 +56,10 @@ _STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
         ),
     },
     5: {
+        "credentials": (
+            "ALTER TABLE credentials ADD COLUMN old_form TEXT",
+            "UPDATE credentials SET old_form = 'md5' WHERE expires_at IS NOT NULL",  # there was no other form
+        ),
         "sessions": (
             "ALTER TABLE sessions ADD COLUMN home TEXT",
             "ALTER TABLE sessions ADD COLUMN claim INTEGER NOT NULL DEFAULT 0",
@@ -86,8 +90,8 @@ def copy_of(path: Path, version: int) -> Path:
     return path.with_name(f"{path.name}.version-{version}")
 
 
-def keep_copy(path: Path, version: int, timeout: float) -> None:
-    """Copy the database at `path`, of this `version`, to a private file beside it, unless there is a copy.
+def keep_copy(path: Path, version: int, timeout: float) -> Path:
+    """Copy the database at `path`, of this `version`, to a private file beside it, unless one is there; return it.
 
     SQLite makes the copy, with what stands in the WAL. It is there whole or not at all, whenever the process is
     killed. Precondition: nobody else makes one, and no other connection can write.
@@ -99,7 +103,7 @@ def keep_copy(path: Path, version: int, timeout: float) -> None:
     copy = copy_of(path, version)
     with contextlib.suppress(FileNotFoundError):
         check_file(copy, copy.lstat())
-        return
+        return copy
     unfinished = copy.with_name(f".{copy.name}.new")
     for suffix in _BESIDE:  # of a process that was killed here
         unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
@@ -116,3 +120,4 @@ def keep_copy(path: Path, version: int, timeout: float) -> None:
         unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+    return copy

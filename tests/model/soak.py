@@ -1,0 +1,53 @@
+"""`make soak`: run the model for MINUTES (30), each round with the next seed; `SEED=…` runs one round again."""
+
+import hashlib
+import os
+import random
+import sys
+import time
+from functools import cache
+
+from model.machine import BrokenError, Run
+from model.world import Setting
+
+FREEZES, LOCKS = [0.2, 0.8, 3.0, 8.0], [0.3, 5.0, 30.0]
+PAUSE = 0.02
+STEPS, EXAMPLES = 300, 3
+"""Of one round: some minutes at the most, so that a seed is soon run again."""
+GIVEN = [
+    Setting(servers=servers, talkers=5, hooks=hooks, plain=plain, long_seconds=45)
+    for servers in (3, 2, 1)
+    for hooks in (True, False)
+    for plain in (True, False)
+]
+
+
+def main() -> int:
+    """Run rounds until the time is over; return the exit code: 1 if a rule was broken."""
+    hashlib.pbkdf2_hmac = cache(hashlib.pbkdf2_hmac)  # type: ignore[assignment] # as in the tests
+    again = os.environ.get("SEED")
+    seed = int(again or random.SystemRandom().randrange(10**6))
+    minutes = float(os.environ.get("MINUTES") or (0 if again else 30))
+    ends = time.monotonic() + 60 * minutes
+    run = Run(GIVEN, FREEZES, LOCKS, PAUSE)
+    while True:
+        began, before = time.monotonic(), run.done.copy()
+        print(f"seed {seed}:", end=" ", flush=True)
+        try:
+            run.go(seed, steps=STEPS, examples=EXAMPLES)
+        except BrokenError as broken:
+            print(f"broken\n{broken}\nRun it again with: make soak SEED={seed}", flush=True)
+            return 1
+        done = sorted((run.done - before).items())
+        print(
+            f"{time.monotonic() - began:.0f} s, {', '.join(f'{what} {times}' for what, times in done)}", flush=True
+        )
+        if time.monotonic() >= ends:
+            break
+        seed += 1
+    print("In all:", ", ".join(f"{what} {times}" for what, times in sorted(run.done.items())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

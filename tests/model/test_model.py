@@ -1,0 +1,21 @@
+"""The model, run for a short time: sessions ask while connections and servers come and go. See `make soak`."""
+
+import pytest
+
+from model.machine import Run
+from model.world import Setting
+
+FREEZES, LOCKS = [0.2, 0.8], [0.3, 1.0]
+ALONE = Setting(servers=1, talkers=3, hooks=True, plain=False)
+PAIR = Setting(servers=2, talkers=3, hooks=True, plain=True)
+THREE = Setting(servers=3, talkers=4, hooks=False, plain=False)
+THREE_WITH_HOOKS = Setting(servers=3, talkers=4, hooks=True, plain=True)
+
+
+@pytest.mark.parametrize(  # of these seeds each draws nearly every rule within 40 steps
+    ("seed", "setting"),
+    [(31, ALONE), (23, PAIR), (38, THREE), (27, THREE_WITH_HOOKS)],
+    ids=["alone", "pair", "three", "three-with-hooks"],
+)
+def test_sessions_lose_double_and_leave_nothing(seed: int, setting: Setting) -> None:
+    Run([setting], FREEZES, LOCKS).go(seed, steps=40, examples=1)
