@@ -49,7 +49,6 @@ class Server:
         handler: the service, as `Handler` describes it.
         settings: the options of `antiphon serve`; variables and the configuration file are not read.
         language: of greetings to clients that name none, `en` or `ru`.
-        entrance: where connections come from, by default a port of its own.
         options: single fields of `ServerSettings` that differ from `settings`, such as `port=0`.
 
     Raises:
@@ -63,7 +62,6 @@ class Server:
         settings: ServerSettings | None = None,
         *,
         language: str = "en",
-        entrance: Entrance | None = None,
         **options: Any,
     ) -> None:
         """Prepare to serve `handler`; nothing is opened yet. `options` are single `ServerSettings`.
@@ -75,7 +73,7 @@ class Server:
         self._service = as_service(handler)
         self.settings = changed(settings or ServerSettings(), options)
         self.language = language
-        self._entrance = entrance or OwnPort(self.settings)
+        self._entrance: Entrance = OwnPort(self.settings)
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
@@ -292,6 +290,17 @@ class Server:
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_SECONDS)
         else:
             await asyncio.sleep(TICK_SECONDS / 10)
+
+
+def server_behind(entrance: Entrance, handler: Handler, settings: ServerSettings, language: str) -> Server:
+    """Return a server whose connections come from `entrance`; the other arguments are those of `Server`.
+
+    Raises:
+        ServiceInvalid: `handler` cannot be served.
+    """
+    server = Server(handler, settings, language=language)
+    server._entrance = entrance  # noqa: SLF001 - it is of this module
+    return server
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> int:
