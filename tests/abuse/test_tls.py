@@ -20,7 +20,7 @@ from antiphon.address import Address
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
 from antiphon.errors import ExposureRefused
-from antiphon.server.listen import accept
+from antiphon.server.listen import reception
 from antiphon.transport.handshake import PHRASES
 from antiphon.wire.bodies import Authenticate, Error, Identify, encode
 from antiphon.wire.frames import encode as frame
@@ -227,7 +227,7 @@ def test_where_tls_cannot_be_begun_the_place_is_given_back(
     def none(*_: object) -> None:
         raise ssl.SSLError("no memory")
 
-    monkeypatch.setattr(accept, "TlsTransport", none)
+    monkeypatch.setattr(reception, "TlsTransport", none)
     with dial(server.address, source=ATTACKER) as connection:
         assert rest_of(connection) == b""
     assert server.read(lambda server: server._host.limits.count) == 0

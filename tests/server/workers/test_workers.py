@@ -139,7 +139,7 @@ def test_2000_that_connect_and_close_leave_nothing_behind(folder: Path, tls: boo
 
 
 async def test_who_is_connected_talks_on_while_the_supervisor_is_frozen(folder: Path) -> None:
-    with WorkersProcess(folder) as server:
+    with WorkersProcess(folder, "--service-seconds", "5") as server:
         async with talking(server, 10) as talkers:
             os.kill(server.pid, signal.SIGSTOP)
             try:

@@ -90,6 +90,8 @@ class WorkerProcess:
         self.left_at: float | None = None
         """Loop time at which it was told to stop."""
         self.exit_code: int | None = None
+        self.killed = False
+        """Whether the supervisor has killed it."""
         self.served = False
         """Whether it was ever ready."""
         self.settled = asyncio.Event()
@@ -128,6 +130,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill it with SIGKILL."""
         if self.exit_code is None:
+            self.killed = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 

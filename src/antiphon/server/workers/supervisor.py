@@ -18,6 +18,7 @@ from antiphon.server.listen.entrance import accept_all
 from antiphon.server.listen.limits import RegistrationLimits
 from antiphon.server.listen.ports import Listening
 from antiphon.server.signals import StopSignals
+from antiphon.server.workers.attention import Attention
 from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
@@ -26,8 +27,6 @@ from antiphon.server.workers.slots import Slots
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the workers."""
-GAP_SECONDS = 2.5
-"""A longer pause between two looks: this process has not run, and knows of nobody's silence."""
 QUIET_SECONDS = 2.5
 """Seconds without a heartbeat after which a worker gets no connections while others do."""
 SILENT_MORE_SECONDS = 10.0
@@ -71,6 +70,7 @@ class Supervisor:
         """All that have not ended."""
         self._where: str | None = None
         """What the first worker has said of where it listens."""
+        self._attention = Attention(asyncio.get_running_loop().time())
         self._changed = asyncio.Event()
         self._stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reloading: asyncio.Task[None] | None = None
@@ -122,14 +122,9 @@ class Supervisor:
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        looked_at = loop.time()
         while True:
             await self._change()
             now = loop.time()
-            if now - looked_at > GAP_SECONDS:
-                for worker in self._workers:
-                    worker.heard_at = now
-            looked_at = now
             try:
                 self._look(now)
                 if self._where is not None and self._reloading is None:
@@ -148,6 +143,7 @@ class Supervisor:
 
     def _look(self, now: float) -> None:
         """Look which workers have ended, and which must."""
+        self._attention.look(now)
         for worker in list(self._workers):
             if worker.has_ended():
                 self._ended(worker, now)
@@ -157,15 +153,16 @@ class Supervisor:
                 if now - worker.began_at > START_SECONDS and self._where is not None:
                     self._kill(worker, now - worker.began_at)
             else:
-                silence = now - worker.heard_at
+                silence = self._attention.silence(worker.heard_at, now)
                 worker.seat.silent = silence > QUIET_SECONDS
                 if silence > self._patience:
                     self._kill(worker, silence)
         self._dispatcher.go_on()
 
     def _kill(self, worker: WorkerProcess, seconds: float) -> None:
-        self._log.error("worker-killed", pid=worker.pid, seconds=round(seconds, 1))
-        worker.kill()
+        if not worker.killed:
+            self._log.error("worker-killed", pid=worker.pid, seconds=round(seconds, 1))
+            worker.kill()
 
     def _ended(self, worker: WorkerProcess, now: float) -> None:
         self._workers.discard(worker)
