@@ -25,10 +25,13 @@ def two(tmp_path: Path, token: bytes) -> Iterator[Two]:
         yield servers
 
 
-def test_a_home_that_was_frozen_and_has_lost_its_session_does_nothing_more_for_it(two: Two, token: bytes) -> None:
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_home_that_was_frozen_and_has_lost_its_session_does_nothing_more_for_it(
+    two: Two, token: bytes, busy: bool
+) -> None:
     client, _ = back(two.home, token)
-    sent(client, "slow 1")
-    two.wait_for("run slow 1")
+    sent(client, "slow 1" if busy else "hello")
+    two.wait_for("run slow 1" if busy else "run hello")
     two.home.signal(signal.SIGSTOP)
     sent(client, "late")  # these bytes wait in its socket
     other, welcome = back_at_last(two.other, token, 0)
