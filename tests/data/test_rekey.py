@@ -213,7 +213,7 @@ def test_a_name_that_nobody_has_gets_the_same_salt_afterwards(data: Path) -> Non
 def salt(server: Serving, name: str) -> bytes:
     with server.client() as client:
         client.hello()
-        first = Authenticate(mechanism="SCRAM-SHA-256", data=f"n,,n={name},r=bm9uY2U=".encode())
+        first = Authenticate(mechanism="SCRAM-SHA-256", data=f"n,,n={name},r=bm9uY2Ugb2YgdGhlIHRlc3Q=".encode())
         challenge = client.request(Kind.AUTHENTICATE, first)
         assert isinstance(challenge, Challenge)
         return challenge.data.partition(b",")[2]

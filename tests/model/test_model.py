@@ -5,7 +5,7 @@ import pytest
 from model.machine import Run
 from model.world import Setting
 
-FREEZES, LOCKS = [0.2, 0.8], [0.3, 1.0]
+FREEZES, LOCKS = [0.2, 0.5], [0.2, 0.5]
 ALONE = Setting(servers=1, talkers=3, hooks=True, plain=False)
 PAIR = Setting(servers=2, talkers=3, hooks=True, plain=True)
 THREE = Setting(servers=3, talkers=4, hooks=False, plain=False)

@@ -118,7 +118,7 @@ async def test_other_old_forms_are_features_and_plain_passwords_are_nothing(fram
     await frame.import_("bob", form=None)
     await frame.hello.look()
     said = frame.said()
-    assert (said.imports, said.features) == (False, [INVITATIONS, "old-form:sha256"])
+    assert (said.imports, said.features) == (False, [INVITATIONS, REPLACE, "old-form:sha256"])
     assert hello_forms(said) == [OldForm("sha256")]
     await frame.import_("cleo", form="md5")
     await frame.hello.look()

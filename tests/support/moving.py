@@ -72,6 +72,11 @@ class Moving:
         for number in range(int(rest)):
             yield bytes([number % 256]) * 65536
 
+    async def on_slow(self, rest, session):
+        await asyncio.sleep(float(rest))
+        self.note("after", rest)
+        return "slow"
+
     async def on_wait(self, rest, session):
         try:
             while not Path(rest).exists():

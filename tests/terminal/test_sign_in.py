@@ -368,11 +368,11 @@ def test_where_all_sessions_are_used_a_person_is_asked_whether_to_end_the_oldest
     ):
         used.says("ann>", "hello")
         with Terminal("connect", str(server.address), home=tmp_path, **ANN) as new:
-            new.shows("There are 1 sessions already, as many as there may be, and each is in use.")
+            new.shows("The limit of sessions (1) is reached, and all of them are in use.")
             new.answer("End the oldest one? [y/N]:", answer)
             if answer == "y":
                 new.says("ann>", "hello")
-                used.shows("This session has made way for a newer one")
+                used.shows("A newer session has replaced this one")
                 assert used.ends() == 4
                 new.answer("ann>", "exit")
                 assert new.ends() == 0

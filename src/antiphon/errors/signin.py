@@ -186,12 +186,12 @@ class PasswordChanged(SessionRevoked):
 
 
 class TooManySessions(SessionRevoked):
-    """The session was ended for a new one: there were as many as there may be, and a client asked for it."""
+    """A new session has replaced this one: the limit of sessions was reached, and a client asked for it."""
 
     code = "too-many-sessions"
     blame = "user"
     cause = "too-many"
-    sentence = N_("This session has made way for a newer one, because there may be no more of them.")
+    sentence = N_("A newer session has replaced this one, because the limit of sessions is reached.")
     hint = N_("Sign in again. If the newer one is not yours, change the password.")
 
 
@@ -210,14 +210,14 @@ class SessionClosed(SignInError):
 
 
 class SessionsFull(SignInError):
-    """As many sessions as there may be are open already, and connections hold them all."""
+    """The limit of sessions is reached, and connections hold all of them."""
 
     code = "sessions-full"
-    sentence = N_("There are {most} sessions already, as many as there may be, and each is in use.")
-    hint = N_("Leave one of them, or sign in with --replace (in a program replace=True): it ends the oldest one.")
+    sentence = N_("The limit of sessions ({most}) is reached, and all of them are in use.")
+    hint = N_("Leave one of them, or sign in with --replace (in a program: replace=True) to end the oldest one.")
 
     def __init__(self, *, wait: float = 0, most: int = 10, **fields: object) -> None:
-        """Create the error; `most` is how many sessions there may be."""
+        """Create the error; `most` is the limit of sessions."""
         super().__init__(wait=wait, most=most, **fields)
 
 

@@ -392,6 +392,39 @@ async def test_a_server_that_stops_does_not_try_again(
     assert len(flaky) == 1
 
 
+async def test_the_session_is_resumed_in_the_midst_of_its_own_change(
+    server: AuthServer, inside: AuthClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, reached, let_on = server.store.sessions.revoke_others, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any) -> int:
+        reached.set()
+        await let_on.wait()
+        return await real(*arguments)
+
+    monkeypatch.setattr(server.store.sessions, "revoke_others", slow)
+    await prove(inside)
+    changing = asyncio.create_task(inside.change(credential=new_credential()))
+    await reached.wait()  # the account has begun an epoch, and the session's record has not
+    resuming = asyncio.create_task(server.client().resume(inside.token))
+    await asyncio.sleep(0.05)
+    let_on.set()
+    assert isinstance(await resuming, Welcome)
+    assert await changing == PasswordAnswer(data=None)
+
+
+async def test_the_session_is_resumed_although_the_store_cannot_end_the_others_yet(
+    server: AuthServer, inside: AuthClient, flaky: list[Any]
+) -> None:
+    other = await server.session()
+    server.tasks.stopping = True  # nobody tries again
+    await change(inside)
+    assert len(flaky) == 1
+    assert isinstance(await server.client().resume(inside.token), Welcome)
+    assert code(await server.client().resume(other.token)) == "session-ended"
+    await server.settled()
+
+
 async def test_a_session_of_an_earlier_epoch_is_not_resumed(server: AuthServer, inside: AuthClient) -> None:
     await inside.break_off()
     await reset(server)  # cut short before it ended the sessions

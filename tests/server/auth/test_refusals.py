@@ -67,11 +67,11 @@ async def disabled_meanwhile(server: AuthServer) -> Body:
     client = await seeded(server)
     opening = server.store.sessions.open
 
-    async def disabled_first(*arguments: object) -> object:
+    async def disabled_first(*arguments: object, **options: object) -> object:
         account = await server.store.accounts.find("ann")
         assert account
         await server.store.accounts.set_disabled(account.id, disabled=True)
-        return await opening(*arguments)  # type: ignore[arg-type] # whatever it was
+        return await opening(*arguments, **options)  # type: ignore[arg-type] # whatever it was
 
     server.store.sessions.open = disabled_first  # type: ignore[method-assign,assignment]
     return await proved(client, "ann", PASSWORD)

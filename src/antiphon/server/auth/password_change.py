@@ -97,20 +97,21 @@ class PasswordChange:
             raise FrameUnexpected(kind=Kind.PASSWORD.name)
         session, account = self._session, proved.account
         assert account is not None, "only an account's own password is proved here"
-        if not await self._sessions.is_home_of(session):  # another process has it: this one has been frozen
-            raise SessionEnded
-        epoch = await self._accounts.replace_credential(
-            account.id, credential.type, self._passwords.sealer(credential), epoch=account.epoch
-        )
-        if epoch is None:  # disabled, or given another password, since the proof
-            raise SessionEnded
-        session.must_change = False
-        try:
-            ended = await self._sessions.end_others(session, epoch, "password")
-        except AntiphonError as error:  # the password is changed, whether or not the sessions can be ended now
-            self._log.exception("store-failed", code=error.code, name=session.name)
-            self._tasks.start(self._end_others_later(epoch))
-            ended = None
+        async with self._sessions.changing_password():
+            if not await self._sessions.is_home_of(session):  # another process has it: this one has been frozen
+                raise SessionEnded
+            epoch = await self._accounts.replace_credential(
+                account.id, credential.type, self._passwords.sealer(credential), epoch=account.epoch
+            )
+            if epoch is None:  # disabled, or given another password, since the proof
+                raise SessionEnded
+            session.must_change = False
+            try:
+                ended = await self._sessions.end_others(session, epoch, "password")
+            except AntiphonError as error:  # it is changed, whether or not the sessions can be ended now
+                self._log.exception("store-failed", code=error.code, name=session.name)
+                self._tasks.start(self._end_others_later(epoch))
+                ended = None
         self._log.info("password-changed", name=session.name, address=self._peer.address, sessions=ended)
         return Reply(Kind.PASSWORD, PasswordAnswer(data=None))
 

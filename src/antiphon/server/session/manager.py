@@ -111,6 +111,8 @@ class SessionManager:
         self._access = access
         self._held: dict[bytes, Session] = {}
         self._lock = asyncio.Lock()
+        self._begun: dict[bytes, int] = {}
+        """Epochs that sessions here have begun by a new password, where their records may not show it yet."""
         self._homes = homes
         self.applied = 0
         """Number of the newest revocation that was applied here."""
@@ -304,14 +306,23 @@ class SessionManager:
             self._held.pop(session.fingerprint, None)
             return True
 
+    @contextlib.asynccontextmanager
+    async def changing_password(self) -> AsyncIterator[None]:
+        """Let no session be resumed here in the block, which begins an epoch and ends with `end_others`."""
+        async with self._lock:
+            yield
+
     async def end_others(self, session: Session, epoch: int, reason: str) -> int:
         """End all other sessions of the account, on every server; return how many there were.
 
-        This one goes on in the `epoch` that has just begun.
+        This one goes on in the `epoch` that has just begun, here also if the store does not answer.
         """
-        return await self._store.revoke_others(
+        self._begun[session.fingerprint] = epoch
+        ended = await self._store.revoke_others(
             session.account_id, session.fingerprint, epoch, reason, self._clock()
         )
+        self._begun.pop(session.fingerprint, None)
+        return ended
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
@@ -372,7 +383,8 @@ class SessionManager:
         if record.account_id <= 0:  # no account
             return False
         account = await self._accounts.find(prepare(record.name).key)  # renaming begins an epoch too
-        if account is None or (account.id, account.epoch) != (record.account_id, record.epoch):
+        epoch = self._begun.get(record.fingerprint, record.epoch)
+        if account is None or (account.id, account.epoch) != (record.account_id, epoch):
             return None
         return account.must_change
 
