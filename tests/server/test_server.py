@@ -14,7 +14,7 @@ from antiphon.identity.tokens import Token
 from antiphon.server import server as server_module
 from antiphon.server.peer import Peer
 from antiphon.server.server import Server
-from antiphon.server.session.manager import Session
+from antiphon.server.session.holder import Session
 from antiphon.settings import ServerSettings
 from antiphon.wire.bodies import Error, Hello, Resume
 from antiphon.wire.conversation import ClientConversation, Control

@@ -39,7 +39,8 @@ from antiphon.server.auth.throttle import Throttle
 from antiphon.server.hello import hello_of
 from antiphon.server.listen.limits import RegistrationLimits
 from antiphon.server.peer import Peer
-from antiphon.server.session.manager import Session, SessionManager
+from antiphon.server.session.holder import Session
+from antiphon.server.session.manager import SessionManager
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Account, NewAccount, Store

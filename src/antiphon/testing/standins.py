@@ -13,8 +13,8 @@ from antiphon.errors import AntiphonError, ServiceFailed
 from antiphon.identity.names import Name, prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token
 from antiphon.observe.log import ServerLog
-from antiphon.server.session.holder import Holder
-from antiphon.server.session.manager import Session, SessionManager
+from antiphon.server.session.holder import Holder, Session
+from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import Client
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from antiphon.errors import TryLater
 from antiphon.identity.tokens import Token
 from antiphon.server.connection.connection import Connection
-from antiphon.server.session.holder import Holder
-from antiphon.server.session.manager import Session
+from antiphon.server.session.holder import Holder, Session
 from antiphon.store.contracts import ProcessRecord
 from antiphon.wire.bodies import Resume, ServerBye
 from support.joined import joined

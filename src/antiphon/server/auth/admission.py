@@ -18,8 +18,7 @@ from antiphon.server.auth.refusals import Refusals
 from antiphon.server.peer import Peer
 from antiphon.server.relay.link import RELAY_VERSION, RelayLink
 from antiphon.server.relay.opening import Opening
-from antiphon.server.session.holder import Holder
-from antiphon.server.session.manager import Session
+from antiphon.server.session.holder import Holder, Session
 from antiphon.settings import Access
 from antiphon.store.contracts import ProcessRecord, Visit
 from antiphon.wire import bodies

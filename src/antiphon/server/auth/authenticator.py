@@ -15,8 +15,8 @@ from antiphon.server.auth.registration import Registration
 from antiphon.server.auth.sign_in import PasswordSignIn
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
-from antiphon.server.session.holder import Holder
-from antiphon.server.session.manager import Session, SessionManager
+from antiphon.server.session.holder import Holder, Session
+from antiphon.server.session.manager import SessionManager
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import Access
 from antiphon.store.contracts import Accounts, Clients

@@ -8,7 +8,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.auth.admission import Outcome, SignIn
 from antiphon.server.auth.password_change import PasswordChange
 from antiphon.server.peer import Peer
-from antiphon.server.session.manager import Session
+from antiphon.server.session.holder import Session
 from antiphon.wire.bodies import ChangePassword
 from antiphon.wire.conversation import Control
 

@@ -13,7 +13,8 @@ from antiphon.server.auth.admission import Reply
 from antiphon.server.auth.proof import Passwords, Proof
 from antiphon.server.auth.refusals import UNLIMITED, Refusals
 from antiphon.server.peer import Peer
-from antiphon.server.session.manager import Session, SessionManager
+from antiphon.server.session.holder import Session
+from antiphon.server.session.manager import SessionManager
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.store.contracts import Accounts
 from antiphon.wire.bodies import ChangePassword, Credential, PasswordAnswer

@@ -18,7 +18,7 @@ from antiphon.server.handler.session import ServiceSession
 from antiphon.server.home.fence import fence
 from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.connection import ChannelConnection
-from antiphon.server.session.manager import Session
+from antiphon.server.session.holder import Session
 from antiphon.server.session.queue import Answered, MessageQueue
 from antiphon.server.session.readiness import Readiness
 from antiphon.server.session.replay import REPLAY_LIMIT, UNPROVED_LIMIT, ReplayBuffer

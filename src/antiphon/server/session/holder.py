@@ -1,5 +1,7 @@
-"""Holder: the connection that holds a session."""
+"""Session that a connection of this server holds, and its holder, the connection."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from antiphon.errors import TryLater
@@ -26,6 +28,26 @@ class Holder(Protocol):
 
         `cause` says why a session was revoked, in a word of the revocation log.
         """
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """A session that a connection of this server holds, from its sign-in or resume on."""
+
+    fingerprint: bytes
+    account_id: int
+    name: str | None
+    opened_at: datetime
+    expires_at: datetime
+    holder: Holder
+    position: int
+    """Number of the newest revocation when the connection took it: only later ones concern it."""
+    must_change: bool
+    """Whether a new password must be chosen before anything else."""
+    claim: int
+    """Number of the claim by which this process is its home: whoever claims it later has a higher one."""
+    snapshot: bytes | None = None
+    """What the store has of its channel, at a resume; it must be dropped there before a message is handled."""
 
 
 def check_newer(holder: Holder, held_by: Holder) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from antiphon.errors import AntiphonError, SessionEnded, SessionsFull, SignInRefused, TryLater
@@ -17,7 +16,7 @@ from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.home.contract import Homes
 from antiphon.server.listen.limits import number_of_source
 from antiphon.server.peer import Peer
-from antiphon.server.session.holder import Holder, check_newer
+from antiphon.server.session.holder import Holder, Session, check_newer
 from antiphon.settings import Access
 from antiphon.store.contracts import (
     Account,
@@ -40,26 +39,6 @@ SESSIONS_MOST = 10
 """Sessions of one account; one more ends one that nobody holds, so that forgotten sessions do not pile up."""
 CLIENT_SESSIONS_MOST = 1000
 """Sessions of one source (IPv4 address, IPv6 /64) without accounts: a large class can be behind one address."""
-
-
-@dataclass(eq=False, slots=True)
-class Session:
-    """A session that a connection of this server holds, from its sign-in or resume on."""
-
-    fingerprint: bytes
-    account_id: int
-    name: str | None
-    opened_at: datetime
-    expires_at: datetime
-    holder: Holder
-    position: int
-    """Number of the newest revocation when the connection took it: only later ones concern it."""
-    must_change: bool
-    """Whether a new password must be chosen before anything else."""
-    claim: int
-    """Number of the claim by which this process is its home: whoever claims it later has a higher one."""
-    snapshot: bytes | None = None
-    """What the store has of its channel, at a resume; it must be dropped there before a message is handled."""
 
 
 READS_MOST = 3

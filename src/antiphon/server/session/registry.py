@@ -8,8 +8,8 @@ from antiphon.identity.tokens import Token
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.channel import ChannelEnvironment, SessionChannel
-from antiphon.server.session.holder import Holder
-from antiphon.server.session.manager import Session, SessionManager
+from antiphon.server.session.holder import Holder, Session
+from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import ProcessRecord, Revocation
 from antiphon.wire.bodies import Resume, Welcome
 
