@@ -12,7 +12,7 @@ from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.peer import Peer
 from antiphon.server.relay.link import Part, RelayLink
-from antiphon.server.relay.opening import Refusal
+from antiphon.server.relay.opening import refusal_of
 from antiphon.wire.conversation import Control
 
 
@@ -42,7 +42,7 @@ class RelayedConnection(Connection):
             super()._refuse(control, error)
             return
         self._end_event = ""
-        self._link.say(Part.REFUSED, Refusal.of(error))
+        self._link.say(Part.REFUSED, refusal_of(error))
         self._link.close()
 
     def _pass_on(self, control: Control, outcome: Elsewhere | Relayed) -> None:  # noqa: ARG002 - likewise

@@ -12,7 +12,7 @@ from antiphon.server.home.contract import Reachable
 from antiphon.server.home.watch import DEAD_SECONDS
 from antiphon.server.relay import address
 from antiphon.server.relay.link import Part, RelayLink
-from antiphon.server.relay.opening import Opening, decode_refusal
+from antiphon.server.relay.opening import Opening, refusal_in
 from antiphon.store.contracts import ProcessRecord
 from antiphon.transport.contract import Fence
 from antiphon.transport.plain import PlainTransport
@@ -115,7 +115,7 @@ class RelayDialer:
             return link
         link.close()
         if part is Part.REFUSED:
-            raise decode_refusal(payload).error
+            raise refusal_in(payload)
         return None
 
     async def _failed(self, home: ProcessRecord, error: OSError) -> None:

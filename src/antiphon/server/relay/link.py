@@ -41,7 +41,7 @@ class Part(IntEnum):
     ADMITTED = 5
     """home: the client holds the session, bytes follow"""
     REFUSED = 6
-    """home: the client is refused (`opening.Refusal`)"""
+    """home: the client is refused: a code of an error"""
     MOVED = 7
     """home: the session has its home elsewhere, or nowhere now"""
     DATA = 8

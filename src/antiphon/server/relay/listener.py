@@ -17,7 +17,7 @@ from antiphon.server.peer import Peer
 from antiphon.server.relay import address
 from antiphon.server.relay.connection import RelayedConnection
 from antiphon.server.relay.link import RELAY_VERSION, Part, RelayLink
-from antiphon.server.relay.opening import Refusal, decode_opening
+from antiphon.server.relay.opening import decode_opening, refusal_of
 from antiphon.server.relay.transport import RelayTransport
 from antiphon.server.session.manager import SessionManager
 from antiphon.transport.contract import Fence
@@ -178,7 +178,7 @@ class _Incoming:
         try:
             await self._listener.hand_on(mark)
         except AntiphonError as error:
-            self.link.say(Part.REFUSED, Refusal.of(error))
+            self.link.say(Part.REFUSED, refusal_of(error))
         else:
             self.link.say(Part.MOVED)
         self.link.close()

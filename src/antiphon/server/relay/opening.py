@@ -4,9 +4,6 @@ import msgspec
 
 from antiphon.errors import AntiphonError, SessionEnded, TryLater
 
-_REFUSALS: dict[str, type[AntiphonError]] = {error.code: error for error in (SessionEnded, TryLater)}
-"""Errors with which a home refuses a RESUME, by code; any other is told as `TryLater`."""
-
 
 class Opening(msgspec.Struct, array_like=True, frozen=True):
     """GO: whose connection is relayed, and the RESUME that it began with."""
@@ -35,24 +32,6 @@ class Opening(msgspec.Struct, array_like=True, frozen=True):
         return msgspec.msgpack.encode(self)
 
 
-class Refusal(msgspec.Struct, array_like=True, frozen=True):
-    """REFUSED: why the home does not admit the client."""
-
-    code: str
-    wait: float
-
-    @classmethod
-    def of(cls, error: AntiphonError) -> bytes:
-        """Return the payload that tells `error`."""
-        return msgspec.msgpack.encode(cls(error.code, error.wait))
-
-    @property
-    def error(self) -> AntiphonError:
-        """The error, for the relaying process."""
-        kind = _REFUSALS.get(self.code, TryLater)
-        return TryLater(wait=self.wait or 1) if kind is TryLater else kind()
-
-
 def decode_opening(payload: bytes) -> Opening:
     """Return the opening in a payload.
 
@@ -62,10 +41,14 @@ def decode_opening(payload: bytes) -> Opening:
     return msgspec.msgpack.decode(payload, type=Opening)
 
 
-def decode_refusal(payload: bytes) -> Refusal:
-    """Return the refusal in a payload.
+def refusal_of(error: AntiphonError) -> bytes:
+    """Return the payload of REFUSED that tells `error`."""
+    return error.code.encode()
 
-    Raises:
-        ValueError: it is none.
+
+def refusal_in(payload: bytes) -> AntiphonError:
+    """Return the error in the payload of REFUSED, for the relaying process.
+
+    Whatever passes is to be tried again soon: a session on the move arrives within a second.
     """
-    return msgspec.msgpack.decode(payload, type=Refusal)
+    return SessionEnded() if payload == SessionEnded.code.encode() else TryLater(wait=1)
