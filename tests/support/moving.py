@@ -97,6 +97,8 @@ class Two:
         self.folder = folder
         self.home = home
         self.other = other
+        self.sockets = [descriptors(server)["socket"] for server in (home, other)]
+        """How many each has open without a client."""
 
     def ran(self, what: str) -> int:
         """Return how often the service has noted something."""
@@ -106,6 +108,16 @@ class Two:
     def wait_for(self, what: str, times: int = 1) -> None:
         """Wait until the service has noted something so many times."""
         until(lambda: self.ran(what) >= times)
+
+
+_clients: list[RawClient] = []
+"""All that `knock` has made: a test need not close them."""
+
+
+def close_clients() -> None:
+    """Close them."""
+    while _clients:
+        _clients.pop().sock.close()
 
 
 def service_in(folder: Path) -> str:
@@ -125,6 +137,7 @@ def started(folder: Path, *options: str, **environment: str) -> ServerProcess:
 def two_servers(folder: Path, *options: str) -> Iterator[Two]:
     """Run two servers of one data folder."""
     with ExitStack() as closing:
+        closing.callback(close_clients)
         servers = [closing.enter_context(started(folder, *options)) for _ in range(2)]
         yield Two(folder, *servers)
 
@@ -132,6 +145,7 @@ def two_servers(folder: Path, *options: str) -> Iterator[Two]:
 def knock(server: ServerProcess, token: bytes, received: int | None, source: str = "") -> tuple[RawClient, Body]:
     """Return a new connection to a server that has asked to resume a session, and the answer."""
     client = RawClient(server.address, source=source)
+    _clients.append(client)
     try:
         client.hello()
         return client, client.resume(token, received)

@@ -9,7 +9,7 @@ import pytest
 from antiphon.wire.frames import Frame, encode
 from antiphon.wire.kinds import KIB, Kind
 from support.desk import sent, told
-from support.moving import Two, back, descriptors, refused, two_servers, until
+from support.moving import Two, back, close_clients, descriptors, refused, two_servers, until
 from support.processes import ServerProcess
 from support.raw import RawClient
 from support.serving import seed
@@ -132,6 +132,9 @@ def test_a_half_closed_connection_gets_its_answers_through_a_relay(two: Two, tok
 
 
 def test_both_processes_have_the_descriptors_again_that_they_had(two: Two, token: bytes) -> None:
+    close_clients()  # those of earlier tests
+    for server, sockets in zip((two.home, two.other), two.sockets, strict=True):
+        until(lambda server=server, sockets=sockets: descriptors(server)["socket"] == sockets)  # type: ignore[misc]
     before = [descriptors(server) for server in (two.home, two.other)]
     clients = [relayed(two, each) for each in (token, tokens.pop(), tokens.pop())]
     assert descriptors(two.other)["socket"] == before[1]["socket"] + 2 * len(clients)

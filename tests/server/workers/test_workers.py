@@ -194,7 +194,8 @@ async def test_a_signal_drains_all_workers(folder: Path, number: int, code: int)
         workers = {int(str(await each)) for each in asked}
         assert len(workers) == 2
     assert await asyncio.to_thread(server.wait) == code
-    assert server.log.count(" stopped ") == 3
+    # A worker that could not start at once, on a busy machine, was replaced, and has stopped as well.
+    assert server.log.count(" stopped ") == server.log.count(" started ") >= 3
     server.kill()
 
 
