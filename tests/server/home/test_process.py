@@ -173,6 +173,16 @@ async def test_one_that_refuses_and_whose_counter_stands_is_removed_with_its_soc
         await process.refused(killed)  # another one has found out meanwhile
 
 
+async def test_one_that_was_only_silent_keeps_its_socket(store: Store, tmp_path: Path) -> None:
+    frozen = left(tmp_path / "frozen.sock", "frozen")
+    await store.processes.enter(frozen)
+    async with running(store, tmp_path / "socket") as (process, _):
+        setattr(process.watch, "stands_at", lambda id, now: 7)  # noqa: B010 - a method
+        await process.silent(frozen)
+        assert await process.find("frozen") is None
+    assert Path(frozen.relay_address).exists(), "it may wake, and is reached there"
+
+
 @pytest.mark.parametrize("listens", [True, False])
 async def test_what_killed_processes_leave_is_tidied_up(store: Store, tmp_path: Path, listens: bool) -> None:
     path = tmp_path / "killed.sock"

@@ -285,6 +285,16 @@ def test_a_thousand_links_that_say_nothing_are_closed_and_disturb_nobody(
     until(lambda: descriptors(server) == before)
 
 
+def test_links_on_which_nothing_has_begun_are_closed_at_the_exit(tmp_path: Path) -> None:
+    with joined(tmp_path / "data", plain=True) as server:
+        links = [Link(tmp_path / "data") for _ in range(3)]
+        links[0].say(part(Part.OPEN))
+        server.let_pass(0.1)
+        assert links[0].hear()[0] == Part.READY
+    for link in links:
+        link.ended()
+
+
 def test_links_are_taken_again_after_the_descriptors_have_run_out(
     server: ServerProcess, data: Path, token: bytes, tokens: list[bytes]
 ) -> None:
