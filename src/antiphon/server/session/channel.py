@@ -201,9 +201,9 @@ class SessionChannel:
         return not (self.runner.busy or self._queue or self._lifecycle.opening)
 
     def message(self, id: int, message: Payload) -> None:
-        """Give a message to the handler, after those before it."""
+        """Give a message to the handler, after those before it. Precondition: the fence is open."""
         self.replay.count()
-        if self._closing is not None or not self.idle or not fence.check():
+        if self._closing is not None or not self.idle:
             self._queue.put(id, message)
         else:
             self._run(id, message)
