@@ -30,7 +30,7 @@ class Report:
     """Lines of the file with names that could not be used."""
     dry_run: bool
     scheme: Scheme
-    """What the passwords of the file are."""
+    """Form of the passwords in the file."""
     known: Sequence[Known] = ()
     """Names and addresses in the file with names."""
     imported: list[Row] = field(default_factory=list)

@@ -42,7 +42,7 @@ NO_PASSWORDS = Problem(
 
 
 class Accounts(NamedTuple):
-    """What a file gives."""
+    """Content of a file: rows that give an account, and rows that are passed over."""
 
     rows: list[Row]
     passed: list[Passed]

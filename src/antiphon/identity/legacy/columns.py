@@ -28,7 +28,7 @@ _FIELD_NAME = Problem(
 
 
 class Role(Enum):
-    """What a column holds; the lower of two names counts."""
+    """Content of a column; the lower of two names counts."""
 
     LOGIN = 1
     NAME = 2

@@ -70,7 +70,7 @@ _PYTHON_BEGIN = re.compile(
 _PYTHON_TEXT = re.compile(
     r"[\[({:,]\s*(?:[bru]{1,2})?'|[\[({:,]\s*[bru]{1,2}\"|[\[{:,]\s*\(|\b(?:None|True|False)\b"
 )
-"""What Python literals have and JSON does not."""
+"""Signs of Python literals that JSON does not have."""
 UTF_16_LEAST = 0.3
 """Share of zero bytes at odd or at even places from which on a text is UTF-16: of Latin letters, all are."""
 

@@ -1,4 +1,4 @@
-"""What the readers return: lines that give an account, and lines that give none, with the reason.
+"""Rows that the readers return: lines that give an account, and lines that give none, with the reason.
 
 No error of a reader repeats a field of the file: what stands there may be a password. It says line and column.
 """
@@ -54,12 +54,12 @@ class Plain(StrEnum):
 
 
 Scheme = OldForm | Plain
-"""What the passwords of a file are."""
+"""Form of the passwords in a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What the operator says of a file, for what the file itself does not say."""
+    """Statements of the operator about a file, for what the file itself does not say."""
 
     scheme: Scheme | None = None
     separator: str | None = None
@@ -68,7 +68,7 @@ class Hints:
 
 
 class Field(StrEnum):
-    """What a field holds."""
+    """Content of a field."""
 
     NAME = N_("name")
     PASSWORD = N_("password")
@@ -98,7 +98,7 @@ class Entry:
 
 
 class Said(StrEnum):
-    """What headings or keys call the passwords."""
+    """Words for the passwords in headings or keys."""
 
     PASSWORD = "password"  # noqa: S105 - a word
     DIGEST = "digest"
@@ -111,7 +111,7 @@ class Passed:
     line: int
     why: Why
     error: UsageError | None = None
-    """What is wrong, without anything of a password; None for an empty line and a heading."""
+    """The fault, without anything of a password; None for an empty line and a heading."""
     column: int | None = None
     """Where the field begins that is wrong, in characters from 1; None for a whole line."""
     field: Field | None = None

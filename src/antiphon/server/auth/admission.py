@@ -78,7 +78,7 @@ class Elsewhere(NamedTuple):
 
 
 Outcome = Reply | Admission | Relayed | Elsewhere
-"""What a control frame leads to, if it is not refused."""
+"""Outcome of a control frame that is not refused."""
 
 
 class SignIn(Protocol):
@@ -107,7 +107,7 @@ Raises:
 RelayTo = Callable[[ProcessRecord, Opening, Token, Holder], Awaitable[RelayLink | None]]
 """Has another process take up the session of a token; None if it is not its home any more. See `RelayDialer`."""
 MOVES_MOST = 3
-"""How often a session that moves meanwhile is looked for."""
+"""Tries to find a session that moves meanwhile."""
 
 
 class Admitter:

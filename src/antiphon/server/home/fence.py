@@ -19,7 +19,7 @@ _RAN_AT, _CLOSED = 0, 1
 
 
 class Recover(Protocol):
-    """What a home does behind a closed fence."""
+    """Recovery of a home behind a closed fence."""
 
     def __call__(self) -> None:
         """Read the claims again, then call `Fence.recovered`. It is called in the thread of the event loop."""

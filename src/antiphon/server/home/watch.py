@@ -4,7 +4,7 @@ Times are seconds of the observer's monotonic clock; this module has none.
 """
 
 DEAD_SECONDS = 6.0
-"""How long a counter must stand still, while the store answers, before its process may be taken for dead."""
+"""Time for which a counter must stand still, while the store answers, before its process may be taken for dead."""
 GAP_SECONDS = 2.5
 """The longest pause between two looks at the counters in which nothing can have been missed."""
 

@@ -18,13 +18,13 @@ from antiphon.transport.contract import Fence
 from antiphon.transport.plain import PlainTransport
 
 ANSWER_SECONDS = 1.0
-"""How long a home whose counter moves may take to answer; the client then tries again."""
+"""Time in which a home whose counter moves must answer; the client then tries again."""
 SILENT_SECONDS = 3.0
-"""How long a home must be silent at least before it is taken for dead."""
+"""Least silence after which a home is taken for dead."""
 SILENT_MOST = 8.0
-"""How long one client waits for a silent home at most: less than it waits for an answer."""
+"""Longest wait of one client for a silent home: less than its wait for an answer."""
 OUTCOME_SECONDS = 5.0
-"""How long a home that runs may take to take a session up: more than its store may."""
+"""Time in which a home that runs must take a session up: more than its store may take."""
 LOOK_SECONDS = 0.25
 BUFFER_SIZE = 64 * 1024
 

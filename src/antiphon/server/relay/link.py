@@ -60,7 +60,7 @@ _PARTS = frozenset(map(int, Part)) - {Part.DATA, Part.TAKEN}
 
 
 class LinkEnd(Protocol):
-    """What stands at one end of a link."""
+    """User of one end of a link."""
 
     def said(self, part: Part, payload: bytes) -> None:
         """Take a part that is neither data nor a count."""

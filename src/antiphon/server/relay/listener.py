@@ -24,7 +24,7 @@ from antiphon.transport.contract import Fence
 from antiphon.transport.plain import PlainTransport
 
 OPEN_SECONDS = 3.0
-"""How long a link may say nothing at first."""
+"""Time in which a link must say what it is for."""
 RETRY_SECONDS = 0.2
 """Pause before the next accept when the machine has nothing left."""
 BUFFER_SIZE = 64 * 1024

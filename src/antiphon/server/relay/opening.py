@@ -1,4 +1,4 @@
-"""What the two ends of a relay link say to each other before bytes go over it."""
+"""Opening and refusal: payloads of the parts that a relay link begins with."""
 
 import msgspec
 

@@ -42,7 +42,7 @@ CLIENT_SESSIONS_MOST = 1000
 
 
 READS_MOST = 3
-"""How often a session is looked for that others change meanwhile."""
+"""Tries to take up a session that others change meanwhile."""
 
 
 class SessionManager:

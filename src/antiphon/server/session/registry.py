@@ -16,11 +16,11 @@ from antiphon.wire.bodies import Resume, Welcome
 AWAY_SECONDS = 60.0
 """How long a channel goes on without a connection."""
 LEAVING_SECONDS = 1.0
-"""How long a resume waits for a channel that is being given up."""
+"""Longest wait of a resume for a channel that is being given up."""
 AGAIN_SECONDS = 1.0
 """Pause before a session is given up again, if the store could not note it."""
 STOP_SECONDS = 3.0
-"""How long a stopping server tries to save the snapshots."""
+"""Time in which a stopping server tries to save the snapshots."""
 
 
 class ChannelRegistry:

@@ -31,7 +31,7 @@ class Waiting:
 
 
 class Seat:
-    """What the dispatch knows of one worker."""
+    """One worker, as the dispatcher sees it."""
 
     def __init__(self, try_to_pass: Callable[[Message, socket.socket], bool]) -> None:
         """Begin with no connection; `try_to_pass` is that of the worker's channel."""

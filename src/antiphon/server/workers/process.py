@@ -35,7 +35,7 @@ STACKS_MOST = 65_536
 
 
 class State(enum.Enum):
-    """What a worker does."""
+    """State of a worker."""
 
     STARTING = "starting"
     SERVING = "serving"
