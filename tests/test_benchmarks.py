@@ -80,7 +80,7 @@ def check_row(row: dict[str, Any], rounds: int) -> None:
 
 def test_a_short_run_gives_every_figure_or_says_what_it_needs(benchmarks: Path, tmp_path: Path) -> None:
     file, markdown = tmp_path / "figures.json", tmp_path / "figures.md"
-    clients = ["tcp-asyncio-ask/websockets", "tcp-blocking-many/redis", "tls-uvloop-ask/streams"]
+    clients = ["tcp-blocking-many/redis", "tls-uvloop-ask/streams"]
     chosen = ["tcp-depth16", "tls-depth1", *clients, "memory-tcp", "sign-in/tcp", "start/help"]
     short = [
         "--quick",

@@ -57,7 +57,7 @@ class Flood:
     """Whether what the server closes is opened again."""
     reads: bool = True
     holds: bool = False
-    """Whether connections stay open after the time is over, until the block ends."""
+    """Whether connections stay open when the time is over or nothing moves any more, until the block ends."""
 
     def order(self) -> str:
         """Return what `flooder` reads."""

@@ -22,6 +22,8 @@ AGAIN_SECONDS = 0.02
 CHUNK = 64 * 1024
 """Bytes of one write."""
 IDLE_SECONDS = 0.05
+QUIET_SECONDS = 1.5
+"""Seconds in which no byte moves after which a server has taken all that it takes."""
 
 
 class Attacker:
@@ -99,12 +101,13 @@ class Attacker:
             self.sent += sent
 
 
-def flood(attackers: list[Attacker], seconds: float) -> None:
-    """Write until the time is over."""
+def flood(attackers: list[Attacker], seconds: float, *, holds: bool) -> None:
+    """Write until the time is over; whoever holds is ready when nothing has moved for a while."""
     selector = selectors.DefaultSelector()
     watched: dict[socket.socket, int] = {}
-    ends = time.monotonic() + seconds
-    while (now := time.monotonic()) < ends:
+    now = time.monotonic()
+    ends, moved, moved_at = now + seconds, 0, now
+    while (now := time.monotonic()) < ends and not (holds and now - moved_at > QUIET_SECONDS):
         for attacker in attackers:
             if attacker.sock is None and attacker.due <= now:
                 try:
@@ -124,6 +127,9 @@ def flood(attackers: list[Attacker], seconds: float) -> None:
             if key.data.sock is None:
                 selector.unregister(sock)
                 del watched[sock]
+        before, moved = moved, sum(attacker.sent + attacker.received for attacker in attackers)
+        if moved != before:
+            moved_at = time.monotonic()
 
 
 def main() -> None:
@@ -136,7 +142,7 @@ def main() -> None:
         attacker.open()
     print("open", flush=True)
     sys.stdin.readline()
-    flood(attackers, order["seconds"])
+    flood(attackers, order["seconds"], holds=order["holds"])
     if order["holds"]:
         print("held", flush=True)
         sys.stdin.readline()
