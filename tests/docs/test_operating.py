@@ -74,6 +74,8 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--names-only",
         "--format",
         "--secrets",
+        "--watch",
+        "--pid",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", document.read_text("utf-8")))
     assert named <= known

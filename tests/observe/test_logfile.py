@@ -293,7 +293,7 @@ def test_what_a_full_disk_has_swallowed_is_told_when_there_is_room(path: Path, r
     set_room(0)
     file.answers.set()
     writer.put("swallowed")
-    while not writer._lost:  # the thread has tried
+    while not writer.lost:  # the thread has tried
         threading.Event().wait(0.01)
     set_room(-1)
     writer.put("written")

@@ -23,6 +23,11 @@ class LiveKeyRing:
         self.token_key = ring.token_key
         self.mock_key = ring.mock_key
 
+    @property
+    def newest(self) -> int:
+        """Number of the newest key that is known here: the one that seals."""
+        return self._ring.newest
+
     def seal(self, plain: bytes, associated: bytes, nonce: bytes) -> bytes:
         """See `KeyRing`. Call it inside the store's transaction that keeps the result.
 

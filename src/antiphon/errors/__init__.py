@@ -16,7 +16,7 @@
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
-    │   ├── HostUnknown, ConnectRefused, NotAntiphon
+    │   ├── HostUnknown, ConnectRefused, NotAntiphon, NotRunning, ServerSilent
     │   └── ConnectionLost, ServerStopping
     ├── SignInError               the server refused the sign-in or ended the session  exit 4
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
@@ -45,7 +45,7 @@
     ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
     └── ServerError               a fault of the server, its store or its service      exit 1
         └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown, AnswersFaulty,
-            WorkerEnded
+            WorkerEnded, ReloadFailed
 
 The same classes serve both sides: the server sends `code` in an ERROR frame, and the client raises the class with
 that code.
@@ -58,6 +58,8 @@ from antiphon.errors.connection import (
     ConnectRefused,
     HostUnknown,
     NotAntiphon,
+    NotRunning,
+    ServerSilent,
     ServerStopping,
     TimedOut,
 )
@@ -88,6 +90,7 @@ from antiphon.errors.protocol import (
 from antiphon.errors.server import (
     Fault,
     OutcomeUnknown,
+    ReloadFailed,
     ServerError,
     ServiceFailed,
     ServiceTooSlow,
@@ -214,6 +217,7 @@ __all__ = [
     "NameUnknown",
     "NamesUnusable",
     "NotAntiphon",
+    "NotRunning",
     "NotText",
     "OutcomeUnknown",
     "OutputClosed",
@@ -231,11 +235,13 @@ __all__ = [
     "ProtocolError",
     "RegistrationClosed",
     "RekeyUnderWay",
+    "ReloadFailed",
     "RowInvalid",
     "SecretNotShown",
     "ServerError",
     "ServerKeyChanged",
     "ServerKeyUnknown",
+    "ServerSilent",
     "ServerStopping",
     "ServerUnproven",
     "ServiceFailed",

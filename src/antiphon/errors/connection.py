@@ -55,6 +55,24 @@ class ServerStopping(ConnectError):
     hint = N_("Connect again in a moment.")
 
 
+class NotRunning(ConnectError):
+    """No server runs with a data folder."""
+
+    code = "not-running"
+    blame = "user"
+    sentence = N_("No server runs with the data folder {path}.")
+    hint = N_("Start one with antiphon serve, or name another folder with --data.")
+
+
+class ServerSilent(ConnectError):
+    """A server of this machine does not answer its operator."""
+
+    code = "server-silent"
+    blame = "server"
+    sentence = N_("The server of process {pid} does not answer.")
+    hint = N_("Its process is stopped, or works on something that keeps it from everything else; see its log.")
+
+
 class TimedOut(AntiphonError):
     """The peer did not answer within the time allowed."""
 

@@ -66,3 +66,11 @@ class WorkerEnded(ServerError):
     code = "worker-ended"
     sentence = N_("A worker process ended ({end}) before it served.")
     hint = N_("If it has said why, that stands above; else look into the server's log.")
+
+
+class ReloadFailed(ServerError):
+    """A running server could not load what has changed, and goes on with what it had."""
+
+    code = "reload-failed"
+    sentence = N_("The server of process {pid} goes on with what it had: {problem}")
+    hint = N_("Mend that, and reload again.")

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -42,6 +43,8 @@ class ServerLog:
         self._levels = _LEVELS[_LEVELS.index(level) :]
         self.debug_on = "debug" in self._levels
         """Whether debug records are written. The hot path checks this before it gathers fields."""
+        self.events: Counter[str] = Counter()
+        """Records by event, and by event and code with a space between, written or not; threads may lose some."""
         self._libraries = _Libraries(self)
         logging.getLogger().addHandler(self._libraries)
         logging.captureWarnings(capture=True)
@@ -67,6 +70,9 @@ class ServerLog:
         self._write("error", event, fields | {"exception": sys.exception()})
 
     def _write(self, level: LogLevel, event: str, fields: Fields) -> None:
+        self.events[event] += 1
+        if code := fields.get("code"):
+            self.events[f"{event} {code}"] += 1
         if level not in self._levels:
             return
         error = fields.get("exception")
@@ -75,6 +81,11 @@ class ServerLog:
             self._writer.put(partial(render, datetime.now(UTC), level, event, fields))
         else:
             self._writer.put(render(datetime.now(UTC), level, event, fields))
+
+    @property
+    def unwritten(self) -> int:
+        """Number of records that could not be written, of which the file does not tell yet: the disk is full."""
+        return self._writer.lost
 
     def close(self) -> None:
         """Write the records that wait, for at most 2 s, and close the file."""

@@ -210,7 +210,8 @@ class LogWriter:
         self._line_of_lost = lost
         self._queue: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
         self._size = size
-        self._lost = 0
+        self.lost = 0
+        """Lines that were dropped since the file was told of some."""
         self._counting = threading.Lock()
         self._closed = False
         self._last = threading.Event()
@@ -238,7 +239,7 @@ class LogWriter:
 
     def _count(self, lost: int) -> None:
         with self._counting:
-            self._lost += lost
+            self.lost += lost
 
     def _run(self) -> None:
         running = True
@@ -256,7 +257,7 @@ class LogWriter:
     def _write(self, lines: list[Line]) -> None:
         rendered = [text for line in lines if (text := _rendered(line)) is not None]
         self._count(len(lines) - len(rendered))
-        lost = self._lost
+        lost = self.lost
         if lost and not self._file.write(_encoded([self._line_of_lost(lost)])):
             self._count(-lost)
         self._count(self._file.write(_encoded(rendered)))

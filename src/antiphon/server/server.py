@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from antiphon.address import Address, Scheme
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
@@ -22,6 +24,9 @@ from antiphon.observe.log import ServerLog, open_log
 from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.control.control import Controlled, taking_control
+from antiphon.server.control.meter import Meter
+from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
@@ -79,6 +84,8 @@ class Server:
         """Tasks that run until the last connection is gone."""
         self._watching_expiry: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
+        self._started_at = _utc_now()
+        self._meter: Meter
         self._host: ConnectionHost
         self._listening: Listening
         self._certificate: Certificate | None = None
@@ -188,11 +195,17 @@ class Server:
             handshake_seconds=settings.handshake_seconds,
         )
         self._accepting = [loop.create_task(self._entrance.accept(self._reception.begin, log))]
+        poller = RevocationPoller(sessions, self._host.channels, log)
+        self._meter = Meter(self._host, home, poller, partial(self._facts, ring))
         self._tasks = [
             loop.create_task(self._upkeep.run()),
-            loop.create_task(RevocationPoller(sessions, self._host.channels, log).run()),
+            loop.create_task(poller.run()),
             loop.create_task(self._host.hello.run()),
+            loop.create_task(self._meter.run()),
         ]
+        if self._entrance.announces_control:
+            controlled = Controlled(self._report, self._reload, self._drain_program)
+            await self._closing.enter_async_context(taking_control(folder.path, controlled, log))
         if self._certificate is not None:
             self._watch_expiry(self._certificate)
 
@@ -237,20 +250,57 @@ class Server:
 
         The log says how it went; if its file was renamed, the record goes to a new one. Precondition: it is open.
         """
-        self._host.log.info("reloading", pid=os.getpid())
-        if self._certificate is not None and not self._host.stopping:
-            self._host.tasks.start(self._reload_certificate())
+        if not self._host.stopping:
+            self._host.tasks.start(self._reload())
 
-    async def _reload_certificate(self) -> None:
+    async def _reload(self) -> str | None:
+        """Reload; return why that has failed, if it has."""
         folder, log = DataFolder(self.data_path), self._host.log
+        log.info("reloading", pid=os.getpid())
+        if self._certificate is None:
+            return None
         try:
             certificate = await asyncio.to_thread(load_or_make, folder, [self.settings.host])
         except AntiphonError as error:
             log.error("reload-failed", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
-            return
+            return str(error)
         self._certificate = self._reception.certificate = certificate
         self._watch_expiry(certificate)
         log.info("reloaded", addresses=[str(address) for address in self.addresses])
+        return None
+
+    @staticmethod
+    def _drain_program() -> None:
+        """End the program as a signal to stop does: a program of one's own decides what that is."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def measured(self) -> ProcessReport:
+        """Return what this process does now. Precondition: it is open."""
+        return self._meter.report()
+
+    def _report(self) -> ServerReport:
+        return report_of(
+            [self.measured()],
+            version=__version__,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            now=_utc_now(),
+            draining=self._host.stopping,
+        )
+
+    def _facts(self, ring: LiveKeyRing) -> Facts:
+        certificate = self._certificate
+        return Facts(
+            addresses=[str(address) for address in self.addresses],
+            access=self.settings.access,
+            registration="open" if self.registration else "closed",
+            data=str(self.data_path),
+            store=self.settings.store,
+            log=str(self.log_path),
+            fingerprint=certificate.fingerprint if certificate else None,
+            expires_at=certificate.expires_at if certificate else None,
+            key=ring.newest,
+        )
 
     async def stop(self) -> None:
         """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""

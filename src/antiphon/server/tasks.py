@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class BackgroundTasks:
@@ -16,7 +18,7 @@ class BackgroundTasks:
         self.stopping = False
         """Whether the server is stopping: work that is repeated until it succeeds gives up."""
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` as a task of the current event loop."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

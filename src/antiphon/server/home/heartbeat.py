@@ -24,6 +24,8 @@ class Heartbeat:
         self._id = id
         self._watch = watch
         self._fence = fence
+        self.answered_at = time.monotonic()
+        """When the store has taken a heartbeat last, in the seconds of `time.monotonic`."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -55,6 +57,7 @@ class Heartbeat:
         except TryLater:
             self._watch.failed()
             return
+        self.answered_at = time.monotonic()
         if counters is None:  # others have taken this process for dead
             if not self._stopping.is_set():
                 self._fence.close()

@@ -101,6 +101,11 @@ class HomeProcess:
         self._heartbeat = Heartbeat(self._processes.pulse(), self.id, self.watch, self._fence)
         self._heartbeat.start()
 
+    @property
+    def store_age(self) -> float:
+        """Seconds since the store has taken a heartbeat last; 0 if there are none yet, or no more."""
+        return time.monotonic() - self._heartbeat.answered_at if self._heartbeat is not None else 0.0
+
     async def stop(self) -> None:
         """Leave the store. May be called again."""
         heartbeat, self._heartbeat = self._heartbeat, None

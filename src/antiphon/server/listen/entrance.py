@@ -31,6 +31,10 @@ class Entrance(Protocol):
     def announces(self) -> bool:
         """Whether the server tells the data folder, the port file and the log where it listens."""
 
+    @property
+    def announces_control(self) -> bool:
+        """Whether the server has a control socket; a worker's supervisor has one for all."""
+
     def listen(self, settings: ServerSettings, last_port: int | None) -> Listening:
         """Return where clients reach the server, as `listen_as_set`. It is closed when the drain begins."""
 
@@ -70,7 +74,7 @@ async def accept_all(listening: Listening, take: Take, log: ServerLog, room: asy
 class OwnPort:
     """The `Entrance` of a server that listens itself."""
 
-    announces = True
+    announces = announces_control = True
 
     def __init__(self, settings: ServerSettings) -> None:
         """Limit what comes in as `settings` say."""

@@ -43,13 +43,18 @@ def listen(folder: Path, name: str) -> tuple[socket.socket, Path]:
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        return _bound(folder / name), folder / name
+        return bound(folder / name), folder / name
     except OSError:
         elsewhere = Path(tempfile.mkdtemp(prefix="antiphon-"))
-        return _bound(elsewhere / name), elsewhere / name
+        return bound(elsewhere / name), elsewhere / name
 
 
-def _bound(path: Path) -> socket.socket:
+def bound(path: Path) -> socket.socket:
+    """Return a socket that listens at `path`, which must not exist, and does not block.
+
+    Raises:
+        OSError: the system does not let us.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)  # noqa: FBT003 - the socket module's signature
@@ -87,8 +92,8 @@ def remove(path: Path) -> None:
             path.parent.rmdir()
 
 
-def check_owner(connected: socket.socket) -> None:
-    """Check that the process at the other end runs as this user.
+def check_owner(connected: socket.socket, *, or_root: bool = False) -> None:
+    """Check that the process at the other end runs as this user; with `or_root`, it may also be root.
 
     Raises:
         PermissionError: it does not.
@@ -98,5 +103,5 @@ def check_owner(connected: socket.socket) -> None:
         _, uid, _ = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     else:  # LOCAL_PEERCRED: version, uid, ...
         _, uid = struct.unpack_from("II", connected.getsockopt(0, 1, 76))
-    if uid != os.geteuid():
+    if uid != os.geteuid() and not (or_root and uid == 0):
         raise PermissionError

@@ -41,13 +41,24 @@ class ChannelEnvironment:
     end: Callable[[Session], Awaitable[bool]]
     """Ends a session in the store (`SessionManager.end`)."""
     budget: ReplayBudget
+    messages: "MessageCount"
+
+
+class MessageCount:
+    """Messages that the channels of a server have handled; each adds its own from time to time."""
+
+    __slots__ = ("total",)
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.total = 0
 
 
 class SessionChannel:
     """One session, between its connections and its handler."""
 
     __slots__ = (
-        "__weakref__", "_closing", "_connection", "_environment", "_lifecycle", "_queue", "_readiness",
+        "__weakref__", "_closing", "_connection", "_counted", "_environment", "_lifecycle", "_queue", "_readiness",
         "away_since", "held_back", "over", "replay", "runner", "session", "shown",
     )  # fmt: skip
 
@@ -104,6 +115,7 @@ class SessionChannel:
         """
         if received is None or not self.replay.known:
             self.replay.forget()
+            self.count_messages()
             self.replay = self._replay_buffer(known=received is None)
             return welcome, []
         if not self.replay.acknowledge(received):
@@ -148,8 +160,15 @@ class SessionChannel:
         self, received: int = 0, first: int = 0, frames: Iterable[bytes] = (), *, known: bool = True
     ) -> ReplayBuffer:
         """Return a replay buffer with the limit of this session."""
+        self._counted = received
         limit = REPLAY_LIMIT if self.session.account_id > 0 else UNPROVED_LIMIT
         return ReplayBuffer(received, first, frames, known=known, limit=limit, owner=self)
+
+    def count_messages(self) -> None:
+        """Add the messages since the last call to those of the server."""
+        received = self.replay.received_so_far
+        self._environment.messages.total += received - self._counted
+        self._counted = received
 
     @property
     def host(self) -> str:
@@ -299,6 +318,7 @@ class SessionChannel:
         if self.over:
             return
         self.over = True
+        self.count_messages()
         self._environment.budget.forget(self)
         self._readiness.wake()
         await self.runner.stop()

@@ -7,7 +7,7 @@ from antiphon.errors import AntiphonError, TryLater
 from antiphon.identity.tokens import Token
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.session.budget import ReplayBudget
-from antiphon.server.session.channel import ChannelEnvironment, SessionChannel
+from antiphon.server.session.channel import ChannelEnvironment, MessageCount, SessionChannel
 from antiphon.server.session.holder import Holder, Session
 from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import ProcessRecord, Revocation
@@ -41,7 +41,7 @@ class ChannelRegistry:
         """
         self._sessions = sessions
         self._handlers = handlers
-        self._environment = ChannelEnvironment(handlers, sessions.end, budget or ReplayBudget())
+        self._environment = ChannelEnvironment(handlers, sessions.end, budget or ReplayBudget(), MessageCount())
         self._channels: dict[bytes, SessionChannel] = {}
         self._leaving: dict[bytes, asyncio.Task[None]] = {}
         """Sessions that are being given up."""
@@ -51,6 +51,16 @@ class ChannelRegistry:
     def __iter__(self) -> Iterator[SessionChannel]:
         """Iterate over a copy, since channels end meanwhile."""
         return iter(list(self._channels.values()))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._channels)
+
+    def messages(self) -> int:
+        """Return how many messages the channels have handled since the start, those that have ended included."""
+        for channel in self._channels.values():
+            channel.count_messages()
+        return self._environment.messages.total
 
     # --- connections ------------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ class RevocationPoller:
         self._sessions = sessions
         self._channels = channels
         self.log = log
+        self.read_at = asyncio.get_running_loop().time()
+        """Loop time at which the store has answered last."""
         self._away = False
 
     async def run(self) -> None:
@@ -42,6 +44,7 @@ class RevocationPoller:
                 code = error.code if isinstance(error, AntiphonError) else "fault"
                 self.log.exception("revocations-unread", code=code)
             return
+        self.read_at = asyncio.get_running_loop().time()
         if self._away:
             self._away = False
             self.log.info("revocations-read")

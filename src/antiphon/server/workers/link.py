@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from antiphon.errors import TryLater
 from antiphon.observe.log import ServerLog
+from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_port, give_up_socket
 from antiphon.server.listen.accept import Take
 from antiphon.server.listen.ports import Listening
@@ -79,6 +80,8 @@ class SupervisorPlaces:
 class SupervisorLink:
     """The `Entrance` of a worker, and its `Registrations`."""
 
+    announces_control = False
+
     def __init__(self, end: socket.socket, stacks: socket.socket, start: Start) -> None:
         """Wait for `open`.
 
@@ -103,6 +106,7 @@ class SupervisorLink:
         self._counts: dict[int, asyncio.Future[float]] = {}
         self._numbers = itertools.count()
         self._beating: asyncio.TimerHandle | None = None
+        self._measured: Callable[[], ProcessReport]
         for each in (end, stacks):
             each.set_inheritable(False)
             give_up_socket(each)
@@ -114,8 +118,9 @@ class SupervisorLink:
         self._channel = Channel(self._end, self._received, self._lost, Client)
         self._channel.start()
 
-    def ready(self, text: str) -> None:
-        """Say that the worker serves; `text` says where."""
+    def ready(self, text: str, measured: Callable[[], ProcessReport]) -> None:
+        """Say that the worker serves; `text` says where. Each heartbeat says what it does, as `measured`."""
+        self._measured = measured
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature; better a part than a wait
         self._send(Ready(text))
         self._beat()
@@ -203,6 +208,6 @@ class SupervisorLink:
         loop = asyncio.get_running_loop()
         self._beating = loop.call_later(BEAT_SECONDS, self._beat)
         if not self._channel.waits:
-            self._send(Beat())
+            self._send(Beat(self._measured()))
         if not self._signals.came:  # from then on the timer belongs to the stop
             faulthandler.dump_traceback_later(SILENT_SECONDS, file=self._stacks.fileno())

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.server.control.report import ProcessReport
 from antiphon.settings import ProgramSettings, ServerSettings
 
 SocketAddress = tuple[str | int, ...]
@@ -93,7 +94,9 @@ class Count(msgspec.Struct, tag=True, frozen=True):
 
 
 class Beat(msgspec.Struct, tag=True, frozen=True):
-    """The event loop of the worker runs."""
+    """The event loop of the worker runs, and this is what it does."""
+
+    report: ProcessReport
 
 
 class Leaving(msgspec.Struct, tag=True, frozen=True):

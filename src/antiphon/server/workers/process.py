@@ -11,6 +11,7 @@ import sys
 from typing import Protocol
 
 from antiphon.errors import AntiphonError, WorkerEnded, every_error
+from antiphon.server.control.report import ProcessReport
 from antiphon.server.workers.channel import Channel
 from antiphon.server.workers.dispatch import Seat
 from antiphon.server.workers.messages import (
@@ -92,6 +93,8 @@ class WorkerProcess:
         self.exit_code: int | None = None
         self.killed = False
         """Whether the supervisor has killed it."""
+        self.report: ProcessReport | None = None
+        """What its last heartbeat has said of it."""
         self.served = False
         """Whether it was ever ready."""
         self.settled = asyncio.Event()
@@ -159,6 +162,7 @@ class WorkerProcess:
         owner = self._owner
         match message:
             case Beat():
+                self.report = message.report
                 self.heard_at = self._loop.time()
                 self.seat.silent = False
             case Taken():

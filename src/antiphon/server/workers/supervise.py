@@ -56,7 +56,8 @@ async def supervise(
             loopback=listening.loopback,
         )
         dispatcher = Dispatcher(admission_limits(settings))
-        return await Supervisor(start, listening, dispatcher, log, streams.stdout.line).run()
+        supervisor = Supervisor(start, listening, dispatcher, log, data=folder.path, tell=streams.stdout.line)
+        return await supervisor.run()
     except AntiphonError as error:
         log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
         raise

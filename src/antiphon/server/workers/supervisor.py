@@ -6,14 +6,20 @@ It runs no code of the user's, and needs neither a store nor a service.
 import asyncio
 import contextlib
 import signal
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
+from antiphon.server.control.control import Controlled, taking_control
+from antiphon.server.control.report import ServerReport, report_of
 from antiphon.server.listen.entrance import accept_all
 from antiphon.server.listen.limits import RegistrationLimits
 from antiphon.server.listen.ports import Listening
@@ -24,6 +30,7 @@ from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
 from antiphon.server.workers.process import State, WorkerProcess
 from antiphon.server.workers.slots import Slots
+from antiphon.version import __version__
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the workers."""
@@ -46,6 +53,8 @@ class Supervisor:
         listening: Listening,
         dispatcher: Dispatcher,
         log: ServerLog,
+        *,
+        data: Path,
         tell: Callable[[str], None],
     ) -> None:
         """Start nothing yet.
@@ -55,6 +64,7 @@ class Supervisor:
             listening: the sockets that clients connect to.
             dispatcher: passes the sockets of clients on.
             log: the server's log.
+            data: the data folder.
             tell: prints where the server listens.
         """
         settings = start.settings
@@ -63,6 +73,7 @@ class Supervisor:
         self._dispatcher = dispatcher
         self._log = log
         self._tell = tell
+        self._data = data
         self._registrations = RegistrationLimits(settings.registrations_source, settings.registrations_most)
         self._patience = settings.service_seconds + SILENT_MORE_SECONDS
         self._slots = Slots(start.workers)
@@ -75,6 +86,12 @@ class Supervisor:
         self._stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
+        self._reload_failure: str | None = None
+        """Why the last reload has failed."""
+        self._started_at = datetime.now(UTC)
+        self._events: Counter[str] = Counter()
+        self._messages = 0
+        """Events and messages of the workers that have ended."""
         self._failed = False
         """Whether a worker has not drained in order."""
 
@@ -84,11 +101,13 @@ class Supervisor:
         Raises:
             AntiphonError: the first worker cannot serve, or the output cannot be written.
         """
+        controlled = Controlled(self.report, self.reload, partial(self._stop, signal.SIGTERM))
         with StopSignals(self._stop, self._reload_soon, at_once=self._kill_all):
-            try:
-                await self._serve()
-            finally:
-                await self._end()
+            async with taking_control(self._data, controlled, self._log):
+                try:
+                    await self._serve()
+                finally:
+                    await self._end()
         return 1 if self._failed else 128 + signal.SIGINT if self._stopping.result() == signal.SIGINT else 0
 
     async def _serve(self) -> None:
@@ -166,6 +185,9 @@ class Supervisor:
 
     def _ended(self, worker: WorkerProcess, now: float) -> None:
         self._workers.discard(worker)
+        if worker.report is not None:
+            self._events.update(worker.report.events)
+            self._messages += worker.report.messages
         in_order = worker.left_at is not None or worker.exit_code == 0
         self._failed |= (
             self._stopping.done() and worker.served and worker.exit_code not in (0, 128 + signal.SIGINT)
@@ -194,6 +216,14 @@ class Supervisor:
 
     # --- reload -----------------------------------------------------------------------------------------------
 
+    async def reload(self) -> str | None:
+        """Reload as at SIGHUP; return why it has failed, if it has."""
+        self._reload_soon()
+        if self._reloading is None:
+            return None
+        await asyncio.wait({self._reloading})
+        return self._reload_failure
+
     def _reload_soon(self) -> None:
         if self._where is None or self._stopping.done():
             return
@@ -215,6 +245,7 @@ class Supervisor:
         """Start new workers, and drain the old ones once all new ones serve; if one cannot, the old ones stay."""
         self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
         workers: list[WorkerProcess] = []
+        self._reload_failure = None
         try:
             for number in range(self._start.workers):
                 workers.append(self._begin(number, announces=not number))  # noqa: PERF401 - those before one that fails
@@ -226,6 +257,7 @@ class Supervisor:
         except (AntiphonError, OSError) as error:
             code = error.code if isinstance(error, AntiphonError) else None
             self._log.error("reload-failed", code=code, why=str(error))
+            self._reload_failure = str(error)
             for worker in workers:
                 worker.stop(signal.SIGTERM)
             return
@@ -235,6 +267,28 @@ class Supervisor:
         for old in before:
             old.stop(signal.SIGTERM)
         self._log.info("reloaded", pids=[worker.pid for worker in workers])
+
+    # --- reports ----------------------------------------------------------------------------------------------
+
+    def report(self) -> ServerReport:
+        """Return what the server does, as its workers have said last: it waits for none of them."""
+        now = asyncio.get_running_loop().time()
+        reports = []
+        for worker in sorted(self._workers, key=lambda each: each.number):
+            if worker.report is not None and worker.state is State.SERVING:
+                silence = self._attention.silence(worker.heard_at, now)
+                reports.append(msgspec.structs.replace(worker.report, silent_s=round(silence, 1)))
+        return report_of(
+            reports,
+            version=__version__,
+            pid=self._start.pid,
+            started_at=self._started_at,
+            now=datetime.now(UTC),
+            draining=self._stopping.done(),
+            wanted=self._start.workers,
+            ended=self._events + self._log.events,
+            ended_messages=self._messages,
+        )
 
     # --- the end ----------------------------------------------------------------------------------------------
 

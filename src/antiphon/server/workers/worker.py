@@ -50,7 +50,8 @@ def _work(end: socket.socket, stacks: socket.socket, start: Start) -> int:
 
 async def _serve(server: Server, link: SupervisorLink, start: Start) -> int:
     def opened() -> None:
-        link.ready(where_it_listens(server, start.pid, as_json=start.as_json, workers=start.workers))
+        text = where_it_listens(server, start.pid, as_json=start.as_json, workers=start.workers)
+        link.ready(text, server.measured)
 
     try:
         return await until_stopped(server, opened, lambda: None, link.open)

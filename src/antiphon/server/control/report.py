@@ -1,0 +1,139 @@
+"""Reports of a running server: what it is, what its processes do, and what is wrong with it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+STORE_AWAY_SECONDS = 3.0
+"""Age of the last answer of the store from which it counts as away: three heartbeats, or twelve reads."""
+SILENT_SECONDS = 3.0
+"""Seconds without a heartbeat from which a worker counts as silent; there is one each second."""
+SLOW_SECONDS = 0.5
+"""Lag of an event loop from which a process counts as overloaded."""
+EXPIRY_NOTICE = timedelta(days=21)
+"""Time before the end of the certificate from which the server is not well."""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What does not change while a process serves, except by `reload`."""
+
+    addresses: list[str]
+    access: str
+    registration: str
+    data: str
+    store: str
+    log: str
+    fingerprint: str | None
+    """Of the certificate's key; None over plain TCP."""
+    expires_at: datetime | None
+    """End of the certificate."""
+    key: int
+    """Number of the key that seals credentials."""
+
+
+class ProcessReport(msgspec.Struct, frozen=True):
+    """One process that serves, at one time."""
+
+    pid: int
+    connections: int
+    sessions: int
+    messages: int
+    """Messages handled since the start of the process."""
+    messages_per_s: float
+    """The same in the last seconds."""
+    lag_s: float
+    """Longest delay of the event loop in the last seconds."""
+    store_age_s: float
+    """Time since the store has taken the last heartbeat of the process; there is one each second."""
+    revocations_age_s: float
+    """Time since the revocation log was read last; it is read four times a second."""
+    events: dict[str, int]
+    """Records of the log by event, or by event and code (`refused sign-in-refused`), whether written or not."""
+    log_lost: int
+    """Records that the log could not write, and does not tell of yet."""
+    facts: Facts
+    silent_s: float = 0.0
+    """Time since the heartbeat that brought this report."""
+
+
+class ServerReport(msgspec.Struct, frozen=True):
+    """A server with all its processes. Its fields are those of `antiphon status --json`."""
+
+    version: str
+    pid: int
+    """Of the process that a signal stops."""
+    started_at: datetime
+    draining: bool
+    problems: list[str]
+    """Words of docs/operating.md for what is not well; none if all is."""
+    workers_wanted: int
+    workers: list[ProcessReport]
+    """Those that serve; without `--workers` it is the server's one process."""
+    ended: dict[str, int]
+    """Events of workers that have ended, as `ProcessReport.events`."""
+    ended_messages: int
+    """Messages that they handled."""
+
+    @property
+    def events(self) -> Counter[str]:
+        """Events of all processes since the start of the server."""
+        events = Counter(self.ended)
+        for worker in self.workers:
+            events.update(worker.events)
+        return events
+
+    @property
+    def messages(self) -> int:
+        """Messages handled by all processes since the start of the server."""
+        return self.ended_messages + sum(worker.messages for worker in self.workers)
+
+
+def report_of(
+    workers: list[ProcessReport],
+    *,
+    version: str,
+    pid: int,
+    started_at: datetime,
+    now: datetime,
+    draining: bool = False,
+    wanted: int = 1,
+    ended: Counter[str] | None = None,
+    ended_messages: int = 0,
+) -> ServerReport:
+    """Return the report of a server whose processes report `workers`, with what is wrong. `now` is in UTC."""
+    return ServerReport(
+        version=version,
+        pid=pid,
+        started_at=started_at,
+        draining=draining,
+        problems=list(dict.fromkeys(_problems(workers, wanted, now, draining=draining))),
+        workers_wanted=wanted,
+        workers=workers,
+        ended=dict(ended or {}),
+        ended_messages=ended_messages,
+    )
+
+
+def _problems(workers: list[ProcessReport], wanted: int, now: datetime, *, draining: bool) -> Iterable[str]:
+    if draining:
+        yield "draining"
+    if not workers:
+        yield "nobody-serves"
+    elif len(workers) < wanted:
+        yield "worker-missing"
+    for worker in workers:
+        if worker.silent_s > SILENT_SECONDS:
+            yield "worker-silent"
+        elif max(worker.store_age_s, worker.revocations_age_s) > STORE_AWAY_SECONDS:
+            yield "store-away"
+        if worker.lag_s > SLOW_SECONDS:
+            yield "overloaded"
+        expires_at = worker.facts.expires_at
+        if expires_at is not None and expires_at <= now:
+            yield "certificate-expired"
+        elif expires_at is not None and expires_at - now < EXPIRY_NOTICE:
+            yield "certificate-expires"
+        if worker.log_lost:
+            yield "log-lost"

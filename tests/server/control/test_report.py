@@ -1,0 +1,101 @@
+"""Tests of reports: what is wrong with a server, and what its processes do together."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from antiphon.cli.status import PROBLEMS
+from antiphon.server.control.report import EXPIRY_NOTICE, Facts, ProcessReport, report_of
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+FACTS = Facts(
+    addresses=["tls://localhost:7862"],
+    access="authenticate",
+    registration="open",
+    data="/data",
+    store="sqlite",
+    log="/data/server.log",
+    fingerprint="sha256:x",
+    expires_at=NOW + timedelta(days=365),
+    key=1,
+)
+WELL = ProcessReport(
+    pid=1,
+    connections=1,
+    sessions=2,
+    messages=3,
+    messages_per_s=0.5,
+    lag_s=0.001,
+    store_age_s=0.9,
+    revocations_age_s=0.2,
+    events={"signed-in": 2},
+    log_lost=0,
+    facts=FACTS,
+)
+
+
+def problems(*workers: ProcessReport, **server: Any) -> list[str]:
+    server = {"wanted": len(workers) or 1, **server}
+    return report_of(
+        list(workers), version="1", pid=1, started_at=NOW, now=NOW, ended=Counter(), **server
+    ).problems
+
+
+def test_a_server_whose_processes_are_well_is_well() -> None:
+    assert problems(WELL) == problems(WELL, WELL) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"silent_s": 3.1}, "worker-silent"),
+        ({"store_age_s": 3.1}, "store-away"),
+        ({"revocations_age_s": 3.1}, "store-away"),
+        ({"lag_s": 0.6}, "overloaded"),
+        ({"log_lost": 1}, "log-lost"),
+    ],
+)
+def test_one_process_that_is_not_well_is_named_once(change: dict[str, Any], problem: str) -> None:
+    ill = msgspec.structs.replace(WELL, **change)
+    assert problems(ill) == problems(ill, WELL, ill) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (EXPIRY_NOTICE, []),
+        (EXPIRY_NOTICE - timedelta(seconds=1), ["certificate-expires"]),
+        (timedelta(0), ["certificate-expired"]),
+    ],
+)
+def test_the_end_of_the_certificate_is_told_in_time(left: timedelta, told: list[str]) -> None:
+    facts = msgspec.structs.replace(FACTS, expires_at=NOW + left)
+    assert problems(msgspec.structs.replace(WELL, facts=facts)) == told
+
+
+def test_workers_that_are_missing_and_a_drain_are_told() -> None:
+    assert problems(WELL, wanted=2) == ["worker-missing"]
+    assert problems() == ["nobody-serves"]
+    assert problems(WELL, draining=True) == ["draining"]
+
+
+def test_what_ended_workers_did_is_kept() -> None:
+    report = report_of(
+        [WELL, WELL], version="1", pid=1, started_at=NOW, now=NOW, wanted=2,
+        ended=Counter({"signed-in": 5, "refused sign-in-refused": 1}), ended_messages=10,
+    )  # fmt: skip
+    assert report.events == {"signed-in": 9, "refused sign-in-refused": 1}
+    assert report.messages == 16
+
+
+def test_every_problem_has_its_sentence() -> None:
+    ill = [
+        msgspec.structs.replace(WELL, silent_s=9, lag_s=9, log_lost=9),
+        msgspec.structs.replace(WELL, store_age_s=9, facts=msgspec.structs.replace(FACTS, expires_at=NOW)),
+        msgspec.structs.replace(WELL, facts=msgspec.structs.replace(FACTS, expires_at=NOW + timedelta(1))),
+    ]
+    told = {*problems(*ill, wanted=4, draining=True), *problems()}
+    assert told == set(PROBLEMS)
