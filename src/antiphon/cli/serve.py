@@ -63,11 +63,13 @@ def serve(
         from antiphon.cli.reload import keep_reloading  # noqa: PLC0415
 
         return keep_reloading(console, service, _with_port(console, settings), as_json=json)
+    from antiphon.observe import records  # noqa: PLC0415
     from antiphon.server.run import run  # noqa: PLC0415
     from antiphon.server.server import Server  # noqa: PLC0415
     from antiphon.services import load  # noqa: PLC0415
 
-    handler = load(service, program)
+    with records.taken(settings.log_level):
+        handler = load(service, program)
     server = Server(handler, _with_port(console, settings), language=console.language)
     return run_loop(run(server, as_json=json), fast=True)
 

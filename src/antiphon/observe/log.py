@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from antiphon.observe import records
 from antiphon.observe.logfile import LogWriter, open_file
 from antiphon.printable import printable
 from antiphon.settings import LogLevel
@@ -42,9 +43,11 @@ class ServerLog:
         self._levels = _LEVELS[_LEVELS.index(level) :]
         self.debug_on = "debug" in self._levels
         """Whether debug records are written. The hot path checks this before it gathers fields."""
-        self._libraries = _Libraries(self)
-        logging.getLogger().addHandler(self._libraries)
+        self._records = _Records(self)
+        logging.getLogger().addHandler(self._records)
         logging.captureWarnings(capture=True)
+        for record in records.take_early():
+            self._records.handle(record)
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Log details that help while searching for a fault."""
@@ -64,7 +67,11 @@ class ServerLog:
 
     def exception(self, event: str, /, **fields: object) -> None:
         """Log the exception being handled, as an error with its traceback."""
-        self._write("error", event, fields | {"exception": sys.exception()})
+        self.error(event, **fields, exception=sys.exception())
+
+    def logged(self, level: LogLevel, /, **fields: object) -> None:
+        """Log a record of `logging`."""
+        self._write(level, "logged", fields)
 
     def _write(self, level: LogLevel, event: str, fields: Fields) -> None:
         if level not in self._levels:
@@ -78,7 +85,7 @@ class ServerLog:
 
     def close(self) -> None:
         """Write the records that wait, for at most 2 s, and close the file."""
-        logging.getLogger().removeHandler(self._libraries)
+        logging.getLogger().removeHandler(self._records)
         logging.captureWarnings(capture=False)
         self._writer.close()
 
@@ -86,8 +93,8 @@ class ServerLog:
 def open_log(path: Path, level: LogLevel = "info") -> ServerLog:
     """Open the log at `path` for records of `level` and above; `-` is standard error. Call `close` on the result.
 
-    While the log is open, warnings of Python and records of libraries (the `logging` module, from WARNING on) go
-    to it instead of the console.
+    While the log is open, warnings of Python and records of the `logging` module go to it: from WARNING on; in a
+    process of `antiphon serve`, those of the service at the log's level.
 
     Raises:
         FolderUnsafe: `path` is a symbolic link or belongs to another user.
@@ -149,18 +156,19 @@ def _text(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-class _Libraries(logging.Handler):
-    """A `logging` handler that writes the records of libraries, from WARNING on, to the server's log."""
+class _Records(logging.Handler):
+    """A `logging` handler that writes to the server's log."""
 
     def __init__(self, log: ServerLog) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not records.is_wanted(record):
+            return
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 - a library's wrong format string must not break the server
+        except Exception:  # noqa: BLE001 - a wrong format string must not break the server
             message = str(record.msg)
-        write = self._log.error if record.levelno >= logging.ERROR else self._log.warning
         error = record.exc_info[1] if record.exc_info else None
-        write("library", source=record.name, message=message, exception=error)
+        self._log.logged(records.level_of(record), source=record.name, message=message, exception=error)

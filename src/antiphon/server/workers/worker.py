@@ -2,7 +2,6 @@
 
 import asyncio
 import faulthandler
-import logging
 import socket
 
 import uvloop
@@ -11,6 +10,7 @@ from antiphon import streams
 from antiphon.errors import AntiphonError, Fault
 from antiphon.files import keep_trace
 from antiphon.language import catalogue
+from antiphon.observe import records
 from antiphon.server.run import until_stopped, where_it_listens
 from antiphon.server.server import Server, server_behind
 from antiphon.server.workers.channel import receive_now, send_now
@@ -25,7 +25,7 @@ def main(descriptors: list[int]) -> int:
     `descriptors` are the sockets to the supervisor: for messages, and for stacks.
     """
     streams.take_over()
-    logging.getLogger().addHandler(logging.NullHandler())  # keeps the logs of libraries off the console
+    records.keep_off_console()
     end, stacks = (socket.socket(fileno=number) for number in descriptors)
     with end, stacks:
         start = receive_now(end)
@@ -43,7 +43,9 @@ def main(descriptors: list[int]) -> int:
 
 def _work(end: socket.socket, stacks: socket.socket, start: Start) -> int:
     link = SupervisorLink(end, stacks, start)
-    server = server_behind(link, load(start.service, start.program), start.settings, start.language)
+    with records.taken(start.settings.log_level):
+        handler = load(start.service, start.program)
+    server = server_behind(link, handler, start.settings, start.language)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(server, link, start))
 
