@@ -3,6 +3,7 @@
 import asyncio
 import faulthandler
 import socket
+import sys
 
 import uvloop
 
@@ -17,6 +18,7 @@ from antiphon.server.workers.channel import receive_now, send_now
 from antiphon.server.workers.link import SupervisorLink
 from antiphon.server.workers.messages import Failed, Start
 from antiphon.services import load
+from antiphon.user_code import ImportedSources
 
 
 def main(descriptors: list[int]) -> int:
@@ -31,18 +33,22 @@ def main(descriptors: list[int]) -> int:
         start = receive_now(end)
         if not isinstance(start, Start):  # the supervisor is gone
             return 1
+        sources = None
+        if start.reloads:
+            sources = ImportedSources()
+            sys.dont_write_bytecode = True  # it records the second of a source: a later edit in it would be missed
         try:
-            return _work(end, stacks, start)
+            return _work(end, stacks, start, sources)
         except AntiphonError as error:
-            return _fail(end, error, start.language)
+            return _fail(end, error, start.language, sources.take(error) if sources else ())
         except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
             return _fail(end, Fault(path=keep_trace()), start.language)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
 
-def _work(end: socket.socket, stacks: socket.socket, start: Start) -> int:
-    link = SupervisorLink(end, stacks, start)
+def _work(end: socket.socket, stacks: socket.socket, start: Start, sources: ImportedSources | None) -> int:
+    link = SupervisorLink(end, stacks, start, sources)
     with records.taken(start.settings.log_level):
         handler = load(start.service, start.program)
     server = server_behind(link, handler, start.settings, start.language)
@@ -60,8 +66,8 @@ async def _serve(server: Server, link: SupervisorLink, start: Start) -> int:
         link.close()
 
 
-def _fail(end: socket.socket, error: AntiphonError, language: str) -> int:
+def _fail(end: socket.socket, error: AntiphonError, language: str, sources: tuple[str, ...] = ()) -> int:
     translate = catalogue(language).gettext
     end.setblocking(True)  # noqa: FBT003 - the socket module's signature
-    send_now(end, Failed(error.code, error.text(translate), error.advice(translate)))
+    send_now(end, Failed(error.code, error.text(translate), error.advice(translate), sources))
     return error.exit_code
