@@ -21,6 +21,11 @@ def is_user_code(file: str) -> bool:
     return not (path.is_relative_to(_PYTHON) or path.is_relative_to(_ANTIPHON))
 
 
+def is_antiphon(file: str) -> bool:
+    """Return whether a frame's file is of Antiphon."""
+    return Path(file).is_relative_to(_ANTIPHON)
+
+
 class ImportedSources:
     """The files of user code that this process imports from now on."""
 

@@ -13,6 +13,7 @@ import pytest
 import antiphon
 from antiphon.address import parse
 from antiphon.client.aio.session import ClientSession
+from antiphon.errors import ServiceFailed
 from antiphon.wire.bodies import ServerBye
 from support.processes import ANTIPHON, PipedProcess, clean_environment, run_antiphon
 from support.serving import in_session, seed
@@ -84,6 +85,18 @@ async def test_an_edit_is_served_to_the_session_that_is_there_on_the_same_port(
     assert await told(process) == f"{shop / 'words.py'} has changed; restarting the server.\n"
     await visit.until_back()
     assert await visit.session.ask("x") == "new"
+    (shop / "shop.py").write_text(SHOP.replace("return WORD", "return WORD / 0"), "utf-8")
+    assert "has changed" in await told(process)
+    await visit.until_back()
+    with pytest.raises(ServiceFailed):
+        await visit.session.ask("x")
+    assert [await told(process) for _ in range(5)] == [
+        "Traceback (most recent call last):\n",
+        f'  File "{shop / "shop.py"}", line 4, in answer\n',
+        "    return WORD / 0\n",
+        "           ~~~~~^~~\n",
+        "TypeError: unsupported operand type(s) for /: 'str' and 'int'\n",
+    ]
 
 
 async def test_what_is_broken_is_told_with_its_line_and_waited_for(

@@ -7,11 +7,11 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import ClassVar, get_args
 
 from antiphon.observe import records
 from antiphon.observe.logfile import LogWriter, open_file
@@ -36,6 +36,9 @@ class ServerLog:
 
     Logging never raises and never blocks, and is safe from every thread. After `close`, records are dropped.
     """
+
+    show_fault: ClassVar[Callable[[BaseException], None] | None] = None
+    """Shows exceptions that are logged as errors to a person too, in the whole process."""
 
     def __init__(self, writer: LogWriter, level: LogLevel) -> None:
         """Pass records of `level` and above to `writer`; `open_log` creates both."""
@@ -64,6 +67,7 @@ class ServerLog:
     def error(self, event: str, /, **fields: object) -> None:
         """Log what an operator must act on."""
         self._write("error", event, fields)
+        self.shown(fields.get("exception"))
 
     def exception(self, event: str, /, **fields: object) -> None:
         """Log the exception being handled, as an error with its traceback."""
@@ -72,6 +76,12 @@ class ServerLog:
     def logged(self, level: LogLevel, /, **fields: object) -> None:
         """Log a record of `logging`."""
         self._write(level, "logged", fields)
+
+    def shown(self, error: object) -> None:
+        """Show an exception to the person who watches, if there is one; it is not logged."""
+        show = ServerLog.show_fault
+        if show is not None and isinstance(error, BaseException):
+            show(error)
 
     def _write(self, level: LogLevel, event: str, fields: Fields) -> None:
         if level not in self._levels:

@@ -12,6 +12,8 @@ from antiphon.errors import AntiphonError, Fault
 from antiphon.files import keep_trace
 from antiphon.language import catalogue
 from antiphon.observe import records
+from antiphon.observe.faults import FaultPrinter
+from antiphon.observe.log import ServerLog
 from antiphon.server.run import until_stopped, where_it_listens
 from antiphon.server.server import Server, server_behind
 from antiphon.server.workers.channel import receive_now, send_now
@@ -36,6 +38,7 @@ def main(descriptors: list[int]) -> int:
         sources = None
         if start.reloads:
             sources = ImportedSources()
+            ServerLog.show_fault = FaultPrinter(start.language)
             sys.dont_write_bytecode = True  # it records the second of a source: a later edit in it would be missed
         try:
             return _work(end, stacks, start, sources)
