@@ -1,8 +1,10 @@
 """Tests of `antiphon serve --reload`: an edit is served at once, on the same port, to the open sessions."""
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +17,7 @@ from antiphon.address import parse
 from antiphon.client.aio.session import ClientSession
 from antiphon.errors import ServiceFailed
 from antiphon.wire.bodies import ServerBye
-from support.processes import ANTIPHON, PipedProcess, clean_environment, run_antiphon
+from support.processes import ANTIPHON, PipedProcess, ServerProcess, clean_environment, run_antiphon
 from support.serving import in_session, seed
 from support.terminal import CTRL_C, Terminal
 
@@ -224,6 +226,38 @@ async def test_a_store_of_files_has_one_server_at_a_time(tmp_path: Path, shop: P
             (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
             assert "has changed" in await told(process)
             assert await session.ask("x") == "new"
+
+
+HANGS = """
+import time
+from words import WORD
+
+def answer(message: str) -> str:
+    if message == "hang":
+        time.sleep(60)
+    return WORD
+"""
+
+
+async def test_all_workers_are_replaced_and_an_old_one_that_hangs_holds_nobody_up(
+    tmp_path: Path, shop: Path
+) -> None:
+    (shop / "hangs.py").write_text(HANGS, "utf-8")
+    options = ("hangs.py:answer", "--reload", "--workers", "2", "--plain", "--access", "anyone")
+    server = ServerProcess(tmp_path / "data", *options)
+    server.logged(" worker-started ", 2)
+    async with antiphon.connect(str(server.address), give_up=0) as hung:
+        await hung.send("hang")
+        (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
+        server.logged(" reloaded ")
+        async with antiphon.connect(str(server.address)) as session:
+            assert await session.ask("x") == "new"
+        server.kill()
+        pids = [int(pid) for pid in re.findall(r" worker-started pid=(\d+)", server.log)]
+        assert len(pids) == 4
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("service", ["echo", "chat", "exec:cat"])
