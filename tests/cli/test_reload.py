@@ -195,16 +195,20 @@ def test_ctrl_c_at_a_terminal_comes_once_and_cuts_nobody(tmp_path: Path) -> None
         assert terminal.ends() == 130
 
 
-def test_a_server_that_is_killed_is_told_of_and_started_again(
+def test_a_server_that_is_killed_is_told_of_and_the_one_in_reserve_serves(
     process: PipedProcess, address: str, tmp_path: Path
 ) -> None:
     (token,) = seed(tmp_path / "data")
-    server, *_ = children(process.pid)  # and perhaps one in reserve
+    while len(children(process.pid)) < 2:
+        time.sleep(0.01)
+    server, reserve = children(process.pid)
     os.kill(server, signal.SIGKILL)
     ended = f"The server process {server} has ended (SIGKILL); starting it again.\n"
     assert process.stderr.readline() == ended
     with in_session(parse(address), token) as client:
         assert client.ask("x") == "old"
+    while f" worker-started pid={reserve}\n" not in (tmp_path / "data" / "server.log").read_text("utf-8"):
+        time.sleep(0.01)
 
 
 def children(pid: int) -> list[int]:
