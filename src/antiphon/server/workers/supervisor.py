@@ -224,7 +224,12 @@ class Supervisor:
 
     async def _reload_at_changes(self, development: Reloading) -> None:
         while True:
-            await development.change()
+            try:
+                await development.change()
+            except Exception:  # noqa: BLE001 - without this task no edit is served
+                self._log.exception("fault")
+                await asyncio.sleep(TICK_SECONDS)
+                continue
             self._reload_soon()
             if self._reload_again:  # what the new workers load is out of date, and may take long
                 for worker in self._incoming:
@@ -266,6 +271,7 @@ class Supervisor:
             for worker in workers:
                 worker.stop(signal.SIGTERM)
             return
+        self._incoming = []
         before = self._slots.replace(workers)
         self._seat()
         self._dispatcher.go_on()
