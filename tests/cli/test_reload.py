@@ -1,9 +1,11 @@
 """Tests of `antiphon serve --reload`: an edit is served at once, on the same port, to the open sessions."""
 
 import asyncio
+import contextlib
+import json
 import os
+import re
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,10 +14,10 @@ import pytest
 
 import antiphon
 from antiphon.address import parse
-from antiphon.cli.reload import SCAN_SECONDS, SourceWatcher
 from antiphon.client.aio.session import ClientSession
+from antiphon.errors import ServiceFailed
 from antiphon.wire.bodies import ServerBye
-from support.processes import ANTIPHON, PipedProcess, clean_environment, run_antiphon
+from support.processes import ANTIPHON, PipedProcess, ServerProcess, clean_environment, run_antiphon
 from support.serving import in_session, seed
 from support.terminal import CTRL_C, Terminal
 
@@ -80,10 +82,23 @@ async def test_an_edit_is_served_to_the_session_that_is_there_on_the_same_port(
     process: PipedProcess, visit: Visit, shop: Path
 ) -> None:
     assert await visit.session.ask("x") == "old"
+    (shop / "other.py").write_text("nobody imports it", "utf-8")
     (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
     assert await told(process) == f"{shop / 'words.py'} has changed; restarting the server.\n"
     await visit.until_back()
     assert await visit.session.ask("x") == "new"
+    (shop / "shop.py").write_text(SHOP.replace("return WORD", "return WORD / 0"), "utf-8")
+    assert "has changed" in await told(process)
+    await visit.until_back()
+    with pytest.raises(ServiceFailed):
+        await visit.session.ask("x")
+    assert [await told(process) for _ in range(5)] == [
+        "Traceback (most recent call last):\n",
+        f'  File "{shop / "shop.py"}", line 4, in answer\n',
+        "    return WORD / 0\n",
+        "           ~~~~~^~~\n",
+        "TypeError: unsupported operand type(s) for /: 'str' and 'int'\n",
+    ]
 
 
 async def test_what_is_broken_is_told_with_its_line_and_waited_for(
@@ -94,8 +109,14 @@ async def test_what_is_broken_is_told_with_its_line_and_waited_for(
     broken = await told(process)
     assert "cannot be loaded: loading it failed: SyntaxError: invalid syntax" in broken
     assert f"{shop / 'shop.py'}, line 2" in broken
-    (shop / "shop.py").write_text("def answer(message: str) -> str:\n    return 'mended'\n", "utf-8")
+    assert await visit.session.ask("x") == "old"
+    (shop / "shop.py").write_text("from mended import answer\n", "utf-8")
     assert "has changed" in await told(process)
+    assert "No module named 'mended'" in await told(process)
+    (shop / "mended.py").write_text("while True: pass\n", "utf-8")
+    assert await told(process) == f"{shop / 'mended.py'} has changed; restarting the server.\n"
+    (shop / "mended.py").write_text("def answer(message: str) -> str:\n    return 'mended'\n", "utf-8")
+    assert await told(process) == f"{shop / 'mended.py'} has changed; restarting the server.\n"
     await visit.until_back()
     assert await visit.session.ask("x") == "mended"
     process.send_signal(signal.SIGTERM)
@@ -120,15 +141,15 @@ def test_the_server_ends_with_the_process_above_it(process: PipedProcess, addres
     process.wait()
     log = tmp_path / "data" / "server.log"
     ends = time.monotonic() + 20
-    while " stopped " not in log.read_text("utf-8"):
+    while " stopped " not in log.read_text("utf-8"):  # that of the worker
         assert time.monotonic() < ends
         time.sleep(0.01)
     assert gone(server(log.read_text("utf-8").splitlines()))
 
 
 def server(log: list[str]) -> int:
-    """Return the id of the process that serves."""
-    (started,) = [line for line in log if " started " in line]
+    """Return the id of the process that serves, which has started last."""
+    *_, started = [line for line in log if " started " in line]
     return int(started.partition("pid=")[2].split()[0])
 
 
@@ -174,28 +195,73 @@ def test_ctrl_c_at_a_terminal_comes_once_and_cuts_nobody(tmp_path: Path) -> None
         assert terminal.ends() == 130
 
 
-HANGS = """
-import signal, time
-from pathlib import Path
-from antiphon.address import parse
-from antiphon.cli.reload import ServingProcess, SourceWatcher
+def test_a_server_that_is_killed_is_told_of_and_the_one_in_reserve_serves(
+    process: PipedProcess, address: str, tmp_path: Path
+) -> None:
+    (token,) = seed(tmp_path / "data")
+    while len(children(process.pid)) < 2:
+        time.sleep(0.01)
+    server, reserve = children(process.pid)
+    os.kill(server, signal.SIGKILL)
+    ended = f"The server process {server} has ended (SIGKILL); starting it again.\n"
+    assert process.stderr.readline() == ended
+    with in_session(parse(address), token) as client:
+        assert client.ask("x") == "old"
+    while f" worker-started pid={reserve}\n" not in (tmp_path / "data" / "server.log").read_text("utf-8"):
+        time.sleep(0.01)
 
-serving, watch = ServingProcess(0.1), SourceWatcher(Path("."))
-if (link := serving.start()) is not None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    link.sendall(b"1")
-    time.sleep(1000)
-while not serving.listens:
-    Path("edited.py").write_text(str(time.time()))
-    serving.wait_for(watch)
-serving.end()
-print(serving.exit_code)
+
+def children(pid: int) -> list[int]:
+    return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+async def test_a_store_of_files_has_one_server_at_a_time(tmp_path: Path, shop: Path) -> None:
+    with PipedProcess(
+        ANTIPHON, "serve", "shop.py:answer", "--reload", "--store", f"files:{tmp_path / 'people'}",
+        "--data", tmp_path / "data", "--port", "0", "--plain", "--access", "anyone", "--json", "--no-input",
+        environment=clean_environment(tmp_path),
+    ) as process:  # fmt: skip
+        (address,) = json.loads(process.stdout.readline())["addresses"]
+        async with antiphon.connect(address) as session:
+            assert await session.ask("x") == "old"
+            (shop / "words.py").write_text("WORD = ", "utf-8")
+            assert "has changed" in await told(process)
+            assert "SyntaxError" in await told(process)
+            (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
+            assert "has changed" in await told(process)
+            assert await session.ask("x") == "new"
+
+
+HANGS = """
+import time
+from words import WORD
+
+def answer(message: str) -> str:
+    if message == "hang":
+        time.sleep(60)
+    return WORD
 """
 
 
-def test_a_server_that_hangs_is_killed(tmp_path: Path) -> None:
-    with PipedProcess(sys.executable, "-c", HANGS, environment=clean_environment(tmp_path)) as process:
-        assert process.communicate(timeout=20) == ("137\n", "")
+async def test_all_workers_are_replaced_and_an_old_one_that_hangs_holds_nobody_up(
+    tmp_path: Path, shop: Path
+) -> None:
+    (shop / "hangs.py").write_text(HANGS, "utf-8")
+    options = ("hangs.py:answer", "--reload", "--workers", "2", "--plain", "--access", "anyone")
+    server = ServerProcess(tmp_path / "data", *options)
+    server.logged(" worker-started ", 2)
+    async with antiphon.connect(str(server.address), give_up=0) as hung:
+        await hung.send("hang")
+        (shop / "words.py").write_text("WORD = 'new'\n", "utf-8")
+        server.logged(" reloaded ")
+        async with antiphon.connect(str(server.address)) as session:
+            assert await session.ask("x") == "new"
+        server.kill()
+        pids = [int(pid) for pid in re.findall(r" worker-started pid=(\d+)", server.log)]
+        assert len(pids) == 4
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("service", ["echo", "chat", "exec:cat"])
@@ -212,20 +278,3 @@ def test_what_cannot_be_served_to_begin_with_is_refused(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert "“anwser” is not in shop" in done.stderr
-
-
-def test_files_are_watched_that_somebody_writes(tmp_path: Path) -> None:
-    for folder in ("package", ".hidden", "venv", "node_modules"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "venv" / "pyvenv.cfg").touch()
-    watch = SourceWatcher(tmp_path)
-    assert watch.pause >= SCAN_SECONDS
-    assert watch.changed() is None
-    for name in (".hidden/a.py", "venv/a.py", "node_modules/a.py", "package/a.txt"):
-        (tmp_path / name).write_text("x")
-    assert watch.changed() is None
-    module = tmp_path / "package" / "a.py"
-    for act in (lambda: module.write_text("x"), lambda: os.utime(module, (1, 1)), module.unlink):
-        act()
-        assert watch.changed() == module
-        assert watch.changed() is None

@@ -216,9 +216,9 @@ def test_warnings_of_libraries_go_to_the_log(
     log.close()
     assert logging.getLogger().handlers == []
     assert records(path) == [
-        'warning library source="asyncio" message="first line\\nsecond"',
-        'error library source="sqlalchemy" message="failed"',
-        'warning library source="broken" message="%d"',
+        'warning logged source="asyncio" message="first line\\nsecond"',
+        'error logged source="sqlalchemy" message="failed"',
+        'warning logged source="broken" message="%d"',
     ]
 
 
@@ -228,7 +228,7 @@ async def test_an_exception_that_asyncio_finds_goes_to_the_log(path: Path) -> No
     asyncio.get_running_loop().call_exception_handler({"message": "unhandled", "exception": error})
     log.close()
     (record,) = records(path)
-    assert record.startswith('error library source="asyncio" message="unhandled"')
+    assert record.startswith('error logged source="asyncio" message="unhandled"')
     assert "nobody awaits me" in record
 
 
@@ -239,7 +239,7 @@ def test_warnings_of_python_go_to_the_log(path: Path) -> None:
         warnings.warn("something is deprecated", stacklevel=1)
         log.close()
     (record,) = records(path)
-    assert record.startswith('warning library source="py.warnings"')
+    assert record.startswith('warning logged source="py.warnings"')
     assert "something is deprecated" in record
 
 

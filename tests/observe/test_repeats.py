@@ -114,3 +114,22 @@ def test_equal_faults_are_of_one_type_and_raised_in_one_place() -> None:
     wrapped, other = RuntimeError(), RuntimeError()
     wrapped.__cause__, other.__cause__ = raised("one"), raised_elsewhere("one")
     assert place_of(wrapped) != place_of(other)
+
+
+async def test_whoever_watches_is_shown_every_fault(
+    log: ServerLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[BaseException] = []
+    monkeypatch.setattr(ServerLog, "show_fault", shown.append)
+    errors = [ValueError("one"), ValueError("two"), KeyError("three")]
+    repeats = Repeats(log)
+    for error in errors[:2]:
+        repeats.error("service-failed", "place", exception=error)
+    repeats.finish()
+    try:
+        raise errors[2]
+    except KeyError:
+        log.exception("fault")
+    log.logged("error", exception=RuntimeError("a record of the service's own"))
+    assert shown == errors
+    assert len(lines(log, path)) == 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.address import Address
-from antiphon.server.run import YOUNG_MOST, run
+from antiphon.server.run import YOUNG_MOST, until_stopped
 from antiphon.server.server import Server
 from antiphon.wire.bodies import ServerBye
 from antiphon.wire.conversation import Control
@@ -91,7 +91,7 @@ async def test_the_garbage_collector_looks_less_often_unless_it_was_told_how_oft
 ) -> None:
     seen: list[tuple[int, ...]] = []
 
-    def tell(_: str) -> None:
+    def opened() -> None:
         seen.append(gc.get_threshold())
         signal.raise_signal(signal.SIGTERM)
 
@@ -99,7 +99,7 @@ async def test_the_garbage_collector_looks_less_often_unless_it_was_told_how_oft
     gc.set_threshold(before, 9, 8)
     try:
         server = Server(data=tmp_path / "data", host="127.0.0.1", port=0, plain=True)
-        assert await run(server, tell=tell) == 0
+        assert await until_stopped(server, opened, server.reload) == 0
     finally:
         gc.set_threshold(*own)
     assert seen == [(meanwhile, 9, 8)]

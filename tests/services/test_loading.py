@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from antiphon.errors import ServiceNotLoaded
-from antiphon.services import Chat, Program, echo, folder_of, load
+from antiphon.services import Chat, Program, echo, load
 from antiphon.settings import ProgramSettings
 from support.processes import run_antiphon
 
@@ -146,13 +146,6 @@ def test_a_program_is_one_with_its_limits() -> None:
     program = load("exec:cat -u", ProgramSettings(exec_most=3))
     assert isinstance(program, Program)
     assert program._settings.exec_most == 3
-
-
-@pytest.mark.parametrize(
-    ("service", "found"), [("echo", None), ("exec:a:b.py:c", None), ("a.b:c", "."), ("d/e.py:f", "d")]
-)
-def test_the_folder_of_a_service_is_where_its_modules_stand(folder: Path, service: str, found: str | None) -> None:
-    assert folder_of(service) == (None if found is None else (folder / found).absolute())
 
 
 def test_what_cannot_be_served_ends_the_command_in_one_sentence(folder: Path) -> None:

@@ -358,7 +358,7 @@ def test_standard_error_goes_to_the_log_escaped_and_within_bounds(served: Served
         log = logged(server, "it says more than is kept")
         client.leave()
     assert f' 127.0.0.1:{client_port(server)}: red \\\\x1b[31m"' in log.replace("\\x1b", "\\\\x1b")
-    assert log.count('library source="antiphon.program"') == SAID_MOST + 1
+    assert log.count('logged source="antiphon.program"') == SAID_MOST + 1
 
 
 def test_more_programs_than_the_limit_are_refused(served: Served, tokens: list[bytes]) -> None:

@@ -1,6 +1,5 @@
 """The `antiphon` command: its subcommands, its exit codes, and the only place that calls `sys.exit`."""
 
-import logging
 import os
 import sys
 from contextlib import suppress
@@ -13,6 +12,7 @@ from antiphon.cli.option_sources import clear_variables, early_option, option_so
 from antiphon.errors import AntiphonError, Fault, OutputClosed, OutputFailed
 from antiphon.files import keep_trace
 from antiphon.language import choose
+from antiphon.observe.records import keep_off_console
 from antiphon.settings import DEFAULT_PORT
 from antiphon.terminal.console import Console
 from antiphon.version import __version__
@@ -64,7 +64,7 @@ def run() -> None:
     """Run the command of the process's arguments and exit."""
     continue_below_init()
     streams.take_over()
-    logging.getLogger().addHandler(logging.NullHandler())  # keeps the logs of libraries off the console
+    keep_off_console()
     sys.exit(main(sys.argv[1:]))
 
 

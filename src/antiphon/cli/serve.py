@@ -12,9 +12,13 @@ from cyclopts import Parameter
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
 from antiphon.data.folder import DataFolder
+from antiphon.errors import Problem, SettingInvalid
+from antiphon.language import N_
 from antiphon.settings import DEFAULT_PORT, ProgramSettings, ServerSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.parse import read_port
+
+_NOT_YOURS = Problem(N_("“{service}” is not a module of yours, so there is no file to watch"))
 
 
 def serve(
@@ -37,7 +41,7 @@ def serve(
     ] = False,
     reload: Annotated[
         bool,
-        Parameter(help="Restart when a .py file beside the service changes; for development.", negative=()),
+        Parameter(help="Restart when a file that the service imports changes; for development.", negative=()),
     ] = False,
     common: CommonOptions = CommonOptions(),
 ) -> int:
@@ -57,17 +61,15 @@ def serve(
 
     console = common.console()
     count = worker_count(workers, service, settings, program, reloads=reload)
-    if count > 1:
-        return _supervise(console, service, _with_port(console, settings), program, count, as_json=json)
-    if reload:
-        from antiphon.cli.reload import keep_reloading  # noqa: PLC0415
-
-        return keep_reloading(console, service, _with_port(console, settings), as_json=json)
+    if count > 1 or reload:
+        return _supervise(console, service, settings, program, count, as_json=json, reloads=reload)
+    from antiphon.observe import records  # noqa: PLC0415
     from antiphon.server.run import run  # noqa: PLC0415
     from antiphon.server.server import Server  # noqa: PLC0415
     from antiphon.services import load  # noqa: PLC0415
 
-    handler = load(service, program)
+    with records.taken(settings.log_level):
+        handler = load(service, program)
     server = Server(handler, _with_port(console, settings), language=console.language)
     return run_loop(run(server, as_json=json), fast=True)
 
@@ -80,10 +82,27 @@ def _supervise(
     workers: int,
     *,
     as_json: bool,
+    reloads: bool,
 ) -> int:
+    from antiphon.server.workers.reloading import Reloading  # noqa: PLC0415
+    from antiphon.server.workers.sources import folder_of  # noqa: PLC0415
     from antiphon.server.workers.supervise import supervise  # noqa: PLC0415
 
-    serving = supervise(service, settings, program, workers=workers, language=console.language, as_json=as_json)
+    reloading = None
+    if reloads:
+        folder = folder_of(service)
+        if folder is None:
+            raise SettingInvalid(source="--reload", problem=_NOT_YOURS, service=service)
+        reloading = Reloading(folder, console.tell, console.tell_error, console.language)
+    serving = supervise(
+        service,
+        _with_port(console, settings),
+        program,
+        workers=workers,
+        language=console.language,
+        as_json=as_json,
+        reloading=reloading,
+    )
     return run_loop(serving, fast=True)
 
 

@@ -8,12 +8,13 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import ClassVar, get_args
 
+from antiphon.observe import records
 from antiphon.observe.logfile import LogWriter, open_file
 from antiphon.printable import printable
 from antiphon.settings import LogLevel
@@ -37,6 +38,9 @@ class ServerLog:
     Logging never raises and never blocks, and is safe from every thread. After `close`, records are dropped.
     """
 
+    show_fault: ClassVar[Callable[[BaseException], None] | None] = None
+    """Shows exceptions that are logged as errors to a person too, in the whole process."""
+
     def __init__(self, writer: LogWriter, level: LogLevel) -> None:
         """Pass records of `level` and above to `writer`; `open_log` creates both."""
         self._writer = writer
@@ -45,9 +49,11 @@ class ServerLog:
         """Whether debug records are written. The hot path checks this before it gathers fields."""
         self.events: Counter[str] = Counter()
         """Records by event, and by event and code with a space between, written or not; threads may lose some."""
-        self._libraries = _Libraries(self)
-        logging.getLogger().addHandler(self._libraries)
+        self._records = _Records(self)
+        logging.getLogger().addHandler(self._records)
         logging.captureWarnings(capture=True)
+        for record in records.take_early():
+            self._records.handle(record)
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Log details that help while searching for a fault."""
@@ -64,10 +70,21 @@ class ServerLog:
     def error(self, event: str, /, **fields: object) -> None:
         """Log what an operator must act on."""
         self._write("error", event, fields)
+        self.shown(fields.get("exception"))
 
     def exception(self, event: str, /, **fields: object) -> None:
         """Log the exception being handled, as an error with its traceback."""
-        self._write("error", event, fields | {"exception": sys.exception()})
+        self.error(event, **fields, exception=sys.exception())
+
+    def logged(self, level: LogLevel, /, **fields: object) -> None:
+        """Log a record of `logging`."""
+        self._write(level, "logged", fields)
+
+    def shown(self, error: object) -> None:
+        """Show an exception to the person who watches, if there is one; it is not logged."""
+        show = ServerLog.show_fault
+        if show is not None and isinstance(error, BaseException):
+            show(error)
 
     def _write(self, level: LogLevel, event: str, fields: Fields) -> None:
         self.events[event] += 1
@@ -89,7 +106,7 @@ class ServerLog:
 
     def close(self) -> None:
         """Write the records that wait, for at most 2 s, and close the file."""
-        logging.getLogger().removeHandler(self._libraries)
+        logging.getLogger().removeHandler(self._records)
         logging.captureWarnings(capture=False)
         self._writer.close()
 
@@ -97,8 +114,8 @@ class ServerLog:
 def open_log(path: Path, level: LogLevel = "info") -> ServerLog:
     """Open the log at `path` for records of `level` and above; `-` is standard error. Call `close` on the result.
 
-    While the log is open, warnings of Python and records of libraries (the `logging` module, from WARNING on) go
-    to it instead of the console.
+    While the log is open, warnings of Python and records of the `logging` module go to it: from WARNING on; in a
+    process of `antiphon serve`, those of the service at the log's level.
 
     Raises:
         FolderUnsafe: `path` is a symbolic link or belongs to another user.
@@ -160,18 +177,19 @@ def _text(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-class _Libraries(logging.Handler):
-    """A `logging` handler that writes the records of libraries, from WARNING on, to the server's log."""
+class _Records(logging.Handler):
+    """A `logging` handler that writes to the server's log."""
 
     def __init__(self, log: ServerLog) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not records.is_wanted(record):
+            return
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 - a library's wrong format string must not break the server
+        except Exception:  # noqa: BLE001 - a wrong format string must not break the server
             message = str(record.msg)
-        write = self._log.error if record.levelno >= logging.ERROR else self._log.warning
         error = record.exc_info[1] if record.exc_info else None
-        write("library", source=record.name, message=message, exception=error)
+        self._log.logged(records.level_of(record), source=record.name, message=message, exception=error)

@@ -64,6 +64,7 @@ class Repeats:
         repeat = self._repeats.get(known)
         if repeat is not None:
             repeat.count += 1
+            self._log.shown(fields.get("exception"))
             return
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self.finish)

@@ -71,14 +71,11 @@ def serve(
         raise SystemExit(error.exit_code) from error
 
 
-async def run(server: Server, *, as_json: bool = False, tell: Callable[[str], None] | None = None) -> int:
-    """Open a server, print where it listens, drain it after a signal; return the exit code.
-
-    `tell` prints instead of standard output.
-    """
+async def run(server: Server, *, as_json: bool = False) -> int:
+    """Open a server, print where it listens, drain it after a signal; return the exit code."""
 
     def opened() -> None:
-        (tell or streams.stdout.line)(where_it_listens(server, os.getpid(), as_json=as_json))
+        streams.stdout.line(where_it_listens(server, os.getpid(), as_json=as_json))
 
     return await until_stopped(server, opened, server.reload)
 

@@ -3,7 +3,7 @@
 from antiphon.services.chat import Chat
 from antiphon.services.contract import Answer, Handler, Reply, Session
 from antiphon.services.echo import echo
-from antiphon.services.loading import folder_of, load
+from antiphon.services.loading import load
 from antiphon.services.program import Program
 from antiphon.services.service import Service, as_service
 
@@ -17,6 +17,5 @@ __all__ = [
     "Session",
     "as_service",
     "echo",
-    "folder_of",
     "load",
 ]

@@ -16,6 +16,7 @@ from antiphon.services.contract import Handler
 from antiphon.services.echo import echo
 from antiphon.services.program import SCHEME, Program
 from antiphon.settings import ProgramSettings
+from antiphon.user_code import is_user_code
 
 _NO_SUCH_SERVICE = Problem(N_("no service of that name comes with Antiphon"))
 _NO_ATTRIBUTE = Problem(N_("“{part}” is not in {module}"))
@@ -58,14 +59,6 @@ def load(service: str, program: ProgramSettings | None = None) -> Handler:
             service=service, problem=_RAISED, error=_message(error), place=_location(error)
         ) from error
     return handler
-
-
-def folder_of(service: str) -> Path | None:
-    """Return the folder of the user's modules for a `module:attr` or `file.py:attr`; None for other services."""
-    module, colon, _ = service.rpartition(":")
-    if not colon or service.startswith(SCHEME):
-        return None
-    return Path(module).parent.absolute() if module.endswith(".py") else Path.cwd()
 
 
 def _module(service: str, name: str) -> ModuleType:
@@ -141,13 +134,5 @@ def _location(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{error.filename}, line {error.lineno or 1}"
     frames = traceback.extract_tb(error.__traceback__)
-    last = next((each for each in reversed(frames) if not _is_library_code(each.filename)), frames[-1])
+    last = next((each for each in reversed(frames) if is_user_code(each.filename)), frames[-1])
     return f"{last.filename}, line {last.lineno}"
-
-
-def _is_library_code(file: str) -> bool:
-    """Return whether a frame's file is of Python, Antiphon or an installed package, not of the user."""
-    path = Path(file)
-    installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-    standard = Path(traceback.__file__).parent
-    return file.startswith("<") or file == __file__ or installed or path.is_relative_to(standard)

@@ -81,4 +81,6 @@ def test_a_system_without_passing_of_sockets_has_one_worker(monkeypatch: pytest.
     monkeypatch.delattr("socket.send_fds")
     with pytest.raises(SettingInvalid, match="cannot pass connections"):
         worker_count("2", "echo", ServerSettings(), ProgramSettings(), reloads=False)
+    with pytest.raises(SettingInvalid, match="which a restart needs"):
+        worker_count("1", "shop:answer", ServerSettings(), ProgramSettings(), reloads=True)
     assert worker_count("1", "echo", ServerSettings(), ProgramSettings(), reloads=False) == 1

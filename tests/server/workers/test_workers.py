@@ -340,10 +340,6 @@ def test_a_frozen_worker_keeps_nobody_waiting_for_long(folder: Path) -> None:
             ["chat", "--workers", "2"],
             "--workers: a chat has one worker, or its people would not meet; leave --workers out",
         ),
-        (
-            ["--workers", "2", "--reload"],
-            "--workers: with --reload there is one worker; leave one of the two options out",
-        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, options: list[str], sentence: str) -> None:

@@ -20,9 +20,9 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 _NO_COUNT = Problem(N_("must be auto or a whole number from 1 to {most}, not {value}"))
 _NO_SOCKETS = Problem(N_("this system cannot pass connections between processes, so there can be only one"))
+_NO_RELOAD = Problem(N_("this system cannot pass connections between processes, which a restart needs"))
 _NOT_FILES = Problem(N_("a store of files has one worker; use the SQLite store for more"))
 _NOT_CHAT = Problem(N_("a chat has one worker, or its people would not meet; leave --workers out"))
-_NOT_RELOAD = Problem(N_("with --reload there is one worker; leave one of the two options out"))
 _TOO_FEW_PROGRAMS = Problem(
     N_("must be at least the number of workers, {workers}: each has its share of the programs")
 )
@@ -46,16 +46,18 @@ def worker_count(
     count = processors() if value == AUTO else int(value) if value.isdecimal() and value.isascii() else 0
     if not 1 <= count <= WORKERS_MOST:
         raise SettingInvalid(source="--workers", problem=_NO_COUNT, most=WORKERS_MOST, value=value)
-    if count == 1:
+    if count == 1 and not reloads:
         return 1
     if sys.platform == "win32" or not hasattr(socket, "send_fds") or not sys.executable:
+        if count == 1:
+            raise SettingInvalid(source="--reload", problem=_NO_RELOAD)
         raise SettingInvalid(source="--workers", problem=_NO_SOCKETS)
+    if count == 1:
+        return 1
     if settings.store != SQLITE:
         raise SettingInvalid(source="--workers", problem=_NOT_FILES)
     if service == "chat":
         raise SettingInvalid(source="--workers", problem=_NOT_CHAT)
-    if reloads:
-        raise SettingInvalid(source="--workers", problem=_NOT_RELOAD)
     if service.startswith(PROGRAM) and program.exec_most < count:
         raise SettingInvalid(source="--exec-most", problem=_TOO_FEW_PROGRAMS, workers=count)
     return count

@@ -23,6 +23,7 @@ from antiphon.server.workers.messages import (
     Closed,
     Count,
     Counted,
+    Imported,
     Leaving,
     Message,
     Ready,
@@ -32,6 +33,7 @@ from antiphon.server.workers.messages import (
     Taken,
 )
 from antiphon.settings import ServerSettings
+from antiphon.user_code import ImportedSources
 
 BEAT_SECONDS = 1.0
 """Pause between two heartbeats."""
@@ -82,17 +84,21 @@ class SupervisorLink:
 
     announces_control = False
 
-    def __init__(self, end: socket.socket, stacks: socket.socket, start: Start) -> None:
+    def __init__(
+        self, end: socket.socket, stacks: socket.socket, start: Start, sources: ImportedSources | None = None
+    ) -> None:
         """Wait for `open`.
 
         Args:
             end: the socket to the supervisor.
             stacks: where the stacks of all threads are written when the event loop is silent.
             start: what the supervisor has said first.
+            sources: those of the service, which the supervisor is told of.
         """
         self._end = end
         self._stacks = stacks
         self._start = start
+        self._sources = sources
         self.announces = start.announces
         self.limits = SupervisorPlaces(self._send)
         self.registrations = self
@@ -122,6 +128,7 @@ class SupervisorLink:
         """Say that the worker serves; `text` says where. Each heartbeat says what it does, as `measured`."""
         self._measured = measured
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature; better a part than a wait
+        self._tell_imports()
         self._send(Ready(text))
         self._beat()
 
@@ -209,5 +216,10 @@ class SupervisorLink:
         self._beating = loop.call_later(BEAT_SECONDS, self._beat)
         if not self._channel.waits:
             self._send(Beat(self._measured()))
+            self._tell_imports()
         if not self._signals.came:  # from then on the timer belongs to the stop
             faulthandler.dump_traceback_later(SILENT_SECONDS, file=self._stacks.fileno())
+
+    def _tell_imports(self) -> None:
+        if self._sources is not None and (sources := self._sources.take()):
+            self._send(Imported(sources))

@@ -33,6 +33,8 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     hosts: tuple[str, ...]
     loopback: bool
     """Those of `listen.ports.Listening`."""
+    reloads: bool = False
+    """Whether the server is one with `--reload`: the worker tells what it imports, and shows faults."""
 
 
 class Client(msgspec.Struct, tag=True, frozen=True):
@@ -64,12 +66,20 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
     code: str
     text: str
     advice: str
+    sources: tuple[str, ...] = ()
+    """Files of user code that it has come to, with `--reload`."""
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
     """The worker serves; `text` says where the server listens."""
 
     text: str
+
+
+class Imported(msgspec.Struct, tag=True, frozen=True):
+    """The worker has imported these files of user code, beside those that it has told of. With `--reload` only."""
+
+    sources: tuple[str, ...]
 
 
 class Taken(msgspec.Struct, tag=True, frozen=True):
@@ -104,7 +114,7 @@ class Leaving(msgspec.Struct, tag=True, frozen=True):
 
 
 ToWorker = Start | Client | Counted | Stop
-ToSupervisor = Failed | Ready | Taken | Closed | Released | Count | Beat | Leaving
+ToSupervisor = Failed | Ready | Imported | Taken | Closed | Released | Count | Beat | Leaving
 Message = ToWorker | ToSupervisor
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from typing import Protocol
 
 from antiphon.errors import AntiphonError, WorkerEnded, every_error
@@ -20,6 +22,7 @@ from antiphon.server.workers.messages import (
     Count,
     Counted,
     Failed,
+    Imported,
     Leaving,
     Message,
     Ready,
@@ -51,6 +54,9 @@ class Owner(Protocol):
     def ready(self, worker: "WorkerProcess", text: str) -> None:
         """The worker serves; `text` says where."""
 
+    def imported(self, worker: "WorkerProcess", sources: Iterable[str]) -> None:
+        """The worker has imported files of user code."""
+
     def leaves(self, worker: "WorkerProcess") -> None:
         """The worker takes no more sockets."""
 
@@ -76,18 +82,21 @@ class Owner(Protocol):
 class WorkerProcess:
     """One worker, from its start to its end."""
 
-    def __init__(self, owner: Owner, number: int, start: Start) -> None:
-        """Start the process; `number` is its place among the workers, from 0.
+    def __init__(self, owner: Owner) -> None:
+        """Start the process, which imports what every worker needs, and waits for `begin`.
 
         Raises:
             OSError: the system cannot start a process.
         """
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self.number = number
+        self.number: int
+        """Its place among the workers, from 0."""
         self.state = State.STARTING
         self.began_at = self.heard_at = self._loop.time()
-        """Loop time of its start, and of the last heartbeat."""
+        """Loop time of `begin`, and of the last heartbeat."""
+        self.began_at_ns: int
+        """Wall time of `begin` in nanoseconds since 1970."""
         self.left_at: float | None = None
         """Loop time at which it was told to stop."""
         self.exit_code: int | None = None
@@ -97,8 +106,11 @@ class WorkerProcess:
         """What its last heartbeat has said of it."""
         self.served = False
         """Whether it was ever ready."""
+        self.sources: set[str] = set()
+        """Files of user code that it has imported, with `--reload`."""
         self.settled = asyncio.Event()
         """Set once it serves or has ended."""
+        self.ended = asyncio.Event()
         self._failure: AntiphonError | None = None
         self._shown = bytearray()
         self._showing: asyncio.TimerHandle | None = None
@@ -122,13 +134,28 @@ class WorkerProcess:
         self._channel.start()
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature
         self._loop.add_reader(self._stacks, self._read_stacks)
+
+    def begin(self, number: int, start: Start) -> None:
+        """Have it serve at the place `number` what `start` says."""
+        self.number = number
+        self.began_at = self.heard_at = self._loop.time()
+        self.began_at_ns = time.time_ns()
         self._channel.send(start)
 
     def stop(self, number: int) -> None:
-        """Have it drain and end as after the signal `number`."""
+        """Have it drain and end as after the signal `number`; if it does not serve yet, end it."""
         if self.left_at is None:
             self.left_at = self._loop.time()
             self._channel.send(Stop(number))
+            if self.state is State.STARTING and self.exit_code is None:  # it may be loading for long
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGTERM)
+
+    def discard(self) -> None:
+        """Kill it, and wait for its end. Precondition: it was not told to begin."""
+        self.kill()
+        self._process.wait()
+        self.has_ended()
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""
@@ -147,14 +174,19 @@ class WorkerProcess:
                 self._close_stacks()
                 self.state = State.ENDED
                 self.settled.set()
+                self.ended.set()
         return self.exit_code is not None
+
+    @property
+    def end(self) -> str:
+        """How it has ended: the name of a signal, or the exit code."""
+        code = self.exit_code or 0
+        return signal.Signals(-code).name if code < 0 else f"{code}"
 
     @property
     def failure(self) -> AntiphonError:
         """Why it has ended without serving."""
-        code = self.exit_code or 0
-        end = signal.Signals(-code).name if code < 0 else f"{code}"
-        return self._failure or WorkerEnded(end=end)
+        return self._failure or WorkerEnded(end=self.end)
 
     # --- messages ---------------------------------------------------------------------------------------------
 
@@ -177,11 +209,19 @@ class WorkerProcess:
                 self.state, self.heard_at, self.served = State.SERVING, self._loop.time(), True
                 self.settled.set()
                 owner.ready(self, message.text)
+            case Imported():
+                self._imported(message.sources)
             case Leaving():
                 self.state = State.LEAVING
                 owner.leaves(self)
             case Failed():
                 self._failure = _error(message)
+                self._imported(message.sources)
+
+    def _imported(self, sources: tuple[str, ...]) -> None:
+        self.sources.update(sources)
+        if sources:
+            self._owner.imported(self, sources)
 
     def _lost(self) -> None:
         self._owner.lost(self)

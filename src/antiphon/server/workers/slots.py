@@ -27,9 +27,15 @@ class Slots:
 
     def replace(self, workers: list[WorkerProcess]) -> list[WorkerProcess]:
         """Put new workers into all places; return those that were there."""
-        before = [worker for worker in self.workers if worker is not None]
+        before = self.clear()
         self.workers = list(workers)
         self._short_lives = [0] * len(workers)
+        return before
+
+    def clear(self) -> list[WorkerProcess]:
+        """Empty all places; return the workers that were there."""
+        before = [worker for worker in self.workers if worker is not None]
+        self.workers = [None] * len(self.workers)
         return before
 
     def left(self, worker: WorkerProcess) -> None:

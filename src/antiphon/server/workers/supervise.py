@@ -1,4 +1,4 @@
-"""Start of a server with several workers: data folder, log and port, then the supervisor."""
+"""Start of a server with workers: data folder, log and port, then the supervisor."""
 
 import os
 
@@ -9,6 +9,7 @@ from antiphon.observe.log import open_log
 from antiphon.server.listen.entrance import admission_limits, listen_as_set
 from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
+from antiphon.server.workers.reloading import Reloading
 from antiphon.server.workers.supervisor import Supervisor
 from antiphon.settings import ProgramSettings, ServerSettings
 from antiphon.version import __version__
@@ -22,16 +23,18 @@ async def supervise(
     workers: int,
     language: str,
     as_json: bool,
+    reloading: Reloading | None = None,
 ) -> int:
-    """Serve with several workers until a signal; return the exit code.
+    """Serve with workers until a signal; return the exit code.
 
     Args:
         service: what answers, as `load` takes it; it is loaded by the workers.
         settings: the server's.
         program: the limits of programs, for all workers together.
-        workers: how many, 2 or more.
+        workers: how many; one only with `reloading`.
         language: of what is printed, and of greetings to clients that name none.
         as_json: print one line for programs.
+        reloading: of `--reload`.
 
     Raises:
         AntiphonError: it cannot serve; the errors are those of `load` and `Server`, and `WorkerEnded`.
@@ -54,9 +57,12 @@ async def supervise(
             moved_from=listening.moved_from,
             hosts=listening.hosts,
             loopback=listening.loopback,
+            reloads=reloading is not None,
         )
         dispatcher = Dispatcher(admission_limits(settings))
-        supervisor = Supervisor(start, listening, dispatcher, log, data=folder.path, tell=streams.stdout.line)
+        supervisor = Supervisor(
+            start, listening, dispatcher, log, data=folder.path, tell=streams.stdout.line, reloading=reloading
+        )
         return await supervisor.run()
     except AntiphonError as error:
         log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault

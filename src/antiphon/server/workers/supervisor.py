@@ -6,10 +6,8 @@ It runs no code of the user's, and needs neither a store nor a service.
 import asyncio
 import contextlib
 import signal
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import msgspec
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.control import Controlled, taking_control
-from antiphon.server.control.report import ServerReport, report_of
+from antiphon.server.control.report import ServerReport
 from antiphon.server.listen.entrance import accept_all
 from antiphon.server.listen.limits import RegistrationLimits
 from antiphon.server.listen.ports import Listening
@@ -29,8 +27,10 @@ from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
 from antiphon.server.workers.process import State, WorkerProcess
+from antiphon.server.workers.reloading import Reloading
+from antiphon.server.workers.reports import WorkerReports
 from antiphon.server.workers.slots import Slots
-from antiphon.version import __version__
+from antiphon.settings import SQLITE
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the workers."""
@@ -56,6 +56,7 @@ class Supervisor:
         *,
         data: Path,
         tell: Callable[[str], None],
+        reloading: Reloading | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -66,6 +67,7 @@ class Supervisor:
             log: the server's log.
             data: the data folder.
             tell: prints where the server listens.
+            reloading: of `--reload`.
         """
         settings = start.settings
         self._start = start
@@ -82,16 +84,16 @@ class Supervisor:
         self._where: str | None = None
         """What the first worker has said of where it listens."""
         self._attention = Attention(asyncio.get_running_loop().time())
+        self._reports = WorkerReports(start, log, self._attention)
         self._changed = asyncio.Event()
         self._stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._development = reloading
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
         self._reload_failure: str | None = None
         """Why the last reload has failed."""
-        self._started_at = datetime.now(UTC)
-        self._events: Counter[str] = Counter()
-        self._messages = 0
-        """Events and messages of the workers that have ended."""
+        self._incoming: list[WorkerProcess] = []
+        """The new workers while a reload is under way."""
         self._failed = False
         """Whether a worker has not drained in order."""
 
@@ -123,6 +125,8 @@ class Supervisor:
             self._tell(self._where)
             accepting = accept_all(self._listening, self._dispatcher.take, self._log, self._dispatcher.room)
             tasks.append(asyncio.ensure_future(accepting))
+            if self._development is not None:
+                tasks.append(asyncio.ensure_future(self._reload_at_changes(self._development)))
             await asyncio.wait([self._stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in [*tasks, *([self._reloading] if self._reloading else [])]:
@@ -133,7 +137,8 @@ class Supervisor:
         start = self._start
         program = replace(start.program, exec_most=share(start.program.exec_most, start.workers, number))
         told = msgspec.structs.replace(start, program=program, announces=announces)
-        worker = WorkerProcess(self, number, told)
+        worker = (self._development and self._development.take()) or WorkerProcess(self)
+        worker.begin(number, told)
         self._workers.add(worker)
         return worker
 
@@ -148,6 +153,7 @@ class Supervisor:
                 self._look(now)
                 if self._where is not None and self._reloading is None:
                     self._refill(now)
+                    self._prepare()
                 if dropped := self._dispatcher.limits.take_dropped():
                     self._log.warning("dropped", count=dropped)
             except Exception:  # noqa: BLE001 - without this task nobody is replaced
@@ -185,9 +191,7 @@ class Supervisor:
 
     def _ended(self, worker: WorkerProcess, now: float) -> None:
         self._workers.discard(worker)
-        if worker.report is not None:
-            self._events.update(worker.report.events)
-            self._messages += worker.report.messages
+        self._reports.ended(worker)
         in_order = worker.left_at is not None or worker.exit_code == 0
         self._failed |= (
             self._stopping.done() and worker.served and worker.exit_code not in (0, 128 + signal.SIGINT)
@@ -195,13 +199,29 @@ class Supervisor:
         if self._slots.ended(worker, now) and not in_order:
             why = None if worker.served else str(worker.failure)
             self._log.error("worker-died", pid=worker.pid, exit=worker.exit_code, why=why)
+            self._tell_death(worker)
         else:
             self._log.info("worker-ended", pid=worker.pid, exit=worker.exit_code)
         self._seat()
         self._dispatcher.gone(worker.seat)
 
+    def _tell_death(self, worker: WorkerProcess) -> None:
+        if self._development is not None and self._where is not None and not self._stopping.done():
+            if worker.served:
+                self._development.died(worker)
+            else:
+                self._development.not_loaded(worker.failure)
+
+    def _prepare(self) -> None:
+        """With `--reload`: have a process in reserve while somebody serves."""
+        if self._development is not None and self._dispatcher.seats:
+            with contextlib.suppress(OSError):
+                self._development.prepare(lambda: WorkerProcess(self))
+
     def _refill(self, now: float) -> None:
-        """Start a worker in each empty slot, unless too many have died there."""
+        """Start a worker in each empty slot, unless too many have died there, or the service waits for an edit."""
+        if self._development is not None and self._development.watcher.broken:
+            return
         for number in self._slots.due(now):
             try:
                 self._slots.workers[number] = self._begin(number)
@@ -219,10 +239,23 @@ class Supervisor:
     async def reload(self) -> str | None:
         """Reload as at SIGHUP; return why it has failed, if it has."""
         self._reload_soon()
-        if self._reloading is None:
-            return None
-        await asyncio.wait({self._reloading})
+        while self._reloading is not None:
+            await asyncio.wait({self._reloading})
+            await asyncio.sleep(0)  # another one may have begun
         return self._reload_failure
+
+    async def _reload_at_changes(self, development: Reloading) -> None:
+        while True:
+            try:
+                await development.change()
+            except Exception:  # noqa: BLE001 - without this task no edit is served
+                self._log.exception("fault")
+                await asyncio.sleep(TICK_SECONDS)
+                continue
+            self._reload_soon()
+            if self._reload_again:  # what the new workers load is out of date, and may take long
+                for worker in self._incoming:
+                    worker.stop(signal.SIGTERM)
 
     def _reload_soon(self) -> None:
         if self._where is None or self._stopping.done():
@@ -235,7 +268,7 @@ class Supervisor:
         self._reloading.add_done_callback(self._reloaded)
 
     def _reloaded(self, task: asyncio.Task[None]) -> None:
-        self._reloading = None
+        self._reloading, self._incoming = None, []
         if not task.cancelled() and (error := task.exception()):
             self._log.error("fault", exception=error)
         if self._reload_again:
@@ -244,51 +277,55 @@ class Supervisor:
     async def _reload(self) -> None:
         """Start new workers, and drain the old ones once all new ones serve; if one cannot, the old ones stay."""
         self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
-        workers: list[WorkerProcess] = []
         self._reload_failure = None
+        if self._start.settings.store != SQLITE:  # with `--reload` only
+            await self._end_old()
+        workers = self._incoming
         try:
             for number in range(self._start.workers):
-                workers.append(self._begin(number, announces=not number))  # noqa: PERF401 - those before one that fails
+                workers.append(self._begin(number, announces=not number))
             for worker in workers:
                 await worker.settled.wait()
             failed = next((worker for worker in workers if worker.state is not State.SERVING), None)
             if failed is not None:
                 raise failed.failure
         except (AntiphonError, OSError) as error:
-            code = error.code if isinstance(error, AntiphonError) else None
-            self._log.error("reload-failed", code=code, why=str(error))
-            self._reload_failure = str(error)
+            self._not_reloaded(error)
             for worker in workers:
                 worker.stop(signal.SIGTERM)
             return
+        self._incoming = []
         before = self._slots.replace(workers)
         self._seat()
         self._dispatcher.go_on()
         for old in before:
             old.stop(signal.SIGTERM)
+        if self._development is not None:
+            self._development.loaded(workers)
         self._log.info("reloaded", pids=[worker.pid for worker in workers])
 
-    # --- reports ----------------------------------------------------------------------------------------------
+    def _not_reloaded(self, error: AntiphonError | OSError) -> None:
+        self._reload_failure = str(error)
+        if self._reload_again and self._development is not None:  # ended because a file has changed meanwhile
+            return
+        code = error.code if isinstance(error, AntiphonError) else None
+        self._log.error("reload-failed", code=code, why=str(error))
+        if self._development is not None:
+            self._development.not_loaded(error)
+
+    async def _end_old(self) -> None:
+        """End the old workers before new ones start: a store of files has one server at a time."""
+        before = self._slots.clear()
+        self._seat()
+        for old in before:
+            old.stop(signal.SIGTERM)
+        for old in before:
+            await old.ended.wait()
 
     def report(self) -> ServerReport:
-        """Return what the server does, as its workers have said last: it waits for none of them."""
+        """Return what the server does."""
         now = asyncio.get_running_loop().time()
-        reports = []
-        for worker in sorted(self._workers, key=lambda each: each.number):
-            if worker.report is not None and worker.state is State.SERVING:
-                silence = self._attention.silence(worker.heard_at, now)
-                reports.append(msgspec.structs.replace(worker.report, silent_s=round(silence, 1)))
-        return report_of(
-            reports,
-            version=__version__,
-            pid=self._start.pid,
-            started_at=self._started_at,
-            now=datetime.now(UTC),
-            draining=self._stopping.done(),
-            wanted=self._start.workers,
-            ended=self._events + self._log.events,
-            ended_messages=self._messages,
-        )
+        return self._reports.report(self._workers, now, draining=self._stopping.done())
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -306,6 +343,8 @@ class Supervisor:
         self._stop(signal.SIGTERM)  # unless a signal has come
         self._dispatcher.seats = ()
         self._dispatcher.close()
+        if self._development is not None:
+            self._development.close()
         loop = asyncio.get_running_loop()
         while self._workers:
             self._look(loop.time())
@@ -328,6 +367,11 @@ class Supervisor:
         self._changed.set()
         self._seat()
         self._dispatcher.go_on()
+
+    def imported(self, worker: WorkerProcess, sources: Iterable[str]) -> None:
+        """See `Owner`."""
+        if self._development is not None:
+            self._development.watcher.add(sources, worker.began_at_ns)
 
     def leaves(self, worker: WorkerProcess) -> None:
         """See `Owner`."""

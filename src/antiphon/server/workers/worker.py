@@ -2,8 +2,8 @@
 
 import asyncio
 import faulthandler
-import logging
 import socket
+import sys
 
 import uvloop
 
@@ -11,12 +11,16 @@ from antiphon import streams
 from antiphon.errors import AntiphonError, Fault
 from antiphon.files import keep_trace
 from antiphon.language import catalogue
+from antiphon.observe import records
+from antiphon.observe.faults import FaultPrinter
+from antiphon.observe.log import ServerLog
 from antiphon.server.run import until_stopped, where_it_listens
 from antiphon.server.server import Server, server_behind
 from antiphon.server.workers.channel import receive_now, send_now
 from antiphon.server.workers.link import SupervisorLink
 from antiphon.server.workers.messages import Failed, Start
 from antiphon.services import load
+from antiphon.user_code import ImportedSources
 
 
 def main(descriptors: list[int]) -> int:
@@ -25,25 +29,32 @@ def main(descriptors: list[int]) -> int:
     `descriptors` are the sockets to the supervisor: for messages, and for stacks.
     """
     streams.take_over()
-    logging.getLogger().addHandler(logging.NullHandler())  # keeps the logs of libraries off the console
+    records.keep_off_console()
     end, stacks = (socket.socket(fileno=number) for number in descriptors)
     with end, stacks:
         start = receive_now(end)
         if not isinstance(start, Start):  # the supervisor is gone
             return 1
+        sources = None
+        if start.reloads:
+            sources = ImportedSources()
+            ServerLog.show_fault = FaultPrinter(start.language)
+            sys.dont_write_bytecode = True  # it records the second of a source: a later edit in it would be missed
         try:
-            return _work(end, stacks, start)
+            return _work(end, stacks, start, sources)
         except AntiphonError as error:
-            return _fail(end, error, start.language)
+            return _fail(end, error, start.language, sources.take(error) if sources else ())
         except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
             return _fail(end, Fault(path=keep_trace()), start.language)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
 
-def _work(end: socket.socket, stacks: socket.socket, start: Start) -> int:
-    link = SupervisorLink(end, stacks, start)
-    server = server_behind(link, load(start.service, start.program), start.settings, start.language)
+def _work(end: socket.socket, stacks: socket.socket, start: Start, sources: ImportedSources | None) -> int:
+    link = SupervisorLink(end, stacks, start, sources)
+    with records.taken(start.settings.log_level):
+        handler = load(start.service, start.program)
+    server = server_behind(link, handler, start.settings, start.language)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(server, link, start))
 
@@ -59,8 +70,8 @@ async def _serve(server: Server, link: SupervisorLink, start: Start) -> int:
         link.close()
 
 
-def _fail(end: socket.socket, error: AntiphonError, language: str) -> int:
+def _fail(end: socket.socket, error: AntiphonError, language: str, sources: tuple[str, ...] = ()) -> int:
     translate = catalogue(language).gettext
     end.setblocking(True)  # noqa: FBT003 - the socket module's signature
-    send_now(end, Failed(error.code, error.text(translate), error.advice(translate)))
+    send_now(end, Failed(error.code, error.text(translate), error.advice(translate), sources))
     return error.exit_code

@@ -1,0 +1,52 @@
+"""Reports of a server with workers: what its workers have said last, and what those that ended have done."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from antiphon.observe.log import ServerLog
+from antiphon.server.control.report import ServerReport, report_of
+from antiphon.server.workers.attention import Attention
+from antiphon.server.workers.messages import Start
+from antiphon.server.workers.process import State, WorkerProcess
+from antiphon.version import __version__
+
+
+class WorkerReports:
+    """Makes reports from what the workers say with each heartbeat: it waits for none of them."""
+
+    def __init__(self, start: Start, log: ServerLog, attention: Attention) -> None:
+        """Begin with a server that starts now, as `start` says; `log` is the supervisor's."""
+        self._start = start
+        self._log = log
+        self._attention = attention
+        self._started_at = datetime.now(UTC)
+        self._events: Counter[str] = Counter()
+        self._messages = 0
+
+    def ended(self, worker: WorkerProcess) -> None:
+        """Keep what a worker has done that has ended."""
+        if worker.report is not None:
+            self._events.update(worker.report.events)
+            self._messages += worker.report.messages
+
+    def report(self, workers: Iterable[WorkerProcess], now: float, *, draining: bool) -> ServerReport:
+        """Return the report of a server with `workers`; `now` is loop time."""
+        reports = []
+        for worker in sorted(workers, key=lambda each: each.number):
+            if worker.report is not None and worker.state is State.SERVING:
+                silence = self._attention.silence(worker.heard_at, now)
+                reports.append(msgspec.structs.replace(worker.report, silent_s=round(silence, 1)))
+        return report_of(
+            reports,
+            version=__version__,
+            pid=self._start.pid,
+            started_at=self._started_at,
+            now=datetime.now(UTC),
+            draining=draining,
+            wanted=self._start.workers,
+            ended=self._events + self._log.events,
+            ended_messages=self._messages,
+        )
