@@ -73,12 +73,11 @@ async def taking_control(data: Path, controlled: Controlled, log: ServerLog) -> 
         return
     give_up_socket(listener)
     askers = _Askers(controlled)
+    server = await asyncio.start_unix_server(askers.come, sock=listener, limit=LINE_MOST)
     try:
-        server = await asyncio.start_unix_server(askers.come, sock=listener, limit=LINE_MOST)
         yield
-        server.close()
     finally:
-        listener.close()
+        server.close()
         with contextlib.suppress(OSError):
             path.unlink()
         await askers.leave()
