@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from antiphon.server.server import Server as Server
     from antiphon.services.contract import Answer as Answer
     from antiphon.services.contract import Handler as Handler
+    from antiphon.services.contract import Lifespan as Lifespan
     from antiphon.services.contract import Reply as Reply
     from antiphon.services.contract import Session as Session
+    from antiphon.services.service import service as service
 
 _HANDED_ON = {
     "Answer": "antiphon.services.contract",
     "ClientSession": "antiphon.client.aio.session",
     "Handler": "antiphon.services.contract",
+    "Lifespan": "antiphon.services.contract",
     "Reply": "antiphon.services.contract",
     "Server": "antiphon.server.server",
     "Session": "antiphon.services.contract",
     "connect": "antiphon.client.aio.connect",
     "serve": "antiphon.server.run",
+    "service": "antiphon.services.service",
 }
 """Public name to module. The import is lazy, so a client loads no server code and a server no client code."""
 

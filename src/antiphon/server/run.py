@@ -16,7 +16,7 @@ from antiphon.language import Translate, catalogue, choose
 from antiphon.printable import printable
 from antiphon.server.server import Server
 from antiphon.server.signals import StopSignals
-from antiphon.services import Handler, echo
+from antiphon.services import Handler, Lifespan, echo
 from antiphon.settings import ServerSettings
 from antiphon.version import __version__
 
@@ -34,6 +34,7 @@ def serve(
     handler: Handler = echo,
     settings: ServerSettings | None = None,
     *,
+    lifespan: Lifespan | None = None,
     language: str | None = None,
     **options: Any,
 ) -> int:
@@ -45,6 +46,7 @@ def serve(
     Args:
         handler: the service, as `Handler` describes it.
         settings: the options of `antiphon serve`; variables and the configuration file are not read.
+        lifespan: what happens around the service, as `Lifespan` describes it; by default the handler's own.
         language: of the sentences on the console, `en` or `ru`; by default the locale's.
         options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`.
 
@@ -62,7 +64,7 @@ def serve(
 
         factory = uvloop.new_event_loop
     try:
-        server = Server(handler, settings, language=language, **options)
+        server = Server(handler, settings, lifespan=lifespan, language=language, **options)
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(run(server))
     except AntiphonError as error:
@@ -98,10 +100,14 @@ async def until_stopped(
         begun: called with the signals before anything is opened.
     """
     stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    task = asyncio.current_task()
+    assert task is not None
 
     def stop(number: int) -> None:
         if not stopping.done():
             stopping.set_result(INTERRUPTED if number == signal.SIGINT else 0)
+            if server.starting:  # a service may wait for long, for a database for example
+                task.cancel()
 
     _collect_less()
     is_open = False
@@ -112,11 +118,17 @@ async def until_stopped(
 
     with StopSignals(stop, reload_if_open) as signals:
         begun(signals)
-        async with server:
-            gc.freeze()  # what is there now stays: the collector need not look at it again and again
-            opened()
-            is_open = True
-            return await stopping
+        try:
+            async with server:
+                gc.freeze()  # what is there now stays: the collector need not look at it again and again
+                opened()
+                is_open = True
+                return await stopping
+        except asyncio.CancelledError:
+            if is_open or not stopping.done():
+                raise
+            task.uncancel()
+            return stopping.result()
 
 
 def _collect_less() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from antiphon import blocking
 from antiphon.address import Address
-from antiphon.services import Handler, echo
+from antiphon.services import Handler, Lifespan, echo
 
 if TYPE_CHECKING:
     from antiphon.server.server import Server
@@ -29,15 +29,24 @@ class RunningServer:
     that `connect` returned, and drains the server.
     """
 
-    def __init__(self, handler: Handler = echo, folder: Path | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        handler: Handler = echo,
+        folder: Path | None = None,
+        *,
+        lifespan: Lifespan | None = None,
+        **options: Any,
+    ) -> None:
         """Prepare to serve `handler`; the server starts at the beginning of the block.
 
         Args:
             handler: the service.
             folder: the data folder; a temporary one by default.
+            lifespan: as for `Server`.
             options: fields of `ServerSettings`.
         """
         self._handler = handler
+        self._lifespan = lifespan
         self._folder = folder
         self._options: dict[str, Any] = {"port": 0, "host": "127.0.0.1", "drain_seconds": 2} | options
         self._server: Server
@@ -57,7 +66,7 @@ class RunningServer:
             if self._folder is None:
                 temporary = tempfile.TemporaryDirectory(prefix="antiphon-", ignore_cleanup_errors=True)
                 self._folder = Path(closing.enter_context(temporary))
-            self._server = Server(self._handler, data=self._folder, **self._options)
+            self._server = Server(self._handler, data=self._folder, lifespan=self._lifespan, **self._options)
             self._loop = closing.enter_context(_loop_in_a_thread())
             self._run(self._server.__aenter__())
             closing.callback(lambda: self._run(self._server.stop()))
