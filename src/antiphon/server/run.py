@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
 from antiphon import streams
 from antiphon.errors import AntiphonError, OutputFailed
 from antiphon.language import Translate, catalogue, choose
+from antiphon.options import ServerOptions
 from antiphon.printable import printable
 from antiphon.server.server import Server
 from antiphon.server.signals import StopSignals
@@ -36,7 +37,7 @@ def serve(
     *,
     lifespan: Lifespan | None = None,
     language: str | None = None,
-    **options: Any,
+    **options: Unpack[ServerOptions],
 ) -> int:
     """Serve `handler` until Ctrl-C or SIGTERM, as `antiphon serve` does: print the address, drain, then return.
 
@@ -48,7 +49,8 @@ def serve(
         settings: the options of `antiphon serve`; variables and the configuration file are not read.
         lifespan: what happens around the service, as `Lifespan` describes it; by default the handler's own.
         language: of the sentences on the console, `en` or `ru`; by default the locale's.
-        options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`.
+        options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`; a path may be
+            text.
 
     Returns:
         The exit code that `antiphon serve` ends with: 0 after SIGTERM, 130 after Ctrl-C.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Generic, Self, Unpack
 
 from antiphon.address import Address, Scheme
 from antiphon.data.certificate import Certificate, load_or_make
@@ -19,6 +19,7 @@ from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
 from antiphon.observe.log import ServerLog, open_log
+from antiphon.options import ServerOptions
 from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
@@ -52,7 +53,8 @@ class Server(Generic[State]):
         settings: the options of `antiphon serve`; variables and the configuration file are not read.
         lifespan: what happens around the service, as `Lifespan` describes it; by default the handler's own.
         language: of greetings to clients that name none, `en` or `ru`.
-        options: single fields of `ServerSettings` that differ from `settings`, such as `port=0`.
+        options: single fields of `ServerSettings` that differ from `settings`, such as `port=0`; a path may be
+            text.
 
     Raises:
         ServiceInvalid: `handler` cannot be served.
@@ -66,7 +68,7 @@ class Server(Generic[State]):
         *,
         lifespan: Lifespan | None = None,
         language: str = "en",
-        **options: Any,
+        **options: Unpack[ServerOptions],
     ) -> None:
         """Prepare to serve `handler`; nothing is opened yet. `options` are single `ServerSettings`.
 
