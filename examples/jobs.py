@@ -38,7 +38,7 @@ class Jobs:
         match message.split():
             case ["primes", below] if below.isdecimal():
                 job = Job(len(self.jobs) + 1, session.account, int(below))
-                self.jobs[job] = asyncio.create_task(self.work(job, session))
+                self.jobs[job] = session.server.start_task(self.work(job, session), name=f"job {job.number}")
                 return f"job {job.number}"
             case ["jobs"]:
                 return "; ".join(f"{job.number} {job.state}" for job in self.own(session)) or "none"

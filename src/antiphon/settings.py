@@ -4,6 +4,7 @@ The command line, `ANTIPHON_*` variables, the TOML file, `--help` and the docume
 declarations. This module reads none of them. A program fills the same classes directly.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -286,18 +287,33 @@ def files_folder(store: str) -> Path | None:
 
 
 def changed(settings: Settings, options: Mapping[str, Any]) -> Settings:
-    """Return `settings` with single fields replaced by `options`.
+    """Return `settings` with single fields replaced by `options`; a path may be text, with `~`.
 
     Raises:
         SettingInvalid: there is no such setting, or it cannot have this value.
     """
+    types = get_type_hints(type(settings))
     known = [each.name for each in fields(settings)]
     for name in options:
         if name not in known:
             near = get_close_matches(name, known, 1)
             raise SettingInvalid(source=name, problem=_NEAREST if near else _UNKNOWN, nearest="".join(near))
-    changed_settings: Settings = replace(settings, **options)
+    given: dict[str, Any] = {
+        name: _path(name, value) if Path in get_args(types[name]) else value for name, value in options.items()
+    }
+    changed_settings: Settings = replace(settings, **given)
     return changed_settings
+
+
+def _path(name: str, value: object) -> object:
+    """Return the path that a program gives as text or as an object, with `~` expanded; anything else unchanged."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text:
+        return value
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~name, and no user has the name
+        raise SettingInvalid(source=_flag(name), problem=_NO_HOME, store=text) from None
 
 
 def _check_types(settings: Any) -> None:

@@ -24,6 +24,7 @@ class Guest:
         self.address = "127.0.0.1"
         self.since = datetime.now(UTC)
         self.state: Any = None
+        self.server: Any = None
         self.translate: Translate = catalogue(language).gettext
         self.heard: list[str] = []
 

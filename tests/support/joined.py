@@ -49,6 +49,8 @@ AHEAD = 64 * KIB
 PATIENCE_SECONDS = 300.0
 """The longest that a test waits for anything, in virtual time: more than any limit of a server."""
 HEARTBEAT_SECONDS = 10.0
+ABSENT: Any = None
+"""The server as a service uses it: there is none here."""
 LOOK_SECONDS = 0.01
 """Pause between two looks of `until`, in virtual time."""
 
@@ -190,6 +192,7 @@ class JoinedServer:
             self.store,
             ring,
             log,
+            server=ABSENT,
             entrance=OwnPort(settings),
             mechanism=mechanism_for(self._binding),
             registration=settings.registration == "open",

@@ -32,9 +32,10 @@ MODULES = {
 GIVEN = {
     *("antiphon.ClientSession", "antiphon.Session", "antiphon.blocking.Session", "antiphon.blocking.SessionInfo"),
     *("antiphon.blocking.FramedTlsSocket", "antiphon.settings.ServerSettings", "antiphon.settings.ClientSettings"),
+    "antiphon.ServerOptions",
 }
 """Classes without a signature here: a program is given them, or their options are listed under them."""
-INTERNAL = {"connection", "hang_up", "message", "end", "acknowledgement", "of"}
+INTERNAL = {"connection", "hang_up", "message", "end", "acknowledgement", "of", "starting"}
 """Members without an underscore that are for other parts of Antiphon, so docs/reference.md leaves them out."""
 SPECIAL = {"__enter__", "__exit__", "__iter__", "__aenter__", "__aexit__", "__aiter__"}
 HEAD = """# Public names

@@ -6,17 +6,19 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antiphon import Session
+from antiphon import Server, Session
 from antiphon.errors import (
     MessageTooLarge,
     NameInvalid,
     ServiceFailed,
     ServiceInvalid,
+    ServiceNotStarted,
     ServiceTooSlow,
     SessionClosed,
     SettingInvalid,
@@ -301,3 +303,74 @@ def test_help_for_tests_imports_no_sql_and_no_pytest(tmp_path: Path) -> None:
     code = "import sys, antiphon.testing; print(*{'sqlalchemy', 'pytest'} & sys.modules.keys())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout == "\n"
+
+
+# --- the lifecycle of the service -------------------------------------------------------------------------------
+
+
+class Clock(Desk):
+    """A service that starts and stops, with a task of its own."""
+
+    def started(self, server: Server[str]) -> None:
+        server.state = "open"
+        self.seen.append("started")
+        self.ticking = server.start_task(asyncio.Event().wait(), name="tick")
+
+    def received(self, message: str, session: Session) -> Any:
+        return session.server.state
+
+    async def stopping(self, server: Server[str]) -> None:
+        assert self.ticking.cancelled()
+        self.seen.append(f"stopping, {server.state}")
+
+
+async def test_a_service_in_memory_starts_and_stops() -> None:
+    clock = Clock()
+    async with Service(clock) as service:
+        ann = await service.enter("ann")
+        assert await ann.ask("state") == "open"
+        service.state = "late"
+        assert await ann.ask("state") == "late"
+    assert clock.seen == ["started", "opened ann 1", "closed ann", "stopping, late"]
+
+
+async def test_a_lifespan_is_entered_in_memory() -> None:
+    seen: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(server: Server[str]) -> AsyncIterator[None]:
+        server.state = "entered"
+        yield
+        seen.append("left")
+
+    async with session(lambda message, session: session.server.state, lifespan=lifespan) as ann:
+        assert await ann.ask("state") == "entered"
+    assert seen == ["left"]
+
+
+async def test_a_service_that_cannot_start_in_memory_raises_why() -> None:
+    class Broken(Desk):
+        def started(self, server: Server) -> None:
+            raise OSError("the instrument is off")
+
+    with pytest.raises(ServiceNotStarted) as refused:
+        async with Service(Broken()):
+            pass
+    assert repr(refused.value.__cause__) == "OSError('the instrument is off')"
+
+
+async def test_what_no_call_raises_is_raised_at_the_end_of_the_block() -> None:
+    class Broken(Desk):
+        def started(self, server: Server) -> None:
+            server.start_task(self.fail("task"))
+
+        async def fail(self, what: str) -> None:
+            raise OSError(what)
+
+        async def stopping(self, server: Server) -> None:
+            await self.fail("stopping")
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        async with session(Broken()) as ann:
+            await ann.ask("echo")
+    assert [str(error) for error in raised.value.exceptions] == ["task", "stopping"]

@@ -3,11 +3,10 @@
 Both clients' `connect` is made of it: `aio/connect.py` and `blocking/connect.py`.
 """
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from os import PathLike
 from typing import Any, Generic, TypeVar
 
 from antiphon.address import Address
@@ -32,7 +31,7 @@ from antiphon.identity.invitations import Code, Secret, read_place
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
-from antiphon.settings import ClientSettings
+from antiphon.settings import ClientSettings, changed
 from antiphon.wire.bodies import Welcome
 
 _NAME = Problem(N_("The name"))
@@ -208,7 +207,7 @@ class UnattendedSignIn(ABC, Generic[Connection]):
 
 def program_settings(
     name: str | None,
-    known_servers: Any,
+    known_servers: str | PathLike[str] | None,
     timeout: float,
     give_up: float | None,
     *,
@@ -218,11 +217,13 @@ def program_settings(
     """Return the settings of a program, checked.
 
     Raises:
-        SettingInvalid: a number is out of its range.
+        SettingInvalid: a value has the wrong type or is out of its range.
     """
-    path = Path(known_servers) if known_servers else None
-    settings = ClientSettings(name=name, register=register, replace=replace, timeout=timeout, known_servers=path)
-    return settings if give_up is None else dataclasses.replace(settings, give_up=give_up)
+    options: dict[str, Any] = {"known_servers": known_servers or None} | (
+        {} if give_up is None else {"give_up": give_up}
+    )
+    settings = ClientSettings(name=name, register=register, replace=replace, timeout=timeout)
+    return changed(settings, options)
 
 
 def check_name(code: Code, name: str | None) -> None:

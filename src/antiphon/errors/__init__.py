@@ -12,7 +12,8 @@
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
     │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │   │   KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, ServiceInvalid, ServiceNotLoaded
+    │   │   KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, ServiceInvalid, ServiceNotLoaded,
+    │   │   ServiceNotStarted
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
@@ -157,6 +158,7 @@ from antiphon.errors.usage import (
     RowInvalid,
     ServiceInvalid,
     ServiceNotLoaded,
+    ServiceNotStarted,
     SessionUnknown,
     SettingInvalid,
     StoreTaken,
@@ -247,6 +249,7 @@ __all__ = [
     "ServiceFailed",
     "ServiceInvalid",
     "ServiceNotLoaded",
+    "ServiceNotStarted",
     "ServiceTooSlow",
     "SessionClosed",
     "SessionEnded",

@@ -310,3 +310,11 @@ class ServiceNotLoaded(UsageError):
     code = "service-not-loaded"
     sentence = N_("“{service}” cannot be loaded: {problem}.")
     hint = N_("Give echo, chat, module:attr, path/to/file.py:attr or exec:COMMAND; see docs/services.md.")
+
+
+class ServiceNotStarted(UsageError):
+    """The service failed while it started (`started` or `lifespan`), before the first connection."""
+
+    code = "service-not-started"
+    sentence = N_("“{service}” could not start: {problem}.")
+    hint = N_("The traceback is in the server's log.")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from antiphon import services
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.identity.tokens import Token
 from antiphon.observe.log import ServerLog
@@ -51,6 +52,7 @@ def assemble(
     ring: LiveKeyRing,
     log: ServerLog,
     *,
+    server: services.Server,
     entrance: Entrance,
     mechanism: str,
     registration: bool,
@@ -65,6 +67,7 @@ def assemble(
         store: what is remembered.
         ring: the keys of the data folder.
         log: the server's log.
+        server: the server, as the service uses it.
         entrance: where its connections come from.
         mechanism: the SASL mechanism that is offered.
         registration: whether new names are taken.
@@ -78,6 +81,7 @@ def assemble(
         message_limit=settings.message_limit,
         log=log,
         tasks=tasks,
+        server=server,
     )
     hello = hello_of(settings, mechanism, registration=registration)
     home = HomeProcess(

@@ -8,15 +8,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
 from antiphon import streams
 from antiphon.errors import AntiphonError, OutputFailed
 from antiphon.language import Translate, catalogue, choose
+from antiphon.options import ServerOptions
 from antiphon.printable import printable
 from antiphon.server.server import Server
 from antiphon.server.signals import StopSignals
-from antiphon.services import Handler, echo
+from antiphon.services import Handler, Lifespan, echo
 from antiphon.settings import ServerSettings
 from antiphon.version import __version__
 
@@ -34,8 +35,9 @@ def serve(
     handler: Handler = echo,
     settings: ServerSettings | None = None,
     *,
+    lifespan: Lifespan | None = None,
     language: str | None = None,
-    **options: Any,
+    **options: Unpack[ServerOptions],
 ) -> int:
     """Serve `handler` until Ctrl-C or SIGTERM, as `antiphon serve` does: print the address, drain, then return.
 
@@ -45,8 +47,10 @@ def serve(
     Args:
         handler: the service, as `Handler` describes it.
         settings: the options of `antiphon serve`; variables and the configuration file are not read.
+        lifespan: what happens around the service, as `Lifespan` describes it; by default the handler's own.
         language: of the sentences on the console, `en` or `ru`; by default the locale's.
-        options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`.
+        options: single fields of `ServerSettings` that differ from `settings`, such as `port=9000`; a path may be
+            text.
 
     Returns:
         The exit code that `antiphon serve` ends with: 0 after SIGTERM, 130 after Ctrl-C.
@@ -62,7 +66,7 @@ def serve(
 
         factory = uvloop.new_event_loop
     try:
-        server = Server(handler, settings, language=language, **options)
+        server = Server(handler, settings, lifespan=lifespan, language=language, **options)
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(run(server))
     except AntiphonError as error:
@@ -95,10 +99,14 @@ async def until_stopped(
         begun: called with the signals before anything is opened.
     """
     stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    task = asyncio.current_task()
+    assert task is not None
 
     def stop(number: int) -> None:
         if not stopping.done():
             stopping.set_result(INTERRUPTED if number == signal.SIGINT else 0)
+            if server.starting:  # a service may wait for long, for a database for example
+                task.cancel()
 
     _collect_less()
     is_open = False
@@ -109,11 +117,17 @@ async def until_stopped(
 
     with StopSignals(stop, reload_if_open) as signals:
         begun(signals)
-        async with server:
-            gc.freeze()  # what is there now stays: the collector need not look at it again and again
-            opened()
-            is_open = True
-            return await stopping
+        try:
+            async with server:
+                gc.freeze()  # what is there now stays: the collector need not look at it again and again
+                opened()
+                is_open = True
+                return await stopping
+        except asyncio.CancelledError:
+            if is_open or not stopping.done():
+                raise
+            task.uncancel()
+            return stopping.result()
 
 
 def _collect_less() -> None:

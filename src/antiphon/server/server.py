@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, Unpack
 
 from antiphon.address import Address, Scheme
 from antiphon.data.certificate import Certificate, load_or_make
@@ -21,6 +21,7 @@ from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
 from antiphon.observe.log import ServerLog, open_log
+from antiphon.options import ServerOptions
 from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
@@ -28,13 +29,15 @@ from antiphon.server.control.control import Controlled, taking_control
 from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
 from antiphon.server.forking import give_up_in_children
+from antiphon.server.handler.service_lifecycle import ServiceLifecycle
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
-from antiphon.services import Handler, as_service, echo
+from antiphon.services import Handler, Lifespan, as_service, echo
+from antiphon.services.contract import Result, State
 from antiphon.settings import ServerSettings, changed
 from antiphon.store.files import NameRewritten
 from antiphon.store.opening import accounts_file, open_store
@@ -44,7 +47,7 @@ ABORT_SECONDS = 2.0
 """Time for aborted connections to be gone; with `drain_seconds` well within promise 24's 30 s."""
 
 
-class Server:
+class Server(Generic[State]):
     """An Antiphon server in this event loop: `async with Server(handler, port=0) as server`.
 
     At the end of the block the server drains: it accepts no new connections, answers the messages that it has
@@ -53,8 +56,10 @@ class Server:
     Args:
         handler: the service, as `Handler` describes it.
         settings: the options of `antiphon serve`; variables and the configuration file are not read.
+        lifespan: what happens around the service, as `Lifespan` describes it; by default the handler's own.
         language: of greetings to clients that name none, `en` or `ru`.
-        options: single fields of `ServerSettings` that differ from `settings`, such as `port=0`.
+        options: single fields of `ServerSettings` that differ from `settings`, such as `port=0`; a path may be
+            text.
 
     Raises:
         ServiceInvalid: `handler` cannot be served.
@@ -66,8 +71,9 @@ class Server:
         handler: Handler = echo,
         settings: ServerSettings | None = None,
         *,
+        lifespan: Lifespan | None = None,
         language: str = "en",
-        **options: Any,
+        **options: Unpack[ServerOptions],
     ) -> None:
         """Prepare to serve `handler`; nothing is opened yet. `options` are single `ServerSettings`.
 
@@ -75,7 +81,7 @@ class Server:
             ServiceInvalid: it cannot be served.
             SettingInvalid: an option holds what it cannot hold.
         """
-        self._service = as_service(handler)
+        self._service = as_service(handler, lifespan)
         self.settings = changed(settings or ServerSettings(), options)
         self.language = language
         self._entrance: Entrance = OwnPort(self.settings)
@@ -89,6 +95,9 @@ class Server:
         self._host: ConnectionHost
         self._listening: Listening
         self._certificate: Certificate | None = None
+        self._lifecycle: ServiceLifecycle | None = None
+        self.state: State = None  # type: ignore[assignment] # until the service sets it
+        """For the service's own use, shared by all sessions; None at first."""
         self.log_path: Path
         """The log file; known once the server is open."""
         self.data_path: Path
@@ -102,6 +111,7 @@ class Server:
         """Open everything and listen.
 
         Raises:
+            ServiceNotStarted: `started` or `lifespan` of the service failed.
             UsageError: the settings cannot be met on this machine.
             ServerError: the store cannot be opened.
         """
@@ -122,6 +132,11 @@ class Server:
     def port(self) -> int:
         """The port that the server listens on, the same for all addresses."""
         return self._listening.port
+
+    @property
+    def starting(self) -> bool:
+        """Whether it waits for the service to start: then a signal cancels the task that opens it."""
+        return self._lifecycle is not None and self._lifecycle.starting
 
     @property
     def moved_from(self) -> int | None:
@@ -166,13 +181,14 @@ class Server:
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
-        self._listen(folder, log)
+        self._listen(folder)
         parts = assemble(
             settings,
             self._service,
             store,
             ring,
             log,
+            server=self,
             entrance=self._entrance,
             mechanism=mechanism_for(self._certificate.binding if self._certificate else None),
             registration=self.registration,
@@ -181,6 +197,11 @@ class Server:
         )
         self._host, self._sessions, home = parts
         sessions = self._sessions
+        lifecycle = self._lifecycle = ServiceLifecycle(self._host.handlers)
+        await lifecycle.start()
+        self._closing.push_async_callback(lifecycle.stop)  # where the start fails after this
+        if self._entrance.announces:
+            self._announce(folder, log)
         await sessions.begin()
         await self._host.hello.look()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
@@ -215,7 +236,7 @@ class Server:
         watching = watch_expiry(certificate.expires_at, self._host.log, _utc_now)
         self._watching_expiry = asyncio.get_running_loop().create_task(watching)
 
-    def _listen(self, folder: DataFolder, log: ServerLog) -> None:
+    def _listen(self, folder: DataFolder) -> None:
         settings = self.settings
         listening = self._listening = self._entrance.listen(settings, folder.last_port)
         self._closing.callback(listening.close)
@@ -226,8 +247,6 @@ class Server:
         if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
             raise AnyoneRefused(host=settings.host)
         self.registration = _takes_names(settings, loopback=loopback)
-        if self._entrance.announces:
-            self._announce(folder, log)
 
     def _announce(self, folder: DataFolder, log: ServerLog) -> None:
         settings, listening = self.settings, self._listening
@@ -244,6 +263,23 @@ class Server:
             access=settings.access,
             registration="open" if self.registration else "closed",
         )
+
+    def start_task(self, work: Coroutine[Any, Any, Result], *, name: str | None = None) -> "asyncio.Task[Result]":
+        """Run a coroutine beside the sessions until it ends or the server stops.
+
+        A server that stops cancels it after the last handler. What it raises is logged, and ends nothing else.
+
+        Args:
+            work: the coroutine.
+            name: of the task, for the log; by default the coroutine's.
+
+        Raises:
+            RuntimeError: the service has not begun to start, or has stopped.
+        """
+        if self._lifecycle is None:
+            work.close()
+            raise RuntimeError("the server is not open")
+        return self._lifecycle.start_task(work, name=name)
 
     def reload(self) -> None:
         """Load certificate and key again, for connections from now on. If they are broken, the old ones stay.
@@ -310,7 +346,8 @@ class Server:
             await self._closing.aclose()
 
     async def _drain(self) -> None:
-        host = self._host
+        host, loop = self._host, asyncio.get_running_loop()
+        until = loop.time() + self.settings.drain_seconds
         host.log.info("stopping", connections=len(host.connections))
         await _cancel(self._accepting)
         self._listening.close()
@@ -330,7 +367,10 @@ class Server:
         await host.channels.stop()
         if self._watching_expiry is not None:
             self._tasks.append(self._watching_expiry)
-        if left := await _cancel([*self._tasks, *host.under_way]):
+        left = await _cancel([*self._tasks, *host.under_way])
+        if self._lifecycle is not None:
+            left += await self._lifecycle.stop(until - loop.time())
+        if left:
             host.log.warning("tasks-left", count=left)
 
     async def _progress(self) -> None:

@@ -1,7 +1,7 @@
 """Services: the contract of a handler, and the services that ship with Antiphon."""
 
 from antiphon.services.chat import Chat
-from antiphon.services.contract import Answer, Handler, Reply, Session
+from antiphon.services.contract import Answer, Handler, Lifespan, Reply, Server, Session
 from antiphon.services.echo import echo
 from antiphon.services.loading import load
 from antiphon.services.program import Program
@@ -11,8 +11,10 @@ __all__ = [
     "Answer",
     "Chat",
     "Handler",
+    "Lifespan",
     "Program",
     "Reply",
+    "Server",
     "Service",
     "Session",
     "as_service",

@@ -1,10 +1,20 @@
 """The contract of a service: a function from a message to its answers, or an object that has session hooks too."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from antiphon.language import Translate
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    State = DefaultTypeVar("State", default=Any)
+else:
+    State = TypeVar("State")  # the default is for type checkers: `Session` alone is `Session[Any]`
+Result = TypeVar("Result")
 
 Answer = str | bytes | None
 """Text, bytes, or None for "no answer"."""
@@ -23,6 +33,9 @@ An object may have two hooks, plain or `async`: the server calls `opened(session
 session and `closed(session)` after the last. It calls both again, with a new `Session`, when a client resumes a
 session that was closed because no connection held it or because a server stopped.
 
+It may have two more, called once in each worker: `started(server)` before the first connection, and
+`stopping(server)` after the last handler. A function has `Lifespan` for that.
+
 The messages of one session are handled one at a time and in order. Sessions are handled concurrently in one event
 loop, so a plain function must return quickly. If the handler raises, the server logs the exception, the client
 gets the error `service-failed`, and the session goes on. A coroutine or async generator is cancelled when the
@@ -30,8 +43,40 @@ client cancels the message, and when the next answer takes longer than `--servic
 """
 
 
-class Session(Protocol):
-    """The session of one person, as a service uses it; it outlives a broken connection."""
+Lifespan = Callable[[Any], AbstractAsyncContextManager[object]]
+"""A function of the server that returns an async context manager.
+
+The server enters it before the first connection and leaves it after the last handler, in the same task.
+`contextlib.asynccontextmanager` makes one of an async generator function with one `yield`.
+"""
+
+
+class Server(Protocol[State]):
+    """The server of this process, as a service uses it; with several workers each has its own."""
+
+    state: State
+    """For the service's own use, shared by all sessions of this process; None at first."""
+
+    def start_task(self, work: Coroutine[Any, Any, Result], *, name: str | None = None) -> "asyncio.Task[Result]":
+        """Run a coroutine beside the sessions until it ends or the server stops.
+
+        A server that stops cancels it after the last handler, and waits for its end before it calls `stopping`, in
+        the drain time. What it raises is logged (`task-failed`), and ends nothing else.
+
+        Args:
+            work: the coroutine.
+            name: of the task, for the log; by default the coroutine's.
+
+        Raises:
+            RuntimeError: the server has not begun to start the service, or has stopped it.
+        """
+
+
+class Session(Protocol[State]):
+    """The session of one person, as a service uses it; it outlives a broken connection.
+
+    `Session[Cart]` says to type checkers that its `state` is a `Cart`.
+    """
 
     account: int
     """Number of the account, never reused for another, whatever happens to names. Below 0 where there is no
@@ -42,10 +87,14 @@ class Session(Protocol):
     """Address of the connection, or of the last one."""
     since: datetime
     """Time when the session was opened."""
-    state: Any
+    state: State
     """For the service's own use; None at first."""
     translate: Translate
     """Translates a sentence into the person's language, if Antiphon's catalogue has it."""
+
+    @property
+    def server(self) -> Server[Any]:
+        """The server; `antiphon.Server`, in `antiphon.testing` what stands in for it."""
 
     def send(self, message: str | bytes) -> None:
         """Push a message that answers none; it never waits, so await `ready` before sending much.

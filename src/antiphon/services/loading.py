@@ -53,10 +53,10 @@ def load(service: str, program: ProgramSettings | None = None) -> Handler:
     except (ServiceNotLoaded, KeyboardInterrupt):
         raise
     except SystemExit as error:
-        raise ServiceNotLoaded(service=service, problem=_ENDED, place=_location(error)) from error
+        raise ServiceNotLoaded(service=service, problem=_ENDED, place=location_of(error)) from error
     except BaseException as error:  # a user's module may raise anything
         raise ServiceNotLoaded(
-            service=service, problem=_RAISED, error=_message(error), place=_location(error)
+            service=service, problem=_RAISED, error=message_of(error), place=location_of(error)
         ) from error
     return handler
 
@@ -122,17 +122,20 @@ def _attribute(service: str, module: ModuleType, attribute: str) -> Any:
     return found
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the message of an exception on one line."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
     return traceback.format_exception_only(error)[0].strip().partition("\n")[0]
 
 
-def _location(error: BaseException) -> str:
+def location_of(error: BaseException) -> str:
     """Return the file and line of the last frame of the user's own code."""
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{error.filename}, line {error.lineno or 1}"
-    frames = traceback.extract_tb(error.__traceback__)
+    cause = error.__cause__ if error.__traceback__ is None else None
+    frames = traceback.extract_tb((cause or error).__traceback__)
+    if not frames:
+        return "?"
     last = next((each for each in reversed(frames) if is_user_code(each.filename)), frames[-1])
     return f"{last.filename}, line {last.lineno}"

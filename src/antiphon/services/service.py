@@ -1,24 +1,35 @@
 """`Service`: a handler whose signature was inspected once, instead of for each message."""
 
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import sha256
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from antiphon.errors import Problem, ServiceInvalid, TextOnly
 from antiphon.language import N_
-from antiphon.services.contract import Handler, Reply, Session
+from antiphon.services.contract import Handler, Lifespan, Reply, Server, Session
 
 _NOT_A_SERVICE = Problem(N_("it is neither a function nor an object with a method “received”"))
 _A_CLASS = Problem(N_("it is a class; give an instance of it"))
 _NO_MESSAGE = Problem(N_("it must take one message, and a “session” if it wants one"))
 
+_NOT_A_HOOK = Problem(N_("its “{hook}” is not a function that takes the server"))
+_NO_LIFESPAN = Problem(
+    N_(
+        "its “lifespan” is not a function of the server that returns an async context manager, as "
+        "@contextlib.asynccontextmanager makes one"
+    )
+)
+
 _Hook = Callable[[Session], Awaitable[None] | None]
+_ServerHook = Callable[[Server], Awaitable[None] | None]
+Given = TypeVar("Given", bound=Callable[..., Any])
 
 
-def _no_hook(_: Session) -> None:
+def _no_hook(_: object) -> None:
     """Do nothing: the hook of a handler that has none."""
 
 
@@ -33,6 +44,11 @@ class Service:
     """`str` or `bytes` if the message is annotated so, else None."""
     opened: _Hook = _no_hook
     closed: _Hook = _no_hook
+    started: _ServerHook = _no_hook
+    stopping: _ServerHook = _no_hook
+    lifespan: Lifespan | None = None
+    title: str = ""
+    """What errors call the handler."""
     name: str = ""
     """Names the handler: processes that serve another one are no homes of each other's sessions."""
 
@@ -66,8 +82,28 @@ class Service:
         return receive
 
 
-def as_service(handler: Handler) -> Service:
+def service(*, lifespan: Lifespan) -> Callable[[Given], Given]:
+    """Give a function what is to happen when a server starts and stops: `@service(lifespan=...)` above it.
+
+    It sets the attribute `lifespan` and returns the function itself.
+
+    Args:
+        lifespan: as `Lifespan` describes it; `Server(handler, lifespan=...)` takes precedence.
+    """
+
+    def give(handler: Given) -> Given:
+        handler.lifespan = lifespan  # type: ignore[attr-defined] # functions and most objects take one
+        return handler
+
+    return give
+
+
+def as_service(handler: Handler, lifespan: Lifespan | None = None) -> Service:
     """Inspect `handler`, which `contract.Handler` describes, and return it as a `Service`.
+
+    Args:
+        handler: the handler.
+        lifespan: in place of its attribute `lifespan`, if it has one.
 
     Raises:
         ServiceInvalid: it is not a handler.
@@ -85,8 +121,39 @@ def as_service(handler: Handler) -> Service:
         takes=_annotated_type(receive, message),
         opened=getattr(handler, "opened", _no_hook),
         closed=getattr(handler, "closed", _no_hook),
+        started=_server_hook(handler, "started", name),
+        stopping=_server_hook(handler, "stopping", name),
+        lifespan=_checked_lifespan(lifespan or getattr(handler, "lifespan", None), name),
+        title=name,
         name=_name_of(handler, receive),
     )
+
+
+def _server_hook(handler: Handler, hook: str, name: str) -> _ServerHook:
+    """Return the hook of a handler that takes the server."""
+    found: _ServerHook = getattr(handler, hook, _no_hook)
+    if not _takes_one(found):
+        raise ServiceInvalid(service=name, problem=_NOT_A_HOOK, hook=hook)
+    return found
+
+
+def _checked_lifespan(lifespan: Lifespan | None, name: str) -> Lifespan | None:
+    makes_none = inspect.isasyncgenfunction(lifespan) or inspect.iscoroutinefunction(lifespan)
+    if lifespan is not None and (makes_none or not _takes_one(lifespan)):
+        raise ServiceInvalid(service=name, problem=_NO_LIFESPAN)
+    return lifespan
+
+
+def _takes_one(function: object) -> bool:
+    """Return whether something can be called with one argument."""
+    if not callable(function):
+        return False
+    with contextlib.suppress(ValueError):  # a function in C without a signature
+        try:
+            inspect.signature(function).bind(None)
+        except TypeError:
+            return False
+    return True
 
 
 def _name_of(handler: Handler, receive: Callable[..., Reply]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
@@ -9,11 +10,12 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from antiphon import blocking
 from antiphon.address import Address
-from antiphon.services import Handler, echo
+from antiphon.options import ServerOptions
+from antiphon.services import Handler, Lifespan, echo
 
 if TYPE_CHECKING:
     from antiphon.server.server import Server
@@ -29,17 +31,26 @@ class RunningServer:
     that `connect` returned, and drains the server.
     """
 
-    def __init__(self, handler: Handler = echo, folder: Path | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        handler: Handler = echo,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        lifespan: Lifespan | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> None:
         """Prepare to serve `handler`; the server starts at the beginning of the block.
 
         Args:
             handler: the service.
             folder: the data folder; a temporary one by default.
+            lifespan: as for `Server`.
             options: fields of `ServerSettings`.
         """
         self._handler = handler
-        self._folder = folder
-        self._options: dict[str, Any] = {"port": 0, "host": "127.0.0.1", "drain_seconds": 2} | options
+        self._lifespan = lifespan
+        self._options: ServerOptions = {"port": 0, "host": "127.0.0.1", "data": folder, "drain_seconds": 2}
+        self._options.update(options)
         self._server: Server
         self._loop: asyncio.AbstractEventLoop
         self._closing = ExitStack()
@@ -54,10 +65,10 @@ class RunningServer:
         from antiphon.server.server import Server  # noqa: PLC0415 - with SQL behind it, which costs 0.3 s
 
         with ExitStack() as closing:
-            if self._folder is None:
+            if self._options["data"] is None:
                 temporary = tempfile.TemporaryDirectory(prefix="antiphon-", ignore_cleanup_errors=True)
-                self._folder = Path(closing.enter_context(temporary))
-            self._server = Server(self._handler, data=self._folder, **self._options)
+                self._options["data"] = closing.enter_context(temporary)
+            self._server = Server(self._handler, lifespan=self._lifespan, **self._options)
             self._loop = closing.enter_context(_loop_in_a_thread())
             self._run(self._server.__aenter__())
             closing.callback(lambda: self._run(self._server.stop()))

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -28,13 +28,15 @@ from antiphon.server.auth.registration import Registration
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.handler.environment import HandlerEnvironment
+from antiphon.server.handler.service_lifecycle import ServiceLifecycle
 from antiphon.server.hello import HelloFrame, hello_of
 from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
 from antiphon.server.peer import Peer
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.services import Handler, as_service
+from antiphon.services import Handler, Lifespan, Server, as_service
 from antiphon.services import Service as ServedHandler
+from antiphon.services.contract import Result
 from antiphon.settings import SECONDS_MOST, ServerSettings
 from antiphon.store.contracts import Clients
 from antiphon.testing.memory import MemoryTransport
@@ -52,20 +54,27 @@ END_SECONDS = 5.0
 class Service:
     """A service in memory: `async with Service(handler) as service: ann = await service.enter("ann")`.
 
-    An exception of the handler is the `__cause__` of the `ServiceFailed` that the client's call raises. Exceptions
-    that no client's call raises, such as those of `closed`, are raised at the end of the block.
+    To the handler it is the server (`session.server`): `lifespan` and `started` run at the beginning of the block,
+    `stopping` at its end. An exception of the handler is the `__cause__` of the `ServiceFailed` that the client's
+    call raises. Exceptions that no client's call raises, such as those of `closed` or of a background task, are
+    raised at the end of the block.
     """
 
     def __init__(
-        self, handler: Handler, *, message_limit: int = MESSAGE_LIMIT, service_seconds: float = 60.0
+        self,
+        handler: Handler,
+        *,
+        lifespan: Lifespan | None = None,
+        message_limit: int = MESSAGE_LIMIT,
+        service_seconds: float = 60.0,
     ) -> None:
-        """Prepare to serve `handler`; the keywords are those of `ServerSettings`.
+        """Prepare to serve `handler`; the keywords are those of `Server` and `ServerSettings`.
 
         Raises:
             ServiceInvalid: `handler` is not a handler.
             SettingInvalid: a setting is out of range.
         """
-        self._service = as_service(handler)
+        self._service = as_service(handler, lifespan)
         self._settings = ServerSettings(
             access="identify",
             message_limit=message_limit,
@@ -75,13 +84,26 @@ class Service:
         )
         self._failures = Failures()
         self._host: ConnectionHost
+        self._lifecycle: ServiceLifecycle
+        self.state: Any = None
+        """For the handler's own use, as `Server.state`."""
         self._sessions = AsyncExitStack()
         self._entered = 0
 
     async def __aenter__(self) -> Self:
-        """Start serving."""
-        self._host = _host(self._service, self._settings, self._failures)
+        """Start the handler, and serve.
+
+        Raises:
+            ServiceNotStarted: `started` or `lifespan` failed; the `__cause__` is what it raised.
+        """
+        self._host = _host(self._service, self._settings, self._failures, self)
+        self._lifecycle = ServiceLifecycle(self._host.handlers)
+        await self._lifecycle.start()
         return self
+
+    def start_task(self, work: Coroutine[Any, Any, Result], *, name: str | None = None) -> "asyncio.Task[Result]":
+        """Run a coroutine beside the sessions until it ends or the block does; see `Server.start_task`."""
+        return self._lifecycle.start_task(work, name=name)
 
     async def enter(self, name: str = "ann") -> ClientSession:
         """Sign in as `name` and return the client's session; the same name is the same account.
@@ -129,14 +151,22 @@ class Service:
         await host.channels.stop()
         if host.under_way:
             await asyncio.wait(host.under_way, timeout=END_SECONDS)
+        await self._lifecycle.stop(END_SECONDS)
 
 
 @contextlib.asynccontextmanager
 async def session(
-    handler: Handler, name: str = "ann", *, message_limit: int = MESSAGE_LIMIT, service_seconds: float = 60.0
+    handler: Handler,
+    name: str = "ann",
+    *,
+    lifespan: Lifespan | None = None,
+    message_limit: int = MESSAGE_LIMIT,
+    service_seconds: float = 60.0,
 ) -> AsyncIterator[ClientSession]:
     """Serve `handler` in memory and yield the session of one client; otherwise like `Service`."""
-    async with Service(handler, message_limit=message_limit, service_seconds=service_seconds) as service:
+    async with Service(
+        handler, lifespan=lifespan, message_limit=message_limit, service_seconds=service_seconds
+    ) as service:
         yield await service.enter(name)
 
 
@@ -175,7 +205,7 @@ _ABSENT: Any = None
 """What only passwords, invitations and other servers need."""
 
 
-def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) -> ConnectionHost:
+def _host(service: ServedHandler, settings: ServerSettings, failures: Failures, server: Server) -> ConnectionHost:
     tasks = BackgroundTasks()
     handlers = HandlerEnvironment(
         service=service,
@@ -183,6 +213,7 @@ def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) 
         message_limit=settings.message_limit,
         log=failures,
         tasks=tasks,
+        server=server,
         repeat_seconds=0,  # each failure belongs to the call that it made fail
     )
     sessions = Sessions(settings.session_total, utc_now)

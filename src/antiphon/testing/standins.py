@@ -51,6 +51,8 @@ class Failures(ServerLog):
         error = fields.get("exception")
         if event == "answer-too-large":
             error = ValueError(f"an answer of {fields['size']} bytes is more than message_limit lets through")
+        if event == "service-too-slow" and "hook" in fields:
+            error = TimeoutError(f"“{fields['hook']}” took too long")
         if isinstance(error, BaseException):
             self._failures.append(_Failure(str(fields.get("address")), error))
 

@@ -19,6 +19,9 @@ from antiphon.wire.kinds import KIB, Flag, Kind
 from support.auth import RecordingLog
 from support.virtual_time import run_virtually
 
+ABSENT: Any = None
+"""The server as a service uses it: no handler here does."""
+
 
 class Recorder:
     """A channel that records what the runner says."""
@@ -29,6 +32,7 @@ class Recorder:
         self.room = asyncio.Event()
         self.room.set()
         self.server_stops = False
+        self.server = ABSENT
 
     def say(self, data: bytes) -> None:
         _, kind, flags, _, id = HEADER.unpack_from(data)
@@ -67,6 +71,7 @@ class Bench:
             message_limit=message_limit,
             log=self.log,
             tasks=self.tasks,
+            server=ABSENT,
         )
         self.channel = Recorder()
         session = ServiceSession(self.channel, 1, "ann", "127.0.0.1:1", datetime.now(UTC))

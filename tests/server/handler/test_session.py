@@ -3,6 +3,7 @@
 import gc
 import weakref
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[tuple[str, object]] = []
         self.server_stops = False
+        self.server: Any = object()
 
     def push(self, message: str | bytes) -> None:
         self.asked.append(("push", message))
@@ -43,6 +45,10 @@ def test_it_shows_whose_session_it_is(shown: Session) -> None:
     assert (shown.account, shown.name, shown.address, shown.since) == (7, "ann", "127.0.0.1:1", SINCE)
     assert shown.state is None
     assert shown.translate("Hello") == "Hello"
+
+
+def test_it_leads_to_the_server(shown: Session, recorder: Recorder) -> None:
+    assert shown.server is recorder.server
 
 
 async def test_what_user_code_asks_is_passed_on_in_order(shown: Session, recorder: Recorder) -> None:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from antiphon.language import Translate
+from antiphon.services import Server
 
 
 class Sender(Protocol):
@@ -22,6 +23,10 @@ class Sender(Protocol):
     def server_stops(self) -> bool:
         """Whether the server is stopping."""
 
+    @property
+    def server(self) -> Server:
+        """See `services.Session.server`."""
+
 
 class ServiceSession:
     """See `services.Session`; the channel does what is asked, and sets what changes with the connection."""
@@ -37,6 +42,11 @@ class ServiceSession:
         self.since = since
         self.state: Any = None
         self.translate: Translate = str
+
+    @property
+    def server(self) -> Server:
+        """See `services.Session`."""
+        return self._sender.server
 
     def send(self, message: str | bytes) -> None:
         """See `services.Session`."""

@@ -23,6 +23,7 @@ from antiphon.server.session.queue import Answered, MessageQueue
 from antiphon.server.session.readiness import Readiness
 from antiphon.server.session.replay import REPLAY_LIMIT, UNPROVED_LIMIT, ReplayBuffer
 from antiphon.server.session.snapshot import Snapshot
+from antiphon.services import Server
 from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
@@ -358,6 +359,11 @@ class SessionChannel:
     def server_stops(self) -> bool:
         """Whether the server is stopping."""
         return self._environment.handlers.tasks.stopping
+
+    @property
+    def server(self) -> Server:
+        """The server, as the service uses it."""
+        return self._environment.handlers.server
 
     # --- what the runner says (`handler.runner.Answers`) ------------------------------------------------------
 

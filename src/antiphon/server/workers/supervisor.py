@@ -39,7 +39,8 @@ QUIET_SECONDS = 2.5
 SILENT_MORE_SECONDS = 10.0
 """A worker without a heartbeat for `--service-seconds` and so much more is killed."""
 START_SECONDS = 60.0
-"""Seconds in which a worker must serve, but for the first one at the start."""
+"""Seconds in which a worker must serve, but for the first one at the start. Its service has `--service-seconds`
+more."""
 END_SECONDS = 29.0
 """Seconds from the message to stop until a worker is killed: longer than its own time limit, within promise 24."""
 
@@ -175,7 +176,7 @@ class Supervisor:
             elif worker.left_at is not None and now - worker.left_at > END_SECONDS:
                 self._kill(worker, now - worker.left_at)
             elif worker.state is State.STARTING:
-                if now - worker.began_at > START_SECONDS and self._where is not None:
+                if now - worker.began_at > START_SECONDS + self._patience and self._where is not None:
                     self._kill(worker, now - worker.began_at)
             else:
                 silence = self._attention.silence(worker.heard_at, now)
