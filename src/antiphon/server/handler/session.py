@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from antiphon.language import Translate
+from antiphon.wire.values import payload_of
 
 
 class Sender(Protocol):
@@ -38,9 +39,9 @@ class ServiceSession:
         self.state: Any = None
         self.translate: Translate = str
 
-    def send(self, message: str | bytes) -> None:
+    def send(self, message: object) -> None:
         """See `services.Session`."""
-        self._sender.push(message)
+        self._sender.push(payload_of(message))
 
     async def ready(self) -> None:
         """See `services.Session`."""
