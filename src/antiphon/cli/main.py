@@ -29,6 +29,7 @@ app = App(
     "connect        sign in to a server and talk\n"
     "ping           measure round trips over a signed-in connection\n"
     "demo           run a server and a client, to try it\n"
+    "schema         show what messages a service takes, and what it answers\n"
     "accounts       manage accounts: add, list, show, disable, enable, remove,\n"
     "               password, rename, import, export, rekey\n"
     "sessions       show who is signed in, and end sessions: list, revoke\n"
@@ -47,6 +48,7 @@ app.command("antiphon.cli.serve:serve")
 app.command("antiphon.cli.connect:connect")
 app.command("antiphon.cli.ping:ping")
 app.command("antiphon.cli.demo:demo")
+app.command("antiphon.cli.schema:schema")
 app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")
 app.command("antiphon.cli.invite:invite")
