@@ -37,6 +37,8 @@ def _schema(kinds: list[Any]) -> dict[str, Any]:
         return {"type": "null"}
     typed = [kind for kind in kinds if plain_type(kind) not in (Any, bytes)]
     found, parts = msgspec.json.schema_components(typed, ref_template="#/$defs/{name}")
-    schemas = list(found) if len(typed) == len(kinds) else [*found, _PLAIN]
+    schemas = list(found)
+    if len(typed) < len(kinds) and _PLAIN not in schemas:
+        schemas.append(_PLAIN)
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     return schema | {"$defs": parts} if parts else schema
