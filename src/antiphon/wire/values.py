@@ -28,6 +28,7 @@ _REASONS = (
 _INVALID = "Invalid value"
 """Stands for every other reason, of msgspec or of a type's own code."""
 _TOO_DEEP = "JSON is nested too deeply"
+_NOT_UTF_8 = "Invalid UTF-8 encoded string"
 _PLACE = re.compile(r" - at `(?:key` in `)?\$[^`]*`\Z")
 """The path at the end of a reason of msgspec."""
 
@@ -75,6 +76,8 @@ class Shape:
             raise _unfit(error) from None
         except RecursionError:
             raise Unfit(_TOO_DEEP) from None
+        except UnicodeDecodeError:  # of older versions of msgspec
+            raise Unfit(_NOT_UTF_8) from None
 
 
 def payload_of(value: object) -> Payload:
