@@ -56,32 +56,36 @@ def names() -> list[str]:
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """Measure the wanted rows, untyped and typed in turns."""
-    for name, case in CASES.items():
-        if plan.wanted(name):
-            yield _row(plan, name, case)
-
-
-def _row(plan: Plan, name: str, case: Case) -> Row:
+    """Measure the wanted rows, the two servers of each in turns."""
+    wanted = {name: case for name, case in CASES.items() if plan.wanted(name)}
     connections = plan.few(CONNECTIONS, 10)
-    folder = plan.folder / name.replace("/", "-")
-    folder.mkdir(exist_ok=True)
-    run = Run(connections, plan.seconds, plan.warmup, plan.load_core, folder)
-    shape = Values(connections, DEPTH, len(case.text), case.text)
-    spent: dict[str, list[float]] = {case.beside: [], case.typed: []}
+    servers: dict[str, tuple[RunningServer, list[bytes]]] = {}
     with ExitStack() as stack:
-        servers = {}
-        for handler in spent:
-            data = folder / handler
-            load = workloads.antiphon(shape, seed_sessions(data, connections))
-            servers[handler] = stack.enter_context(antiphon(handler)(Placement(plan.server_core, data))), load
-        for _ in range(plan.rounds):
-            for handler, (server, load) in servers.items():
-                spent[handler].append(_microseconds(server, load, run))
+        for handler in dict.fromkeys(each for case in wanted.values() for each in (case.beside, case.typed)):
+            data = plan.folder / f"typed-{handler}"
+            tokens = seed_sessions(data, connections)
+            server = stack.enter_context(antiphon(handler)(Placement(plan.server_core, data)))
+            servers[handler] = server, tokens
+        for name, case in wanted.items():
+            folder = plan.folder / name.replace("/", "-")
+            folder.mkdir()
+            run = Run(connections, plan.seconds, plan.warmup, plan.load_core, folder)
+            yield _row(plan, name, case, servers, run)
+
+
+def _row(
+    plan: Plan, name: str, case: Case, servers: dict[str, tuple[RunningServer, list[bytes]]], run: Run
+) -> Row:
+    shape = Values(run.connections, DEPTH, len(case.text), case.text)
+    spent: dict[str, list[float]] = {case.beside: [], case.typed: []}
+    for _ in range(plan.rounds):
+        for handler, each in spent.items():
+            server, tokens = servers[handler]
+            each.append(_microseconds(server, workloads.antiphon(shape, tokens), run))
     for handler, each in spent.items():
         plan.say(f"{name}: {handler} takes {Spread(each).median:.2f} µs of the server's processor time a message")
     ratios = [less / more for less, more in zip(spent[case.beside], spent[case.typed], strict=True)]
-    what = f"typed messages: {connections} connections, depth {DEPTH}, {shape.size} B of JSON, processor time"
+    what = f"typed messages: {run.connections} connections, depth {DEPTH}, {shape.size} B of JSON, processor time"
     return Row(name, what, f"`{case.beside}`", "ratio", case.target, Spread(ratios))
 
 
