@@ -20,8 +20,15 @@ _GENERATOR = Problem(
 _UNDEFINED = Problem(
     N_("the annotation “{annotation}” of its message cannot be resolved ({why}): define it in the module, above")
 )
-_NOT_DECODED = Problem(N_("its message cannot be decoded from JSON: {why}"))
-_NOT_ENCODED = Problem(N_("its answer cannot be encoded as JSON: {why}"))
+_NOT_DECODED = Problem(
+    N_(
+        "its message cannot be decoded from JSON ({why}): annotate it with a Struct, a dataclass"
+        " or a built-in type"
+    )
+)
+_NOT_ENCODED = Problem(
+    N_("its answer cannot be encoded as JSON ({why}): return a Struct, a dataclass or a built-in type")
+)
 
 
 class Annotations:
