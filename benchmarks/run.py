@@ -25,6 +25,7 @@ import sign_in_cost
 import startup
 import throughput
 import two_servers
+import typed
 from c_programs import build
 from plan import Plan
 from rows import Row, table
@@ -117,7 +118,7 @@ def measure(
     )
     yield from throughput.rows(plan, details)
     yield from clients.rows(plan, client_details)
-    for part in (two_servers, relay, memory, sign_in_cost, startup):
+    for part in (two_servers, relay, typed, memory, sign_in_cost, startup):
         yield from part.rows(plan)
 
 
@@ -138,7 +139,7 @@ def say_first(about: dict[str, Any], options: Options) -> str:
 
 def read_options() -> Options:
     """Parse the command line and BENCH_JSON."""
-    parts = (throughput, clients, two_servers, relay, memory, sign_in_cost, startup)
+    parts = (throughput, clients, two_servers, relay, typed, memory, sign_in_cost, startup)
     names = [name for part in parts for name in part.names()]
     parser = argparse.ArgumentParser(
         description="Measure Antiphon in comparison with other servers. Example: run.py --only tcp-depth1",

@@ -27,6 +27,7 @@ def test_the_programs_do_what_they_say(tmp_path: Path) -> None:
         "".join(f"{number * number}\n" for number in range(1000)),
         again,
         "a message with many answers\nmay be done twice\n",
+        "tea 2\n",
         "I am vera\nI am vera\n",
         "ПРИВЕТ\n",
     ]

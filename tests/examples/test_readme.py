@@ -19,6 +19,7 @@ BLOCKS = [block for block in blocks(TEXT) if block.language == "sh"]
 SAID = {
     "instrument.py:furnace": "22 degrees reached\n",
     "jobs.py:jobs": "done: 2262\n",
+    "prints.py:prints": "poster.svg is printed\n",
     "game.py:game": "ann tried e\n",
     "phones.sh": "find NAME, add NAME NUMBER\n",
 }

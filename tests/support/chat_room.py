@@ -28,7 +28,7 @@ class Guest:
         self.translate: Translate = catalogue(language).gettext
         self.heard: list[str] = []
 
-    def send(self, message: str | bytes) -> None:
+    def send(self, message: object) -> None:
         """Implement `services.Session`."""
         self.heard.append(str(message))
 

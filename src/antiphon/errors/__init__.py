@@ -31,7 +31,7 @@
     │   └── InvitationRefused
     │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
-    │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText, TextOnly
+    │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText, TextOnly, MessageInvalid
     │   ├── FrameTooLarge, and MessageTooLarge below it
     │   ├── VersionUnsupported, MechanismUnsupported, AccessUnsupported
     │   ├── TooManyRefusals, PeerSilent, PeerTooSlow
@@ -45,8 +45,8 @@
     ├── TimedOut                  no answer within the time allowed                    exit 6
     ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
     └── ServerError               a fault of the server, its store or its service      exit 1
-        └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown, AnswersFaulty,
-            WorkerEnded, ReloadFailed
+        └── TryLater, ServiceFailed, ServiceTooSlow, AnswerInvalid, OutcomeUnknown,
+            AnswersFaulty, WorkerEnded, ReloadFailed
 
 The same classes serve both sides: the server sends `code` in an ERROR frame, and the client raises the class with
 that code.
@@ -73,6 +73,7 @@ from antiphon.errors.protocol import (
     FrameTooLarge,
     FrameUnexpected,
     MechanismUnsupported,
+    MessageInvalid,
     MessageTooLarge,
     NotText,
     PasswordNotAsked,
@@ -89,6 +90,7 @@ from antiphon.errors.protocol import (
     VersionUnsupported,
 )
 from antiphon.errors.server import (
+    AnswerInvalid,
     Fault,
     OutcomeUnknown,
     ReloadFailed,
@@ -176,6 +178,7 @@ __all__ = [
     "AccountUnknown",
     "AddressInvalid",
     "AddressUnavailable",
+    "AnswerInvalid",
     "AnswersFaulty",
     "AntiphonError",
     "AnyoneRefused",
@@ -211,6 +214,7 @@ __all__ = [
     "KeyRingUnusable",
     "KnownServersUnusable",
     "MechanismUnsupported",
+    "MessageInvalid",
     "MessageTooLarge",
     "NameAmbiguous",
     "NameInvalid",

@@ -16,18 +16,19 @@ else:
     State = TypeVar("State")  # the default is for type checkers: `Session` alone is `Session[Any]`
 Result = TypeVar("Result")
 
-Answer = str | bytes | None
-"""Text, bytes, or None for "no answer"."""
+Answer = str | bytes | Any | None
+"""Text, bytes, any other value, which is sent as JSON, or None for "no answer"."""
 
-Reply = Answer | Awaitable[Answer] | AsyncIterator[str | bytes]
+Reply = Answer | Awaitable[Answer] | AsyncIterator[Any]
 """An answer at once, one answer later, or any number of answers, each sent when it comes."""
 
 Handler = Callable[..., Reply] | object
 """A function that takes a message and returns its `Reply`, or an object whose method `received` does.
 
 The first parameter is the message. Annotated `str`, it is text, and messages of bytes are refused (`text-only`);
-annotated `bytes`, it is bytes, with text encoded as UTF-8; without annotation, it is what the client sent. A
-parameter named `session` receives the `Session`.
+annotated `bytes`, it is bytes, with text encoded as UTF-8; without annotation, it is what the client sent.
+Annotated with any other type that msgspec decodes from JSON, it is a value of that type, and a message that does
+not fit is refused (`message-invalid`). A parameter named `session` receives the `Session`.
 
 An object may have two hooks, plain or `async`: the server calls `opened(session)` before the first message of a
 session and `closed(session)` after the last. It calls both again, with a new `Session`, when a client resumes a
@@ -96,17 +97,18 @@ class Session(Protocol[State]):
     def server(self) -> Server[Any]:
         """The server; `antiphon.Server`, in `antiphon.testing` what stands in for it."""
 
-    def send(self, message: str | bytes) -> None:
+    def send(self, message: object) -> None:
         """Push a message that answers none; it never waits, so await `ready` before sending much.
 
         If the client does not read what is sent, its connection is cut when 256 KiB wait. In a session that is
         over, this does nothing.
 
         Args:
-            message: text or bytes, at most `--message-limit` bytes.
+            message: text, bytes, or a value that is sent as JSON; at most `--message-limit` bytes.
 
         Raises:
             ValueError: `message` is larger.
+            TypeError: it is None, or JSON cannot hold it.
         """
 
     async def ready(self) -> None:

@@ -20,6 +20,8 @@ class BatchAnswerer:
         stepping: Stepping | None = None,
         acknowledge: Callable[[int], object] | None = None,
         clock: Callable[[], float] | None = None,
+        decode: Callable[[Any], object] | None = None,
+        encode: Callable[[object, bytearray], None] | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, position: int, end: int) -> bytes: ...
 

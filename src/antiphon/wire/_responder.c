@@ -59,7 +59,7 @@ static PyObject *BatchResponder_answer(BatchResponder *self, PyObject *const *ar
     if (id == (unsigned long)-1 && PyErr_Occurred()) return NULL;
     if (self->closed != WAITING) Py_RETURN_FALSE;
     Answers answers = {NULL, 0, 0};
-    if (append_answer(&answers, self->answerer->answer_limit, (uint32_t)id, arguments[1]) < 0) return NULL;
+    if (append_reply(self->answerer, &answers, (uint32_t)id, arguments[1]) < 0) return NULL;
     if (answers.bytes == NULL || answers.used > BATCH_LIMIT) {
         Py_XDECREF(answers.bytes);
         Py_RETURN_FALSE;

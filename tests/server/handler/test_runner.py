@@ -100,9 +100,14 @@ def virtually(test: Callable[..., Any]) -> Callable[[], None]:
 def fault(message: str) -> object:
     if message == "raise":
         raise ValueError("why")
-    return {"none": None, "bytes": b"\0", "large": "x" * 2 * KIB, "number": 7, "half": "\ud800"}.get(
-        message, message
-    )
+    return {
+        "none": None,
+        "bytes": b"\0",
+        "large": "x" * 2 * KIB,
+        "number": 7,
+        "thing": object(),
+        "half": "\ud800",
+    }.get(message, message)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +117,8 @@ def fault(message: str) -> object:
         ("bytes", b"\0", []),
         ("none", "END", []),
         ("raise", "service-failed", ["service-failed"]),
-        ("number", "service-failed", ["service-failed"]),
+        ("number", "7", []),
+        ("thing", "service-failed", ["service-failed"]),
         ("half", "service-failed", ["service-failed"]),
         ("large", "service-failed", ["answer-too-large"]),
     ],
@@ -255,7 +261,7 @@ async def test_each_of_many_answers_is_flushed_and_waits_for_room() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "logged"),
-    [("x" * 2 * KIB, "answer-too-large"), (7, "service-failed"), ("\ud800", "service-failed")],
+    [("x" * 2 * KIB, "answer-too-large"), (object(), "service-failed"), ("\ud800", "service-failed")],
 )
 async def test_after_a_part_that_cannot_be_sent_no_more_is_asked_for(answer: Any, logged: str) -> None:
     asked: list[str] = []

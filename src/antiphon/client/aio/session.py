@@ -6,7 +6,7 @@ The rules of a session are in `protocol/session.py`; `reconnect.py` brings a los
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from antiphon.client.aio.answers import Answers
 from antiphon.client.aio.ask_many import ask_ahead, ask_as_they_come
@@ -14,6 +14,7 @@ from antiphon.client.aio.connection import ClientConnection
 from antiphon.client.aio.reconnect import AsyncReconnector
 from antiphon.client.aio.window import WaitingWindow
 from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.values import AnswerReader, message_of, reader_of
 from antiphon.client.protocol.window import check_message
 from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
 from antiphon.wire.bodies import Welcome
@@ -21,6 +22,7 @@ from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 
 News = TypeVar("News")
+Value = TypeVar("Value")
 
 INBOX_LIMIT = 256 * KIB
 """Bytes that may wait for the program to take them, 64 more counted for each payload; then reading pauses."""
@@ -54,29 +56,64 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
 
     # --- asking -----------------------------------------------------------------------------------------------
 
+    @overload
     async def ask(
         self,
-        message: Payload,
+        message: object,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        retry: bool = False,
+    ) -> Payload | None: ...
+    @overload
+    async def ask(
+        self,
+        message: object,
+        *,
+        returns: type[Value],
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        retry: bool = False,
+    ) -> Value: ...
+    @overload
+    async def ask(
+        self,
+        message: object,
+        *,
+        returns: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        retry: bool = False,
+    ) -> Any: ...
+    async def ask(
+        self,
+        message: object,
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - every caller wants it, and it sends CANCEL
         retry: bool = False,
-    ) -> Payload | None:
+        returns: Any = None,
+    ) -> Any:
         """Send a message and return its answer; None if the service gives no answer.
 
         If the service gives several answers, the first one is returned and the service is told to stop. It is
         also told to stop if the call ends early, by `timeout` or by cancelling.
 
         Args:
-            message: text or bytes, as many bytes as the server takes in one message (1 MiB by default).
+            message: text, bytes, or a value that is sent as JSON; as many bytes as the server takes in one message
+                (1 MiB by default).
             timeout: seconds for the answer; by default without limit.
             retry: ask again if the outcome is unknown. Set it only if the message may be handled twice.
+            returns: a type: the answer is returned as a value of it. By default it is text or bytes, as the
+                service likes.
 
         Raises:
+            AnswerInvalid: the answer does not fit `returns`; the session goes on.
+            MessageInvalid: the service takes values of a type that this message does not fit.
             OutcomeUnknown: nobody knows whether it was handled, because the connection or the server broke.
             MessageTooLarge: it was not sent.
             TimedOut: no answer came in time.
             AntiphonError: the server refused the message, or the session is over.
         """
+        if returns is not None:
+            read = AnswerReader(returns)
+            return read(await self.ask(message, timeout=timeout, retry=retry))
         if timeout is not None:
             try:
                 async with asyncio.timeout(timeout):
@@ -95,7 +132,13 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             finally:
                 answers.close()
 
-    async def ask_stream(self, message: Payload) -> AsyncIterator[Payload]:
+    @overload
+    def ask_stream(self, message: object) -> AsyncIterator[Payload]: ...
+    @overload
+    def ask_stream(self, message: object, *, returns: type[Value]) -> AsyncIterator[Value]: ...
+    @overload
+    def ask_stream(self, message: object, *, returns: Any) -> AsyncIterator[Any]: ...
+    def ask_stream(self, message: object, *, returns: Any = None) -> AsyncIterator[Any]:
         """Send a message and yield every answer to it. Leaving the iteration early stops the service.
 
         Answers that the program does not take wait at the server, and so do the answers to other messages: ask
@@ -104,15 +147,30 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         Raises:
             AntiphonError: as `ask`; the answers that came before it have been yielded.
         """
+        return self._stream(message, reader_of(returns))
+
+    async def _stream(self, message: object, read: AnswerReader | None) -> AsyncIterator[Any]:
         answers = await self.begin(message)
         answers.stream = True
         try:
             async for answer in answers:
-                yield answer
+                yield answer if read is None else read(answer)
         finally:
             answers.close()
 
-    def ask_many(self, messages: Iterable[Payload] | AsyncIterable[Payload]) -> AsyncIterator[Payload | None]:
+    @overload
+    def ask_many(self, messages: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[Payload | None]: ...
+    @overload
+    def ask_many(
+        self, messages: Iterable[object] | AsyncIterable[object], *, returns: type[Value]
+    ) -> AsyncIterator[Value]: ...
+    @overload
+    def ask_many(
+        self, messages: Iterable[object] | AsyncIterable[object], *, returns: Any
+    ) -> AsyncIterator[Any]: ...
+    def ask_many(
+        self, messages: Iterable[object] | AsyncIterable[object], *, returns: Any = None
+    ) -> AsyncIterator[Any]:
         """Send messages ahead of the answers, and yield the answer to each in order.
 
         At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB.
@@ -121,11 +179,12 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
                 behind it.
         """
+        read = reader_of(returns)
         if isinstance(messages, AsyncIterable):
-            return ask_as_they_come(self.begin, messages, self._limits)
-        return ask_ahead(self.begin, self._begin_now, messages)
+            return ask_as_they_come(self.begin, messages, self._limits, read)
+        return ask_ahead(self.begin, self._begin_now, messages, read)
 
-    async def send(self, message: Payload) -> None:
+    async def send(self, message: object) -> None:
         """Send a message and drop its answer.
 
         If the connection is lost before the server has it, it is sent again. If the server was killed, nobody can
@@ -137,7 +196,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         """
         (await self.begin(message)).ignore()
 
-    async def begin(self, message: Payload, *, spoiled: bool = False) -> Answers:
+    async def begin(self, message: object, *, spoiled: bool = False) -> Answers:
         """Send a message and return its answers as they come.
 
         It waits while 256 messages, or 256 KiB of them, are unanswered. Call `close` on what is returned as soon
@@ -151,6 +210,8 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         if not spoiled and (answers := self._begin_now(message)) is not None:
             return answers
         self._connection.home.check()
+        if not isinstance(message, (str, bytes)):
+            message = message_of(message)
         size = check_message(message, self._limits)
         await self._room.enter(size)
         try:
@@ -162,7 +223,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             raise
         return self._say(message, size, spoiled=spoiled)
 
-    def _begin_now(self, message: Payload, *, awaited: bool = False) -> Answers | None:
+    def _begin_now(self, message: object, *, awaited: bool = False) -> Answers | None:
         """Send a message as `begin` does, unless it would wait: then return None.
 
         If it is the only message without an answer and its answer is `awaited`, it does not wait for others.
@@ -172,6 +233,8 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         """
         connection = self._connection
         connection.home.check()
+        if not isinstance(message, (str, bytes)):
+            message = message_of(message)
         size = check_message(message, self._limits)
         if self._room.blocked or not connection.takes_more:
             return None

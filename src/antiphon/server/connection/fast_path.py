@@ -16,6 +16,7 @@ from antiphon.server.session.channel import SessionChannel
 from antiphon.server.session.replay import STEP
 from antiphon.wire.batch import BatchAnswerer, BatchResponder, Unanswered
 from antiphon.wire.frames import FrameReader
+from antiphon.wire.values import encode_json_into
 
 Leave = Callable[[bytes | bytearray, int, bytes], object]
 """Called with received bytes, how many they are, and the frames of the answers to the first of them."""
@@ -43,13 +44,15 @@ class FastPath:
         self._turns = handlers.turns
         self._answerer = BatchAnswerer(
             service.receive,
-            service.takes,
+            service.message.takes,
             token,
             limit,
             limit,
             stepping=steps,
             acknowledge=replay.acknowledge,
             clock=time.perf_counter,
+            decode=service.message.decode,
+            encode=encode_json_into,
         )
         self._answerer.turn_seconds = self._turns.seconds
         transport = writer.transport

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from antiphon.language import Translate
 from antiphon.services import Server
+from antiphon.wire.values import payload_of
 
 
 class Sender(Protocol):
@@ -48,9 +49,9 @@ class ServiceSession:
         """See `services.Session`."""
         return self._sender.server
 
-    def send(self, message: str | bytes) -> None:
+    def send(self, message: object) -> None:
         """See `services.Session`."""
-        self._sender.push(message)
+        self._sender.push(payload_of(message))
 
     async def ready(self) -> None:
         """See `services.Session`."""
