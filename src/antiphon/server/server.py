@@ -16,7 +16,6 @@ from antiphon.address import Address, Scheme
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
-from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
@@ -27,7 +26,7 @@ from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.control import Controlled, taking_control
 from antiphon.server.control.meter import Meter
-from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
+from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
 from antiphon.server.listen.entrance import Entrance, OwnPort
@@ -90,11 +89,11 @@ class Server(Generic[State]):
         """Tasks that run until the last connection is gone."""
         self._watching_expiry: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
-        self._started_at = _utc_now()
         self._meter: Meter
         self._host: ConnectionHost
         self._listening: Listening
-        self._certificate: Certificate | None = None
+        self.certificate: Certificate | None = None
+        """What it shows to clients; None over plain TCP."""
         self._lifecycle: ServiceLifecycle | None = None
         self.state: State = None  # type: ignore[assignment] # until the service sets it
         """For the service's own use, shared by all sessions; None at first."""
@@ -146,8 +145,8 @@ class Server(Generic[State]):
     @property
     def addresses(self) -> list[Address]:
         """Addresses at which clients reach this server, with the key's fingerprint and ready to paste (`str`)."""
-        scheme: Scheme = "tls" if self._certificate else "tcp"
-        fingerprint = self._certificate.fingerprint if self._certificate else None
+        scheme: Scheme = "tls" if self.certificate else "tcp"
+        fingerprint = self.certificate.fingerprint if self.certificate else None
         return [Address(scheme, host, self.port, None, fingerprint) for host in self._listening.hosts]
 
     async def _open(self) -> None:
@@ -169,9 +168,9 @@ class Server(Generic[State]):
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
         ring = await asyncio.to_thread(folder.key_ring, os.urandom)  # another server may hold the folder's lock
-        self._certificate = None
+        self.certificate = None
         if not settings.plain:
-            self._certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
+            self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
 
         def tell(found: NameRewritten) -> None:
             log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
@@ -190,7 +189,7 @@ class Server(Generic[State]):
             log,
             server=self,
             entrance=self._entrance,
-            mechanism=mechanism_for(self._certificate.binding if self._certificate else None),
+            mechanism=mechanism_for(self.certificate.binding if self.certificate else None),
             registration=self.registration,
             language=self.language,
             clock=_utc_now,
@@ -208,7 +207,7 @@ class Server(Generic[State]):
         self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
         self._reception = Reception(
-            self._certificate,
+            self.certificate,
             limits=self._host.limits,
             connect=partial(Connection, self._host),
             tasks=self._host.tasks,
@@ -217,7 +216,7 @@ class Server(Generic[State]):
         )
         self._accepting = [loop.create_task(self._entrance.accept(self._reception.begin, log))]
         poller = RevocationPoller(sessions, self._host.channels, log)
-        self._meter = Meter(self._host, home, poller, partial(self._facts, ring))
+        self._meter = Meter(self, ring, self._host, home, poller)
         self._tasks = [
             loop.create_task(self._upkeep.run()),
             loop.create_task(poller.run()),
@@ -225,10 +224,10 @@ class Server(Generic[State]):
             loop.create_task(self._meter.run()),
         ]
         if self._entrance.announces_control:
-            controlled = Controlled(self._report, self._reload, self._drain_program)
+            controlled = Controlled(self._meter.report_alone, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))
-        if self._certificate is not None:
-            self._watch_expiry(self._certificate)
+        if self.certificate is not None:
+            self._watch_expiry(self.certificate)
 
     def _watch_expiry(self, certificate: Certificate) -> None:
         if self._watching_expiry is not None:
@@ -293,14 +292,14 @@ class Server(Generic[State]):
         """Reload; return why that has failed, if it has."""
         folder, log = DataFolder(self.data_path), self._host.log
         log.info("reloading", pid=os.getpid())
-        if self._certificate is None:
+        if self.certificate is None:
             return None
         try:
             certificate = await asyncio.to_thread(load_or_make, folder, [self.settings.host])
         except AntiphonError as error:
             log.error("reload-failed", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
             return str(error)
-        self._certificate = self._reception.certificate = certificate
+        self.certificate = self._reception.certificate = certificate
         self._watch_expiry(certificate)
         log.info("reloaded", addresses=[str(address) for address in self.addresses])
         return None
@@ -313,30 +312,6 @@ class Server(Generic[State]):
     def measured(self) -> ProcessReport:
         """Return what this process does now. Precondition: it is open."""
         return self._meter.report()
-
-    def _report(self) -> ServerReport:
-        return report_of(
-            [self.measured()],
-            version=__version__,
-            pid=os.getpid(),
-            started_at=self._started_at,
-            now=_utc_now(),
-            draining=self._host.stopping,
-        )
-
-    def _facts(self, ring: LiveKeyRing) -> Facts:
-        certificate = self._certificate
-        return Facts(
-            addresses=[str(address) for address in self.addresses],
-            access=self.settings.access,
-            registration="open" if self.registration else "closed",
-            data=str(self.data_path),
-            store=self.settings.store,
-            log=str(self.log_path),
-            fingerprint=certificate.fingerprint if certificate else None,
-            expires_at=certificate.expires_at if certificate else None,
-            key=ring.newest,
-        )
 
     async def stop(self) -> None:
         """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""
