@@ -133,9 +133,10 @@ class SupervisorLink:
         self._beat()
 
     def close(self) -> None:
-        """Stop the heartbeat, when the worker has drained."""
+        """End with a last heartbeat, when the worker has drained."""
         if self._beating is not None:
             self._beating.cancel()
+            self._send(Beat(self._measured()))
 
     # --- `Entrance` -------------------------------------------------------------------------------------------
 
