@@ -32,6 +32,10 @@ def fork(message: str) -> str:
         os._exit(0)
     return f"{os.getpid()} {child}"
 
+def tasks(message: str) -> str:
+    import asyncio
+    return f"{os.getpid()} {len(asyncio.all_tasks())}"
+
 def blocks(message: str) -> str:
     import time
     if message != "pid":
