@@ -113,7 +113,7 @@ def assemble(
         named = msgspec.structs.replace(opening, process=home.id)
         return await dialer.relay(process, named, sessions.mark_of(token), client)
 
-    throttle = Throttle(store.failures, ring.mock_key, clock)
+    throttle = Throttle(store.failures, ring.mock_key, clock, entrance.hourly.failures)
     passwords = Passwords(ring, throttle, os.urandom)
     auth = Authenticator(
         access=settings.access,
@@ -127,8 +127,8 @@ def assemble(
         registration=Registration(
             store.accounts,
             passwords,
-            InvitationCheck(store.invitations, ring.token_key, clock),
-            entrance.registrations,
+            InvitationCheck(store.invitations, ring.token_key, clock, entrance.hourly.invitations),
+            entrance.hourly.registrations,
             clock,
             is_open=registration,
         ),

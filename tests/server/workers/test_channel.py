@@ -90,13 +90,16 @@ async def test_what_the_other_end_does_not_read_waits_and_passing_is_refused(cli
     clients += socket.socketpair()
     sent = 0
     while not one.channel.waits:
-        one.channel.send(Count(sent, "192.0.2.1"))
+        one.channel.send(Count(sent, "failures", "192.0.2.1"))
         sent += 1
     assert not one.channel.try_to_pass(Client(("::1", 1), 0.0), clients[0])
     one.channel.send(Closed())
     two.channel.start()
     await two.until(sent + 1)
-    assert [message for message, _ in two.got] == [*(Count(each, "192.0.2.1") for each in range(sent)), Closed()]
+    assert [message for message, _ in two.got] == [
+        *(Count(each, "failures", "192.0.2.1") for each in range(sent)),
+        Closed(),
+    ]
     assert one.channel.try_to_pass(Client(("::1", 1), 0.0), clients[0])
     await two.until(sent + 2)
     one.channel.close()
@@ -147,3 +150,22 @@ async def test_an_end_that_is_gone_is_noticed_once_and_what_is_sent_then_is_drop
     with socket.socket() as client:
         assert not one.channel.try_to_pass(Client(("::1", 1), 0.0), client)
     one.channel.close()
+
+
+async def test_what_is_tried_to_be_sent_is_with_the_system_or_not_sent_at_all() -> None:
+    ours, theirs = socket.socketpair()
+    room = asyncio.Event()
+    one = Channel(ours, lambda *_: None, lambda: None, room=room.set)
+    two = End(theirs)
+    sent = 0
+    while one.try_to_send(Released(f"{sent}")):
+        sent += 1
+    assert not one.waits
+    assert not room.is_set()
+    two.channel.start()
+    async with asyncio.timeout(20):
+        await room.wait()
+    assert one.try_to_send(Closed())
+    one.close()
+    await two.lost.wait()
+    assert [message for message, _ in two.got] == [*(Released(f"{each}") for each in range(sent)), Closed()]

@@ -29,7 +29,12 @@ class Channel:
     """One end of a channel, in the running event loop. `start` begins to read."""
 
     def __init__(
-        self, end: socket.socket, receive: Receive, lost: Callable[[], None], carried: type[Message] | None = None
+        self,
+        end: socket.socket,
+        receive: Receive,
+        lost: Callable[[], None],
+        carried: type[Message] | None = None,
+        room: Callable[[], None] | None = None,
     ) -> None:
         """Read nothing yet.
 
@@ -38,12 +43,14 @@ class Channel:
             receive: called with each message.
             lost: called once, when the other end is gone.
             carried: the kind of message that has a socket with it, if any.
+            room: called when the system takes messages again, after it took no more.
         """
         end.setblocking(False)  # noqa: FBT003 - the socket module's signature
         self._end = end
         self._receive = receive
         self._lost = lost
         self._carried = carried
+        self._room = room
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._sockets: deque[socket.socket | None] = deque()
@@ -67,9 +74,27 @@ class Channel:
         was_empty = not self._waiting
         self._waiting += _framed(message)
         if was_empty:
-            self._write()
+            self._flush()
             if self._waiting and self._open:
-                self._loop.add_writer(self._end, self._write)
+                self._loop.add_writer(self._end, self._writable)
+
+    def try_to_send(self, message: Message) -> bool:
+        """Send a message now, or return False: something waits, or the system takes no more.
+
+        After True the other end will read the message, even if this process dies at once.
+        """
+        if not self._open or self._waiting:
+            return False
+        data = _framed(message)
+        try:
+            sent = self._end.send(data)
+        except OSError:  # no room; a lost end is noticed by the reader
+            sent = 0
+        if sent < len(data):
+            self._loop.add_writer(self._end, self._writable)
+        if sent:  # systems take so few bytes whole or not at all
+            self._waiting += data[sent:]
+        return sent > 0
 
     def try_to_pass(self, message: Message, client: socket.socket) -> bool:
         """Send a message and a socket now, or return False: something waits, or the system takes no more."""
@@ -82,7 +107,7 @@ class Channel:
             return False
         if sent < len(data):
             self._waiting += data[sent:]
-            self._loop.add_writer(self._end, self._write)
+            self._loop.add_writer(self._end, self._writable)
         return True
 
     def finish(self) -> None:
@@ -105,15 +130,21 @@ class Channel:
                 if client is not None:
                     client.close()
 
-    def _write(self) -> None:
+    def _flush(self) -> None:
         try:
             while self._waiting:
                 del self._waiting[: self._end.send(self._waiting)]
         except (BlockingIOError, InterruptedError):
-            return
+            pass
         except OSError:  # the other end is gone: the reader notices it
             self._waiting.clear()
-        self._loop.remove_writer(self._end)
+
+    def _writable(self) -> None:
+        self._flush()
+        if not self._waiting:
+            self._loop.remove_writer(self._end)
+            if self._room is not None:
+                self._room()
 
     def _read(self) -> None:
         try:

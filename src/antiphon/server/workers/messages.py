@@ -1,7 +1,7 @@
 """Messages between a supervisor and its workers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -10,6 +10,8 @@ from antiphon.settings import ProgramSettings, ServerSettings
 
 SocketAddress = tuple[str | int, ...]
 """The address of an IPv4 or IPv6 peer, as `accept` gives it."""
+What = Literal["registrations", "failures", "invitations"]
+"""What the supervisor counts: a field of `listen.limits.HourlyLimits`."""
 
 # --- to a worker ----------------------------------------------------------------------------------------------
 
@@ -97,9 +99,17 @@ class Released(msgspec.Struct, tag=True, frozen=True):
 
 
 class Count(msgspec.Struct, tag=True, frozen=True):
-    """Count a registration from the IP `host`, if the limits admit it. It is answered by `Counted`."""
+    """Count one of `what` from the IP `host`, if the limit admits it. It is answered by `Counted`."""
 
     id: int
+    what: What
+    host: str
+
+
+class Forgive(msgspec.Struct, tag=True, frozen=True):
+    """Take one of `what` from the IP `host` out of the count again."""
+
+    what: What
     host: str
 
 
@@ -114,7 +124,7 @@ class Leaving(msgspec.Struct, tag=True, frozen=True):
 
 
 ToWorker = Start | Client | Counted | Stop
-ToSupervisor = Failed | Ready | Imported | Taken | Closed | Released | Count | Beat | Leaving
+ToSupervisor = Failed | Ready | Imported | Taken | Closed | Released | Count | Forgive | Beat | Leaving
 Message = ToWorker | ToSupervisor
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)

@@ -22,6 +22,7 @@ from antiphon.server.workers.messages import (
     Count,
     Counted,
     Failed,
+    Forgive,
     Imported,
     Leaving,
     Message,
@@ -30,6 +31,7 @@ from antiphon.server.workers.messages import (
     Start,
     Stop,
     Taken,
+    What,
 )
 
 STACKS_SECONDS = 0.3
@@ -69,8 +71,11 @@ class Owner(Protocol):
     def released(self, worker: "WorkerProcess", host: str) -> None:
         """A connection from `host` has given its place back."""
 
-    def count(self, host: str) -> float:
-        """Count a registration; see `Registrations`."""
+    def count(self, what: What, host: str) -> float:
+        """Count one of `what`; see `HourlyLimit`."""
+
+    def forgive(self, what: What, host: str) -> None:
+        """Take one of `what` out of the count again."""
 
     def stacks(self, worker: "WorkerProcess", text: str) -> None:
         """The worker has been silent, and has shown where its threads are."""
@@ -204,7 +209,9 @@ class WorkerProcess:
             case Released():
                 owner.released(self, message.host)
             case Count():
-                self._channel.send(Counted(message.id, owner.count(message.host)))
+                self._channel.send(Counted(message.id, owner.count(message.what, message.host)))
+            case Forgive():
+                owner.forgive(message.what, message.host)
             case Ready():
                 self.state, self.heard_at, self.served = State.SERVING, self._loop.time(), True
                 self.settled.set()

@@ -18,14 +18,13 @@ from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.control import Controlled, taking_control
 from antiphon.server.control.report import ServerReport
-from antiphon.server.listen.entrance import accept_all
-from antiphon.server.listen.limits import RegistrationLimits
+from antiphon.server.listen.entrance import accept_all, hourly_limits
 from antiphon.server.listen.ports import Listening
 from antiphon.server.signals import StopSignals
 from antiphon.server.workers.attention import Attention
 from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
-from antiphon.server.workers.messages import Start
+from antiphon.server.workers.messages import Start, What
 from antiphon.server.workers.process import State, WorkerProcess
 from antiphon.server.workers.reloading import Reloading
 from antiphon.server.workers.reports import WorkerReports
@@ -77,7 +76,7 @@ class Supervisor:
         self._log = log
         self._tell = tell
         self._data = data
-        self._registrations = RegistrationLimits(settings.registrations_source, settings.registrations_most)
+        self._limits = hourly_limits(settings)._asdict()
         self._patience = settings.service_seconds + SILENT_MORE_SECONDS
         self._slots = Slots(start.workers)
         self._workers: set[WorkerProcess] = set()
@@ -393,9 +392,14 @@ class Supervisor:
         """See `Owner`."""
         self._dispatcher.released(worker.seat, host)
 
-    def count(self, host: str) -> float:
+    def count(self, what: What, host: str) -> float:
         """See `Owner`."""
-        return self._registrations.admit(host, asyncio.get_running_loop().time())
+        wait: float = self._limits[what].count_now(host)
+        return wait
+
+    def forgive(self, what: What, host: str) -> None:
+        """See `Owner`."""
+        self._limits[what].forgive(host)
 
     def stacks(self, worker: WorkerProcess, text: str) -> None:
         """See `Owner`."""
