@@ -18,7 +18,8 @@ class Lost:
 
 
 async def test_what_a_worker_has_said_is_read_before_its_end_is_known() -> None:
-    worker = WorkerProcess(cast("Owner", Lost()), 0, msgspec.structs.replace(START, service="antiphon:nothing"))
+    worker = WorkerProcess(cast("Owner", Lost()))
+    worker.begin(0, msgspec.structs.replace(START, service="antiphon:nothing"))
     os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # the event loop stands still: nothing is read
     assert worker.has_ended()
     assert isinstance(worker.failure, ServiceNotLoaded)
