@@ -187,7 +187,7 @@ def _measure(
     figures: dict[str, list[Figures]] = {name: [] for name in servers}
     for _ in range(plan.rounds):
         for name, (server, _tokens) in servers.items():
-            figures[name].append(measure(given[name], server.port, server.pid, run))
+            figures[name].append(measure(given[name], server, run))
     return figures
 
 

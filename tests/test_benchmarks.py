@@ -127,6 +127,26 @@ def test_a_short_run_gives_every_figure_or_says_what_it_needs(benchmarks: Path, 
             )
 
 
+def test_the_rows_of_workers_compare_two_with_one(benchmarks: Path, tmp_path: Path) -> None:
+    if not can_build(tmp_path):
+        return
+    file = tmp_path / "figures.json"
+    chosen = ["workers/depth16", "workers/evenness", "workers/memory-worker", "workers/start"]
+    only = [f"--only={row}" for row in chosen]
+    result = run(benchmarks, "--quick", "--rounds=1", "--seconds=0.05", *only, BENCH_JSON=str(file))
+    assert (result.returncode, result.stderr) == (0, "")
+    report = json.loads(file.read_text("utf-8"))
+    assert [row["name"] for row in report["rows"]] == chosen
+    ratio, evenness, memory, start = (row["figure"]["median"] for row in report["rows"])
+    one, two = report["workers"]
+    assert (one["workers"], two["workers"]) == (1, 2)
+    cost = one["server_us_each"]["median"] / two["server_us_each"]["median"]
+    assert ratio == pytest.approx(2 * cost)
+    assert evenness == 1  # each connection goes to the worker with the fewest
+    assert memory > 1
+    assert start > 0
+
+
 def test_a_ratio_below_its_floor_fails_the_run_once_everything_is_told(benchmarks: Path, tmp_path: Path) -> None:
     if not can_build(tmp_path):
         return
