@@ -23,6 +23,7 @@ import memory
 import relay
 import sign_in_cost
 import startup
+import storm
 import throughput
 import workers
 from c_programs import build
@@ -120,7 +121,7 @@ def measure(options: Options, about: dict[str, Any], folder: Path, details: Deta
     yield from throughput.rows(plan, details.loads)
     yield from clients.rows(plan, details.clients)
     yield from workers.rows(plan, details.workers)
-    for part in (relay, memory, sign_in_cost, startup):
+    for part in (relay, memory, sign_in_cost, storm, startup):
         yield from part.rows(plan)
 
 
@@ -141,7 +142,7 @@ def say_first(about: dict[str, Any], options: Options) -> str:
 
 def read_options() -> Options:
     """Parse the command line and BENCH_JSON."""
-    parts = (throughput, clients, workers, relay, memory, sign_in_cost, startup)
+    parts = (throughput, clients, workers, relay, memory, sign_in_cost, storm, startup)
     names = [name for part in parts for name in part.names()]
     parser = argparse.ArgumentParser(
         description="Measure Antiphon in comparison with other servers. Example: run.py --only tcp-depth1",
