@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from antiphon.server.connection.write_buffer import WriteBuffer
 from antiphon.server.session.queue import QUEUED_MOST
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
-from antiphon.wire.frames import Frame
+from antiphon.wire.frames import Frame, encode, split_frames
 from antiphon.wire.kinds import Kind
 from support.joined import JoinedClient, JoinedServer, joined
 from support.serving import seed
@@ -179,3 +181,104 @@ def test_a_heartbeat_between_answers_changes_nothing(
     for id, message in zip(ids, ["one", "two", "three"], strict=True):
         let_on(server, gated)
         assert next_answer(client) == (id, message)
+
+
+async def queued_answer(message: str) -> str:
+    waiting: asyncio.Queue[str] = asyncio.Queue()
+    asyncio.get_running_loop().call_soon(waiting.put_nowait, message)
+    return await waiting.get()
+
+
+def test_answers_that_follow_at_once_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    put = WriteBuffer.put
+
+    def counted(buffer: WriteBuffer, data: bytes) -> None:
+        written.append(len(list(split_frames(data))))
+        put(buffer, data)
+
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", queued_answer, plain=True) as server, server.session(token) as client:
+        monkeypatch.setattr(WriteBuffer, "put", counted)
+        messages = [f"{number}" for number in range(8)]
+        ids = send(server, client, *messages)
+        assert [next_answer(client) for _ in ids] == list(zip(ids, messages, strict=True))
+    assert sum(written) == len(messages)
+    assert max(written) > 1
+
+
+def test_an_answer_does_not_wait_for_a_handler_that_waits(
+    server: JoinedServer, client: JoinedClient, gated: Gated
+) -> None:
+    (first, *_) = send(server, client, "one", "two")
+    began = server.now
+    let_on(server, gated)
+    assert next_answer(client) == (first, "one")
+    assert (server.now, len(gated.gates)) == (began, 2)
+
+
+def test_what_is_said_in_between_does_not_overtake_an_answer(tmp_path: Path) -> None:
+    async def handler(message: str) -> str:
+        answered = await queued_answer(message)
+        if message == "2":
+            (connection,) = running.connections
+            connection.send(connection._conversation.heartbeat())
+        return answered
+
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", handler, plain=True) as running, running.session(token) as client:
+        ids = send(running, client, *(f"{number}" for number in range(4)))
+        kinds: list[int] = []
+        while len(kinds) < 5:
+            event = client.next()
+            assert isinstance(event, Frame)
+            kinds.append(event.id)
+        assert kinds == [*ids[:2], 0, *ids[2:]]
+
+
+@pytest.mark.parametrize("seed_of_random", range(6))
+def test_whatever_comes_in_whatever_pieces_each_is_answered_once_and_in_order(
+    tmp_path: Path, seed_of_random: int
+) -> None:
+    chance = Random(seed_of_random)
+
+    async def handler(message: str) -> str | None:
+        for _ in range(int(message.partition(" ")[0])):
+            await asyncio.sleep(0)
+        if "queue" in message:
+            await queued_answer(message)
+        if "boom" in message:
+            raise ValueError(message)
+        return None if "nothing" in message else "x" * 2**21 if "large" in message else message
+
+    (token,) = seed(tmp_path / "data")
+    with joined(tmp_path / "data", handler, plain=True) as running, running.session(token) as client:
+        data, due, cancelled = bytearray(), dict[int, str](), set[int]()
+        for _ in range(200):
+            message = (
+                f"{chance.choice((0, 0, 1, 3))} {chance.choice(('', '', '', 'queue', 'boom', 'nothing', 'large'))}"
+            )
+            id, frame = client.conversation.message(message)
+            due[id] = message
+            data += frame
+            if chance.random() < 0.05:
+                cancelled.add(id)
+                data += client.conversation.cancel(id)
+            if chance.random() < 0.05:
+                data += encode(Kind.HEARTBEAT, 0)
+        at = 0
+        answers: list[tuple[int, object]] = []
+        while at < len(data):
+            piece = data[at : at + chance.choice((1, 30, 100, 1000, 5000))]
+            client.send(bytes(piece))
+            at += len(piece)
+            if chance.random() < 0.5:
+                running.read(lambda _: None)  # a step of the server
+        while len(answers) < len(due):
+            answers.append(next_answer(client))
+        assert [id for id, _ in answers] == list(due)
+        for id, answer in answers:
+            message = due[id]
+            failed = "service-failed" if "boom" in message or "large" in message else None
+            expected = failed or ("END" if "nothing" in message else message)
+            assert answer == expected or (id in cancelled and answer == "END")

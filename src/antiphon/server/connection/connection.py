@@ -81,6 +81,8 @@ class Connection(PeerSide):
         """Let go of everything; the session can be resumed, unless it was left."""
         host, session = self._host, self._control.session
         host.connections.discard(self)
+        if self._fast_path is not None:
+            self._fast_path.lose_connection()
         self._enter(State.CLOSED)
         self._fast_path = None
         self._catch_up()

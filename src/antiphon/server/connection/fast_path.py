@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from antiphon.server.connection.late_answers import LateAnswers
 from antiphon.server.connection.read_side import ReadSide
 from antiphon.server.connection.write_buffer import QUEUE_LIMIT, WriteBuffer
 from antiphon.server.handler.environment import HandlerEnvironment
@@ -28,8 +29,8 @@ class FastPath:
     """The fast path of one session on one connection."""
 
     __slots__ = (
-        "_answerer", "_channel", "_held", "_looked", "_proceed", "_reader", "_reading", "_received", "_responder",
-        "_sent", "_turns", "_writer", "last_waits",
+        "_answerer", "_channel", "_held", "_late", "_looked", "_proceed", "_reader",
+        "_reading", "_received", "_responder", "_sent", "_turns", "_writer", "last_waits",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - one of each
@@ -80,6 +81,7 @@ class FastPath:
         self._proceed = proceed
         self._held = self._looked = 0
         self._received = self._sent = 0
+        self._late = LateAnswers(writer) if service.is_async else None
         self.last_waits = False
         """Whether the coroutine of the last message of `answer_buffered` waits."""
         self.close()
@@ -100,6 +102,13 @@ class FastPath:
         """Leave what is received next to the connection, and what is held back."""
         self._responder.closed = 1
         self._held = self._looked = 0
+        if self._late is not None:
+            self._late.write()
+
+    def lose_connection(self) -> None:
+        """Write nothing any more: what is not written is in the replay buffer."""
+        if self._late is not None:
+            self._late.frames.clear()
 
     @property
     def is_open(self) -> bool:
@@ -170,11 +179,22 @@ class FastPath:
 
     def _answer(self, id: int, reply: object) -> bool:
         """Answer a message whose coroutine has waited, and go on; return False if that is left to the caller."""
-        responder = self._responder
-        if not responder.answer(id, reply):
-            return False
-        if self._reader.buffered and not responder.closed:  # else go on when the peer takes more
+        responder, late = self._responder, self._late
+        assert late is not None, "only a coroutine can wait"
+        if not (self._held or late.frames):
+            if not responder.answer(id, reply):
+                return False
+        else:
+            frame = responder.prepare(id, reply)
+            if frame is None:
+                return False
+            late.add(frame, last=not self._held)
+        if responder.closed == 1:  # the peer takes no more: the connection goes on when it does
+            return True
+        if self._held or self._reader.buffered:
             self._go_on_behind()
+        else:
+            responder.closed = 0
         return True
 
     def _go_on_behind(self) -> None:
@@ -182,14 +202,22 @@ class FastPath:
         answerer, reader = self._answerer, self._reader
         if self._held and fence.check():
             self._responder.closed = WAITING
-            buffered = reader.buffered
             answerer.turn_seconds = self._turns.seconds
+            buffered = reader.buffered
             answers = reader.answer_buffered(answerer)
+            left = reader.buffered
             self._held -= answerer.count
-            self._looked -= buffered - reader.buffered
-            waits = _waits(answerer.unanswered)
-            self._send(answers)
-            if waits and self.waits and self.hold():
+            self._looked += left - buffered
+            unanswered = answerer.unanswered
+            if not answers and unanswered is not None and unanswered[3] is not None:
+                answerer.unanswered = None  # a message in it refers to its task
+                self._wait(unanswered)
+                waits = True
+            else:
+                waits = _waits(unanswered)
+                del unanswered  # an exception in it refers to the message
+                self._send(answers)
+            if waits and self.waits and ((self._looked == left and not self._reading.paused) or self.hold()):
                 return
         self.close()
         self._proceed()
@@ -201,6 +229,8 @@ class FastPath:
         self._answerer.unanswered = None  # an exception in it refers to the message
         self._channel.answered(count, answers, count - (unanswered is not None))
         if answers:
+            if self._late is not None:
+                self._late.write()  # in order
             self._writer.put(answers)
         if unanswered is not None:
             id, reply, error, waiting = unanswered
@@ -213,8 +243,11 @@ class FastPath:
         """Go on with the only message received, whose coroutine waits."""
         id, _, _, waiting = unanswered
         assert waiting is not None
-        self._channel.replay.count()
-        self._go_on(id, *waiting)
+        task, waits_for = waiting
+        channel = self._channel
+        channel.replay.count()
+        task.go_on(waits_for)
+        channel.runner.wait_for(id, task)
 
     def _go_on(self, id: int, task: HandlerTask, waits_for: Any) -> None:
         task.go_on(waits_for)
