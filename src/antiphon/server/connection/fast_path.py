@@ -86,7 +86,7 @@ class FastPath:
         """Whether the coroutine of the last message of `answer_buffered` waits."""
         self.close()
         if steps is not None:
-            channel.runner.answer_directly = self._answer
+            channel.runner.answer_directly = self._responder.answer
         transport.hand_to(self._responder)
 
     @staticmethod
@@ -168,6 +168,7 @@ class FastPath:
         are looked at as the queue of a channel takes; then nothing more is read.
         """
         reader = self._reader
+        self._channel.runner.answer_directly = self._answer
         if self._held < QUEUED_MOST:
             ahead = reader.messages_ahead(self._looked, QUEUED_MOST - self._held)
             if ahead is None:
@@ -178,7 +179,10 @@ class FastPath:
         return True
 
     def _answer(self, id: int, reply: object) -> bool:
-        """Answer a message whose coroutine has waited, and go on; return False if that is left to the caller."""
+        """Answer a message whose coroutine has waited, and go on with what is held back.
+
+        Returns False if that is left to the caller.
+        """
         responder, late = self._responder, self._late
         assert late is not None, "only a coroutine can wait"
         if not (self._held or late.frames):
@@ -195,6 +199,7 @@ class FastPath:
             self._go_on_behind()
         else:
             responder.closed = 0
+            self._channel.runner.answer_directly = responder.answer  # a call less, as long as nothing is held back
         return True
 
     def _go_on_behind(self) -> None:
