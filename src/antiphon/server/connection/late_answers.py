@@ -11,17 +11,21 @@ from antiphon.server.turn_budget import TURN_SECONDS
 IDLE_ITERATIONS = 2
 """Iterations of the event loop without a new answer after which those that wait are written: a handler that is
 woken through a queue takes two."""
+ALONE_MOST = 16
+"""Answers that are written at once after one that has waited in vain."""
 
 
 class LateAnswers:
     """Answers of one connection that wait for the next ones. Whatever else is written calls `write` first."""
 
-    __slots__ = ("_flushing", "_until", "_writer", "frames")
+    __slots__ = ("_alone", "_flushing", "_until", "_writer", "frames")
 
     def __init__(self, writer: WriteBuffer) -> None:
         """Write to `writer`."""
         self._writer = writer
         self._until = 0.0
+        self._alone = 0
+        """Answers that are still to be written at once: none comes soon after them."""
         self._flushing = False
         """`_flush` is due."""
         self.frames: list[bytes] = []
@@ -36,7 +40,8 @@ class LateAnswers:
         frames.append(frame)
         if len(frames) == 1:
             self._until = now + TURN_SECONDS
-        if last or now >= self._until:
+        if last or self._alone or now >= self._until:
+            self._alone = max(0, self._alone - 1)
             self.write()
         elif not self._flushing:
             self._flush_after(len(frames), IDLE_ITERATIONS)
@@ -60,7 +65,11 @@ class LateAnswers:
         if not fence.check():
             self._flushing = True
             fence.wait(partial(self._flush, present, 0))
-        elif time.monotonic() >= self._until or (present == count and not iterations):
+        elif present == count and not iterations:
+            if present == 1:
+                self._alone = ALONE_MOST
+            self.write()
+        elif time.monotonic() >= self._until:
             self.write()
         else:
             self._flush_after(present, iterations - 1 if present == count else IDLE_ITERATIONS)
