@@ -91,5 +91,5 @@ def _row(
 
 def _microseconds(server: RunningServer, load: Load, run: Run) -> float:
     """Return the processor time that a message takes the server, kernel included."""
-    figures = measure(load, server.port, server.pid, run)
+    figures = measure(load, server, run)
     return 1e6 * figures.server_core_share / (figures.batches_per_s * DEPTH)

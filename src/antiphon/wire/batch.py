@@ -294,16 +294,30 @@ class PythonBatchResponder:
 
     def answer(self, id: int, reply: object) -> bool:
         """Answer a message whose coroutine has waited, and open; return False if that is left to the caller."""
-        if self.closed != WAITING:
-            return False
-        frame = self._answerer.frame(id, reply)
-        if frame is None or len(frame) > BATCH_LIMIT:
+        frame = self._waited_for(id, reply)
+        if frame is None:
             return False
         self.closed = 0  # before the write, which may close it again
         self._send(frame, 0)
         return True
 
+    def prepare(self, id: int, reply: object) -> bytes | None:
+        """Return the frame of such an answer, noted but not written; None if that is left to the caller."""
+        frame = self._waited_for(id, reply)
+        if frame is not None:
+            self._note(frame, 0)
+            self.sent_bytes -= len(frame)  # the caller sends it
+        return frame
+
+    def _waited_for(self, id: int, reply: object) -> bytes | None:
+        frame = self._answerer.frame(id, reply) if self.closed == WAITING else None
+        return None if frame is None or len(frame) > BATCH_LIMIT else frame
+
     def _send(self, frames: bytes, count: int) -> None:
+        self._note(frames, count)
+        self._write(frames)
+
+    def _note(self, frames: bytes, count: int) -> None:
         if not self._unsettled:  # the owner of the list has emptied it
             self.unsettled_bytes = 0
         self._unsettled += (frames, count)
@@ -311,7 +325,6 @@ class PythonBatchResponder:
         self.unsettled_bytes += len(frames) + PIECE_OVERHEAD
         if self.unsettled_bytes > self.unsettled_limit:
             self._settle()
-        self._write(frames)
 
     def _handed_over(self, size: int, frames: bytes) -> bool:
         """Hand over the only message of the batch if its coroutine waits; return whether it was so."""

@@ -42,12 +42,13 @@ class HandlerRunner:
 
     __slots__ = (
         "_answers", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_take", "_task",
-        "answer_directly", "repeats",
+        "_time_limits", "answer_directly", "repeats",
     )  # fmt: skip
 
     def __init__(self, environment: HandlerEnvironment, session: Session, answers: Answers) -> None:
         """Prepare to run the service of `environment` for `session`."""
         self._environment = environment
+        self._time_limits = environment.time_limits
         self._session = session
         self._answers = answers
         self._take = environment.service.take
@@ -101,8 +102,10 @@ class HandlerRunner:
     def wait_for(self, id: int, task: HandlerTask) -> None:
         """Answer message `id` when `task`, whose first step is done, has ended."""
         task.then = self._ended
-        self._environment.time_limits.add(task)
-        self._begin(id, task)
+        self._time_limits.add(task)
+        self._id = id
+        self._cancelled = False
+        self._task = task
 
     def cancel(self, id: int) -> bool:
         """Cancel the handler if it is working on message `id`; return whether it is."""
@@ -174,7 +177,7 @@ class HandlerRunner:
         """Send the outcome of a handler that had to wait."""
         id = self._id
         self._task = None
-        self._environment.time_limits.remove(task)
+        self._time_limits.remove(task)
         try:
             answer = task.result()
         except BaseException as error:  # noqa: BLE001 - as in `run`
