@@ -8,6 +8,7 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
+    │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
@@ -158,6 +159,8 @@ from antiphon.errors.usage import (
     SettingInvalid,
     StoreTaken,
     StoreUnusable,
+    TopicInvalid,
+    TopicsFull,
     UsageError,
 )
 
@@ -262,6 +265,8 @@ __all__ = [
     "TooManyFailures",
     "TooManyRefusals",
     "TooManySessions",
+    "TopicInvalid",
+    "TopicsFull",
     "TrustError",
     "TryLater",
     "UsageError",

@@ -33,6 +33,8 @@ from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
 from antiphon.server.peer import Peer
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.topics import Topics
 from antiphon.services import Handler, as_service
 from antiphon.services import Service as ServedHandler
 from antiphon.settings import SECONDS_MOST, ServerSettings
@@ -81,6 +83,7 @@ class Service:
     async def __aenter__(self) -> Self:
         """Start serving."""
         self._host = _host(self._service, self._settings, self._failures)
+        await self._host.handlers.topics.start()
         return self
 
     async def enter(self, name: str = "ann") -> ClientSession:
@@ -177,12 +180,15 @@ _ABSENT: Any = None
 
 def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) -> ConnectionHost:
     tasks = BackgroundTasks()
+    topics = Topics(MemoryBroker(), tasks, settings.message_limit, utc_now)
     handlers = HandlerEnvironment(
         service=service,
         seconds=settings.service_seconds,
         message_limit=settings.message_limit,
         log=failures,
         tasks=tasks,
+        topics=topics,
+        server=topics,
         repeat_seconds=0,  # each failure belongs to the call that it made fail
     )
     sessions = Sessions(settings.session_total, utc_now)

@@ -13,6 +13,7 @@ from antiphon.files import keep_trace
 from antiphon.language import catalogue
 from antiphon.server.run import until_stopped, where_it_listens
 from antiphon.server.server import Server, server_behind
+from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.workers.channel import receive_now, send_now
 from antiphon.server.workers.link import SupervisorLink
 from antiphon.server.workers.messages import Failed, Start
@@ -43,7 +44,9 @@ def main(descriptors: list[int]) -> int:
 
 def _work(end: socket.socket, stacks: socket.socket, start: Start) -> int:
     link = SupervisorLink(end, stacks, start)
-    server = server_behind(link, load(start.service, start.program), start.settings, start.language)
+    server = server_behind(
+        link, MemoryBroker(), load(start.service, start.program), start.settings, start.language
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(server, link, start))
 
