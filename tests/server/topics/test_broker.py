@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,8 @@ from antiphon.errors import TopicsFull
 from antiphon.server.topics.contract import READ_LIMIT, Broker, Entry, Position, Stretch
 from antiphon.server.topics.hub import ENTRY_OVERHEAD, HISTORY_LIMIT, HISTORY_MOST, Hub
 from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.workers.hub_broker import HubBroker
+from antiphon.server.workers.hub_end import HubEnd
 from antiphon.topics import Subscriber
 from antiphon.wire.frames import Payload
 
@@ -43,18 +46,29 @@ class Ends:
 Make = Callable[[Hub], Ends]
 
 
-def in_memory(hub: Hub) -> Ends:
-    return Ends(MemoryBroker(hub))
+@pytest.fixture(params=["in memory", "over the supervisor's hub"])
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    """Makes ends of a hub; those of workers, of which there are two, have the sockets of real ones."""
+    closing: list[HubEnd | HubBroker] = []
 
+    def behind(hub: Hub) -> HubBroker:
+        ours, theirs = socket.socketpair()
+        closing.append(HubEnd(hub, ours))
+        broker = HubBroker(theirs)
+        closing.append(broker)
+        broker.open()
+        return broker
 
-@pytest.fixture(params=[in_memory])
-def make(request: pytest.FixtureRequest) -> Make:
-    made: Make = request.param
-    return made
+    def make(hub: Hub) -> Ends:
+        return Ends(MemoryBroker(hub)) if request.param == "in memory" else Ends(behind(hub), behind(hub))
+
+    yield make
+    for each in closing:
+        each.close()
 
 
 @pytest.fixture
-def ends(make: Make) -> Ends:
+async def ends(make: Make) -> Ends:
     return make(Hub(os.urandom))
 
 

@@ -27,7 +27,7 @@ TOTAL_LIMIT = 64 * HISTORY_LIMIT
 ENTRY_OVERHEAD = 64
 """Bytes of memory that an entry takes beside its message: a pair, its size, and a place in the queue."""
 
-_IN_ALL = Problem(N_("the server has {most}"))
+IN_ALL = Problem(N_("the server has {most}"))
 
 
 class Process(Protocol):
@@ -153,7 +153,7 @@ class Hub:
             if len(self._topics) >= self._topics_most:
                 oldest = next(iter(self._idle), None)
                 if oldest is None:
-                    raise TopicsFull(problem=_IN_ALL, most=self._topics_most)
+                    raise TopicsFull(problem=IN_ALL, most=self._topics_most)
                 self._forget(oldest)
             epoch = int.from_bytes(self._random(7), "big") + 1
             found = self._topics[topic] = _Topic(epoch)

@@ -78,6 +78,8 @@ class Subscription:
             TopicsFull, TryLater: as `Broker.subscribe`.
         """
         stretch = await self._broker.subscribe(self.topic, self.number, self.subscriber)
+        if self._left:  # meanwhile
+            self._broker.unsubscribe(self.topic, self.number)
         self._joined = True
         if self._reading is not None:
             return
