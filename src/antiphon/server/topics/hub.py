@@ -166,9 +166,7 @@ class Hub:
     def _leave(self, process: Process, topic: str, found: _Topic) -> None:
         del found.readers[process]
         if not found.readers:
-            self._used(topic)
-            if not found.last:  # nothing to remember
-                self._forget(topic)
+            self._used(topic)  # also without entries: the subscriber may be on its way to another process
 
     def _forget(self, topic: str) -> None:
         self.total -= self._topics.pop(topic).size
