@@ -28,6 +28,18 @@ class Guest:
         self.translate: Translate = catalogue(language).gettext
         self.heard: list[str] = []
 
+    async def subscribe(self, topic: str, history: int = 0) -> None:
+        """Implement `services.Session`."""
+        raise AssertionError(topic)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Implement `services.Session`."""
+        raise AssertionError(topic)
+
+    async def publish(self, topic: str, message: str | bytes) -> None:
+        """Implement `services.Session`."""
+        raise AssertionError(topic)
+
     def send(self, message: object) -> None:
         """Implement `services.Session`."""
         self.heard.append(str(message))

@@ -8,6 +8,7 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
+    │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
@@ -165,6 +166,8 @@ from antiphon.errors.usage import (
     SettingInvalid,
     StoreTaken,
     StoreUnusable,
+    TopicInvalid,
+    TopicsFull,
     UsageError,
 )
 
@@ -275,6 +278,8 @@ __all__ = [
     "TooManyFailures",
     "TooManyRefusals",
     "TooManySessions",
+    "TopicInvalid",
+    "TopicsFull",
     "TrustError",
     "TryLater",
     "UsageError",

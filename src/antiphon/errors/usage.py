@@ -318,3 +318,20 @@ class ServiceNotStarted(UsageError):
     code = "service-not-started"
     sentence = N_("“{service}” could not start: {problem}.")
     hint = N_("The traceback is in the server's log.")
+
+
+class TopicInvalid(UsageError, ValueError):
+    """The text cannot be the name of a topic."""
+
+    code = "topic-invalid"
+    blame = "program"
+    sentence = N_("“{topic}” cannot be the name of a topic: {problem}.")
+
+
+class TopicsFull(UsageError):
+    """A session or a server has as many topics as it may have."""
+
+    code = "topics-full"
+    blame = "program"
+    sentence = N_("There cannot be another topic: {problem}.")
+    hint = N_("Unsubscribe from those that are not needed.")

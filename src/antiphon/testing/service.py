@@ -34,7 +34,9 @@ from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
 from antiphon.server.peer import Peer
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.services import Handler, Lifespan, Server, as_service
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.topics import Topics
+from antiphon.services import Handler, Lifespan, ServiceServer, as_service
 from antiphon.services import Service as ServedHandler
 from antiphon.services.contract import Result
 from antiphon.settings import SECONDS_MOST, ServerSettings
@@ -97,6 +99,7 @@ class Service:
             ServiceNotStarted: `started` or `lifespan` failed; the `__cause__` is what it raised.
         """
         self._host = _host(self._service, self._settings, self._failures, self)
+        await self._host.handlers.topics.start()
         self._lifecycle = ServiceLifecycle(self._host.handlers)
         await self._lifecycle.start()
         return self
@@ -205,14 +208,18 @@ _ABSENT: Any = None
 """What only passwords, invitations and other servers need."""
 
 
-def _host(service: ServedHandler, settings: ServerSettings, failures: Failures, server: Server) -> ConnectionHost:
+def _host(
+    service: ServedHandler, settings: ServerSettings, failures: Failures, server: ServiceServer
+) -> ConnectionHost:
     tasks = BackgroundTasks()
+    topics = Topics(MemoryBroker(), tasks, settings.message_limit, utc_now)
     handlers = HandlerEnvironment(
         service=service,
         seconds=settings.service_seconds,
         message_limit=settings.message_limit,
         log=failures,
         tasks=tasks,
+        topics=topics,
         server=server,
         repeat_seconds=0,  # each failure belongs to the call that it made fail
     )

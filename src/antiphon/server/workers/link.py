@@ -96,7 +96,8 @@ class SupervisorLink:
     def open(self, signals: StopSignals) -> None:
         """Begin to listen to the supervisor, in the running event loop; `signals` end the worker."""
         self._signals = signals
-        self._channel = Channel(self._end, self._received, self._lost, Client, self._take_passed)
+        self._channel = Channel(self._end, self._received, self._lost, Client)
+        self._channel.drained = self._take_passed
         self._channel.start()
 
     def ready(self, text: str, measured: Callable[[], ProcessReport]) -> None:
@@ -184,7 +185,7 @@ class SupervisorLink:
     def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         self._beating = loop.call_later(BEAT_SECONDS, self._beat)
-        if not self._channel.waits:
+        if not self._channel.waiting:
             self._send(Beat(self._measured()))
             self._tell_imports()
         if not self._signals.came:  # from then on the timer belongs to the stop

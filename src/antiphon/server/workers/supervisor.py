@@ -5,6 +5,7 @@ It runs no code of the user's, and needs neither a store nor a service.
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from antiphon.server.control.report import ServerReport
 from antiphon.server.listen.entrance import accept_all, hourly_limits
 from antiphon.server.listen.ports import Listening
 from antiphon.server.signals import StopSignals
+from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.attention import Attention
 from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
@@ -79,6 +81,7 @@ class Supervisor:
         self._limits = hourly_limits(settings)._asdict()
         self._patience = settings.service_seconds + SILENT_MORE_SECONDS
         self._slots = Slots(start.workers)
+        self._hub = Hub(os.urandom)
         self._workers: set[WorkerProcess] = set()
         """All that have not ended."""
         self._where: str | None = None
@@ -137,7 +140,7 @@ class Supervisor:
         start = self._start
         program = replace(start.program, exec_most=share(start.program.exec_most, start.workers, number))
         told = msgspec.structs.replace(start, program=program, announces=announces)
-        worker = (self._development and self._development.take()) or WorkerProcess(self)
+        worker = (self._development and self._development.take()) or WorkerProcess(self, self._hub)
         worker.begin(number, told)
         self._workers.add(worker)
         return worker
