@@ -26,7 +26,8 @@
     │   ├── SessionEnded
     │   │   ├── SessionExpired
     │   │   └── SessionRevoked
-    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions
+    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions,
+    │   │           EndedElsewhere
     │   └── InvitationRefused
     │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
@@ -99,6 +100,7 @@ from antiphon.errors.signin import (
     AccountRemoved,
     AccountRenamed,
     CredentialRefused,
+    EndedElsewhere,
     InvitationExpired,
     InvitationForAnother,
     InvitationRefused,
@@ -184,6 +186,7 @@ __all__ = [
     "ConnectionLost",
     "CredentialRefused",
     "CredentialUnreadable",
+    "EndedElsewhere",
     "ExposureRefused",
     "Fault",
     "FileUnusable",

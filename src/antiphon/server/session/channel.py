@@ -29,7 +29,7 @@ from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Frame, Payload, Refused
 from antiphon.wire.kinds import Kind
 
-_ANSWERED = (Kind.MESSAGE, Kind.PASSWORD)
+_ANSWERED = (Kind.MESSAGE, Kind.PASSWORD, Kind.END_OTHERS)
 """Kinds with a token that have an answer of their own."""
 
 
