@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from antiphon.language import Translate, catalogue
 from antiphon.services import Chat
-from support.virtual_time import VirtualLoop
+from antiphon.testing import VirtualLoop
 
 
 class Guest:

@@ -38,7 +38,7 @@ from antiphon.services import Service as ServedHandler
 from antiphon.settings import SECONDS_MOST, ServerSettings
 from antiphon.store.contracts import Clients
 from antiphon.testing.memory import MemoryTransport
-from antiphon.testing.standins import Failures, Sessions, Visits, utc_now
+from antiphon.testing.standins import Failures, LoopClock, Sessions, Visits
 from antiphon.wire.bodies import Lifetimes
 from antiphon.wire.kinds import MESSAGE_LIMIT
 
@@ -57,7 +57,12 @@ class Service:
     """
 
     def __init__(
-        self, handler: Handler, *, message_limit: int = MESSAGE_LIMIT, service_seconds: float = 60.0
+        self,
+        handler: Handler,
+        *,
+        message_limit: int = MESSAGE_LIMIT,
+        service_seconds: float = 60.0,
+        session_total: float = 86400.0,
     ) -> None:
         """Prepare to serve `handler`; the keywords are those of `ServerSettings`.
 
@@ -70,17 +75,21 @@ class Service:
             access="identify",
             message_limit=message_limit,
             service_seconds=service_seconds,
+            session_total=session_total,
             heartbeat_seconds=SECONDS_MOST / 2,  # so that a pause in a debugger cuts no connection
             silence_seconds=SECONDS_MOST,
         )
         self._failures = Failures()
         self._host: ConnectionHost
+        self._stored: Sessions
         self._sessions = AsyncExitStack()
         self._entered = 0
 
     async def __aenter__(self) -> Self:
         """Start serving."""
-        self._host = _host(self._service, self._settings, self._failures)
+        clock = LoopClock()
+        self._stored = Sessions(self._settings.session_total, clock)
+        self._host = _host(self._service, self._settings, self._failures, self._stored, clock)
         return self
 
     async def enter(self, name: str = "ann") -> ClientSession:
@@ -123,6 +132,7 @@ class Service:
 
     async def _stop(self) -> None:
         host = self._host
+        self._stored.stop()
         host.abort()
         while host.connections:  # noqa: ASYNC110 - their last step is one turn of the loop away
             await asyncio.sleep(0)
@@ -133,11 +143,36 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def session(
-    handler: Handler, name: str = "ann", *, message_limit: int = MESSAGE_LIMIT, service_seconds: float = 60.0
+    handler: Handler,
+    name: str = "ann",
+    *,
+    message_limit: int = MESSAGE_LIMIT,
+    service_seconds: float = 60.0,
+    session_total: float = 86400.0,
 ) -> AsyncIterator[ClientSession]:
     """Serve `handler` in memory and yield the session of one client; otherwise like `Service`."""
-    async with Service(handler, message_limit=message_limit, service_seconds=service_seconds) as service:
+    async with Service(
+        handler, message_limit=message_limit, service_seconds=service_seconds, session_total=session_total
+    ) as service:
         yield await service.enter(name)
+
+
+@contextlib.asynccontextmanager
+async def sessions(
+    handler: Handler,
+    *names: str,
+    message_limit: int = MESSAGE_LIMIT,
+    service_seconds: float = 60.0,
+    session_total: float = 86400.0,
+) -> AsyncIterator[tuple[ClientSession, ...]]:
+    """Serve `handler` in memory and yield a session for each name, entered in order; otherwise like `Service`.
+
+    A name that is given twice has two sessions of one account.
+    """
+    async with Service(
+        handler, message_limit=message_limit, service_seconds=service_seconds, session_total=session_total
+    ) as service:
+        yield tuple([await service.enter(name) for name in names])
 
 
 class _Client(ClientConnection):
@@ -175,7 +210,9 @@ _ABSENT: Any = None
 """What only passwords, invitations and other servers need."""
 
 
-def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) -> ConnectionHost:
+def _host(
+    service: ServedHandler, settings: ServerSettings, failures: Failures, sessions: Sessions, clock: LoopClock
+) -> ConnectionHost:
     tasks = BackgroundTasks()
     handlers = HandlerEnvironment(
         service=service,
@@ -185,14 +222,13 @@ def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) 
         tasks=tasks,
         repeat_seconds=0,  # each failure belongs to the call that it made fail
     )
-    sessions = Sessions(settings.session_total, utc_now)
     channels = ChannelRegistry(sessions, handlers)
     return ConnectionHost(
         settings=settings,
         log=failures,
         tasks=tasks,
         limits=AdmissionLimits(MANY, 0, MANY, MANY, lambda: 0.0),
-        hello=HelloFrame(hello_of(settings, "", registration=True), _ABSENT, utc_now, failures),
+        hello=HelloFrame(hello_of(settings, "", registration=True), _ABSENT, clock, failures),
         auth=Authenticator(
             access=settings.access,
             accounts=_ABSENT,
@@ -203,11 +239,11 @@ def _host(service: ServedHandler, settings: ServerSettings, failures: Failures) 
             throttle=_ABSENT,
             passwords=_ABSENT,
             registration=Registration(
-                _ABSENT, _ABSENT, _ABSENT, RegistrationLimits(MANY, MANY), utc_now, is_open=True
+                _ABSENT, _ABSENT, _ABSENT, RegistrationLimits(MANY, MANY), clock, is_open=True
             ),
             lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
             language="en",
-            clock=utc_now,
+            clock=clock,
             tasks=tasks,
             log=failures,
         ),
