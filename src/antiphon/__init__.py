@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from antiphon.services.contract import Handler as Handler
     from antiphon.services.contract import Reply as Reply
     from antiphon.services.contract import Session as Session
+    from antiphon.topics import Subscriber as Subscriber
 
 _HANDED_ON = {
     "Answer": "antiphon.services.contract",
@@ -26,6 +27,7 @@ _HANDED_ON = {
     "Reply": "antiphon.services.contract",
     "Server": "antiphon.server.server",
     "Session": "antiphon.services.contract",
+    "Subscriber": "antiphon.topics",
     "connect": "antiphon.client.aio.connect",
     "serve": "antiphon.server.run",
 }

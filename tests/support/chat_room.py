@@ -25,7 +25,20 @@ class Guest:
         self.since = datetime.now(UTC)
         self.state: Any = None
         self.translate: Translate = catalogue(language).gettext
+        self.server: Any = None
         self.heard: list[str] = []
+
+    async def subscribe(self, topic: str, history: int = 0) -> None:
+        """Implement `services.Session`."""
+        raise AssertionError(topic)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Implement `services.Session`."""
+        raise AssertionError(topic)
+
+    async def publish(self, topic: str, message: str | bytes) -> None:
+        """Implement `services.Session`."""
+        raise AssertionError(topic)
 
     def send(self, message: str | bytes) -> None:
         """Implement `services.Session`."""

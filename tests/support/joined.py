@@ -30,6 +30,8 @@ from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.channel import SessionChannel
 from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.revocations import RevocationPoller
+from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.upkeep import Upkeep
 from antiphon.services import Handler, as_service, echo
 from antiphon.settings import ServerSettings
@@ -164,12 +166,19 @@ class JoinedServer:
     sessions: SessionManager
 
     def __init__(
-        self, runner: "asyncio.Runner", folder: Path, handler: Handler, binding: bytes | None, **options: Any
+        self,
+        runner: "asyncio.Runner",
+        folder: Path,
+        handler: Handler,
+        binding: bytes | None,
+        broker: Broker,
+        **options: Any,
     ) -> None:
         self.runner = runner
         self.settings = ServerSettings(data=folder, **options)
         self._handler = handler
         self._binding = binding
+        self._broker = broker
         self._closing = AsyncExitStack()
         self._clients = 0
         self.log_path = folder / "server.log"
@@ -195,8 +204,10 @@ class JoinedServer:
             registration=settings.registration == "open",
             language="en",
             clock=lambda: began + timedelta(seconds=loop.time()),
+            broker=self._broker,
         )
         self.host, self.sessions, self.home = parts
+        await self.host.handlers.topics.start()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
         await self.sessions.begin()
         await self.host.hello.look()
@@ -324,11 +335,20 @@ class JoinedLoop:
 
     @contextlib.contextmanager
     def joined(
-        self, folder: Path, handler: Handler = echo, *, plain: bool = True, **options: Any
+        self,
+        folder: Path,
+        handler: Handler = echo,
+        *,
+        plain: bool = True,
+        broker: Broker | None = None,
+        **options: Any,
     ) -> Iterator[JoinedServer]:
         """Run a server; the end of the block drains it. `options` are those of `ServerSettings`."""
         defaults: dict[str, Any] = {"drain_seconds": 2, "registration": "open"}
-        server = JoinedServer(self._runner, folder, handler, None if plain else BINDING, **defaults | options)
+        binding = None if plain else BINDING
+        server = JoinedServer(
+            self._runner, folder, handler, binding, broker or MemoryBroker(), **defaults | options
+        )
         self._runner.run(server.start())
         try:
             yield server

@@ -8,6 +8,7 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
+    │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
@@ -160,6 +161,8 @@ from antiphon.errors.usage import (
     SettingInvalid,
     StoreTaken,
     StoreUnusable,
+    TopicInvalid,
+    TopicsFull,
     UsageError,
 )
 
@@ -265,6 +268,8 @@ __all__ = [
     "TooManyFailures",
     "TooManyRefusals",
     "TooManySessions",
+    "TopicInvalid",
+    "TopicsFull",
     "TrustError",
     "TryLater",
     "UsageError",

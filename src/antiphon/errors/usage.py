@@ -310,3 +310,20 @@ class ServiceNotLoaded(UsageError):
     code = "service-not-loaded"
     sentence = N_("“{service}” cannot be loaded: {problem}.")
     hint = N_("Give echo, chat, module:attr, path/to/file.py:attr or exec:COMMAND; see docs/services.md.")
+
+
+class TopicInvalid(UsageError, ValueError):
+    """The text cannot be the name of a topic."""
+
+    code = "topic-invalid"
+    blame = "program"
+    sentence = N_("“{topic}” cannot be the name of a topic: {problem}.")
+
+
+class TopicsFull(UsageError):
+    """A session or a server has as many topics as it may have."""
+
+    code = "topics-full"
+    blame = "program"
+    sentence = N_("There cannot be another topic: {problem}.")
+    hint = N_("Unsubscribe from those that are not needed.")

@@ -30,7 +30,9 @@ from antiphon.server.session.holder import Holder
 from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.services import Service
+from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.topics import Topics
+from antiphon.services import Service, ServiceServer
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import ProcessRecord, Store
 from antiphon.wire.bodies import Lifetimes
@@ -56,6 +58,8 @@ def assemble(
     registration: bool,
     language: str,
     clock: Callable[[], datetime],
+    broker: Broker,
+    server: ServiceServer | None = None,
 ) -> Parts:
     """Return the parts of a server; nothing is started yet.
 
@@ -70,14 +74,19 @@ def assemble(
         registration: whether new names are taken.
         language: of clients that name none.
         clock: wall time in UTC, for expiry and records.
+        broker: this process's end of what is published.
+        server: what the service sees of the server, if it is more than its topics.
     """
     tasks = BackgroundTasks()
+    topics = Topics(broker, tasks, settings.message_limit, clock)
     handlers = HandlerEnvironment(
         service=service,
         seconds=settings.service_seconds,
         message_limit=settings.message_limit,
         log=log,
         tasks=tasks,
+        topics=topics,
+        server=server or topics,
     )
     hello = hello_of(settings, mechanism, registration=registration)
     home = HomeProcess(

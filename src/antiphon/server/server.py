@@ -28,11 +28,14 @@ from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
+from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
-from antiphon.services import Handler, as_service, echo
+from antiphon.services import Handler, Session, as_service, echo
 from antiphon.settings import ServerSettings, changed
 from antiphon.store.files import NameRewritten
 from antiphon.store.opening import accounts_file, open_store
+from antiphon.topics import Subscriber
 from antiphon.version import __version__
 
 ABORT_SECONDS = 2.0
@@ -74,6 +77,7 @@ class Server:
         self.settings = changed(settings or ServerSettings(), options)
         self.language = language
         self._entrance: Entrance = OwnPort(self.settings)
+        self._broker: Broker = MemoryBroker()
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
@@ -128,6 +132,30 @@ class Server:
         fingerprint = self._certificate.fingerprint if self._certificate else None
         return [Address(scheme, host, self.port, None, fingerprint) for host in self._listening.hosts]
 
+    # --- topics; precondition: the server is open. `services.ServiceServer` says more -------------------------
+
+    async def publish(self, topic: str, message: str | bytes) -> None:
+        """Publish a message to all sessions that are subscribed to a topic."""
+        await self._host.handlers.topics.publish(topic, message)
+
+    async def send_to(self, account: int, message: str | bytes) -> None:
+        """Push a message to all sessions of an account."""
+        await self._host.handlers.topics.send_to(account, message)
+
+    async def present(self, topic: str) -> list[Subscriber]:
+        """Return who is subscribed to a topic: an entry for each session, in the order of the subscriptions."""
+        return await self._host.handlers.topics.present(topic)
+
+    def sessions(self) -> list[Session]:
+        """Return the sessions whose home is this process; with workers each has its own."""
+        return self._host.handlers.topics.sessions()
+
+    async def disconnect(self, whom: Session | int, reason: str = "") -> None:
+        """End a session of this process, or all sessions of an account wherever they are."""
+        await self._host.handlers.topics.disconnect(whom, reason)
+
+    # --- opening ------------------------------------------------------------------------------------------------
+
     async def _open(self) -> None:
         settings = self.settings
         data = settings.data or data_folder()
@@ -171,9 +199,12 @@ class Server:
             registration=self.registration,
             language=self.language,
             clock=_utc_now,
+            broker=self._broker,
+            server=self,
         )
         self._host, self._sessions, home = parts
         sessions = self._sessions
+        await self._host.handlers.topics.start()
         await sessions.begin()
         await self._host.hello.look()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
@@ -292,14 +323,18 @@ class Server:
             await asyncio.sleep(TICK_SECONDS / 10)
 
 
-def server_behind(entrance: Entrance, handler: Handler, settings: ServerSettings, language: str) -> Server:
-    """Return a server whose connections come from `entrance`; the other arguments are those of `Server`.
+def server_behind(
+    entrance: Entrance, broker: Broker, handler: Handler, settings: ServerSettings, language: str
+) -> Server:
+    """Return a server whose connections come from `entrance`, with its end of a broker.
+
+    The other arguments are those of `Server`.
 
     Raises:
         ServiceInvalid: `handler` cannot be served.
     """
     server = Server(handler, settings, language=language)
-    server._entrance = entrance  # noqa: SLF001 - it is of this module
+    server._entrance, server._broker = entrance, broker  # noqa: SLF001 - it is of this module
     return server
 
 

@@ -1,7 +1,7 @@
 """Services: the contract of a handler, and the services that ship with Antiphon."""
 
 from antiphon.services.chat import Chat
-from antiphon.services.contract import Answer, Handler, Reply, Session
+from antiphon.services.contract import Answer, Handler, Reply, ServiceServer, Session
 from antiphon.services.echo import echo
 from antiphon.services.loading import folder_of, load
 from antiphon.services.program import Program
@@ -14,6 +14,7 @@ __all__ = [
     "Program",
     "Reply",
     "Service",
+    "ServiceServer",
     "Session",
     "as_service",
     "echo",

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from antiphon.language import Translate
+from antiphon.topics import Subscriber
 
 Answer = str | bytes | None
 """Text, bytes, or None for "no answer"."""
@@ -23,11 +24,67 @@ An object may have two hooks, plain or `async`: the server calls `opened(session
 session and `closed(session)` after the last. It calls both again, with a new `Session`, when a client resumes a
 session that was closed because no connection held it or because a server stopped.
 
+Two more hooks are plain functions for what is published to the topics of a session. `published(topic, message,
+session)` returns what is pushed in place of the message, or None for nothing. `missed(topic, session)` is called
+when messages of a topic are lost for a session, and returns what is pushed to say so, or None.
+
 The messages of one session are handled one at a time and in order. Sessions are handled concurrently in one event
 loop, so a plain function must return quickly. If the handler raises, the server logs the exception, the client
 gets the error `service-failed`, and the session goes on. A coroutine or async generator is cancelled when the
 client cancels the message, and when the next answer takes longer than `--service-seconds`.
 """
+
+
+class ServiceServer(Protocol):
+    """The server, as a service uses it (`Session.server`). With workers it stands for all of them."""
+
+    async def publish(self, topic: str, message: str | bytes) -> None:
+        """Publish a message to all sessions that are subscribed to a topic, each of which is pushed it.
+
+        All of them get the messages of a topic in the same order. It returns when the broker has the message.
+
+        Args:
+            topic: its name, at most 200 bytes in UTF-8, without characters that cannot be printed.
+            message: text or bytes, at most `--message-limit` bytes.
+
+        Raises:
+            TopicInvalid: `topic` cannot be a name.
+            ValueError: `message` is larger.
+            TopicsFull: the topic is new, and there are too many (10,000).
+            TryLater: the broker does not answer; nobody knows whether it has taken the message.
+        """
+
+    async def send_to(self, account: int, message: str | bytes) -> None:
+        """Push a message to all sessions of an account.
+
+        Args:
+            account: the number, as `Session.account`.
+            message: as `Session.send`.
+
+        Raises:
+            ValueError, TryLater: as `publish`.
+        """
+
+    async def present(self, topic: str) -> list[Subscriber]:
+        """Return who is subscribed to a topic: an entry for each session, in the order of the subscriptions.
+
+        Raises:
+            TopicInvalid, TryLater: as `publish`.
+        """
+
+    def sessions(self) -> "list[Session]":
+        """Return the sessions whose home is this process; with workers each has its own."""
+
+    async def disconnect(self, whom: "Session | int", reason: str = "") -> None:
+        """End a session of this process, or all sessions of an account wherever they are.
+
+        Args:
+            whom: the session, or the number of the account.
+            reason: a sentence for the person, shown unchanged.
+
+        Raises:
+            TryLater: as `publish`.
+        """
 
 
 class Session(Protocol):
@@ -46,6 +103,8 @@ class Session(Protocol):
     """For the service's own use; None at first."""
     translate: Translate
     """Translates a sentence into the person's language, if Antiphon's catalogue has it."""
+    server: ServiceServer
+    """The server of the session."""
 
     def send(self, message: str | bytes) -> None:
         """Push a message that answers none; it never waits, so await `ready` before sending much.
@@ -69,3 +128,25 @@ class Session(Protocol):
         Args:
             reason: a sentence for the person, shown unchanged.
         """
+
+    async def subscribe(self, topic: str, history: int = 0) -> None:
+        """Have pushed to this session what is published to a topic from now on; again, it changes nothing.
+
+        The subscription outlives connections and servers, until `unsubscribe` or the end of the session. It
+        returns when `history` is delivered, or waits for a client that takes it.
+
+        Args:
+            topic: as `ServiceServer.publish`.
+            history: how many of the messages published before are pushed too, at most; up to 1000 are kept.
+
+        Raises:
+            TopicInvalid: `topic` cannot be a name.
+            TopicsFull: the session is subscribed to 100 topics, or the topic is new, and there are too many.
+            TryLater: the broker does not answer.
+        """
+
+    def unsubscribe(self, topic: str) -> None:
+        """End a subscription, if there is one."""
+
+    async def publish(self, topic: str, message: str | bytes) -> None:
+        """Publish a message, as `ServiceServer.publish`; the session need not be subscribed."""

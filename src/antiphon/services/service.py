@@ -14,6 +14,7 @@ from antiphon.services.contract import Handler, Reply, Session
 _NOT_A_SERVICE = Problem(N_("it is neither a function nor an object with a method “received”"))
 _A_CLASS = Problem(N_("it is a class; give an instance of it"))
 _NO_MESSAGE = Problem(N_("it must take one message, and a “session” if it wants one"))
+_HOOK_WAITS = Problem(N_("its method “{hook}” must be a plain function"))
 
 _Hook = Callable[[Session], Awaitable[None] | None]
 
@@ -33,6 +34,8 @@ class Service:
     """`str` or `bytes` if the message is annotated so, else None."""
     opened: _Hook = _no_hook
     closed: _Hook = _no_hook
+    published: Callable[[str, str | bytes, Session], str | bytes | None] | None = None
+    missed: Callable[[str, Session], str | bytes | None] | None = None
     name: str = ""
     """Names the handler: processes that serve another one are no homes of each other's sessions."""
 
@@ -85,8 +88,18 @@ def as_service(handler: Handler) -> Service:
         takes=_annotated_type(receive, message),
         opened=getattr(handler, "opened", _no_hook),
         closed=getattr(handler, "closed", _no_hook),
+        published=_plain(handler, "published", name),
+        missed=_plain(handler, "missed", name),
         name=_name_of(handler, receive),
     )
+
+
+def _plain(handler: Handler, hook: str, name: str) -> Any:
+    """Return a hook that must not wait, None if there is none."""
+    function = getattr(handler, hook, None)
+    if inspect.iscoroutinefunction(function):
+        raise ServiceInvalid(service=name, problem=_HOOK_WAITS, hook=hook)
+    return function
 
 
 def _name_of(handler: Handler, receive: Callable[..., Reply]) -> str:

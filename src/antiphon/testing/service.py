@@ -33,6 +33,8 @@ from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
 from antiphon.server.peer import Peer
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.topics import Topics
 from antiphon.services import Handler, as_service
 from antiphon.services import Service as ServedHandler
 from antiphon.settings import SECONDS_MOST, ServerSettings
@@ -90,6 +92,7 @@ class Service:
         clock = LoopClock()
         self._stored = Sessions(self._settings.session_total, clock)
         self._host = _host(self._service, self._settings, self._failures, self._stored, clock)
+        await self._host.handlers.topics.start()
         return self
 
     async def enter(self, name: str = "ann") -> ClientSession:
@@ -214,12 +217,15 @@ def _host(
     service: ServedHandler, settings: ServerSettings, failures: Failures, sessions: Sessions, clock: LoopClock
 ) -> ConnectionHost:
     tasks = BackgroundTasks()
+    topics = Topics(MemoryBroker(), tasks, settings.message_limit, clock)
     handlers = HandlerEnvironment(
         service=service,
         seconds=settings.service_seconds,
         message_limit=settings.message_limit,
         log=failures,
         tasks=tasks,
+        topics=topics,
+        server=topics,
         repeat_seconds=0,  # each failure belongs to the call that it made fail
     )
     channels = ChannelRegistry(sessions, handlers)

@@ -19,6 +19,9 @@ from antiphon.wire.kinds import KIB, Flag, Kind
 from support.auth import RecordingLog
 from support.virtual_time import run_virtually
 
+NOTHING: Any = None
+"""What only topics need."""
+
 
 class Recorder:
     """A channel that records what the runner says."""
@@ -29,6 +32,7 @@ class Recorder:
         self.room = asyncio.Event()
         self.room.set()
         self.server_stops = False
+        self.subscriptions: Any = None
 
     def say(self, data: bytes) -> None:
         _, kind, flags, _, id = HEADER.unpack_from(data)
@@ -67,9 +71,11 @@ class Bench:
             message_limit=message_limit,
             log=self.log,
             tasks=self.tasks,
+            topics=NOTHING,
+            server=NOTHING,
         )
         self.channel = Recorder()
-        session = ServiceSession(self.channel, 1, "ann", "127.0.0.1:1", datetime.now(UTC))
+        session = ServiceSession(self.channel, 1, "ann", "127.0.0.1:1", datetime.now(UTC), NOTHING)
         self.runner = HandlerRunner(self.environment, session, self.channel)
         self.told = self.channel.told
 

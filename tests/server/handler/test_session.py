@@ -3,6 +3,7 @@
 import gc
 import weakref
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +19,19 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[tuple[str, object]] = []
         self.server_stops = False
+
+    @property
+    def subscriptions(self) -> "Recorder":
+        return self
+
+    async def subscribe(self, topic: str, history: int) -> None:
+        self.asked.append(("subscribe", (topic, history)))
+
+    def unsubscribe(self, topic: str) -> None:
+        self.asked.append(("unsubscribe", topic))
+
+    async def publish(self, topic: str, message: str | bytes) -> None:
+        self.asked.append(("publish", (topic, message)))
 
     def push(self, message: str | bytes) -> None:
         self.asked.append(("push", message))
@@ -36,7 +50,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def shown(recorder: Recorder) -> ServiceSession:
-    return ServiceSession(recorder, 7, "ann", "127.0.0.1:1", SINCE)
+    return ServiceSession(recorder, 7, "ann", "127.0.0.1:1", SINCE, cast("Any", recorder))
 
 
 def test_it_shows_whose_session_it_is(shown: Session) -> None:
@@ -49,17 +63,23 @@ async def test_what_user_code_asks_is_passed_on_in_order(shown: Session, recorde
     shown.send("text")
     shown.send(b"bytes")
     await shown.ready()
+    await shown.subscribe("news")
+    await shown.subscribe("talk", history=50)
+    shown.unsubscribe("news")
+    await shown.publish("talk", "hello")
     shown.close("it is late")
     shown.close()
     assert recorder.asked == [
-        ("push", "text"), ("push", b"bytes"), ("ready", None), ("end", "it is late"), ("end", ""),
+        ("push", "text"), ("push", b"bytes"), ("ready", None), ("subscribe", ("news", 0)),
+        ("subscribe", ("talk", 50)), ("unsubscribe", "news"), ("publish", ("talk", "hello")),
+        ("end", "it is late"), ("end", ""),
     ]  # fmt: skip
 
 
 def test_user_code_can_keep_it_in_a_weak_set(shown: ServiceSession) -> None:
     kept = weakref.WeakSet([shown])
     assert list(kept) == [shown]
-    other = ServiceSession(Recorder(), 8, "bob", "127.0.0.1:2", SINCE)
+    other = ServiceSession(Recorder(), 8, "bob", "127.0.0.1:2", SINCE, cast("Any", None))
     kept.add(other)
     del other
     gc.collect()

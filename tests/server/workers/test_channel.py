@@ -89,7 +89,7 @@ async def test_what_the_other_end_does_not_read_waits_and_passing_is_refused(cli
     one, two = End(ours), End(theirs, Client)
     clients += socket.socketpair()
     sent = 0
-    while not one.channel.waits:
+    while not one.channel.waiting:
         one.channel.send(Count(sent, "192.0.2.1"))
         sent += 1
     assert not one.channel.try_to_pass(Client(("::1", 1), 0.0), clients[0])

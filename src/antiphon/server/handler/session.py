@@ -4,6 +4,17 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from antiphon.language import Translate
+from antiphon.services import ServiceServer
+
+
+class Subscribing(Protocol):
+    """The subscriptions of the channel, likewise."""
+
+    async def subscribe(self, topic: str, history: int) -> None:
+        """See `services.Session.subscribe`."""
+
+    def unsubscribe(self, topic: str) -> None:
+        """See `services.Session.unsubscribe`."""
 
 
 class Sender(Protocol):
@@ -19,6 +30,10 @@ class Sender(Protocol):
         """See `services.Session.close`."""
 
     @property
+    def subscriptions(self) -> "Subscribing":
+        """The topics of the session."""
+
+    @property
     def server_stops(self) -> bool:
         """Whether the server is stopping."""
 
@@ -26,15 +41,18 @@ class Sender(Protocol):
 class ServiceSession:
     """See `services.Session`; the channel does what is asked, and sets what changes with the connection."""
 
-    __slots__ = ("__weakref__", "_sender", "account", "address", "name", "since", "state", "translate")
+    __slots__ = ("__weakref__", "_sender", "account", "address", "name", "server", "since", "state", "translate")
 
-    def __init__(self, sender: Sender, account: int, name: str, address: str, since: datetime) -> None:
-        """Show a session of `account`, called `name`, opened from `address` at the time `since`."""
+    def __init__(  # noqa: PLR0917 - they say what it shows
+        self, sender: Sender, account: int, name: str, address: str, since: datetime, server: ServiceServer
+    ) -> None:
+        """Show a session of `server`, of `account`, called `name`, opened from `address` at the time `since`."""
         self._sender = sender
         self.account = account
         self.name = name
         self.address = address
         self.since = since
+        self.server = server
         self.state: Any = None
         self.translate: Translate = str
 
@@ -49,6 +67,18 @@ class ServiceSession:
     def close(self, reason: str = "") -> None:
         """See `services.Session`."""
         self._sender.end(reason)
+
+    async def subscribe(self, topic: str, history: int = 0) -> None:
+        """See `services.Session`."""
+        await self._sender.subscriptions.subscribe(topic, history)
+
+    def unsubscribe(self, topic: str) -> None:
+        """See `services.Session`."""
+        self._sender.subscriptions.unsubscribe(topic)
+
+    async def publish(self, topic: str, message: str | bytes) -> None:
+        """See `services.Session`."""
+        await self.server.publish(topic, message)
 
     @property
     def server_stops(self) -> bool:

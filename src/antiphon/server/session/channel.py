@@ -23,6 +23,7 @@ from antiphon.server.session.queue import Answered, MessageQueue
 from antiphon.server.session.readiness import Readiness
 from antiphon.server.session.replay import REPLAY_LIMIT, UNPROVED_LIMIT, ReplayBuffer
 from antiphon.server.session.snapshot import Snapshot
+from antiphon.server.session.subscriptions import Subscriptions
 from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
@@ -47,8 +48,8 @@ class SessionChannel:
     """One session, between its connections and its handler."""
 
     __slots__ = (
-        "__weakref__", "_closing", "_connection", "_environment", "_lifecycle", "_queue", "_readiness",
-        "away_since", "held_back", "over", "replay", "runner", "session", "shown",
+        "__weakref__", "_closing", "_connection", "_environment", "_queue", "_readiness",
+        "away_since", "held_back", "lifecycle", "over", "replay", "runner", "session", "shown", "subscriptions",
     )  # fmt: skip
 
     def __init__(self, environment: ChannelEnvironment, session: Session) -> None:
@@ -56,8 +57,9 @@ class SessionChannel:
         self._environment = environment
         self.session = session
         self.shown = ServiceSession(
-            self, session.account_id, session.name or "", session.holder.peer.address, session.opened_at
-        )
+            self, session.account_id, session.name or "", session.holder.peer.address, session.opened_at,
+            environment.handlers.server,
+        )  # fmt: skip
         """The session as user code sees it."""
         self.held_back = False
         """Nothing more is read for a while: the replay buffers take too much memory."""
@@ -67,11 +69,12 @@ class SessionChannel:
         self.away_since: float | None = asyncio.get_running_loop().time()
         """Loop time since when there is no connection; None while there is one."""
         self.runner = HandlerRunner(environment.handlers, self.shown, self)
-        self._lifecycle = Lifecycle(environment.handlers, self.shown, self._not_opened)
+        self.lifecycle = Lifecycle(environment.handlers, self.shown, self._not_opened)
         self._readiness = Readiness(environment.handlers.turns)
         self._closing: str | None = None
         """Why the service has ended the session; the client may not know yet."""
         self.over = False
+        self.subscriptions = Subscriptions(environment.handlers, self)
 
     # --- connections ----------------------------------------------------------------------------------------
 
@@ -102,6 +105,7 @@ class SessionChannel:
         Raises:
             BodyInvalid: the client cannot have received so many.
         """
+        missed = self.subscriptions.take_missed()
         if received is None or not self.replay.known:
             self.replay.forget()
             self.replay = self._replay_buffer(known=received is None)
@@ -109,6 +113,10 @@ class SessionChannel:
         if not self.replay.acknowledge(received):
             problem = f"{received} frames cannot have come, as {self.replay.sent} were sent"
             raise BodyInvalid(kind=Kind.RESUME.name, problem=problem)
+        if missed:  # they count as sent before the frames that are sent again
+            frames, first = self.replay.frames(), self.replay.first
+            self.replay.forget()
+            self.replay = self._replay_buffer(self.replay.received, first + missed, frames)
         open_ids = [self.runner.open_id, *(id for id, _ in self._queue)]
         welcome = msgspec.structs.replace(
             welcome,
@@ -126,10 +134,12 @@ class SessionChannel:
         of_account = entry.fingerprint is None and entry.account_id == session.account_id
         return (named or of_account) and session.position < entry.id
 
-    def dump(self) -> bytes:
-        """Return a snapshot for the next server."""
-        replay = self.replay
-        return Snapshot.of(replay.received, replay.first, replay.frames(), self._queue).encode()
+    def dump(self) -> bytes | None:
+        """Return a snapshot for the next server; None if there is nothing that it could go on with."""
+        topics = self.subscriptions.dump()
+        if not (self.replay.known or topics.subscriptions):
+            return None
+        return Snapshot.of(self.replay, self._queue, topics).encode()
 
     def restore(self, data: bytes | None) -> None:
         """Start from the snapshot `data` of another server; without one the counts are unknown."""
@@ -138,9 +148,11 @@ class SessionChannel:
             self.replay.known = False
             return
         self.replay.forget()
-        self.replay = self._replay_buffer(snapshot.received, snapshot.first, snapshot.frames)
+        self.replay = self._replay_buffer(snapshot.received, snapshot.first, snapshot.frames, known=snapshot.known)
         for id, message in snapshot.messages():
             self._queue.put(id, message)
+        if snapshot.topics is not None:
+            self.subscriptions.restore(snapshot.topics)
 
     # --- memory (`replay.Owner`, `budget.Budgeted`) -----------------------------------------------------------
 
@@ -198,7 +210,7 @@ class SessionChannel:
     @property
     def idle(self) -> bool:
         """Whether every message is answered."""
-        return not (self.runner.busy or self._queue or self._lifecycle.opening)
+        return not (self.runner.busy or self._queue or self.lifecycle.opening)
 
     def message(self, id: int, message: Payload) -> None:
         """Give a message to the handler, after those before it. Precondition: the fence is open."""
@@ -263,6 +275,7 @@ class SessionChannel:
                 self._run(id, message)
         if not self._blocked:
             self._readiness.wake()
+            self.subscriptions.go_on()
         if self._closing is not None and self._connection is not None:
             self._connection.end(self._closing)
 
@@ -275,13 +288,13 @@ class SessionChannel:
 
     @property
     def _working(self) -> bool:
-        return self.runner.busy or self._lifecycle.opening
+        return self.runner.busy or self.lifecycle.opening
 
     # --- lifecycle ------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Call `opened` once; messages wait until it has returned."""
-        opening = self._lifecycle.open()
+        opening = self.lifecycle.open()
         if opening is not None:
             opening.add_done_callback(self._opened)
 
@@ -300,9 +313,10 @@ class SessionChannel:
             return
         self.over = True
         self._environment.budget.forget(self)
+        self.subscriptions.close()
         self._readiness.wake()
         await self.runner.stop()
-        await self._lifecycle.close()
+        await self.lifecycle.close()
         if (
             self._closing is not None and self._connection is None
         ):  # the service has ended it, and nobody came back
@@ -320,7 +334,11 @@ class SessionChannel:
         data = ServerConversation.push(message)
         if len(data) > self._environment.handlers.message_limit + HEADER_SIZE:
             raise ValueError("a message of more than --message-limit bytes cannot be sent")
-        self.say(data)
+        self.push_frame(data)
+
+    def push_frame(self, frame: bytes) -> None:
+        """Push what is encoded already, and is not too large."""
+        self.say(frame)
         if self._connection is not None:
             self._connection.proceed_soon()
 
@@ -338,6 +356,19 @@ class SessionChannel:
     def server_stops(self) -> bool:
         """Whether the server is stopping."""
         return self._environment.handlers.tasks.stopping
+
+    # --- what subscriptions do (`subscriptions.Publishing`) ---------------------------------------------------
+
+    @property
+    def takes_published(self) -> bool:
+        """See `Publishing`."""
+        there = self._connection is not None and not self._connection.blocked
+        return there and self._closing is None and not self.over and fence.check()
+
+    def miss(self) -> None:
+        """See `Publishing`."""
+        if self._connection is not None:
+            self._connection.fail(PeerTooSlow())
 
     # --- what the runner says (`handler.runner.Answers`) ------------------------------------------------------
 

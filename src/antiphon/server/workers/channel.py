@@ -1,5 +1,7 @@
 """Channel between a supervisor and one worker: messages over a Unix socket, sockets of clients with them.
 
+Each worker has two: one for itself and its clients, one for topics, whose floods hold up nothing of the other.
+
 A frame is four bytes, the length of a message, and the message. The system keeps passed sockets in the order of
 the bytes that they were sent with, but may hand over several at once: they are queued until their messages come.
 """
@@ -50,15 +52,23 @@ class Channel:
         self._waiting = bytearray()
         """Bytes that the system has not taken."""
         self._open = True
+        self.drained: Callable[[], None] = _nothing
+        """Called when nothing waits any more, if something did."""
 
     def start(self) -> None:
-        """Begin to read."""
-        self._loop.add_reader(self._end, self._read)
+        """Begin to read, or go on after `pause`."""
+        if self._open:
+            self._loop.add_reader(self._end, self._read)
+
+    def pause(self) -> None:
+        """Read nothing until `start`."""
+        if self._open:
+            self._loop.remove_reader(self._end)
 
     @property
-    def waits(self) -> bool:
-        """Whether something that was sent waits for the other end to read."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """Bytes that were sent and wait for the other end to read."""
+        return len(self._waiting)
 
     def send(self, message: Message) -> None:
         """Send a message; it waits here while the other end does not read. After the end it is dropped."""
@@ -69,7 +79,7 @@ class Channel:
         if was_empty:
             self._write()
             if self._waiting and self._open:
-                self._loop.add_writer(self._end, self._write)
+                self._loop.add_writer(self._end, self._write_on)
 
     def try_to_pass(self, message: Message, client: socket.socket) -> bool:
         """Send a message and a socket now, or return False: something waits, or the system takes no more."""
@@ -82,7 +92,7 @@ class Channel:
             return False
         if sent < len(data):
             self._waiting += data[sent:]
-            self._loop.add_writer(self._end, self._write)
+            self._loop.add_writer(self._end, self._write_on)
         return True
 
     def finish(self) -> None:
@@ -113,7 +123,12 @@ class Channel:
             return
         except OSError:  # the other end is gone: the reader notices it
             self._waiting.clear()
-        self._loop.remove_writer(self._end)
+
+    def _write_on(self) -> None:
+        self._write()
+        if not self._waiting:
+            self._loop.remove_writer(self._end)
+            self.drained()
 
     def _read(self) -> None:
         try:
@@ -143,15 +158,21 @@ class Channel:
             self._sockets.append(client)
 
     def _take_frames(self) -> None:
-        while self._open and len(self._received) >= SIZE.size:
-            (size,) = SIZE.unpack_from(self._received)
-            end = SIZE.size + size
-            if len(self._received) < end:
-                return
-            message = decode(bytes(self._received[SIZE.size : end]))
-            del self._received[:end]
+        received, at = self._received, 0
+        while self._open and len(received) >= at + SIZE.size:
+            (size,) = SIZE.unpack_from(received, at)
+            begin = at + SIZE.size
+            if len(received) < begin + size:
+                break
+            message = decode(received[begin : begin + size])
+            at = begin + size
             carries = self._carried is not None and isinstance(message, self._carried)
             self._receive(message, self._sockets.popleft() if carries and self._sockets else None)
+        del received[:at]
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _framed(message: Message) -> bytes:

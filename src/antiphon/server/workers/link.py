@@ -202,7 +202,7 @@ class SupervisorLink:
     def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         self._beating = loop.call_later(BEAT_SECONDS, self._beat)
-        if not self._channel.waits:
+        if not self._channel.waiting:
             self._send(Beat())
         if not self._signals.came:  # from then on the timer belongs to the stop
             faulthandler.dump_traceback_later(SILENT_SECONDS, file=self._stacks.fileno())

@@ -5,6 +5,7 @@ It runs no code of the user's, and needs neither a store nor a service.
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from antiphon.server.listen.entrance import accept_all
 from antiphon.server.listen.limits import RegistrationLimits
 from antiphon.server.listen.ports import Listening
 from antiphon.server.signals import StopSignals
+from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.attention import Attention
 from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
@@ -66,6 +68,7 @@ class Supervisor:
         self._registrations = RegistrationLimits(settings.registrations_source, settings.registrations_most)
         self._patience = settings.service_seconds + SILENT_MORE_SECONDS
         self._slots = Slots(start.workers)
+        self._hub = Hub(os.urandom)
         self._workers: set[WorkerProcess] = set()
         """All that have not ended."""
         self._where: str | None = None
@@ -114,7 +117,7 @@ class Supervisor:
         start = self._start
         program = replace(start.program, exec_most=share(start.program.exec_most, start.workers, number))
         told = msgspec.structs.replace(start, program=program, announces=announces)
-        worker = WorkerProcess(self, number, told)
+        worker = WorkerProcess(self, number, told, self._hub)
         self._workers.add(worker)
         return worker
 

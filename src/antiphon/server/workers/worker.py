@@ -13,7 +13,9 @@ from antiphon.files import keep_trace
 from antiphon.language import catalogue
 from antiphon.server.run import until_stopped, where_it_listens
 from antiphon.server.server import Server, server_behind
+from antiphon.server.signals import StopSignals
 from antiphon.server.workers.channel import receive_now, send_now
+from antiphon.server.workers.hub_broker import HubBroker
 from antiphon.server.workers.link import SupervisorLink
 from antiphon.server.workers.messages import Failed, Start
 from antiphon.services import load
@@ -22,17 +24,17 @@ from antiphon.services import load
 def main(descriptors: list[int]) -> int:
     """Serve what the supervisor says until it says stop; return the exit code.
 
-    `descriptors` are the sockets to the supervisor: for messages, and for stacks.
+    `descriptors` are the sockets to the supervisor: for messages, for stacks, and for topics.
     """
     streams.take_over()
     logging.getLogger().addHandler(logging.NullHandler())  # keeps the logs of libraries off the console
-    end, stacks = (socket.socket(fileno=number) for number in descriptors)
-    with end, stacks:
+    end, stacks, topics = (socket.socket(fileno=number) for number in descriptors)
+    with end, stacks, topics:
         start = receive_now(end)
         if not isinstance(start, Start):  # the supervisor is gone
             return 1
         try:
-            return _work(end, stacks, start)
+            return _work(end, stacks, topics, start)
         except AntiphonError as error:
             return _fail(end, error, start.language)
         except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
@@ -41,21 +43,26 @@ def main(descriptors: list[int]) -> int:
             faulthandler.cancel_dump_traceback_later()
 
 
-def _work(end: socket.socket, stacks: socket.socket, start: Start) -> int:
-    link = SupervisorLink(end, stacks, start)
-    server = server_behind(link, load(start.service, start.program), start.settings, start.language)
+def _work(end: socket.socket, stacks: socket.socket, topics: socket.socket, start: Start) -> int:
+    link, broker = SupervisorLink(end, stacks, start), HubBroker(topics)
+    server = server_behind(link, broker, load(start.service, start.program), start.settings, start.language)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(server, link, start))
+        return runner.run(_serve(server, link, broker, start))
 
 
-async def _serve(server: Server, link: SupervisorLink, start: Start) -> int:
+async def _serve(server: Server, link: SupervisorLink, broker: HubBroker, start: Start) -> int:
+    def begun(signals: StopSignals) -> None:
+        link.open(signals)
+        broker.open()
+
     def opened() -> None:
         link.ready(where_it_listens(server, start.pid, as_json=start.as_json, workers=start.workers))
 
     try:
-        return await until_stopped(server, opened, lambda: None, link.open)
+        return await until_stopped(server, opened, lambda: None, begun)
     finally:
         link.close()
+        broker.close()
 
 
 def _fail(end: socket.socket, error: AntiphonError, language: str) -> int:

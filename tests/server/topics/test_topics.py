@@ -1,0 +1,357 @@
+"""Topics as a service uses them: pushes to all who subscribe, in one order, also after a cut."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.errors import TopicInvalid, TopicsFull
+from antiphon.server.session.registry import AWAY_SECONDS
+from antiphon.server.session.subscriptions import TOPICS_OF_SESSION
+from antiphon.server.topics.hub import HISTORY_MOST
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.services import Session
+from antiphon.topics import TOPIC_MOST, check_topic
+from antiphon.wire.frames import Payload
+from antiphon.wire.kinds import KIB
+from support.desk import sent, told
+from support.joined import JoinedClient, JoinedLoop, joined, virtual_loop
+from support.serving import seed
+
+
+class Room:
+    """A service that does what it is told: `sub TOPIC [HISTORY]`, `unsub TOPIC`, `pub TOPIC TEXT`, `who TOPIC`."""
+
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+
+    def opened(self, session: Session) -> None:
+        self.sessions.append(session)
+
+    async def received(self, message: str, session: Session) -> str | None:
+        word, topic, *rest = message.split(" ", 2)
+        if word == "sub":
+            await session.subscribe(topic, history=int(rest[0]) if rest else 0)
+        elif word == "unsub":
+            session.unsubscribe(topic)
+        elif word == "pub":
+            await session.publish(topic, rest[0])
+        elif word == "who":
+            return " ".join(each.name for each in await session.server.present(topic))
+        return "done"
+
+
+class Polite(Room):
+    """The same with both hooks."""
+
+    def published(self, topic: str, message: Payload, session: Session) -> Payload | None:
+        return None if message == "secret" else f"{topic} to {session.name}: {message!s}"
+
+    def missed(self, topic: str, session: Session) -> str:
+        return f"{topic}: something is missing"
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> dict[str, bytes]:
+    return {name: seed(tmp_path / "data", name)[0] for name in ("ann", "bob")}
+
+
+@pytest.fixture
+def loop() -> Iterator[JoinedLoop]:
+    with virtual_loop() as loop:
+        yield loop
+
+
+def pushed(client: JoinedClient, count: int) -> list[object]:
+    """Return the next pushes; nothing else may come."""
+    frames = told(client, count)
+    assert {id for id, _ in frames} == {0}, frames
+    return [payload for _, payload in frames]
+
+
+def test_all_get_the_same_in_one_order_the_publisher_too(tmp_path: Path, names: dict[str, bytes]) -> None:
+    with joined(tmp_path / "data", Room()) as server:
+        ann, bob = (server.session(token) for token in names.values())
+        assert [ann.ask("sub news"), bob.ask("sub news"), bob.ask("sub news")] == ["done"] * 3
+        for number in range(4):
+            client = (ann, bob)[number % 2]
+            (id,) = sent(client, f"pub news {number}")
+            assert told(client, 2) == [(0, f"{number}"), (id, "done")], "its own message comes first"
+            assert pushed((bob, ann)[number % 2], 1) == [f"{number}"]
+        server.call(server.host.handlers.server.publish("news", b"\x00bytes"))
+        assert pushed(ann, 1) == pushed(bob, 1) == [b"\x00bytes"]
+        assert ann.ask("unsub news") == "done"
+        server.call(server.host.handlers.server.publish("news", "last"))
+        assert pushed(bob, 1) == ["last"]
+        assert ann.ask("pub news not heard") == "done"
+
+
+def test_history_comes_before_the_answer_and_once(tmp_path: Path, names: dict[str, bytes]) -> None:
+    with joined(tmp_path / "data", Room()) as server:
+        ann = server.session(names["ann"])
+        for number in range(5):
+            assert ann.ask(f"pub news {number}") == "done"
+        (id,) = sent(ann, "sub news 3")
+        assert told(ann, 4) == [(0, "2"), (0, "3"), (0, "4"), (id, "done")]
+        assert ann.ask("sub news 3") == "done"
+
+
+def test_while_the_client_is_away_nothing_is_lost_or_doubled(tmp_path: Path, names: dict[str, bytes]) -> None:
+    with joined(tmp_path / "data", Room()) as server:
+        ann, bob = (server.session(token) for token in names.values())
+        assert ann.ask("sub news") == "done"
+        received = 1
+        for _ in range(3):
+            ann.cut()
+            for number in range(50):
+                assert bob.ask(f"pub news {number}") == "done"
+            ann, welcome = server.back(names["ann"], received)
+            assert (welcome.missed, welcome.sent) == (0, received)
+            assert pushed(ann, 50) == [f"{number}" for number in range(50)]
+            received += 50
+        assert ann.ask("pub sport nothing more") == "done"
+
+
+@pytest.mark.parametrize("how", ["given up", "server stops"])
+def test_a_session_that_moves_goes_on_where_it_was(
+    tmp_path: Path, names: dict[str, bytes], loop: JoinedLoop, how: str
+) -> None:
+    broker = MemoryBroker()
+    with loop.joined(tmp_path / "data", Room(), broker=broker) as server:
+        ann, bob = (server.session(token) for token in names.values())
+        assert [ann.ask("sub news"), bob.ask("pub news 1")] == ["done", "done"]
+        assert pushed(ann, 1) == ["1"]
+        (channel,) = (each for each in server.channels if each.shown.name == "ann")
+        before = server.call(server.host.handlers.server.present("news"))
+        ann.cut()
+        assert bob.ask("pub news 2") == "done"
+        if how == "given up":
+            server.read(lambda _: setattr(channel, "away_since", server.now - AWAY_SECONDS - 1))
+            server.until(lambda: channel not in server.channels)
+            assert server.call(server.host.handlers.server.present("news")) == []
+            assert bob.ask("pub news 3") == "done"
+            ann, welcome = server.back(names["ann"], 2)
+            assert welcome.missed == 0
+            assert pushed(ann, 2) == ["2", "3"]
+            assert server.call(server.host.handlers.server.present("news")) == before
+            return
+    with loop.joined(tmp_path / "data", Room(), broker=broker) as server:
+        server.call(server.host.handlers.server.publish("news", "3"))
+        ann, welcome = server.back(names["ann"], 2)
+        assert welcome.missed == 0
+        assert pushed(ann, 2) == ["2", "3"]
+        assert server.call(server.host.handlers.server.present("news")) == before
+
+
+def test_what_the_broker_keeps_no_more_is_counted_as_missed(tmp_path: Path, names: dict[str, bytes]) -> None:
+    with joined(tmp_path / "data", Room()) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub news") == "done"
+        (id,) = sent(ann, "sub more")
+        server.let_pass(1)
+        ann.cut()  # the answer may be read or not: it is sent again
+
+        async def flood() -> None:
+            for number in range(HISTORY_MOST + 7):
+                await server.host.handlers.server.publish("news", f"{number}")
+
+        server.call(flood())
+        ann, welcome = server.back(names["ann"], 1)
+        assert (welcome.missed, welcome.sent) == (7, 9)
+        assert told(ann, 1) == [(id, "done")], "what the client has not acknowledged is not dropped for it"
+        assert pushed(ann, HISTORY_MOST)[::999] == ["7", "1006"]
+        ann.cut()
+        ann, welcome = server.back(names["ann"], 9 + HISTORY_MOST)
+        assert welcome.missed == 0
+        assert ann.ask("pub sport nothing more") == "done"
+
+
+def test_after_a_restart_nobody_knows_what_was_missed(
+    tmp_path: Path, names: dict[str, bytes], loop: JoinedLoop
+) -> None:
+    with loop.joined(tmp_path / "data", Room()) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub news") == "done"
+        ann.cut()
+    with loop.joined(tmp_path / "data", Room()) as server:
+        ann, welcome = server.back(names["ann"], 1)
+        assert (welcome.missed, welcome.sent) == (1, 2)
+        (id,) = sent(ann, "pub news 1")
+        assert told(ann, 2) == [(0, "1"), (id, "done")]
+
+
+def test_hooks_say_what_is_pushed_for_a_message_and_for_a_gap(
+    tmp_path: Path, names: dict[str, bytes], loop: JoinedLoop
+) -> None:
+    with loop.joined(tmp_path / "data", Polite()) as server:
+        ann = server.session(names["ann"])
+        assert [ann.ask("sub news"), ann.ask("pub news secret")] == ["done", "done"]
+        (id,) = sent(ann, "pub news hello")
+        assert told(ann, 2) == [(0, "news to ann: hello"), (id, "done")]
+        ann.cut()
+    with loop.joined(tmp_path / "data", Polite()) as server:
+        ann, welcome = server.back(names["ann"], 4)
+        assert welcome.missed == 0
+        assert pushed(ann, 1) == ["news: something is missing"]
+        ann.cut()
+    with loop.joined(tmp_path / "data", Polite()) as server:
+        server.call(server.host.handlers.server.publish("news", "before"))
+        ann, welcome = server.back(names["ann"], 5)
+        assert pushed(ann, 2) == ["news: something is missing", "news to ann: before"]
+
+
+def test_a_hook_that_fails_is_the_services_fault_and_the_next_message_comes(
+    tmp_path: Path, names: dict[str, bytes]
+) -> None:
+    class Faulty(Room):
+        def published(self, topic: str, message: Payload, session: Session) -> Any:
+            if message == "raise":
+                raise RuntimeError
+            return {"number": 5, "large": bytes(2 * KIB)}.get(str(message), message)
+
+    with joined(tmp_path / "data", Faulty(), message_limit=KIB) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub news") == "done"
+        for word in ("raise", "number", "large"):
+            assert ann.ask(f"pub news {word}") == "done"
+        (id,) = sent(ann, "pub news fine")
+        assert told(ann, 2) == [(0, "fine"), (id, "done")]
+        assert len(server.records("service-failed")) == 3
+
+
+@pytest.mark.parametrize(
+    ("topic", "problem"),
+    [
+        ("", "it has no character"),
+        ("x" * (TOPIC_MOST + 1), "longer than 200 bytes"),
+        ("й" * 101, "longer than 200 bytes"),
+        ("a\nb", "cannot be printed"),
+        ("\0post", "cannot be printed"),
+        ("a\u202eb", "cannot be printed"),
+        ("\ud800", "cannot be printed"),
+    ],
+)
+def test_a_topic_that_cannot_be_one_is_refused(topic: str, problem: str) -> None:
+    with pytest.raises(TopicInvalid, match=problem) as refused:
+        check_topic(topic)
+    assert isinstance(refused.value, ValueError)
+
+
+@pytest.mark.parametrize("topic", ["room/lobby", "Комната 5", "x" * TOPIC_MOST, "й" * 100])
+def test_a_topic_of_any_printable_text_is_one(topic: str) -> None:
+    check_topic(topic)
+
+
+def test_a_session_has_so_many_topics_and_a_message_so_many_bytes(tmp_path: Path, names: dict[str, bytes]) -> None:
+    room = Room()
+    with joined(tmp_path / "data", room, message_limit=KIB) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub 0") == "done"
+        (session,) = room.sessions
+
+        async def use() -> None:
+            for number in range(TOPICS_OF_SESSION):
+                await session.subscribe(f"{number}")
+            with pytest.raises(TopicsFull, match="subscribed to 100"):
+                await session.subscribe("another")
+            session.unsubscribe("0")
+            await session.subscribe("another")
+            await session.publish("another", "x" * KIB)
+            with pytest.raises(ValueError, match="--message-limit"):
+                await session.publish("another", "x" * (KIB + 1))
+            with pytest.raises(ValueError, match="--message-limit"):
+                await session.server.send_to(1, "x" * (KIB + 1))
+            for work in (session.subscribe(""), session.publish("", ""), session.server.present("")):
+                with pytest.raises(TopicInvalid):
+                    await work
+
+        server.call(use())
+        assert pushed(ann, 1) == ["x" * KIB]
+
+
+# --- the sessions of an account --------------------------------------------------------------------------------
+
+
+def test_all_sessions_of_an_account_are_reached(tmp_path: Path) -> None:
+    first, second = seed(tmp_path / "data", "ann", sessions=2)
+    (other,) = seed(tmp_path / "data", "bob")
+    room = Room()
+    with joined(tmp_path / "data", room) as server:
+        clients = [server.session(token) for token in (first, second, other)]
+        for client in clients:
+            assert client.ask("who x") == ""
+        face = room.sessions[0].server
+        ann = room.sessions[0].account
+        assert set(face.sessions()) == set(room.sessions)
+        server.call(face.send_to(ann, "to ann"))
+        assert [pushed(client, 1) for client in clients[:2]] == [["to ann"], ["to ann"]]
+        server.call(face.disconnect(ann, "it is late"))
+        for client in clients[:2]:
+            bye = client.body()
+            assert (getattr(bye, "reason", None), getattr(bye, "text", None)) == ("closed", "it is late")
+        assert clients[2].ask("who x") == ""
+        assert face.sessions() == [room.sessions[2]]
+        server.call(face.disconnect(room.sessions[2], "you too"))
+        assert getattr(clients[2].body(), "text", None) == "you too"
+
+
+def test_a_session_on_its_way_gets_its_post_afterwards(
+    tmp_path: Path, names: dict[str, bytes], loop: JoinedLoop
+) -> None:
+    broker = MemoryBroker()
+    room = Room()
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        ann, bob = (server.session(token) for token in names.values())
+        assert [ann.ask("who x"), bob.ask("who x")] == ["", ""]
+        server.call(server.host.handlers.server.send_to(room.sessions[0].account, "1"))
+        assert pushed(ann, 1) == ["1"]
+        ann.cut()
+        bob.cut()
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        face = server.host.handlers.server
+        server.call(face.send_to(room.sessions[0].account, "2"))
+        server.call(face.disconnect(room.sessions[1].account, "it is late"))
+        ann, _ = server.back(names["ann"], 2)
+        assert pushed(ann, 1) == ["2"]
+        server.call(face.send_to(room.sessions[0].account, "3"))
+        assert pushed(ann, 1) == ["3"]
+        bob, _ = server.back(names["bob"], 1)
+        assert getattr(bob.body(), "text", None) == "it is late"
+
+
+# --- slow subscribers ------------------------------------------------------------------------------------------
+
+
+def test_who_does_not_read_is_cut_in_time_and_nobody_else_loses_anything(
+    tmp_path: Path, names: dict[str, bytes]
+) -> None:
+    with joined(tmp_path / "data", Room()) as server:
+        ann, bob = (server.session(token) for token in names.values())
+        assert [ann.ask("sub news"), bob.ask("sub news")] == ["done", "done"]
+        (channel,) = (each for each in server.channels if each.shown.name == "ann")
+
+        async def flood(count: int) -> None:
+            for number in range(count):
+                await server.host.handlers.server.publish("news", f"{number:05}" + "x" * 8000)
+                await asyncio.sleep(0.01)
+
+        async def read() -> list[bytes]:
+            frames: list[bytes] = []
+            while sum(len(frame) for frame in frames) < 300 * 8000:
+                frames.append(await bob._end.read(60))
+            return frames
+
+        async def both() -> list[bytes]:
+            reading = asyncio.ensure_future(read())
+            await flood(300)
+            return await reading
+
+        data = b"".join(server.call(both()))
+        assert [data.count(f"{number:05}xxx".encode()) for number in range(300)] == [1] * 300
+        assert channel.replay.sent < 150, "it stands still while the client does not read"
+        ann.closed()
+        assert "peer-too-slow" in server.log()
+        ann, welcome = server.back(names["ann"], 1 + 50)
+        assert welcome.missed + channel.replay.sent > 51
