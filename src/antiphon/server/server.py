@@ -146,6 +146,10 @@ class Server:
         """Return who is subscribed to a topic: an entry for each session, in the order of the subscriptions."""
         return await self._host.handlers.topics.present(topic)
 
+    async def topics(self, prefix: str = "") -> list[str]:
+        """Return the topics that have subscribers and whose names begin with `prefix`."""
+        return await self._host.handlers.topics.topics(prefix)
+
     def sessions(self) -> list[Session]:
         """Return the sessions whose home is this process; with workers each has its own."""
         return self._host.handlers.topics.sessions()

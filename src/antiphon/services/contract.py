@@ -72,6 +72,13 @@ class ServiceServer(Protocol):
             TopicInvalid, TryLater: as `publish`.
         """
 
+    async def topics(self, prefix: str = "") -> list[str]:
+        """Return the topics that have subscribers and whose names begin with `prefix`.
+
+        Raises:
+            TryLater: as `publish`.
+        """
+
     def sessions(self) -> "list[Session]":
         """Return the sessions whose home is this process; with workers each has its own."""
 
@@ -129,7 +136,14 @@ class Session(Protocol):
             reason: a sentence for the person, shown unchanged.
         """
 
-    async def subscribe(self, topic: str, history: int = 0) -> None:
+    @property
+    def topics(self) -> dict[str, str]:
+        """The topics that this session is subscribed to, in order, each with its `info`.
+
+        In `opened` they are those that the session has brought from another process, or from before a pause.
+        """
+
+    async def subscribe(self, topic: str, history: int = 0, info: str = "") -> None:
         """Have pushed to this session what is published to a topic from now on; again, it changes nothing.
 
         The subscription outlives connections and servers, until `unsubscribe` or the end of the session. It
@@ -138,8 +152,10 @@ class Session(Protocol):
         Args:
             topic: as `ServiceServer.publish`.
             history: how many of the messages published before are pushed too, at most; up to 1000 are kept.
+            info: what `ServiceServer.present` shows of this subscription, at most 400 bytes in UTF-8.
 
         Raises:
+            ValueError: `info` is too long.
             TopicInvalid: `topic` cannot be a name.
             TopicsFull: the session is subscribed to 100 topics, or the topic is new, and there are too many.
             TryLater: the broker does not answer.

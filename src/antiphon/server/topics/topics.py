@@ -59,6 +59,10 @@ class Topics:
         check_topic(topic)
         return await self._broker.present(topic)
 
+    async def topics(self, prefix: str = "") -> list[str]:
+        """See `ServiceServer`."""
+        return [topic for topic in await self._broker.topics(prefix) if topic != POST]
+
     async def send_to(self, account: int, message: Payload) -> None:
         """See `ServiceServer`."""
         self._check(message)
@@ -91,14 +95,17 @@ class Topics:
         reader: Reader,
         session: Session,
         topic: str,
+        *,
+        info: str,
         since: datetime | None = None,
         place: Position | None = None,
     ) -> Subscription:
         """Return a new subscription of a session; call its `join` next, and `leave` at its end.
 
-        `since` and `place` are those of the same subscription in the session's channel before.
+        `info` is what `present` shows of it; `since` and `place` are those of the same subscription in the
+        session's channel before.
         """
-        who = Subscriber(session.account, session.name, since or self._clock())
+        who = Subscriber(session.account, session.name, since or self._clock(), info)
         subscription = Subscription(self._broker, self._tasks, reader, topic, next(self._numbers), who, place)
         self._subscriptions.setdefault(topic, {})[subscription] = None
         return subscription

@@ -14,6 +14,7 @@ from antiphon.server.workers.messages import (
     Read,
     Subscribe,
     Unsubscribe,
+    Which,
     Who,
 )
 from antiphon.wire.frames import Payload
@@ -58,12 +59,12 @@ class HubEnd:
         match message:
             case Unsubscribe():
                 self._hub.unsubscribe(self, message.topic, message.number)
-            case Publish() | Subscribe() | Read() | Who():
+            case Publish() | Subscribe() | Read() | Who() | Which():
                 self._channel.send(self._answer(message))
         if self._channel.waiting > ANSWERS_LIMIT:
             self._channel.pause()
 
-    def _answer(self, asked: Publish | Subscribe | Read | Who) -> Answer:
+    def _answer(self, asked: Publish | Subscribe | Read | Who | Which) -> Answer:
         hub, id, topic = self._hub, asked.id, asked.topic
         try:
             match asked:
@@ -76,6 +77,8 @@ class HubEnd:
                     return _stretch(id, hub.read(topic, asked.after))
                 case Who():
                     return Answer(id, present=hub.present(topic))
+                case Which():
+                    return Answer(id, topics=hub.topics(topic))
         except TopicsFull as error:
             return Answer(id, most=int(str(error.fields["most"])))
 
