@@ -337,10 +337,6 @@ def test_a_frozen_worker_keeps_nobody_waiting_for_long(folder: Path) -> None:
         (["--workers", "many"], "--workers: must be auto or a whole number from 1 to 64, not many"),
         (["--workers", "2", "--store", "files:people"], "--workers: a store of files has one worker"),
         (
-            ["chat", "--workers", "2"],
-            "--workers: a chat has one worker, or its people would not meet; leave --workers out",
-        ),
-        (
             ["--workers", "2", "--reload"],
             "--workers: with --reload there is one worker; leave one of the two options out",
         ),

@@ -21,7 +21,6 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _NO_COUNT = Problem(N_("must be auto or a whole number from 1 to {most}, not {value}"))
 _NO_SOCKETS = Problem(N_("this system cannot pass connections between processes, so there can be only one"))
 _NOT_FILES = Problem(N_("a store of files has one worker; use the SQLite store for more"))
-_NOT_CHAT = Problem(N_("a chat has one worker, or its people would not meet; leave --workers out"))
 _NOT_RELOAD = Problem(N_("with --reload there is one worker; leave one of the two options out"))
 _TOO_FEW_PROGRAMS = Problem(
     N_("must be at least the number of workers, {workers}: each has its share of the programs")
@@ -52,8 +51,6 @@ def worker_count(
         raise SettingInvalid(source="--workers", problem=_NO_SOCKETS)
     if settings.store != SQLITE:
         raise SettingInvalid(source="--workers", problem=_NOT_FILES)
-    if service == "chat":
-        raise SettingInvalid(source="--workers", problem=_NOT_CHAT)
     if reloads:
         raise SettingInvalid(source="--workers", problem=_NOT_RELOAD)
     if service.startswith(PROGRAM) and program.exec_most < count:
