@@ -16,7 +16,7 @@ from antiphon.client.aio.session import ClientSession
 from antiphon.errors import AntiphonError
 from antiphon.server.connection.write_buffer import PUSHED_LIMIT
 from antiphon.server.session import registry
-from antiphon.server.session.replay import REPLAY_LIMIT
+from antiphon.server.topics.hub import HISTORY_MOST
 from antiphon.services import chat, chat_lines, load
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
@@ -126,7 +126,7 @@ def test_the_commands_and_limits_of_the_chat_are_those_that_it_has() -> None:
     ]
     assert f"its last {chat.REMEMBERED} lines" in about
     assert f"there for another {registry.AWAY_SECONDS:.0f} s" in about
-    assert f"up to {REPLAY_LIMIT // KIB} KiB" in about
+    assert f"up to {HISTORY_MOST:,} lines" in about
     assert f"when {PUSHED_LIMIT // KIB} KiB wait" in about
 
 
