@@ -45,9 +45,13 @@ class Guest:
         """See `Sender`."""
         self.heard.append(str(message))
 
+    def encoded(self, message: str | bytes) -> bytes:
+        """See `Publishing`."""
+        raise AssertionError(message)
+
     def push_frame(self, frame: bytes) -> None:
         """See `Publishing`."""
-        raise AssertionError(frame)  # the chat has a hook for all that is published
+        raise AssertionError(frame)  # the chat sends all that is published by itself
 
     def miss(self) -> None:
         """See `Publishing`."""

@@ -202,6 +202,55 @@ def test_hooks_say_what_is_pushed_for_a_message_and_for_a_gap(
         assert pushed(ann, 2) == ["news: something is missing", "news to ann: before"]
 
 
+def test_to_an_acknowledging_client_nothing_published_pushes_a_frame_out(
+    tmp_path: Path, names: dict[str, bytes]
+) -> None:
+    with joined(tmp_path / "data", Polite()) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub news") == "done"
+        ann.send(ann.conversation.ack(1))
+        server.let_pass(1)
+
+        async def flood() -> None:
+            for number in range(100):
+                await server.host.handlers.server.publish("news", f"{number:03}" + "x" * 8000)
+
+        server.call(flood())
+        (channel,) = server.channels
+        received = 1
+        for _ in range(2):
+            first = [str(push)[13:16] for push in pushed(ann, channel.replay.sent - received)]
+            assert len(first) < 33, "no more than the client may need again"
+            assert first == [f"{number:03}" for number in range(received - 1, received - 1 + len(first))]
+            received += len(first)
+            ann.send(ann.conversation.ack(received))
+            server.let_pass(1)
+        ann.cut()
+        ann, welcome = server.back(names["ann"], received)
+        assert welcome.missed == 0
+        assert str(pushed(ann, 1)[0])[13:16] == f"{received - 1:03}"
+
+
+def test_a_service_is_told_of_pushes_that_were_dropped(tmp_path: Path, names: dict[str, bytes]) -> None:
+    with joined(tmp_path / "data", Polite()) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub news") == "done"
+
+        async def flood() -> None:
+            for _ in range(50):
+                await server.host.handlers.server.publish("news", "x" * 8000)
+
+        server.call(flood())
+        assert len(pushed(ann, 50)) == 50, "a client that never acknowledges gets everything"
+        ann.cut()
+        ann, welcome = server.back(names["ann"], 2)
+        assert welcome.missed > 10
+        assert pushed(ann, 50 - 1 - welcome.missed + 1)[-1] == "news: something is missing"
+        ann.cut()
+        ann, welcome = server.back(names["ann"], None)
+        assert pushed(ann, 1) == ["news: something is missing"], "nobody knows what has come"
+
+
 def test_a_hook_that_fails_is_the_services_fault_and_the_next_message_comes(
     tmp_path: Path, names: dict[str, bytes]
 ) -> None:

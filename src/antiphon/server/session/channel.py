@@ -48,7 +48,7 @@ class SessionChannel:
     """One session, between its connections and its handler."""
 
     __slots__ = (
-        "__weakref__", "_closing", "_connection", "_environment", "_queue", "_readiness",
+        "__weakref__", "_acknowledges", "_closing", "_connection", "_environment", "_queue", "_readiness",
         "away_since", "held_back", "lifecycle", "over", "replay", "runner", "session", "shown", "subscriptions",
     )  # fmt: skip
 
@@ -74,6 +74,8 @@ class SessionChannel:
         self._closing: str | None = None
         """Why the service has ended the session; the client may not know yet."""
         self.over = False
+        self._acknowledges = False
+        """Whether the client has sent an ACK: then nothing published pushes a frame out of the replay buffer."""
         self.subscriptions = Subscriptions(environment.handlers, self)
 
     # --- connections ----------------------------------------------------------------------------------------
@@ -107,16 +109,18 @@ class SessionChannel:
         """
         missed = self.subscriptions.take_missed()
         if received is None or not self.replay.known:
+            if self.replay.frames():
+                self.subscriptions.lost()
             self.replay.forget()
             self.replay = self._replay_buffer(known=received is None)
             return welcome, []
         if not self.replay.acknowledge(received):
             problem = f"{received} frames cannot have come, as {self.replay.sent} were sent"
             raise BodyInvalid(kind=Kind.RESUME.name, problem=problem)
-        if missed:  # they count as sent before the frames that are sent again
-            frames, first = self.replay.frames(), self.replay.first
-            self.replay.forget()
-            self.replay = self._replay_buffer(self.replay.received, first + missed, frames)
+        if self.replay.first > received:
+            self.subscriptions.lost()
+        if missed:
+            self.replay.skip(missed)
         open_ids = [self.runner.open_id, *(id for id, _ in self._queue)]
         welcome = msgspec.structs.replace(
             welcome,
@@ -257,7 +261,8 @@ class SessionChannel:
         elif frame.kind == Kind.ACK:
             received, replay = ServerConversation.count(frame), self.replay
             if replay.acknowledge(received):
-                replay.known = True
+                replay.known = self._acknowledges = True
+                self.subscriptions.go_on()
             elif replay.known:  # else it is of a count that is over, sent before the client learned that
                 raise FrameInvalid(problem=f"an ACK of {received} frames, of which {replay.sent} were sent")
 
@@ -331,16 +336,20 @@ class SessionChannel:
         """See `services.Session.send`."""
         if self.over:
             return
+        self.say(self.encoded(message))
+        if self._connection is not None:
+            self._connection.proceed_soon()
+
+    def encoded(self, message: str | bytes) -> bytes:
+        """Return the frame that pushes a message.
+
+        Raises:
+            ValueError: the message is too large.
+        """
         data = ServerConversation.push(message)
         if len(data) > self._environment.handlers.message_limit + HEADER_SIZE:
             raise ValueError("a message of more than --message-limit bytes cannot be sent")
-        self.push_frame(data)
-
-    def push_frame(self, frame: bytes) -> None:
-        """Push what is encoded already, and is not too large."""
-        self.say(frame)
-        if self._connection is not None:
-            self._connection.proceed_soon()
+        return data
 
     async def ready(self) -> None:
         """See `services.Session.ready`."""
@@ -363,7 +372,14 @@ class SessionChannel:
     def takes_published(self) -> bool:
         """See `Publishing`."""
         there = self._connection is not None and not self._connection.blocked
-        return there and self._closing is None and not self.over and fence.check()
+        held = self._acknowledges and self.replay.full
+        return there and not (held or self.over) and self._closing is None and fence.check()
+
+    def push_frame(self, frame: bytes) -> None:
+        """See `Publishing`."""
+        self.say(frame)
+        if self._connection is not None:
+            self._connection.flush_soon()
 
     def miss(self) -> None:
         """See `Publishing`."""

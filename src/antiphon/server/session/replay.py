@@ -131,6 +131,17 @@ class ReplayBuffer:
         self.settle()
         self._drop_all(0, 0)
 
+    def skip(self, count: int) -> None:
+        """Count `count` frames as sent before those that are kept, so that no frame is dropped for them.
+
+        Precondition: the client's count has just been acknowledged, and it learns of what is missed.
+        """
+        frames, first = self.frames(), self.first
+        self._pieces = None
+        self._sent = first + count
+        for frame in frames:
+            self._add(frame, 1)
+
     def report(self, unsettled: int = 0) -> None:
         """Tell the owner how much memory is taken, if that has changed by a step.
 

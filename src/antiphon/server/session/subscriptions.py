@@ -59,10 +59,17 @@ class Publishing(Protocol):
 
     @property
     def takes_published(self) -> bool:
-        """Whether a client is there, and takes what is sent to it."""
+        """Whether a client is there that takes what is sent to it, and no frame is pushed out for it."""
+
+    def encoded(self, message: Payload) -> bytes:
+        """Return the frame that pushes a message.
+
+        Raises:
+            ValueError: the message is too large.
+        """
 
     def push_frame(self, frame: bytes) -> None:
-        """Push what is encoded already."""
+        """Push a frame. Precondition: `takes_published`."""
 
     def miss(self) -> None:
         """Have a client that is there resume, because it misses something."""
@@ -148,6 +155,11 @@ class Subscriptions:
         missed, self._missed = self._missed, 0
         return missed
 
+    def lost(self) -> None:
+        """Have the service told that pushes may be lost: frames were dropped, or nobody knows which have come."""
+        for each in self._all.values():
+            each.untold = self._environment.service.missed is not None
+
     def go_on(self) -> None:
         """Deliver what has waited: a client is there and takes it, or `opened` has returned."""
         for each in list(self._all.values()):
@@ -231,7 +243,7 @@ class Subscriptions:
         try:
             message = call(hook, *arguments)
             if message is not None:
-                self.shown.send(message)
+                self._channel.push_frame(self._channel.encoded(message))
         except Exception as error:  # noqa: BLE001 - the service's own
             name, address = self.shown.name, self.shown.address
             self._channel.runner.repeats.error(

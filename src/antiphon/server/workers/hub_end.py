@@ -1,6 +1,7 @@
 """Hub's end of one worker: answers what the worker asks, and tells it what is published."""
 
 import socket
+from collections import deque
 
 from antiphon.errors import TopicsFull
 from antiphon.server.topics.contract import Stretch
@@ -22,7 +23,7 @@ from antiphon.wire.frames import Payload
 NEWS_LIMIT = 4 * 1024 * 1024
 """Bytes that wait for a worker after which it is told of news later, and reads them from the histories."""
 ANSWERS_LIMIT = 4 * NEWS_LIMIT
-"""Bytes that wait for a worker after which nothing more is read from it."""
+"""Bytes that wait for a worker after which nothing more is answered to it, or read from it."""
 
 
 class HubEnd:
@@ -33,6 +34,8 @@ class HubEnd:
         self._hub = hub
         self._behind: dict[str, tuple[int, int]] = {}
         """Topics of which the worker was not told something; the newest, with its epoch."""
+        self._unanswered: deque[Message] = deque()
+        """What was received and is answered when the worker takes what waits for it."""
         self._channel = Channel(end, self._received, self._lost)
         self._channel.drained = self._drained
         self._channel.start()
@@ -53,16 +56,23 @@ class HubEnd:
         behind, self._behind = self._behind, {}
         for topic, (epoch, offset) in behind.items():
             self._channel.send(News(topic, epoch, offset, None))
-        self._channel.start()
+        self._go_on()
+        if not self._unanswered:
+            self._channel.start()
 
     def _received(self, message: Message, _: socket.socket | None) -> None:
-        match message:
-            case Unsubscribe():
-                self._hub.unsubscribe(self, message.topic, message.number)
-            case Publish() | Subscribe() | Read() | Who() | Which():
-                self._channel.send(self._answer(message))
-        if self._channel.waiting > ANSWERS_LIMIT:
+        self._unanswered.append(message)
+        self._go_on()
+        if self._unanswered:
             self._channel.pause()
+
+    def _go_on(self) -> None:
+        while self._unanswered and self._channel.waiting <= ANSWERS_LIMIT:
+            match message := self._unanswered.popleft():
+                case Unsubscribe():
+                    self._hub.unsubscribe(self, message.topic, message.number)
+                case Publish() | Subscribe() | Read() | Who() | Which():
+                    self._channel.send(self._answer(message))
 
     def _answer(self, asked: Publish | Subscribe | Read | Who | Which) -> Answer:
         hub, id, topic = self._hub, asked.id, asked.topic
