@@ -113,6 +113,10 @@ class Session(Protocol):
     server: ServiceServer
     """The server of the session."""
 
+    @property
+    def server_stops(self) -> bool:
+        """Whether the server, or this worker, stops: a session closed then can go on elsewhere."""
+
     def send(self, message: str | bytes) -> None:
         """Push a message that answers none; it never waits, so await `ready` before sending much.
 
