@@ -4,7 +4,7 @@ For tests of the messages of a service; behaviour of connections is tested over 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self, TypeVar
@@ -28,13 +28,13 @@ class Guest:
 
     over = False
     takes_published = True
-    server_stops = False
 
     def __init__(
         self, environment: HandlerEnvironment, name: str, account: int, language: str, since: datetime
     ) -> None:
         """Create the session of a person."""
         self.heard: list[str] = []
+        self.server_stops = False
         self.lifecycle: Any = SimpleNamespace(opened=True, opening=False)
         self.runner: Any = None
         self.shown = ServiceSession(self, account, name, "127.0.0.1", since, environment.server)
@@ -111,12 +111,36 @@ class ChatRoom:
     def go(self, guest: Guest) -> None:
         """Close a session."""
 
-        async def closed() -> None:
-            guest.over = True
-            guest.subscriptions.close()
-            await self.chat.closed(guest.shown)
+        self._run(self._closed(guest))
 
-        self._run(closed())
+    async def _closed(self, guest: Guest) -> None:
+        guest.over = True
+        guest.subscriptions.close()
+        await self.chat.closed(guest.shown)
+
+    def move(self, guest: Guest, *, says: Callable[[], object] | None = None, stops: bool = True) -> Guest:
+        """Close a session and open it again elsewhere; `says` is called meanwhile.
+
+        The process from which it moves `stops`, or else gives the session up, which has no connection.
+        """
+        guest.server_stops = stops
+        self._run(self._closed(guest))
+        kept = guest.subscriptions.dump()
+        if says is not None:
+            says()
+
+        async def opened() -> Guest:
+            shown = guest.shown
+            moved = Guest(await self._served(), shown.name, shown.account, "en", shown.since)
+            moved.subscriptions.restore(kept)
+            await moved.subscriptions.prepare()
+            moved.lifecycle.opening = True
+            await self.chat.opened(moved.shown)
+            moved.lifecycle.opening = False
+            moved.subscriptions.go_on()
+            return moved
+
+        return self._run(opened())
 
     def say(self, guest: Guest, *messages: str) -> list[str]:
         """Send messages and return their answers."""

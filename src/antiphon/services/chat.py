@@ -7,10 +7,10 @@ is escaped, so that no control character reaches a terminal.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from weakref import WeakValueDictionary
 
 from antiphon.errors import TryLater
@@ -135,7 +135,6 @@ class Chat:
         self._a_second = a_second
         self._guests = count(1)
         self._rate_limits: WeakValueDictionary[str, RateLimit] = WeakValueDictionary()
-        self._stopping = False
 
     # --- sessions come and go ---------------------------------------------------------------------------------
 
@@ -143,53 +142,56 @@ class Chat:
         """Put a new session into the lobby, or one that goes on into its rooms."""
         seat = session.state = _Seat(session, mark_of(session))
         brought = session.topics
-        seat.rooms = [topic.removeprefix(ROOM) for topic in brought if topic.startswith(ROOM)]
-        seat.name = next((info for topic, info in brought.items() if topic.startswith(NAME)), "")
-        comes_back = not seat.name
-        if comes_back:
-            seat.name = await self._claim_name(session)
+        before = next(iter(brought.values()), "")
+        seat.name = await self._claim_name(session, before)
         limit = RateLimit(self._at_once, self._a_second)
         seat.rate_limit = self._rate_limits.setdefault(key_of(seat.name), limit)
+        if seat.name == before:
+            seat.rooms = [topic.removeprefix(ROOM) for topic in brought if topic.startswith(ROOM)]
+        else:  # somebody else has the name by now: the rooms know this one by it
+            for topic in brought:
+                session.unsubscribe(topic)
         if not seat.rooms:
             await _enter(seat, LOBBY)
-        elif comes_back:
+        elif not any(topic.startswith(NAME) for topic in brought):  # the others were told that it has left
             for room in seat.rooms:
-                there = await session.server.present(ROOM + room)
-                if [each.info for each in there].count(seat.name) == 1:
-                    await seat.publish(ROOM + room, Kind.JOINED, seat.name)
+                await _tell_joined(seat, room)
         seat.tell(_YOU_SPEAK_IN, room=seat.rooms[-1])
 
     async def closed(self, session: Session) -> None:
-        """Tell the rooms of a session that it has left; should it come back, it goes on in them."""
+        """Tell the rooms of a session that it has left; should it come back, it goes on in them.
+
+        A session that another process takes over keeps its name, and nobody is told.
+        """
         seat: _Seat | None = session.state
-        if seat is None or self._stopping:
+        if seat is None or session.server_stops:
             return
         session.unsubscribe(_topic_of(seat.name))
         with suppress(TryLater):  # then the server is ending
             for room in seat.rooms:
                 await _tell_left(seat, room)
 
-    def stopping(self, server: ServiceServer) -> None:  # noqa: ARG002 - the hook's
-        """Note that this process stops: its sessions go on in others, and leave no room."""
-        self._stopping = True
-
-    async def _claim_name(self, session: Session) -> str:
-        """Return a name that nobody else in the chat has, and hold it.
+    async def _claim_name(self, session: Session, before: str) -> str:
+        """Return a name that nobody else in the chat has, the one `before` if possible, and hold it.
 
         With `--access identify`, people at two addresses may give the same name: the second gets a number added.
         Of two that take one name at the same moment, both may get a number.
         """
-        for number in self._guests if not session.name else count(1):
-            name = _GUEST.format(number=number)
-            if session.name:
-                name = f"{session.name}-{number}" if number > 1 else session.name
+        for name in chain(filter(None, [before]), self._names_for(session)):
             topic = _topic_of(name)
             await session.subscribe(topic, info=name)
             there = await session.server.present(topic)
             if not (any(_is_other(session, each) for each in there) if session.name else there[1:]):
                 return name
             session.unsubscribe(topic)
-        raise AssertionError("numbers have no end")
+        raise AssertionError("names have no end")
+
+    def _names_for(self, session: Session) -> Iterator[str]:
+        """Yield names that a session may have, without end."""
+        if not session.name:
+            yield from (_GUEST.format(number=number) for number in self._guests)
+        yield session.name
+        yield from (f"{session.name}-{number}" for number in count(2))
 
     # --- what is published --------------------------------------------------------------------------------------
 
@@ -346,6 +348,13 @@ async def _enter(seat: _Seat, room: str) -> None:
         session.send(line)
     if seat.name not in _each_once(there):
         await seat.publish(topic, Kind.BEGAN if new else Kind.JOINED, seat.name)
+
+
+async def _tell_joined(seat: _Seat, room: str) -> None:
+    """Tell those in a room that a person is back, unless the person was there with another session."""
+    there = await seat.server.present(ROOM + room)
+    if [each.info for each in there].count(seat.name) == 1:
+        await seat.publish(ROOM + room, Kind.JOINED, seat.name)
 
 
 async def _tell_left(seat: _Seat, room: str) -> None:
