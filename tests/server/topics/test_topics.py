@@ -1,6 +1,7 @@
 """Topics as a service uses them: pushes to all who subscribe, in one order, also after a cut."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from antiphon.errors import TopicInvalid, TopicsFull
 from antiphon.server.session.registry import AWAY_SECONDS
 from antiphon.server.session.subscriptions import TOPICS_OF_SESSION
-from antiphon.server.topics.hub import HISTORY_MOST
+from antiphon.server.topics.hub import HISTORY_MOST, Hub
 from antiphon.server.topics.memory import MemoryBroker
 from antiphon.services import Session
 from antiphon.topics import TOPIC_MOST, check_topic
@@ -344,6 +345,29 @@ def test_all_sessions_of_an_account_are_reached(tmp_path: Path) -> None:
         assert face.sessions() == [room.sessions[2]]
         server.call(face.disconnect(room.sessions[2], "you too"))
         assert getattr(clients[2].body(), "text", None) == "you too"
+
+
+def test_the_sessions_of_two_processes_reach_each_other(tmp_path: Path, loop: JoinedLoop) -> None:
+    hub = Hub(os.urandom)
+    tokens = [seed(tmp_path / place, "ann")[0] for place in ("one", "two")]
+    with (
+        loop.joined(tmp_path / "one", Room(), broker=MemoryBroker(hub)) as one,
+        loop.joined(tmp_path / "two", Room(), broker=MemoryBroker(hub)) as two,
+    ):
+        here, there = one.session(tokens[0]), two.session(tokens[1])
+        assert [here.ask("sub news"), there.ask("sub news")] == ["done", "done"]
+        assert [here.ask("who news"), there.ask("who news")] == ["ann ann", "ann ann"]
+        (id,) = sent(here, "pub news 1")
+        assert told(here, 2) == [(0, "1"), (id, "done")]
+        assert pushed(there, 1) == ["1"]
+        face = one.host.handlers.server
+        (session,) = face.sessions()
+        one.call(face.send_to(session.account, "to both"))
+        assert pushed(here, 1) == pushed(there, 1) == ["to both"]
+        one.call(face.disconnect(session.account, "it is late"))
+        assert [getattr(client.body(), "text", None) for client in (here, there)] == ["it is late"] * 2
+        two.until(lambda: not two.channels)
+        assert one.call(face.present("news")) == []
 
 
 def test_a_session_on_its_way_gets_its_post_afterwards(
