@@ -192,6 +192,14 @@ def test_a_room_that_everybody_has_left_is_gone_and_the_lobby_stays(hall: ChatRo
     assert bob.hears() == []
 
 
+def test_of_a_room_that_was_empty_nothing_older_is_shown(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
+    hall.say(ann, "/join maths", "two", "/leave")
+    hall.say(bob, "/join maths", "three")
+    ann.hears()
+    hall.say(ann, "/join maths")
+    assert ann.hears() == ["[maths] -- what was said before you came:", "[maths] bob: three"]
+
+
 def test_a_person_is_in_ten_rooms_at_the_most_in_all_sessions_together(hall: ChatRoom, ann: Guest) -> None:
     for number in range(9):
         hall.say(ann, f"/join room{number}")
