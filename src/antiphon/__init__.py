@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from antiphon.services.contract import Answer as Answer
     from antiphon.services.contract import Handler as Handler
     from antiphon.services.contract import Reply as Reply
+    from antiphon.services.contract import ServiceServer as ServiceServer
     from antiphon.services.contract import Session as Session
     from antiphon.topics import Subscriber as Subscriber
 
@@ -26,6 +27,7 @@ _HANDED_ON = {
     "Handler": "antiphon.services.contract",
     "Reply": "antiphon.services.contract",
     "Server": "antiphon.server.server",
+    "ServiceServer": "antiphon.services.contract",
     "Session": "antiphon.services.contract",
     "Subscriber": "antiphon.topics",
     "connect": "antiphon.client.aio.connect",

@@ -114,8 +114,11 @@ class TopicsWorld:
                 for number in range(sessions):
                     await self._enter(stack, server, f"s{number}")
                 await until(lambda: all(listener.opened for listener in self.listeners))
-                for _ in range(steps):
+                for step in range(steps):
                     await self._step(server)
+                    if step in (steps // 3, 2 * steps // 3):
+                        await until(lambda: len(self._serving(server)) == 2)
+                        await self._to_worker(server, "drain" if step == steps // 3 else "kill")
                 self._away.clear()
                 await self._overrun()
                 await self._settle()
@@ -138,6 +141,9 @@ class TopicsWorld:
             ["publish", "cut", "away", "drain", "kill", "freeze", "reload", "pause"], [60, 12, 4, 2, 1, 2, 1, 18]
         )[0]
         listener = self._random.choice(self.listeners)
+        if what in ("drain", "kill", "freeze"):
+            await self._to_worker(server, what)
+            return
         self.done[what] += 1
         if what == "publish":
             for _ in range(self._random.randint(1, 8)):
@@ -150,17 +156,19 @@ class TopicsWorld:
         elif what == "reload":
             self._leaving |= set(server.workers)
             os.kill(server.pid, signal.SIGHUP)
-        elif what == "pause":
-            await asyncio.sleep(self._random.random() / 20)
         else:
-            await self._to_worker(server, what)
+            await asyncio.sleep(self._random.random() / 20)
+
+    def _serving(self, server: WorkersProcess) -> list[int]:
+        """Return the workers that serve and were not told to stop."""
+        return sorted(set(server.workers) & set(server.started()) - self._leaving)
 
     async def _to_worker(self, server: WorkersProcess, what: str) -> None:
         """Drain, kill or freeze a worker that serves, if there are two."""
-        serving = sorted(set(server.workers) & set(server.started()) - self._leaving)
+        serving = self._serving(server)
         if len(serving) < 2:
-            self.done[what] -= 1
             return
+        self.done[what] += 1
         pid = self._random.choice(serving)
         if what == "freeze":
             os.kill(pid, signal.SIGSTOP)

@@ -32,7 +32,7 @@ MODULES = {
 GIVEN = {
     *("antiphon.ClientSession", "antiphon.Session", "antiphon.blocking.Session", "antiphon.blocking.SessionInfo"),
     *("antiphon.blocking.FramedTlsSocket", "antiphon.settings.ServerSettings", "antiphon.settings.ClientSettings"),
-    "antiphon.Subscriber",
+    *("antiphon.ServiceServer", "antiphon.Subscriber"),
 }
 """Classes without a signature here: a program is given them, or their options are listed under them."""
 INTERNAL = {"connection", "hang_up", "message", "end", "acknowledgement", "of"}

@@ -205,6 +205,13 @@ async def test_a_topic_that_was_forgotten_begins_another_life(make: Make) -> Non
     assert after.epoch != before.epoch
 
 
+async def test_a_topic_lives_on_without_subscribers_and_messages(ends: Ends) -> None:
+    epoch = (await ends.one.subscribe("news", 1, ANN)).epoch
+    ends.one.unsubscribe("news", 1)
+    await ends.one.present("news")
+    assert (await ends.other.subscribe("news", 1, ANN)).epoch == epoch, "its subscriber has only moved"
+
+
 async def test_all_histories_together_are_bounded_and_the_largest_makes_way(make: Make) -> None:
     hub = Hub(os.urandom, total=100_000)
     ends = make(hub)

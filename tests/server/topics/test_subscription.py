@@ -29,8 +29,11 @@ class GatedBroker(MemoryBroker):
         self.gate.set()
         self.waiting = 0
         self.fails = 0
+        self.late = False
 
     async def subscribe(self, topic: str, number: int, subscriber: Subscriber) -> Stretch:
+        if self.late:  # it is known when the gate is open, not before
+            await self._late(self.read(topic, Position(0, 0)))
         return await self._late(super().subscribe(topic, number, subscriber))
 
     async def read(self, topic: str, after: Position) -> Stretch:
@@ -187,6 +190,7 @@ async def test_one_that_has_left_meanwhile_gets_nothing_and_is_not_known(when: s
     listener = Listener(broker)
     if when == "it reads":
         await behind(listener, "1")
+    broker.late = True
     broker.gate.clear()
     working = asyncio.ensure_future(
         listener.subscription.join() if when == "it joins" else listener.subscription.caught_up()

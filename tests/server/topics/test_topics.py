@@ -3,16 +3,21 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antiphon.errors import TopicInvalid, TopicsFull
+from antiphon.server.home.fence import fence
 from antiphon.server.session.registry import AWAY_SECONDS
 from antiphon.server.session.subscriptions import TOPICS_OF_SESSION
+from antiphon.server.tasks import BackgroundTasks
+from antiphon.server.topics.contract import Position
 from antiphon.server.topics.hub import HISTORY_MOST, Hub
 from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.topics import Topics
 from antiphon.services import Session
 from antiphon.topics import TOPIC_MOST, check_topic
 from antiphon.wire.frames import Payload
@@ -97,6 +102,17 @@ def test_history_comes_before_the_answer_and_once(tmp_path: Path, names: dict[st
         (id,) = sent(ann, "sub news 3")
         assert told(ann, 4) == [(0, "2"), (0, "3"), (0, "4"), (id, "done")]
         assert ann.ask("sub news 3") == "done"
+
+
+def test_what_opened_subscribes_to_comes_before_what_it_says_next(tmp_path: Path, names: dict[str, bytes]) -> None:
+    class Greeting(Room):
+        async def opened(self, session: Session) -> None:  # type: ignore[override] # either may be
+            await session.subscribe("news", history=1)
+            session.send("welcome")
+
+    with joined(tmp_path / "data", Greeting()) as server:
+        server.call(server.host.handlers.server.publish("news", "old"))
+        assert pushed(server.session(names["ann"]), 2) == ["old", "welcome"]
 
 
 def test_while_the_client_is_away_nothing_is_lost_or_doubled(tmp_path: Path, names: dict[str, bytes]) -> None:
@@ -246,10 +262,68 @@ def test_a_service_is_told_of_pushes_that_were_dropped(tmp_path: Path, names: di
         ann.cut()
         ann, welcome = server.back(names["ann"], 2)
         assert welcome.missed > 10
-        assert pushed(ann, 50 - 1 - welcome.missed + 1)[-1] == "news: something is missing"
+        pushed(ann, 50 - 1 - welcome.missed)
+        ann.send(ann.conversation.ack(51))
+        assert pushed(ann, 1) == ["news: something is missing"]
         ann.cut()
         ann, welcome = server.back(names["ann"], None)
         assert pushed(ann, 1) == ["news: something is missing"], "nobody knows what has come"
+
+
+def test_what_was_missed_is_told_after_opened_whatever_comes_between(
+    tmp_path: Path, names: dict[str, bytes], loop: JoinedLoop
+) -> None:
+    class Slow(Polite):
+        gate: asyncio.Event | None = None
+
+        async def opened(self, session: Session) -> None:  # type: ignore[override] # either may be
+            if self.gate is not None:
+                await self.gate.wait()
+
+    room, broker = Slow(), MemoryBroker()
+    with loop.joined(tmp_path / "data", room) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub news") == "done"
+        ann.cut()
+    room.gate = asyncio.Event()
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        ann, _ = server.back(names["ann"], 1)
+        ann.cut()
+        (channel,) = server.channels
+        server.until(lambda: channel.away_since is not None)
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        ann, _ = server.back(names["ann"], 1)
+        server.call(server.host.handlers.server.publish("news", "hello"))
+        server.let_pass(1)
+        (channel,) = server.channels
+        assert channel.replay.sent == 1, "nothing is pushed before `opened` has returned"
+        gate = room.gate
+        server.read(lambda _: gate.set())
+        assert pushed(ann, 2) == ["news: something is missing", "news to ann: hello"]
+
+
+def test_behind_a_closed_fence_nothing_is_pushed(tmp_path: Path, names: dict[str, bytes]) -> None:
+    with joined(tmp_path / "data", Room()) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub news") == "done"
+        (channel,) = server.channels
+
+        async def close_and_publish() -> int:
+            fence.close()
+            await server.host.handlers.server.publish("news", "hello")
+            return channel.replay.sent
+
+        assert server.call(close_and_publish()) == 1
+        assert pushed(ann, 1) == ["hello"]
+
+
+def test_a_message_larger_than_what_may_wait_cuts_no_reader(tmp_path: Path, names: dict[str, bytes]) -> None:
+    with joined(tmp_path / "data", Room()) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub news") == "done"
+        server.call(server.host.handlers.server.publish("news", bytes(1000 * KIB)))
+        assert pushed(ann, 1) == [bytes(1000 * KIB)]
+        assert ann.ask("pub sport nothing more") == "done"
 
 
 def test_a_hook_that_fails_is_the_services_fault_and_the_next_message_comes(
@@ -392,6 +466,37 @@ def test_a_session_on_its_way_gets_its_post_afterwards(
         assert pushed(ann, 1) == ["3"]
         bob, _ = server.back(names["bob"], 1)
         assert getattr(bob.body(), "text", None) == "it is late"
+
+
+async def test_post_is_caught_up_to_a_place_and_no_further() -> None:
+    class Home:
+        """The channel of a session of account 1, and the session."""
+
+        account, reachable = 1, True
+
+        def __init__(self) -> None:
+            self.heard: list[object] = []
+
+        @property
+        def shown(self) -> Any:
+            return self
+
+        def send(self, message: Payload) -> None:
+            self.heard.append(message)
+
+    broker, home = MemoryBroker(), Home()
+    topics = Topics(broker, BackgroundTasks(), KIB, lambda: datetime.now(UTC))
+    await topics.start()
+    since = topics.post.place
+    for account, message in ((1, "1"), (2, "2"), (1, "3")):
+        await topics.send_to(account, message)
+    until = topics.post.place
+    assert since is not None
+    assert until is not None
+    await topics.send_to(1, "delivered as it came")
+    await topics.post.catch_up(home, since, until)
+    await topics.post.catch_up(home, since, Position(until.epoch + 1, 9))
+    assert home.heard == ["1", "3"]
 
 
 # --- slow subscribers ------------------------------------------------------------------------------------------

@@ -137,6 +137,34 @@ async def test_a_socket_that_the_system_drops_is_missed_and_the_next_is_not_take
     two.channel.close()
 
 
+async def test_a_message_that_fails_is_not_received_again() -> None:
+    ours, theirs = socket.socketpair()
+    one = End(ours)
+    got: list[Message] = []
+
+    def receive(message: Message, _: socket.socket | None) -> None:
+        got.append(message)
+        if len(got) == 1:
+            raise RuntimeError
+
+    failed: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+    two = Channel(theirs, receive, one.lost.set)
+    for number in range(3):
+        one.channel.send(Count(number, "192.0.2.1"))
+    two.start()
+    while not got:
+        await asyncio.sleep(0)
+    one.channel.send(Closed())
+    async with asyncio.timeout(20):
+        while Closed() not in got:
+            await asyncio.sleep(0.001)
+    assert got == [*(Count(number, "192.0.2.1") for number in range(3)), Closed()]
+    assert len(failed) == 1
+    one.channel.close()
+    two.close()
+
+
 async def test_an_end_that_is_gone_is_noticed_once_and_what_is_sent_then_is_dropped() -> None:
     ours, theirs = socket.socketpair()
     one = End(ours)

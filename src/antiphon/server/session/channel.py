@@ -48,7 +48,7 @@ class SessionChannel:
     """One session, between its connections and its handler."""
 
     __slots__ = (
-        "__weakref__", "_acknowledges", "_closing", "_connection", "_environment", "_queue", "_readiness",
+        "__weakref__", "_closing", "_connection", "_environment", "_queue", "_readiness",
         "away_since", "held_back", "lifecycle", "over", "replay", "runner", "session", "shown", "subscriptions",
     )  # fmt: skip
 
@@ -74,8 +74,6 @@ class SessionChannel:
         self._closing: str | None = None
         """Why the service has ended the session; the client may not know yet."""
         self.over = False
-        self._acknowledges = False
-        """Whether the client has sent an ACK: then nothing published pushes a frame out of the replay buffer."""
         self.subscriptions = Subscriptions(environment.handlers, self)
 
     # --- connections ----------------------------------------------------------------------------------------
@@ -261,7 +259,7 @@ class SessionChannel:
         elif frame.kind == Kind.ACK:
             received, replay = ServerConversation.count(frame), self.replay
             if replay.acknowledge(received):
-                replay.known = self._acknowledges = True
+                replay.known = True
                 self.subscriptions.go_on()
             elif replay.known:  # else it is of a count that is over, sent before the client learned that
                 raise FrameInvalid(problem=f"an ACK of {received} frames, of which {replay.sent} were sent")
@@ -372,8 +370,7 @@ class SessionChannel:
     def takes_published(self) -> bool:
         """See `Publishing`."""
         there = self._connection is not None and not self._connection.blocked
-        held = self._acknowledges and self.replay.full
-        return there and not (held or self.over) and self._closing is None and fence.check()
+        return there and not (self.replay.held or self.over) and self._closing is None and fence.check()
 
     def push_frame(self, frame: bytes) -> None:
         """See `Publishing`."""

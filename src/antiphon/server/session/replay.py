@@ -29,7 +29,7 @@ class Owner(Protocol):
 class ReplayBuffer:
     """Frames by number; the first frame of a session is number 0. What was sent together is kept together."""
 
-    __slots__ = ("_owner", "_pieces", "_received", "_reported", "_sent", "known", "limit", "unsettled")
+    __slots__ = ("_counts", "_owner", "_pieces", "_received", "_reported", "_sent", "known", "limit", "unsettled")
 
     def __init__(
         self,
@@ -48,6 +48,8 @@ class ReplayBuffer:
         """
         self._received = received
         self._sent = first
+        self._counts = False
+        """Whether the client has ever said what it has received."""
         self.limit = limit
         """Bytes of memory for frames."""
         self._owner = owner
@@ -86,6 +88,11 @@ class ReplayBuffer:
         self.settle()
         return self._pieces is not None and self._pieces.full(self.limit)
 
+    @property
+    def held(self) -> bool:
+        """Whether it is full, and what it keeps matters: the client says what it has received."""
+        return self._counts and self.full
+
     def count(self, frames: int = 1) -> None:
         """Count frames that were received."""
         self._received += frames
@@ -112,6 +119,7 @@ class ReplayBuffer:
 
     def acknowledge(self, received: int) -> bool:
         """Drop the frames before number `received`; return False, and drop none, if fewer were sent."""
+        self._counts = True
         counts: list[int] = self.unsettled[1::2]  # type: ignore[assignment] # they alternate
         answered = sum(counts)
         sent = answered + counts.count(0)

@@ -170,7 +170,7 @@ class Hub:
     def _leave(self, process: Process, topic: str, found: _Topic) -> None:
         del found.readers[process]
         if not found.readers:
-            self._used(topic)  # an empty one too: in another life, whoever comes back would have missed something
+            self._used(topic)  # also without entries: the subscriber may be on its way to another process
 
     def _forget(self, topic: str) -> None:
         self.total -= self._topics.pop(topic).size

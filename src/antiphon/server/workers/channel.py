@@ -159,16 +159,18 @@ class Channel:
 
     def _take_frames(self) -> None:
         received, at = self._received, 0
-        while self._open and len(received) >= at + SIZE.size:
-            (size,) = SIZE.unpack_from(received, at)
-            begin = at + SIZE.size
-            if len(received) < begin + size:
-                break
-            message = decode(received[begin : begin + size])
-            at = begin + size
-            carries = self._carried is not None and isinstance(message, self._carried)
-            self._receive(message, self._sockets.popleft() if carries and self._sockets else None)
-        del received[:at]
+        try:
+            while self._open and len(received) >= at + SIZE.size:
+                (size,) = SIZE.unpack_from(received, at)
+                begin = at + SIZE.size
+                if len(received) < begin + size:
+                    break
+                at = begin + size
+                message = decode(received[begin:at])
+                carries = self._carried is not None and isinstance(message, self._carried)
+                self._receive(message, self._sockets.popleft() if carries and self._sockets else None)
+        finally:
+            del received[:at]  # also if one of them failed
 
 
 def _nothing() -> None:

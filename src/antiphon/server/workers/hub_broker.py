@@ -43,8 +43,8 @@ class HubBroker:
         self._end = end
         self._channel: Channel
         self._numbers = itertools.count(1)
-        self._asked: dict[int, tuple[asyncio.Future[Answer], tuple[str, Position] | None]] = {}
-        """Questions that are not answered, with the keys of reads."""
+        self._asked: dict[int, asyncio.Future[Answer]] = {}
+        """Questions that are not answered."""
         self._reads: dict[tuple[str, Position], asyncio.Future[Answer]] = {}
         """Reads that are not answered: subscriptions at one place share them."""
         self._order = asyncio.Lock()
@@ -113,15 +113,15 @@ class HubBroker:
                     if self._gone:
                         raise TryLater
                     answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-                    self._asked[id] = answer, key
+                    self._asked[id] = answer
                     self._channel.send(question(id))
                 answered = await answer
         except TimeoutError:
             raise TryLater from None
         finally:
             self._asked.pop(id, None)
-            if key is not None and self._reads.get(key) is asyncio.current_task():
-                del self._reads[key]
+            if key is not None:  # in the step that takes the answer: it does not hold news that come after it
+                self._reads.pop(key, None)
         if answered.most:
             raise TopicsFull(problem=IN_ALL, most=answered.most)
         return answered
@@ -129,18 +129,16 @@ class HubBroker:
     def _received(self, message: Message, _: socket.socket | None) -> None:
         if isinstance(message, News):
             self.news(message.topic, message.epoch, message.offset, message.message)
-        elif isinstance(message, Answer) and (asked := self._asked.pop(message.id, None)) is not None:
-            answer, key = asked
-            if key is not None:  # now, before news that this answer does not hold
-                self._reads.pop(key, None)
-            if not answer.done():
+        elif isinstance(message, Answer):
+            answer = self._asked.get(message.id)
+            if answer is not None and not answer.done():
                 answer.set_result(message)
 
     def _lost(self) -> None:
         """Leave those who wait to themselves: the supervisor is gone, and this worker drains."""
         self._gone = True
         self._room.set()
-        for answer, _ in self._asked.values():
+        for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(TryLater())
 
