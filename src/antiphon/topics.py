@@ -9,6 +9,9 @@ from antiphon.language import N_
 TOPIC_MOST = 200
 """Bytes of a topic's name in UTF-8: names are kept for each subscription, in each process."""
 
+INFO_MOST = 400
+"""Bytes of what a service says of a subscriber, in UTF-8: enough for the longest name with something beside it."""
+
 _EMPTY = Problem(N_("it has no character"))
 _TOO_LONG = Problem(N_("it is longer than {most} bytes in UTF-8"))
 _UNPRINTABLE = Problem(N_("it holds characters that cannot be printed"))
@@ -23,6 +26,18 @@ class Subscriber(NamedTuple):
     """Its name, as `Session.name`."""
     since: datetime
     """When it subscribed, in UTC."""
+    info: str = ""
+    """What the service has said of it when it subscribed."""
+
+
+def check_info(info: str) -> None:
+    """Check what a service says of a subscriber.
+
+    Raises:
+        ValueError: it is longer than `INFO_MOST` bytes in UTF-8, or UTF-8 cannot encode it.
+    """
+    if len(info) > INFO_MOST or len(info.encode()) > INFO_MOST:
+        raise ValueError(f"the info of a subscriber has at most {INFO_MOST} bytes in UTF-8")
 
 
 def check_topic(topic: str) -> None:

@@ -37,11 +37,11 @@ from antiphon.services import Handler, as_service, echo
 from antiphon.settings import ServerSettings
 from antiphon.store.sql import open_sqlite
 from antiphon.store.thread import StoreThread
+from antiphon.testing import VirtualLoop
 from antiphon.testing.memory import MemoryTransport
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.kinds import KIB
 from support.serving import READ, await_record, records_in
-from support.virtual_time import VirtualLoop
 from support.wire_client import Closed, WireClient
 
 HOME = "127.0.0.1"

@@ -151,7 +151,7 @@ def _signature(node: _Function) -> str:
     managers = {"contextmanager": "with ", "asynccontextmanager": "async with "}
     for decorator, prefix in managers.items():
         if decorator in {each.rpartition(".")[2] for each in decorators}:
-            inner = re.fullmatch(r"\w+\[(\w+)(?:, None)?\]", returned)
+            inner = re.fullmatch(r"\w+\[(.+?)(?:, None)?\]", returned)
             assert inner, returned
             return f"{prefix}{node.name}{_arguments(node)} -> {inner[1]}"
     waiting = isinstance(node, ast.AsyncFunctionDef)

@@ -28,7 +28,8 @@
     │   ├── SessionEnded
     │   │   ├── SessionExpired
     │   │   └── SessionRevoked
-    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions
+    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions,
+    │   │           EndedElsewhere
     │   └── InvitationRefused
     │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
@@ -106,6 +107,7 @@ from antiphon.errors.signin import (
     AccountRemoved,
     AccountRenamed,
     CredentialRefused,
+    EndedElsewhere,
     InvitationExpired,
     InvitationForAnother,
     InvitationRefused,
@@ -195,6 +197,7 @@ __all__ = [
     "ConnectionLost",
     "CredentialRefused",
     "CredentialUnreadable",
+    "EndedElsewhere",
     "ExposureRefused",
     "Fault",
     "FileUnusable",

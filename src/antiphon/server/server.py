@@ -36,20 +36,20 @@ from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.topics.contract import Broker
 from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.publishing_server import PublishingServer
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
-from antiphon.services import Handler, Lifespan, Session, as_service, echo
+from antiphon.services import Handler, Lifespan, as_service, echo
 from antiphon.services.contract import Result, State
 from antiphon.settings import ServerSettings, changed
 from antiphon.store.files import NameRewritten
 from antiphon.store.opening import accounts_file, open_store
-from antiphon.topics import Subscriber
 from antiphon.version import __version__
 
 ABORT_SECONDS = 2.0
 """Time for aborted connections to be gone; with `drain_seconds` well within promise 24's 30 s."""
 
 
-class Server(Generic[State]):
+class Server(PublishingServer, Generic[State]):
     """An Antiphon server in this event loop: `async with Server(handler, port=0) as server`.
 
     At the end of the block the server drains: it accepts no new connections, answers the messages that it has
@@ -153,28 +153,6 @@ class Server(Generic[State]):
         fingerprint = self.certificate.fingerprint if self.certificate else None
         return [Address(scheme, host, self.port, None, fingerprint) for host in self._listening.hosts]
 
-    # --- topics; precondition: the server is open. `services.ServiceServer` says more -------------------------
-
-    async def publish(self, topic: str, message: str | bytes) -> None:
-        """Publish a message to all sessions that are subscribed to a topic."""
-        await self._host.handlers.topics.publish(topic, message)
-
-    async def send_to(self, account: int, message: str | bytes) -> None:
-        """Push a message to all sessions of an account."""
-        await self._host.handlers.topics.send_to(account, message)
-
-    async def present(self, topic: str) -> list[Subscriber]:
-        """Return who is subscribed to a topic: an entry for each session, in the order of the subscriptions."""
-        return await self._host.handlers.topics.present(topic)
-
-    def sessions(self) -> list[Session]:
-        """Return the sessions whose home is this process; with workers each has its own."""
-        return self._host.handlers.topics.sessions()
-
-    async def disconnect(self, whom: Session | int, reason: str = "") -> None:
-        """End a session of this process, or all sessions of an account wherever they are."""
-        await self._host.handlers.topics.disconnect(whom, reason)
-
     # --- opening ------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
@@ -225,7 +203,8 @@ class Server(Generic[State]):
         )
         self._host, self._sessions, home = parts
         sessions = self._sessions
-        await self._host.handlers.topics.start()
+        self._topics = self._host.handlers.topics
+        await self._topics.start()
         lifecycle = self._lifecycle = ServiceLifecycle(self._host.handlers)
         await lifecycle.start()
         self._closing.push_async_callback(lifecycle.stop)  # where the start fails after this

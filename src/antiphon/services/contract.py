@@ -80,23 +80,24 @@ class ServiceServer(Protocol[State]):
             RuntimeError: the server has not begun to start the service, or has stopped it.
         """
 
-    async def publish(self, topic: str, message: str | bytes) -> None:
+    async def publish(self, topic: str, message: object) -> None:
         """Publish a message to all sessions that are subscribed to a topic, each of which is pushed it.
 
         All of them get the messages of a topic in the same order. It returns when the broker has the message.
 
         Args:
             topic: its name, at most 200 bytes in UTF-8, without characters that cannot be printed.
-            message: text or bytes, at most `--message-limit` bytes.
+            message: text, bytes, or a value that is sent as JSON; at most `--message-limit` bytes.
 
         Raises:
             TopicInvalid: `topic` cannot be a name.
-            ValueError: `message` is larger.
+            TypeError: JSON cannot hold `message`.
+            ValueError: it is larger.
             TopicsFull: the topic is new, and there are too many (10,000).
             TryLater: the broker does not answer; nobody knows whether it has taken the message.
         """
 
-    async def send_to(self, account: int, message: str | bytes) -> None:
+    async def send_to(self, account: int, message: object) -> None:
         """Push a message to all sessions of an account.
 
         Args:
@@ -104,7 +105,7 @@ class ServiceServer(Protocol[State]):
             message: as `Session.send`.
 
         Raises:
-            ValueError, TryLater: as `publish`.
+            TypeError, ValueError, TryLater: as `publish`.
         """
 
     async def present(self, topic: str) -> list[Subscriber]:
@@ -112,6 +113,13 @@ class ServiceServer(Protocol[State]):
 
         Raises:
             TopicInvalid, TryLater: as `publish`.
+        """
+
+    async def topics(self, prefix: str = "") -> list[str]:
+        """Return the topics that have subscribers and whose names begin with `prefix`.
+
+        Raises:
+            TryLater: as `publish`.
         """
 
     def sessions(self) -> "list[Session]":
@@ -153,6 +161,10 @@ class Session(Protocol[State]):
     def server(self) -> ServiceServer[Any]:
         """The server; `antiphon.Server`, in `antiphon.testing` what stands in for it."""
 
+    @property
+    def server_stops(self) -> bool:
+        """Whether the server, or this worker, stops: a session closed then can go on elsewhere."""
+
     def send(self, message: object) -> None:
         """Push a message that answers none; it never waits, so await `ready` before sending much.
 
@@ -163,7 +175,8 @@ class Session(Protocol[State]):
             message: text, bytes, or a value that is sent as JSON; at most `--message-limit` bytes.
 
         Raises:
-            ValueError: `message` is larger.
+            TypeError: JSON cannot hold `message`.
+            ValueError: it is larger.
             TypeError: it is None, or JSON cannot hold it.
         """
 
@@ -177,7 +190,14 @@ class Session(Protocol[State]):
             reason: a sentence for the person, shown unchanged.
         """
 
-    async def subscribe(self, topic: str, history: int = 0) -> None:
+    @property
+    def topics(self) -> dict[str, str]:
+        """The topics that this session is subscribed to, in order, each with its `info`.
+
+        In `opened` they are those that the session has brought from another process, or from before a pause.
+        """
+
+    async def subscribe(self, topic: str, history: int = 0, info: str = "") -> None:
         """Have pushed to this session what is published to a topic from now on; again, it changes nothing.
 
         The subscription outlives connections and servers, until `unsubscribe` or the end of the session. It
@@ -186,8 +206,10 @@ class Session(Protocol[State]):
         Args:
             topic: as `ServiceServer.publish`.
             history: how many of the messages published before are pushed too, at most; up to 1000 are kept.
+            info: what `ServiceServer.present` shows of this subscription, at most 400 bytes in UTF-8.
 
         Raises:
+            ValueError: `info` is too long.
             TopicInvalid: `topic` cannot be a name.
             TopicsFull: the session is subscribed to 100 topics, or the topic is new, and there are too many.
             TryLater: the broker does not answer.
@@ -196,5 +218,5 @@ class Session(Protocol[State]):
     def unsubscribe(self, topic: str) -> None:
         """End a subscription, if there is one."""
 
-    async def publish(self, topic: str, message: str | bytes) -> None:
+    async def publish(self, topic: str, message: object) -> None:
         """Publish a message, as `ServiceServer.publish`; the session need not be subscribed."""

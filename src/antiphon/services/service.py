@@ -54,8 +54,8 @@ class Service:
     lifespan: Lifespan | None = None
     title: str = ""
     """What errors call the handler."""
-    published: Callable[[str, str | bytes, Session], str | bytes | None] | None = None
-    missed: Callable[[str, Session], str | bytes | None] | None = None
+    published: Callable[[str, str | bytes, Session], object] | None = None
+    missed: Callable[[str, Session], object] | None = None
     name: str = ""
     """Names the handler: processes that serve another one are no homes of each other's sessions."""
 

@@ -24,8 +24,12 @@ class Recorder:
     def subscriptions(self) -> "Recorder":
         return self
 
-    async def subscribe(self, topic: str, history: int) -> None:
-        self.asked.append(("subscribe", (topic, history)))
+    @property
+    def names(self) -> dict[str, str]:
+        return {"news": "what was said"}
+
+    async def subscribe(self, topic: str, history: int, info: str) -> None:
+        self.asked.append(("subscribe", (topic, history, info)))
 
     def unsubscribe(self, topic: str) -> None:
         self.asked.append(("unsubscribe", topic))
@@ -60,7 +64,7 @@ def test_it_shows_whose_session_it_is(shown: Session) -> None:
 
 
 def test_it_leads_to_the_server(shown: Session, recorder: Recorder) -> None:
-    assert shown.server is recorder.server
+    assert shown.server is cast("Any", recorder)
 
 
 async def test_what_user_code_asks_is_passed_on_in_order(shown: Session, recorder: Recorder) -> None:
@@ -68,14 +72,15 @@ async def test_what_user_code_asks_is_passed_on_in_order(shown: Session, recorde
     shown.send(b"bytes")
     await shown.ready()
     await shown.subscribe("news")
-    await shown.subscribe("talk", history=50)
+    await shown.subscribe("talk", history=50, info="a host")
+    assert shown.topics == {"news": "what was said"}
     shown.unsubscribe("news")
     await shown.publish("talk", "hello")
     shown.close("it is late")
     shown.close()
     assert recorder.asked == [
-        ("push", "text"), ("push", b"bytes"), ("ready", None), ("subscribe", ("news", 0)),
-        ("subscribe", ("talk", 50)), ("unsubscribe", "news"), ("publish", ("talk", "hello")),
+        ("push", "text"), ("push", b"bytes"), ("ready", None), ("subscribe", ("news", 0, "")),
+        ("subscribe", ("talk", 50, "a host")), ("unsubscribe", "news"), ("publish", ("talk", "hello")),
         ("end", "it is late"), ("end", ""),
     ]  # fmt: skip
 

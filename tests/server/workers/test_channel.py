@@ -154,7 +154,7 @@ async def test_a_message_that_fails_is_not_received_again() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
     two = Channel(theirs, receive, one.lost.set)
     for number in range(3):
-        one.channel.send(Count(number, "192.0.2.1"))
+        one.channel.send(Count(number, "failures", "192.0.2.1"))
     two.start()
     while not got:
         await asyncio.sleep(0)
@@ -162,7 +162,7 @@ async def test_a_message_that_fails_is_not_received_again() -> None:
     async with asyncio.timeout(20):
         while Closed() not in got:
             await asyncio.sleep(0.001)
-    assert got == [*(Count(number, "192.0.2.1") for number in range(3)), Closed()]
+    assert got == [*(Count(number, "failures", "192.0.2.1") for number in range(3)), Closed()]
     assert len(failed) == 1
     one.channel.close()
     two.close()
@@ -189,7 +189,7 @@ async def test_what_is_tried_to_be_sent_is_with_the_system_or_not_sent_at_all() 
     sent = 0
     while one.try_to_send(Released(f"{sent}")):
         sent += 1
-    assert not one.waits
+    assert not one.waiting
     assert not room.is_set()
     two.channel.start()
     async with asyncio.timeout(20):

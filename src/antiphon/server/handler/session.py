@@ -11,7 +11,11 @@ from antiphon.wire.values import payload_of
 class Subscribing(Protocol):
     """The subscriptions of the channel, likewise."""
 
-    async def subscribe(self, topic: str, history: int) -> None:
+    @property
+    def names(self) -> dict[str, str]:
+        """See `services.Session.topics`."""
+
+    async def subscribe(self, topic: str, history: int, info: str) -> None:
         """See `services.Session.subscribe`."""
 
     def unsubscribe(self, topic: str) -> None:
@@ -69,15 +73,20 @@ class ServiceSession:
         """See `services.Session`."""
         self._sender.end(reason)
 
-    async def subscribe(self, topic: str, history: int = 0) -> None:
+    @property
+    def topics(self) -> dict[str, str]:
         """See `services.Session`."""
-        await self._sender.subscriptions.subscribe(topic, history)
+        return self._sender.subscriptions.names
+
+    async def subscribe(self, topic: str, history: int = 0, info: str = "") -> None:
+        """See `services.Session`."""
+        await self._sender.subscriptions.subscribe(topic, history, info)
 
     def unsubscribe(self, topic: str) -> None:
         """See `services.Session`."""
         self._sender.subscriptions.unsubscribe(topic)
 
-    async def publish(self, topic: str, message: str | bytes) -> None:
+    async def publish(self, topic: str, message: object) -> None:
         """See `services.Session`."""
         await self.server.publish(topic, message)
 

@@ -5,19 +5,17 @@ outlives connections: a handler goes on while the connection is lost, and its an
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import msgspec
 
 from antiphon.errors import AntiphonError, BodyInvalid, FrameInvalid, PasswordDue, PeerTooSlow, ServiceFailed
-from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.lifecycle import Lifecycle
 from antiphon.server.handler.runner import HandlerRunner
 from antiphon.server.handler.session import ServiceSession
 from antiphon.server.home.fence import fence
-from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.connection import ChannelConnection
+from antiphon.server.session.environment import ChannelEnvironment
 from antiphon.server.session.holder import Session
 from antiphon.server.session.queue import Answered, MessageQueue
 from antiphon.server.session.readiness import Readiness
@@ -29,30 +27,10 @@ from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Frame, Payload, Refused
 from antiphon.wire.kinds import Kind
+from antiphon.wire.values import payload_of
 
-_ANSWERED = (Kind.MESSAGE, Kind.PASSWORD)
+_ANSWERED = (Kind.MESSAGE, Kind.PASSWORD, Kind.END_OTHERS)
 """Kinds with a token that have an answer of their own."""
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelEnvironment:
-    """What the channels of a server share."""
-
-    handlers: HandlerEnvironment
-    end: Callable[[Session], Awaitable[bool]]
-    """Ends a session in the store (`SessionManager.end`)."""
-    budget: ReplayBudget
-    messages: "MessageCount"
-
-
-class MessageCount:
-    """Messages that the channels of a server have handled; each adds its own from time to time."""
-
-    __slots__ = ("total",)
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.total = 0
 
 
 class SessionChannel:
@@ -358,13 +336,14 @@ class SessionChannel:
         if self._connection is not None:
             self._connection.proceed_soon()
 
-    def encoded(self, message: str | bytes) -> bytes:
+    def encoded(self, message: object) -> bytes:
         """Return the frame that pushes a message.
 
         Raises:
-            ValueError: the message is too large.
+            TypeError: JSON cannot hold it.
+            ValueError: it is too large.
         """
-        data = ServerConversation.push(message)
+        data = ServerConversation.push(payload_of(message))
         if len(data) > self._environment.handlers.message_limit + HEADER_SIZE:
             raise ValueError("a message of more than --message-limit bytes cannot be sent")
         return data

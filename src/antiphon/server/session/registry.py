@@ -7,7 +7,8 @@ from antiphon.errors import AntiphonError, TryLater
 from antiphon.identity.tokens import Token
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.session.budget import ReplayBudget
-from antiphon.server.session.channel import ChannelEnvironment, MessageCount, SessionChannel
+from antiphon.server.session.channel import SessionChannel
+from antiphon.server.session.environment import ChannelEnvironment, MessageCount
 from antiphon.server.session.holder import Holder, Session
 from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import ProcessRecord, Revocation

@@ -16,7 +16,7 @@ from antiphon.server.handler.runner import HandlerRunner
 from antiphon.server.handler.session import ServiceSession
 from antiphon.server.topics.contract import Position
 from antiphon.server.topics.subscription import Subscription
-from antiphon.topics import check_topic
+from antiphon.topics import check_info, check_topic
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import Payload
 
@@ -36,6 +36,7 @@ class KeptSubscription(msgspec.Struct, array_like=True):
     since: datetime
     untold: bool
     """whether the service is still to be told of a gap"""
+    info: str = ""
 
 
 class KeptTopics(msgspec.Struct, array_like=True):
@@ -60,7 +61,7 @@ class Publishing(Protocol):
     def takes_published(self) -> bool:
         """Whether a client is there that takes what is sent to it, and no frame is pushed out for it."""
 
-    def encoded(self, message: Payload) -> bytes:
+    def encoded(self, message: object) -> bytes:
         """Return the frame that pushes a message.
 
         Raises:
@@ -95,16 +96,22 @@ class Subscriptions:
 
     # --- what the service may do ------------------------------------------------------------------------------
 
-    async def subscribe(self, topic: str, history: int) -> None:
+    @property
+    def names(self) -> dict[str, str]:
+        """See `services.Session.topics`."""
+        return {topic: each.subscriber.info for topic, each in self._all.items()}
+
+    async def subscribe(self, topic: str, history: int, info: str) -> None:
         """See `services.Session.subscribe`."""
         check_topic(topic)
+        check_info(info)
         if self._channel.over:
             return
         found = self._all.get(topic)
         if found is None:
             if len(self._all) >= TOPICS_OF_SESSION:
                 raise TopicsFull(problem=_OF_SESSION, most=TOPICS_OF_SESSION)
-            found = self._all[topic] = self._environment.topics.subscription(self, self.shown, topic)
+            found = self._all[topic] = self._environment.topics.subscription(self, self.shown, topic, info=info)
         found.asked = True
         if found.place is None:
             try:
@@ -168,7 +175,7 @@ class Subscriptions:
     def dump(self) -> KeptTopics:
         """Return them for the next channel of the session."""
         kept = [
-            KeptSubscription(each.topic, each.place, each.subscriber.since, each.untold)
+            KeptSubscription(each.topic, each.place, each.subscriber.since, each.untold, each.subscriber.info)
             for each in self._all.values()
             if each.place is not None
         ]
@@ -179,7 +186,9 @@ class Subscriptions:
         topics = self._environment.topics
         self._missed = kept.missed
         for each in kept.subscriptions:
-            found = topics.subscription(self, self.shown, each.topic, each.since, each.place)
+            found = topics.subscription(
+                self, self.shown, each.topic, info=each.info, since=each.since, place=each.place
+            )
             found.untold = each.untold
             self._all[each.topic] = found
         if kept.post is not None and topics.post.place is not None:
@@ -229,7 +238,7 @@ class Subscriptions:
             subscription.untold = False
             self._push_what(hook, subscription.topic, self.shown)
 
-    def _push_what(self, hook: Callable[..., Payload | None], *arguments: object) -> None:
+    def _push_what(self, hook: Callable[..., object], *arguments: object) -> None:
         """Push what a hook of the service returns."""
         try:
             message = call(hook, *arguments)

@@ -82,6 +82,13 @@ class Broker(Protocol):
             TryLater: the broker does not answer.
         """
 
+    async def topics(self, prefix: str) -> list[str]:
+        """Return the topics that have subscribers in any process and begin with `prefix`, the oldest first.
+
+        Raises:
+            TryLater: the broker does not answer.
+        """
+
     async def present(self, topic: str) -> list[Subscriber]:
         """Return who is subscribed to a topic, in all processes, in the order of the subscriptions.
 

@@ -138,6 +138,10 @@ class Hub:
                 break
         return Stretch(found.epoch, first, found.last, entries)
 
+    def topics(self, prefix: str) -> list[str]:
+        """Return the topics with subscribers; see `Broker.topics`."""
+        return [topic for topic, found in self._topics.items() if found.readers and topic.startswith(prefix)]
+
     def present(self, topic: str) -> list[Subscriber]:
         """Return who is subscribed; see `Broker.present`."""
         found = self._topics.get(topic)

@@ -36,6 +36,10 @@ class MemoryBroker:
         await asyncio.sleep(0)  # likewise, who has much to read
         return self._hub.read(topic, after)
 
+    async def topics(self, prefix: str) -> list[str]:
+        """See `Broker`."""
+        return self._hub.topics(prefix)
+
     async def present(self, topic: str) -> list[Subscriber]:
         """See `Broker`."""
         return self._hub.present(topic)

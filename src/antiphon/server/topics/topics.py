@@ -12,6 +12,7 @@ from antiphon.services import Session
 from antiphon.topics import Subscriber, check_topic
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Payload
+from antiphon.wire.values import payload_of
 
 
 class Topics:
@@ -48,21 +49,23 @@ class Topics:
 
     # --- what a service may do (`services.ServiceServer`) -----------------------------------------------------
 
-    async def publish(self, topic: str, message: Payload) -> None:
+    async def publish(self, topic: str, message: object) -> None:
         """See `ServiceServer`."""
         check_topic(topic)
-        self._check(message)
-        await self._broker.publish(topic, message)
+        await self._broker.publish(topic, self._payload(message))
 
     async def present(self, topic: str) -> list[Subscriber]:
         """See `ServiceServer`."""
         check_topic(topic)
         return await self._broker.present(topic)
 
-    async def send_to(self, account: int, message: Payload) -> None:
+    async def topics(self, prefix: str = "") -> list[str]:
         """See `ServiceServer`."""
-        self._check(message)
-        await self.post.send(Letter(account, message))
+        return [topic for topic in await self._broker.topics(prefix) if topic != POST]
+
+    async def send_to(self, account: int, message: object) -> None:
+        """See `ServiceServer`."""
+        await self.post.send(Letter(account, self._payload(message)))
 
     async def disconnect(self, whom: Session | int, reason: str = "") -> None:
         """See `ServiceServer`."""
@@ -75,14 +78,17 @@ class Topics:
         """See `ServiceServer`."""
         return [each.shown for each in self.post if each.reachable]
 
-    def _check(self, message: Payload) -> None:
-        """Check that clients can be sent a message.
+    def _payload(self, message: object) -> Payload:
+        """Return what clients are sent of a message.
 
         Raises:
+            TypeError: JSON cannot hold it.
             ValueError: it is too large, or text that UTF-8 cannot encode.
         """
-        if len(ServerConversation.push(message)) > self._message_limit + HEADER_SIZE:
+        payload = payload_of(message)
+        if len(ServerConversation.push(payload)) > self._message_limit + HEADER_SIZE:
             raise ValueError("a message of more than --message-limit bytes cannot be published")
+        return payload
 
     # --- subscriptions ----------------------------------------------------------------------------------------
 
@@ -91,14 +97,17 @@ class Topics:
         reader: Reader,
         session: Session,
         topic: str,
+        *,
+        info: str,
         since: datetime | None = None,
         place: Position | None = None,
     ) -> Subscription:
         """Return a new subscription of a session; call its `join` next, and `leave` at its end.
 
-        `since` and `place` are those of the same subscription in the session's channel before.
+        `info` is what `present` shows of it; `since` and `place` are those of the same subscription in the
+        session's channel before.
         """
-        who = Subscriber(session.account, session.name, since or self._clock())
+        who = Subscriber(session.account, session.name, since or self._clock(), info)
         subscription = Subscription(self._broker, self._tasks, reader, topic, next(self._numbers), who, place)
         self._subscriptions.setdefault(topic, {})[subscription] = None
         return subscription

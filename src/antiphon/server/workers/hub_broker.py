@@ -11,7 +11,17 @@ from antiphon.server.topics.contract import Entry, Position, Stretch
 from antiphon.server.topics.contract import News as TakeNews
 from antiphon.server.topics.hub import IN_ALL
 from antiphon.server.workers.channel import Channel
-from antiphon.server.workers.messages import Answer, Message, News, Publish, Read, Subscribe, Unsubscribe, Who
+from antiphon.server.workers.messages import (
+    Answer,
+    Message,
+    News,
+    Publish,
+    Read,
+    Subscribe,
+    Unsubscribe,
+    Which,
+    Who,
+)
 from antiphon.topics import Subscriber
 from antiphon.wire.frames import Payload
 
@@ -75,6 +85,10 @@ class HubBroker:
             reading = self._reads[key] = asyncio.ensure_future(self._ask(lambda id: Read(id, topic, after), key))
             reading.add_done_callback(_retrieve)
         return _stretch(await asyncio.shield(reading))
+
+    async def topics(self, prefix: str) -> list[str]:
+        """See `Broker`."""
+        return (await self._ask(lambda id: Which(id, prefix))).topics
 
     async def present(self, topic: str) -> list[Subscriber]:
         """See `Broker`."""

@@ -15,6 +15,7 @@ from antiphon.server.workers.messages import (
     Read,
     Subscribe,
     Unsubscribe,
+    Which,
     Who,
 )
 from antiphon.wire.frames import Payload
@@ -70,10 +71,10 @@ class HubEnd:
             match message := self._unanswered.popleft():
                 case Unsubscribe():
                     self._hub.unsubscribe(self, message.topic, message.number)
-                case Publish() | Subscribe() | Read() | Who():
+                case Publish() | Subscribe() | Read() | Who() | Which():
                     self._channel.send(self._answer(message))
 
-    def _answer(self, asked: Publish | Subscribe | Read | Who) -> Answer:
+    def _answer(self, asked: Publish | Subscribe | Read | Who | Which) -> Answer:
         hub, id, topic = self._hub, asked.id, asked.topic
         try:
             match asked:
@@ -86,6 +87,8 @@ class HubEnd:
                     return _stretch(id, hub.read(topic, asked.after))
                 case Who():
                     return Answer(id, present=hub.present(topic))
+                case Which():
+                    return Answer(id, topics=hub.topics(topic))
         except TopicsFull as error:
             return Answer(id, most=int(str(error.fields["most"])))
 

@@ -167,6 +167,14 @@ class Who(msgspec.Struct, tag=True, frozen=True):
     topic: str
 
 
+class Which(msgspec.Struct, tag=True, frozen=True):
+    """Say which topics have subscribers."""
+
+    id: int
+    topic: str
+    """What their names begin with."""
+
+
 class Answer(msgspec.Struct, tag=True, frozen=True):
     """The answer to one of these, with what it asks for."""
 
@@ -176,6 +184,7 @@ class Answer(msgspec.Struct, tag=True, frozen=True):
     last: int = 0
     entries: list[tuple[int, Any]] = []
     present: list[Subscriber] = []
+    topics: list[str] = []
     most: int = 0
     """Not 0: there are so many topics, and can be no more."""
 
@@ -190,7 +199,7 @@ class News(msgspec.Struct, tag=True, frozen=True):
 
 
 ToWorker = Start | Client | Counted | Stop | Answer | News
-AboutTopics = Publish | Subscribe | Unsubscribe | Read | Who
+AboutTopics = Publish | Subscribe | Unsubscribe | Read | Who | Which
 ToSupervisor = (
     Failed | Ready | Imported | Taken | Closed | Released | Count | Forgive | Beat | Leaving | AboutTopics
 )

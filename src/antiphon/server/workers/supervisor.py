@@ -219,7 +219,7 @@ class Supervisor:
         """With `--reload`: have a process in reserve while somebody serves."""
         if self._development is not None and self._dispatcher.seats:
             with contextlib.suppress(OSError):
-                self._development.prepare(lambda: WorkerProcess(self))
+                self._development.prepare(lambda: WorkerProcess(self, self._hub))
 
     def _refill(self, now: float) -> None:
         """Start a worker in each empty slot, unless too many have died there, or the service waits for an edit."""

@@ -119,6 +119,9 @@ _OTHERS = Statement(
         SESSIONS.c.account_id == bindparam("account"), SESSIONS.c.fingerprint != bindparam("sought")
     )
 )
+_KEEP = Statement(update(SESSIONS).where(_of_its_home).values(claim=SESSIONS.c.claim))
+"""Changes nothing, and locks all others out."""
+_ACCOUNT_OF = Statement(select(SESSIONS.c.account_id).where(_of_one))
 _MOVE_ON = Statement(
     update(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought")).values(epoch=bindparam("begun"))
 )
@@ -257,8 +260,18 @@ class SqlSessions:
 
         def work(connection: Connection) -> int:
             _MOVE_ON.change(connection, sought=spared, begun=epoch)  # first: it locks the others out
-            others = _OTHERS.rows(connection, account=account_id, sought=spared)
-            return sum(_revoke(connection, other["fingerprint"], reason, at) for other in others)
+            return _revoke_others(connection, account_id, spared, reason, at)
+
+        return await self._database.run(work)
+
+    async def end_others(self, fingerprint: bytes, home: str, claim: int, reason: str, at: datetime) -> int | None:
+        """See `contracts.Sessions`."""
+
+        def work(connection: Connection) -> int | None:
+            if not _KEEP.change(connection, sought=fingerprint, by=home, number=claim):
+                return None
+            account_id = _ACCOUNT_OF.value(connection, sought=fingerprint)
+            return _revoke_others(connection, account_id, fingerprint, reason, at)
 
         return await self._database.run(work)
 
@@ -274,6 +287,11 @@ class SqlSessions:
     async def all(self) -> list[SessionRecord]:
         """See `contracts.Sessions`."""
         return [SessionRecord(**row) for row in await self._database.run(_LIST.rows)]
+
+
+def _revoke_others(connection: Connection, account_id: int, spared: bytes, reason: str, at: datetime) -> int:
+    others = _OTHERS.rows(connection, account=account_id, sought=spared)
+    return sum(_revoke(connection, other["fingerprint"], reason, at) for other in others)
 
 
 def _revoke(connection: Connection, fingerprint: bytes, reason: str, at: datetime) -> bool:
