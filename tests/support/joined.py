@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import pytest
 
@@ -32,8 +32,9 @@ from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.topics.contract import Broker
 from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.publishing_server import PublishingServer
 from antiphon.server.upkeep import Upkeep
-from antiphon.services import Handler, as_service, echo
+from antiphon.services import Handler, ServiceServer, as_service, echo
 from antiphon.settings import ServerSettings
 from antiphon.store.sql import open_sqlite
 from antiphon.store.thread import StoreThread
@@ -51,8 +52,6 @@ AHEAD = 64 * KIB
 PATIENCE_SECONDS = 300.0
 """The longest that a test waits for anything, in virtual time: more than any limit of a server."""
 HEARTBEAT_SECONDS = 10.0
-ABSENT: Any = None
-"""The server as a service uses it: there is none here."""
 LOOK_SECONDS = 0.01
 """Pause between two looks of `until`, in virtual time."""
 
@@ -195,13 +194,14 @@ class JoinedServer:
         self.store = await open_sqlite(folder.path)
         self._closing.push_async_callback(self.store.close)
         began = datetime.now(UTC) - timedelta(seconds=loop.time())
+        shown = PublishingServer()
         parts = assemble(
             settings,
             as_service(self._handler),
             self.store,
             ring,
             log,
-            server=ABSENT,
+            server=cast("ServiceServer", shown),
             entrance=OwnPort(settings),
             mechanism=mechanism_for(self._binding),
             registration=settings.registration == "open",
@@ -209,6 +209,7 @@ class JoinedServer:
             clock=lambda: began + timedelta(seconds=loop.time()),
             broker=self._broker,
         )
+        shown._topics = parts.host.handlers.topics
         self.host, self.sessions, self.home = parts
         await self.host.handlers.topics.start()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))

@@ -333,7 +333,7 @@ def test_a_hook_that_fails_is_the_services_fault_and_the_next_message_comes(
         def published(self, topic: str, message: Payload, session: Session) -> Any:
             if message == "raise":
                 raise RuntimeError
-            return {"number": 5, "large": bytes(2 * KIB)}.get(str(message), message)
+            return {"number": object(), "large": bytes(2 * KIB)}.get(str(message), message)
 
     with joined(tmp_path / "data", Faulty(), message_limit=KIB) as server:
         ann = server.session(names["ann"])
