@@ -9,6 +9,7 @@
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
+    │   ├── DatabaseUnusable, and DatabaseOutdated, DatabaseElsewhere below it
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
     │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
@@ -16,7 +17,7 @@
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
-    │   ├── HostUnknown, ConnectRefused, NotAntiphon
+    │   ├── HostUnknown, ConnectRefused, NotAntiphon, DatabaseUnreachable
     │   └── ConnectionLost, ServerStopping
     ├── SignInError               the server refused the sign-in or ended the session  exit 4
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
@@ -56,6 +57,7 @@ from antiphon.errors.connection import (
     ConnectError,
     ConnectionLost,
     ConnectRefused,
+    DatabaseUnreachable,
     HostUnknown,
     NotAntiphon,
     ServerStopping,
@@ -133,6 +135,9 @@ from antiphon.errors.usage import (
     CertificateTooWeak,
     CertificateUnusable,
     CredentialUnreadable,
+    DatabaseElsewhere,
+    DatabaseOutdated,
+    DatabaseUnusable,
     ExposureRefused,
     FileUnusable,
     FolderOfAnother,
@@ -184,6 +189,10 @@ __all__ = [
     "ConnectionLost",
     "CredentialRefused",
     "CredentialUnreadable",
+    "DatabaseElsewhere",
+    "DatabaseOutdated",
+    "DatabaseUnreachable",
+    "DatabaseUnusable",
     "ExposureRefused",
     "Fault",
     "FileUnusable",

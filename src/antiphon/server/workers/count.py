@@ -9,7 +9,7 @@ from pathlib import Path
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
-from antiphon.settings import SQLITE, ProgramSettings, ServerSettings
+from antiphon.settings import ProgramSettings, ServerSettings, files_folder
 
 WORKERS_MOST = 64
 AUTO = "auto"
@@ -50,7 +50,7 @@ def worker_count(
         return 1
     if sys.platform == "win32" or not hasattr(socket, "send_fds") or not sys.executable:
         raise SettingInvalid(source="--workers", problem=_NO_SOCKETS)
-    if settings.store != SQLITE:
+    if files_folder(settings.store) is not None:
         raise SettingInvalid(source="--workers", problem=_NOT_FILES)
     if service == "chat":
         raise SettingInvalid(source="--workers", problem=_NOT_CHAT)
