@@ -10,6 +10,7 @@
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
+    │   ├── DatabaseUnusable, and DatabaseOutdated, DatabaseElsewhere below it
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
     │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
@@ -18,7 +19,7 @@
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
-    │   ├── HostUnknown, ConnectRefused, NotAntiphon, NotRunning, ServerSilent
+    │   ├── HostUnknown, ConnectRefused, NotAntiphon, DatabaseUnreachable, NotRunning, ServerSilent
     │   └── ConnectionLost, ServerStopping
     ├── SignInError               the server refused the sign-in or ended the session  exit 4
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
@@ -59,6 +60,7 @@ from antiphon.errors.connection import (
     ConnectError,
     ConnectionLost,
     ConnectRefused,
+    DatabaseUnreachable,
     HostUnknown,
     NotAntiphon,
     NotRunning,
@@ -142,6 +144,9 @@ from antiphon.errors.usage import (
     CertificateTooWeak,
     CertificateUnusable,
     CredentialUnreadable,
+    DatabaseElsewhere,
+    DatabaseOutdated,
+    DatabaseUnusable,
     ExposureRefused,
     FileUnusable,
     FolderOfAnother,
@@ -197,6 +202,10 @@ __all__ = [
     "ConnectionLost",
     "CredentialRefused",
     "CredentialUnreadable",
+    "DatabaseElsewhere",
+    "DatabaseOutdated",
+    "DatabaseUnreachable",
+    "DatabaseUnusable",
     "EndedElsewhere",
     "ExposureRefused",
     "Fault",

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, Unpack
 
 from antiphon.address import Address, Scheme
+from antiphon.data.belonging import open_with_ring
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
@@ -29,6 +30,7 @@ from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
+from antiphon.server.home.place import check_place, take_place
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
@@ -42,7 +44,7 @@ from antiphon.services import Handler, Lifespan, as_service, echo
 from antiphon.services.contract import Result, State
 from antiphon.settings import ServerSettings, changed
 from antiphon.store.files import NameRewritten
-from antiphon.store.opening import accounts_file, open_store
+from antiphon.store.opening import accounts_file
 from antiphon.version import __version__
 
 ABORT_SECONDS = 2.0
@@ -173,19 +175,20 @@ class Server(PublishingServer, Generic[State]):
 
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
-        ring = await asyncio.to_thread(folder.key_ring, os.urandom)  # another server may hold the folder's lock
-        self.certificate = None
-        if not settings.plain:
-            self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
 
         def tell(found: NameRewritten) -> None:
             log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
 
-        self._store = store = await open_store(settings.store, folder.path, serving=True, tell=tell)
+        store, ring = await open_with_ring(settings.store, folder, os.urandom, serving=True, tell=tell)
+        self._store = store
         self._closing.push_async_callback(store.close)
+        await take_place(store, folder.path, settings.store)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
+        self.certificate = None
+        if not settings.plain:
+            self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
         self._listen(folder)
         parts = assemble(
             settings,
@@ -213,6 +216,7 @@ class Server(PublishingServer, Generic[State]):
         await sessions.begin()
         await self._host.hello.look()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
+        await check_place(store, folder.path, settings.store)
         self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
         self._reception = Reception(

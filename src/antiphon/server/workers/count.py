@@ -9,7 +9,7 @@ from pathlib import Path
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
-from antiphon.settings import SQLITE, ProgramSettings, ServerSettings
+from antiphon.settings import ProgramSettings, ServerSettings, files_folder
 
 WORKERS_MOST = 64
 AUTO = "auto"
@@ -53,7 +53,7 @@ def worker_count(
         raise SettingInvalid(source="--workers", problem=_NO_SOCKETS)
     if count == 1:
         return 1
-    if settings.store != SQLITE:
+    if files_folder(settings.store) is not None:
         raise SettingInvalid(source="--workers", problem=_NOT_FILES)
     if service.startswith(PROGRAM) and program.exec_most < count:
         raise SettingInvalid(source="--exec-most", problem=_TOO_FEW_PROGRAMS, workers=count)

@@ -38,6 +38,8 @@ BEAT_SECONDS = 1.0
 """Pause between two heartbeats."""
 SILENT_SECONDS = 10.0
 """Seconds without a heartbeat after which the stacks of the worker go to the log."""
+STACKS_BUFFER = 4 * 1024 * 1024
+"""Bytes; the system gives as much of it as it allows."""
 
 
 class PassedSocket(socket.socket):
@@ -104,6 +106,8 @@ class SupervisorLink:
         """Say that the worker serves; `text` says where. Each heartbeat says what it does, as `measured`."""
         self._measured = measured
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature; better a part than a wait
+        # Stacks come in many small writes, each of which takes near a kilobyte of the buffer.
+        self._stacks.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STACKS_BUFFER)
         self._tell_imports()
         self._send(Ready(text))
         self._beat()

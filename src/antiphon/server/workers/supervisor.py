@@ -31,7 +31,7 @@ from antiphon.server.workers.process import State, WorkerProcess
 from antiphon.server.workers.reloading import Reloading
 from antiphon.server.workers.reports import WorkerReports
 from antiphon.server.workers.slots import Slots
-from antiphon.settings import SQLITE
+from antiphon.settings import files_folder
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the workers."""
@@ -281,7 +281,7 @@ class Supervisor:
         """Start new workers, and drain the old ones once all new ones serve; if one cannot, the old ones stay."""
         self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
         self._reload_failure = None
-        if self._start.settings.store != SQLITE:  # with `--reload` only
+        if files_folder(self._start.settings.store) is not None:  # with `--reload` only
             await self._end_old()
         workers = self._incoming
         try:

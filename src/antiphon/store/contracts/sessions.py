@@ -72,7 +72,8 @@ class Sessions(Protocol):
     `end_others`) also write to the revocation log (`RevocationLog`), in the same transaction. Servers poll that
     log.
 
-    Every method is one transaction, and raises `TryLater` when the store cannot do its work.
+    Every method is one transaction (but `held` may be several, and take longer), and raises `TryLater` when the
+    store cannot do its work.
     """
 
     async def open(
