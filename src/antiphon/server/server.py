@@ -35,7 +35,7 @@ from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
-from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
+from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_validity
 from antiphon.services import Handler, Lifespan, as_service, echo
 from antiphon.services.contract import Result, State
 from antiphon.settings import ServerSettings, changed
@@ -88,7 +88,7 @@ class Server(Generic[State]):
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
-        self._watching_expiry: asyncio.Task[None] | None = None
+        self._watching_validity: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
         self._started_at = _utc_now()
         self._meter: Meter
@@ -228,13 +228,13 @@ class Server(Generic[State]):
             controlled = Controlled(self._report, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))
         if self._certificate is not None:
-            self._watch_expiry(self._certificate)
+            self._watch_validity(self._certificate)
 
-    def _watch_expiry(self, certificate: Certificate) -> None:
-        if self._watching_expiry is not None:
-            self._watching_expiry.cancel()
-        watching = watch_expiry(certificate.expires_at, self._host.log, _utc_now)
-        self._watching_expiry = asyncio.get_running_loop().create_task(watching)
+    def _watch_validity(self, certificate: Certificate) -> None:
+        if self._watching_validity is not None:
+            self._watching_validity.cancel()
+        watching = watch_validity(certificate, self._host.log, _utc_now)
+        self._watching_validity = asyncio.get_running_loop().create_task(watching)
 
     def _listen(self, folder: DataFolder) -> None:
         settings = self.settings
@@ -301,7 +301,7 @@ class Server(Generic[State]):
             log.error("reload-failed", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
             return str(error)
         self._certificate = self._reception.certificate = certificate
-        self._watch_expiry(certificate)
+        self._watch_validity(certificate)
         log.info("reloaded", addresses=[str(address) for address in self.addresses])
         return None
 
@@ -334,6 +334,7 @@ class Server(Generic[State]):
             store=self.settings.store,
             log=str(self.log_path),
             fingerprint=certificate.fingerprint if certificate else None,
+            valid_from=certificate.valid_from if certificate else None,
             expires_at=certificate.expires_at if certificate else None,
             key=ring.newest,
         )
@@ -365,8 +366,8 @@ class Server(Generic[State]):
                 while host.connections:
                     await self._progress()
         await host.channels.stop()
-        if self._watching_expiry is not None:
-            self._tasks.append(self._watching_expiry)
+        if self._watching_validity is not None:
+            self._tasks.append(self._watching_validity)
         left = await _cancel([*self._tasks, *host.under_way])
         if self._lifecycle is not None:
             left += await self._lifecycle.stop(until - loop.time())

@@ -36,7 +36,8 @@ class WorkerReports:
         """Return the report of a server with `workers`; `now` is loop time."""
         reports = []
         for worker in sorted(workers, key=lambda each: each.number):
-            if worker.report is not None and worker.state is State.SERVING:
+            replaced = worker.left_at is not None and not draining
+            if worker.report is not None and worker.state is State.SERVING and not replaced:
                 silence = self._attention.silence(worker.heard_at, now)
                 reports.append(msgspec.structs.replace(worker.report, silent_s=round(silence, 1)))
         return report_of(
