@@ -12,8 +12,8 @@
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
     │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │   │   KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, ServiceInvalid, ServiceNotLoaded,
-    │   │   ServiceNotStarted
+    │   │   BackupExists, BackupRefused, RestoreRefused, KeyRingUnusable, RekeyUnderWay,
+    │   │   CredentialUnreadable, ServiceInvalid, ServiceNotLoaded, ServiceNotStarted
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
@@ -133,6 +133,8 @@ from antiphon.errors.usage import (
     AddressInvalid,
     AddressUnavailable,
     AnyoneRefused,
+    BackupExists,
+    BackupRefused,
     CertificateKeyLocked,
     CertificateTooWeak,
     CertificateUnusable,
@@ -155,6 +157,7 @@ from antiphon.errors.usage import (
     PortInvalid,
     PortTaken,
     RekeyUnderWay,
+    RestoreRefused,
     RowInvalid,
     ServiceInvalid,
     ServiceNotLoaded,
@@ -179,6 +182,8 @@ __all__ = [
     "AnswersFaulty",
     "AntiphonError",
     "AnyoneRefused",
+    "BackupExists",
+    "BackupRefused",
     "BodyInvalid",
     "CertificateKeyLocked",
     "CertificateRefused",
@@ -238,6 +243,7 @@ __all__ = [
     "RegistrationClosed",
     "RekeyUnderWay",
     "ReloadFailed",
+    "RestoreRefused",
     "RowInvalid",
     "SecretNotShown",
     "ServerError",
