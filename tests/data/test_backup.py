@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import tarfile
@@ -19,6 +20,7 @@ import pytest
 from filelock import FileLock
 
 from antiphon.data.backup import UNFINISHED, back_up
+from antiphon.data.certificate import load_or_make
 from antiphon.data.empty_folder import UNFINISHED as UNFINISHED_RESTORE
 from antiphon.data.empty_folder import EmptyFolder
 from antiphon.data.folder import DataFolder
@@ -55,11 +57,16 @@ def names_in(data: Path) -> list[str]:
 class Place:
     """A data folder with three accounts, and where its backup goes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, like: "Place | None" = None) -> None:
+        """With `like` only the two files are there, as that one has them."""
         self.data = folder / "data"
         self.file, self.keys = folder / "backup.tar", folder / "backup.keys"
         self.new = folder / "new"
-        enrol(self.data, NAMES)
+        if like is None:
+            enrol(self.data, NAMES)
+        else:
+            shutil.copyfile(like.file, self.file)
+            shutil.copyfile(like.keys, self.keys)
 
     def back_up(self, told: Told = lambda _done, _of: None, *, store: str = "sqlite", force: bool = False) -> None:
         back_up(DataFolder.open(self.data), store, self.file, self.keys, made_at=AT, told=told, force=force)
@@ -93,15 +100,20 @@ def nothing_is_left(place: Place) -> bool:
 def test_its_files_are_private_plain_and_restored_as_private(place: Place, umask: int) -> None:
     (place.data / "port").write_text("7863\n")
     (place.data / "port").chmod(0o600)
+    seen: set[int] = set()
+
+    def told(_done: int, _of: int) -> None:
+        seen.update(stat.S_IMODE(path.stat().st_mode) for path in place.file.parent.glob(f"{UNFINISHED}*"))
+
     before = os.umask(umask)
     try:
-        place.back_up()
+        place.back_up(told)
         place.restore()
     finally:
         os.umask(before)
     for path in (place.file, place.keys, *place.new.iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-    assert stat.S_IMODE(place.new.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(place.new.stat().st_mode)} == seen == {0o700}
     with tarfile.open(place.file, "r:") as archive:
         members = archive.getmembers()
         assert [member.name for member in members] == ["manifest.json", "accounts.db", "port"]
@@ -279,6 +291,18 @@ def test_while_somebody_writes_the_files_no_half_of_them_is_taken(place: Place, 
 # --- restoring one --------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place(tmp_path_factory.mktemp("taken"))
+    place.back_up()
+    return place
+
+
+@pytest.fixture
+def saved(tmp_path: Path, taken: Place) -> Place:
+    return Place(tmp_path, taken)
+
+
 def rewrite(path: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], object]) -> None:
     """Change the members of an archive."""
     with tarfile.open(path, "r:") as archive:
@@ -351,12 +375,11 @@ def in_place_of_accounts(kind: bytes) -> Callable[[list[tuple[tarfile.TarInfo, b
     ],
 )
 def test_what_is_wrong_with_it_is_told_and_nothing_is_restored(
-    place: Place, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], object], told: str
+    saved: Place, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], object], told: str
 ) -> None:
-    place.back_up()
-    rewrite(place.file, change)
-    assert told in place.refused()
-    assert not (place.data.parent / "evil").exists()
+    rewrite(saved.file, change)
+    assert told in saved.refused()
+    assert not (saved.data.parent / "evil").exists()
 
 
 @pytest.mark.parametrize(
@@ -368,10 +391,9 @@ def test_what_is_wrong_with_it_is_told_and_nothing_is_restored(
         (lambda data: data[:9000] + b"!" + data[9001:], "“accounts.db” in it is damaged"),
     ],
 )
-def test_one_that_is_damaged_is_refused(place: Place, change: Callable[[bytes], bytes], told: str) -> None:
-    place.back_up()
-    place.file.write_bytes(change(place.file.read_bytes()))
-    assert told in place.refused()
+def test_one_that_is_damaged_is_refused(saved: Place, change: Callable[[bytes], bytes], told: str) -> None:
+    saved.file.write_bytes(change(saved.file.read_bytes()))
+    assert told in saved.refused()
 
 
 def test_keys_that_do_not_open_the_accounts_are_refused(place: Place, tmp_path: Path) -> None:
@@ -390,8 +412,8 @@ def test_keys_that_do_not_open_the_accounts_are_refused(place: Place, tmp_path: 
     assert "it holds accounts, and the keys are wanted here" in place.refused()
 
 
-def test_it_is_restored_into_an_empty_folder_only(place: Place) -> None:
-    place.back_up()
+def test_it_is_restored_into_an_empty_folder_only(saved: Place) -> None:
+    place = saved
     place.new.mkdir(mode=0o700)
     (place.new / "mine").write_text("mine")
     with pytest.raises(RestoreRefused, match="it is not empty"):
@@ -408,6 +430,7 @@ def test_it_is_restored_into_an_empty_folder_only(place: Place) -> None:
 
 
 def test_on_what_a_killed_restore_leaves_no_server_starts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_or_make(DataFolder.open(place.data), [])
     place.back_up()
     rename = os.rename
 
@@ -418,6 +441,8 @@ def test_on_what_a_killed_restore_leaves_no_server_starts(place: Place, monkeypa
 
     monkeypatch.setattr(os, "rename", killed_at_the_keys)
     assert os.waitstatus_to_exitcode(forked(place.restore)) == -9
+    there = {path.name for path in place.new.iterdir() if not path.name.startswith(UNFINISHED_RESTORE)}
+    assert there == {"accounts.db", "certificate.key", "certificate.pem"}
     with pytest.raises(KeyRingUnusable, match="it is missing"):
         DataFolder.open(place.new).key_ring(os.urandom)
     with pytest.raises(RestoreRefused):

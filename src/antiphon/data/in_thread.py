@@ -1,11 +1,10 @@
 """Long work that blocks, in a thread: whoever waits for it may be cancelled, and the work then ends soon."""
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
 from antiphon.store.copied import Told
+from antiphon.store.thread import StoreThread
 
 Result = TypeVar("Result")
 
@@ -17,7 +16,8 @@ class _Abandoned(Exception):
 async def in_thread(work: Callable[[Told], Result], told: Told) -> Result:
     """Return what `work` returns; `told` is called in the thread.
 
-    If this is cancelled, the work ends at its next call of `told`, and this after it.
+    If this is cancelled, the work ends at its next call of `told`, and this after it. Work that is stuck, as a
+    write to a pipe that nobody reads, is left behind after some seconds.
     """
     abandoned = False
 
@@ -26,11 +26,9 @@ async def in_thread(work: Callable[[Told], Result], told: Told) -> Result:
             raise _Abandoned
         told(done, of)
 
-    running = asyncio.ensure_future(asyncio.to_thread(work, watched))
+    thread = StoreThread("work")
     try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
+        return await thread.do(lambda: work(watched))
+    finally:
         abandoned = True
-        with contextlib.suppress(Exception):
-            await running
-        raise
+        await thread.close()

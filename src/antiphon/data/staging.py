@@ -52,9 +52,11 @@ def folder_locked(path: Path) -> Iterator[None]:
 
 
 def remove_left(folder: Path, prefix: str) -> None:
-    """Remove the folders in `folder` that killed processes have left."""
+    """Remove the folders in `folder` that killed processes of this user have left."""
     for left in folder.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
-            if time.time() - left.lstat().st_mtime > YOUNG_SECONDS:
+            found = left.lstat()
+            own = os.name != "posix" or found.st_uid == os.geteuid()
+            if own and time.time() - found.st_mtime > YOUNG_SECONDS:
                 with folder_locked(left):
                     shutil.rmtree(left)
