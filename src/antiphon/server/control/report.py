@@ -74,7 +74,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     workers: list[ProcessReport]
     """Those that serve; without `--workers` it is the server's one process."""
     ended: dict[str, int]
-    """Events of workers that have ended, as `ProcessReport.events`."""
+    """Events of workers that have ended or are being replaced, as `ProcessReport.events`."""
     ended_messages: int
     """Messages that they handled."""
 

@@ -35,11 +35,16 @@ class WorkerReports:
     def report(self, workers: Iterable[WorkerProcess], now: float, *, draining: bool) -> ServerReport:
         """Return the report of a server with `workers`; `now` is loop time."""
         reports = []
+        events, messages = self._events + self._log.events, self._messages
         for worker in sorted(workers, key=lambda each: each.number):
-            replaced = worker.left_at is not None and not draining
-            if worker.report is not None and worker.state is State.SERVING and not replaced:
+            if worker.report is None:
+                continue
+            if worker.state is State.SERVING and (draining or worker.left_at is None):
                 silence = self._attention.silence(worker.heard_at, now)
                 reports.append(msgspec.structs.replace(worker.report, silent_s=round(silence, 1)))
+            else:  # replaced: it drains, and what it has done counts
+                events.update(worker.report.events)
+                messages += worker.report.messages
         return report_of(
             reports,
             version=__version__,
@@ -48,6 +53,6 @@ class WorkerReports:
             now=datetime.now(UTC),
             draining=draining,
             wanted=self._start.workers,
-            ended=self._events + self._log.events,
-            ended_messages=self._messages,
+            ended=events,
+            ended_messages=messages,
         )
