@@ -15,6 +15,7 @@ from support.operator_commands import Operator
 from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
 from support.serving import seed
+from support.terminal import Terminal
 
 
 @pytest.fixture
@@ -86,6 +87,18 @@ def test_on_a_terminal_it_shows_how_far_it_is(
     shown = operator.run("backup", tmp_path / "backup.tar").err
     assert "\r100 % done\n" in shown
     assert "done" not in operator.run("backup", tmp_path / "another.tar", "--json").err
+
+
+def test_on_a_terminal_it_asks_for_the_keys(tmp_path: Path, operator: Operator, new: Operator) -> None:
+    file, keys = tmp_path / "backup.tar", tmp_path / "safe.keys"
+    operator.run("backup", file, "--keys", keys)
+    with Terminal("restore", str(file), "--data", str(new.data), home=tmp_path) as terminal:
+        terminal.answer("The file with the keys:", f"{tmp_path}/none")
+        terminal.shows("none cannot be used: there is no such file")
+        terminal.answer("The file with the keys:", str(keys))
+        terminal.shows("Restored: 2 accounts")
+        assert terminal.ends() == 0
+    assert lost(new.data) == []
 
 
 def test_people_sign_in_to_a_server_that_was_restored_from_one_that_ran(tmp_path: Path) -> None:

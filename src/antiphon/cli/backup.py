@@ -49,10 +49,10 @@ def backup(
     options: LoggedStoreOptions = LoggedStoreOptions(),
     common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Save accounts, clients and invitations to FILE, and the keys to a second file. Servers may go on running.
+    """Save accounts, clients and invitations to FILE, and the keys to a second file.
 
-    Keep the two files apart: who has both can guess passwords. Sessions are not saved:
-    after a restore everybody signs in again.
+    Servers may go on running. Keep the two files apart: who has both can guess
+    passwords. Sessions are not saved: after a restore everybody signs in again.
 
     For example:
         antiphon backup /backups/antiphon.tar --keys /safe/antiphon.keys
@@ -130,12 +130,13 @@ def restore(
     options: LoggedStoreOptions = LoggedStoreOptions(),
     common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Restore a backup into a data folder that is new or empty. A server can be started on it then.
+    """Restore a backup into a data folder that is new or empty.
 
-    Accounts that were kept in files go into the data folder, or to where --store files:DIR says.
+    Accounts that were kept in files go into the data folder too, or to where
+    --store files:DIR says.
 
     For example:
-        antiphon restore /backups/antiphon.tar --keys /safe/antiphon.keys --data /var/lib/antiphon
+        antiphon restore antiphon.tar --keys antiphon.keys --data /srv/antiphon
     """
     source = None if file == PIPE else Path(file).expanduser()
     keys = None if keys is None else keys.expanduser()
