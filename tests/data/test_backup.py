@@ -38,7 +38,9 @@ from antiphon.errors import (
     StoreUnusable,
 )
 from antiphon.store.sql import copying
+from antiphon.store.sql.schema import SCHEMA_VERSION
 from support.key_rings import change_keys, enrol, in_store, lost
+from support.old_stores import version_of
 from support.rekey_kills import forked
 from support.serving import seed
 
@@ -394,6 +396,25 @@ def test_what_is_wrong_with_it_is_told_and_nothing_is_restored(
 def test_one_that_is_damaged_is_refused(saved: Place, change: Callable[[bytes], bytes], told: str) -> None:
     saved.file.write_bytes(change(saved.file.read_bytes()))
     assert told in saved.refused()
+
+
+def test_one_of_an_earlier_version_is_upgraded(saved: Place, tmp_path: Path) -> None:
+    def earlier(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        path = tmp_path / "earlier.db"
+        path.write_bytes(members[1][1])
+        with closing(sqlite3.connect(path)) as database:
+            database.executescript("ALTER TABLE credentials DROP COLUMN old_form; PRAGMA user_version = 4")
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        data = path.read_bytes()
+        members[1] = members[1][0], data
+        entry = {"name": "accounts.db", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        described(lambda manifest: manifest.update(files=[entry], tables=4))(members)
+
+    rewrite(saved.file, earlier)
+    saved.restore()
+    assert sorted(path.name for path in saved.new.iterdir()) == ["accounts.db", "secret.key"]
+    assert version_of(saved.new / "accounts.db") == SCHEMA_VERSION
+    assert (names_in(saved.new), lost(saved.new)) == (NAMES, [])
 
 
 def test_keys_that_do_not_open_the_accounts_are_refused(place: Place, tmp_path: Path) -> None:
