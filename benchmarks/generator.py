@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c_programs import build
-from processes import pinned
+from processes import Cores, RunningServer, pinned
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Figures:
     load_core_share: float
     """Share of its core that the generator used, 0 to 1; near 1 the generator was the limit, not the server."""
     server_core_share: float
-    """Share of its core that the server used, 0 to 1."""
+    """Share of its core that the server used, 0 to 1; of several cores their sum."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class Run:
     connections: int
     seconds: float
     warmup: float
-    core: int
+    core: Cores
     folder: Path
     """Folder for the files that the generator reads."""
     secure: bool = False
 
 
-def measure(load: Load, port: int, server: int, run: Run) -> Figures:
-    """Run the generator against a port of this machine, served by the process `server`; exit if it fails."""
+def measure(load: Load, server: RunningServer, run: Run) -> Figures:
+    """Run the generator against a server of this machine; exit if it fails."""
     files = {"request": load.requests, "reply": load.replies, "prologue": load.prologues}
     options: dict[str, object] = {
-        "port": port, "server": server, "connections": run.connections, "seconds": run.seconds,
+        "port": server.port, "connections": run.connections, "seconds": run.seconds,
         "warmup": run.warmup, "prologue-frames": load.prologue_frames, "prologue-ends": load.prologue_ends,
     }  # fmt: skip
     if load.acknowledge_every:
@@ -71,6 +71,7 @@ def measure(load: Load, port: int, server: int, run: Run) -> Figures:
         path.write_bytes(content)
         options[name] = path
     command = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    command += [part for pid in server.pids() for part in ("--server", str(pid))]
     command += ["--request-each", "--prologue-each", *(["--tls"] if run.secure else [])]
     done = subprocess.run(
         pinned(run.core, build("load"), *command),

@@ -41,7 +41,7 @@ def rows(plan: Plan) -> Iterator[Row]:
     for name in wanted:
         secure = name.startswith("memory-tls")
         server = name.partition("/")[2]
-        count = plan.few(HELD_TLS, QUICK_HELD_TLS) if secure else _files_for(plan.few(HELD, QUICK_HELD))
+        count = plan.few(HELD_TLS, QUICK_HELD_TLS) if secure else files_for(plan.few(HELD, QUICK_HELD))
         what = "an idle session over TLS" if secure else "a signed-in idle session, plain TCP"
         kib = _held(plan, server, count, secure=secure) / 1024
         target = None if secure else TARGET_KIB
@@ -49,7 +49,7 @@ def rows(plan: Plan) -> Iterator[Row]:
         yield Row(name, f"{what}, {count:,} held", title, "KiB", target, Spread([kib]))
 
 
-def _files_for(count: int) -> int:
+def files_for(count: int) -> int:
     """Raise the limit on open files for `count` connections; return how many are possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for most in (max(hard, count + SPARE_FILES), hard):  # the first needs root

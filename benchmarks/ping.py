@@ -155,7 +155,7 @@ def by_c(server: RunningServer, case: tuple[int, int], seconds: float, core: int
         prologue_frames=2,
     )
     run = Run(connections, seconds, warmup=min(0.2, seconds), core=core, folder=folder)
-    figures = measure(load, server.port, server.pid, run)
+    figures = measure(load, server, run)
     rate = figures.batches_per_s * depth
     return Figure(rate, figures.p50_us, figures.load_core_share / rate * 1e6)
 

@@ -22,8 +22,10 @@ from antiphon.data.folder import DataFolder
 
 HERE = Path(__file__).parent
 ANTIPHON = Path(sys.executable).with_name("antiphon")
-PIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
-"""A program that binds itself to one core and then executes another program."""
+PIN = """import os, sys
+os.sched_setaffinity(0, map(int, sys.argv[1].split(",")))
+os.execv(sys.argv[2], sys.argv[2:])"""
+"""A program that binds itself to some cores and then executes another program."""
 TOPOLOGY = "/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"
 READY = "Ready to accept connections"
 """What Valkey and Redis log when they listen."""
@@ -33,6 +35,9 @@ STOP_SECONDS = 30
 RESTING_FOR, RESTING_SECONDS = 0.3, 0.01
 """A server is idle if it uses less than the second within the first; its timers use 2 ms of processor time."""
 
+Cores = int | tuple[int, ...]
+"""One core, or several."""
+
 
 class Unavailable(Exception):
     """A server cannot be measured on this machine; the text says why."""
@@ -40,9 +45,9 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Placement:
-    """The core and the data folder of a server, and whether it serves TLS."""
+    """The cores and the data folder of a server, and whether it serves TLS."""
 
-    core: int
+    core: Cores
     folder: Path
     """Antiphon's data folder; the other servers use the certificate in it too."""
     secure: bool = False
@@ -64,9 +69,14 @@ class RunningServer:
     address: str = ""
     """Antiphon's address, with the fingerprint of its key."""
 
+    def pids(self) -> list[int]:
+        """Return the process and its children: the workers of an Antiphon that has several."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
+        return [self.pid, *map(int, children.split())]
+
     def processor_seconds(self) -> float:
-        """Return the processor time of all threads of the process."""
-        return time.clock_gettime((~self.pid << 3) | 2)  # what clock_getcpuclockid(3) gives
+        """Return the processor time of all threads of these processes."""
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self.pids())  # as clock_getcpuclockid(3)
 
     def rest(self) -> None:
         """Wait until the server is idle: it cleans up after closed connections a little later."""
@@ -84,9 +94,10 @@ class RunningServer:
 Start = Callable[[Placement], AbstractContextManager[RunningServer]]
 
 
-def pinned(core: int, program: str | Path, *arguments: str | Path) -> list[str]:
+def pinned(core: Cores, program: str | Path, *arguments: str | Path) -> list[str]:
     """Return the command that runs `program` on `core` and nowhere else."""
-    return [sys.executable, "-I", "-S", "-c", PIN, str(core), str(program), *map(str, arguments)]
+    cores = str(core) if isinstance(core, int) else ",".join(map(str, core))
+    return [sys.executable, "-I", "-S", "-c", PIN, cores, str(program), *map(str, arguments)]
 
 
 def cores() -> tuple[int, int]:
@@ -105,10 +116,10 @@ def _siblings(core: int) -> str:
 
 
 @contextlib.contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Run the block on one core, for a client whose server runs on another core."""
+def on_core(core: Cores) -> Iterator[None]:
+    """Run the block on one core, for a client whose server runs on another core; or on several."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, {core} if isinstance(core, int) else core)
     try:
         yield
     finally:

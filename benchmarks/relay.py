@@ -54,7 +54,7 @@ def _messages(plan: Plan, name: str, home: RunningServer, relaying: RunningServe
     load = workloads.antiphon(shape, tokens[:connections])
 
     def rate(server: RunningServer) -> float:
-        return measure(load, server.port, server.pid, run).batches_per_s
+        return measure(load, server, run).batches_per_s
 
     ratios = []
     for _ in range(plan.rounds):

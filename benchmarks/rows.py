@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-Unit = Literal["ratio", "KiB", "ms", "s", "µs"]
+Unit = Literal["ratio", "KiB", "MiB", "ms", "s", "µs", "of the mean"]
 
 HEAD = ("row", "what", "against", "measured", "target", "")
 MARK = " !"
@@ -67,7 +67,7 @@ class Row:
         if self.figure is None:
             yield f"not measured: {self.missing}"
         else:
-            digits = 1 if self.unit == "KiB" else 2
+            digits = 1 if self.unit in ("KiB", "MiB") else 2
             shown = [f"{value:,.{digits}f}" for value in (self.figure.median, *_ends(self.figure))]
             unit = "" if self.unit == "ratio" else f" {self.unit}"
             spread = f" ({shown[1]}-{shown[2]})" if len(self.figure.rounds) > 1 else ""

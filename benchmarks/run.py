@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,8 +23,10 @@ import memory
 import relay
 import sign_in_cost
 import startup
+import storm
 import throughput
-import two_servers
+import typed
+import workers
 from c_programs import build
 from plan import Plan
 from rows import Row, table
@@ -56,6 +58,15 @@ class Options:
         return not self.only or any(_chooses(pattern, name) for pattern in self.only)
 
 
+@dataclass(frozen=True)
+class Details:
+    """What each server and client did: the tables that are printed during the run."""
+
+    loads: list[dict[str, Any]] = field(default_factory=list)
+    clients: list[dict[str, Any]] = field(default_factory=list)
+    workers: list[dict[str, Any]] = field(default_factory=list)
+
+
 def main() -> None:
     """Measure, print the table and write the files; exit with 1 if the guard finds a regression."""
     if not sys.platform.startswith("linux"):
@@ -66,16 +77,16 @@ def main() -> None:
     begun = datetime.now(UTC)
     first = say_first(about, options)
     print(f"{first}\n", flush=True)
-    details: list[dict[str, Any]] = []
-    client_details: list[dict[str, Any]] = []
+    details = Details()
     with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as folder:
-        rows = list(measure(options, about, Path(folder), details, client_details))
+        rows = list(measure(options, about, Path(folder), details))
     parts = [table(rows)]
     if any(row.load_was_limit for row in rows):
         parts.append(LIMITED)
     print("\n" + "\n\n".join(parts), flush=True)
     if options.markdown:
-        written = [f"{begun:%Y-%m-%d}. {first}", *parts, throughput.table(details), clients.table(client_details)]
+        tables = throughput.table(details.loads), clients.table(details.clients), workers.table(details.workers)
+        written = [f"{begun:%Y-%m-%d}. {first}", *parts, *tables]
         options.markdown.write_text("\n\n".join(written) + "\n", "utf-8")
     if options.json:
         report = {
@@ -88,21 +99,14 @@ def main() -> None:
             "round_seconds": options.seconds,
             "message_bytes": len(TEXT),
             "rows": [row.as_json() for row in rows],
-            "loads": details,
-            "clients": client_details,
+            **asdict(details),
         }
         options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if options.guarded and (below_floor := guard.below_floor(rows)):
         raise SystemExit(f"bench: slower than it was (benchmarks/guard.py): {'; '.join(below_floor)}.")
 
 
-def measure(
-    options: Options,
-    about: dict[str, Any],
-    folder: Path,
-    details: list[dict[str, Any]],
-    client_details: list[dict[str, Any]],
-) -> Iterator[Row]:
+def measure(options: Options, about: dict[str, Any], folder: Path, details: Details) -> Iterator[Row]:
     """Measure the wanted rows, in the order of the table."""
     plan = Plan(
         rounds=options.rounds,
@@ -115,9 +119,10 @@ def measure(
         wanted=options.wanted,
         say=lambda line: print(line, flush=True),
     )
-    yield from throughput.rows(plan, details)
-    yield from clients.rows(plan, client_details)
-    for part in (two_servers, relay, memory, sign_in_cost, startup):
+    yield from throughput.rows(plan, details.loads)
+    yield from clients.rows(plan, details.clients)
+    yield from workers.rows(plan, details.workers)
+    for part in (relay, typed, memory, sign_in_cost, storm, startup):
         yield from part.rows(plan)
 
 
@@ -138,7 +143,7 @@ def say_first(about: dict[str, Any], options: Options) -> str:
 
 def read_options() -> Options:
     """Parse the command line and BENCH_JSON."""
-    parts = (throughput, clients, two_servers, relay, memory, sign_in_cost, startup)
+    parts = (throughput, clients, workers, relay, typed, memory, sign_in_cost, storm, startup)
     names = [name for part in parts for name in part.names()]
     parser = argparse.ArgumentParser(
         description="Measure Antiphon in comparison with other servers. Example: run.py --only tcp-depth1",

@@ -6,6 +6,7 @@ It includes TLS, the frames, SCRAM, the store and the log. The client runs on an
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -58,9 +59,7 @@ def _sign_ins(plan: Plan, place: Placement) -> Spread:
     with (
         antiphon()(place) as running,
         on_core(plan.load_core),
-        patch(
-            "hashlib.pbkdf2_hmac", cache(hashlib.pbkdf2_hmac)
-        ),  # with one password and one salt, one hash is enough
+        hashed_once(),
     ):
         asyncio.run(_round(running, min(WARM_UP, count), plan.folder))
         rounds = min(plan.rounds, ROUNDS_MOST)
@@ -69,17 +68,31 @@ def _sign_ins(plan: Plan, place: Placement) -> Spread:
 
 async def _round(running: RunningServer, count: int, folder: Path) -> float:
     """Sign in every account, one after the other; return the server's milliseconds for one."""
-    known = KnownServers(folder / "known_servers")
-    held: list[ClientConnection] = []
+    known = known_servers(folder)
     running.rest()
     before = running.processor_seconds()
-    for number in range(count):
-        held.append((await dial(parse(running.address), known, SECONDS)).connection)
-        await SignIn(held[-1]).authenticate(f"load{number}", PASSWORD)
+    held = [await signed_in(running, known, number) for number in range(count)]
     spent = running.processor_seconds() - before
     for connection in held:
         connection.abort()
     return spent / count * 1000
+
+
+def hashed_once() -> AbstractContextManager[object]:
+    """Hash one password with one salt only once in the block: what is measured is the server."""
+    return patch("hashlib.pbkdf2_hmac", cache(hashlib.pbkdf2_hmac))
+
+
+def known_servers(folder: Path) -> KnownServers:
+    """Return a file of known servers."""
+    return KnownServers(folder / "known_servers")
+
+
+async def signed_in(running: RunningServer, known: KnownServers, number: int) -> ClientConnection:
+    """Return a connection on which the account of this number has signed in."""
+    connection = (await dial(parse(running.address), known, SECONDS)).connection
+    await SignIn(connection).authenticate(f"load{number}", PASSWORD)
+    return connection
 
 
 def _resumes(plan: Plan, place: Placement) -> Spread:

@@ -86,8 +86,8 @@ class Group:
 
 
 ONE, MANY, DEEP, LARGE = Shape(1, 1, 64), Shape(50, 1, 64), Shape(50, 16, 64), Shape(50, 1, 16384)
-CROWD = Shape(200, 1, 64)
-"""The load for a 1 ms timer: a connection sends at most 1,000 messages a second, so the server needs many."""
+CROWD, DEEP_CROWD = Shape(200, 1, 64), Shape(200, 16, 64)
+"""The loads for a 1 ms timer: a connection gets at most 1,000 answers a second, so the server needs many."""
 TCP, TLS = "echo, plain TCP", "echo, TLS 1.3"
 BESIDE: dict[str, float | None] = {"epoll": None, "blind": None, "websockets": 4, "twisted": 3}
 OVER_TLS = {"redis": 1, "blind": None}
@@ -119,8 +119,20 @@ GROUPS = (
             Case("async-depth16", ASYNC, DEEP, {"plain": 0.85}),
         ),
     ),
-    Group("timer", (Case("timer", "await of a timer", CROWD, {"streams-timer": 1.5}),)),
-    Group("queue", (Case("queue", "await of a queue", MANY, {"streams-queue": 1.5}),)),
+    Group(
+        "timer",
+        (
+            Case("timer", "await of a timer", CROWD, {"streams-timer": 1}),
+            Case("timer-depth16", "await of a timer", DEEP_CROWD, {"streams-timer": 1}),
+        ),
+    ),
+    Group(
+        "queue",
+        (
+            Case("queue", "await of a queue", MANY, {"streams-queue": 1}),
+            Case("queue-depth16", "await of a queue", DEEP, {"streams-queue": 1}),
+        ),
+    ),
 )
 
 
@@ -187,7 +199,7 @@ def _measure(
     figures: dict[str, list[Figures]] = {name: [] for name in servers}
     for _ in range(plan.rounds):
         for name, (server, _tokens) in servers.items():
-            figures[name].append(measure(given[name], server.port, server.pid, run))
+            figures[name].append(measure(given[name], server, run))
     return figures
 
 

@@ -81,7 +81,7 @@ def check_row(row: dict[str, Any], rounds: int) -> None:
 def test_a_short_run_gives_every_figure_or_says_what_it_needs(benchmarks: Path, tmp_path: Path) -> None:
     file, markdown = tmp_path / "figures.json", tmp_path / "figures.md"
     clients = ["tcp-blocking-many/redis", "tls-uvloop-ask/streams"]
-    chosen = ["tcp-depth16", "tls-depth1", *clients, "memory-tcp", "sign-in/tcp", "start/help"]
+    chosen = ["tcp-depth16", "tls-depth1", *clients, "memory-tcp", "sign-in/tcp", "storm", "start/help"]
     short = [
         "--quick",
         "--rounds=2",
@@ -102,13 +102,18 @@ def test_a_short_run_gives_every_figure_or_says_what_it_needs(benchmarks: Path, 
     assert report["machine"]["cpu"]
     peers = ["valkey", "epoll", "blind", "websockets", "twisted", "streams"]
     loads = [f"tcp-depth16/{peer}" for peer in peers] + ["tls-depth1/redis", "tls-depth1/blind"]
+    storm = ["storm/cpu", "storm/seconds", "storm/memory"]
     rows = {row["name"]: row for row in report["rows"]}
-    assert list(rows) == [*loads, *clients, "memory-tcp/antiphon", "sign-in/tcp", "start/help"]
+    assert list(rows) == [*loads, *clients, "memory-tcp/antiphon", "sign-in/tcp", *storm, "start/help"]
     tables = markdown.read_text("utf-8")
     for name, row in rows.items():
-        check_row(row, 2 if name in (*loads, *clients, "sign-in/tcp") else 1)
+        check_row(row, 2 if name in (*loads, *clients, "sign-in/tcp", *storm) else 1)
         (line,) = (line for line in result.stdout.splitlines() if line.startswith(f"| `{name}` |"))
-        shown = f"**{row['figure']['median']:,.{1 if row['unit'] == 'KiB' else 2}f}**" if row["figure"] else ""
+        shown = (
+            f"**{row['figure']['median']:,.{1 if row['unit'] in ('KiB', 'MiB') else 2}f}**"
+            if row["figure"]
+            else ""
+        )
         assert (shown or f"not measured: {row['missing']}") in line
         assert line in tables
     measured = {(load["case"], load["server"]): load for load in report["loads"]}
@@ -125,6 +130,26 @@ def test_a_short_run_gives_every_figure_or_says_what_it_needs(benchmarks: Path, 
             assert rows[name]["figure"]["rounds"] == pytest.approx(
                 [a / b for a, b in zip(ours, theirs, strict=True)]
             )
+
+
+def test_the_rows_of_workers_compare_two_with_one(benchmarks: Path, tmp_path: Path) -> None:
+    if not can_build(tmp_path):
+        return
+    file = tmp_path / "figures.json"
+    chosen = ["workers/depth16", "workers/evenness", "workers/memory-worker", "workers/start"]
+    only = [f"--only={row}" for row in chosen]
+    result = run(benchmarks, "--quick", "--rounds=1", "--seconds=0.05", *only, BENCH_JSON=str(file))
+    assert (result.returncode, result.stderr) == (0, "")
+    report = json.loads(file.read_text("utf-8"))
+    assert [row["name"] for row in report["rows"]] == chosen
+    ratio, evenness, memory, start = (row["figure"]["median"] for row in report["rows"])
+    one, two = report["workers"]
+    assert (one["workers"], two["workers"]) == (1, 2)
+    cost = one["server_us_each"]["median"] / two["server_us_each"]["median"]
+    assert ratio == pytest.approx(2 * cost)
+    assert evenness == 1  # each connection goes to the worker with the fewest
+    assert memory > 1
+    assert start > 0
 
 
 def test_a_ratio_below_its_floor_fails_the_run_once_everything_is_told(benchmarks: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
@@ -34,6 +35,8 @@ PING_DEPTH_MOST = 256
 
 SQLITE = "sqlite"
 """The value of `--store` for the database in the data folder."""
+POSTGRESQL = ("postgresql://", "postgres://")
+"""Beginnings of a value of `--store` for a PostgreSQL database, as libpq has them."""
 EXEC_MEMORY_MOST = 2**40
 """MiB; more than any system has."""
 DRAIN_MOST = 15
@@ -48,8 +51,16 @@ Settings = TypeVar("Settings", bound="ServerSettings | ProgramSettings | ClientS
 
 _NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
 _OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
-_NO_STORE = Problem(N_("must be sqlite or files:DIR, not “{store}”"))
+_NO_STORE = Problem(N_("must be sqlite, files:DIR or postgresql://USER@HOST/DATABASE, not “{store}”"))
+_PASSWORD_SHOWN = Problem(
+    N_(
+        "a password in an address can be read by others on this machine; put it into ~/.pgpass, or into the file"
+        " that PGPASSFILE names"
+    )
+)
 _NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
+_SECRET_PARAMETERS = {"password", "sslpassword", "oauth_client_secret"}
+"""Parameters of libpq that hold secrets."""
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
 
@@ -95,7 +106,8 @@ class ServerSettings:
     )
     store: str = _option(
         SQLITE,
-        "Where accounts are kept: sqlite (in the data folder), or files:DIR (files that a person can read).",
+        "Where accounts are kept: sqlite (in the data folder), files:DIR (files that a person can read), or "
+        "postgresql://USER@HOST/DATABASE (with antiphon[postgres]; the password comes from ~/.pgpass).",
     )
     log: Path | None = _option(None, "Log file, or - for standard error [default: server.log in the data folder].")
     log_level: LogLevel = _option(
@@ -138,7 +150,7 @@ class ServerSettings:
             SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
         _check_types(self)
-        files_folder(self.store)
+        check_store(self.store)
         _check_range("port", self.port, 0, 65535)
         _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
         _check_range("message-limit", self.message_limit, KIB, MESSAGE_LIMIT_MOST)
@@ -269,17 +281,40 @@ class PingSettings:
             _check_positive("--duration", self.duration)
 
 
-def files_folder(store: str) -> Path | None:
-    """Return the absolute folder that the value of `--store` names; None for SQLite, which is in the data folder.
+def check_store(store: str) -> None:
+    """Check the value of `--store`.
 
     Raises:
-        SettingInvalid: it is neither `sqlite` nor `files:DIR`, or names the home folder of an unknown user.
+        SettingInvalid: it names no store, or the home folder of an unknown user; or it is the address of a
+            database with a password in it, which the error does not show.
+    """
+    if is_postgresql(store):
+        place, _, parameters = store.partition("://")[2].partition("?")
+        keys = {key for key, _ in parse_qsl(parameters, keep_blank_values=True)}
+        user, at, _ = place.rpartition("@")
+        if (at and ":" in user) or keys & _SECRET_PARAMETERS:
+            raise SettingInvalid(source="--store", problem=_PASSWORD_SHOWN)
+    else:
+        files_folder(store)
+
+
+def is_postgresql(store: str) -> bool:
+    """Return whether a value of `--store` is the address of a PostgreSQL database."""
+    return store.startswith(POSTGRESQL)
+
+
+def files_folder(store: str) -> Path | None:
+    """Return the absolute folder that the value of `--store` names; None for SQLite and PostgreSQL.
+
+    Raises:
+        SettingInvalid: it names no store, or the home folder of an unknown user.
     """
     scheme, _, folder = store.partition(":")
-    if store == SQLITE:
+    if store == SQLITE or is_postgresql(store):
         return None
     if scheme != "files" or not folder:
-        raise SettingInvalid(source="--store", problem=_NO_STORE, store=store)
+        shown = "…" if "@" in store or "=" in store else store  # there may be a password in it
+        raise SettingInvalid(source="--store", problem=_NO_STORE, store=shown)
     try:
         return Path(folder).expanduser().absolute()
     except RuntimeError:  # ~name, and no user has the name

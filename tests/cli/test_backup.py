@@ -79,6 +79,12 @@ def test_who_does_not_say_where_the_keys_go_or_are_is_told(
     assert not new.data.exists()
 
 
+def test_a_postgresql_database_has_tools_of_its_own(tmp_path: Path, operator: Operator) -> None:
+    done = operator.run("backup", tmp_path / "backup.tar", "--store", "postgresql://nowhere.test/antiphon")
+    assert (done.code, "is backed up by its own tools (pg_dump)" in done.err) == (2, True)
+    assert not list(tmp_path.glob("backup.*"))
+
+
 def test_on_a_terminal_it_shows_how_far_it_is(
     tmp_path: Path, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def test_of_workers_it_tells_each_and_waits_for_none(tmp_path: Path) -> None:
         old = server.workers
         assert act(server, "reload").returncode == 0
         assert not set(old) & {worker["pid"] for worker in report(server)["workers"]}
+        until(lambda: not set(old) & set(server.workers))
         assert report(server)["messages"] == 3
         assert act(server, "drain").returncode == 0
         assert server.wait() == 0

@@ -27,6 +27,7 @@ def test_the_programs_do_what_they_say(tmp_path: Path) -> None:
         "".join(f"{number * number}\n" for number in range(1000)),
         again,
         "a message with many answers\nmay be done twice\n",
+        "tea 2\n",
         "I am vera\nI am vera\n",
         "ПРИВЕТ\n",
     ]
@@ -65,4 +66,5 @@ def test_the_table_names_every_call_of_a_session() -> None:
 
 def test_the_session_in_asyncio_has_the_calls_that_are_told_of() -> None:
     own = {name for name in vars(AsyncSession) if not name.startswith("_")}
-    assert own == {"ask", "ask_stream", "ask_many", "send", "begin", "ended", "leave", "hang_up", "connection"}
+    told = {"ask", "ask_stream", "ask_many", "send", "end_others", "on_push", "begin", "ended", "leave"}
+    assert own == told | {"hang_up", "connection"}

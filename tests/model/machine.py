@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from hypothesis.strategies import SearchStrategy, booleans, integers, sampled_from
 
 from model.network import Direction
+from model.workers import WorkersWorld
 from model.world import Setting, World
 
 Result = TypeVar("Result")
@@ -39,7 +40,7 @@ class Run:
     ) -> None:
         """Choose among these: how runs begin, for how long processes are frozen and the store is locked.
 
-        After each step comes a `pause`, in seconds.
+        Either all of the `given` have workers, or none has. After each step comes a `pause`, in seconds.
         """
         self.given = given
         self.pause = pause
@@ -56,8 +57,9 @@ class Run:
             BrokenError: a rule was broken. What broke it is not shrunk: real processes never do the same twice.
         """
         run, made = self, count()
+        kind = Supervised if self.given[0].workers > 1 else Conversations
 
-        class Machine(Conversations):
+        class Machine(kind):  # type: ignore[valid-type,misc] # it is one of two
             def __init__(self) -> None:
                 # The first example of hypothesis is the simplest one, the same step over and over: it is left out.
                 super().__init__(run, idle=next(made) == 0)
@@ -92,6 +94,8 @@ class Conversations(RuleBasedStateMachine):
         self._idle = idle
         self._trace: list[str] = []
         self._world: World | None = None
+
+    _make_world = World
 
     # --- the event loop -----------------------------------------------------------------------------------------
 
@@ -132,7 +136,7 @@ class Conversations(RuleBasedStateMachine):
             return
         self._folder = tempfile.TemporaryDirectory(prefix="model-", ignore_cleanup_errors=True)
         given = self._run.given
-        self._world = World(Path(self._folder.name), given[which % len(given)])
+        self._world = self._make_world(Path(self._folder.name), given[which % len(given)])
         self._trace.append(f"begin {self._world.setting}")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -271,3 +275,32 @@ class Conversations(RuleBasedStateMachine):
         """Stop all servers, and start others; seldom."""
         if often == 3:
             self._step("restart")
+
+
+class Supervised(Conversations):
+    """Several sessions, and one server with workers. What happens to a server here happens to a worker."""
+
+    _make_world = WorkersWorld
+
+    @rule()
+    def reload(self) -> None:
+        """Send the supervisor SIGHUP."""
+        self._step("reload")
+
+    @rule(seconds=integers(0, 7))
+    def freeze_supervisor(self, seconds: int) -> None:
+        """Freeze the supervisor for a while, 5 s at most."""
+        self._step("freeze_supervisor", min(5.0, self._run.freezes[seconds % len(self._run.freezes)]))
+
+    @rule(seconds=integers(0, 7), which=WHICH, who=WHO)
+    def kill_unseen(self, seconds: int, which: int, who: int) -> None:
+        """Kill a worker while the supervisor is frozen, amid a sign-in."""
+        self._step("cut", who)
+        self._step("freeze_supervisor", min(5.0, self._run.freezes[seconds % len(self._run.freezes)]))
+        self._step("kill", which)
+
+    @rule(often=integers(0, 3))
+    def kill_supervisor(self, often: int) -> None:
+        """Kill the supervisor, and start another server when the workers have ended; seldom."""
+        if often == 3:
+            self._step("kill_supervisor")

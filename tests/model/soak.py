@@ -1,13 +1,22 @@
-"""`make soak`: run the model for MINUTES (30), each round with the next seed; `SEED=…` runs one round again."""
+"""`make soak`: run the models for MINUTES (30), each round with the next seed; `SEED=…` runs one round again.
 
+Even seeds run over the servers of one folder, odd ones over one server with workers; `TOPOLOGY=servers` or
+`TOPOLOGY=workers` is for one of the two only.
+"""
+
+import asyncio
 import hashlib
 import os
 import random
 import sys
+import tempfile
 import time
+from collections import Counter
 from functools import cache
+from pathlib import Path
 
 from model.machine import BrokenError, Run
+from model.topics import TopicsWorld
 from model.world import Setting
 
 FREEZES, LOCKS = [0.2, 0.8, 3.0, 8.0], [0.3, 5.0, 30.0]
@@ -20,6 +29,13 @@ GIVEN = [
     for hooks in (True, False)
     for plain in (True, False)
 ]
+WITH_WORKERS = [
+    Setting(servers=1, talkers=5, hooks=hooks, plain=plain, long_seconds=45, workers=workers)
+    for workers in (2, 3)
+    for hooks in (True, False)
+    for plain in (True, False)
+]
+TOPOLOGIES = {"servers": GIVEN, "workers": WITH_WORKERS}
 
 
 def main() -> int:
@@ -29,14 +45,18 @@ def main() -> int:
     seed = int(again or random.SystemRandom().randrange(10**6))
     minutes = float(os.environ.get("MINUTES") or (0 if again else 30))
     ends = time.monotonic() + 60 * minutes
-    run = Run(GIVEN, FREEZES, LOCKS, PAUSE)
+    runs = {name: Run(given, FREEZES, LOCKS, PAUSE) for name, given in TOPOLOGIES.items()}
+    only = os.environ.get("TOPOLOGY")
     while True:
+        topology = only or list(TOPOLOGIES)[seed % len(TOPOLOGIES)]
+        run = runs[topology]
         began, before = time.monotonic(), run.done.copy()
-        print(f"seed {seed}:", end=" ", flush=True)
+        print(f"seed {seed}, {topology}:", end=" ", flush=True)
         try:
             run.go(seed, steps=STEPS, examples=EXAMPLES)
+            _topics(seed, run)
         except BrokenError as broken:
-            print(f"broken\n{broken}\nRun it again with: make soak SEED={seed}", flush=True)
+            print(f"broken\n{broken}\nRun it again with: make soak TOPOLOGY={topology} SEED={seed}", flush=True)
             return 1
         done = sorted((run.done - before).items())
         print(
@@ -45,8 +65,22 @@ def main() -> int:
         if time.monotonic() >= ends:
             break
         seed += 1
-    print("In all:", ", ".join(f"{what} {times}" for what, times in sorted(run.done.items())))
+    for topology, run in runs.items():
+        print(f"In all, {topology}:", ", ".join(f"{what} {times}" for what, times in sorted(run.done.items())))
     return 0
+
+
+def _topics(seed: int, run: Run) -> None:
+    """Run the model of topics.
+
+    Raises:
+        BrokenError: a rule was broken.
+    """
+    with tempfile.TemporaryDirectory(prefix="model-") as folder:
+        world = TopicsWorld(Path(folder), seed)
+        if faults := asyncio.run(world.run(STEPS)):
+            raise BrokenError("\n  ".join(faults[:60]))
+    run.done += Counter({f"topics {what}": times for what, times in world.done.items()})
 
 
 if __name__ == "__main__":

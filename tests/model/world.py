@@ -51,6 +51,8 @@ class Setting:
     plain: bool
     long_seconds: float = 5.0
     """Seconds for which processes are frozen and the store is locked, in all."""
+    workers: int = 1
+    """Of each server; with more than one there is one server: see `model.workers`."""
 
 
 @dataclass(eq=False)
@@ -109,12 +111,13 @@ class World:
             await talker.enter(replace(here, host="127.0.0.1", port=await talker.network.open()), token)
 
     async def _start(self) -> None:
-        options = ["--drain-seconds", "10", "--host", "127.0.0.1", *(["--plain"] if self.setting.plain else [])]
+        options = ["--drain-seconds", "10", "--host", "127.0.0.1", "--workers", str(self.setting.workers)]
+        options += ["--plain"] if self.setting.plain else []
         service = f"{SERVICE}:{'ROOM' if self.setting.hooks else 'LINES'}"
         records = {RECORDS: str(self.records.path)}
         server = await asyncio.to_thread(ServerProcess, self.data, service, *options, **records)
         self._logs.add(Path(server.start["log"]))
-        self.up.append(Running(server, _descriptors(server.process.pid, self.data)))
+        self.up.append(Running(server, descriptors(server.process.pid, self.data)))
 
     def _port(self, name: str) -> int | None:
         """Return where the next connection of a session leads; a server that is gone is left out."""
@@ -164,7 +167,7 @@ class World:
 
     def resume_late(self, who: int, where: int) -> None:
         """Have a connection that a session gave up for another one send its RESUME after all."""
-        if self.setting.plain and self.up and not any(running.frozen for running in self.up):
+        if self.setting.plain and self.up and not self._frozen():
             self.done["late"] += 1
             port = self.up[where % len(self.up)].server.address.port
             self._soon(self._talker(who).resume_late(port))
@@ -217,7 +220,7 @@ class World:
 
     async def restart(self) -> None:
         """Stop all servers in order, then start as many."""
-        if self._locked or any(running.frozen for running in self.up):
+        if self._locked or self._frozen():
             return
         self.done["restart"] += 1
         stopping, self.up = self.up, []
@@ -234,7 +237,7 @@ class World:
             return
         self.done["kill"] += 1
         self._killed.add(running.pid)
-        self._excuse(running)
+        self._excuse(running.pid)
         self.records.note("kill", running.pid)
         self.up.remove(running)
         await asyncio.to_thread(running.server.kill)
@@ -248,7 +251,7 @@ class World:
         running = able[which % len(able)]
         self.done[f"freeze {seconds:g}"] += 1
         if seconds >= DEATH_SECONDS:
-            self._excuse(running)
+            self._excuse(running.pid)
             self.records.note("freeze", running.pid)
         running.frozen = True
         running.rested_at = asyncio.get_running_loop().time() + seconds + REST_SECONDS
@@ -268,7 +271,7 @@ class World:
         A server that stops meanwhile may not be able to save what it has: a long lock waits for no such server.
         """
         long = seconds > SHORT_SECONDS
-        busy = self._locking or any(running.frozen for running in self.up) or (long and self._stopping)
+        busy = self._locking or self._frozen() or (long and self._changing())
         if not busy and self._has_time(seconds):
             self.done[f"lock {seconds:g}"] += 1
             self._locking = True
@@ -298,15 +301,23 @@ class World:
 
     def _whole(self, which: int) -> Running | None:
         """Return a server that is not frozen, if all others are not frozen either."""
-        if not self.up or any(running.frozen for running in self.up):
+        if not self.up or self._frozen():
             return None
         return self.up[which % len(self.up)]
 
-    def _excuse(self, running: Running) -> None:
-        """Excuse the sessions whose home is this server, and those without one: it may be about to be theirs."""
+    def _frozen(self) -> bool:
+        """Return whether a process is frozen."""
+        return any(running.frozen for running in self.up)
+
+    def _changing(self) -> bool:
+        """Return whether a process stops or starts."""
+        return self._stopping > 0
+
+    def _excuse(self, pid: int) -> None:
+        """Excuse the sessions whose home is this process, and those without one: it may be about to be theirs."""
         homes = self._homes()
         for talker in self.talkers:
-            if homes.get(talker.name, running.pid) == running.pid:
+            if homes.get(talker.name, pid) == pid:
                 talker.excuse()
 
     def _homes(self) -> dict[str, int]:
@@ -338,8 +349,8 @@ class World:
         for talker in self.talkers:
             await self._in_time(talker.farewell(), f"{talker.name} cannot leave", ends)
         await self._check_sessions()
-        for running in self.up:
-            await self._check_descriptors(running)
+        for pid, at_rest in (await self._at_rest()).items():
+            await self._check_descriptors(pid, at_rest)
         stopping, self.up = self.up, []
         for running in stopping:
             running.server.signal(signal.SIGTERM)
@@ -382,14 +393,18 @@ class World:
                 return []
             return [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
 
-    async def _check_descriptors(self, running: Running) -> None:
+    async def _at_rest(self) -> dict[int, Counter[str]]:
+        """Return the descriptors that each process may have now."""
+        return {running.pid: running.at_rest for running in self.up}
+
+    async def _check_descriptors(self, pid: int, at_rest: Counter[str]) -> None:
         now: Counter[str] = Counter()
         for _ in range(100):
-            now = _descriptors(running.pid, self.data)
-            if not now - running.at_rest:
+            now = descriptors(pid, self.data)
+            if not now - at_rest:
                 return
             await asyncio.sleep(0.05)
-        self.faults.append(f"process {running.pid} has kept {now - running.at_rest}")
+        self.faults.append(f"process {pid} has kept {now - at_rest}")
 
     def _check_files(self) -> None:
         for log in self._logs:
@@ -418,7 +433,7 @@ class World:
             await asyncio.to_thread(running.server.kill)
 
 
-def _descriptors(pid: int, data: Path) -> Counter[str]:
+def descriptors(pid: int, data: Path) -> Counter[str]:
     """Count the descriptors of a process by kind, without files of the data folder: SQLite opens some at need."""
     kinds: Counter[str] = Counter()
     for entry in Path(f"/proc/{pid}/fd").iterdir():

@@ -48,7 +48,9 @@ class Shouter:
 
 
 def replied(handler: Any, message: str | bytes) -> Any:
-    return as_service(handler).bind(SESSION)(message)
+    service = as_service(handler)
+    given = message if service.take is None else service.take(message)
+    return service.bind(SESSION)(given)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +90,13 @@ def test_a_service_of_text_refuses_bytes_and_is_not_called(handler: Any) -> None
         replied(handler, b"bytes")
 
 
-def test_a_hint_that_exists_for_type_checkers_only_is_passed_over() -> None:
-    def handler(message: "Missing") -> str:  # type: ignore[name-defined] # noqa: F821 - on purpose
-        return str(message)
+def test_the_hint_of_an_answer_that_exists_for_type_checkers_only_is_passed_over() -> None:
+    def handler(message: str) -> "Missing":  # type: ignore[name-defined] # noqa: F821 - on purpose
+        return message
 
-    assert replied(handler, b"x") == "b'x'"
+    assert replied(handler, "x") == "x"
+    with pytest.raises(TextOnly):
+        replied(handler, b"x")
 
 
 async def test_an_async_generator_is_a_reply_of_many() -> None:

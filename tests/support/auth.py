@@ -32,12 +32,18 @@ from antiphon.identity.throttle import name_mark
 from antiphon.observe.log import ServerLog
 from antiphon.server.auth.admission import Admission, Reply
 from antiphon.server.auth.authenticator import Authenticator
-from antiphon.server.auth.invitations import WRONG_MOST, InvitationCheck
+from antiphon.server.auth.invitations import InvitationCheck
 from antiphon.server.auth.proof import Passwords
 from antiphon.server.auth.registration import Registration
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.hello import hello_of
-from antiphon.server.listen.limits import RegistrationLimits
+from antiphon.server.listen.limits import (
+    SOURCE_FAILURES,
+    TABLE_SIZE,
+    WRONG_MOST,
+    RegistrationLimits,
+    SourceFailures,
+)
 from antiphon.server.peer import Peer
 from antiphon.server.session.holder import Session
 from antiphon.server.session.manager import SessionManager
@@ -147,10 +153,9 @@ class AuthServer:
             random=secrets.token_bytes,
             access=settings.access,
         )
-        self.passwords = passwords = Passwords(
-            ring, Throttle(store.failures, ring.mock_key, clock), secrets.token_bytes
-        )
-        invitations = InvitationCheck(store.invitations, ring.token_key, clock, most=wrong_invitations)
+        self.passwords = passwords = Passwords(ring, self.throttle(), secrets.token_bytes)
+        wrong = RegistrationLimits(wrong_invitations, TABLE_SIZE)
+        invitations = InvitationCheck(store.invitations, ring.token_key, clock, wrong)
         is_open = settings.registration == "open" and settings.access != "anyone"
         self.auth = Authenticator(
             access=settings.access,
@@ -214,7 +219,7 @@ class AuthServer:
         """Have `times` sign-ins under a name fail from `host`, the last `ago` seconds ago."""
         last = self.clock() - timedelta(seconds=ago)
         moments = (last - timedelta(hours=number) for number in reversed(range(times)))  # never too early
-        throttle = Throttle(self.store.failures, self.ring.mock_key, lambda: next(moments))
+        throttle = Throttle(self.store.failures, self.ring.mock_key, lambda: next(moments), SourceFailures())
         for _ in range(times):
             await throttle.attempt(prepare(name).key, host)
 
@@ -224,7 +229,12 @@ class AuthServer:
 
     def limit_sources(self, most: int) -> None:
         """Take so many failures in an hour from one source."""
-        self.passwords.throttle = Throttle(self.store.failures, self.ring.mock_key, self.clock, most)
+        self.passwords.throttle = self.throttle(most)
+
+    def throttle(self, most: int = SOURCE_FAILURES) -> Throttle:
+        """Return a throttle that takes so many failures in an hour from one source."""
+        sources = SourceFailures(most, self.clock)
+        return Throttle(self.store.failures, self.ring.mock_key, self.clock, sources, most)
 
     async def follow(self) -> None:
         """Apply what the revocation log has got."""
@@ -245,6 +255,8 @@ class AuthClient:
     peer: Peer
     lost: list[str] = field(default_factory=list)
     """Why the session was taken from the connection."""
+    causes: list[str] = field(default_factory=list)
+    """What revoked it each time, in a word of the revocation log; empty if nothing did."""
     closed: bool = False
     """An error has ended the connection."""
     accepted_at = 0.0
@@ -264,6 +276,7 @@ class AuthClient:
     def lose(self, reason: str, cause: str = "") -> None:
         """See `Holder`."""
         self.lost.append(reason)
+        self.causes.append(cause)
 
     def _hear(self, data: bytes) -> Body:
         self.conversation.feed(data)

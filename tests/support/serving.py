@@ -26,6 +26,7 @@ from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifi
 from antiphon.identity.throttle import name_mark
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.auth.throttle import Throttle
+from antiphon.server.listen.limits import SourceFailures
 from antiphon.server.server import Server
 from antiphon.services import Handler, echo
 from antiphon.settings import ServerSettings
@@ -113,7 +114,8 @@ async def _fail(folder: Path, name: str, times: int, host: str, last: datetime) 
     data = DataFolder.open(folder)
     store = await open_sqlite(data.path)
     moments = (last - timedelta(hours=number) for number in reversed(range(times)))  # an hour is never too early
-    throttle = Throttle(store.failures, data.key_ring(secrets.token_bytes).mock_key, lambda: next(moments))
+    key = data.key_ring(secrets.token_bytes).mock_key
+    throttle = Throttle(store.failures, key, lambda: next(moments), SourceFailures())
     try:
         for _ in range(times):
             await throttle.attempt(prepare(name).key, host)

@@ -32,6 +32,10 @@ def fork(message: str) -> str:
         os._exit(0)
     return f"{os.getpid()} {child}"
 
+def tasks(message: str) -> str:
+    import asyncio
+    return f"{os.getpid()} {len(asyncio.all_tasks())}"
+
 def blocks(message: str) -> str:
     import time
     if message != "pid":
@@ -49,15 +53,18 @@ class WorkersProcess(ServerProcess):
         *options: str,
         workers: int = 2,
         service: str = "pid",
+        file: Path | None = None,
         registrations: int = 100_000,
+        access: str = "identify",
         tls: bool = False,
     ) -> None:
-        """Start it, and wait until all workers serve."""
+        """Start it, and wait until all workers serve; `service` is of `file`, by default of the services above."""
         self.count = workers
-        file = folder.parent / "service.py"
-        file.write_text(PID)
+        if file is None:
+            file = folder.parent / "service.py"
+            file.write_text(PID)
         super().__init__(
-            folder, f"{file}:{service}", "--workers", str(workers), "--access", "identify",
+            folder, f"{file}:{service}", "--workers", str(workers), "--access", access,
             *([] if tls else ["--plain"]), "--registrations-source", str(registrations), *options,
         )  # fmt: skip
         self.logged(" worker-started ", workers)

@@ -507,3 +507,14 @@ def test_a_coroutine_keeps_its_task_if_another_runs_within_its_step(twin: Twin, 
     respond = responder(steps, fixture.unsettled, fixture.settle, fixture.write, lambda *_: None, None, wait)
     respond(message(7, "outer"), len(message(7, "outer")))
     assert waited == tasks[:1] != tasks[1:]
+
+
+@twins
+def test_an_answer_that_is_prepared_is_noted_and_not_written(twin: Twin) -> None:
+    waiting = Waiting(twin).begin("wait")
+    assert waiting.respond.prepare(7, "done") == answer(7, "done")
+    assert (waiting.fixture.done, waiting.fixture.unsettled) == ([], [answer(7, "done"), 0])
+    assert (waiting.respond.closed, waiting.respond.sent_bytes) == (WAITING, 0)
+    assert waiting.respond.prepare(7, 7) is None
+    waiting.respond.closed = 1
+    assert waiting.respond.prepare(7, "done") is None

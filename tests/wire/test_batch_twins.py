@@ -109,6 +109,8 @@ class Plan:
     told: list[Act]
     """What each call of `acknowledge`, `write` and the other callbacks does, in turn."""
     framed: bool
+    values: bool = False
+    """Whether messages are decoded and answers encoded."""
 
 
 @st.composite
@@ -124,6 +126,7 @@ def plans(draw: st.DrawFn, more: st.SearchStrategy[Act]) -> Plan:
         draw(mostly_large),
         draw(mostly_large),
         draw(st.lists(listening if more is acts else listening | more, max_size=6)),
+        draw(st.booleans()),
         draw(st.booleans()),
     )
 
@@ -166,6 +169,16 @@ class World:
         act = self.plan.told[self.tellings % len(self.plan.told)] if self.plan.told else ("echo", None)
         self.act(act, "")
         return act[0] != "leave"
+
+    def decode(self, payload: Payload) -> object:
+        if not self.tell("decode", payload):
+            raise ValueError(payload)
+        return [payload]
+
+    def encode(self, value: object, json: bytearray) -> None:
+        if not self.tell("encode", shape(value)):
+            raise ValueError(value)
+        json[:] = repr(shape(value)).encode()
 
     def act(self, act: Act, message: Payload) -> object:
         what, value = act
@@ -221,6 +234,8 @@ def made(twin: Twin, plan: Plan, world: World) -> Any:
         plan.answer_limit,
         stepping=stepping(world.done) if plan.steps else None,
         acknowledge=world.tell,
+        decode=world.decode if plan.values else None,
+        encode=world.encode if plan.values else None,
     )
 
 

@@ -25,6 +25,7 @@ from antiphon.errors import FileUnusable, InputMissing, OutputFailed, Problem, U
 from antiphon.files import reported
 from antiphon.language import N_
 from antiphon.observe.log import open_log
+from antiphon.store.opening import check_copied
 from antiphon.terminal.console import Console
 
 PIPE = "-"
@@ -75,6 +76,7 @@ async def _backup(
     options: LoggedStoreOptions, console: Console, target: Path | None, keys: Path | None, *, force: bool
 ) -> int:
     _ = console.translations.gettext
+    check_copied(options.store_found)
     for path in filter(None, (keys, target)):
         check_target(path, force=force)
     async with open_data_and_log(options, console=console) as (here, log):

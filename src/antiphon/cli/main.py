@@ -34,11 +34,14 @@ app = App(
     "drain          stop a running server in order\n"
     "backup         save accounts and keys of a server, running or not\n"
     "restore        restore a backup into a new data folder\n"
+    "schema         show what messages a service takes, and what it answers\n"
     "accounts       manage accounts: add, list, show, disable, enable, remove,\n"
     "               password, rename, import, export, rekey\n"
     "sessions       show who is signed in, and end sessions: list, revoke\n"
     "invite         make a code with which one person registers\n"
     "invitations    show who is invited, and withdraw codes: list, revoke\n"
+    "db             show the version of a store's tables, and upgrade them:\n"
+    "               status, upgrade\n"
     "known-servers  show the server keys that you trust, and forget them: list,\n"
     "               forget\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
@@ -57,10 +60,12 @@ app.command("antiphon.cli.status:reload")
 app.command("antiphon.cli.status:drain")
 app.command("antiphon.cli.backup:backup")
 app.command("antiphon.cli.backup:restore")
+app.command("antiphon.cli.schema:schema")
 app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")
 app.command("antiphon.cli.invite:invite")
 app.command("antiphon.cli.invite:app", name="invitations")
+app.command("antiphon.cli.db:app", name="db")
 app.command("antiphon.cli.known_servers:app", name="known-servers")
 
 

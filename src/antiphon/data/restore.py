@@ -22,7 +22,7 @@ from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
 from antiphon.settings import SQLITE, files_folder
 from antiphon.store.copied import Told
-from antiphon.store.opening import open_store, store_files, tables_version
+from antiphon.store.opening import SCHEMA_VERSION, open_store, store_files
 
 _OTHER_KEYS = Problem(N_("its keys do not open the accounts: they are another server's, or were changed since"))
 _NEWER = Problem(N_("it is of a newer version of this program"))
@@ -44,7 +44,7 @@ class Backup:
         self.accounts = ArchiveReader(accounts[1], self.path, "accounts")
         self.keys = ArchiveReader(keys[1], self.keys_path, "keys")
         manifest = self.accounts.manifest
-        if manifest.tables is not None and manifest.tables > tables_version():
+        if manifest.tables is not None and manifest.tables > SCHEMA_VERSION:
             raise BackupRefused(path=self.path, problem=_NEWER)
         self.files = store_files(manifest.store or "sqlite")
         self.accounts.check_names(set(self.files), set(BESIDE))

@@ -8,7 +8,10 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
+    │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
+    │   ├── DatabaseUnusable
+    │   │   └── DatabaseOutdated, DatabaseElsewhere
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
     │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
@@ -17,7 +20,7 @@
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
-    │   ├── HostUnknown, ConnectRefused, NotAntiphon, NotRunning, ServerSilent
+    │   ├── HostUnknown, ConnectRefused, NotAntiphon, DatabaseUnreachable, NotRunning, ServerSilent
     │   └── ConnectionLost, ServerStopping
     ├── SignInError               the server refused the sign-in or ended the session  exit 4
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
@@ -27,11 +30,12 @@
     │   ├── SessionEnded
     │   │   ├── SessionExpired
     │   │   └── SessionRevoked
-    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions
+    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions,
+    │   │           EndedElsewhere
     │   └── InvitationRefused
     │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
-    │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText, TextOnly
+    │   ├── FrameInvalid, FrameUnexpected, BodyInvalid, NotText, TextOnly, MessageInvalid
     │   ├── FrameTooLarge, and MessageTooLarge below it
     │   ├── VersionUnsupported, MechanismUnsupported, AccessUnsupported
     │   ├── TooManyRefusals, PeerSilent, PeerTooSlow
@@ -45,8 +49,8 @@
     ├── TimedOut                  no answer within the time allowed                    exit 6
     ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
     └── ServerError               a fault of the server, its store or its service      exit 1
-        └── TryLater, ServiceFailed, ServiceTooSlow, OutcomeUnknown, AnswersFaulty,
-            WorkerEnded, ReloadFailed
+        └── TryLater, ServiceFailed, ServiceTooSlow, AnswerInvalid, OutcomeUnknown,
+            AnswersFaulty, WorkerEnded, ReloadFailed
 
 The same classes serve both sides: the server sends `code` in an ERROR frame, and the client raises the class with
 that code.
@@ -57,6 +61,7 @@ from antiphon.errors.connection import (
     ConnectError,
     ConnectionLost,
     ConnectRefused,
+    DatabaseUnreachable,
     HostUnknown,
     NotAntiphon,
     NotRunning,
@@ -73,6 +78,7 @@ from antiphon.errors.protocol import (
     FrameTooLarge,
     FrameUnexpected,
     MechanismUnsupported,
+    MessageInvalid,
     MessageTooLarge,
     NotText,
     PasswordNotAsked,
@@ -89,6 +95,7 @@ from antiphon.errors.protocol import (
     VersionUnsupported,
 )
 from antiphon.errors.server import (
+    AnswerInvalid,
     Fault,
     OutcomeUnknown,
     ReloadFailed,
@@ -103,6 +110,7 @@ from antiphon.errors.signin import (
     AccountRemoved,
     AccountRenamed,
     CredentialRefused,
+    EndedElsewhere,
     InvitationExpired,
     InvitationForAnother,
     InvitationRefused,
@@ -139,6 +147,9 @@ from antiphon.errors.usage import (
     CertificateTooWeak,
     CertificateUnusable,
     CredentialUnreadable,
+    DatabaseElsewhere,
+    DatabaseOutdated,
+    DatabaseUnusable,
     ExposureRefused,
     FileUnusable,
     FolderOfAnother,
@@ -166,6 +177,8 @@ from antiphon.errors.usage import (
     SettingInvalid,
     StoreTaken,
     StoreUnusable,
+    TopicInvalid,
+    TopicsFull,
     UsageError,
 )
 
@@ -179,6 +192,7 @@ __all__ = [
     "AccountUnknown",
     "AddressInvalid",
     "AddressUnavailable",
+    "AnswerInvalid",
     "AnswersFaulty",
     "AntiphonError",
     "AnyoneRefused",
@@ -194,6 +208,11 @@ __all__ = [
     "ConnectionLost",
     "CredentialRefused",
     "CredentialUnreadable",
+    "DatabaseElsewhere",
+    "DatabaseOutdated",
+    "DatabaseUnreachable",
+    "DatabaseUnusable",
+    "EndedElsewhere",
     "ExposureRefused",
     "Fault",
     "FileUnusable",
@@ -216,6 +235,7 @@ __all__ = [
     "KeyRingUnusable",
     "KnownServersUnusable",
     "MechanismUnsupported",
+    "MessageInvalid",
     "MessageTooLarge",
     "NameAmbiguous",
     "NameInvalid",
@@ -277,6 +297,8 @@ __all__ = [
     "TooManyFailures",
     "TooManyRefusals",
     "TooManySessions",
+    "TopicInvalid",
+    "TopicsFull",
     "TrustError",
     "TryLater",
     "UsageError",

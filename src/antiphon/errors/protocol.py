@@ -66,6 +66,17 @@ class TextOnly(ProtocolError):
     hint = N_("Send the message as text.")
 
 
+class MessageInvalid(ProtocolError):
+    """The service takes values of a type, and this message is none; the service was not called.
+
+    The sentence names the field, and never repeats its value.
+    """
+
+    code = "message-invalid"
+    sentence = N_("This message does not fit the service: {problem}{place}.")
+    hint = N_("Send what the service takes; “antiphon schema” prints it.")
+
+
 class VersionUnsupported(ProtocolError):
     """Client and server have no version of the protocol in common."""
 

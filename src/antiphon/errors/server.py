@@ -50,6 +50,14 @@ class ServiceTooSlow(ServerError):
     hint = N_("The session goes on. What the service has done so far is not undone.")
 
 
+class AnswerInvalid(ServerError):
+    """The service answered, and the answer does not fit the type that the client asked for (`returns`)."""
+
+    code = "answer-invalid"
+    sentence = N_("The answer does not fit what was asked for: {problem}{place}.")
+    hint = N_("The message was handled. Compare “returns” with what “antiphon schema” prints.")
+
+
 class OutcomeUnknown(ServerError):
     """The connection or the server broke before a message was answered: it may have been handled or not."""
 

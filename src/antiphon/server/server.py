@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any, Generic, Self, Unpack
 
 from antiphon.address import Address, Scheme
+from antiphon.data.belonging import open_with_ring
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
-from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
 from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
@@ -27,27 +27,31 @@ from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.control import Controlled, taking_control
 from antiphon.server.control.meter import Meter
-from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
+from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
+from antiphon.server.home.place import check_place, take_place
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
+from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.publishing_server import PublishingServer
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_validity
 from antiphon.services import Handler, Lifespan, as_service, echo
 from antiphon.services.contract import Result, State
 from antiphon.settings import ServerSettings, changed
 from antiphon.store.files import NameRewritten
-from antiphon.store.opening import accounts_file, open_store
+from antiphon.store.opening import accounts_file
 from antiphon.version import __version__
 
 ABORT_SECONDS = 2.0
 """Time for aborted connections to be gone; with `drain_seconds` well within promise 24's 30 s."""
 
 
-class Server(Generic[State]):
+class Server(PublishingServer, Generic[State]):
     """An Antiphon server in this event loop: `async with Server(handler, port=0) as server`.
 
     At the end of the block the server drains: it accepts no new connections, answers the messages that it has
@@ -85,16 +89,17 @@ class Server(Generic[State]):
         self.settings = changed(settings or ServerSettings(), options)
         self.language = language
         self._entrance: Entrance = OwnPort(self.settings)
+        self._broker: Broker = MemoryBroker()
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
         self._watching_validity: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
-        self._started_at = _utc_now()
         self._meter: Meter
         self._host: ConnectionHost
         self._listening: Listening
-        self._certificate: Certificate | None = None
+        self.certificate: Certificate | None = None
+        """What it shows to clients; None over plain TCP."""
         self._lifecycle: ServiceLifecycle | None = None
         self.state: State = None  # type: ignore[assignment] # until the service sets it
         """For the service's own use, shared by all sessions; None at first."""
@@ -146,9 +151,11 @@ class Server(Generic[State]):
     @property
     def addresses(self) -> list[Address]:
         """Addresses at which clients reach this server, with the key's fingerprint and ready to paste (`str`)."""
-        scheme: Scheme = "tls" if self._certificate else "tcp"
-        fingerprint = self._certificate.fingerprint if self._certificate else None
+        scheme: Scheme = "tls" if self.certificate else "tcp"
+        fingerprint = self.certificate.fingerprint if self.certificate else None
         return [Address(scheme, host, self.port, None, fingerprint) for host in self._listening.hosts]
+
+    # --- opening ------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         settings = self.settings
@@ -168,19 +175,20 @@ class Server(Generic[State]):
 
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
-        ring = await asyncio.to_thread(folder.key_ring, os.urandom)  # another server may hold the folder's lock
-        self._certificate = None
-        if not settings.plain:
-            self._certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
 
         def tell(found: NameRewritten) -> None:
             log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
 
-        self._store = store = await open_store(settings.store, folder.path, serving=True, tell=tell)
+        store, ring = await open_with_ring(settings.store, folder, os.urandom, serving=True, tell=tell)
+        self._store = store
         self._closing.push_async_callback(store.close)
+        await take_place(store, folder.path, settings.store)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
+        self.certificate = None
+        if not settings.plain:
+            self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
         self._listen(folder)
         parts = assemble(
             settings,
@@ -190,13 +198,16 @@ class Server(Generic[State]):
             log,
             server=self,
             entrance=self._entrance,
-            mechanism=mechanism_for(self._certificate.binding if self._certificate else None),
+            mechanism=mechanism_for(self.certificate.binding if self.certificate else None),
             registration=self.registration,
             language=self.language,
             clock=_utc_now,
+            broker=self._broker,
         )
         self._host, self._sessions, home = parts
         sessions = self._sessions
+        self._topics = self._host.handlers.topics
+        await self._topics.start()
         lifecycle = self._lifecycle = ServiceLifecycle(self._host.handlers)
         await lifecycle.start()
         self._closing.push_async_callback(lifecycle.stop)  # where the start fails after this
@@ -205,10 +216,11 @@ class Server(Generic[State]):
         await sessions.begin()
         await self._host.hello.look()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
+        await check_place(store, folder.path, settings.store)
         self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
         self._reception = Reception(
-            self._certificate,
+            self.certificate,
             limits=self._host.limits,
             connect=partial(Connection, self._host),
             tasks=self._host.tasks,
@@ -217,7 +229,7 @@ class Server(Generic[State]):
         )
         self._accepting = [loop.create_task(self._entrance.accept(self._reception.begin, log))]
         poller = RevocationPoller(sessions, self._host.channels, log)
-        self._meter = Meter(self._host, home, poller, partial(self._facts, ring))
+        self._meter = Meter(self, ring, self._host, home, poller)
         self._tasks = [
             loop.create_task(self._upkeep.run()),
             loop.create_task(poller.run()),
@@ -225,10 +237,10 @@ class Server(Generic[State]):
             loop.create_task(self._meter.run()),
         ]
         if self._entrance.announces_control:
-            controlled = Controlled(self._report, self._reload, self._drain_program)
+            controlled = Controlled(self._meter.report_alone, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))
-        if self._certificate is not None:
-            self._watch_validity(self._certificate)
+        if self.certificate is not None:
+            self._watch_validity(self.certificate)
 
     def _watch_validity(self, certificate: Certificate) -> None:
         if self._watching_validity is not None:
@@ -293,14 +305,14 @@ class Server(Generic[State]):
         """Reload; return why that has failed, if it has."""
         folder, log = DataFolder(self.data_path), self._host.log
         log.info("reloading", pid=os.getpid())
-        if self._certificate is None:
+        if self.certificate is None:
             return None
         try:
             certificate = await asyncio.to_thread(load_or_make, folder, [self.settings.host])
         except AntiphonError as error:
             log.error("reload-failed", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
             return str(error)
-        self._certificate = self._reception.certificate = certificate
+        self.certificate = self._reception.certificate = certificate
         self._watch_validity(certificate)
         log.info("reloaded", addresses=[str(address) for address in self.addresses])
         return None
@@ -313,31 +325,6 @@ class Server(Generic[State]):
     def measured(self) -> ProcessReport:
         """Return what this process does now. Precondition: it is open."""
         return self._meter.report()
-
-    def _report(self) -> ServerReport:
-        return report_of(
-            [self.measured()],
-            version=__version__,
-            pid=os.getpid(),
-            started_at=self._started_at,
-            now=_utc_now(),
-            draining=self._host.stopping,
-        )
-
-    def _facts(self, ring: LiveKeyRing) -> Facts:
-        certificate = self._certificate
-        return Facts(
-            addresses=[str(address) for address in self.addresses],
-            access=self.settings.access,
-            registration="open" if self.registration else "closed",
-            data=str(self.data_path),
-            store=self.settings.store,
-            log=str(self.log_path),
-            fingerprint=certificate.fingerprint if certificate else None,
-            valid_from=certificate.valid_from if certificate else None,
-            expires_at=certificate.expires_at if certificate else None,
-            key=ring.newest,
-        )
 
     async def stop(self) -> None:
         """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""
@@ -383,14 +370,18 @@ class Server(Generic[State]):
             await asyncio.sleep(TICK_SECONDS / 10)
 
 
-def server_behind(entrance: Entrance, handler: Handler, settings: ServerSettings, language: str) -> Server:
-    """Return a server whose connections come from `entrance`; the other arguments are those of `Server`.
+def server_behind(
+    entrance: Entrance, broker: Broker, handler: Handler, settings: ServerSettings, language: str
+) -> Server:
+    """Return a server whose connections come from `entrance`, with its end of a broker.
+
+    The other arguments are those of `Server`.
 
     Raises:
         ServiceInvalid: `handler` cannot be served.
     """
     server = Server(handler, settings, language=language)
-    server._entrance = entrance  # noqa: SLF001 - it is of this module
+    server._entrance, server._broker = entrance, broker  # noqa: SLF001 - it is of this module
     return server
 
 

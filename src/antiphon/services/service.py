@@ -6,15 +6,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import sha256
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-from antiphon.errors import Problem, ServiceInvalid, TextOnly
+from antiphon.errors import MessageInvalid, Problem, ServiceInvalid, TextOnly
 from antiphon.language import N_
-from antiphon.services.contract import Handler, Lifespan, Reply, Server, Session
+from antiphon.services.annotations import Annotations, Wants
+from antiphon.services.contract import Handler, Lifespan, Reply, ServiceServer, Session
+from antiphon.wire.frames import Payload
+from antiphon.wire.values import Shape, Unfit
 
 _NOT_A_SERVICE = Problem(N_("it is neither a function nor an object with a method “received”"))
 _A_CLASS = Problem(N_("it is a class; give an instance of it"))
-_NO_MESSAGE = Problem(N_("it must take one message, and a “session” if it wants one"))
+_RUNNING = Problem(N_("it is what a call of the function has returned; leave out the parentheses behind its name"))
 
 _NOT_A_HOOK = Problem(N_("its “{hook}” is not a function that takes the server"))
 _NO_LIFESPAN = Problem(
@@ -23,9 +26,10 @@ _NO_LIFESPAN = Problem(
         "@contextlib.asynccontextmanager makes one"
     )
 )
+_HOOK_WAITS = Problem(N_("its method “{hook}” must be a plain function"))
 
 _Hook = Callable[[Session], Awaitable[None] | None]
-_ServerHook = Callable[[Server], Awaitable[None] | None]
+_ServerHook = Callable[[ServiceServer], Awaitable[None] | None]
 Given = TypeVar("Given", bound=Callable[..., Any])
 
 
@@ -38,10 +42,11 @@ class Service:
     """A handler with its hooks, ready to answer the messages of all sessions."""
 
     receive: Callable[..., Reply]
-    wants_session: Literal["no", "first", "by name"]
-    """Whether and how the handler takes the session: not, as the first argument, or as a keyword."""
-    takes: type | None
-    """`str` or `bytes` if the message is annotated so, else None."""
+    wants_session: Wants
+    message: Shape
+    """What the handler is given of a payload."""
+    answers: list[Any]
+    """The types of which an answer is one, as annotated; for its schema only."""
     opened: _Hook = _no_hook
     closed: _Hook = _no_hook
     started: _ServerHook = _no_hook
@@ -49,6 +54,8 @@ class Service:
     lifespan: Lifespan | None = None
     title: str = ""
     """What errors call the handler."""
+    published: Callable[[str, str | bytes, Session], object] | None = None
+    missed: Callable[[str, Session], object] | None = None
     name: str = ""
     """Names the handler: processes that serve another one are no homes of each other's sessions."""
 
@@ -64,22 +71,32 @@ class Service:
             getattr(self.receive, "__call__", None)  # noqa: B004 - of a callable object
         )
 
-    def bind(self, session: Session) -> Callable[[str | bytes], Reply]:
-        """Return the function that replies to the messages of `session`.
+    @cached_property
+    def take(self) -> Callable[[Payload], object] | None:
+        """Makes of a payload what the handler is given; None if that is the payload.
 
-        It raises `TextOnly` on bytes if the handler takes text only. A handler that needs no adapter is returned
-        itself.
+        It raises `TextOnly` on bytes if the handler takes text only, and `MessageInvalid` on what does not fit.
         """
-        receive = self.receive
+        return None if self.message.takes is None and self.message.decode is None else self._taken
+
+    def _taken(self, payload: Payload) -> object:
+        if self.message.takes is str and isinstance(payload, bytes):
+            raise TextOnly
+        try:
+            return self.message.value(payload)
+        except Unfit as error:
+            raise MessageInvalid(problem=error.problem, place=error.place) from None
+
+    def bind(self, session: Session) -> Callable[..., Reply]:
+        """Return the function that replies to what was taken of the messages of `session`.
+
+        A handler that takes no session is returned itself.
+        """
         if self.wants_session == "first":
-            receive = partial(receive, session)
-        elif self.wants_session == "by name":
-            receive = partial(receive, session=session)
-        if self.takes is str:
-            return partial(_text_only, receive)
-        if self.takes is bytes:
-            return partial(_as_bytes, receive)
-        return receive
+            return partial(self.receive, session)
+        if self.wants_session == "by name":
+            return partial(self.receive, session=session)
+        return self.receive
 
 
 def service(*, lifespan: Lifespan) -> Callable[[Given], Given]:
@@ -111,20 +128,27 @@ def as_service(handler: Handler, lifespan: Lifespan | None = None) -> Service:
     name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
     if inspect.isclass(handler):
         raise ServiceInvalid(service=name, problem=_A_CLASS)
+    if inspect.iscoroutine(handler) or inspect.isgenerator(handler) or inspect.isasyncgen(handler):
+        if inspect.iscoroutine(handler):
+            handler.close()  # or Python warns that nobody has awaited it
+        raise ServiceInvalid(service=name, problem=_RUNNING)
     receive: Any = getattr(handler, "received", handler)
     if not callable(receive):
         raise ServiceInvalid(service=name, problem=_NOT_A_SERVICE)
-    message, wants_session = _inspect_parameters(receive, name)
+    annotations = Annotations(receive, name)
     return Service(
         receive=receive,
-        wants_session=wants_session,
-        takes=_annotated_type(receive, message),
+        wants_session=annotations.wants_session,
+        message=annotations.message,
+        answers=annotations.answers,
         opened=getattr(handler, "opened", _no_hook),
         closed=getattr(handler, "closed", _no_hook),
         started=_server_hook(handler, "started", name),
         stopping=_server_hook(handler, "stopping", name),
         lifespan=_checked_lifespan(lifespan or getattr(handler, "lifespan", None), name),
         title=name,
+        published=_plain(handler, "published", name),
+        missed=_plain(handler, "missed", name),
         name=_name_of(handler, receive),
     )
 
@@ -156,6 +180,14 @@ def _takes_one(function: object) -> bool:
     return True
 
 
+def _plain(handler: Handler, hook: str, name: str) -> Any:
+    """Return a hook that must not wait, None if there is none."""
+    function = getattr(handler, hook, None)
+    if inspect.iscoroutinefunction(function):
+        raise ServiceInvalid(service=name, problem=_HOOK_WAITS, hook=hook)
+    return function
+
+
 def _name_of(handler: Handler, receive: Callable[..., Reply]) -> str:
     """Return the digest of a handler's module, name and file, and of the arguments of a program."""
     function = inspect.unwrap(getattr(receive, "__func__", receive))
@@ -167,43 +199,3 @@ def _name_of(handler: Handler, receive: Callable[..., Reply]) -> str:
         *getattr(handler, "command", ()),
     ]
     return sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
-
-
-def _inspect_parameters(receive: Callable[..., Reply], name: str) -> tuple[str, Literal["no", "first", "by name"]]:
-    """Return the name of the parameter for the message, and whether and how the handler takes the session."""
-    try:
-        parameters = list(inspect.signature(receive).parameters.values())
-    except (TypeError, ValueError):  # a function in C without a signature
-        return "", "no"
-    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    wanted = [each for each in positional if each.name != "session"]
-    required = [each for each in parameters if each.default is each.empty and each.kind != each.VAR_KEYWORD]
-    taken = {"session", *(each.name for each in wanted[:1])}
-    variadic = [each for each in required if each.kind == each.VAR_POSITIONAL]
-    if not (wanted or variadic) or any(each.name not in taken for each in required if each not in variadic):
-        raise ServiceInvalid(service=name, problem=_NO_MESSAGE)
-    if all(each.name != "session" for each in parameters):
-        wants: Literal["no", "first", "by name"] = "no"
-    else:
-        wants = "first" if positional and positional[0].name == "session" else "by name"
-    return (wanted[0].name if wanted else ""), wants
-
-
-def _annotated_type(receive: Callable[..., Reply], message: str) -> type | None:
-    """Return `str` or `bytes` if the parameter `message` is annotated so, else None."""
-    try:
-        hints = get_type_hints(receive if inspect.isroutine(receive) else type(receive).__call__)
-    except Exception:  # noqa: BLE001 - hints may name what is imported for type checkers only
-        return None
-    hint = hints.get(message)
-    return hint if hint in (str, bytes) else None
-
-
-def _text_only(receive: Callable[[str], Reply], message: str | bytes) -> Reply:
-    if not isinstance(message, str):
-        raise TextOnly
-    return receive(message)
-
-
-def _as_bytes(receive: Callable[[bytes], Reply], message: str | bytes) -> Reply:
-    return receive(message.encode() if isinstance(message, str) else message)

@@ -4,7 +4,12 @@
  * are in docs/batch.md. */
 #include "_batch.h"
 
-enum { LOOK_EVERY = 32 }; /* frames between two looks at the clock, at most; as in batch.py */
+enum {
+    LOOK_EVERY = 32, /* frames between two looks at the clock, at most; as in batch.py */
+    SPARE_SIZE = 512, /* bytes of JSON for which the same memory is used again */
+};
+
+static PyObject *spare; /* a bytearray for the JSON of the next answer; NULL if there is none */
 
 /* Whether two tokens are equal, in a time that does not depend on where they differ. */
 static int same_token(const unsigned char *one, const unsigned char *other) {
@@ -15,8 +20,8 @@ static int same_token(const unsigned char *one, const unsigned char *other) {
     return difference == 0;
 }
 
-/* Return a message as the handler takes it; NULL if it is left to the caller, or with an exception. */
-static PyObject *make_message(BatchAnswerer *self, const unsigned char *payload, Py_ssize_t size, int is_text) {
+/* Return a payload as the handler takes it; NULL if it is left to the caller, or with an exception. */
+static PyObject *make_payload(BatchAnswerer *self, const unsigned char *payload, Py_ssize_t size, int is_text) {
     if (!is_text) return self->takes_bytes ? PyBytes_FromStringAndSize((const char *)payload, size) : NULL;
     PyObject *text = decode_text(payload, size);
     if (text == NULL) {
@@ -26,6 +31,47 @@ static PyObject *make_message(BatchAnswerer *self, const unsigned char *payload,
     if (self->takes_text) return text;
     Py_DECREF(text); /* a handler of bytes gets the UTF-8, which is checked now */
     return PyBytes_FromStringAndSize((const char *)payload, size);
+}
+
+/* Return what the handler is given; NULL if it is left to the caller, or with an exception. */
+static PyObject *make_message(BatchAnswerer *self, const unsigned char *bytes, Py_ssize_t size, int is_text) {
+    PyObject *payload = make_payload(self, bytes, size, is_text);
+    if (payload == NULL || self->decode == NULL) return payload;
+    PyObject *message = PyObject_CallOneArg(self->decode, payload);
+    Py_DECREF(payload);
+    if (message == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear(); /* the caller meets it again */
+    return message;
+}
+
+/* Whether a reply is a value, to be sent as JSON: no payload, and nothing to await or iterate. */
+static int is_value(PyObject *reply) {
+    PyAsyncMethods *methods = Py_TYPE(reply)->tp_as_async;
+    if (methods != NULL && (methods->am_await || methods->am_aiter || methods->am_anext)) return 0;
+    return reply != Py_None && !PyUnicode_Check(reply) && !PyBytes_Check(reply) && !PyByteArray_Check(reply) &&
+           !PyMemoryView_Check(reply);
+}
+
+/* Append the JSON of a value. */
+static int append_json(BatchAnswerer *self, Answers *answers, uint32_t id, PyObject *value) {
+    PyObject *json = spare != NULL ? spare : PyByteArray_FromStringAndSize(NULL, SPARE_SIZE);
+    spare = NULL; /* a nested call uses another one */
+    if (json == NULL) return -1;
+    PyObject *arguments[] = {value, json}, *none = PyObject_Vectorcall(self->encode, arguments, 2, NULL);
+    int done = none == NULL ? -1 : append_text(answers, self->answer_limit, id, json);
+    if (none != NULL && spare == NULL && PyByteArray_GET_SIZE(json) <= SPARE_SIZE) spare = Py_NewRef(json);
+    Py_DECREF(json);
+    Py_XDECREF(none);
+    if (none == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear(); /* the caller meets it again, and reports it */
+        return 0;
+    }
+    return done;
+}
+
+int append_reply(BatchAnswerer *self, Answers *answers, uint32_t id, PyObject *reply) {
+    if (PyUnicode_CheckExact(reply) || self->encode == NULL || !is_value(reply))
+        return append_answer(answers, self->answer_limit, id, reply);
+    return append_json(self, answers, id, reply);
 }
 
 /* Keep for the caller: what the handler returned; with `waiting`, its task and what it waits for; else the exception
@@ -103,9 +149,10 @@ static int answer_frames(BatchAnswerer *self, const unsigned char *bytes, Py_ssi
             if (done == 1) continue;
             return done;
         }
+        Py_ssize_t after = self->position + LENGTH_SIZE + length; /* a nested call may change the position */
         PyObject *message = make_message(self, body + TOKEN_SIZE, size, header.flags & TEXT);
         if (message == NULL) return PyErr_Occurred() ? -1 : 0;
-        self->position += LENGTH_SIZE + length;
+        self->position = after;
         self->count++;
         PyObject *coroutine = NULL, *waiting = NULL, *reply = call_handler(self, message, &coroutine, &waiting);
         Py_DECREF(message);
@@ -120,7 +167,7 @@ static int answer_frames(BatchAnswerer *self, const unsigned char *bytes, Py_ssi
             answers->expected = ((end - self->position) / (LENGTH_SIZE + length) + 1) * (HEADER_SIZE + size);
         }
         int done = framed ? put_framed(answers, only, header.id, reply)
-                          : append_answer(answers, self->answer_limit, header.id, reply);
+                          : append_reply(self, answers, header.id, reply);
         if (done == 0 && keep_unanswered(self, header.id, reply, NULL) < 0) done = -1;
         Py_DECREF(reply);
         if (done != 1) return done;
@@ -160,6 +207,8 @@ static PyObject *BatchAnswerer_call(BatchAnswerer *self, PyObject *const *argume
 static int BatchAnswerer_traverse(BatchAnswerer *self, visitproc visit, void *arg) {
     Py_VISIT(self->handle);
     Py_VISIT(self->acknowledge);
+    Py_VISIT(self->decode);
+    Py_VISIT(self->encode);
     Py_VISIT(self->clock);
     Py_VISIT(self->stepping);
     Py_VISIT(self->task);
@@ -170,6 +219,8 @@ static int BatchAnswerer_traverse(BatchAnswerer *self, visitproc visit, void *ar
 static int BatchAnswerer_clear(BatchAnswerer *self) {
     Py_CLEAR(self->handle);
     Py_CLEAR(self->acknowledge);
+    Py_CLEAR(self->decode);
+    Py_CLEAR(self->encode);
     Py_CLEAR(self->clock);
     Py_CLEAR(self->stepping);
     Py_CLEAR(self->task);
@@ -185,12 +236,14 @@ static void BatchAnswerer_dealloc(BatchAnswerer *self) {
 }
 
 static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
-    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "stepping", "acknowledge", "clock", NULL};
+    static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "stepping", "acknowledge", "clock",
+                            "decode", "encode", NULL};
     PyObject *handle, *takes, *stepping = Py_None, *acknowledge = Py_None, *clock = Py_None;
+    PyObject *decode = Py_None, *encode = Py_None;
     const char *token;
     Py_ssize_t size, message_limit, answer_limit;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$OOO", names, &handle, &takes, &token, &size, &message_limit,
-                                     &answer_limit, &stepping, &acknowledge, &clock))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$OOOOO", names, &handle, &takes, &token, &size, &message_limit,
+                                     &answer_limit, &stepping, &acknowledge, &clock, &decode, &encode))
         return NULL;
     if (size != TOKEN_SIZE) {
         PyErr_SetString(PyExc_ValueError, "a token has 16 bytes");
@@ -212,6 +265,8 @@ static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyOb
     if (stepping != Py_None) self->stepping = Py_NewRef(stepping);
     if (acknowledge != Py_None) self->acknowledge = Py_NewRef(acknowledge);
     if (clock != Py_None) self->clock = Py_NewRef(clock);
+    if (decode != Py_None) self->decode = Py_NewRef(decode);
+    if (encode != Py_None) self->encode = Py_NewRef(encode);
     return (PyObject *)self;
 }
 

@@ -12,6 +12,8 @@ typedef struct {
     unsigned char token[TOKEN_SIZE];
     Py_ssize_t message_limit, answer_limit;
     int takes_text, takes_bytes; /* both: the handler takes what was sent */
+    PyObject *decode; /* NULL if the handler is given the payload */
+    PyObject *encode; /* NULL if answers are text or bytes */
     PyObject *clock; /* NULL if a call may take as long as it takes */
     double turn_seconds;
     PyObject *stepping; /* a `Stepping`; NULL if coroutines are left to the caller */
@@ -30,6 +32,9 @@ int init_stepping(void);
 /* Take the first step of a coroutine, in a task of its own. Return its result; NULL with an exception; or NULL with
    `waiting` set to the task and what the coroutine waits for. */
 PyObject *take_first_step(BatchAnswerer *self, PyObject *coroutine, PyObject **waiting);
+
+/* Append the frame of an answer, as `append_answer` does; a value is sent as JSON. */
+int append_reply(BatchAnswerer *self, Answers *answers, uint32_t id, PyObject *reply);
 
 /* Answer the frames of `data` between two positions; return the frames of the answers, NULL with an exception. If `only`
    is not NULL, the payload of a large answer that is the only one may be put there, and its header alone returned. */

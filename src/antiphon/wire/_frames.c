@@ -10,23 +10,8 @@ static void write_header(unsigned char *frame, Py_ssize_t size, unsigned char fl
     write_u32(frame + 8, id);
 }
 
-int append_answer(Answers *answers, Py_ssize_t limit, uint32_t id, PyObject *reply) {
-    const char *body;
-    Py_ssize_t size;
-    unsigned char flags = 0;
-    if (PyUnicode_CheckExact(reply)) {
-        flags = TEXT;
-        body = PyUnicode_AsUTF8AndSize(reply, &size);
-        if (body == NULL) { /* half a surrogate pair: the caller meets it again, and reports it */
-            PyErr_Clear();
-            return 0;
-        }
-    } else if (PyBytes_CheckExact(reply)) {
-        body = PyBytes_AS_STRING(reply);
-        size = PyBytes_GET_SIZE(reply);
-    } else {
-        return 0;
-    }
+/* Append a frame; the result is that of `append_answer`. */
+static int append_frame(Answers *answers, Py_ssize_t limit, uint32_t id, const char *body, Py_ssize_t size, unsigned char flags) {
     if (size > limit) return 0;
     Py_ssize_t needed = answers->used + HEADER_SIZE + size;
     if (answers->bytes == NULL) {
@@ -40,6 +25,21 @@ int append_answer(Answers *answers, Py_ssize_t limit, uint32_t id, PyObject *rep
     memcpy(frame + HEADER_SIZE, body, size);
     answers->used = needed;
     return 1;
+}
+
+int append_answer(Answers *answers, Py_ssize_t limit, uint32_t id, PyObject *reply) {
+    if (PyBytes_CheckExact(reply))
+        return append_frame(answers, limit, id, PyBytes_AS_STRING(reply), PyBytes_GET_SIZE(reply), 0);
+    if (!PyUnicode_CheckExact(reply)) return 0;
+    Py_ssize_t size;
+    const char *body = PyUnicode_AsUTF8AndSize(reply, &size);
+    if (body != NULL) return append_frame(answers, limit, id, body, size, TEXT);
+    PyErr_Clear(); /* half a surrogate pair: the caller meets it again, and reports it */
+    return 0;
+}
+
+int append_text(Answers *answers, Py_ssize_t limit, uint32_t id, PyObject *text) {
+    return append_frame(answers, limit, id, PyByteArray_AS_STRING(text), PyByteArray_GET_SIZE(text), TEXT);
 }
 
 int is_large(PyObject *reply, Py_ssize_t limit) {

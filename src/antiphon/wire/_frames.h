@@ -58,6 +58,9 @@ typedef struct {
 /* Append the frame of an answer. Return 1; 0 if the reply cannot be sent as it is; -1 with an exception. */
 int append_answer(Answers *answers, Py_ssize_t limit, uint32_t id, PyObject *reply);
 
+/* Append the frame of an answer of text, whose UTF-8 is in a bytearray; returns the same. */
+int append_text(Answers *answers, Py_ssize_t limit, uint32_t id, PyObject *text);
+
 /* Whether a reply is large, and its bytes can be sent without encoding. */
 int is_large(PyObject *reply, Py_ssize_t limit);
 

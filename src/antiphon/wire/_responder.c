@@ -50,25 +50,44 @@ static PyObject *send_answers(BatchResponder *self, PyObject *frames, Py_ssize_t
     return note_answers(self, frames, size, messages) < 0 ? NULL : PyObject_CallOneArg(self->write, frames);
 }
 
-static PyObject *BatchResponder_answer(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
+/* Return the frame that answers a message whose coroutine has waited; None if that is left to the caller, NULL with an
+   exception. The arguments are an id and a reply. */
+static PyObject *waited_for(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
     if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "answer takes an id and a reply");
+        PyErr_SetString(PyExc_TypeError, "an answer takes an id and a reply");
         return NULL;
     }
     unsigned long id = PyLong_AsUnsignedLong(arguments[0]);
     if (id == (unsigned long)-1 && PyErr_Occurred()) return NULL;
-    if (self->closed != WAITING) Py_RETURN_FALSE;
+    if (self->closed != WAITING) Py_RETURN_NONE;
     Answers answers = {NULL, 0, 0};
-    if (append_answer(&answers, self->answerer->answer_limit, (uint32_t)id, arguments[1]) < 0) return NULL;
+    if (append_reply(self->answerer, &answers, (uint32_t)id, arguments[1]) < 0) return NULL;
     if (answers.bytes == NULL || answers.used > BATCH_LIMIT) {
         Py_XDECREF(answers.bytes);
-        Py_RETURN_FALSE;
+        Py_RETURN_NONE;
     }
-    self->closed = 0; /* before the write, which may close it again */
-    int failed = drop_result(send_answers(self, answers.bytes, 0));
-    Py_DECREF(answers.bytes);
-    if (failed) return NULL;
-    Py_RETURN_TRUE;
+    return answers.bytes;
+}
+
+static PyObject *BatchResponder_answer(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
+    PyObject *frame = waited_for(self, arguments, count);
+    if (frame == NULL) return NULL;
+    int left = frame == Py_None, failed = 0;
+    if (!left) {
+        self->closed = 0; /* before the write, which may close it again */
+        failed = drop_result(send_answers(self, frame, 0));
+    }
+    Py_DECREF(frame);
+    return failed ? NULL : PyBool_FromLong(!left);
+}
+
+static PyObject *BatchResponder_prepare(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
+    PyObject *frame = waited_for(self, arguments, count);
+    if (frame == NULL || frame == Py_None) return frame;
+    Py_ssize_t size = PyBytes_GET_SIZE(frame);
+    if (note_answers(self, frame, size, 0) < 0) Py_CLEAR(frame);
+    self->sent_bytes -= size; /* the caller sends it */
+    return frame;
 }
 
 /* Whether the batch was one message whose coroutine waits, and there is a `wait` to take it. */
@@ -179,6 +198,8 @@ static PyMemberDef members[] = {
 static PyMethodDef methods[] = {
     {"answer", (PyCFunction)(void (*)(void))BatchResponder_answer, METH_FASTCALL,
      "Answer a message whose coroutine has waited; return False if that is left to the caller."},
+    {"prepare", (PyCFunction)(void (*)(void))BatchResponder_prepare, METH_FASTCALL,
+     "Return the frame of such an answer, noted but not written; None if that is left to the caller."},
     {NULL},
 };
 

@@ -39,6 +39,8 @@ _MESSAGE = int(Kind.MESSAGE)
 _ACK = int(Kind.ACK)
 _TEXT = int(Flag.TEXT)
 _LAST = int(Flag.LAST)
+_LEFT = object()
+"""Stands for a message that is left to the caller."""
 
 
 class Stepping(NamedTuple):
@@ -61,7 +63,9 @@ class Batch(Answering, Protocol):
 
     count: int
     unanswered: Unanswered | None
-    answer_limit: int
+
+    def frame(self, id: int, reply: object) -> bytes | None:
+        """Return the frame of the only answer to a message; None if `reply` cannot be sent as it is."""
 
 
 class PythonBatchAnswerer:
@@ -72,8 +76,8 @@ class PythonBatchAnswerer:
     """
 
     __slots__ = (
-        "_acknowledge", "_allowed", "_clock", "_handle", "_stepping", "_takes", "_token", "answer_limit", "count",
-        "position", "turn_seconds", "unanswered",
+        "_acknowledge", "_allowed", "_answer_limit", "_clock", "_decode", "_encode", "_handle", "_stepping",
+        "_takes", "_token", "count", "position", "turn_seconds", "unanswered",
     )  # fmt: skip
 
     def __init__(
@@ -87,12 +91,15 @@ class PythonBatchAnswerer:
         stepping: Stepping | None = None,
         acknowledge: Callable[[int], object] | None = None,
         clock: Callable[[], float] | None = None,
+        decode: Callable[[Any], object] | None = None,
+        encode: Callable[[object, bytearray], None] | None = None,
     ) -> None:
         """Answer with `handle`, which takes `str`, `bytes` or (None) whatever was sent.
 
         Both limits are bytes of payload. Without `stepping`, coroutines are left to the caller; without
         `acknowledge`, ACKs are, and those for which it returns False; without `clock` (seconds), a call may take
-        as long as it takes.
+        as long as it takes. `decode` makes of a message what `handle` is given, and `encode` writes an
+        answer that is neither text nor bytes as JSON into a bytearray.
         """
         if len(token) != TOKEN_SIZE:
             raise ValueError(f"a token has {TOKEN_SIZE} bytes")
@@ -100,7 +107,9 @@ class PythonBatchAnswerer:
         self._takes = takes
         self._token = token
         self._allowed = limits(Side.CLIENT, Phase.SESSION, message_limit)
-        self.answer_limit = answer_limit
+        self._answer_limit = answer_limit
+        self._decode = decode
+        self._encode = encode
         self._stepping = stepping
         self._acknowledge = acknowledge
         self._clock = clock
@@ -138,7 +147,7 @@ class PythonBatchAnswerer:
                 self.position = after
                 continue
             message = self._message(frame)
-            if message is None:
+            if message is _LEFT:
                 break
             self.position = after
             self.count += 1
@@ -156,14 +165,21 @@ class PythonBatchAnswerer:
         assert isinstance(frame.payload, bytes)
         return self._acknowledge(int.from_bytes(frame.payload, "big")) is not False
 
-    def _message(self, frame: Frame) -> Payload | None:
-        """Return a message as the handler takes it; None if the frame is left to the caller."""
+    def _message(self, frame: Frame) -> object:
+        """Return a message as the handler takes it; `_LEFT` if the frame is left to the caller."""
         payload = frame.payload
         if frame.kind != _MESSAGE or not frame.id or (self._takes is str and not frame.flags & _TEXT):
-            return None
-        return payload.encode() if self._takes is bytes and isinstance(payload, str) else payload
+            return _LEFT
+        if self._takes is bytes and isinstance(payload, str):
+            payload = payload.encode()
+        if self._decode is None:
+            return payload
+        try:
+            return self._decode(payload)
+        except Exception:  # noqa: BLE001 - the caller meets it again
+            return _LEFT
 
-    def _answer(self, id: int, message: Payload) -> bytes | None:
+    def _answer(self, id: int, message: object) -> bytes | None:
         """Return the frame of the answer; None if there is none: then `unanswered` is set."""
         reply: object = None
         waiting: tuple[Any, object] | None = None
@@ -174,10 +190,26 @@ class PythonBatchAnswerer:
         except BaseException as error:  # noqa: BLE001 - the caller handles it
             self.unanswered = id, None, error, None
             return None
-        frame = _answer_frame(id, reply, self.answer_limit) if waiting is None else None
+        frame = self.frame(id, reply) if waiting is None else None
         if frame is None:
             self.unanswered = id, reply, None, waiting
         return frame
+
+    def frame(self, id: int, reply: object) -> bytes | None:
+        """Return the frame of the only answer to a message; None if `reply` cannot be sent as it is."""
+        if self._encode is not None and _is_value(reply):
+            try:
+                self._encode(reply, json := bytearray())
+                reply = json.decode()
+            except Exception:  # noqa: BLE001 - the caller meets it again
+                return None
+        if type(reply) is not str and type(reply) is not bytes:
+            return None
+        try:
+            frame = encode_message(id, reply, _LAST)
+        except UnicodeEncodeError:  # half a surrogate pair: the caller meets it again, and reports it
+            return None
+        return frame if len(frame) - HEADER_SIZE <= self._answer_limit else None
 
     def _first_step(
         self, stepping: Stepping, coroutine: "CoroutineType[Any, Any, Any]"
@@ -262,16 +294,30 @@ class PythonBatchResponder:
 
     def answer(self, id: int, reply: object) -> bool:
         """Answer a message whose coroutine has waited, and open; return False if that is left to the caller."""
-        if self.closed != WAITING:
-            return False
-        frame = _answer_frame(id, reply, self._answerer.answer_limit)
-        if frame is None or len(frame) > BATCH_LIMIT:
+        frame = self._waited_for(id, reply)
+        if frame is None:
             return False
         self.closed = 0  # before the write, which may close it again
         self._send(frame, 0)
         return True
 
+    def prepare(self, id: int, reply: object) -> bytes | None:
+        """Return the frame of such an answer, noted but not written; None if that is left to the caller."""
+        frame = self._waited_for(id, reply)
+        if frame is not None:
+            self._note(frame, 0)
+            self.sent_bytes -= len(frame)  # the caller sends it
+        return frame
+
+    def _waited_for(self, id: int, reply: object) -> bytes | None:
+        frame = self._answerer.frame(id, reply) if self.closed == WAITING else None
+        return None if frame is None or len(frame) > BATCH_LIMIT else frame
+
     def _send(self, frames: bytes, count: int) -> None:
+        self._note(frames, count)
+        self._write(frames)
+
+    def _note(self, frames: bytes, count: int) -> None:
         if not self._unsettled:  # the owner of the list has emptied it
             self.unsettled_bytes = 0
         self._unsettled += (frames, count)
@@ -279,7 +325,6 @@ class PythonBatchResponder:
         self.unsettled_bytes += len(frames) + PIECE_OVERHEAD
         if self.unsettled_bytes > self.unsettled_limit:
             self._settle()
-        self._write(frames)
 
     def _handed_over(self, size: int, frames: bytes) -> bool:
         """Hand over the only message of the batch if its coroutine waits; return whether it was so."""
@@ -294,15 +339,11 @@ class PythonBatchResponder:
         return True
 
 
-def _answer_frame(id: int, reply: object, limit: int) -> bytes | None:
-    """Return the frame of the only answer to a message; None if `reply` cannot be sent as it is."""
-    if type(reply) is not str and type(reply) is not bytes:
-        return None
-    try:
-        frame = encode_message(id, reply, _LAST)
-    except UnicodeEncodeError:  # half a surrogate pair: the caller meets it again, and reports it
-        return None
-    return frame if len(frame) - HEADER_SIZE <= limit else None
+def _is_value(reply: object) -> bool:
+    """Return whether a reply is a value, to be sent as JSON: no payload, and nothing to await or iterate."""
+    if reply is None or isinstance(reply, str | bytes | bytearray | memoryview):
+        return False
+    return not any(hasattr(type(reply), name) for name in ("__await__", "__aiter__", "__anext__"))
 
 
 __all__ = [

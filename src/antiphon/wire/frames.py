@@ -203,6 +203,29 @@ class FrameReader:
             self._data, self._position = b"", 0
         return answers
 
+    def messages_ahead(self, start: int, most: int) -> tuple[int, int] | None:
+        """Look at the buffered frames from `start` bytes on, without taking them, as far as they are whole.
+
+        Returns how many they are, `most` at the most, and where they end, in bytes; None if one of them may be
+        anything but a MESSAGE.
+        """
+        data, size = self._data, len(self._data)
+        at, count = self._position + start, 0
+        token_size, largest = self._allowed[_MESSAGE]
+        least = COUNTED_HEADER_SIZE + token_size
+        while count < most and size - at >= HEADER_SIZE:
+            length, kind, flags, reserved, id = read_header(data, at)
+            if kind != _MESSAGE or flags & ~_MESSAGE_FLAGS or reserved or not id:
+                return None
+            if not least <= length <= least + largest:
+                return None
+            after = at + LENGTH_SIZE + length
+            if after > size:
+                break
+            at = after
+            count += 1
+        return count, at - self._position
+
     def take(self) -> bytearray:
         """Return the bytes that are buffered, which are read elsewhere."""
         rest = bytearray(memoryview(self._data)[self._position :])

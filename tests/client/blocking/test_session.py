@@ -180,8 +180,8 @@ def test_what_cannot_be_sent_among_many_is_refused_in_its_place(ann: Session) ->
 
 @pytest.mark.parametrize(
     ("message", "error"),
-    [("x" * (1 << 20) + "x", MessageTooLarge), ("\udc00", NotText), (5, TypeError), (bytearray(b"x"), TypeError)],
-    ids=["too large", "half a character", "a number", "a bytearray"],
+    [("x" * (1 << 20) + "x", MessageTooLarge), ("\udc00", NotText), (object(), TypeError), (None, TypeError)],
+    ids=["too large", "half a character", "no JSON", "nothing"],
 )
 def test_what_cannot_be_sent_is_refused_here_and_the_session_goes_on(
     ann: Session, message: Any, error: type[Exception]

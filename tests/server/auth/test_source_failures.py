@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from antiphon.server.auth.throttle import SourceFailures
+from antiphon.server.listen.limits import SourceFailures
 from antiphon.wire.bodies import Welcome
 from server.auth.test_throttle import guess, sign_in
 from support.auth import ATTACKER, OFFICE, AuthServer, code
@@ -79,9 +79,8 @@ async def test_of_many_attempts_at_once_from_one_source_no_more_than_the_limit_p
 
 
 def test_of_ever_more_sources_the_one_that_began_first_is_forgotten() -> None:
-    sources = SourceFailures(1, table=2)
-    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert [sources.count(host, noon) for host in ("::1", "127.0.0.1", "127.0.0.1")] == [0, 0, 3600]
-    assert sources.count("127.0.0.2", noon) == 0
-    assert sources.count("127.0.0.1", noon) == 3600
-    assert sources.count("::1", noon) == 0
+    sources = SourceFailures(1, lambda: datetime(2026, 3, 1, 12, tzinfo=UTC), table=2)
+    assert [sources.count_now(host) for host in ("::1", "127.0.0.1", "127.0.0.1")] == [0, 0, 3600]
+    assert sources.count_now("127.0.0.2") == 0
+    assert sources.count_now("127.0.0.1") == 3600
+    assert sources.count_now("::1") == 0

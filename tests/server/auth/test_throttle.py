@@ -13,7 +13,7 @@ import pytest
 from antiphon.identity.throttle import MOST_FAILURES
 from antiphon.server.auth import proof
 from antiphon.server.auth.throttle import Throttle
-from antiphon.server.listen.limits import source_of
+from antiphon.server.listen.limits import SourceFailures, source_of
 from antiphon.wire.bodies import Authenticate, Body, Challenge, ChallengeAnswer, Error, Register, Welcome
 from antiphon.wire.kinds import Kind
 from support.auth import ATTACKER, HOME, NONCE, OFFICE, AuthServer, Place, code, wrong_proof
@@ -328,7 +328,7 @@ def test_known_and_unknown_names_are_refused_in_the_same_time(tmp_path: Path) ->
 
 
 def test_a_prefix_of_an_ipv6_network_is_one_address_to_its_owner() -> None:
-    throttle = Throttle(None, bytes(32), None)  # type: ignore[arg-type] # only its marks are looked at
+    throttle = Throttle(None, bytes(32), None, SourceFailures())  # type: ignore[arg-type] # only its marks are looked at
     one, same, other = (
         throttle.marks("ann", host) for host in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1")
     )

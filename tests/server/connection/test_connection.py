@@ -187,8 +187,8 @@ def fault(message: Payload) -> object:
             raise asyncio.CancelledError
         case "exit":  # as argparse does
             sys.exit(2)
-        case "number":
-            return 5
+        case "thing":
+            return object()
         case "half a character":
             return "\ud800"
         case "too large":
@@ -207,7 +207,7 @@ async def fault_later(message: Payload) -> object:
     return fault(message)
 
 
-FAULTS = ["raise", "cancelled", "exit", "number", "half a character", "too large"]
+FAULTS = ["raise", "cancelled", "exit", "thing", "half a character", "too large"]
 
 
 @pytest.mark.parametrize(

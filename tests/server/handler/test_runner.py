@@ -19,8 +19,8 @@ from antiphon.wire.kinds import KIB, Flag, Kind
 from support.auth import RecordingLog
 from support.virtual_time import run_virtually
 
-ABSENT: Any = None
-"""The server as a service uses it: no handler here does."""
+NOTHING: Any = None
+"""What only topics need."""
 
 
 class Recorder:
@@ -32,7 +32,7 @@ class Recorder:
         self.room = asyncio.Event()
         self.room.set()
         self.server_stops = False
-        self.server = ABSENT
+        self.subscriptions: Any = None
 
     def say(self, data: bytes) -> None:
         _, kind, flags, _, id = HEADER.unpack_from(data)
@@ -71,10 +71,11 @@ class Bench:
             message_limit=message_limit,
             log=self.log,
             tasks=self.tasks,
-            server=ABSENT,
+            topics=NOTHING,
+            server=NOTHING,
         )
         self.channel = Recorder()
-        session = ServiceSession(self.channel, 1, "ann", "127.0.0.1:1", datetime.now(UTC))
+        session = ServiceSession(self.channel, 1, "ann", "127.0.0.1:1", datetime.now(UTC), NOTHING)
         self.runner = HandlerRunner(self.environment, session, self.channel)
         self.told = self.channel.told
 
@@ -100,9 +101,14 @@ def virtually(test: Callable[..., Any]) -> Callable[[], None]:
 def fault(message: str) -> object:
     if message == "raise":
         raise ValueError("why")
-    return {"none": None, "bytes": b"\0", "large": "x" * 2 * KIB, "number": 7, "half": "\ud800"}.get(
-        message, message
-    )
+    return {
+        "none": None,
+        "bytes": b"\0",
+        "large": "x" * 2 * KIB,
+        "number": 7,
+        "thing": object(),
+        "half": "\ud800",
+    }.get(message, message)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +118,8 @@ def fault(message: str) -> object:
         ("bytes", b"\0", []),
         ("none", "END", []),
         ("raise", "service-failed", ["service-failed"]),
-        ("number", "service-failed", ["service-failed"]),
+        ("number", "7", []),
+        ("thing", "service-failed", ["service-failed"]),
         ("half", "service-failed", ["service-failed"]),
         ("large", "service-failed", ["answer-too-large"]),
     ],
@@ -255,7 +262,7 @@ async def test_each_of_many_answers_is_flushed_and_waits_for_room() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "logged"),
-    [("x" * 2 * KIB, "answer-too-large"), (7, "service-failed"), ("\ud800", "service-failed")],
+    [("x" * 2 * KIB, "answer-too-large"), (object(), "service-failed"), ("\ud800", "service-failed")],
 )
 async def test_after_a_part_that_cannot_be_sent_no_more_is_asked_for(answer: Any, logged: str) -> None:
     asked: list[str] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from antiphon.client.aio.password_change import PasswordChange
 from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ClientExchange, mechanism_for
+from antiphon.server.listen.limits import SourceFailures
 from antiphon.services import Session
 from antiphon.wire.bodies import ChangePassword, Error, PasswordAnswer, ServerBye, Welcome
 from antiphon.wire.kinds import Kind
@@ -90,7 +91,7 @@ def test_wrong_old_passwords_over_a_relay_count_for_the_client_s_source(tmp_path
     with joined_two(tmp_path / "data") as (home, other):
         at_home(home, token)
         throttle = home.host.auth.throttle
-        throttle._sources.most = 3
+        throttle._sources = SourceFailures(3)
         with other.session(token, ATTACKER) as client:
             assert [guess(client, number) for number in range(3)] == ["sign-in-refused"] * 3
             assert guess(client, 3) == "try-later", "so many have failed from this source"

@@ -4,27 +4,28 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from itertools import islice
+from typing import Any
 
 from antiphon.client.aio.answers import Answers
 from antiphon.client.aio.window import WaitingWindow
+from antiphon.client.protocol.values import AnswerReader, message_of
 from antiphon.client.protocol.window import Window, check_message
 from antiphon.wire.bodies import Limits
-from antiphon.wire.frames import Payload
 
-Begin = Callable[[Payload], Awaitable[Answers]]
+Begin = Callable[[object], Awaitable[Answers]]
 """Sends a message as soon as it may be sent, and returns its answers."""
-BeginNow = Callable[[Payload], Answers | None]
+BeginNow = Callable[[object], Answers | None]
 """Does the same, unless that means to wait: then it returns None."""
 
 
 class _Ahead:
     """Messages that are sent and whose answers are not taken yet."""
 
-    def __init__(self, begin: Begin, begin_now: BeginNow, messages: Iterable[Payload]) -> None:
+    def __init__(self, begin: Begin, begin_now: BeginNow, messages: Iterable[object]) -> None:
         self._begin = begin
         self._begin_now = begin_now
         self._messages = iter(messages)
-        self._held: list[Payload] = []
+        self._held: list[object] = []
         """A message that would have had to wait for answers."""
         self._window = Window()
         self.more = True
@@ -61,8 +62,8 @@ class _Ahead:
 
 
 async def ask_ahead(
-    begin: Begin, begin_now: BeginNow, messages: Iterable[Payload]
-) -> AsyncGenerator[Payload | None, None]:
+    begin: Begin, begin_now: BeginNow, messages: Iterable[object], read: AnswerReader | None
+) -> AsyncGenerator[Any, None]:
     """Yield the answers to messages that are at hand: they are sent many at once."""
     ahead = _Ahead(begin, begin_now, messages)
     failure: Exception | None = None
@@ -78,7 +79,7 @@ async def ask_ahead(
             answers = ahead.waiting[0]
             answer = answers.take() if answers.ready else await answers.next()
             ahead.taken()
-            yield answer
+            yield answer if read is None else read(answer)
         if failure is not None:
             raise failure
     finally:
@@ -87,8 +88,8 @@ async def ask_ahead(
 
 
 async def ask_as_they_come(
-    begin: Begin, messages: AsyncIterable[Payload], limits: Limits
-) -> AsyncGenerator[Payload | None, None]:
+    begin: Begin, messages: AsyncIterable[object], limits: Limits, read: AnswerReader | None
+) -> AsyncGenerator[Any, None]:
     """Yield the answers to messages that have to be awaited: each is sent as it comes."""
     begun: asyncio.Queue[Answers | None] = asyncio.Queue()
     room = WaitingWindow()
@@ -96,8 +97,9 @@ async def ask_as_they_come(
     async def send() -> None:
         try:
             async for message in messages:
-                await room.enter(check_message(message, limits))
-                answers = await begin(message)
+                payload = message if isinstance(message, (str, bytes)) else message_of(message)
+                await room.enter(check_message(payload, limits))
+                answers = await begin(payload)
                 begun.put_nowait(answers)
         finally:
             begun.put_nowait(None)
@@ -106,7 +108,8 @@ async def ask_as_they_come(
     answers: Answers | None = None
     try:
         while (answers := await begun.get()) is not None:
-            yield await answers.next()
+            answer = await answers.next()
+            yield answer if read is None else read(answer)
             answers.close()
             room.remove(answers.size)
         await sender

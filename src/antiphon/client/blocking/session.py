@@ -9,18 +9,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar, overload
 
 from antiphon.client.blocking.connection import BlockingConnection, Deadline
 from antiphon.client.blocking.reconnect import BlockingReconnector
 from antiphon.client.protocol.inbox import Inbox
 from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.sign_in import expect
+from antiphon.client.protocol.values import AnswerReader, message_of, reader_of
 from antiphon.client.protocol.window import Window, check_message
+from antiphon.client.seconds import check_seconds
 from antiphon.errors import AntiphonError, OutcomeUnknown, PeerTooSlow, TimedOut
-from antiphon.wire.bodies import Welcome
+from antiphon.wire.bodies import EndOthers, OthersEnded, Welcome
 from antiphon.wire.frames import Payload
-from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
+from antiphon.wire.kinds import MESSAGE_LIMIT_MOST, Kind
+
+Value = TypeVar("Value")
 
 BACKLOG_LIMIT = MESSAGE_LIMIT_MOST
 """Bytes that may wait for the program while an answer behind them is awaited, 64 more counted for each payload.
@@ -39,7 +45,8 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     (40 s by default). If your program has nothing to send and must keep the connection, call `heartbeat` before
     that. Calls that wait send heartbeats by themselves.
 
-    Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the session lives.
+    Every `timeout` is in seconds, by default that of `connect`: 0 takes only what is there, `math.inf` waits for
+    as long as the session lives. Anything but a number from 0 on raises `SettingInvalid`, before anything is sent.
     """
 
     def __init__(
@@ -63,33 +70,56 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
 
     # --- asking -----------------------------------------------------------------------------------------------
 
-    def ask(self, message: Payload, *, timeout: float | None = None, retry: bool = False) -> Payload | None:
+    @overload
+    def ask(self, message: object, *, timeout: float | None = None, retry: bool = False) -> Payload | None: ...
+    @overload
+    def ask(
+        self, message: object, *, returns: type[Value], timeout: float | None = None, retry: bool = False
+    ) -> Value: ...
+    @overload
+    def ask(self, message: object, *, returns: Any, timeout: float | None = None, retry: bool = False) -> Any: ...
+    def ask(
+        self, message: object, *, timeout: float | None = None, retry: bool = False, returns: Any = None
+    ) -> Any:
         """Send `message` and return its answer; None if the service gives no answer.
 
-        If the service gives several answers, the first one is returned. It is text or bytes, as the service likes.
+        A message that is neither text nor bytes is sent as JSON. If the service gives several answers, the first
+        one is returned: as a value of the type `returns`, or else as text or bytes, as the service likes.
         After `TimedOut` the service is told to stop, the message may have been handled, and the session goes on.
         With `retry`, a message whose outcome is unknown is asked again: set it only if the message may be handled
         twice.
 
         Raises:
             MessageTooLarge, NotText: the message cannot be sent.
+            MessageInvalid: the service takes values of a type that it does not fit.
+            AnswerInvalid: the answer does not fit `returns`; the session goes on.
             OutcomeUnknown: nobody knows whether it was handled, because the connection or the server broke.
             ServiceFailed: the service failed on it; the session goes on.
             TimedOut: no answer came in time.
             ConnectError, SignInError, ProtocolError, ServerError: the session is over.
         """
+        read = reader_of(returns)
         deadline = self._deadline(timeout)
         while True:
             box = self._begin(message, deadline)
             try:
-                return self._take(box, deadline)
+                answer = self._take(box, deadline)
+                return answer if read is None else read(answer)
             except OutcomeUnknown:
                 if not retry or self.over:
                     raise
             finally:
                 box.close()
 
-    def ask_stream(self, message: Payload, *, timeout: float | None = None) -> Iterator[Payload]:
+    @overload
+    def ask_stream(self, message: object, *, timeout: float | None = None) -> Iterator[Payload]: ...
+    @overload
+    def ask_stream(
+        self, message: object, *, returns: type[Value], timeout: float | None = None
+    ) -> Iterator[Value]: ...
+    @overload
+    def ask_stream(self, message: object, *, returns: Any, timeout: float | None = None) -> Iterator[Any]: ...
+    def ask_stream(self, message: object, *, timeout: float | None = None, returns: Any = None) -> Iterator[Any]:
         """Send `message` now, and return an iterator over all its answers; each may take `timeout` seconds.
 
         Leaving the iteration early stops the service. If the session is left, the stream ends.
@@ -97,18 +127,33 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         Raises:
             AntiphonError: as `ask`; errors of the answers are raised by the iterator.
         """
+        read = reader_of(returns)
         box = self._begin(message, self._deadline(timeout))
         box.stream = True
-        return self._answers(box, timeout)
+        return self._answers(box, timeout, read)
 
-    def _answers(self, box: Inbox, timeout: float | None) -> Iterator[Payload]:
+    def _answers(self, box: Inbox, timeout: float | None, read: AnswerReader | None) -> Iterator[Any]:
         try:
             while (answer := self._take(box, self._deadline(timeout))) is not None:
-                yield answer
+                yield answer if read is None else read(answer)
         finally:
             box.close()
 
-    def ask_many(self, messages: Iterable[Payload], *, timeout: float | None = None) -> Iterator[Payload | None]:
+    @overload
+    def ask_many(
+        self, messages: Iterable[object], *, timeout: float | None = None
+    ) -> Iterator[Payload | None]: ...
+    @overload
+    def ask_many(
+        self, messages: Iterable[object], *, returns: type[Value], timeout: float | None = None
+    ) -> Iterator[Value]: ...
+    @overload
+    def ask_many(
+        self, messages: Iterable[object], *, returns: Any, timeout: float | None = None
+    ) -> Iterator[Any]: ...
+    def ask_many(
+        self, messages: Iterable[object], *, timeout: float | None = None, returns: Any = None
+    ) -> Iterator[Any]:
         """Send messages ahead of the answers, and yield the answer to each in order.
 
         At most 256 messages are unanswered at once, and no further one is sent while they have 256 KiB. Nothing is
@@ -119,6 +164,11 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
             AntiphonError: as `ask`, for the first message that fails; the service is told to stop with those
                 behind it.
         """
+        return self._ask_many(messages, timeout, reader_of(returns))
+
+    def _ask_many(
+        self, messages: Iterable[object], timeout: float | None, read: AnswerReader | None
+    ) -> Iterator[Any]:
         rest, at_hand = iter(messages), isinstance(messages, Collection)
         waiting: deque[Inbox] = deque()
         ahead = Window()
@@ -136,7 +186,7 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
                     waiting.popleft()
                     box.close()
                     ahead.remove(box.size)
-                    yield answer
+                    yield answer if read is None else read(answer)
             if failure is not None:
                 raise failure
         finally:
@@ -145,7 +195,7 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
 
     def _send_ahead(
         self,
-        messages: Iterator[Payload],
+        messages: Iterator[object],
         waiting: deque[Inbox],
         ahead: Window,
         timeout: float | None,
@@ -162,15 +212,16 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         self._make_room(self._deadline(timeout))
         with self._connection.together():
             for message in messages:
-                size = check_message(message, self._limits)
+                payload = message if isinstance(message, (str, bytes)) else message_of(message)
+                size = check_message(payload, self._limits)
                 ahead.add(size)
                 self._window.add(size)
-                waiting.append(self._say(message, size))
+                waiting.append(self._say(payload, size))
                 if ahead.full or self._window.full:
                     return True
         return False
 
-    def send(self, message: Payload) -> None:
+    def send(self, message: object) -> None:
         """Send `message` and drop its answer.
 
         If the connection is lost before the server has it, it is sent again. If the server was killed, nobody can
@@ -182,6 +233,34 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
             AntiphonError: the session is over.
         """
         self._begin(message, self._deadline(None)).ignore()
+
+    def end_others(self, *, timeout: float | None = None) -> int:
+        """End all other sessions of this account, on every server; return how many there were.
+
+        Whoever uses one reads `EndedElsewhere`. If the connection is lost meanwhile, the request is repeated on
+        the next one; sessions that had ended by then are not counted.
+
+        Raises:
+            UsageError: the server does not offer it (`can_end_others`).
+            TimedOut: no answer came in time; they may have ended.
+            AntiphonError: the server cannot do it now, or this session is over.
+        """
+        deadline = self._deadline(timeout)
+        while True:
+            self._connection.home.check()
+            self._wait(lambda: self._over or not self._connection.closed, deadline)
+            self._check_can_end_others()
+            connection, left = self._connection, max(0.0, deadline.at - time.monotonic())
+            try:
+                body = connection.request(Kind.END_OTHERS, EndOthers(), seconds=left)
+                return expect(body, OthersEnded).sessions
+            except AntiphonError:
+                if connection.open:
+                    raise
+            self._wait(partial(self._has_left, connection), deadline)
+
+    def _has_left(self, connection: BlockingConnection) -> bool:
+        return self._over or self._connection is not connection
 
     # --- receiving --------------------------------------------------------------------------------------------
 
@@ -248,10 +327,15 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     # --- waiting ----------------------------------------------------------------------------------------------
 
     def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else timeout)
+        if timeout is None:
+            return Deadline(self._timeout)
+        check_seconds("timeout", timeout)
+        return Deadline(timeout)
 
-    def _begin(self, message: Payload, deadline: Deadline) -> Inbox:
+    def _begin(self, message: object, deadline: Deadline) -> Inbox:
         """Send a message as soon as there is a connection, and room in the window."""
+        if not isinstance(message, (str, bytes)):
+            message = message_of(message)
         size = check_message(message, self._limits)
         self._make_room(deadline)
         self._window.add(size)

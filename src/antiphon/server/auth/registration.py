@@ -8,7 +8,7 @@ from antiphon.errors import RegistrationClosed, TryLater
 from antiphon.identity.names import Name, prepare
 from antiphon.server.auth.invitations import InvitationCheck
 from antiphon.server.auth.proof import Passwords
-from antiphon.server.listen.limits import Registrations
+from antiphon.server.listen.limits import HourlyLimit
 from antiphon.store.contracts import Account, Accounts
 from antiphon.wire.bodies import Register
 
@@ -21,7 +21,7 @@ class Registration:
         accounts: Accounts,
         passwords: Passwords,
         invitations: InvitationCheck,
-        limits: Registrations,
+        limits: HourlyLimit,
         clock: Callable[[], datetime],
         *,
         is_open: bool,
@@ -83,7 +83,7 @@ class Registration:
             return await self._accounts.register(name, seal, kind, now, host, invitation=mark)
 
         if invitation is not None:
-            with self._invitations.looking(invitation, host) as mark:
+            async with self._invitations.looking(invitation, host) as mark:
                 return await keep(mark)
         await self._count(host)
         return await keep()

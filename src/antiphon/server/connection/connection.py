@@ -81,6 +81,8 @@ class Connection(PeerSide):
         """Let go of everything; the session can be resumed, unless it was left."""
         host, session = self._host, self._control.session
         host.connections.discard(self)
+        if self._fast_path is not None:
+            self._fast_path.lose_connection()
         self._enter(State.CLOSED)
         self._fast_path = None
         self._catch_up()
@@ -96,11 +98,16 @@ class Connection(PeerSide):
     # --- state ------------------------------------------------------------------------------------------------
 
     @property
+    def _undisturbed(self) -> bool:
+        """Whether nothing is under way, or a handler only, and more may be received."""
+        held = self._busy or self._behind or self._writer.paused or self._reading.ended
+        held_back = self._channel is not None and self._channel.held_back
+        return self.state.handles and not (held or held_back)
+
+    @property
     def _at_rest(self) -> bool:
         """Whether nothing is under way, and more may be received."""
-        idle = self._channel is None or (self._channel.idle and not self._channel.held_back)
-        held = self._busy or self._behind or self._writer.paused or self._reading.ended
-        return idle and self.state.handles and not held
+        return (self._channel is None or self._channel.idle) and self._undisturbed
 
     @property
     def _fast_path_allowed(self) -> bool:
@@ -120,11 +127,16 @@ class Connection(PeerSide):
 
     def _left_by_fast_path(self, buffer: bytes | bytearray, size: int, answers: bytes) -> None:
         """Go on where the fast path has stopped."""
-        assert self._fast_path is not None
+        fast_path = self._fast_path
+        assert fast_path is not None
         assert self._channel is not None
-        self._leave_fast_path()
-        at = self._fast_path.take(answers)
-        if at < size or self._channel.idle:  # else the last message waits for its handler
+        at = fast_path.take(answers)
+        if fast_path.waits:
+            self._deadlines.heard = True
+            self._conversation.reader.feed(buffer[at:size])
+            if not fast_path.hold():
+                self._pump()
+        elif at < size or self._channel.idle:  # else the last message waits for its handler
             self.received(buffer, size, at)
 
     # --- bytes in ---------------------------------------------------------------------------------------------
@@ -133,7 +145,7 @@ class Connection(PeerSide):
         """Handle what was received, until something has to be waited for or the turn is over."""
         writer, channel, reader = self._writer, self._channel, self._conversation.reader
         self._leave_fast_path()
-        ends = 0.0
+        ends, held = 0.0, False
         try:
             while self.state.handles and not (self._busy or self._behind or writer.paused):
                 if not fence.check():
@@ -150,7 +162,10 @@ class Connection(PeerSide):
                     if channel.full:
                         break
                     fast = reader.buffered and channel.idle and self._fast_path
-                    if fast and fast.answer_buffered(reader):
+                    if fast and fast.answer_buffered():
+                        if fast.last_waits and fast.hold():
+                            held = True
+                            break
                         continue
                 item = reader.next()
                 if item is None:
@@ -168,6 +183,8 @@ class Connection(PeerSide):
             writer.flush()
             if self._fast_path_allowed:
                 self._fast_path.open()  # type: ignore[union-attr] # as above
+            elif held and self._undisturbed and channel.replay.known:  # type: ignore[union-attr] # as above
+                self._fast_path.wait()  # type: ignore[union-attr] # as above
             elif self._reading.paused or not self._at_rest:
                 self._balance()
 
@@ -315,7 +332,10 @@ class Connection(PeerSide):
             self.send(frame)
         channel.attach(self, session)
         if FastPath.possible(host.handlers, channel):
-            self._fast_path = FastPath(host.handlers, channel, token, self._writer, self._left_by_fast_path)
+            self._fast_path = FastPath(
+                host.handlers, channel, token, self._writer, self._conversation.reader, self._reading,
+                self._left_by_fast_path, self.proceed,
+            )  # fmt: skip
 
     async def _leave(self, reason: str) -> None:
         """Answer a BYE; with reason `left` end the session first."""
@@ -352,7 +372,12 @@ class Connection(PeerSide):
         """Call `proceed` after the step under way; a peer that lets too much wait is cut."""
         if self._writer.overfull:
             self.fail(PeerTooSlow())
-        elif not self._proceeding:
+        else:
+            self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Call `proceed` after the step under way."""
+        if not self._proceeding:
             self._proceeding = True
             asyncio.get_running_loop().call_soon(self.proceed)
 

@@ -9,13 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from antiphon.server.connection.write_buffer import WriteBuffer
+from antiphon.server.connection.late_answers import LateAnswers
+from antiphon.server.connection.read_side import ReadSide
+from antiphon.server.connection.write_buffer import QUEUE_LIMIT, WriteBuffer
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.task import HandlerTask, outside_of_tasks, stepping
+from antiphon.server.home.fence import fence
 from antiphon.server.session.channel import SessionChannel
+from antiphon.server.session.queue import QUEUED_MOST
 from antiphon.server.session.replay import STEP
-from antiphon.wire.batch import BatchAnswerer, BatchResponder, Unanswered
+from antiphon.wire.batch import WAITING, BatchAnswerer, BatchResponder, Unanswered
 from antiphon.wire.frames import FrameReader
+from antiphon.wire.values import encode_json_into
 
 Leave = Callable[[bytes | bytearray, int, bytes], object]
 """Called with received bytes, how many they are, and the frames of the answers to the first of them."""
@@ -24,17 +29,26 @@ Leave = Callable[[bytes | bytearray, int, bytes], object]
 class FastPath:
     """The fast path of one session on one connection."""
 
-    __slots__ = ("_answerer", "_channel", "_received", "_responder", "_sent", "_turns", "_writer")
+    __slots__ = (
+        "_answerer", "_channel", "_held", "_late", "_looked", "_proceed", "_reader",
+        "_reading", "_received", "_responder", "_sent", "_turns", "_writer", "last_waits",
+    )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one of each
         self,
         handlers: HandlerEnvironment,
         channel: SessionChannel,
         token: bytes,
         writer: WriteBuffer,
+        reader: FrameReader,
+        reading: ReadSide,
         leave: Leave,
+        proceed: Callable[[], object],
     ) -> None:
-        """Start closed; received bytes go through it from now on, and what it leaves goes to `leave`."""
+        """Start closed; received bytes go through it from now on, and what it leaves goes to `leave`.
+
+        `proceed` is called when what was held back is to be handled by the connection.
+        """
         service, limit = handlers.service, handlers.message_limit
         self._channel = channel
         self._writer = writer
@@ -43,13 +57,15 @@ class FastPath:
         self._turns = handlers.turns
         self._answerer = BatchAnswerer(
             service.receive,
-            service.takes,
+            service.message.takes,
             token,
             limit,
             limit,
             stepping=steps,
             acknowledge=replay.acknowledge,
             clock=time.perf_counter,
+            decode=service.message.decode,
+            encode=encode_json_into,
         )
         self._answerer.turn_seconds = self._turns.seconds
         transport = writer.transport
@@ -63,7 +79,14 @@ class FastPath:
             self._wait if service.is_async else None,
         )
         self._responder.unsettled_limit = replay.limit // 2
+        self._reader = reader
+        self._reading = reading
+        self._proceed = proceed
+        self._held = self._looked = 0
         self._received = self._sent = 0
+        self._late = LateAnswers(writer) if service.is_async else None
+        self.last_waits = False
+        """Whether the coroutine of the last message of `answer_buffered` waits."""
         self.close()
         if steps is not None:
             channel.runner.answer_directly = self._responder.answer
@@ -76,11 +99,19 @@ class FastPath:
 
     def open(self) -> None:
         """Answer what is received next on the fast path."""
-        self._responder.closed = False
+        self._responder.closed = 0
 
     def close(self) -> None:
-        """Leave what is received next to the connection."""
-        self._responder.closed = True
+        """Leave what is received next to the connection, and what is held back."""
+        self._responder.closed = 1
+        self._held = self._looked = 0
+        if self._late is not None:
+            self._late.write()
+
+    def lose_connection(self) -> None:
+        """Write nothing any more: what is not written is in the replay buffer."""
+        if self._late is not None:
+            self._late.frames.clear()
 
     @property
     def is_open(self) -> bool:
@@ -102,15 +133,102 @@ class FastPath:
         return received > 0
 
     def take(self, answers: bytes) -> int:
-        """Send the answers that were given before the fast path stopped; return where in the bytes it stopped."""
+        """Send the answers that were given before the fast path stopped; return where in the bytes it stopped.
+
+        If it has stopped because a coroutine waits, and for no other reason, it `waits` from now on.
+        """
+        responder = self._responder
+        if not responder.closed and _waits(self._answerer.unanswered):
+            responder.closed = WAITING
+        elif not self.waits:
+            self.close()
         self._send(answers)
         return self._answerer.position
 
-    def answer_buffered(self, reader: FrameReader) -> bool:
-        """Answer the messages in `reader`; return whether any was answered. Precondition: the channel is idle."""
+    def answer_buffered(self) -> bool:
+        """Answer the messages in the reader; return whether any was. Precondition: the channel is idle."""
         self._answerer.turn_seconds = self._turns.seconds  # the responder takes what was set last
-        self._send(outside_of_tasks(reader.answer_buffered, self._answerer))
+        answers = outside_of_tasks(self._reader.answer_buffered, self._answerer)
+        self.last_waits = _waits(self._answerer.unanswered)
+        self._send(answers)
         return self._answerer.count > 0
+
+    # --- a coroutine that waits, and messages behind it -------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is closed by a coroutine that waits, and by nothing else."""
+        return self._responder.closed == WAITING
+
+    def wait(self) -> None:
+        """Wait for the coroutine of the last message. Precondition: it waits, and nothing else is under way."""
+        self._responder.closed = WAITING
+
+    def hold(self) -> bool:
+        """Leave what is buffered in the reader until the coroutine that waits has ended, as bytes.
+
+        Returns False if anything but messages is among it, which cannot wait (CANCEL, ACK, BYE). As many messages
+        are looked at as the queue of a channel takes; then nothing more is read.
+        """
+        reader = self._reader
+        self._channel.runner.answer_directly = self._answer
+        if self._held < QUEUED_MOST:
+            ahead = reader.messages_ahead(self._looked, QUEUED_MOST - self._held)
+            if ahead is None:
+                return False
+            self._held += ahead[0]
+            self._looked = ahead[1]
+        self._reading.pause(paused=self._held >= QUEUED_MOST or reader.buffered >= QUEUE_LIMIT)
+        return True
+
+    def _answer(self, id: int, reply: object) -> bool:
+        """Answer a message whose coroutine has waited, and go on with what is held back.
+
+        Returns False if that is left to the caller.
+        """
+        responder, late = self._responder, self._late
+        assert late is not None, "only a coroutine can wait"
+        if not (self._held or late.frames):
+            if not responder.answer(id, reply):
+                return False
+        else:
+            frame = responder.prepare(id, reply)
+            if frame is None:
+                return False
+            late.add(frame, last=not self._held)
+        if responder.closed == 1:  # the peer takes no more: the connection goes on when it does
+            return True
+        if self._held or self._reader.buffered:
+            self._go_on_behind()
+        else:
+            responder.closed = 0
+            self._channel.runner.answer_directly = responder.answer  # a call less, as long as nothing is held back
+        return True
+
+    def _go_on_behind(self) -> None:
+        """Answer the messages that were held back."""
+        answerer, reader = self._answerer, self._reader
+        if self._held and fence.check():
+            self._responder.closed = WAITING
+            answerer.turn_seconds = self._turns.seconds
+            buffered = reader.buffered
+            answers = reader.answer_buffered(answerer)
+            left = reader.buffered
+            self._held -= answerer.count
+            self._looked += left - buffered
+            unanswered = answerer.unanswered
+            if not answers and unanswered is not None and unanswered[3] is not None:
+                answerer.unanswered = None  # a message in it refers to its task
+                self._wait(unanswered)
+                waits = True
+            else:
+                waits = _waits(unanswered)
+                del unanswered  # an exception in it refers to the message
+                self._send(answers)
+            if waits and self.waits and ((self._looked == left and not self._reading.paused) or self.hold()):
+                return
+        self.close()
+        self._proceed()
 
     def _send(self, answers: bytes) -> None:
         count, unanswered = self._answerer.count, self._answerer.unanswered
@@ -119,6 +237,8 @@ class FastPath:
         self._answerer.unanswered = None  # an exception in it refers to the message
         self._channel.answered(count, answers, count - (unanswered is not None))
         if answers:
+            if self._late is not None:
+                self._late.write()  # in order
             self._writer.put(answers)
         if unanswered is not None:
             id, reply, error, waiting = unanswered
@@ -131,9 +251,17 @@ class FastPath:
         """Go on with the only message received, whose coroutine waits."""
         id, _, _, waiting = unanswered
         assert waiting is not None
-        self._channel.replay.count()
-        self._go_on(id, *waiting)
+        task, waits_for = waiting
+        channel = self._channel
+        channel.replay.count()
+        task.go_on(waits_for)
+        channel.runner.wait_for(id, task)
 
     def _go_on(self, id: int, task: HandlerTask, waits_for: Any) -> None:
         task.go_on(waits_for)
         self._channel.runner.wait_for(id, task)
+
+
+def _waits(unanswered: Unanswered | None) -> bool:
+    """Return whether a message is unanswered because its coroutine waits."""
+    return unanswered is not None and unanswered[3] is not None

@@ -3,29 +3,57 @@
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
 
+from antiphon.address import Address
+from antiphon.data.certificate import Certificate
+from antiphon.data.keyring import LiveKeyRing
 from antiphon.server.connection.host import ConnectionHost
-from antiphon.server.control.report import Facts, ProcessReport
+from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
 from antiphon.server.home.process import HomeProcess
 from antiphon.server.session.revocations import RevocationPoller
+from antiphon.settings import ServerSettings
+from antiphon.version import __version__
 
 TICK_SECONDS = 0.25
 WINDOW_SECONDS = 10.0
 """Time over which rates and lags are taken."""
 
 
+class Described(Protocol):
+    """The server, as its reports describe it."""
+
+    settings: ServerSettings
+    certificate: Certificate | None
+    registration: bool
+    data_path: Path
+    log_path: Path
+
+    @property
+    def addresses(self) -> list[Address]:
+        """See `Server`."""
+
+
 class Meter:
     """Measures from `run` on."""
 
     def __init__(
-        self, host: ConnectionHost, home: HomeProcess, poller: RevocationPoller, facts: Callable[[], Facts]
+        self,
+        server: Described,
+        ring: LiveKeyRing,
+        host: ConnectionHost,
+        home: HomeProcess,
+        poller: RevocationPoller,
     ) -> None:
         """Measure what `host` has; `home` and `poller` know when the store answered last."""
+        self._server = server
+        self._ring = ring
+        self._started_at = datetime.now(UTC)
         self._host = host
         self._home = home
         self._poller = poller
-        self._facts = facts
         self._loop = asyncio.get_running_loop()
         self._looks: deque[tuple[float, int, float]] = deque([(self._loop.time(), 0, 0.0)])
         """Loop time, messages until then, and the lag: one for each look, the oldest first."""
@@ -57,4 +85,30 @@ class Meter:
             events=dict(host.log.events),
             log_lost=host.log.unwritten,
             facts=self._facts(),
+        )
+
+    def report_alone(self) -> ServerReport:
+        """Return the report of a server that has no other process."""
+        return report_of(
+            [self.report()],
+            version=__version__,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            now=datetime.now(UTC),
+            draining=self._host.stopping,
+        )
+
+    def _facts(self) -> Facts:
+        server, certificate = self._server, self._server.certificate
+        return Facts(
+            addresses=[str(address) for address in server.addresses],
+            access=server.settings.access,
+            registration="open" if server.registration else "closed",
+            data=str(server.data_path),
+            store=server.settings.store,
+            log=str(server.log_path),
+            fingerprint=certificate.fingerprint if certificate else None,
+            valid_from=certificate.valid_from if certificate else None,
+            expires_at=certificate.expires_at if certificate else None,
+            key=self._ring.newest,
         )

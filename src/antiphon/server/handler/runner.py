@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import isawaitable
 from types import CoroutineType
 from typing import Any, Protocol, cast
 
-from antiphon.errors import AntiphonError, OutcomeUnknown, ServiceFailed, ServiceTooSlow, TextOnly
+from antiphon.errors import AntiphonError, MessageInvalid, OutcomeUnknown, ServiceFailed, ServiceTooSlow, TextOnly
 from antiphon.observe.repeats import Repeats, place_of
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.guard import as_fault, in_time
@@ -14,6 +15,7 @@ from antiphon.server.handler.task import HandlerTask, start
 from antiphon.services import Answer, Reply, Session
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Payload
+from antiphon.wire.values import payload_of
 
 
 class Answers(Protocol):
@@ -39,15 +41,17 @@ class HandlerRunner:
     """Runs the handler of one session; one message at a time."""
 
     __slots__ = (
-        "_answers", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_task",
-        "answer_directly", "repeats",
+        "_answers", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_take", "_task",
+        "_time_limits", "answer_directly", "repeats",
     )  # fmt: skip
 
     def __init__(self, environment: HandlerEnvironment, session: Session, answers: Answers) -> None:
         """Prepare to run the service of `environment` for `session`."""
         self._environment = environment
+        self._time_limits = environment.time_limits
         self._session = session
         self._answers = answers
+        self._take = environment.service.take
         self._handle = environment.service.bind(session)
         self._id = 0
         """The message that the handler is working on; 0 where no more may be answered to it."""
@@ -74,9 +78,15 @@ class HandlerRunner:
     def run(self, id: int, message: Payload) -> None:
         """Give the service a message."""
         try:
-            reply = self._handle(message)
-        except TextOnly as error:
+            given = message if self._take is None else self._take(message)
+        except (MessageInvalid, TextOnly) as error:
             self._answers.refuse(id, error)
+            return
+        except BaseException as error:  # noqa: BLE001 - the code of a type; a fault like those of the service
+            self._failed(id, as_fault(error))
+            return
+        try:
+            reply = self._handle(given)
         except BaseException as error:  # noqa: BLE001 - the service's fault; the session goes on
             self._failed(id, as_fault(error))
         else:
@@ -92,8 +102,10 @@ class HandlerRunner:
     def wait_for(self, id: int, task: HandlerTask) -> None:
         """Answer message `id` when `task`, whose first step is done, has ended."""
         task.then = self._ended
-        self._environment.time_limits.add(task)
-        self._begin(id, task)
+        self._time_limits.add(task)
+        self._id = id
+        self._cancelled = False
+        self._task = task
 
     def cancel(self, id: int) -> bool:
         """Cancel the handler if it is working on message `id`; return whether it is."""
@@ -124,8 +136,10 @@ class HandlerRunner:
             task = self._environment.tasks.start(self._stream(id, reply))
             self._begin(id, task)
             task.add_done_callback(self._ended)
-        else:
+        elif isawaitable(reply):
             self._start(id, reply)
+        else:
+            self._answer(id, reply)
 
     def _start(self, id: int, handler: Awaitable[Answer]) -> None:
         """Take the first step of a handler, which may be its last."""
@@ -141,7 +155,7 @@ class HandlerRunner:
         self._cancelled = False
         self._task = task
 
-    async def _stream(self, id: int, answers: AsyncIterator[str | bytes]) -> None:
+    async def _stream(self, id: int, answers: AsyncIterator[object]) -> None:
         more, seconds = True, self._environment.seconds
         try:
             while more:
@@ -163,7 +177,7 @@ class HandlerRunner:
         """Send the outcome of a handler that had to wait."""
         id = self._id
         self._task = None
-        self._environment.time_limits.remove(task)
+        self._time_limits.remove(task)
         try:
             answer = task.result()
         except BaseException as error:  # noqa: BLE001 - as in `run`
@@ -191,33 +205,35 @@ class HandlerRunner:
 
     # --- answers --------------------------------------------------------------------------------------------
 
-    def _answer(self, id: int, answer: Answer) -> None:
+    def _answer(self, id: int, answer: object) -> None:
         if self._clearly_too_large(id, answer):
             return
         try:
-            data = ServerConversation.end(id) if answer is None else ServerConversation.answer(id, answer)
-        except Exception as error:  # noqa: BLE001 - no answer at all, or text that UTF-8 cannot encode
+            payload = None if answer is None else payload_of(answer)
+            data = ServerConversation.end(id) if payload is None else ServerConversation.answer(id, payload)
+        except Exception as error:  # noqa: BLE001 - what JSON cannot hold, or text that UTF-8 cannot encode
             self._failed(id, error)
             return
-        self._say(id, answer, data)
+        self._say(id, payload, data)
 
-    def _part(self, id: int, answer: str | bytes) -> bool:
+    def _part(self, id: int, answer: object) -> bool:
         """Send one of many answers, or the ERROR in its place, now; return whether more may follow."""
         more = self._say_part(id, answer)
         self._answers.flush()
         return more
 
-    def _say_part(self, id: int, answer: str | bytes) -> bool:
+    def _say_part(self, id: int, answer: object) -> bool:
         if self._clearly_too_large(id, answer):
             return False
         try:
-            data = ServerConversation.part(id, answer)
+            payload = payload_of(answer)
+            data = ServerConversation.part(id, payload)
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(id, error)
             return False
-        return self._say(id, answer, data)
+        return self._say(id, payload, data)
 
-    def _say(self, id: int, answer: Answer, data: bytes) -> bool:
+    def _say(self, id: int, answer: Payload | None, data: bytes) -> bool:
         if len(data) > self._environment.message_limit + HEADER_SIZE:
             self._too_large(id, len(data))
             return False

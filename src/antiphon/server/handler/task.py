@@ -20,6 +20,8 @@ from antiphon.wire.batch import Stepping
 Result = TypeVar("Result")
 
 _CancelledError = asyncio.CancelledError
+_set_result = asyncio.Future.set_result
+_check_fence = fence.check
 _UNCANCEL_FORGETS = sys.version_info >= (3, 13)
 """`uncancel` down to 0 also takes back a cancellation that was not delivered yet."""
 
@@ -89,7 +91,7 @@ class HandlerTask(asyncio.Future[Any]):
 
     def _step(self, waited_for: asyncio.Future[Any] | None) -> None:
         """Take one step; `waited_for` is None after a bare `yield` (`asyncio.sleep(0)`)."""
-        if not fence.check():
+        if not _check_fence():
             fence.wait(partial(self.variables.run, self._step, waited_for))
             return
         failed: BaseException | None = None
@@ -112,7 +114,7 @@ class HandlerTask(asyncio.Future[Any]):
             if self._must_cancel:
                 super().cancel(self._cancel_message)
             else:
-                super().set_result(done.value)
+                _set_result(self, done.value)
         except _CancelledError as error:
             super().cancel(*error.args[:1])
         except BaseException as error:

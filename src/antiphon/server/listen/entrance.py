@@ -11,7 +11,15 @@ from typing import Protocol
 
 from antiphon.observe.log import ServerLog
 from antiphon.server.listen.accept import Acceptor, Take
-from antiphon.server.listen.limits import AdmissionLimits, Places, RegistrationLimits, Registrations
+from antiphon.server.listen.limits import (
+    TABLE_SIZE,
+    WRONG_MOST,
+    AdmissionLimits,
+    HourlyLimits,
+    Places,
+    RegistrationLimits,
+    SourceFailures,
+)
 from antiphon.server.listen.ports import Listening, listen
 from antiphon.settings import DEFAULT_PORT, ServerSettings
 
@@ -24,8 +32,8 @@ class Entrance(Protocol):
         """The limits on connections that are not signed in."""
 
     @property
-    def registrations(self) -> Registrations:
-        """The limits on registrations."""
+    def hourly(self) -> HourlyLimits:
+        """The limits on registrations, failures and wrong invitations."""
 
     @property
     def announces(self) -> bool:
@@ -59,6 +67,15 @@ def admission_limits(settings: ServerSettings) -> AdmissionLimits:
     )
 
 
+def hourly_limits(settings: ServerSettings) -> HourlyLimits:
+    """Return the limits for each hour, as `settings` say."""
+    return HourlyLimits(
+        RegistrationLimits(settings.registrations_source, settings.registrations_most),
+        SourceFailures(),
+        RegistrationLimits(WRONG_MOST, TABLE_SIZE),
+    )
+
+
 async def accept_all(listening: Listening, take: Take, log: ServerLog, room: asyncio.Event | None = None) -> None:
     """Accept on all sockets of `listening` until cancelled; the arguments are those of `Acceptor`."""
     acceptors = [asyncio.ensure_future(Acceptor(each, take, log, room=room).run()) for each in listening.sockets]
@@ -79,7 +96,7 @@ class OwnPort:
     def __init__(self, settings: ServerSettings) -> None:
         """Limit what comes in as `settings` say."""
         self.limits = admission_limits(settings)
-        self.registrations = RegistrationLimits(settings.registrations_source, settings.registrations_most)
+        self.hourly = hourly_limits(settings)
         self._listening: Listening
 
     def listen(self, settings: ServerSettings, last_port: int | None) -> Listening:

@@ -1,21 +1,26 @@
-"""Admission limits: connections that are not signed in (promise 8) and registrations (promise 4).
+"""Limits by source: connections that are not signed in (promise 8), and what is tried in an hour (promise 4).
 
-Both count over all peers and for each source. The caller acts on the answer. Wrong invitations are counted in the
-same way as registrations.
+The caller acts on the answer.
 """
 
 import asyncio
 import math
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 TABLE_SIZE = 65_536
 """Most sources that are counted at once (promise 8): some MiB at the worst."""
 
 HOUR_SECONDS = 3600.0
-"""Period in which registrations are counted together."""
+"""Period in which registrations, failures and wrong invitations are counted together."""
+SOURCE_FAILURES = 300
+"""Most failures in an hour from one source: a class of 30 that mistypes has fewer, and 65,536 names, which push
+others out of the store's table, take nine days."""
+WRONG_MOST = 100
+"""Most unknown invitations in an hour from one source: nobody guesses 128 bits, nobody needs to try for ever."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 """Prefix of an IPv4 address that is mapped into IPv6 (RFC 4291, 2.5.5.2)."""
@@ -41,11 +46,11 @@ class Places(Protocol):
         """See `AdmissionLimits`."""
 
 
-class Registrations(Protocol):
-    """Limits on registrations: `RegistrationLimits`, or those of a supervisor."""
+class HourlyLimit(Protocol):
+    """A limit on what comes from one source in an hour: one of the classes below, or that of a supervisor."""
 
     async def count(self, address: str) -> float:
-        """Count a registration from the IP `address` now, if the limits admit it.
+        """Count one from the IP `address` now, if the limit admits it.
 
         Returns:
             0 if it was counted, else the seconds to wait until it can be.
@@ -53,6 +58,19 @@ class Registrations(Protocol):
         Raises:
             TryLater: whoever counts does not answer.
         """
+
+    def forgive(self, address: str) -> None:
+        """Take one from `address` out of the count again."""
+
+
+class HourlyLimits(NamedTuple):
+    """The limits for each hour of one server."""
+
+    registrations: HourlyLimit
+    failures: HourlyLimit
+    """Sign-ins that fail."""
+    invitations: HourlyLimit
+    """Invitations that nobody has made."""
 
 
 class AdmissionLimits:
@@ -141,7 +159,7 @@ class AdmissionLimits:
 
 
 class RegistrationLimits:
-    """Limits on the registrations of one hour at this server, over all sources and from one."""
+    """Limits on registrations, or on something else, in one hour: over all sources and from one."""
 
     def __init__(self, per_source: int, most: int) -> None:
         """Admit `per_source` from one source and `most` in all; an hour begins with its first registration."""
@@ -167,16 +185,64 @@ class RegistrationLimits:
         self._count += 1
         return 0.0
 
-    async def count(self, address: str) -> float:
-        """See `Registrations`."""
+    def count_now(self, address: str) -> float:
+        """Count one at the event loop's time; see `HourlyLimit`."""
         return self.admit(address, asyncio.get_running_loop().time())
 
+    async def count(self, address: str) -> float:
+        """See `HourlyLimit`."""
+        return self.count_now(address)
+
     def forgive(self, address: str) -> None:
-        """Take one registration from `address` out of the count again."""
+        """See `HourlyLimit`."""
         source = source_of(address)
         if self._sources.get(source, 0):  # 0 if a new hour has begun since
             self._sources[source] -= 1
             self._count -= 1
+
+
+def utc_now() -> datetime:
+    """Return the wall time."""
+    return datetime.now(UTC)
+
+
+class SourceFailures:
+    """Failures of one hour from each source. An hour begins with the source's first failure."""
+
+    def __init__(
+        self, most: int = SOURCE_FAILURES, clock: Callable[[], datetime] = utc_now, *, table: int = TABLE_SIZE
+    ) -> None:
+        """Allow `most` from one source; of more than `table` sources, the one that began first is forgotten."""
+        self._most = most
+        self._clock = clock
+        self._table = table
+        self._sources: dict[Source, tuple[datetime, int]] = {}  # in the order in which their hours began
+
+    def count_now(self, address: str) -> float:
+        """Count a failure; see `HourlyLimit`."""
+        at, source = self._clock(), source_of(address)
+        began, count = self._sources.get(source, (at, 0))
+        elapsed = abs((at - began).total_seconds())  # as in `identity.throttle.wait`
+        if elapsed >= HOUR_SECONDS:
+            del self._sources[source]
+            began, count, elapsed = at, 0, 0.0
+        if count >= self._most:
+            return HOUR_SECONDS - elapsed
+        if source not in self._sources and len(self._sources) >= self._table:
+            del self._sources[next(iter(self._sources))]
+        self._sources[source] = began, count + 1
+        return 0.0
+
+    async def count(self, address: str) -> float:
+        """See `HourlyLimit`."""
+        return self.count_now(address)
+
+    def forgive(self, address: str) -> None:
+        """See `HourlyLimit`."""
+        source = source_of(address)
+        if source in self._sources:
+            began, count = self._sources[source]
+            self._sources[source] = began, max(0, count - 1)
 
 
 def source_of(address: str) -> Source:

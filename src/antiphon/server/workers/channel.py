@@ -1,5 +1,7 @@
 """Channel between a supervisor and one worker: messages over a Unix socket, sockets of clients with them.
 
+Each worker has two: one for itself and its clients, one for topics, whose floods hold up nothing of the other.
+
 A frame is four bytes, the length of a message, and the message. The system keeps passed sockets in the order of
 the bytes that they were sent with, but may hand over several at once: they are queued until their messages come.
 """
@@ -29,7 +31,11 @@ class Channel:
     """One end of a channel, in the running event loop. `start` begins to read."""
 
     def __init__(
-        self, end: socket.socket, receive: Receive, lost: Callable[[], None], carried: type[Message] | None = None
+        self,
+        end: socket.socket,
+        receive: Receive,
+        lost: Callable[[], None],
+        carried: type[Message] | None = None,
     ) -> None:
         """Read nothing yet.
 
@@ -50,15 +56,23 @@ class Channel:
         self._waiting = bytearray()
         """Bytes that the system has not taken."""
         self._open = True
+        self.drained: Callable[[], None] = _nothing
+        """Called when the system takes messages again, after it took no more."""
 
     def start(self) -> None:
-        """Begin to read."""
-        self._loop.add_reader(self._end, self._read)
+        """Begin to read, or go on after `pause`."""
+        if self._open:
+            self._loop.add_reader(self._end, self._read)
+
+    def pause(self) -> None:
+        """Read nothing until `start`."""
+        if self._open:
+            self._loop.remove_reader(self._end)
 
     @property
-    def waits(self) -> bool:
-        """Whether something that was sent waits for the other end to read."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """Bytes that were sent and wait for the other end to read."""
+        return len(self._waiting)
 
     def send(self, message: Message) -> None:
         """Send a message; it waits here while the other end does not read. After the end it is dropped."""
@@ -67,9 +81,27 @@ class Channel:
         was_empty = not self._waiting
         self._waiting += _framed(message)
         if was_empty:
-            self._write()
+            self._flush()
             if self._waiting and self._open:
-                self._loop.add_writer(self._end, self._write)
+                self._loop.add_writer(self._end, self._writable)
+
+    def try_to_send(self, message: Message) -> bool:
+        """Send a message now, or return False: something waits, or the system takes no more.
+
+        After True the other end will read the message, even if this process dies at once.
+        """
+        if not self._open or self._waiting:
+            return False
+        data = _framed(message)
+        try:
+            sent = self._end.send(data)
+        except OSError:  # no room; a lost end is noticed by the reader
+            sent = 0
+        if sent < len(data):
+            self._loop.add_writer(self._end, self._writable)
+        if sent:  # systems take so few bytes whole or not at all
+            self._waiting += data[sent:]
+        return sent > 0
 
     def try_to_pass(self, message: Message, client: socket.socket) -> bool:
         """Send a message and a socket now, or return False: something waits, or the system takes no more."""
@@ -82,7 +114,7 @@ class Channel:
             return False
         if sent < len(data):
             self._waiting += data[sent:]
-            self._loop.add_writer(self._end, self._write)
+            self._loop.add_writer(self._end, self._writable)
         return True
 
     def finish(self) -> None:
@@ -105,15 +137,20 @@ class Channel:
                 if client is not None:
                     client.close()
 
-    def _write(self) -> None:
+    def _flush(self) -> None:
         try:
             while self._waiting:
                 del self._waiting[: self._end.send(self._waiting)]
         except (BlockingIOError, InterruptedError):
-            return
+            pass
         except OSError:  # the other end is gone: the reader notices it
             self._waiting.clear()
-        self._loop.remove_writer(self._end)
+
+    def _writable(self) -> None:
+        self._flush()
+        if not self._waiting:
+            self._loop.remove_writer(self._end)
+            self.drained()
 
     def _read(self) -> None:
         try:
@@ -143,15 +180,23 @@ class Channel:
             self._sockets.append(client)
 
     def _take_frames(self) -> None:
-        while self._open and len(self._received) >= SIZE.size:
-            (size,) = SIZE.unpack_from(self._received)
-            end = SIZE.size + size
-            if len(self._received) < end:
-                return
-            message = decode(bytes(self._received[SIZE.size : end]))
-            del self._received[:end]
-            carries = self._carried is not None and isinstance(message, self._carried)
-            self._receive(message, self._sockets.popleft() if carries and self._sockets else None)
+        received, at = self._received, 0
+        try:
+            while self._open and len(received) >= at + SIZE.size:
+                (size,) = SIZE.unpack_from(received, at)
+                begin = at + SIZE.size
+                if len(received) < begin + size:
+                    break
+                at = begin + size
+                message = decode(received[begin:at])
+                carries = self._carried is not None and isinstance(message, self._carried)
+                self._receive(message, self._sockets.popleft() if carries and self._sockets else None)
+        finally:
+            del received[:at]  # also if one of them failed
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _framed(message: Message) -> bytes:

@@ -3,13 +3,12 @@
 import asyncio
 import errno
 import faulthandler
-import itertools
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable
 
-from antiphon.errors import TryLater
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_port, give_up_socket
@@ -17,11 +16,11 @@ from antiphon.server.listen.accept import Take
 from antiphon.server.listen.ports import Listening
 from antiphon.server.signals import StopSignals
 from antiphon.server.workers.channel import Channel
+from antiphon.server.workers.limits import SupervisorCounts, SupervisorPlaces
 from antiphon.server.workers.messages import (
     Beat,
     Client,
     Closed,
-    Count,
     Counted,
     Imported,
     Leaving,
@@ -39,8 +38,8 @@ BEAT_SECONDS = 1.0
 """Pause between two heartbeats."""
 SILENT_SECONDS = 10.0
 """Seconds without a heartbeat after which the stacks of the worker go to the log."""
-COUNT_SECONDS = 3.0
-"""Longest wait for the supervisor to count a registration."""
+STACKS_BUFFER = 4 * 1024 * 1024
+"""Bytes; the system gives as much of it as it allows."""
 
 
 class PassedSocket(socket.socket):
@@ -56,31 +55,8 @@ class PassedSocket(socket.socket):
             closed()
 
 
-class SupervisorPlaces:
-    """The admission limits of the supervisor, which has admitted whatever comes here."""
-
-    def __init__(self, send: Callable[[Message], None]) -> None:
-        """Give places back by `send`."""
-        self._send = send
-        self.count = 0
-
-    def admit(self, address: str) -> bool:  # noqa: ARG002 - see `Places`
-        """Return True."""
-        self.count += 1
-        return True
-
-    def release(self, address: str) -> None:
-        """Give the place back."""
-        self.count -= 1
-        self._send(Released(address))
-
-    def take_dropped(self) -> int:
-        """Return 0: the supervisor logs what it drops."""
-        return 0
-
-
 class SupervisorLink:
-    """The `Entrance` of a worker, and its `Registrations`."""
+    """The `Entrance` of a worker."""
 
     announces_control = False
 
@@ -101,7 +77,8 @@ class SupervisorLink:
         self._sources = sources
         self.announces = start.announces
         self.limits = SupervisorPlaces(self._send)
-        self.registrations = self
+        self._counts = SupervisorCounts(self._send)
+        self.hourly = self._counts.limits()
         self._channel: Channel
         self._signals: StopSignals
         self._take: Take | None = None
@@ -109,8 +86,8 @@ class SupervisorLink:
         self._leaves = False
         """Whether the drain has begun: no more sockets are taken."""
         self._log: ServerLog
-        self._counts: dict[int, asyncio.Future[float]] = {}
-        self._numbers = itertools.count()
+        self._passed: deque[tuple[Client, socket.socket | None]] = deque()
+        """Sockets that came and are not taken: the supervisor does not know yet that they will be."""
         self._beating: asyncio.TimerHandle | None = None
         self._measured: Callable[[], ProcessReport]
         for each in (end, stacks):
@@ -122,20 +99,24 @@ class SupervisorLink:
         """Begin to listen to the supervisor, in the running event loop; `signals` end the worker."""
         self._signals = signals
         self._channel = Channel(self._end, self._received, self._lost, Client)
+        self._channel.drained = self._take_passed
         self._channel.start()
 
     def ready(self, text: str, measured: Callable[[], ProcessReport]) -> None:
         """Say that the worker serves; `text` says where. Each heartbeat says what it does, as `measured`."""
         self._measured = measured
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature; better a part than a wait
+        # Stacks come in many small writes, each of which takes near a kilobyte of the buffer.
+        self._stacks.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STACKS_BUFFER)
         self._tell_imports()
         self._send(Ready(text))
         self._beat()
 
     def close(self) -> None:
-        """Stop the heartbeat, when the worker has drained."""
+        """End with a last heartbeat, when the worker has drained."""
         if self._beating is not None:
             self._beating.cancel()
+            self._send(Beat(self._measured()))
 
     # --- `Entrance` -------------------------------------------------------------------------------------------
 
@@ -147,25 +128,13 @@ class SupervisorLink:
     async def accept(self, take: Take, log: ServerLog) -> None:
         """See `Entrance`."""
         self._take, self._log = take, log
+        self._take_passed()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             self._leaves = True
             self._send(Leaving())
-
-    async def count(self, address: str) -> float:
-        """See `Registrations`."""
-        number = next(self._numbers)
-        answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._counts[number] = answer
-        self._send(Count(number, address))
-        try:
-            async with asyncio.timeout(COUNT_SECONDS):
-                return await answer
-        except TimeoutError:
-            raise TryLater from None
-        finally:
-            del self._counts[number]
+            self._drop_passed()
 
     # --- the channel ------------------------------------------------------------------------------------------
 
@@ -174,22 +143,28 @@ class SupervisorLink:
 
     def _received(self, message: Message, client: socket.socket | None) -> None:
         if isinstance(message, Client):
-            self._begin(message, client)
+            self._passed.append((message, client))
+            self._drop_passed() if self._leaves else self._take_passed()
         elif isinstance(message, Counted):
-            if (answer := self._counts.get(message.id)) is not None and not answer.done():
-                answer.set_result(message.wait)
+            self._counts.answered(message)
         elif isinstance(message, Stop):
             self._signals.begin(message.number)
 
-    def _begin(self, message: Client, client: socket.socket | None) -> None:
-        if self._leaves:  # the supervisor gives it to another worker
+    def _take_passed(self) -> None:
+        """Take what was passed, each when `Taken` is with the system: what is answered here is no one else's."""
+        while self._passed and self._take is not None and not self._leaves:
+            if not self._channel.try_to_send(Taken()):
+                return
+            self._begin(*self._passed.popleft(), self._take)
+
+    def _drop_passed(self) -> None:
+        """Close what was passed and is not taken: the supervisor gives it to another worker."""
+        for _, client in self._passed:
             if client is not None:
                 client.close()
-            return
-        if self._take is None:  # the task that accepts has not begun
-            asyncio.get_running_loop().call_soon(self._begin, message, client)
-            return
-        self._send(Taken())
+        self._passed.clear()
+
+    def _begin(self, message: Client, client: socket.socket | None, take: Take) -> None:
         if client is None:
             self._log.error("accept-exhausted", problem=os.strerror(errno.EMFILE))
             self._send(Released(str(message.address[0]).partition("%")[0]))
@@ -198,7 +173,7 @@ class SupervisorLink:
         passed = PassedSocket(fileno=client.detach())
         passed.closed = self._closed
         try:
-            self._take(passed, message.address, message.accepted_at)
+            take(passed, message.address, message.accepted_at)
         except Exception:  # noqa: BLE001 - a fault with one client must not keep others out
             self._log.exception("fault")
 
@@ -214,7 +189,7 @@ class SupervisorLink:
     def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         self._beating = loop.call_later(BEAT_SECONDS, self._beat)
-        if not self._channel.waits:
+        if not self._channel.waiting:
             self._send(Beat(self._measured()))
             self._tell_imports()
         if not self._signals.came:  # from then on the timer belongs to the stop

@@ -14,14 +14,17 @@ from typing import Protocol
 
 from antiphon.errors import AntiphonError, WorkerEnded, every_error
 from antiphon.server.control.report import ProcessReport
+from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.channel import Channel
 from antiphon.server.workers.dispatch import Seat
+from antiphon.server.workers.hub_end import HubEnd
 from antiphon.server.workers.messages import (
     Beat,
     Closed,
     Count,
     Counted,
     Failed,
+    Forgive,
     Imported,
     Leaving,
     Message,
@@ -30,6 +33,7 @@ from antiphon.server.workers.messages import (
     Start,
     Stop,
     Taken,
+    What,
 )
 
 STACKS_SECONDS = 0.3
@@ -69,8 +73,11 @@ class Owner(Protocol):
     def released(self, worker: "WorkerProcess", host: str) -> None:
         """A connection from `host` has given its place back."""
 
-    def count(self, host: str) -> float:
-        """Count a registration; see `Registrations`."""
+    def count(self, what: What, host: str) -> float:
+        """Count one of `what`; see `HourlyLimit`."""
+
+    def forgive(self, what: What, host: str) -> None:
+        """Take one of `what` out of the count again."""
 
     def stacks(self, worker: "WorkerProcess", text: str) -> None:
         """The worker has been silent, and has shown where its threads are."""
@@ -82,8 +89,8 @@ class Owner(Protocol):
 class WorkerProcess:
     """One worker, from its start to its end."""
 
-    def __init__(self, owner: Owner) -> None:
-        """Start the process, which imports what every worker needs, and waits for `begin`.
+    def __init__(self, owner: Owner, hub: Hub) -> None:
+        """Start the process, which imports what every worker needs, and waits for `begin`; `hub` has its topics.
 
         Raises:
             OSError: the system cannot start a process.
@@ -116,8 +123,9 @@ class WorkerProcess:
         self._showing: asyncio.TimerHandle | None = None
         ours, theirs = socket.socketpair()
         self._stacks, stacks = socket.socketpair()
-        with theirs, stacks:
-            descriptors = theirs.fileno(), stacks.fileno()
+        topics, their_topics = socket.socketpair()
+        with theirs, stacks, their_topics:
+            descriptors = theirs.fileno(), stacks.fileno(), their_topics.fileno()
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - nothing of it is input
                     [sys.executable, "-P", "-m", "antiphon.server.workers", *map(str, descriptors)],
@@ -125,13 +133,14 @@ class WorkerProcess:
                     pass_fds=descriptors,
                 )
             except OSError:
-                ours.close()
-                self._stacks.close()
+                for each in (ours, topics, self._stacks):
+                    each.close()
                 raise
         self.pid = self._process.pid
         self._channel = Channel(ours, self._received, self._lost)
         self.seat = Seat(self._channel.try_to_pass)
         self._channel.start()
+        self._topics = HubEnd(hub, topics)
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature
         self._loop.add_reader(self._stacks, self._read_stacks)
 
@@ -171,6 +180,7 @@ class WorkerProcess:
             if self.exit_code is not None:
                 self._channel.finish()
                 self._channel.close()
+                self._topics.close()
                 self._close_stacks()
                 self.state = State.ENDED
                 self.settled.set()
@@ -204,7 +214,9 @@ class WorkerProcess:
             case Released():
                 owner.released(self, message.host)
             case Count():
-                self._channel.send(Counted(message.id, owner.count(message.host)))
+                self._channel.send(Counted(message.id, owner.count(message.what, message.host)))
+            case Forgive():
+                owner.forgive(message.what, message.host)
             case Ready():
                 self.state, self.heard_at, self.served = State.SERVING, self._loop.time(), True
                 self.settled.set()

@@ -5,6 +5,7 @@ It runs no code of the user's, and needs neither a store nor a service.
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,19 +19,19 @@ from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.control import Controlled, taking_control
 from antiphon.server.control.report import ServerReport
-from antiphon.server.listen.entrance import accept_all
-from antiphon.server.listen.limits import RegistrationLimits
+from antiphon.server.listen.entrance import accept_all, hourly_limits
 from antiphon.server.listen.ports import Listening
 from antiphon.server.signals import StopSignals
+from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.attention import Attention
 from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
-from antiphon.server.workers.messages import Start
+from antiphon.server.workers.messages import Start, What
 from antiphon.server.workers.process import State, WorkerProcess
 from antiphon.server.workers.reloading import Reloading
 from antiphon.server.workers.reports import WorkerReports
 from antiphon.server.workers.slots import Slots
-from antiphon.settings import SQLITE
+from antiphon.settings import files_folder
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the workers."""
@@ -77,9 +78,10 @@ class Supervisor:
         self._log = log
         self._tell = tell
         self._data = data
-        self._registrations = RegistrationLimits(settings.registrations_source, settings.registrations_most)
+        self._limits = hourly_limits(settings)._asdict()
         self._patience = settings.service_seconds + SILENT_MORE_SECONDS
         self._slots = Slots(start.workers)
+        self._hub = Hub(os.urandom)
         self._workers: set[WorkerProcess] = set()
         """All that have not ended."""
         self._where: str | None = None
@@ -138,7 +140,7 @@ class Supervisor:
         start = self._start
         program = replace(start.program, exec_most=share(start.program.exec_most, start.workers, number))
         told = msgspec.structs.replace(start, program=program, announces=announces)
-        worker = (self._development and self._development.take()) or WorkerProcess(self)
+        worker = (self._development and self._development.take()) or WorkerProcess(self, self._hub)
         worker.begin(number, told)
         self._workers.add(worker)
         return worker
@@ -217,7 +219,7 @@ class Supervisor:
         """With `--reload`: have a process in reserve while somebody serves."""
         if self._development is not None and self._dispatcher.seats:
             with contextlib.suppress(OSError):
-                self._development.prepare(lambda: WorkerProcess(self))
+                self._development.prepare(lambda: WorkerProcess(self, self._hub))
 
     def _refill(self, now: float) -> None:
         """Start a worker in each empty slot, unless too many have died there, or the service waits for an edit."""
@@ -279,7 +281,7 @@ class Supervisor:
         """Start new workers, and drain the old ones once all new ones serve; if one cannot, the old ones stay."""
         self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
         self._reload_failure = None
-        if self._start.settings.store != SQLITE:  # with `--reload` only
+        if files_folder(self._start.settings.store) is not None:  # with `--reload` only
             await self._end_old()
         workers = self._incoming
         try:
@@ -393,9 +395,14 @@ class Supervisor:
         """See `Owner`."""
         self._dispatcher.released(worker.seat, host)
 
-    def count(self, host: str) -> float:
+    def count(self, what: What, host: str) -> float:
         """See `Owner`."""
-        return self._registrations.admit(host, asyncio.get_running_loop().time())
+        wait: float = self._limits[what].count_now(host)
+        return wait
+
+    def forgive(self, what: What, host: str) -> None:
+        """See `Owner`."""
+        self._limits[what].forgive(host)
 
     def stacks(self, worker: WorkerProcess, text: str) -> None:
         """See `Owner`."""
