@@ -79,10 +79,14 @@ def test_who_does_not_say_where_the_keys_go_or_are_is_told(
     assert not new.data.exists()
 
 
-def test_a_postgresql_database_has_tools_of_its_own(tmp_path: Path, operator: Operator) -> None:
-    done = operator.run("backup", tmp_path / "backup.tar", "--store", "postgresql://nowhere.test/antiphon")
+def test_a_postgresql_database_has_tools_of_its_own(tmp_path: Path, operator: Operator, new: Operator) -> None:
+    file, database = tmp_path / "backup.tar", ("--store", "postgresql://nowhere.test/antiphon")
+    done = operator.run("backup", file, *database)
     assert (done.code, "is backed up by its own tools (pg_dump)" in done.err) == (2, True)
-    assert not list(tmp_path.glob("backup.*"))
+    assert not file.exists()
+    operator.run("backup", file)
+    assert new.run("restore", file, *database).code == 2
+    assert not new.data.exists()
 
 
 def test_on_a_terminal_it_shows_how_far_it_is(

@@ -22,7 +22,7 @@ from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
 from antiphon.settings import SQLITE, files_folder
 from antiphon.store.copied import Told
-from antiphon.store.opening import SCHEMA_VERSION, open_store, store_files
+from antiphon.store.opening import SCHEMA_VERSION, check_copied, open_store, store_files
 
 _OTHER_KEYS = Problem(N_("its keys do not open the accounts: they are another server's, or were changed since"))
 _NEWER = Problem(N_("it is of a newer version of this program"))
@@ -55,8 +55,10 @@ class Backup:
 
         Raises:
             BackupRefused: that store is of another kind.
-            SettingInvalid: it is no store.
+            SettingInvalid: it is no store, or a database that has tools of its own.
         """
+        if store is not None:
+            check_copied(store)
         folder = None if store is None else files_folder(store)
         if self.accounts.manifest.store == "files":
             if store == SQLITE:
