@@ -32,6 +32,8 @@ app = App(
     "status         show how a running server is\n"
     "reload         have a running server load certificate and service again\n"
     "drain          stop a running server in order\n"
+    "backup         save accounts and keys of a server, running or not\n"
+    "restore        restore a backup into a new data folder\n"
     "schema         show what messages a service takes, and what it answers\n"
     "accounts       manage accounts: add, list, show, disable, enable, remove,\n"
     "               password, rename, import, export, rekey\n"
@@ -56,6 +58,8 @@ app.command("antiphon.cli.demo:demo")
 app.command("antiphon.cli.status:status")
 app.command("antiphon.cli.status:reload")
 app.command("antiphon.cli.status:drain")
+app.command("antiphon.cli.backup:backup")
+app.command("antiphon.cli.backup:restore")
 app.command("antiphon.cli.schema:schema")
 app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")

@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Unpack
 
 from antiphon import streams
+from antiphon.data.validity import Condition, condition_of
 from antiphon.errors import AntiphonError, OutputFailed
-from antiphon.language import Translate, catalogue, choose
+from antiphon.language import N_, Translate, catalogue, choose
 from antiphon.options import ServerOptions
 from antiphon.printable import printable
 from antiphon.server.server import Server
@@ -29,6 +31,19 @@ all of them alive."""
 
 HANG = 9
 """Columns from the beginning of a line of the start block to its text."""
+
+_CERTIFICATES: dict[Condition, str] = {
+    "certificate-not-yet-valid": N_(
+        "  TLS:     the certificate is valid from {valid_from} on; clients that check its dates refuse it"
+        " until then."
+    ),
+    "certificate-expires": N_("  TLS:     the certificate expires on {end}. Renew it, then run antiphon reload."),
+    "certificate-expired": N_(
+        "  TLS:     the certificate has expired on {end}; clients that check its dates refuse it. Renew it,"
+        " then run antiphon reload."
+    ),
+}
+"""Lines of the start block about the certificate's dates; those in them are in UTC."""
 
 
 def serve(
@@ -170,8 +185,22 @@ def _start_block(server: Server, workers: int) -> str:
         lines.append(streams.stdout.fitted(reach, HANG))
     if workers > 1:
         lines.append(_("  Workers: {count}").format(count=workers))
+    if condition := _certificate(server):
+        facts = server.measured().facts
+        told = _(_CERTIFICATES[condition]).format(valid_from=_day(facts.valid_from), end=_day(facts.expires_at))
+        lines.append(streams.stdout.fitted(told, HANG))
     lines.append(_("  Log:     {path}").format(path=server.log_path))
     return "\n".join(lines)
+
+
+def _certificate(server: Server) -> Condition | None:
+    """Return what there is to say of the certificate's dates."""
+    facts = server.measured().facts
+    return condition_of(facts.valid_from, facts.expires_at, datetime.now(UTC))
+
+
+def _day(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d}"
 
 
 def _access(server: Server, _: Translate) -> str:
@@ -189,6 +218,7 @@ def _access(server: Server, _: Translate) -> str:
 
 
 def _as_json(server: Server, pid: int, workers: int) -> str:
+    condition = _certificate(server)
     return json.dumps(
         {
             "addresses": [str(address) for address in server.addresses],
@@ -200,6 +230,7 @@ def _as_json(server: Server, pid: int, workers: int) -> str:
             "log": str(server.log_path),
             "pid": pid,
             "workers": workers,
+            "problems": [condition] if condition else [],
         },
         ensure_ascii=False,
     )

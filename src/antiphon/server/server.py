@@ -39,7 +39,7 @@ from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.topics.contract import Broker
 from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.topics.publishing_server import PublishingServer
-from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
+from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_validity
 from antiphon.services import Handler, Lifespan, as_service, echo
 from antiphon.services.contract import Result, State
 from antiphon.settings import ServerSettings, changed
@@ -93,7 +93,7 @@ class Server(PublishingServer, Generic[State]):
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
-        self._watching_expiry: asyncio.Task[None] | None = None
+        self._watching_validity: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
         self._meter: Meter
         self._host: ConnectionHost
@@ -240,13 +240,13 @@ class Server(PublishingServer, Generic[State]):
             controlled = Controlled(self._meter.report_alone, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))
         if self.certificate is not None:
-            self._watch_expiry(self.certificate)
+            self._watch_validity(self.certificate)
 
-    def _watch_expiry(self, certificate: Certificate) -> None:
-        if self._watching_expiry is not None:
-            self._watching_expiry.cancel()
-        watching = watch_expiry(certificate.expires_at, self._host.log, _utc_now)
-        self._watching_expiry = asyncio.get_running_loop().create_task(watching)
+    def _watch_validity(self, certificate: Certificate) -> None:
+        if self._watching_validity is not None:
+            self._watching_validity.cancel()
+        watching = watch_validity(certificate, self._host.log, _utc_now)
+        self._watching_validity = asyncio.get_running_loop().create_task(watching)
 
     def _listen(self, folder: DataFolder) -> None:
         settings = self.settings
@@ -313,7 +313,7 @@ class Server(PublishingServer, Generic[State]):
             log.error("reload-failed", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
             return str(error)
         self.certificate = self._reception.certificate = certificate
-        self._watch_expiry(certificate)
+        self._watch_validity(certificate)
         log.info("reloaded", addresses=[str(address) for address in self.addresses])
         return None
 
@@ -353,8 +353,8 @@ class Server(PublishingServer, Generic[State]):
                 while host.connections:
                     await self._progress()
         await host.channels.stop()
-        if self._watching_expiry is not None:
-            self._tasks.append(self._watching_expiry)
+        if self._watching_validity is not None:
+            self._tasks.append(self._watching_validity)
         left = await _cancel([*self._tasks, *host.under_way])
         if self._lifecycle is not None:
             left += await self._lifecycle.stop(until - loop.time())

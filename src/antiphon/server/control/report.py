@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
+
+from antiphon.data.validity import condition_of
 
 STORE_AWAY_SECONDS = 3.0
 """Age of the last answer of the store from which it counts as away: three heartbeats, or twelve reads."""
@@ -12,8 +14,6 @@ SILENT_SECONDS = 3.0
 """Seconds without a heartbeat from which a worker counts as silent; there is one each second."""
 SLOW_SECONDS = 0.5
 """Lag of an event loop from which a process counts as overloaded."""
-EXPIRY_NOTICE = timedelta(days=21)
-"""Time before the end of the certificate from which the server is not well."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -27,6 +27,8 @@ class Facts(msgspec.Struct, frozen=True):
     log: str
     fingerprint: str | None
     """Of the certificate's key; None over plain TCP."""
+    valid_from: datetime | None
+    """Beginning of the certificate."""
     expires_at: datetime | None
     """End of the certificate."""
     key: int
@@ -72,7 +74,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     workers: list[ProcessReport]
     """Those that serve; without `--workers` it is the server's one process."""
     ended: dict[str, int]
-    """Events of workers that have ended, as `ProcessReport.events`."""
+    """Events of workers that have ended or are being replaced, as `ProcessReport.events`."""
     ended_messages: int
     """Messages that they handled."""
 
@@ -130,10 +132,7 @@ def _problems(workers: list[ProcessReport], wanted: int, now: datetime, *, drain
             yield "store-away"
         if worker.lag_s > SLOW_SECONDS:
             yield "overloaded"
-        expires_at = worker.facts.expires_at
-        if expires_at is not None and expires_at <= now:
-            yield "certificate-expired"
-        elif expires_at is not None and expires_at - now < EXPIRY_NOTICE:
-            yield "certificate-expires"
+        if condition := condition_of(worker.facts.valid_from, worker.facts.expires_at, now):
+            yield condition
         if worker.log_lost:
             yield "log-lost"
