@@ -134,7 +134,7 @@ def test_a_hook_that_could_not_be_called_is_refused_before_a_session_opens(
     ("handler", "problem"),
     [
         (5, "neither a function"),
-        ("echo", "neither a function"),
+        ("shop.py:answer", "“shop.py:answer” cannot be served: it is text; only the command takes a service by"),
         (None, "neither a function"),
         (object(), "neither a function"),
         (Receiver, "it is a class"),

@@ -16,6 +16,7 @@ from antiphon.wire.frames import Payload
 from antiphon.wire.values import Shape, Unfit
 
 _NOT_A_SERVICE = Problem(N_("it is neither a function nor an object with a method “received”"))
+_A_NAME = Problem(N_("it is text; only the command takes a service by its name"))
 _A_CLASS = Problem(N_("it is a class; give an instance of it"))
 _RUNNING = Problem(N_("it is what a call of the function has returned; leave out the parentheses behind its name"))
 
@@ -129,6 +130,8 @@ def as_service(handler: Handler, lifespan: Lifespan | None = None) -> Service:
     name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
     if inspect.isclass(handler):
         raise ServiceInvalid(service=name, problem=_A_CLASS)
+    if isinstance(handler, str):
+        raise ServiceInvalid(service=handler, problem=_A_NAME)
     if inspect.iscoroutine(handler) or inspect.isgenerator(handler) or inspect.isasyncgen(handler):
         if inspect.iscoroutine(handler):
             handler.close()  # or Python warns that nobody has awaited it
