@@ -67,8 +67,11 @@ _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 _UNIONS = (UnionType, Union)  # `Literal[...] | None` is the older form
 _WRONG_TYPE = Problem(N_("must be {wanted}, not {value}"))
 _WRONG_CHOICE = Problem(N_("must be one of {wanted}, not {value}"))
+_OF_THE_COMMAND = Problem(N_("only the command antiphon serve has this option"))
 _UNKNOWN = Problem(N_("there is no such setting"))
 _NEAREST = Problem(N_("there is no such setting; do you mean {nearest}?"))
+COMMAND_ONLY = frozenset({"workers", "reload", "json", "no_input"})
+"""Options of `antiphon serve` that `Server` does not have: they are about processes and terminals."""
 
 
 def _option(default: Any, help: str) -> Any:  # noqa: A002 - the key in the metadata
@@ -330,6 +333,8 @@ def changed(settings: Settings, options: Mapping[str, Any]) -> Settings:
     types = get_type_hints(type(settings))
     known = [each.name for each in fields(settings)]
     for name in options:
+        if name in COMMAND_ONLY and isinstance(settings, ServerSettings):
+            raise SettingInvalid(source=name, problem=_OF_THE_COMMAND)
         if name not in known:
             near = get_close_matches(name, known, 1)
             raise SettingInvalid(source=name, problem=_NEAREST if near else _UNKNOWN, nearest="".join(near))
@@ -361,7 +366,7 @@ def _check_types(settings: Any) -> None:
             raise SettingInvalid(
                 source=_flag(name),
                 problem=_WRONG_CHOICE if choices else _WRONG_TYPE,
-                wanted=", ".join(choices or [_shown_type(kind) for kind in kinds]),
+                wanted=", ".join(choices) or " | ".join(_shown_type(kind) for kind in kinds),
                 value=repr(value),
             )
 

@@ -1,7 +1,7 @@
 """Errors of usage: options, addresses, names, files, accounts and invitations; exit code 2."""
 
 from antiphon.errors.base import AntiphonError
-from antiphon.language import N_
+from antiphon.language import N_, Translate
 
 
 class UsageError(AntiphonError):
@@ -366,6 +366,10 @@ class ServiceNotLoaded(UsageError):
     code = "service-not-loaded"
     sentence = N_("“{service}” cannot be loaded: {problem}.")
     hint = N_("Give echo, chat, module:attr, path/to/file.py:attr or exec:COMMAND; see docs/services.md.")
+
+    def advice(self, translate: Translate = str) -> str:
+        """See `AntiphonError`; empty if the module was found and its own code failed, at a `place`."""
+        return "" if "place" in self.fields else super().advice(translate)
 
 
 class ServiceNotStarted(UsageError):

@@ -286,6 +286,7 @@ class Server(PublishingServer, Generic[State]):
             name: of the task, for the log; by default the coroutine's.
 
         Raises:
+            TypeError: `work` is no coroutine.
             RuntimeError: the service has not begun to start, or has stopped.
         """
         if self._lifecycle is None:

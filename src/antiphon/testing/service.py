@@ -190,6 +190,7 @@ async def session(
 async def sessions(
     handler: Handler,
     *names: str,
+    lifespan: Lifespan | None = None,
     message_limit: int = MESSAGE_LIMIT,
     service_seconds: float = 60.0,
     session_total: float = 86400.0,
@@ -199,7 +200,11 @@ async def sessions(
     A name that is given twice has two sessions of one account.
     """
     async with Service(
-        handler, message_limit=message_limit, service_seconds=service_seconds, session_total=session_total
+        handler,
+        lifespan=lifespan,
+        message_limit=message_limit,
+        service_seconds=service_seconds,
+        session_total=session_total,
     ) as service:
         yield tuple([await service.enter(name) for name in names])
 
