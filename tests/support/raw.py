@@ -33,10 +33,11 @@ _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class RawClient(WireClient):
     """One connection over a socket."""
 
-    def __init__(self, address: Address, timeout: float = 10, source: str = "") -> None:
-        """Connect, over TLS if the address says so, without reading anything."""
+    def __init__(self, address: Address, timeout: float = 10, source: str = "", *, first: bytes = b"") -> None:
+        """Connect, over TLS if the address says so, without reading anything; send `first` before TLS."""
         super().__init__()
         self.sock: socket.socket = dial(address, timeout, source)
+        self.sock.sendall(first)
         if address.scheme == "tls":
             tls = tls_context().wrap_socket(self.sock)
             self.binding = binding_of(tls.getpeercert(binary_form=True) or b"")

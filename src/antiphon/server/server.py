@@ -240,7 +240,8 @@ class Server(Generic[State]):
         listening = self._listening = self._entrance.listen(settings, folder.last_port)
         self._closing.callback(listening.close)
         give_up_in_children(listening.sockets)
-        self.loopback = loopback = listening.loopback
+        # Clients of a balancer are on other machines, wherever it connects from.
+        self.loopback = loopback = listening.loopback and settings.proxy_from is None
         if settings.plain and not (loopback or settings.plain_anywhere):
             raise ExposureRefused(host=settings.host)
         if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):

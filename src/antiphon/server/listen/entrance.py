@@ -11,6 +11,7 @@ from typing import Protocol
 
 from antiphon.observe.log import ServerLog
 from antiphon.server.listen.accept import Acceptor, Take
+from antiphon.server.listen.balancer import naming_clients
 from antiphon.server.listen.limits import (
     TABLE_SIZE,
     WRONG_MOST,
@@ -76,16 +77,28 @@ def hourly_limits(settings: ServerSettings) -> HourlyLimits:
     )
 
 
-async def accept_all(listening: Listening, take: Take, log: ServerLog, room: asyncio.Event | None = None) -> None:
-    """Accept on all sockets of `listening` until cancelled; the arguments are those of `Acceptor`."""
-    acceptors = [asyncio.ensure_future(Acceptor(each, take, log, room=room).run()) for each in listening.sockets]
-    try:
-        await asyncio.gather(*acceptors)
-    finally:
-        for each in acceptors:
-            each.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*acceptors, return_exceptions=True)
+async def accept_all(
+    listening: Listening,
+    settings: ServerSettings,
+    take: Take,
+    log: ServerLog,
+    room: asyncio.Event | None = None,
+) -> None:
+    """Accept on all sockets of `listening` until cancelled, as `settings` say.
+
+    The other arguments are those of `Acceptor`.
+    """
+    with naming_clients(settings, take, log) as take_named:
+        acceptors = [
+            asyncio.ensure_future(Acceptor(each, take_named, log, room=room).run()) for each in listening.sockets
+        ]
+        try:
+            await asyncio.gather(*acceptors)
+        finally:
+            for each in acceptors:
+                each.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*acceptors, return_exceptions=True)
 
 
 class OwnPort:
@@ -94,7 +107,8 @@ class OwnPort:
     announces = announces_control = True
 
     def __init__(self, settings: ServerSettings) -> None:
-        """Limit what comes in as `settings` say."""
+        """Accept and limit what comes in as `settings` say."""
+        self._settings = settings
         self.limits = admission_limits(settings)
         self.hourly = hourly_limits(settings)
         self._listening: Listening
@@ -106,4 +120,4 @@ class OwnPort:
 
     async def accept(self, take: Take, log: ServerLog) -> None:
         """See `Entrance`."""
-        await accept_all(self._listening, take, log)
+        await accept_all(self._listening, self._settings, take, log)

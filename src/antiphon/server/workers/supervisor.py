@@ -123,7 +123,8 @@ class Supervisor:
                     return
                 raise worker.failure
             self._tell(self._where)
-            accepting = accept_all(self._listening, self._dispatcher.take, self._log, self._dispatcher.room)
+            dispatcher, settings = self._dispatcher, self._start.settings
+            accepting = accept_all(self._listening, settings, dispatcher.take, self._log, dispatcher.room)
             tasks.append(asyncio.ensure_future(accepting))
             if self._development is not None:
                 tasks.append(asyncio.ensure_future(self._reload_at_changes(self._development)))
