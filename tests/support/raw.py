@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 import struct
+from typing import Self
 
 from antiphon.address import Address
 from antiphon.identity.certificates import binding_of
@@ -38,10 +39,22 @@ class RawClient(WireClient):
         super().__init__()
         self.sock: socket.socket = dial(address, timeout, source)
         self.sock.sendall(first)
-        if address.scheme == "tls":
-            tls = tls_context().wrap_socket(self.sock)
-            self.binding = binding_of(tls.getpeercert(binary_form=True) or b"")
-            self.sock = tls
+        self._begin(tls=address.scheme == "tls")
+
+    @classmethod
+    def over(cls, sock: socket.socket) -> Self:
+        """Return a client over TLS on a connected socket."""
+        client = cls.__new__(cls)
+        WireClient.__init__(client)
+        client.sock = sock
+        client._begin(tls=True)
+        return client
+
+    def _begin(self, *, tls: bool) -> None:
+        if tls:
+            wrapped = tls_context().wrap_socket(self.sock)
+            self.binding = binding_of(wrapped.getpeercert(binary_form=True) or b"")
+            self.sock = wrapped
         self._unsent = memoryview(b"")
 
     def send(self, data: bytes) -> None:

@@ -32,6 +32,7 @@ from antiphon.server.handler.service_lifecycle import ServiceLifecycle
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
+from antiphon.server.manager import ServiceManager
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
@@ -84,6 +85,7 @@ class Server(Generic[State]):
         self.settings = changed(settings or ServerSettings(), options)
         self.language = language
         self._entrance: Entrance = OwnPort(self.settings)
+        self._manager = ServiceManager()
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
@@ -179,7 +181,7 @@ class Server(Generic[State]):
         self._closing.push_async_callback(store.close)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
-        await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
+        await check_ring(ring, store.accounts, str(folder.place(KEY_RING_FILE)))
         self._listen(folder)
         parts = assemble(
             settings,
@@ -291,6 +293,14 @@ class Server(Generic[State]):
 
     async def _reload(self) -> str | None:
         """Reload; return why that has failed, if it has."""
+        self._manager.reloading()
+        try:
+            return await self._load_again()
+        finally:
+            self._manager.reloaded()
+
+    async def _load_again(self) -> str | None:
+        """Load certificate and key; return why that has failed, if it has."""
         folder, log = DataFolder(self.data_path), self._host.log
         log.info("reloading", pid=os.getpid())
         if self.certificate is None:
@@ -322,6 +332,7 @@ class Server(Generic[State]):
             await self._closing.aclose()
 
     async def _drain(self) -> None:
+        self._manager.stopping()
         host, loop = self._host, asyncio.get_running_loop()
         until = loop.time() + self.settings.drain_seconds
         host.log.info("stopping", connections=len(host.connections))
@@ -367,6 +378,12 @@ def server_behind(entrance: Entrance, handler: Handler, settings: ServerSettings
     server = Server(handler, settings, language=language)
     server._entrance = entrance  # noqa: SLF001 - it is of this module
     return server
+
+
+def managed(server: Server, manager: ServiceManager) -> None:
+    """Have `server`, which is not open, listen on the sockets of `manager`, and tell it of reloads and the end."""
+    server._entrance = OwnPort(server.settings, manager.passed)  # noqa: SLF001 - as above
+    server._manager = manager  # noqa: SLF001 - as above
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> int:
