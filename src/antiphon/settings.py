@@ -4,6 +4,7 @@ The command line, `ANTIPHON_*` variables, the TOML file, `--help` and the docume
 declarations. This module reads none of them. A program fills the same classes directly.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -46,6 +47,7 @@ Access = Literal["anyone", "identify", "authenticate"]
 Registration = Literal["open", "closed"]
 Explain = Literal["no", "yes", "short"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Settings = TypeVar("Settings", bound="ServerSettings | ProgramSettings | ClientSettings | PingSettings")
 
 
@@ -57,6 +59,9 @@ _PASSWORD_SHOWN = Problem(
         "a password in an address can be read by others on this machine; put it into ~/.pgpass, or into the file"
         " that PGPASSFILE names"
     )
+)
+_NO_NETWORKS = Problem(
+    N_("must be addresses or networks such as 10.0.0.0/8, separated by commas; “{value}” is neither")
 )
 _NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
 _SECRET_PARAMETERS = {"password", "sslpassword", "oauth_client_secret"}
@@ -92,6 +97,11 @@ class ServerSettings:
     )
     strict_port: bool = _option(False, "Fail if the port is taken instead of using the next free one.")
     port_file: Path | None = _option(None, "Write the port that the server listens on to this file.")
+    proxy_from: str | None = _option(
+        None,
+        "Addresses or networks of balancers, separated by commas: their connections begin with a header of the "
+        "PROXY protocol, which names the client.",
+    )
     plain: bool = _option(False, "Plain TCP instead of TLS; on this machine only.")
     plain_anywhere: bool = _option(
         False, "Plain TCP on any address: names and messages cross the network unencrypted."
@@ -154,6 +164,8 @@ class ServerSettings:
         """
         _check_types(self)
         check_store(self.store)
+        if self.proxy_from is not None:
+            networks(self.proxy_from)
         _check_range("port", self.port, 0, 65535)
         _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
         _check_range("message-limit", self.message_limit, KIB, MESSAGE_LIMIT_MOST)
@@ -322,6 +334,21 @@ def files_folder(store: str) -> Path | None:
         return Path(folder).expanduser().absolute()
     except RuntimeError:  # ~name, and no user has the name
         raise SettingInvalid(source="--store", problem=_NO_HOME, store=store) from None
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Return the networks that the value of `--proxy-from` names.
+
+    Raises:
+        SettingInvalid: a part of it is neither an address nor a network.
+    """
+    found: list[Network] = []
+    for part in text.split(","):
+        try:
+            found.append(ipaddress.ip_network(part.strip()))
+        except ValueError:
+            raise SettingInvalid(source="--proxy-from", problem=_NO_NETWORKS, value=part.strip()) from None
+    return tuple(found)
 
 
 def changed(settings: Settings, options: Mapping[str, Any]) -> Settings:

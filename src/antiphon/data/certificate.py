@@ -73,12 +73,12 @@ def load_or_make(folder: DataFolder, hosts: Iterable[str]) -> Certificate:
             if key is None:
                 key = _new_key()
                 folder.write_private(KEY_FILE, key)
-            folder.write_private(CERTIFICATE_FILE, _self_signed(key, hosts, folder.path / KEY_FILE))
+            folder.write_private(CERTIFICATE_FILE, _self_signed(key, hosts, folder.place(KEY_FILE)))
         elif key is None:
             raise CertificateUnusable(
-                path=str(folder.path / CERTIFICATE_FILE), problem=Problem(N_("its key is missing"))
+                path=str(folder.place(CERTIFICATE_FILE)), problem=Problem(N_("its key is missing"))
             )
-        return _load(folder.path / CERTIFICATE_FILE, folder.path / KEY_FILE)
+        return _load(folder.place(CERTIFICATE_FILE), folder.place(KEY_FILE))
 
 
 def _load(certificate: Path, key: Path) -> Certificate:

@@ -60,7 +60,7 @@ async def rekey(
         TryLater: the store cannot go on now; again both keys stay.
     """
     with keys_held(folder):
-        await check_ring(folder.key_ring(random), accounts, str(folder.path / KEY_RING_FILE))
+        await check_ring(folder.key_ring(random), accounts, str(folder.place(KEY_RING_FILE)))
         ring = folder.change_key_ring(
             lambda ring: ring.with_new_key(random) if len(ring.sealing_keys) == 1 else ring
         )

@@ -17,7 +17,9 @@ from antiphon.errors import AntiphonError, OutputFailed
 from antiphon.language import N_, Translate, catalogue, choose
 from antiphon.options import ServerOptions
 from antiphon.printable import printable
-from antiphon.server.server import Server
+from antiphon.server.control.report import status_line
+from antiphon.server.manager import ServiceManager
+from antiphon.server.server import Server, managed
 from antiphon.server.signals import StopSignals
 from antiphon.services import Handler, Lifespan, echo
 from antiphon.settings import ServerSettings
@@ -75,6 +77,7 @@ def serve(
             that `Server` raises.
     """
     language = choose(language, os.environ)
+    manager = ServiceManager.taken(os.environ)
     factory = None
     if sys.platform != "win32":
         import uvloop  # noqa: PLC0415 - not on every system
@@ -83,20 +86,28 @@ def serve(
     try:
         server = Server(handler, settings, lifespan=lifespan, language=language, **options)
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(run(server))
+            return runner.run(run(server, manager))
     except AntiphonError as error:
         with contextlib.suppress(OutputFailed):
             streams.stderr.line(streams.stderr.fitted(printable(error.full(catalogue(language).gettext))))
         raise SystemExit(error.exit_code) from error
 
 
-async def run(server: Server, *, as_json: bool = False) -> int:
-    """Open a server, print where it listens, drain it after a signal; return the exit code."""
+async def run(server: Server, manager: ServiceManager, *, as_json: bool = False) -> int:
+    """Open a server, print where it listens, drain it after a signal; return the exit code.
+
+    `manager` is told, and its sockets are listened on.
+    """
 
     def opened() -> None:
         streams.stdout.line(where_it_listens(server, os.getpid(), as_json=as_json))
+        manager.ready(lambda: status_line([server.measured()]))
 
-    return await until_stopped(server, opened, server.reload)
+    managed(server, manager)
+    try:
+        return await until_stopped(server, opened, server.reload)
+    finally:
+        manager.close()
 
 
 async def until_stopped(

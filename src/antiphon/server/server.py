@@ -34,6 +34,7 @@ from antiphon.server.home.place import check_place, take_place
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
+from antiphon.server.manager import ServiceManager
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.topics.contract import Broker
@@ -90,6 +91,7 @@ class Server(PublishingServer, Generic[State]):
         self.language = language
         self._entrance: Entrance = OwnPort(self.settings)
         self._broker: Broker = MemoryBroker()
+        self._manager = ServiceManager()
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
@@ -185,7 +187,7 @@ class Server(PublishingServer, Generic[State]):
         await take_place(store, folder.path, settings.store)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
-        await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
+        await check_ring(ring, store.accounts, str(folder.place(KEY_RING_FILE)))
         self.certificate = None
         if not settings.plain:
             self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
@@ -253,7 +255,8 @@ class Server(PublishingServer, Generic[State]):
         listening = self._listening = self._entrance.listen(settings, folder.last_port)
         self._closing.callback(listening.close)
         give_up_in_children(listening.sockets)
-        self.loopback = loopback = listening.loopback
+        # Clients of a balancer are on other machines, wherever it connects from.
+        self.loopback = loopback = listening.loopback and settings.proxy_from is None
         if settings.plain and not (loopback or settings.plain_anywhere):
             raise ExposureRefused(host=settings.host)
         if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
@@ -304,6 +307,14 @@ class Server(PublishingServer, Generic[State]):
 
     async def _reload(self) -> str | None:
         """Reload; return why that has failed, if it has."""
+        self._manager.reloading()
+        try:
+            return await self._load_again()
+        finally:
+            self._manager.reloaded()
+
+    async def _load_again(self) -> str | None:
+        """Load certificate and key; return why that has failed, if it has."""
         folder, log = DataFolder(self.data_path), self._host.log
         log.info("reloading", pid=os.getpid())
         if self.certificate is None:
@@ -335,6 +346,7 @@ class Server(PublishingServer, Generic[State]):
             await self._closing.aclose()
 
     async def _drain(self) -> None:
+        self._manager.stopping()
         host, loop = self._host, asyncio.get_running_loop()
         until = loop.time() + self.settings.drain_seconds
         host.log.info("stopping", connections=len(host.connections))
@@ -384,6 +396,12 @@ def server_behind(
     server = Server(handler, settings, language=language)
     server._entrance, server._broker = entrance, broker  # noqa: SLF001 - it is of this module
     return server
+
+
+def managed(server: Server, manager: ServiceManager) -> None:
+    """Have `server`, which is not open, listen on the sockets of `manager`, and tell it of reloads and the end."""
+    server._entrance = OwnPort(server.settings, manager.passed)  # noqa: SLF001 - as above
+    server._manager = manager  # noqa: SLF001 - as above
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> int:

@@ -92,6 +92,15 @@ class ServerReport(msgspec.Struct, frozen=True):
         return self.ended_messages + sum(worker.messages for worker in self.workers)
 
 
+def status_line(workers: Iterable[ProcessReport]) -> str:
+    """Return what the processes of a server do, in one line."""
+    connections = sessions = 0
+    for worker in workers:
+        connections += worker.connections
+        sessions += worker.sessions
+    return f"connections: {connections}, sessions: {sessions}"
+
+
 def report_of(
     workers: list[ProcessReport],
     *,

@@ -7,6 +7,7 @@ from antiphon.data.folder import DataFolder
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import open_log
 from antiphon.server.listen.entrance import admission_limits, listen_as_set
+from antiphon.server.manager import ServiceManager
 from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
 from antiphon.server.workers.reloading import Reloading
@@ -23,6 +24,7 @@ async def supervise(
     workers: int,
     language: str,
     as_json: bool,
+    manager: ServiceManager,
     reloading: Reloading | None = None,
 ) -> int:
     """Serve with workers until a signal; return the exit code.
@@ -34,6 +36,7 @@ async def supervise(
         workers: how many; one only with `reloading`.
         language: of what is printed, and of greetings to clients that name none.
         as_json: print one line for programs.
+        manager: is told, and its sockets are listened on.
         reloading: of `--reload`.
 
     Raises:
@@ -43,7 +46,7 @@ async def supervise(
     log = open_log(settings.log or folder.path / "server.log", settings.log_level)
     log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path), workers=workers)
     try:
-        listening = listen_as_set(settings, folder.last_port)
+        listening = listen_as_set(settings, folder.last_port, manager.passed)
         start = Start(
             service=service,
             settings=settings,
@@ -61,12 +64,20 @@ async def supervise(
         )
         dispatcher = Dispatcher(admission_limits(settings))
         supervisor = Supervisor(
-            start, listening, dispatcher, log, data=folder.path, tell=streams.stdout.line, reloading=reloading
+            start,
+            listening,
+            dispatcher,
+            log,
+            data=folder.path,
+            tell=streams.stdout.line,
+            manager=manager,
+            reloading=reloading,
         )
         return await supervisor.run()
     except AntiphonError as error:
         log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
         raise
     finally:
+        manager.close()
         log.info("stopped", pid=os.getpid())
         log.close()
