@@ -40,7 +40,8 @@ from antiphon.server.topics.topics import Topics
 from antiphon.services import Handler, Lifespan, ServiceServer, as_service
 from antiphon.services import Service as ServedHandler
 from antiphon.services.contract import Result
-from antiphon.settings import SECONDS_MOST, ServerSettings
+from antiphon.setting_checks import SECONDS_MOST
+from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Clients
 from antiphon.testing.memory import MemoryTransport
 from antiphon.testing.standins import Failures, LoopClock, Sessions, Visits
