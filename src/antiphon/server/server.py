@@ -17,7 +17,7 @@ from antiphon.data.belonging import open_with_ring
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
-from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
+from antiphon.errors import AntiphonError
 from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
 from antiphon.observe.log import ServerLog, open_log
@@ -33,6 +33,7 @@ from antiphon.server.handler.service_lifecycle import ServiceLifecycle
 from antiphon.server.home.place import check_place, take_place
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
+from antiphon.server.listen.reach import reach_of
 from antiphon.server.listen.reception import Reception
 from antiphon.server.manager import ServiceManager
 from antiphon.server.relay.listener import taking_relays
@@ -255,13 +256,7 @@ class Server(PublishingServer, Generic[State]):
         listening = self._listening = self._entrance.listen(settings, folder.last_port)
         self._closing.callback(listening.close)
         give_up_in_children(listening.sockets)
-        # Clients of a balancer are on other machines, wherever it connects from.
-        self.loopback = loopback = listening.loopback and settings.proxy_from is None
-        if settings.plain and not (loopback or settings.plain_anywhere):
-            raise ExposureRefused(host=settings.host)
-        if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
-            raise AnyoneRefused(host=settings.host)
-        self.registration = _takes_names(settings, loopback=loopback)
+        self.loopback, self.registration = reach_of(settings, listening)
 
     def _announce(self, folder: DataFolder, log: ServerLog) -> None:
         settings, listening = self.settings, self._listening
@@ -412,15 +407,6 @@ async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> int:
         return 0
     _, left = await asyncio.wait(tasks, timeout=ABORT_SECONDS)
     return len(left)
-
-
-def _takes_names(settings: ServerSettings, *, loopback: bool) -> bool:
-    """Return whether new names are taken: where nobody has to prove one, to ask for it is the whole point."""
-    if settings.access == "anyone":
-        return False
-    if settings.registration is None:
-        return loopback or settings.access == "identify"
-    return settings.registration == "open"
 
 
 def _utc_now() -> datetime:

@@ -9,14 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from antiphon.errors import AntiphonError, WorkerEnded, every_error
 from antiphon.server.control.report import ProcessReport
+from antiphon.server.listen.limits import RegistrationLimits, SourceFailures
 from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.channel import Channel
-from antiphon.server.workers.dispatch import Seat
+from antiphon.server.workers.dispatch import Dispatcher, Seat
 from antiphon.server.workers.hub_end import HubEnd
 from antiphon.server.workers.messages import (
     Beat,
@@ -33,7 +34,6 @@ from antiphon.server.workers.messages import (
     Start,
     Stop,
     Taken,
-    What,
 )
 
 STACKS_SECONDS = 0.3
@@ -55,6 +55,11 @@ class State(enum.Enum):
 class Owner(Protocol):
     """The supervisor, as a worker's process calls it."""
 
+    dispatcher: Dispatcher
+    """Passes the sockets of clients on."""
+    limits: Mapping[str, RegistrationLimits | SourceFailures]
+    """The limits for each hour of the server, by what is counted."""
+
     def ready(self, worker: "WorkerProcess", text: str) -> None:
         """The worker serves; `text` says where."""
 
@@ -63,21 +68,6 @@ class Owner(Protocol):
 
     def leaves(self, worker: "WorkerProcess") -> None:
         """The worker takes no more sockets."""
-
-    def taken(self, worker: "WorkerProcess") -> None:
-        """It has the first socket that it had not acknowledged."""
-
-    def closed(self, worker: "WorkerProcess") -> None:
-        """It has closed a connection."""
-
-    def released(self, worker: "WorkerProcess", host: str) -> None:
-        """A connection from `host` has given its place back."""
-
-    def count(self, what: What, host: str) -> float:
-        """Count one of `what`; see `HourlyLimit`."""
-
-    def forgive(self, what: What, host: str) -> None:
-        """Take one of `what` out of the count again."""
 
     def stacks(self, worker: "WorkerProcess", text: str) -> None:
         """The worker has been silent, and has shown where its threads are."""
@@ -208,15 +198,15 @@ class WorkerProcess:
                 self.heard_at = self._loop.time()
                 self.seat.silent = False
             case Taken():
-                owner.taken(self)
+                owner.dispatcher.taken(self.seat)
             case Closed():
-                owner.closed(self)
+                owner.dispatcher.closed(self.seat)
             case Released():
-                owner.released(self, message.host)
+                owner.dispatcher.released(self.seat, message.host)
             case Count():
-                self._channel.send(Counted(message.id, owner.count(message.what, message.host)))
+                self._channel.send(Counted(message.id, owner.limits[message.what].count_now(message.host)))
             case Forgive():
-                owner.forgive(message.what, message.host)
+                owner.limits[message.what].forgive(message.host)
             case Ready():
                 self.state, self.heard_at, self.served = State.SERVING, self._loop.time(), True
                 self.settled.set()

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.control.control import Controlled, taking_control
 from antiphon.server.control.report import ServerReport, status_line
 from antiphon.server.listen.entrance import accept_all, hourly_limits
+from antiphon.server.listen.limits import RegistrationLimits, SourceFailures
 from antiphon.server.listen.ports import Listening
 from antiphon.server.manager import ServiceManager
 from antiphon.server.signals import StopSignals
@@ -27,7 +28,7 @@ from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.attention import Attention
 from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
-from antiphon.server.workers.messages import Start, What
+from antiphon.server.workers.messages import Start
 from antiphon.server.workers.process import State, WorkerProcess
 from antiphon.server.workers.reloading import Reloading
 from antiphon.server.workers.reports import WorkerReports
@@ -77,12 +78,13 @@ class Supervisor:
         settings = start.settings
         self._start = start
         self._listening = listening
-        self._dispatcher = dispatcher
+        self.dispatcher = dispatcher
+        """See `process.Owner`, as `limits`."""
         self._log = log
         self._tell = tell
         self._data = data
         self._manager = manager
-        self._limits = hourly_limits(settings)._asdict()
+        self.limits: Mapping[str, RegistrationLimits | SourceFailures] = hourly_limits(settings)._asdict()
         self._patience = settings.service_seconds + SILENT_MORE_SECONDS
         self._slots = Slots(start.workers)
         self._hub = Hub(os.urandom)
@@ -131,7 +133,7 @@ class Supervisor:
                 raise worker.failure
             self._tell(self._where)
             self._manager.ready(lambda: status_line(self.report().workers))
-            dispatcher, settings = self._dispatcher, self._start.settings
+            dispatcher, settings = self.dispatcher, self._start.settings
             accepting = accept_all(self._listening, settings, dispatcher.take, self._log, dispatcher.room)
             tasks.append(asyncio.ensure_future(accepting))
             if self._development is not None:
@@ -163,7 +165,7 @@ class Supervisor:
                 if self._where is not None and self._reloading is None:
                     self._refill(now)
                     self._prepare()
-                if dropped := self._dispatcher.limits.take_dropped():
+                if dropped := self.dispatcher.limits.take_dropped():
                     self._log.warning("dropped", count=dropped)
             except Exception:  # noqa: BLE001 - without this task nobody is replaced
                 self._log.exception("fault")
@@ -191,7 +193,7 @@ class Supervisor:
                 worker.seat.silent = silence > QUIET_SECONDS
                 if silence > self._patience:
                     self._kill(worker, silence)
-        self._dispatcher.go_on()
+        self.dispatcher.go_on()
 
     def _kill(self, worker: WorkerProcess, seconds: float) -> None:
         if not worker.killed:
@@ -212,7 +214,7 @@ class Supervisor:
         else:
             self._log.info("worker-ended", pid=worker.pid, exit=worker.exit_code)
         self._seat()
-        self._dispatcher.gone(worker.seat)
+        self.dispatcher.gone(worker.seat)
 
     def _tell_death(self, worker: WorkerProcess) -> None:
         if self._development is not None and self._where is not None and not self._stopping.done():
@@ -223,7 +225,7 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """With `--reload`: have a process in reserve while somebody serves."""
-        if self._development is not None and self._dispatcher.seats:
+        if self._development is not None and self.dispatcher.seats:
             with contextlib.suppress(OSError):
                 self._development.prepare(lambda: WorkerProcess(self, self._hub))
 
@@ -241,7 +243,7 @@ class Supervisor:
     def _seat(self) -> None:
         """Give connections to the workers that serve."""
         serving = (worker for worker in self._slots.workers if worker and worker.state is State.SERVING)
-        self._dispatcher.seats = [worker.seat for worker in serving]
+        self.dispatcher.seats = [worker.seat for worker in serving]
 
     # --- reload -----------------------------------------------------------------------------------------------
 
@@ -308,7 +310,7 @@ class Supervisor:
         self._incoming = []
         before = self._slots.replace(workers)
         self._seat()
-        self._dispatcher.go_on()
+        self.dispatcher.go_on()
         for old in before:
             old.stop(signal.SIGTERM)
         if self._development is not None:
@@ -353,14 +355,14 @@ class Supervisor:
         self._listening.close()
         self._log.info("stopping", workers=len(self._workers))
         self._stop(signal.SIGTERM)  # unless a signal has come
-        self._dispatcher.seats = ()
-        self._dispatcher.close()
+        self.dispatcher.seats = ()
+        self.dispatcher.close()
         if self._development is not None:
             self._development.close()
         loop = asyncio.get_running_loop()
         while self._workers:
             self._look(loop.time())
-            self._dispatcher.close()
+            self.dispatcher.close()
             if self._workers:
                 await self._change()
 
@@ -378,7 +380,7 @@ class Supervisor:
             self._slots.workers[worker.number] = worker
         self._changed.set()
         self._seat()
-        self._dispatcher.go_on()
+        self.dispatcher.go_on()
 
     def imported(self, worker: WorkerProcess, sources: Iterable[str]) -> None:
         """See `Owner`."""
@@ -389,29 +391,8 @@ class Supervisor:
         """See `Owner`."""
         self._slots.left(worker)
         self._seat()
-        self._dispatcher.take_back(worker.seat)
+        self.dispatcher.take_back(worker.seat)
         self._changed.set()
-
-    def taken(self, worker: WorkerProcess) -> None:
-        """See `Owner`."""
-        self._dispatcher.taken(worker.seat)
-
-    def closed(self, worker: WorkerProcess) -> None:
-        """See `Owner`."""
-        self._dispatcher.closed(worker.seat)
-
-    def released(self, worker: WorkerProcess, host: str) -> None:
-        """See `Owner`."""
-        self._dispatcher.released(worker.seat, host)
-
-    def count(self, what: What, host: str) -> float:
-        """See `Owner`."""
-        wait: float = self._limits[what].count_now(host)
-        return wait
-
-    def forgive(self, what: What, host: str) -> None:
-        """See `Owner`."""
-        self._limits[what].forgive(host)
 
     def stacks(self, worker: WorkerProcess, text: str) -> None:
         """See `Owner`."""
