@@ -296,6 +296,6 @@ async def test_sizes_are_logged_at_debug_in_bytes() -> None:
 
 async def test_what_the_fast_path_got_is_finished_here() -> None:
     bench = Bench(fault)
-    bench.runner.finish(3, "answer", None)
-    bench.runner.finish(4, None, ValueError("why"))
+    bench.runner.finish(3, "answer", None, 0.0)
+    bench.runner.finish(4, None, ValueError("why"), 0.0)
     assert bench.told == [(3, "answer"), (4, "service-failed")]

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from antiphon.server.control.totals import Totals
+
 STORE_AWAY_SECONDS = 3.0
 """Age of the last answer of the store from which it counts as away: three heartbeats, or twelve reads."""
 SILENT_SECONDS = 3.0
@@ -56,6 +58,17 @@ class ProcessReport(msgspec.Struct, frozen=True):
     facts: Facts
     silent_s: float = 0.0
     """Time since the heartbeat that brought this report."""
+    totals: Totals = Totals()
+
+    @property
+    def well(self) -> bool:
+        """Whether it answers, and the store answers it."""
+        return self.silent_s <= SILENT_SECONDS and not self.store_away
+
+    @property
+    def store_away(self) -> bool:
+        """Whether the store has not answered for a while."""
+        return max(self.store_age_s, self.revocations_age_s) > STORE_AWAY_SECONDS
 
 
 class ServerReport(msgspec.Struct, frozen=True):
@@ -75,6 +88,8 @@ class ServerReport(msgspec.Struct, frozen=True):
     """Events of workers that have ended, as `ProcessReport.events`."""
     ended_messages: int
     """Messages that they handled."""
+    ended_totals: Totals = Totals()
+    """Of them, and of the supervisor."""
 
     @property
     def events(self) -> Counter[str]:
@@ -89,6 +104,14 @@ class ServerReport(msgspec.Struct, frozen=True):
         """Messages handled by all processes since the start of the server."""
         return self.ended_messages + sum(worker.messages for worker in self.workers)
 
+    @property
+    def totals(self) -> Totals:
+        """Totals of all processes since the start of the server."""
+        totals = self.ended_totals
+        for worker in self.workers:
+            totals = totals.plus(worker.totals)
+        return totals
+
 
 def report_of(
     workers: list[ProcessReport],
@@ -101,6 +124,7 @@ def report_of(
     wanted: int = 1,
     ended: Counter[str] | None = None,
     ended_messages: int = 0,
+    ended_totals: Totals | None = None,
 ) -> ServerReport:
     """Return the report of a server whose processes report `workers`, with what is wrong. `now` is in UTC."""
     return ServerReport(
@@ -113,6 +137,7 @@ def report_of(
         workers=workers,
         ended=dict(ended or {}),
         ended_messages=ended_messages,
+        ended_totals=ended_totals or Totals(),
     )
 
 
@@ -126,7 +151,7 @@ def _problems(workers: list[ProcessReport], wanted: int, now: datetime, *, drain
     for worker in workers:
         if worker.silent_s > SILENT_SECONDS:
             yield "worker-silent"
-        elif max(worker.store_age_s, worker.revocations_age_s) > STORE_AWAY_SECONDS:
+        elif worker.store_away:
             yield "store-away"
         if worker.lag_s > SLOW_SECONDS:
             yield "overloaded"
