@@ -5,6 +5,7 @@ declarations. This module reads none of them. A program fills the same classes d
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -49,6 +50,8 @@ Settings = TypeVar("Settings", bound="ServerSettings | ProgramSettings | ClientS
 _NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
 _OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
 _NO_STORE = Problem(N_("must be sqlite or files:DIR, not “{store}”"))
+_NO_PLACE = Problem(N_("must be HOST:PORT, such as localhost:9464, not “{place}”"))
+_PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]]+)):([0-9]{1,5})")
 _NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
@@ -101,6 +104,11 @@ class ServerSettings:
     log_level: LogLevel = _option(
         "info", "Lowest level that is logged; debug adds the sizes of messages received and sent."
     )
+    status: str | None = _option(
+        None,
+        "Answer /healthz, /readyz and /metrics (Prometheus) over HTTP at HOST:PORT, without sign-in; "
+        "needs antiphon[status].",
+    )
     registration: Registration | None = _option(
         None, "Whether new names may register [default: on this machine only; with --access identify everywhere]."
     )
@@ -139,6 +147,8 @@ class ServerSettings:
         """
         _check_types(self)
         files_folder(self.store)
+        if self.status is not None:
+            status_place(self.status)
         _check_range("port", self.port, 0, 65535)
         _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
         _check_range("message-limit", self.message_limit, KIB, MESSAGE_LIMIT_MOST)
@@ -284,6 +294,18 @@ def files_folder(store: str) -> Path | None:
         return Path(folder).expanduser().absolute()
     except RuntimeError:  # ~name, and no user has the name
         raise SettingInvalid(source="--store", problem=_NO_HOME, store=store) from None
+
+
+def status_place(status: str) -> tuple[str, int]:
+    """Return host and port of the value of `--status`; the host is as in `--host`, port 0 any free one.
+
+    Raises:
+        SettingInvalid: it is not HOST:PORT.
+    """
+    written = _PLACE.fullmatch(status)
+    if written is None or int(written[3]) > 65535:
+        raise SettingInvalid(source="--status", problem=_NO_PLACE, place=status)
+    return written[1] or written[2], int(written[3])
 
 
 def changed(settings: Settings, options: Mapping[str, Any]) -> Settings:

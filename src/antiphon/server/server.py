@@ -34,6 +34,7 @@ from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
+from antiphon.server.status.endpoint import serving_status
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
 from antiphon.services import Handler, Lifespan, as_service, echo
 from antiphon.services.contract import Result, State
@@ -105,6 +106,8 @@ class Server(Generic[State]):
         """Whether new names may register; known once the server is open."""
         self.loopback: bool
         """Whether only this machine can reach the server; known once the server is open."""
+        self.status_place = self.settings.status
+        """Host and port where it answers about itself; the port is known once the server is open."""
 
     async def __aenter__(self) -> Self:
         """Open everything and listen.
@@ -167,6 +170,8 @@ class Server(Generic[State]):
 
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
+        status = settings.status if self._entrance.announces_control else None
+        endpoint = await self._closing.enter_async_context(serving_status(status, log))
         ring = await asyncio.to_thread(folder.key_ring, os.urandom)  # another server may hold the folder's lock
         self.certificate = None
         if not settings.plain:
@@ -223,6 +228,9 @@ class Server(Generic[State]):
             loop.create_task(self._host.hello.run()),
             loop.create_task(self._meter.run()),
         ]
+        if endpoint is not None:
+            self.status_place = endpoint.place
+            endpoint.follow(self._meter.report_alone)
         if self._entrance.announces_control:
             controlled = Controlled(self._meter.report_alone, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))

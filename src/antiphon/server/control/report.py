@@ -18,6 +18,13 @@ EXPIRY_NOTICE = timedelta(days=21)
 """Time before the end of the certificate from which the server is not well."""
 
 
+PROBLEM_WORDS = (
+    "certificate-expired", "certificate-expires", "draining", "log-lost", "nobody-serves", "overloaded",
+    "store-away", "worker-missing", "worker-silent",
+)  # fmt: skip
+"""What `ServerReport.problems` may hold."""
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What does not change while a process serves, except by `reload`."""
 
