@@ -286,6 +286,19 @@ async def test_a_place_that_other_machines_can_reach_is_logged(
     assert [record.event for record in log.records] == ["status-exposed"] * exposed
 
 
+async def test_a_fault_of_its_thread_is_logged_and_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: Any, **__: Any) -> None:
+        raise LookupError("a fault")
+
+    monkeypatch.setattr("uvicorn.Server.serve", fails)
+    log = RecordingLog()
+    async with serving_status("127.0.0.1:0", log) as status:
+        assert status is not None
+        port = int(status.place.rpartition(":")[2])
+    assert [record.event for record in log.records] == ["fault"]
+    socket.create_server(("127.0.0.1", port)).close()
+
+
 def test_nothing_of_it_is_imported_by_a_server_without_it() -> None:
     program = "import sys, antiphon.server.run, antiphon.server.workers.supervise; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout

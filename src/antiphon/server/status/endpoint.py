@@ -34,12 +34,13 @@ _TAKEN = Problem(N_("port {port} is taken on {host}"))
 class StatusEndpoint:
     """The endpoint of one server. `serving_status` makes it."""
 
-    def __init__(self, listening: Listening) -> None:
-        """Answer at the sockets of `listening`, once it is started."""
+    def __init__(self, listening: Listening, log: ServerLog) -> None:
+        """Answer at the sockets of `listening`, once it is started; a fault goes to `log`."""
         from uvicorn import Config, Server  # noqa: PLC0415 - only with the extra antiphon[status]
 
         from antiphon.server.status.app import status_app  # noqa: PLC0415 - likewise
 
+        self._log = log
         self._board = StatusBoard()
         self._sockets = list(listening.sockets)
         self.place = written_place(listening.hosts[0], listening.port)
@@ -84,7 +85,13 @@ class StatusEndpoint:
             await asyncio.sleep(POST_SECONDS)
 
     def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=self._sockets))
+        try:
+            asyncio.run(self._server.serve(sockets=self._sockets))
+        except Exception:  # noqa: BLE001 - nobody waits for this thread; the server goes on
+            self._log.exception("fault")
+        finally:  # uvicorn closes them, unless it is to end while it starts
+            for each in self._sockets:
+                each.close()
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +115,7 @@ async def serving_status(place: str | None, log: ServerLog) -> AsyncIterator[Sta
         raise SettingInvalid(source="--status", problem=error.fields["problem"]) from None
     give_up_in_children(listening.sockets)
     try:
-        endpoint = StatusEndpoint(listening)
+        endpoint = StatusEndpoint(listening, log)
         endpoint.start()
     except BaseException:
         listening.close()
