@@ -2,11 +2,18 @@
 
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from support.postgres import Postgres
 
 settings.register_profile("patient", deadline=None)  # how long an example takes depends on the machine
 settings.load_profile("patient")
@@ -33,3 +40,33 @@ def log_at_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("antiphon.observe.logfile.GATHER_SECONDS", 0)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Postgres]":
+    """A real PostgreSQL server, which the tests of this worker share."""
+    from support.postgres import Postgres
+
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short enough for its socket
+    folder.chmod(0o755)
+    server = Postgres(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def _kept_database(postgres: "Postgres") -> str:
+    return postgres.database("kept")
+
+
+@pytest.fixture
+def database(_kept_database: str) -> str:
+    """The address of a PostgreSQL database whose tables are made and empty; the next test gets the same."""
+    from antiphon.store.sql.postgres import prepare
+    from support.postgres import clear
+
+    prepare(_kept_database)
+    clear(_kept_database)
+    return _kept_database

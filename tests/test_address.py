@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.address import Address, Scheme, parse
+from antiphon.address import DEFAULT_PORT, Address, Scheme, parse
 from antiphon.errors import AddressInvalid, PortInvalid, UsageError
-from antiphon.settings import DEFAULT_PORT
 
 FINGERPRINT = "sha256:" + "Zm9v_-" * 7 + "A"
 

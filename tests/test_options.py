@@ -113,7 +113,7 @@ def test_what_cannot_be_an_option_is_told_in_a_sentence(options: Any, sentence: 
 
 
 def test_clients_are_told_of_a_wrong_type_too() -> None:
-    with pytest.raises(SettingInvalid, match="--give-up"):
+    with pytest.raises(SettingInvalid, match="give_up"):
         program_settings(None, None, 10, "soon", register=False, replace=False)  # type: ignore[arg-type]
     with pytest.raises(SettingInvalid, match="--known-servers"):
         program_settings(None, 5, 10, None, register=False, replace=False)  # type: ignore[arg-type]

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from antiphon.services.contract import Handler as Handler
     from antiphon.services.contract import Lifespan as Lifespan
     from antiphon.services.contract import Reply as Reply
+    from antiphon.services.contract import ServiceServer as ServiceServer
     from antiphon.services.contract import Session as Session
     from antiphon.services.service import service as service
+    from antiphon.topics import Subscriber as Subscriber
 
 __all__ = [
     "Answer",
@@ -30,7 +32,9 @@ __all__ = [
     "Reply",
     "Server",
     "ServerOptions",
+    "ServiceServer",
     "Session",
+    "Subscriber",
     "__version__",
     "connect",
     "serve",
@@ -45,7 +49,9 @@ _HANDED_ON = {
     "Reply": "antiphon.services.contract",
     "Server": "antiphon.server.server",
     "ServerOptions": "antiphon.options",
+    "ServiceServer": "antiphon.services.contract",
     "Session": "antiphon.services.contract",
+    "Subscriber": "antiphon.topics",
     "connect": "antiphon.client.aio.connect",
     "serve": "antiphon.server.run",
     "service": "antiphon.services.service",

@@ -5,19 +5,19 @@ declarations. This module reads none of them. A program fills the same classes d
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl
 
+from antiphon.address import DEFAULT_PORT, listening_place
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
 
-DEFAULT_PORT = 7862
 DEFAULT_HOST = "localhost"
 PASSWORD_MINIMUM = 15
 """Code points (promise 1)."""
@@ -35,6 +35,8 @@ PING_DEPTH_MOST = 256
 
 SQLITE = "sqlite"
 """The value of `--store` for the database in the data folder."""
+POSTGRESQL = ("postgresql://", "postgres://")
+"""Beginnings of a value of `--store` for a PostgreSQL database, as libpq has them."""
 EXEC_MEMORY_MOST = 2**40
 """MiB; more than any system has."""
 DRAIN_MOST = 15
@@ -49,10 +51,17 @@ Settings = TypeVar("Settings", bound="ServerSettings | ProgramSettings | ClientS
 
 _NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
 _OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
-_NO_STORE = Problem(N_("must be sqlite or files:DIR, not “{store}”"))
+_NO_STORE = Problem(N_("must be sqlite, files:DIR or postgresql://USER@HOST/DATABASE, not “{store}”"))
+_PASSWORD_SHOWN = Problem(
+    N_(
+        "a password in an address can be read by others on this machine; put it into ~/.pgpass, or into the file"
+        " that PGPASSFILE names"
+    )
+)
 _NO_PLACE = Problem(N_("must be HOST:PORT, such as localhost:9464, not “{place}”"))
-_PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]]+)):([0-9]{1,5})")
 _NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
+_SECRET_PARAMETERS = {"password", "sslpassword", "oauth_client_secret"}
+"""Parameters of libpq that hold secrets."""
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
 
@@ -98,7 +107,8 @@ class ServerSettings:
     )
     store: str = _option(
         SQLITE,
-        "Where accounts are kept: sqlite (in the data folder), or files:DIR (files that a person can read).",
+        "Where accounts are kept: sqlite (in the data folder), files:DIR (files that a person can read), or "
+        "postgresql://USER@HOST/DATABASE (with antiphon[postgres]; the password comes from ~/.pgpass).",
     )
     log: Path | None = _option(None, "Log file, or - for standard error [default: server.log in the data folder].")
     log_level: LogLevel = _option(
@@ -146,9 +156,9 @@ class ServerSettings:
             SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
         _check_types(self)
-        files_folder(self.store)
-        if self.status is not None:
-            status_place(self.status)
+        check_store(self.store)
+        if self.status is not None and listening_place(self.status) is None:
+            raise SettingInvalid(source="--status", problem=_NO_PLACE, place=self.status)
         _check_range("port", self.port, 0, 65535)
         _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
         _check_range("message-limit", self.message_limit, KIB, MESSAGE_LIMIT_MOST)
@@ -279,33 +289,44 @@ class PingSettings:
             _check_positive("--duration", self.duration)
 
 
-def files_folder(store: str) -> Path | None:
-    """Return the absolute folder that the value of `--store` names; None for SQLite, which is in the data folder.
+def check_store(store: str) -> None:
+    """Check the value of `--store`.
 
     Raises:
-        SettingInvalid: it is neither `sqlite` nor `files:DIR`, or names the home folder of an unknown user.
+        SettingInvalid: it names no store, or the home folder of an unknown user; or it is the address of a
+            database with a password in it, which the error does not show.
+    """
+    if is_postgresql(store):
+        place, _, parameters = store.partition("://")[2].partition("?")
+        keys = {key for key, _ in parse_qsl(parameters, keep_blank_values=True)}
+        user, at, _ = place.rpartition("@")
+        if (at and ":" in user) or keys & _SECRET_PARAMETERS:
+            raise SettingInvalid(source="--store", problem=_PASSWORD_SHOWN)
+    else:
+        files_folder(store)
+
+
+def is_postgresql(store: str) -> bool:
+    """Return whether a value of `--store` is the address of a PostgreSQL database."""
+    return store.startswith(POSTGRESQL)
+
+
+def files_folder(store: str) -> Path | None:
+    """Return the absolute folder that the value of `--store` names; None for SQLite and PostgreSQL.
+
+    Raises:
+        SettingInvalid: it names no store, or the home folder of an unknown user.
     """
     scheme, _, folder = store.partition(":")
-    if store == SQLITE:
+    if store == SQLITE or is_postgresql(store):
         return None
     if scheme != "files" or not folder:
-        raise SettingInvalid(source="--store", problem=_NO_STORE, store=store)
+        shown = "…" if "@" in store or "=" in store else store  # there may be a password in it
+        raise SettingInvalid(source="--store", problem=_NO_STORE, store=shown)
     try:
         return Path(folder).expanduser().absolute()
     except RuntimeError:  # ~name, and no user has the name
         raise SettingInvalid(source="--store", problem=_NO_HOME, store=store) from None
-
-
-def status_place(status: str) -> tuple[str, int]:
-    """Return host and port of the value of `--status`; the host is as in `--host`, port 0 any free one.
-
-    Raises:
-        SettingInvalid: it is not HOST:PORT.
-    """
-    written = _PLACE.fullmatch(status)
-    if written is None or int(written[3]) > 65535:
-        raise SettingInvalid(source="--status", problem=_NO_PLACE, place=status)
-    return written[1] or written[2], int(written[3])
 
 
 def changed(settings: Settings, options: Mapping[str, Any]) -> Settings:

@@ -85,9 +85,12 @@ def test_a_slip_of_the_pen_makes_no_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [("serve", "--no-input"), ("accounts", "list")])
 def test_another_store_is_refused_in_one_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
-    done = run_antiphon(*command, "--store", "postgresql://there", home=tmp_path)
+    done = run_antiphon(*command, "--store", "mysql://there", home=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "--store: must be sqlite or files:DIR, not “postgresql://there”\n"
+    assert (
+        done.stderr
+        == "--store: must be sqlite, files:DIR or postgresql://USER@HOST/DATABASE, not “mysql://there”\n"
+    )
 
 
 def test_the_file_of_options_names_a_store(tmp_path: Path, people: Path) -> None:

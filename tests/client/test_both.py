@@ -29,6 +29,7 @@ from antiphon.errors import (
     AccountRenamed,
     AntiphonError,
     ConnectionLost,
+    EndedElsewhere,
     FrameInvalid,
     MessageTooLarge,
     OutcomeUnknown,
@@ -256,6 +257,7 @@ async def test_the_first_goodbye_that_ends_the_session_counts_and_a_drain_ends_n
         ("renamed", AccountRenamed),
         ("password", PasswordChanged),
         ("too-many", TooManySessions),
+        ("elsewhere", EndedElsewhere),
         ("", SessionEnded),  # of an earlier version
         ("a later version's word", SessionEnded),
     ],

@@ -1,6 +1,7 @@
 """The ring that follows its file: what it seals with, what it opens, and what it does when the file is gone."""
 
 import os
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -78,6 +79,33 @@ def test_it_does_not_seal_with_the_ring_of_another_folder(file: File, live: Live
 def test_a_key_that_nobody_has_opens_nothing(live: LiveKeyRing) -> None:
     with pytest.raises(ServerError):
         live.open((7).to_bytes(4, "big") + bytes(40), b"")
+
+
+def test_of_two_threads_that_follow_the_file_one_reads_it_after_the_other(file: File) -> None:
+    begun: list[int] = []
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read_slowly() -> KeyRing:
+        ring = file.read()
+        begun.append(len(ring.sealing_keys))
+        reading.set()
+        assert go_on.wait(10)
+        return ring
+
+    live = LiveKeyRing(file.read(), read_slowly)
+    threads = [threading.Thread(target=live.follow) for _ in range(2)]
+    threads[0].start()
+    assert reading.wait(10)
+    file.change(lambda ring: ring.with_new_key(os.urandom))
+    threads[1].start()
+    threads[1].join(0.1)
+    assert begun == [1]
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    sealed = file.read().seal(b"plain", b"", NONCE)
+    file.ring = None  # so that what the threads have read must do
+    assert live.open(sealed, b"") == b"plain"
 
 
 def test_it_does_not_print(live: LiveKeyRing, file: File) -> None:

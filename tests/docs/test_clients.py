@@ -66,4 +66,5 @@ def test_the_table_names_every_call_of_a_session() -> None:
 
 def test_the_session_in_asyncio_has_the_calls_that_are_told_of() -> None:
     own = {name for name in vars(AsyncSession) if not name.startswith("_")}
-    assert own == {"ask", "ask_stream", "ask_many", "send", "begin", "ended", "leave", "hang_up", "connection"}
+    told = {"ask", "ask_stream", "ask_many", "send", "end_others", "on_push", "begin", "ended", "leave"}
+    assert own == told | {"hang_up", "connection"}

@@ -23,7 +23,7 @@ from support.documents import blocks, read, section, table
 
 TEXT = read("docs/protocol.md")
 WHICH = [pytest.param(sender, kind, id=f"{Kind(kind).name}-{sender}") for sender, kind in SCHEMAS]
-NO_CODES = {"tls-server-end-point", "scram-sha-256", "too-many"}
+NO_CODES = {"tls-server-end-point", "scram-sha-256", "too-many", "end-others"}
 """Words with hyphens that are not error codes."""
 FINGERPRINT = "sha256:" + urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 
@@ -111,6 +111,9 @@ def test_kinds_of_later_versions_are_named_with_their_numbers() -> None:
 
 @pytest.mark.parametrize(("sender", "kind"), WHICH)
 def test_every_field_of_every_body_is_described_with_its_type_and_default(sender: Side, kind: int) -> None:
+    if not flat(SCHEMAS[sender, kind]):
+        assert "It has no fields" in body_section(sender, kind)
+        return
     rows = table(body_section(sender, kind), "field", "type", "default", "what it says")
     described = {name: (type_, default) for name, type_, default, _ in rows}
     fields = {

@@ -16,8 +16,8 @@ from antiphon.client.aio.session import ClientSession
 from antiphon.errors import AntiphonError
 from antiphon.server.connection.write_buffer import PUSHED_LIMIT
 from antiphon.server.session import registry
-from antiphon.server.session.replay import REPLAY_LIMIT
-from antiphon.services import chat, load
+from antiphon.server.topics.hub import HISTORY_MOST
+from antiphon.services import chat, chat_lines, load
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 from support.chat_room import ChatRoom
@@ -114,19 +114,19 @@ def test_the_commands_and_limits_of_the_chat_are_those_that_it_has() -> None:
         lines = hall.say(hall.come("ann"), "/help")
     assert told == {line.split(":")[0] for line in lines[1:]} | {"/help", "//text"}
     assert table(about, "limit", "") == [
-        ("a line, with all that stands before it", f"{chat.LINE_LIMIT} bytes"),
-        ("lines of one text", f"{chat.LINES_MOST}"),
+        ("a line, with all that stands before it", f"{chat_lines.LINE_LIMIT} bytes"),
+        ("lines of one text", f"{chat_lines.LINES_MOST}"),
         (
             "lines and commands of one person",
             f"{chat.AT_ONCE} at once, then {chat.A_SECOND} a second; more has to wait, and is not lost",
         ),
         ("rooms of one person", f"{chat.ROOMS_OF_ONE}"),
         ("rooms in all", f"{chat.ROOMS_MOST}"),
-        ("the name of a room", f"{chat.ROOM_NAME_MOST} letters, digits, - and _"),
+        ("the name of a room", f"{chat_lines.ROOM_NAME_MOST} letters, digits, - and _"),
     ]
     assert f"its last {chat.REMEMBERED} lines" in about
     assert f"there for another {registry.AWAY_SECONDS:.0f} s" in about
-    assert f"up to {REPLAY_LIMIT // KIB} KiB" in about
+    assert f"up to {HISTORY_MOST:,} lines" in about
     assert f"when {PUSHED_LIMIT // KIB} KiB wait" in about
 
 

@@ -1,5 +1,6 @@
 """Tests of docs/testing.md: its programs run, and its tables list the existing names."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.testing import LinkFault, RunningServer
+from antiphon.testing import LinkFault, RunningServer, ServerProcess
 from support.documents import blocks, read, table
 
 TEXT = read("docs/testing.md")
@@ -20,7 +21,7 @@ TESTS = [pytest.param(shown, id=name) for name, shown in SHOWN.items() if name.s
 
 
 def test_there_are_tests_in_the_document() -> None:
-    assert len(TESTS) == 5
+    assert len(TESTS) == 8
 
 
 @pytest.mark.parametrize("shown", TESTS)
@@ -28,9 +29,11 @@ async def test_a_test_of_the_document_passes(
     shown: Callable[..., Any], antiphon_server: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
     fixtures = {"antiphon_server": antiphon_server, "tmp_path": tmp_path}
-    result = shown(**{name: fixtures[name] for name in inspect.signature(shown).parameters})
-    if inspect.isawaitable(result):
-        await result
+    given = {name: fixtures[name] for name in inspect.signature(shown).parameters}
+    if inspect.iscoroutinefunction(shown):
+        await shown(**given)
+    else:
+        await asyncio.to_thread(shown, **given)
 
 
 def test_the_table_names_every_fault() -> None:
@@ -40,5 +43,6 @@ def test_the_table_names_every_fault() -> None:
 
 def test_the_table_names_all_of_a_running_server() -> None:
     rows = table(TEXT, "name", "what it is")
-    public = {name for name in vars(RunningServer) if not name.startswith("_")}
-    assert {name.partition("(")[0] for name, _ in rows} == public
+    for server in (RunningServer, ServerProcess):
+        public = {name for name in dir(server) if not name.startswith("_")}
+        assert {name.partition("(")[0] for name, _ in rows} == public

@@ -21,6 +21,7 @@ SAID = {
     "jobs.py:jobs": "done: 2262\n",
     "prints.py:prints": "poster.svg is printed\n",
     "game.py:game": "ann tried e\n",
+    "auction.py:auction": "Say: offer THING",
     "phones.sh": "find NAME, add NAME NUMBER\n",
 }
 """A part of the client's output, by service."""

@@ -1,17 +1,22 @@
-"""`make soak`: run the model for MINUTES (30), each round with the next seed; `SEED=…` runs one round again.
+"""`make soak`: run the models for MINUTES (30), each round with the next seed; `SEED=…` runs one round again.
 
 Even seeds run over the servers of one folder, odd ones over one server with workers; `TOPOLOGY=servers` or
 `TOPOLOGY=workers` is for one of the two only.
 """
 
+import asyncio
 import hashlib
 import os
 import random
 import sys
+import tempfile
 import time
+from collections import Counter
 from functools import cache
+from pathlib import Path
 
 from model.machine import BrokenError, Run
+from model.topics import TopicsWorld
 from model.world import Setting
 
 FREEZES, LOCKS = [0.2, 0.8, 3.0, 8.0], [0.3, 5.0, 30.0]
@@ -49,6 +54,7 @@ def main() -> int:
         print(f"seed {seed}, {topology}:", end=" ", flush=True)
         try:
             run.go(seed, steps=STEPS, examples=EXAMPLES)
+            _topics(seed, run)
         except BrokenError as broken:
             print(f"broken\n{broken}\nRun it again with: make soak TOPOLOGY={topology} SEED={seed}", flush=True)
             return 1
@@ -62,6 +68,19 @@ def main() -> int:
     for topology, run in runs.items():
         print(f"In all, {topology}:", ", ".join(f"{what} {times}" for what, times in sorted(run.done.items())))
     return 0
+
+
+def _topics(seed: int, run: Run) -> None:
+    """Run the model of topics.
+
+    Raises:
+        BrokenError: a rule was broken.
+    """
+    with tempfile.TemporaryDirectory(prefix="model-") as folder:
+        world = TopicsWorld(Path(folder), seed)
+        if faults := asyncio.run(world.run(STEPS)):
+            raise BrokenError("\n  ".join(faults[:60]))
+    run.done += Counter({f"topics {what}": times for what, times in world.done.items()})
 
 
 if __name__ == "__main__":

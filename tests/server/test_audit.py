@@ -24,8 +24,10 @@ from antiphon.wire.bodies import (
     Challenge,
     ChallengeAnswer,
     ChangePassword,
+    EndOthers,
     Error,
     Identified,
+    OthersEnded,
     PasswordAnswer,
     Register,
     ServerBye,
@@ -69,6 +71,7 @@ BY_PEERS = {
     "session-ended",
     "session-revoked",
     "password-changed",
+    "others-ended",
 }
 
 
@@ -127,6 +130,7 @@ def people_do(server: Serving, token: bytes) -> dict[str, bytes]:
         welcome = client.authenticate("bob", PASSWORD)
         assert isinstance(welcome, Welcome)
         change_password(client, "bob")
+        assert client.request(Kind.END_OTHERS, EndOthers()) == OthersEnded(sessions=0)
         client.leave()
     with server.client() as client:
         client.hello()

@@ -20,7 +20,7 @@ from antiphon.server.hello import HelloFrame, hello_of
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import NewAccount, Store
 from antiphon.store.sql import open_sqlite
-from antiphon.wire.bodies import INVITATIONS, REPLACE, Hello
+from antiphon.wire.bodies import END_OTHERS, INVITATIONS, REPLACE, Hello
 from antiphon.wire.conversation import ClientConversation, Control
 from support.auth import NOON, Clock, RecordingLog
 from support.imported_accounts import digest, seed_old
@@ -79,7 +79,7 @@ def test_hello_says_what_the_server_wants(access: Any) -> None:
     by_password = access == "authenticate"
     assert hello.access == access
     assert hello.mechanisms == (["SCRAM-SHA-256-PLUS"] if by_password else [])
-    assert hello.features == ([INVITATIONS, REPLACE] if by_password else [REPLACE])
+    assert hello.features == ([INVITATIONS, REPLACE, END_OTHERS] if by_password else [REPLACE])
     assert (hello.limits.message, hello.limits.heartbeat, hello.limits.silence) == (4096, 3, 7)
     assert (hello.scram.salt_length, hello.scram.iterations) == (SALT_SIZE, ITERATIONS)
     assert (hello.registration, hello.imports) == (False, False)
@@ -118,7 +118,7 @@ async def test_other_old_forms_are_features_and_plain_passwords_are_nothing(fram
     await frame.import_("bob", form=None)
     await frame.hello.look()
     said = frame.said()
-    assert (said.imports, said.features) == (False, [INVITATIONS, REPLACE, "old-form:sha256"])
+    assert (said.imports, said.features) == (False, [INVITATIONS, REPLACE, END_OTHERS, "old-form:sha256"])
     assert hello_forms(said) == [OldForm("sha256")]
     await frame.import_("cleo", form="md5")
     await frame.hello.look()

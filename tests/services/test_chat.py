@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from antiphon.services import Chat
-from antiphon.services.chat import LINE_LIMIT, LINES_MOST, ROOMS_MOST
+from antiphon.services.chat import ROOMS_MOST
+from antiphon.services.chat_lines import LINE_LIMIT, LINES_MOST
 from antiphon.wire.kinds import KIB
 from support.chat_room import ChatRoom, Guest
 
@@ -191,6 +192,14 @@ def test_a_room_that_everybody_has_left_is_gone_and_the_lobby_stays(hall: ChatRo
     assert bob.hears() == []
 
 
+def test_of_a_room_that_was_empty_nothing_older_is_shown(hall: ChatRoom, ann: Guest, bob: Guest) -> None:
+    hall.say(ann, "/join maths", "two", "/leave")
+    hall.say(bob, "/join maths", "three")
+    ann.hears()
+    hall.say(ann, "/join maths")
+    assert ann.hears() == ["[maths] -- what was said before you came:", "[maths] bob: three"]
+
+
 def test_a_person_is_in_ten_rooms_at_the_most_in_all_sessions_together(hall: ChatRoom, ann: Guest) -> None:
     for number in range(9):
         hall.say(ann, f"/join room{number}")
@@ -275,6 +284,49 @@ def test_a_name_that_looks_like_a_mark_of_the_chat_is_still_seen_to_be_a_name(ha
         "[lobby] [lobby]: bob: has left", "[lobby] * [lobby] bob: x",
         "[lobby] lobby]: bob: has left", "[lobby] * lobby] bob: x",
     ]  # fmt: skip
+
+
+# --- sessions that move ---------------------------------------------------------------------------------------
+
+
+def test_a_session_that_moves_goes_on_in_its_rooms_and_nobody_is_told(
+    hall: ChatRoom, ann: Guest, bob: Guest
+) -> None:
+    hall.say(bob, "/join maths", "/join lobby")
+    hall.say(ann, "/join maths")
+    for each in (ann, bob):
+        each.hears()
+    moved = hall.move(bob, says=lambda: hall.say(ann, "one", "/join lobby", "two"))
+    speaks = "You speak in maths now. /help tells what else you can do."
+    assert sorted(moved.hears()) == sorted([speaks, "[maths] ann: one", "[lobby] ann: two"])
+    assert ann.hears() == []
+    hall.say(moved, "here I am")
+    assert ann.hears() == ["[maths] bob: here I am"]
+    assert hall.say(ann, "/rooms") == ["lobby (2)", "maths (2)"]
+
+
+def test_a_session_that_was_given_up_has_left_and_joins_again_and_has_missed_nothing(
+    hall: ChatRoom, ann: Guest, bob: Guest
+) -> None:
+    moved = hall.move(bob, says=lambda: hall.say(ann, "one"), stops=False)
+    assert moved.hears() == [LOBBY, "[lobby] ann: one"]
+    assert ann.hears() == ["[lobby] -- bob has left", "[lobby] -- bob has joined"]
+
+
+def test_a_guest_who_was_away_is_the_same_guest(hall: ChatRoom) -> None:
+    guests = [hall.come("", account=-1) for _ in range(2)]
+    guests[0] = hall.move(guests[0], stops=False)
+    assert sorted(hall.say(guests[1], "/who")[0].removeprefix("[lobby] -- ").split(", ")) == ["guest-1", "guest-2"]
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_name_that_somebody_else_took_meanwhile_is_theirs(hall: ChatRoom, ann: Guest, *, stops: bool) -> None:
+    first = hall.come("bob", account=-1)
+    hall.say(first, "/join maths")
+    moved = hall.move(first, says=lambda: hall.come("bob", account=-2), stops=stops)
+    assert moved.hears()[-1] == LOBBY
+    assert sorted(hall.say(ann, "/who")[0].removeprefix("[lobby] -- ").split(", ")) == ["ann", "bob", "bob-2"]
+    assert hall.say(ann, "/rooms") == ["lobby (3)"]
 
 
 # --- rate limit ---------------------------------------------------------------------------------------------

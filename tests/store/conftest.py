@@ -18,7 +18,7 @@ from antiphon.store.contracts import (
 from antiphon.store.opening import open_store
 from support.retried import retry_everything
 
-STORES = {"sqlite": "sqlite", "files": "files:{folder}", "retried": "sqlite"}
+STORES = {"sqlite": "sqlite", "files": "files:{folder}", "retried": "sqlite", "postgres": "{database}"}
 """`--store` for each."""
 
 
@@ -28,15 +28,18 @@ async def store(
 ) -> AsyncIterator[Store]:
     if request.param == "retried":
         retry_everything(monkeypatch)
-    opened = await open_store(STORES[request.param].format(folder=tmp_path / "people"), tmp_path)
+    database = request.getfixturevalue("database") if request.param == "postgres" else ""
+    opened = await open_store(
+        STORES[request.param].format(folder=tmp_path / "people", database=database), tmp_path
+    )
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def beside(store: Store, tmp_path: Path) -> AsyncIterator[Store]:
+async def beside(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> AsyncIterator[Store]:
     """A store of another process on the same sessions, with connections of its own."""
-    opened = await open_store("sqlite", tmp_path)
+    opened = await open_store("sqlite" if store.owner is None else request.getfixturevalue("database"), tmp_path)
     yield opened
     await opened.close()
 

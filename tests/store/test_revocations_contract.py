@@ -77,6 +77,24 @@ async def test_all_sessions_of_an_account_but_one_are_revoked_and_that_one_goes_
     assert entries == [(b"one", None, None, "password"), (b"three", None, None, "password")]
 
 
+async def test_a_home_ends_all_other_sessions_of_an_account_while_it_has_its_own(
+    sessions: Sessions, revocations: RevocationLog
+) -> None:
+    for fingerprint in (b"one", b"two", b"three"):
+        await opened(sessions, record(fingerprint))
+    await opened(sessions, record(b"other", account_id=8))
+    home, claim = record(b"two").home or "", record(b"two").claim
+    assert await sessions.end_others(b"two", "another", claim, "elsewhere", NOON) is None
+    assert await sessions.end_others(b"two", home, claim + 1, "elsewhere", NOON) is None
+    assert await sessions.end_others(b"gone", home, claim, "elsewhere", NOON) is None
+    assert await told(revocations) == []
+    assert await sessions.end_others(b"two", home, claim, "elsewhere", NOON) == 2
+    assert await sessions.find(b"two") == record(b"two")
+    assert {each.fingerprint for each in await sessions.all()} == {b"two", b"other"}
+    entries = sorted(await told(revocations), key=str)
+    assert entries == [(b"one", None, None, "elsewhere"), (b"three", None, None, "elsewhere")]
+
+
 async def test_expired_sessions_and_old_revocations_are_forgotten_apart(
     sessions: Sessions, revocations: RevocationLog
 ) -> None:

@@ -255,6 +255,8 @@ class AuthClient:
     peer: Peer
     lost: list[str] = field(default_factory=list)
     """Why the session was taken from the connection."""
+    causes: list[str] = field(default_factory=list)
+    """What revoked it each time, in a word of the revocation log; empty if nothing did."""
     closed: bool = False
     """An error has ended the connection."""
     accepted_at = 0.0
@@ -274,6 +276,7 @@ class AuthClient:
     def lose(self, reason: str, cause: str = "") -> None:
         """See `Holder`."""
         self.lost.append(reason)
+        self.causes.append(cause)
 
     def _hear(self, data: bytes) -> Body:
         self.conversation.feed(data)

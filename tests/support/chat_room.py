@@ -1,42 +1,67 @@
-"""A chat service in memory: sessions without a server, and a clock that never waits.
+"""A chat service in memory: sessions without a server but with its topics, and a clock that never waits.
 
 For tests of the messages of a service; behaviour of connections is tested over sockets.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self, TypeVar
 
-from antiphon.language import Translate, catalogue
-from antiphon.services import Chat
-from support.virtual_time import VirtualLoop
+from antiphon.language import catalogue
+from antiphon.server.handler.environment import HandlerEnvironment
+from antiphon.server.handler.session import ServiceSession
+from antiphon.server.session.subscriptions import Subscriptions
+from antiphon.server.tasks import BackgroundTasks
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.topics import Topics
+from antiphon.services import Chat, as_service
+from antiphon.testing import VirtualLoop
+
+Result = TypeVar("Result")
+BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Guest:
-    """A session as the service sees it; `heard` holds its pushes."""
+    """A session whose client takes everything at once (`Publishing`, `Sender`); `heard` holds its pushes."""
 
-    def __init__(self, name: str, account: int, language: str = "en") -> None:
+    over = False
+    takes_published = True
+
+    def __init__(
+        self, environment: HandlerEnvironment, name: str, account: int, language: str, since: datetime
+    ) -> None:
         """Create the session of a person."""
-        self.account = account
-        self.name = name
-        self.address = "127.0.0.1"
-        self.since = datetime.now(UTC)
-        self.state: Any = None
-        self.server: Any = None
-        self.translate: Translate = catalogue(language).gettext
         self.heard: list[str] = []
+        self.server_stops = False
+        self.lifecycle: Any = SimpleNamespace(opened=True, opening=False)
+        self.runner: Any = None
+        self.shown = ServiceSession(self, account, name, "127.0.0.1", since, environment.server)
+        self.shown.translate = catalogue(language).gettext
+        self.subscriptions = Subscriptions(environment, self)
 
-    def send(self, message: object) -> None:
-        """Implement `services.Session`."""
+    def push(self, message: str | bytes) -> None:
+        """See `Sender`."""
         self.heard.append(str(message))
 
-    async def ready(self) -> None:
-        """Implement `services.Session`."""
+    def encoded(self, message: object) -> bytes:
+        """See `Publishing`."""
+        raise AssertionError(message)
 
-    def close(self, reason: str = "") -> None:
-        """Implement `services.Session`."""
+    def push_frame(self, frame: bytes) -> None:
+        """See `Publishing`."""
+        raise AssertionError(frame)  # the chat sends all that is published by itself
+
+    def miss(self) -> None:
+        """See `Publishing`."""
+        raise AssertionError("nothing is ever missed here")
+
+    async def ready(self) -> None:
+        """See `Sender`."""
+
+    def end(self, reason: str) -> None:
+        """See `Sender`."""
         raise AssertionError(reason)
 
     def hears(self) -> list[str]:
@@ -53,6 +78,9 @@ class ChatRoom:
         self.chat = chat or Chat()
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         self._accounts: dict[str, int] = {}
+        self._came = 0
+        self._tasks = BackgroundTasks()
+        self._environment: Any = None
 
     @property
     def now(self) -> float:
@@ -62,22 +90,77 @@ class ChatRoom:
     def come(self, name: str, account: int | None = None, language: str = "en") -> Guest:
         """Open a session for `name`, with the account of that name unless `account` is given."""
         own = self._accounts.setdefault(name, len(self._accounts) + 1)
-        guest = Guest(name, own if account is None else account, language)
-        self.chat.opened(guest)
-        return guest
+        self._came += 1
+        since = BEGAN + timedelta(seconds=self._came)
+
+        async def opened() -> Guest:
+            guest = Guest(await self._served(), name, own if account is None else account, language, since)
+            await self.chat.opened(guest.shown)
+            return guest
+
+        return self._run(opened())
+
+    async def _served(self) -> Any:
+        """Return what the sessions share, which is made in the event loop."""
+        if self._environment is None:
+            topics = Topics(MemoryBroker(), self._tasks, 1024 * 1024, lambda: BEGAN)
+            await topics.start()
+            self._environment = SimpleNamespace(service=as_service(self.chat), topics=topics, server=topics)
+        return self._environment
 
     def go(self, guest: Guest) -> None:
         """Close a session."""
-        self.chat.closed(guest)
+
+        self._run(self._closed(guest))
+
+    async def _closed(self, guest: Guest) -> None:
+        guest.over = True
+        guest.subscriptions.close()
+        await self.chat.closed(guest.shown)
+
+    def move(self, guest: Guest, *, says: Callable[[], object] | None = None, stops: bool = True) -> Guest:
+        """Close a session and open it again elsewhere; `says` is called meanwhile.
+
+        The process from which it moves `stops`, or else gives the session up, which has no connection.
+        """
+        guest.server_stops = stops
+        self._run(self._closed(guest))
+        kept = guest.subscriptions.dump()
+        if says is not None:
+            says()
+
+        async def opened() -> Guest:
+            shown = guest.shown
+            moved = Guest(await self._served(), shown.name, shown.account, "en", shown.since)
+            moved.subscriptions.restore(kept)
+            await moved.subscriptions.prepare()
+            moved.lifecycle.opening = True
+            await self.chat.opened(moved.shown)
+            moved.lifecycle.opening = False
+            moved.subscriptions.go_on()
+            return moved
+
+        return self._run(opened())
 
     def say(self, guest: Guest, *messages: str) -> list[str]:
         """Send messages and return their answers."""
 
         async def collected() -> list[str]:
-            said: list[AsyncIterator[str]] = [self.chat.received(message, guest) for message in messages]
+            said: list[AsyncIterator[str]] = [self.chat.received(message, guest.shown) for message in messages]
             return [answer for each in said async for answer in each]
 
-        return self._runner.run(collected())
+        return self._run(collected())
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do something, and wait until everybody has heard of it."""
+
+        async def done() -> Result:
+            result = await work
+            while list(self._tasks):
+                await asyncio.sleep(0)
+            return result
+
+        return self._runner.run(done())
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import pytest
 
@@ -30,16 +30,19 @@ from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.channel import SessionChannel
 from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.revocations import RevocationPoller
+from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.publishing_server import PublishingServer
 from antiphon.server.upkeep import Upkeep
-from antiphon.services import Handler, as_service, echo
+from antiphon.services import Handler, ServiceServer, as_service, echo
 from antiphon.settings import ServerSettings
 from antiphon.store.sql import open_sqlite
 from antiphon.store.thread import StoreThread
+from antiphon.testing import VirtualLoop
 from antiphon.testing.memory import MemoryTransport
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.kinds import KIB
 from support.serving import READ, await_record, records_in
-from support.virtual_time import VirtualLoop
 from support.wire_client import Closed, WireClient
 
 HOME = "127.0.0.1"
@@ -49,8 +52,6 @@ AHEAD = 64 * KIB
 PATIENCE_SECONDS = 300.0
 """The longest that a test waits for anything, in virtual time: more than any limit of a server."""
 HEARTBEAT_SECONDS = 10.0
-ABSENT: Any = None
-"""The server as a service uses it: there is none here."""
 LOOK_SECONDS = 0.01
 """Pause between two looks of `until`, in virtual time."""
 
@@ -166,12 +167,19 @@ class JoinedServer:
     sessions: SessionManager
 
     def __init__(
-        self, runner: "asyncio.Runner", folder: Path, handler: Handler, binding: bytes | None, **options: Any
+        self,
+        runner: "asyncio.Runner",
+        folder: Path,
+        handler: Handler,
+        binding: bytes | None,
+        broker: Broker,
+        **options: Any,
     ) -> None:
         self.runner = runner
         self.settings = ServerSettings(data=folder, **options)
         self._handler = handler
         self._binding = binding
+        self._broker = broker
         self._closing = AsyncExitStack()
         self._clients = 0
         self.log_path = folder / "server.log"
@@ -186,20 +194,24 @@ class JoinedServer:
         self.store = await open_sqlite(folder.path)
         self._closing.push_async_callback(self.store.close)
         began = datetime.now(UTC) - timedelta(seconds=loop.time())
+        shown = PublishingServer()
         parts = assemble(
             settings,
             as_service(self._handler),
             self.store,
             ring,
             log,
-            server=ABSENT,
+            server=cast("ServiceServer", shown),
             entrance=OwnPort(settings),
             mechanism=mechanism_for(self._binding),
             registration=settings.registration == "open",
             language="en",
             clock=lambda: began + timedelta(seconds=loop.time()),
+            broker=self._broker,
         )
+        shown._topics = parts.host.handlers.topics
         self.host, self.sessions, self.home = parts
+        await self.host.handlers.topics.start()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
         await self.sessions.begin()
         await self.host.hello.look()
@@ -327,11 +339,20 @@ class JoinedLoop:
 
     @contextlib.contextmanager
     def joined(
-        self, folder: Path, handler: Handler = echo, *, plain: bool = True, **options: Any
+        self,
+        folder: Path,
+        handler: Handler = echo,
+        *,
+        plain: bool = True,
+        broker: Broker | None = None,
+        **options: Any,
     ) -> Iterator[JoinedServer]:
         """Run a server; the end of the block drains it. `options` are those of `ServerSettings`."""
         defaults: dict[str, Any] = {"drain_seconds": 2, "registration": "open"}
-        server = JoinedServer(self._runner, folder, handler, None if plain else BINDING, **defaults | options)
+        binding = None if plain else BINDING
+        server = JoinedServer(
+            self._runner, folder, handler, binding, broker or MemoryBroker(), **defaults | options
+        )
         self._runner.run(server.start())
         try:
             yield server

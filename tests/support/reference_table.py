@@ -33,6 +33,7 @@ GIVEN = {
     *("antiphon.ClientSession", "antiphon.Session", "antiphon.blocking.Session", "antiphon.blocking.SessionInfo"),
     *("antiphon.blocking.FramedTlsSocket", "antiphon.settings.ServerSettings", "antiphon.settings.ClientSettings"),
     "antiphon.ServerOptions",
+    *("antiphon.ServiceServer", "antiphon.Subscriber"),
 }
 """Classes without a signature here: a program is given them, or their options are listed under them."""
 INTERNAL = {"connection", "hang_up", "message", "end", "acknowledgement", "of", "starting"}
@@ -150,7 +151,7 @@ def _signature(node: _Function) -> str:
     managers = {"contextmanager": "with ", "asynccontextmanager": "async with "}
     for decorator, prefix in managers.items():
         if decorator in {each.rpartition(".")[2] for each in decorators}:
-            inner = re.fullmatch(r"\w+\[(\w+)(?:, None)?\]", returned)
+            inner = re.fullmatch(r"\w+\[(.+?)(?:, None)?\]", returned)
             assert inner, returned
             return f"{prefix}{node.name}{_arguments(node)} -> {inner[1]}"
     waiting = isinstance(node, ast.AsyncFunctionDef)

@@ -1,69 +1,15 @@
-"""Virtual time, which passes only while the event loop waits, and sessions with chosen answer times."""
+"""Sessions with chosen answer times, in virtual time."""
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from antiphon.client.aio.answers import Answers
 from antiphon.errors import AntiphonError, SessionEnded
+from antiphon.testing import VirtualLoop
 from antiphon.wire.frames import Payload
 
 Result = TypeVar("Result")
-
-
-class _Selector(selectors.SelectSelector):
-    """A selector that advances the virtual time instead of waiting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        self.held = 0
-        """How many threads work for the loop; until they are done, time stands still and the selector waits."""
-
-    def select(self, timeout: float | None = None) -> Any:
-        if self.held and (timeout is None or timeout > 0):
-            return super().select(None)
-        ready = super().select(0)
-        if not ready:  # what two servers say to each other over sockets takes no time
-            assert timeout is not None, "all tasks wait, and there is no timer"
-            self.now += max(0.0, timeout)
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that starts at 0 s and jumps to the next timer, unless a thread still works for it."""
-
-    def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self) -> float:
-        return self._virtual.now
-
-    def hold(self, work: "asyncio.Future[Any]") -> None:
-        """Let no time pass until `work`, which a thread does, is done or given up."""
-        self._virtual.held += 1
-        work.add_done_callback(self._let_go)
-
-    def _let_go(self, _: "asyncio.Future[Any]") -> None:
-        self._virtual.held -= 1
-
-    def run_in_executor(  # type: ignore[override] # as the supertype, but for the relation of its arguments
-        self, executor: Any, func: Callable[..., Any], *args: Any
-    ) -> "asyncio.Future[Any]":
-        """Hold the time while `func` runs."""
-        work = super().run_in_executor(executor, func, *args)
-        self.hold(work)
-        return work
-
-    async def shutdown_default_executor(self) -> None:
-        """Hold the time until the threads have ended."""
-        self._virtual.held += 1
-        try:
-            await super().shutdown_default_executor()
-        finally:
-            self._virtual.held -= 1
 
 
 def now_ns() -> int:

@@ -32,11 +32,13 @@ from antiphon.wire.bodies import (
     ChallengeAnswer,
     ChangePassword,
     Credential,
+    EndOthers,
     Hello,
     Identified,
     Identify,
     Lifetimes,
     Limits,
+    OthersEnded,
     PasswordAnswer,
     Register,
     Resume,
@@ -191,6 +193,9 @@ def _change(pair: Pair) -> Iterator[Step]:
     id, data = client.request(Kind.PASSWORD, ChangePassword(credential=credential))
     yield pair.to_server(data, f"the new one is “{NEW_PASSWORD.text}”, its salt the bytes 32 to 63")
     yield pair.to_client(server.reply(Kind.PASSWORD, id, PasswordAnswer(data=None)), "it is kept")
+    id, data = client.request(Kind.END_OTHERS, EndOthers())
+    yield pair.to_server(data, "the person has all their other sessions ended")
+    yield pair.to_client(server.reply(Kind.END_OTHERS, id, OthersEnded(sessions=2)), "there were two")
 
 
 def _come_back(pair: Pair) -> Iterator[Step]:

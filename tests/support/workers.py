@@ -53,14 +53,16 @@ class WorkersProcess(ServerProcess):
         *options: str,
         workers: int = 2,
         service: str = "pid",
+        file: Path | None = None,
         registrations: int = 100_000,
         access: str = "identify",
         tls: bool = False,
     ) -> None:
-        """Start it, and wait until all workers serve."""
+        """Start it, and wait until all workers serve; `service` is of `file`, by default of the services above."""
         self.count = workers
-        file = folder.parent / "service.py"
-        file.write_text(PID)
+        if file is None:
+            file = folder.parent / "service.py"
+            file.write_text(PID)
         super().__init__(
             folder, f"{file}:{service}", "--workers", str(workers), "--access", access,
             *([] if tls else ["--plain"]), "--registrations-source", str(registrations), *options,

@@ -441,6 +441,7 @@ async def test_all_that_a_client_does_is_explained_and_no_secret_of_it(tmp_path:
             change = PasswordChange(session.connection, "ann", 10)
             await change.prove(Password(PASSWORD))
             await change.choose(Password(NEW))
+            assert await session.end_others() == 0
             await proxy.cut()
             stream = session.ask_stream("for ever")
             assert await anext(stream) == "one"

@@ -78,7 +78,7 @@ def test_help_names_what_the_prompt_understands_and_asks_the_service_too(ann: Te
         ann.answer("ann>", "/help")
         told = ann.shows("\n/help\r\n")  # what echo says to it
         words = [line.split("  ")[1] for line in told.splitlines() if line.startswith("  ")]
-        assert words == ["exit", "/help", "/password", "/spoil TEXT", "//exit", "Ctrl-C"]
+        assert words == ["exit", "/help", "/password", "/end-others", "/spoil TEXT", "//exit", "Ctrl-C"]
         ann.says("ann>", "//help", "/help")
         assert ann.screen.count("/spoil TEXT") == 1
 

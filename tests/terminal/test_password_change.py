@@ -57,6 +57,19 @@ def test_a_word_changes_the_password_and_ends_the_other_sessions(server: Serving
     assert not lets_in(server, PASSWORD, "bob")
 
 
+def test_a_word_ends_the_other_sessions_and_no_more(server: Serving, tmp_path: Path) -> None:
+    (token,) = seed(tmp_path / "data", "bob")
+    with Terminal("connect", str(server.address), home=tmp_path, **ANN | {"ANTIPHON_NAME": "bob"}) as terminal:
+        with server.session(token) as other:
+            terminal.answer("bob>", "/end-others")
+            terminal.shows("Sessions ended: 1.")
+            assert other.body() == ServerBye(reason="revoked", cause="elsewhere")
+        terminal.says("bob>", "//end-others", "/end-others")
+        terminal.answer("bob>", "/end-others")
+        terminal.shows("Sessions ended: 0.")
+        terminal.says("bob>", "and on it goes")
+
+
 @pytest.mark.parametrize("keys", ["\r", CTRL_C, CTRL_D])
 def test_a_change_can_be_left_at_the_first_question(server: Serving, tmp_path: Path, keys: str) -> None:
     with Terminal("connect", str(server.address), home=tmp_path, **ANN) as terminal:

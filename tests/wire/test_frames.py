@@ -290,7 +290,7 @@ def test_a_message_too_short_for_its_token_ends_the_connection() -> None:
         events(session_reader(), header(8 + 15, Kind.MESSAGE))
 
 
-@pytest.mark.parametrize("kind", [0x00, 0x08, 0x15, 0x7F])
+@pytest.mark.parametrize("kind", [0x00, 0x08, 0x16, 0x7F])
 def test_an_unknown_kind_ends_the_connection(kind: int) -> None:
     with pytest.raises(FrameInvalid, match=f"kind 0x{kind:02x} is unknown"):
         events(session_reader(), header(8, kind))
@@ -305,7 +305,9 @@ def test_an_unknown_flag_ends_the_connection(kind: Kind, flags: int) -> None:
         events(session_reader(), header(24 if kind is Kind.MESSAGE else 8, kind, flags))
 
 
-@pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.HELLO, Kind.WELCOME, Kind.CANCEL, Kind.ACK, Kind.PASSWORD])
+@pytest.mark.parametrize(
+    "kind", [Kind.MESSAGE, Kind.HELLO, Kind.WELCOME, Kind.CANCEL, Kind.ACK, Kind.PASSWORD, Kind.END_OTHERS]
+)
 def test_a_kind_that_is_not_allowed_before_sign_in_ends_the_connection(kind: Kind) -> None:
     with pytest.raises(FrameUnexpected, match=kind.name):
         events(entry_reader(), header(24, kind))
@@ -351,7 +353,7 @@ def test_a_wrong_token_is_refused_and_the_next_right_one_passes(wrong: bytes) ->
     assert events(session_reader(), stream) == [(1, TokenRefused), Frame(Kind.MESSAGE, TEXT, 2, "b")]
 
 
-@pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.PASSWORD])
+@pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.PASSWORD, Kind.END_OTHERS])
 def test_a_refusal_tells_the_kind_of_its_frame(kind: Kind) -> None:
     reader = session_reader()
     reader.feed(encode(kind, 5, token=OTHER))

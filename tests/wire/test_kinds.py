@@ -28,7 +28,8 @@ def test_no_kind_of_this_version_is_optional() -> None:
 
 def test_a_client_sends_its_token_with_all_that_needs_a_session_and_a_server_never_does() -> None:
     assert {(row.sender, row.kind) for row in TABLE if row.token} == {
-        (Side.CLIENT, kind) for kind in (Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.PASSWORD, Kind.RESUME)
+        (Side.CLIENT, kind)
+        for kind in (Kind.MESSAGE, Kind.CANCEL, Kind.ACK, Kind.PASSWORD, Kind.END_OTHERS, Kind.RESUME)
     }
 
 
@@ -36,9 +37,9 @@ def test_a_client_sends_its_token_with_all_that_needs_a_session_and_a_server_nev
     ("sender", "phase", "kinds"),
     [
         (Side.CLIENT, Phase.SIGN_IN, "IDENTIFY REGISTER AUTHENTICATE CHALLENGE RESUME HEARTBEAT BYE"),
-        (Side.CLIENT, Phase.SESSION, "MESSAGE CANCEL ACK PASSWORD HEARTBEAT BYE"),
+        (Side.CLIENT, Phase.SESSION, "MESSAGE CANCEL ACK PASSWORD END_OTHERS HEARTBEAT BYE"),
         (Side.SERVER, Phase.SIGN_IN, "HELLO IDENTIFY REGISTER CHALLENGE WELCOME ERROR HEARTBEAT BYE"),
-        (Side.SERVER, Phase.SESSION, "MESSAGE END PASSWORD ERROR HEARTBEAT BYE"),
+        (Side.SERVER, Phase.SESSION, "MESSAGE END PASSWORD END_OTHERS ERROR HEARTBEAT BYE"),
     ],
 )
 def test_exactly_these_kinds_are_allowed(sender: Side, phase: Phase, kinds: str) -> None:

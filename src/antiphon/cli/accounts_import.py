@@ -22,7 +22,14 @@ from antiphon.cli.event_loop import run_loop
 from antiphon.cli.import_names import import_names, keep_clients
 from antiphon.cli.import_report import Report
 from antiphon.cli.output import iso_time
-from antiphon.cli.store_access import LoggedStoreOptions, now, open_data, open_data_and_log, operator_name
+from antiphon.cli.store_access import (
+    LoggedStoreOptions,
+    holds_accounts,
+    now,
+    open_data,
+    open_data_and_log,
+    operator_name,
+)
 from antiphon.data.credentials import seal
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import FileUnusable, ImportRefused, NameTaken, Problem, SettingInvalid, UsageError
@@ -48,7 +55,6 @@ from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifi
 from antiphon.language import N_
 from antiphon.server.auth.by_address import NAMES_MOST
 from antiphon.store.contracts import Accounts, NewAccount
-from antiphon.store.opening import accounts_file
 from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256
 
@@ -192,7 +198,7 @@ def _read_columns(text: str | None) -> tuple[str, ...]:
 async def _dry_run(options: LoggedStoreOptions, console: Console, report: Report) -> int:
     _ = console.translations.gettext
     new = report.rows
-    if accounts_file(options.store_found, options.folder).exists():
+    if holds_accounts(options):
         async with open_data(options, console=console) as here:
             new = await _without_account(here.store.accounts, report.rows)
             await _check_forms(here.store.accounts, report)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.line_loop import LineLoop, piped_lines
 from antiphon.terminal.name_sign_in import NameSignIn
+from antiphon.terminal.other_sessions import end_other_sessions
 from antiphon.terminal.parse import read_password
 from antiphon.terminal.password_change import InteractivePasswordChange
 from antiphon.terminal.sign_in import InteractiveSignIn, SignedIn
@@ -50,8 +52,9 @@ def connect(
     requires a new one: --new-password-file or ANTIPHON_NEW_PASSWORD.
 
     "exit" alone on a line, Ctrl-D or the end of the input leaves; "//exit"
-    sends the word itself. On a terminal, "/password" changes the password;
-    "/name" corrects the name, if the server asks for nothing else.
+    sends the word itself. On a terminal, "/password" changes the password and
+    "/end-others" ends your other sessions; "/name" corrects the name, if the
+    server asks for nothing else.
 
     --explain shows every frame that goes over the connection, --explain=short
     in one line each. On a terminal, "/spoil TEXT" sends TEXT with a wrong token,
@@ -203,6 +206,7 @@ async def _talk(
             session.info.name,
             spoil=loop.send_spoiled,
             change=change.requested if change else None,
+            end_others=partial(end_other_sessions, console, session) if session.can_end_others else None,
             renames=by_name is not None,
         ).lines()
         if hints and by_name is not None:

@@ -7,13 +7,13 @@ from contextlib import suppress
 from cyclopts import App, CycloptsError, UnknownOptionError
 
 from antiphon import streams
+from antiphon.address import DEFAULT_PORT
 from antiphon.cli.init import continue_below_init
 from antiphon.cli.option_sources import clear_variables, early_option, option_sources, with_values
 from antiphon.errors import AntiphonError, Fault, OutputClosed, OutputFailed
 from antiphon.files import keep_trace
 from antiphon.language import choose
 from antiphon.observe.records import keep_off_console
-from antiphon.settings import DEFAULT_PORT
 from antiphon.terminal.console import Console
 from antiphon.version import __version__
 
@@ -38,6 +38,8 @@ app = App(
     "sessions       show who is signed in, and end sessions: list, revoke\n"
     "invite         make a code with which one person registers\n"
     "invitations    show who is invited, and withdraw codes: list, revoke\n"
+    "db             show the version of a store's tables, and upgrade them:\n"
+    "               status, upgrade\n"
     "known-servers  show the server keys that you trust, and forget them: list,\n"
     "               forget\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
@@ -59,6 +61,7 @@ app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")
 app.command("antiphon.cli.invite:invite")
 app.command("antiphon.cli.invite:app", name="invitations")
+app.command("antiphon.cli.db:app", name="db")
 app.command("antiphon.cli.known_servers:app", name="known-servers")
 
 

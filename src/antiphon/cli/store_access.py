@@ -14,14 +14,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from antiphon.data.folder import DataFolder, data_folder
-from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable
+from antiphon.data.belonging import open_with_ring
+from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
+from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable, UsageError
 from antiphon.identity.names import prepare
 from antiphon.identity.throttle import name_mark
 from antiphon.language import N_, Translate
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.printable import printable
-from antiphon.settings import SQLITE
+from antiphon.settings import SQLITE, check_store, files_folder, is_postgresql
 from antiphon.store.contracts import Account, Overview, Store
 from antiphon.store.files import NameRewritten
 from antiphon.store.opening import accounts_file, found_store, open_store
@@ -30,6 +31,7 @@ from antiphon.terminal.console import Console
 DEMO_FOLDER = "demo"
 """Folder of `antiphon demo` in the data folder of its user."""
 _NO_ACCOUNTS = Problem(N_("no accounts are kept there"))
+_NO_RING = Problem(N_("there is no key ring, and that of the servers of the database is needed"))
 _ONLY_DEMO = Problem(N_("no accounts are kept there; those of the demo are in {demo}"))
 
 
@@ -42,7 +44,8 @@ class StoreOptions:
     store: str | None = field(
         default=None,
         metadata={
-            "help": "Where the server keeps accounts: sqlite, or files:DIR [default: what the data folder holds]."
+            "help": "Where the server keeps accounts: sqlite, files:DIR, or postgresql://USER@HOST/DATABASE "
+            "[default: what the data folder holds]."
         },
     )
     json: Annotated[bool, Parameter(negative=())] = field(
@@ -60,8 +63,13 @@ class StoreOptions:
 
     @property
     def store_found(self) -> str:
-        """The store that is named, else the files that the data folder holds, else SQLite."""
+        """The store that is named, else the files that the data folder holds, else SQLite.
+
+        Raises:
+            SettingInvalid: what is named is no store, or an address with a password in it.
+        """
         if self.store is not None:
+            check_store(self.store)
             return self.store
         return found_store(self.folder)
 
@@ -122,6 +130,26 @@ class OpenData:
         return await self.store.sessions.revoke_account(account.id, reason, now())
 
 
+def holds_accounts(options: StoreOptions) -> bool:
+    """Return whether the store that `options` select has been made: by its file, or by the key ring of a database.
+
+    Raises:
+        SettingInvalid: `--store` names no known kind of store.
+    """
+    path = options.folder
+    return (accounts_file(options.store_found, path) or path / KEY_RING_FILE).exists()
+
+
+def _nothing_in(options: StoreOptions, chosen: str) -> UsageError:
+    if is_postgresql(chosen):
+        return FolderUnusable(path=str(options.folder), problem=_NO_RING)
+    unusable = FolderUnusable if chosen == SQLITE else StoreUnusable
+    demo = options.folder / DEMO_FOLDER
+    of_demo = options.data is None and found_store(demo) != SQLITE
+    place = files_folder(chosen) or options.folder
+    return unusable(path=str(place), problem=_ONLY_DEMO if of_demo else _NO_ACCOUNTS, demo=demo)
+
+
 @contextlib.asynccontextmanager
 async def open_data(
     options: StoreOptions, *, console: Console | None = None, make: bool = False
@@ -137,17 +165,14 @@ async def open_data(
         FolderUnsafe: other users of this machine can reach the files in it.
     """
     path, chosen = options.folder, options.store_found
-    accounts = accounts_file(chosen, path)
-    if not make and not accounts.exists():  # a mistyped path must not create a folder
-        unusable = FolderUnusable if chosen == SQLITE else StoreUnusable
-        demo = path / DEMO_FOLDER
-        of_demo = options.data is None and found_store(demo) != SQLITE
-        raise unusable(path=str(accounts.parent), problem=_ONLY_DEMO if of_demo else _NO_ACCOUNTS, demo=demo)
-    folder = DataFolder.open(path, accounts)
-    if make:
-        folder.key_ring(os.urandom)  # made before the first account: with accounts, a missing ring is an error
+    if not make and not holds_accounts(options):  # a mistyped path must not create a folder
+        raise _nothing_in(options, chosen)
+    folder = DataFolder.open(path, accounts_file(chosen, path))
     found: list[NameRewritten] = []
-    store = await open_store(chosen, folder.path, tell=found.append)
+    if make or is_postgresql(chosen):
+        store, _ = await open_with_ring(chosen, folder, os.urandom, tell=found.append)
+    else:
+        store = await open_store(chosen, folder.path, tell=found.append)
     try:
         if console is not None:
             for each in found:

@@ -14,6 +14,7 @@ from antiphon.blocklist import common_passwords
 from antiphon.client.dialling import DialResult
 from antiphon.client.password_forms import prove_any_form
 from antiphon.client.protocol.sign_in import SignInSteps
+from antiphon.client.seconds import LEAST_TIMEOUT, check_seconds
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import (
     InputMissing,
@@ -31,7 +32,7 @@ from antiphon.identity.invitations import Code, Secret, read_place
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
-from antiphon.settings import ClientSettings, changed
+from antiphon.settings import SECONDS_MOST, ClientSettings, changed
 from antiphon.wire.bodies import Welcome
 
 _NAME = Problem(N_("The name"))
@@ -219,6 +220,9 @@ def program_settings(
     Raises:
         SettingInvalid: a value has the wrong type or is out of its range.
     """
+    check_seconds("timeout", timeout, lowest=LEAST_TIMEOUT, highest=SECONDS_MOST)
+    if give_up is not None:
+        check_seconds("give_up", give_up, highest=SECONDS_MOST)
     options: dict[str, Any] = {"known_servers": known_servers or None} | (
         {} if give_up is None else {"give_up": give_up}
     )

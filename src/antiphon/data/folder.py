@@ -47,6 +47,8 @@ class DataFolder:
     def __init__(self, path: Path, accounts: Path | None = None) -> None:
         """Use the folder `path`, which exists; `open` makes sure of that. `accounts` is as in `open`."""
         self.path = path
+        self.has_accounts: bool | None = None
+        """Whether there are accounts sealed with its key ring; None: the file of accounts shows it."""
         self._accounts = accounts
         self._lock = FileLock(path / LOCK_FILE, timeout=LOCK_SECONDS, mode=0o600)
 
@@ -106,14 +108,17 @@ class DataFolder:
             FolderUnusable: it cannot be read or written.
         """
         with self.lock():
-            if not os.path.lexists(self.path / KEY_RING_FILE) and not os.path.lexists(self._accounts_file()):
+            if not os.path.lexists(self.path / KEY_RING_FILE) and not self._has_accounts():
                 self.write_private(KEY_RING_FILE, KeyRing.generate(random).dump())
             return LiveKeyRing(self._read_key_ring(), self._read_key_ring)
 
-    def _accounts_file(self) -> Path:
+    def _has_accounts(self) -> bool:
+        if self.has_accounts is not None:
+            return self.has_accounts
         from antiphon.store.opening import accounts_file  # noqa: PLC0415 - a supervisor needs no SQL
 
-        return self._accounts or accounts_file(SQLITE, self.path)
+        file = self._accounts or accounts_file(SQLITE, self.path)
+        return file is not None and os.path.lexists(file)
 
     def change_key_ring(self, change: Callable[[KeyRing], KeyRing]) -> KeyRing:
         """Replace the folder's key ring by what `change` returns for it; return the new one.

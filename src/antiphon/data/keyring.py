@@ -3,6 +3,7 @@
 Sealing reads the file and takes its newest key. Opening reads the file if it meets a key that it does not know.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,12 +15,14 @@ _REPLACED = Problem(N_("The key ring has been replaced by another folder's."))
 
 
 class LiveKeyRing:
-    """A `KeyRing` that follows its file. Only sealing keys ever change."""
+    """A `KeyRing` that follows its file, for several threads at once. Only sealing keys ever change."""
 
     def __init__(self, ring: KeyRing, read: Callable[[], KeyRing]) -> None:
         """Begin with `ring`; `read` returns the content of the file, or raises a `UsageError`."""
         self._ring = ring
         self._read = read
+        self._following = threading.Lock()
+        """Held from the reading of the file until its keys are known: of two threads, the later one knows more."""
         self.token_key = ring.token_key
         self.mock_key = ring.mock_key
 
@@ -31,8 +34,8 @@ class LiveKeyRing:
     def seal(self, plain: bytes, associated: bytes, nonce: bytes) -> bytes:
         """See `KeyRing`. Call it inside the store's transaction that keeps the result.
 
-        A store has one writer at a time. So `rekey`, which changes the file and then seals everything again, sees
-        all that was sealed before the change.
+        `Accounts.reseal` waits for the transactions that seal. So `rekey`, which changes the file and then seals
+        everything again, sees all that was sealed before the change.
 
         Raises:
             TryLater: the file cannot be read. A key from memory may be gone from the file already.
@@ -53,13 +56,14 @@ class LiveKeyRing:
         Raises:
             TryLater: the file is missing, damaged, another folder's, or cannot be read; the cause says which.
         """
-        try:
-            ring = self._read()
-            self._check(ring)
-        except UsageError as error:
-            raise TryLater(problem=str(error)) from error
-        self._ring = replace(ring, sealing_keys=self._ring.sealing_keys | ring.sealing_keys)
-        return ring
+        with self._following:
+            try:
+                ring = self._read()
+                self._check(ring)
+            except UsageError as error:
+                raise TryLater(problem=str(error)) from error
+            self._ring = replace(ring, sealing_keys=self._ring.sealing_keys | ring.sealing_keys)
+            return ring
 
     def _check(self, ring: KeyRing) -> None:
         if (ring.token_key, ring.mock_key) != (self.token_key, self.mock_key):

@@ -8,7 +8,9 @@
     │   ├── AddressInvalid, PortInvalid, NameInvalid, NameAmbiguous, PasswordInvalid
     │   ├── AccountUnknown, AccountExists, SessionUnknown
     │   ├── ExposureRefused, and AnyoneRefused below it
+    │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
+    │   ├── DatabaseUnusable, and DatabaseOutdated, DatabaseElsewhere below it
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
     │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
@@ -17,7 +19,7 @@
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
-    │   ├── HostUnknown, ConnectRefused, NotAntiphon, NotRunning, ServerSilent
+    │   ├── HostUnknown, ConnectRefused, NotAntiphon, DatabaseUnreachable, NotRunning, ServerSilent
     │   └── ConnectionLost, ServerStopping
     ├── SignInError               the server refused the sign-in or ended the session  exit 4
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
@@ -27,7 +29,8 @@
     │   ├── SessionEnded
     │   │   ├── SessionExpired
     │   │   └── SessionRevoked
-    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions
+    │   │       └── AccountDisabled, AccountRemoved, AccountRenamed, PasswordChanged, TooManySessions,
+    │   │           EndedElsewhere
     │   └── InvitationRefused
     │       └── InvitationUsed, InvitationExpired, InvitationForAnother
     ├── ProtocolError             a peer broke the protocol of docs/protocol.md        exit 5
@@ -57,6 +60,7 @@ from antiphon.errors.connection import (
     ConnectError,
     ConnectionLost,
     ConnectRefused,
+    DatabaseUnreachable,
     HostUnknown,
     NotAntiphon,
     NotRunning,
@@ -105,6 +109,7 @@ from antiphon.errors.signin import (
     AccountRemoved,
     AccountRenamed,
     CredentialRefused,
+    EndedElsewhere,
     InvitationExpired,
     InvitationForAnother,
     InvitationRefused,
@@ -139,6 +144,9 @@ from antiphon.errors.usage import (
     CertificateTooWeak,
     CertificateUnusable,
     CredentialUnreadable,
+    DatabaseElsewhere,
+    DatabaseOutdated,
+    DatabaseUnusable,
     ExposureRefused,
     FileUnusable,
     FolderOfAnother,
@@ -165,6 +173,8 @@ from antiphon.errors.usage import (
     SettingInvalid,
     StoreTaken,
     StoreUnusable,
+    TopicInvalid,
+    TopicsFull,
     UsageError,
 )
 
@@ -192,6 +202,11 @@ __all__ = [
     "ConnectionLost",
     "CredentialRefused",
     "CredentialUnreadable",
+    "DatabaseElsewhere",
+    "DatabaseOutdated",
+    "DatabaseUnreachable",
+    "DatabaseUnusable",
+    "EndedElsewhere",
     "ExposureRefused",
     "Fault",
     "FileUnusable",
@@ -275,6 +290,8 @@ __all__ = [
     "TooManyFailures",
     "TooManyRefusals",
     "TooManySessions",
+    "TopicInvalid",
+    "TopicsFull",
     "TrustError",
     "TryLater",
     "UsageError",

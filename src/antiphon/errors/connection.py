@@ -30,6 +30,15 @@ class ConnectRefused(ConnectError):
     hint = N_("Check the host and the port, and that the server is running.")
 
 
+class DatabaseUnreachable(ConnectError):
+    """There is no PostgreSQL server at the address of `--store postgresql://…`, or it does not answer."""
+
+    code = "database-unreachable"
+    blame = "operator"
+    sentence = N_("The database {database} cannot be reached: {problem}.")
+    hint = N_("Check the address in --store, and that the PostgreSQL server is running.")
+
+
 class NotAntiphon(ConnectError):
     """The peer does not speak this protocol."""
 

@@ -195,6 +195,16 @@ class TooManySessions(SessionRevoked):
     hint = N_("Sign in again. If the newer one is not yours, change the password.")
 
 
+class EndedElsewhere(SessionRevoked):
+    """The person has ended this session from another one of the same account."""
+
+    code = "ended-elsewhere"
+    blame = "user"
+    cause = "elsewhere"
+    sentence = N_("This session was ended from another session of the same account.")
+    hint = N_("Sign in again. If it was not you who ended it, change the password.")
+
+
 def revoked(cause: str) -> SessionEnded:
     """Return the error for the `cause` of a BYE `revoked`: `SessionEnded` itself for a word of a later version."""
     kinds: list[type[SessionRevoked]] = [SessionRevoked, *SessionRevoked.__subclasses__()]

@@ -160,6 +160,35 @@ class StoreUnusable(UsageError):
     hint = N_("Fix that, or name another store with --store.")
 
 
+class DatabaseUnusable(UsageError):
+    """The database of `--store postgresql://…` cannot be used as it is, or by this user."""
+
+    code = "database-unusable"
+    blame = "operator"
+    sentence = N_("The database {database} cannot be used: {problem}.")
+    hint = N_("Fix that, or name another database with --store.")
+
+
+class DatabaseOutdated(DatabaseUnusable):
+    """The tables of the database are of an earlier version of this program."""
+
+    code = "database-outdated"
+    sentence = N_(
+        "The database {database} has the tables of version {version}; this program needs version {wanted}."
+    )
+    hint = N_(
+        "Make a backup, stop the servers of the earlier version, and run antiphon db upgrade --store {database}."
+    )
+
+
+class DatabaseElsewhere(DatabaseUnusable):
+    """Servers of another machine or data folder use the database; relays between them are not possible yet."""
+
+    code = "database-elsewhere"
+    sentence = N_("Servers on {place} use the database {database}, and only those of one data folder may.")
+    hint = N_("Stop them first, or give this server the same --data on the same machine.")
+
+
 class StoreTaken(UsageError):
     """Another server uses the folder of `--store files:DIR`."""
 
@@ -318,3 +347,20 @@ class ServiceNotStarted(UsageError):
     code = "service-not-started"
     sentence = N_("“{service}” could not start: {problem}.")
     hint = N_("The traceback is in the server's log.")
+
+
+class TopicInvalid(UsageError, ValueError):
+    """The text cannot be the name of a topic."""
+
+    code = "topic-invalid"
+    blame = "program"
+    sentence = N_("“{topic}” cannot be the name of a topic: {problem}.")
+
+
+class TopicsFull(UsageError):
+    """A session or a server has as many topics as it may have."""
+
+    code = "topics-full"
+    blame = "program"
+    sentence = N_("There cannot be another topic: {problem}.")
+    hint = N_("Unsubscribe from those that are not needed.")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from antiphon import services
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.identity.tokens import Token
 from antiphon.observe.log import ServerLog
@@ -31,7 +30,9 @@ from antiphon.server.session.holder import Holder
 from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.services import Service
+from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.topics import Topics
+from antiphon.services import Service, ServiceServer
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import ProcessRecord, Store
 from antiphon.wire.bodies import Lifetimes
@@ -52,12 +53,13 @@ def assemble(
     ring: LiveKeyRing,
     log: ServerLog,
     *,
-    server: services.Server,
+    server: ServiceServer,
     entrance: Entrance,
     mechanism: str,
     registration: bool,
     language: str,
     clock: Callable[[], datetime],
+    broker: Broker,
 ) -> Parts:
     """Return the parts of a server; nothing is started yet.
 
@@ -73,14 +75,17 @@ def assemble(
         registration: whether new names are taken.
         language: of clients that name none.
         clock: wall time in UTC, for expiry and records.
+        broker: this process's end of what is published.
     """
     tasks = BackgroundTasks()
+    topics = Topics(broker, tasks, settings.message_limit, clock)
     handlers = HandlerEnvironment(
         service=service,
         seconds=settings.service_seconds,
         message_limit=settings.message_limit,
         log=log,
         tasks=tasks,
+        topics=topics,
         server=server,
     )
     hello = hello_of(settings, mechanism, registration=registration)

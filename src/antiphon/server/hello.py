@@ -17,7 +17,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Accounts
 from antiphon.version import __version__
-from antiphon.wire.bodies import INVITATIONS, OLD_FORM, REPLACE, VERSION, Hello, Limits, Scram
+from antiphon.wire.bodies import END_OTHERS, INVITATIONS, OLD_FORM, REPLACE, VERSION, Hello, Limits, Scram
 from antiphon.wire.conversation import ServerConversation
 
 LOOK_SECONDS = 5.0
@@ -38,7 +38,7 @@ def hello_of(settings: ServerSettings, mechanism: str, *, registration: bool) ->
         product=f"antiphon/{__version__}",
         access=settings.access,
         mechanisms=[mechanism] if by_password else [],
-        features=[INVITATIONS, REPLACE] if by_password else [REPLACE],
+        features=[INVITATIONS, REPLACE, END_OTHERS] if by_password else [REPLACE],
         limits=Limits(
             message=settings.message_limit,
             heartbeat=settings.heartbeat_seconds,

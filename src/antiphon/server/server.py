@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, Unpack
 
 from antiphon.address import Address, Scheme
+from antiphon.data.belonging import open_with_ring
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
@@ -29,25 +30,29 @@ from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
+from antiphon.server.home.place import check_place, take_place
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.status.endpoint import serving_status
+from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.publishing_server import PublishingServer
 from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
 from antiphon.services import Handler, Lifespan, as_service, echo
 from antiphon.services.contract import Result, State
 from antiphon.settings import ServerSettings, changed
 from antiphon.store.files import NameRewritten
-from antiphon.store.opening import accounts_file, open_store
+from antiphon.store.opening import accounts_file
 from antiphon.version import __version__
 
 ABORT_SECONDS = 2.0
 """Time for aborted connections to be gone; with `drain_seconds` well within promise 24's 30 s."""
 
 
-class Server(Generic[State]):
+class Server(PublishingServer, Generic[State]):
     """An Antiphon server in this event loop: `async with Server(handler, port=0) as server`.
 
     At the end of the block the server drains: it accepts no new connections, answers the messages that it has
@@ -85,6 +90,7 @@ class Server(Generic[State]):
         self.settings = changed(settings or ServerSettings(), options)
         self.language = language
         self._entrance: Entrance = OwnPort(self.settings)
+        self._broker: Broker = MemoryBroker()
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
@@ -152,6 +158,8 @@ class Server(Generic[State]):
         fingerprint = self.certificate.fingerprint if self.certificate else None
         return [Address(scheme, host, self.port, None, fingerprint) for host in self._listening.hosts]
 
+    # --- opening ------------------------------------------------------------------------------------------------
+
     async def _open(self) -> None:
         settings = self.settings
         data = settings.data or data_folder()
@@ -172,19 +180,20 @@ class Server(Generic[State]):
         settings = self.settings
         status = settings.status if self._entrance.announces_control else None
         endpoint = await self._closing.enter_async_context(serving_status(status, log))
-        ring = await asyncio.to_thread(folder.key_ring, os.urandom)  # another server may hold the folder's lock
-        self.certificate = None
-        if not settings.plain:
-            self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
 
         def tell(found: NameRewritten) -> None:
             log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
 
-        self._store = store = await open_store(settings.store, folder.path, serving=True, tell=tell)
+        store, ring = await open_with_ring(settings.store, folder, os.urandom, serving=True, tell=tell)
+        self._store = store
         self._closing.push_async_callback(store.close)
+        await take_place(store, folder.path, settings.store)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
+        self.certificate = None
+        if not settings.plain:
+            self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
         self._listen(folder)
         parts = assemble(
             settings,
@@ -198,9 +207,12 @@ class Server(Generic[State]):
             registration=self.registration,
             language=self.language,
             clock=_utc_now,
+            broker=self._broker,
         )
         self._host, self._sessions, home = parts
         sessions = self._sessions
+        self._topics = self._host.handlers.topics
+        await self._topics.start()
         lifecycle = self._lifecycle = ServiceLifecycle(self._host.handlers)
         await lifecycle.start()
         self._closing.push_async_callback(lifecycle.stop)  # where the start fails after this
@@ -209,6 +221,7 @@ class Server(Generic[State]):
         await sessions.begin()
         await self._host.hello.look()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
+        await check_place(store, folder.path, settings.store)
         self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
         self._reception = Reception(
@@ -365,14 +378,18 @@ class Server(Generic[State]):
             await asyncio.sleep(TICK_SECONDS / 10)
 
 
-def server_behind(entrance: Entrance, handler: Handler, settings: ServerSettings, language: str) -> Server:
-    """Return a server whose connections come from `entrance`; the other arguments are those of `Server`.
+def server_behind(
+    entrance: Entrance, broker: Broker, handler: Handler, settings: ServerSettings, language: str
+) -> Server:
+    """Return a server whose connections come from `entrance`, with its end of a broker.
+
+    The other arguments are those of `Server`.
 
     Raises:
         ServiceInvalid: `handler` cannot be served.
     """
     server = Server(handler, settings, language=language)
-    server._entrance = entrance  # noqa: SLF001 - it is of this module
+    server._entrance, server._broker = entrance, broker  # noqa: SLF001 - it is of this module
     return server
 
 

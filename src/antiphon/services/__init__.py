@@ -1,7 +1,7 @@
 """Services: the contract of a handler, and the services that ship with Antiphon."""
 
 from antiphon.services.chat import Chat
-from antiphon.services.contract import Answer, Handler, Lifespan, Reply, Server, Session
+from antiphon.services.contract import Answer, Handler, Lifespan, Reply, ServiceServer, Session
 from antiphon.services.echo import echo
 from antiphon.services.loading import load
 from antiphon.services.program import Program
@@ -14,8 +14,8 @@ __all__ = [
     "Lifespan",
     "Program",
     "Reply",
-    "Server",
     "Service",
+    "ServiceServer",
     "Session",
     "as_service",
     "echo",

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from antiphon.language import Translate
+from antiphon.topics import Subscriber
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -37,6 +38,10 @@ session that was closed because no connection held it or because a server stoppe
 It may have two more, called once in each worker: `started(server)` before the first connection, and
 `stopping(server)` after the last handler. A function has `Lifespan` for that.
 
+Two more hooks are plain functions for what is published to the topics of a session. `published(topic, message,
+session)` returns what is pushed in place of the message, or None for nothing. `missed(topic, session)` is called
+when messages of a topic are lost for a session, and returns what is pushed to say so, or None.
+
 The messages of one session are handled one at a time and in order. Sessions are handled concurrently in one event
 loop, so a plain function must return quickly. If the handler raises, the server logs the exception, the client
 gets the error `service-failed`, and the session goes on. A coroutine or async generator is cancelled when the
@@ -52,8 +57,11 @@ The server enters it before the first connection and leaves it after the last ha
 """
 
 
-class Server(Protocol[State]):
-    """The server of this process, as a service uses it; with several workers each has its own."""
+class ServiceServer(Protocol[State]):
+    """The server, as a service uses it (`Session.server`).
+
+    Its topics are those of all workers; `state`, `start_task` and `sessions` are of this process.
+    """
 
     state: State
     """For the service's own use, shared by all sessions of this process; None at first."""
@@ -70,6 +78,62 @@ class Server(Protocol[State]):
 
         Raises:
             RuntimeError: the server has not begun to start the service, or has stopped it.
+        """
+
+    async def publish(self, topic: str, message: object) -> None:
+        """Publish a message to all sessions that are subscribed to a topic, each of which is pushed it.
+
+        All of them get the messages of a topic in the same order. It returns when the broker has the message.
+
+        Args:
+            topic: its name, at most 200 bytes in UTF-8, without characters that cannot be printed.
+            message: text, bytes, or a value that is sent as JSON; at most `--message-limit` bytes.
+
+        Raises:
+            TopicInvalid: `topic` cannot be a name.
+            TypeError: JSON cannot hold `message`.
+            ValueError: it is larger.
+            TopicsFull: the topic is new, and there are too many (10,000).
+            TryLater: the broker does not answer; nobody knows whether it has taken the message.
+        """
+
+    async def send_to(self, account: int, message: object) -> None:
+        """Push a message to all sessions of an account.
+
+        Args:
+            account: the number, as `Session.account`.
+            message: as `Session.send`.
+
+        Raises:
+            TypeError, ValueError, TryLater: as `publish`.
+        """
+
+    async def present(self, topic: str) -> list[Subscriber]:
+        """Return who is subscribed to a topic: an entry for each session, in the order of the subscriptions.
+
+        Raises:
+            TopicInvalid, TryLater: as `publish`.
+        """
+
+    async def topics(self, prefix: str = "") -> list[str]:
+        """Return the topics that have subscribers and whose names begin with `prefix`.
+
+        Raises:
+            TryLater: as `publish`.
+        """
+
+    def sessions(self) -> "list[Session]":
+        """Return the sessions whose home is this process; with workers each has its own."""
+
+    async def disconnect(self, whom: "Session | int", reason: str = "") -> None:
+        """End a session of this process, or all sessions of an account wherever they are.
+
+        Args:
+            whom: the session, or the number of the account.
+            reason: a sentence for the person, shown unchanged.
+
+        Raises:
+            TryLater: as `publish`.
         """
 
 
@@ -94,8 +158,12 @@ class Session(Protocol[State]):
     """Translates a sentence into the person's language, if Antiphon's catalogue has it."""
 
     @property
-    def server(self) -> Server[Any]:
+    def server(self) -> ServiceServer[Any]:
         """The server; `antiphon.Server`, in `antiphon.testing` what stands in for it."""
+
+    @property
+    def server_stops(self) -> bool:
+        """Whether the server, or this worker, stops: a session closed then can go on elsewhere."""
 
     def send(self, message: object) -> None:
         """Push a message that answers none; it never waits, so await `ready` before sending much.
@@ -107,7 +175,8 @@ class Session(Protocol[State]):
             message: text, bytes, or a value that is sent as JSON; at most `--message-limit` bytes.
 
         Raises:
-            ValueError: `message` is larger.
+            TypeError: JSON cannot hold `message`.
+            ValueError: it is larger.
             TypeError: it is None, or JSON cannot hold it.
         """
 
@@ -120,3 +189,34 @@ class Session(Protocol[State]):
         Args:
             reason: a sentence for the person, shown unchanged.
         """
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """The topics that this session is subscribed to, in order, each with its `info`.
+
+        In `opened` they are those that the session has brought from another process, or from before a pause.
+        """
+
+    async def subscribe(self, topic: str, history: int = 0, info: str = "") -> None:
+        """Have pushed to this session what is published to a topic from now on; again, it changes nothing.
+
+        The subscription outlives connections and servers, until `unsubscribe` or the end of the session. It
+        returns when `history` is delivered, or waits for a client that takes it.
+
+        Args:
+            topic: as `ServiceServer.publish`.
+            history: how many of the messages published before are pushed too, at most; up to 1000 are kept.
+            info: what `ServiceServer.present` shows of this subscription, at most 400 bytes in UTF-8.
+
+        Raises:
+            ValueError: `info` is too long.
+            TopicInvalid: `topic` cannot be a name.
+            TopicsFull: the session is subscribed to 100 topics, or the topic is new, and there are too many.
+            TryLater: the broker does not answer.
+        """
+
+    def unsubscribe(self, topic: str) -> None:
+        """End a subscription, if there is one."""
+
+    async def publish(self, topic: str, message: object) -> None:
+        """Publish a message, as `ServiceServer.publish`; the session need not be subscribed."""

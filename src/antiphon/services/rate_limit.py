@@ -4,7 +4,7 @@
 class RateLimit:
     """The rate limit of one person."""
 
-    __slots__ = ("_at_once", "_debt", "_second", "_seen")
+    __slots__ = ("__weakref__", "_at_once", "_debt", "_second", "_seen")
 
     def __init__(self, at_once: float, a_second: float) -> None:
         """Allow `at_once` steps without a wait, and then `a_second` steps each second."""

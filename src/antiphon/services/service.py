@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from antiphon.errors import MessageInvalid, Problem, ServiceInvalid, TextOnly
 from antiphon.language import N_
 from antiphon.services.annotations import Annotations, Wants
-from antiphon.services.contract import Handler, Lifespan, Reply, Server, Session
+from antiphon.services.contract import Handler, Lifespan, Reply, ServiceServer, Session
 from antiphon.wire.frames import Payload
 from antiphon.wire.values import Shape, Unfit
 
@@ -26,9 +26,10 @@ _NO_LIFESPAN = Problem(
         "@contextlib.asynccontextmanager makes one"
     )
 )
+_HOOK_WAITS = Problem(N_("its method “{hook}” must be a plain function"))
 
 _Hook = Callable[[Session], Awaitable[None] | None]
-_ServerHook = Callable[[Server], Awaitable[None] | None]
+_ServerHook = Callable[[ServiceServer], Awaitable[None] | None]
 Given = TypeVar("Given", bound=Callable[..., Any])
 
 
@@ -53,6 +54,8 @@ class Service:
     lifespan: Lifespan | None = None
     title: str = ""
     """What errors call the handler."""
+    published: Callable[[str, str | bytes, Session], object] | None = None
+    missed: Callable[[str, Session], object] | None = None
     name: str = ""
     """Names the handler: processes that serve another one are no homes of each other's sessions."""
 
@@ -144,6 +147,8 @@ def as_service(handler: Handler, lifespan: Lifespan | None = None) -> Service:
         stopping=_server_hook(handler, "stopping", name),
         lifespan=_checked_lifespan(lifespan or getattr(handler, "lifespan", None), name),
         title=name,
+        published=_plain(handler, "published", name),
+        missed=_plain(handler, "missed", name),
         name=_name_of(handler, receive),
     )
 
@@ -173,6 +178,14 @@ def _takes_one(function: object) -> bool:
         except TypeError:
             return False
     return True
+
+
+def _plain(handler: Handler, hook: str, name: str) -> Any:
+    """Return a hook that must not wait, None if there is none."""
+    function = getattr(handler, hook, None)
+    if inspect.iscoroutinefunction(function):
+        raise ServiceInvalid(service=name, problem=_HOOK_WAITS, hook=hook)
+    return function
 
 
 def _name_of(handler: Handler, receive: Callable[..., Reply]) -> str:

@@ -42,7 +42,15 @@ class StoreThread:
         """Start the thread; debuggers show `name`."""
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
+        self._asked = 0
+        """Jobs that were queued; the thread does not write it, as nobody else writes the next one."""
+        self._over = 0
         Thread(target=self._run, name=name, daemon=True).start()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are in progress or in the queue, those that were given up included."""
+        return self._asked - self._over
 
     def do(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         """Queue `work`; the future, of the running event loop, gets its outcome. There is no time limit.
@@ -50,6 +58,7 @@ class StoreThread:
         If the future is done or cancelled before the job's turn comes, the job is skipped.
         """
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._asked += 1
         self._jobs.put(_Job(work, outcome))
         return outcome
 
@@ -90,6 +99,7 @@ class StoreThread:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             if job.outcome.done():  # given up
+                self._over += 1
                 continue
             result, error = None, None
             try:
@@ -98,6 +108,7 @@ class StoreThread:
                 error = raised
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
                 job.outcome.get_loop().call_soon_threadsafe(_settle, job.outcome, result, error)
+            self._over += 1
             del job, result, error  # hold nothing while waiting
 
 

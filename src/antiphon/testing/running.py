@@ -12,19 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from antiphon import blocking
 from antiphon.address import Address
 from antiphon.options import ServerOptions
 from antiphon.services import Handler, Lifespan, echo
+from antiphon.testing.reachable import Reachable
 
 if TYPE_CHECKING:
     from antiphon.server.server import Server
 
-PASSWORD = "correct horse battery"  # noqa: S105 - of accounts that exist during a test only
-"""Default password of `RunningServer.connect`."""
 
-
-class RunningServer:
+class RunningServer(Reachable):
     """A server that serves `handler` on a free port of 127.0.0.1, over TLS, until the end of the block.
 
     `with RunningServer(handler) as server`, then `server.connect("ann")`. The end of the block leaves the sessions
@@ -47,13 +44,13 @@ class RunningServer:
             lifespan: as for `Server`.
             options: fields of `ServerSettings`.
         """
+        super().__init__()
         self._handler = handler
         self._lifespan = lifespan
         self._options: ServerOptions = {"port": 0, "host": "127.0.0.1", "data": folder, "drain_seconds": 2}
         self._options.update(options)
         self._server: Server
         self._loop: asyncio.AbstractEventLoop
-        self._closing = ExitStack()
 
     def __enter__(self) -> Self:
         """Start the server.
@@ -90,17 +87,6 @@ class RunningServer:
     def folder(self) -> Path:
         """The data folder; `server.log` in it has the traceback of a handler that raised."""
         return self._server.data_path
-
-    def connect(self, name: str = "ann", password: str = PASSWORD) -> blocking.Session:
-        """Sign in as `name`, registering it if it is new; return the session of the blocking client.
-
-        Hashing the password takes 0.2 s, twice that for a new name.
-
-        Raises:
-            AntiphonError: as `blocking.connect`.
-        """
-        session = blocking.connect(self.address, name=name, password=password, register=True)
-        return self._closing.enter_context(contextlib.closing(session))
 
     def _run(self, work: Coroutine[Any, Any, object]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -34,13 +34,16 @@ from antiphon.server.listen.limits import AdmissionLimits, RegistrationLimits
 from antiphon.server.peer import Peer
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.services import Handler, Lifespan, Server, as_service
+from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.publishing_server import PublishingServer
+from antiphon.server.topics.topics import Topics
+from antiphon.services import Handler, Lifespan, ServiceServer, as_service
 from antiphon.services import Service as ServedHandler
 from antiphon.services.contract import Result
 from antiphon.settings import SECONDS_MOST, ServerSettings
 from antiphon.store.contracts import Clients
 from antiphon.testing.memory import MemoryTransport
-from antiphon.testing.standins import Failures, Sessions, Visits, utc_now
+from antiphon.testing.standins import Failures, LoopClock, Sessions, Visits
 from antiphon.wire.bodies import Lifetimes
 from antiphon.wire.kinds import MESSAGE_LIMIT
 
@@ -51,7 +54,7 @@ END_SECONDS = 5.0
 """Seconds that the end of the block waits for handler tasks that resist cancellation."""
 
 
-class Service:
+class Service(PublishingServer):
     """A service in memory: `async with Service(handler) as service: ann = await service.enter("ann")`.
 
     To the handler it is the server (`session.server`): `lifespan` and `started` run at the beginning of the block,
@@ -67,6 +70,7 @@ class Service:
         lifespan: Lifespan | None = None,
         message_limit: int = MESSAGE_LIMIT,
         service_seconds: float = 60.0,
+        session_total: float = 86400.0,
     ) -> None:
         """Prepare to serve `handler`; the keywords are those of `Server` and `ServerSettings`.
 
@@ -79,6 +83,7 @@ class Service:
             access="identify",
             message_limit=message_limit,
             service_seconds=service_seconds,
+            session_total=session_total,
             heartbeat_seconds=SECONDS_MOST / 2,  # so that a pause in a debugger cuts no connection
             silence_seconds=SECONDS_MOST,
         )
@@ -87,6 +92,7 @@ class Service:
         self._lifecycle: ServiceLifecycle
         self.state: Any = None
         """For the handler's own use, as `Server.state`."""
+        self._stored: Sessions
         self._sessions = AsyncExitStack()
         self._entered = 0
 
@@ -96,7 +102,11 @@ class Service:
         Raises:
             ServiceNotStarted: `started` or `lifespan` failed; the `__cause__` is what it raised.
         """
-        self._host = _host(self._service, self._settings, self._failures, self)
+        clock = LoopClock()
+        self._stored = Sessions(self._settings.session_total, clock)
+        self._host = _host(self._service, self._settings, self._failures, self._stored, clock, self)
+        self._topics = self._host.handlers.topics
+        await self._topics.start()
         self._lifecycle = ServiceLifecycle(self._host.handlers)
         await self._lifecycle.start()
         return self
@@ -145,6 +155,7 @@ class Service:
 
     async def _stop(self) -> None:
         host = self._host
+        self._stored.stop()
         host.abort()
         while host.connections:  # noqa: ASYNC110 - their last step is one turn of the loop away
             await asyncio.sleep(0)
@@ -162,12 +173,35 @@ async def session(
     lifespan: Lifespan | None = None,
     message_limit: int = MESSAGE_LIMIT,
     service_seconds: float = 60.0,
+    session_total: float = 86400.0,
 ) -> AsyncIterator[ClientSession]:
     """Serve `handler` in memory and yield the session of one client; otherwise like `Service`."""
     async with Service(
-        handler, lifespan=lifespan, message_limit=message_limit, service_seconds=service_seconds
+        handler,
+        lifespan=lifespan,
+        message_limit=message_limit,
+        service_seconds=service_seconds,
+        session_total=session_total,
     ) as service:
         yield await service.enter(name)
+
+
+@contextlib.asynccontextmanager
+async def sessions(
+    handler: Handler,
+    *names: str,
+    message_limit: int = MESSAGE_LIMIT,
+    service_seconds: float = 60.0,
+    session_total: float = 86400.0,
+) -> AsyncIterator[tuple[ClientSession, ...]]:
+    """Serve `handler` in memory and yield a session for each name, entered in order; otherwise like `Service`.
+
+    A name that is given twice has two sessions of one account.
+    """
+    async with Service(
+        handler, message_limit=message_limit, service_seconds=service_seconds, session_total=session_total
+    ) as service:
+        yield tuple([await service.enter(name) for name in names])
 
 
 class _Client(ClientConnection):
@@ -205,25 +239,33 @@ _ABSENT: Any = None
 """What only passwords, invitations and other servers need."""
 
 
-def _host(service: ServedHandler, settings: ServerSettings, failures: Failures, server: Server) -> ConnectionHost:
+def _host(  # noqa: PLR0917 - each is of another type
+    service: ServedHandler,
+    settings: ServerSettings,
+    failures: Failures,
+    sessions: Sessions,
+    clock: LoopClock,
+    server: ServiceServer,
+) -> ConnectionHost:
     tasks = BackgroundTasks()
+    topics = Topics(MemoryBroker(), tasks, settings.message_limit, clock)
     handlers = HandlerEnvironment(
         service=service,
         seconds=settings.service_seconds,
         message_limit=settings.message_limit,
         log=failures,
         tasks=tasks,
+        topics=topics,
         server=server,
         repeat_seconds=0,  # each failure belongs to the call that it made fail
     )
-    sessions = Sessions(settings.session_total, utc_now)
     channels = ChannelRegistry(sessions, handlers)
     return ConnectionHost(
         settings=settings,
         log=failures,
         tasks=tasks,
         limits=AdmissionLimits(MANY, 0, MANY, MANY, lambda: 0.0),
-        hello=HelloFrame(hello_of(settings, "", registration=True), _ABSENT, utc_now, failures),
+        hello=HelloFrame(hello_of(settings, "", registration=True), _ABSENT, clock, failures),
         auth=Authenticator(
             access=settings.access,
             accounts=_ABSENT,
@@ -234,11 +276,11 @@ def _host(service: ServedHandler, settings: ServerSettings, failures: Failures, 
             throttle=_ABSENT,
             passwords=_ABSENT,
             registration=Registration(
-                _ABSENT, _ABSENT, _ABSENT, RegistrationLimits(MANY, MANY), utc_now, is_open=True
+                _ABSENT, _ABSENT, _ABSENT, RegistrationLimits(MANY, MANY), clock, is_open=True
             ),
             lifetimes=Lifetimes(unheld=settings.session_unheld, total=settings.session_total),
             language="en",
-            clock=utc_now,
+            clock=clock,
             tasks=tasks,
             log=failures,
         ),

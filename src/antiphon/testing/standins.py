@@ -3,6 +3,7 @@
 They implement only what a client needs that signs in by name and leaves again.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -100,10 +101,11 @@ class Sessions(SessionManager):
     """Sessions of clients that sign in by name only. As after a password, each name has an account number."""
 
     def __init__(self, total: float, clock: Callable[[], datetime]) -> None:
-        """Start empty; each session lasts `total` seconds."""
-        self._lasts = timedelta(seconds=total)
+        """Start empty; each session lasts `total` seconds of the event loop's time."""
+        self._seconds = total
         self._now = clock
         self._numbers: dict[str, int] = {}
+        self._expiries: dict[bytes, asyncio.TimerHandle] = {}
 
     async def open_unproved(
         self,
@@ -122,25 +124,46 @@ class Sessions(SessionManager):
             account_id=number,
             name=name,
             opened_at=now,
-            expires_at=now + self._lasts,
+            expires_at=now + timedelta(seconds=self._seconds),
             holder=holder,
             position=0,
             must_change=False,
             claim=1,
         )
+        loop = asyncio.get_running_loop()
+        self._expiries[session.fingerprint] = loop.call_later(self._seconds, holder.lose, "expired")
         return session, token
 
+    def stop(self) -> None:
+        """Let no session expire any more."""
+        while self._expiries:
+            self._expiries.popitem()[1].cancel()
+
+    def _over(self, session: Session) -> None:
+        if expiry := self._expiries.pop(session.fingerprint, None):
+            expiry.cancel()
+
     async def release(self, session: Session) -> None:
-        """Do nothing: no client resumes a session here."""
+        """Forget the session: no client resumes one here."""
+        self._over(session)
 
     async def hand_on(self, session: Session, snapshot: bytes | None) -> None:
         """Do nothing: no other process knows the session."""
 
-    async def end(self, session: Session) -> bool:  # noqa: ARG002
-        """Do nothing, likewise."""
+    async def end(self, session: Session) -> bool:
+        """Forget the session."""
+        self._over(session)
         return True
 
 
-def utc_now() -> datetime:
-    """Return the current time in UTC."""
-    return datetime.now(UTC)
+class LoopClock:
+    """Wall time in UTC that goes on as the time of the running event loop does, be it virtual."""
+
+    def __init__(self) -> None:
+        """Start now."""
+        self._loop = asyncio.get_running_loop()
+        self._began = datetime.now(UTC) - timedelta(seconds=self._loop.time())
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self._began + timedelta(seconds=self._loop.time())

@@ -35,6 +35,8 @@ REPLACE = "replace"
 Replace = bool | UnsetType
 """Whether the sign-in may end a session that a connection holds. Unset, it is not sent: servers that do not offer
 it refuse the field."""
+END_OTHERS = "end-others"
+"""Word in HELLO's `features`: inside a session the server takes END_OTHERS."""
 
 OLD_FORM = "old-form:"
 """Beginning of words in HELLO's `features`: the rest names what an old system has made of passwords."""
@@ -157,6 +159,10 @@ class ChangePassword(Request, frozen=True, kw_only=True):
 _STEPS = ((True, True, False), (False, True, False), (False, False, True))
 
 
+class EndOthers(Request, frozen=True, kw_only=True):
+    """The end of all other sessions of the account, inside a session; the answer is `OthersEnded`."""
+
+
 class Bye(Request, frozen=True, kw_only=True):
     """Last frame of a client: `left` ends the session, any other reason keeps it."""
 
@@ -273,6 +279,13 @@ class PasswordAnswer(Struct, frozen=True, kw_only=True):
     data: bytes | None
 
 
+class OthersEnded(Struct, frozen=True, kw_only=True):
+    """Answer to END_OTHERS."""
+
+    sessions: Count
+    """How many sessions have ended."""
+
+
 class Error(Struct, frozen=True, kw_only=True):
     """Refusal; with id 0 it ends the connection."""
 
@@ -290,12 +303,14 @@ Body = (
     | ChallengeAnswer
     | Resume
     | ChangePassword
+    | EndOthers
     | Bye
     | Hello
     | Identified
     | Challenge
     | Welcome
     | PasswordAnswer
+    | OthersEnded
     | Error
 )
 
@@ -306,6 +321,7 @@ SCHEMAS: dict[tuple[Side, int], type[Body]] = {
     (Side.CLIENT, Kind.CHALLENGE): ChallengeAnswer,
     (Side.CLIENT, Kind.RESUME): Resume,
     (Side.CLIENT, Kind.PASSWORD): ChangePassword,
+    (Side.CLIENT, Kind.END_OTHERS): EndOthers,
     (Side.CLIENT, Kind.BYE): Bye,
     (Side.SERVER, Kind.HELLO): Hello,
     (Side.SERVER, Kind.IDENTIFY): Identified,
@@ -313,6 +329,7 @@ SCHEMAS: dict[tuple[Side, int], type[Body]] = {
     (Side.SERVER, Kind.CHALLENGE): Challenge,
     (Side.SERVER, Kind.WELCOME): Welcome,
     (Side.SERVER, Kind.PASSWORD): PasswordAnswer,
+    (Side.SERVER, Kind.END_OTHERS): OthersEnded,
     (Side.SERVER, Kind.ERROR): Error,
     (Side.SERVER, Kind.BYE): ServerBye,
 }

@@ -42,6 +42,7 @@ class Kind(IntEnum):
     CANCEL = 0x12
     PASSWORD = 0x13
     ACK = 0x14
+    END_OTHERS = 0x15
     ERROR = 0x20
     HEARTBEAT = 0x21
     BYE = 0x22
@@ -94,6 +95,7 @@ TABLE = (
     Row(Kind.CANCEL, Side.CLIENT, _SESSION, token=True, largest=0),
     Row(Kind.ACK, Side.CLIENT, _SESSION, token=True, largest=8),
     Row(Kind.PASSWORD, Side.CLIENT, _SESSION, token=True, largest=ENTRY_LIMIT),
+    Row(Kind.END_OTHERS, Side.CLIENT, _SESSION, token=True, largest=256),
     Row(Kind.HEARTBEAT, Side.CLIENT, _ALWAYS, token=False, largest=0),
     Row(Kind.BYE, Side.CLIENT, _ALWAYS, token=False, largest=256),
     Row(Kind.HELLO, Side.SERVER, _SIGN_IN, token=False, largest=SERVER_CONTROL_LIMIT),
@@ -104,6 +106,7 @@ TABLE = (
     Row(Kind.MESSAGE, Side.SERVER, _SESSION, token=False, largest=MESSAGE_LIMIT),
     Row(Kind.END, Side.SERVER, _SESSION, token=False, largest=0),
     Row(Kind.PASSWORD, Side.SERVER, _SESSION, token=False, largest=ENTRY_LIMIT),
+    Row(Kind.END_OTHERS, Side.SERVER, _SESSION, token=False, largest=256),
     Row(Kind.ERROR, Side.SERVER, _ALWAYS, token=False, largest=SERVER_CONTROL_LIMIT),
     Row(Kind.HEARTBEAT, Side.SERVER, _ALWAYS, token=False, largest=0),
     Row(Kind.BYE, Side.SERVER, _ALWAYS, token=False, largest=KIB),

@@ -38,6 +38,7 @@ FIELDS: dict[tuple[Side, int], Secrecy] = {
     (Side.CLIENT, Kind.CHALLENGE): _fields("", "data"),
     (Side.CLIENT, Kind.RESUME): _fields(_FIRST + "received"),
     (Side.CLIENT, Kind.PASSWORD): _fields(_CREDENTIAL_OPEN + "mechanism", _CREDENTIAL_SECRET + "data"),
+    (Side.CLIENT, Kind.END_OTHERS): _fields(""),
     (Side.CLIENT, Kind.BYE): _fields("reason"),
     (Side.SERVER, Kind.HELLO): _fields(
         "versions product access mechanisms features limits.message limits.heartbeat limits.silence registration "
@@ -52,6 +53,7 @@ FIELDS: dict[tuple[Side, int], Secrecy] = {
         "token data",
     ),
     (Side.SERVER, Kind.PASSWORD): _fields("", "data"),
+    (Side.SERVER, Kind.END_OTHERS): _fields("sessions"),
     (Side.SERVER, Kind.ERROR): _fields("code text hint wait"),
     (Side.SERVER, Kind.BYE): _fields("reason text cause"),
 }

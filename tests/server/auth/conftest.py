@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.auth import AuthServer, Place
+from support.auth import AuthClient, AuthServer, Place
 
 
 @pytest.fixture
@@ -19,3 +19,10 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 async def server(place: Place) -> AuthServer:
     """Give a server with passwords, on which registration is open."""
     return await place.server()
+
+
+@pytest.fixture
+async def inside(server: AuthServer) -> AuthClient:
+    """Give ann's session."""
+    await server.seed("ann")
+    return await server.session()

@@ -34,13 +34,6 @@ def new_credential() -> Credential:
     )
 
 
-@pytest.fixture
-async def inside(server: AuthServer) -> AuthClient:
-    """Give ann's session."""
-    await server.seed("ann")
-    return await server.session()
-
-
 async def prove(client: AuthClient, password: str = PASSWORD, name: str = "ann") -> bytes:
     proof = await client.prove(password, name)
     assert isinstance(proof, bytes), proof

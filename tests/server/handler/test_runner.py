@@ -21,8 +21,8 @@ from antiphon.wire.times import counts_of
 from support.auth import RecordingLog
 from support.virtual_time import run_virtually
 
-ABSENT: Any = None
-"""The server as a service uses it: no handler here does."""
+NOTHING: Any = None
+"""What only topics need."""
 
 
 class Recorder:
@@ -34,7 +34,7 @@ class Recorder:
         self.room = asyncio.Event()
         self.room.set()
         self.server_stops = False
-        self.server = ABSENT
+        self.subscriptions: Any = None
 
     def say(self, data: bytes) -> None:
         _, kind, flags, _, id = HEADER.unpack_from(data)
@@ -73,10 +73,11 @@ class Bench:
             message_limit=message_limit,
             log=self.log,
             tasks=self.tasks,
-            server=ABSENT,
+            topics=NOTHING,
+            server=NOTHING,
         )
         self.channel = Recorder()
-        session = ServiceSession(self.channel, 1, "ann", "127.0.0.1:1", datetime.now(UTC))
+        session = ServiceSession(self.channel, 1, "ann", "127.0.0.1:1", datetime.now(UTC), NOTHING)
         self.runner = HandlerRunner(self.environment, session, self.channel)
         self.told = self.channel.told
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,11 +14,13 @@ from antiphon.server.handler import service_lifecycle
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.services import Lifespan, Server, as_service, echo
+from antiphon.services import Lifespan, ServiceServer, as_service, echo
 from support.auth import RecordingLog
 from support.virtual_time import run_virtually
 
 SERVICE_SECONDS = 60.0
+ABSENT: Any = None
+"""Topics: no hook here uses them."""
 
 
 class Bench:
@@ -34,7 +36,8 @@ class Bench:
                 message_limit=1024,
                 log=self.log,
                 tasks=BackgroundTasks(),
-                server=self,
+                topics=ABSENT,
+                server=cast("Any", self),
             )
         )
         self.start, self.stop, self.start_task = (
@@ -60,11 +63,11 @@ class Desk:
     def received(self, message: str) -> str:
         return message
 
-    def started(self, server: Server) -> Any:
+    def started(self, server: ServiceServer) -> Any:
         server.state = "open"
         return self._hook("started")
 
-    def stopping(self, server: Server) -> Any:
+    def stopping(self, server: ServiceServer) -> Any:
         assert server.state == "open"
         return self._hook("stopping")
 
@@ -84,7 +87,7 @@ class Desk:
             raise self._raised[name]
 
     @asynccontextmanager
-    async def around(self, _: Server) -> AsyncIterator[None]:
+    async def around(self, _: ServiceServer) -> AsyncIterator[None]:
         self.seen.append("entered")
         task = asyncio.current_task()
         try:
@@ -135,7 +138,7 @@ async def test_a_service_that_cannot_start_says_why_and_its_lifespan_is_left(
 
 async def test_a_lifespan_that_raises_stops_the_start() -> None:
     @asynccontextmanager
-    async def lifespan(_: Server) -> AsyncIterator[None]:
+    async def lifespan(_: ServiceServer) -> AsyncIterator[None]:
         raise OSError("no instrument")
         yield
 
@@ -147,7 +150,7 @@ def test_a_service_that_never_starts_is_given_up() -> None:
     ended = []
 
     class Slow(Desk):
-        async def started(self, server: Server) -> None:
+        async def started(self, server: ServiceServer) -> None:
             try:
                 await asyncio.Event().wait()
             finally:
@@ -171,7 +174,7 @@ async def test_what_stopping_raises_is_logged_and_the_lifespan_is_left_in_order(
     left = []
 
     @asynccontextmanager
-    async def lifespan(_: Server) -> AsyncIterator[None]:
+    async def lifespan(_: ServiceServer) -> AsyncIterator[None]:
         yield
         left.append(True)
 
@@ -185,7 +188,7 @@ async def test_what_stopping_raises_is_logged_and_the_lifespan_is_left_in_order(
 
 async def test_what_a_lifespan_raises_at_its_end_is_logged() -> None:
     @asynccontextmanager
-    async def lifespan(_: Server) -> AsyncIterator[None]:
+    async def lifespan(_: ServiceServer) -> AsyncIterator[None]:
         yield
         raise OSError("disk full")
 
@@ -197,7 +200,7 @@ async def test_what_a_lifespan_raises_at_its_end_is_logged() -> None:
 
 async def test_a_task_group_in_a_lifespan_that_fails_is_logged() -> None:
     @asynccontextmanager
-    async def lifespan(_: Server) -> AsyncIterator[None]:
+    async def lifespan(_: ServiceServer) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             group.create_task(fail())
             yield
@@ -214,7 +217,7 @@ async def test_a_task_group_in_a_lifespan_that_fails_is_logged() -> None:
 
 def test_a_service_that_does_not_stop_is_given_up_when_the_drain_time_is_over() -> None:
     class Stubborn(Desk):
-        async def stopping(self, server: Server) -> None:
+        async def stopping(self, server: ServiceServer) -> None:
             self.seen.append("stopping")
             await asyncio.Event().wait()
 
@@ -250,11 +253,11 @@ async def test_a_task_ends_before_the_service_stops() -> None:
             seen.append("task ended")
 
     class Clock(Desk):
-        def started(self, server: Server) -> None:
+        def started(self, server: ServiceServer) -> None:
             server.state = "open"
             self.task = server.start_task(tick(), name="clock")
 
-        def stopping(self, server: Server) -> None:
+        def stopping(self, server: ServiceServer) -> None:
             seen.append("stopping")
 
     clock = Clock()
@@ -301,7 +304,7 @@ async def test_a_task_that_was_never_begun_leaves_no_warning() -> None:
 
 async def test_a_task_that_is_started_by_stopping_is_ended_too() -> None:
     class Late(Desk):
-        def stopping(self, server: Server) -> None:
+        def stopping(self, server: ServiceServer) -> None:
             self.task = server.start_task(asyncio.Event().wait())
 
     late = Late()
@@ -349,11 +352,11 @@ def test_a_task_that_does_not_end_is_counted_and_the_service_still_stops() -> No
 
 
 @asynccontextmanager
-async def nothing(_: Server) -> AsyncIterator[None]:
+async def nothing(_: ServiceServer) -> AsyncIterator[None]:
     yield
 
 
-def other(server: Server) -> AbstractAsyncContextManager[None]:
+def other(server: ServiceServer) -> AbstractAsyncContextManager[None]:
     return nothing(server)
 
 
@@ -368,7 +371,7 @@ def test_a_function_has_the_lifespan_of_its_decorator_unless_another_is_given() 
     assert as_service(echo).lifespan is None
 
 
-async def raw(_: Server) -> AsyncIterator[None]:
+async def raw(_: ServiceServer) -> AsyncIterator[None]:
     yield
 
 

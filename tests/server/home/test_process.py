@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from antiphon.errors import TryLater
@@ -17,6 +18,7 @@ from antiphon.server.home.watch import DEAD_SECONDS
 from antiphon.server.relay import address
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.store.contracts import ProcessRecord, Store
+from antiphon.store.opening import open_store
 from antiphon.store.sql import open_sqlite
 from support.auth import RecordingLog
 
@@ -219,3 +221,18 @@ async def test_only_those_who_serve_the_same_understand_each_other(
         assert process.understands(record) == understood
     finally:
         await other.stop()
+
+
+async def test_a_store_that_is_slow_to_answer_does_not_fence_a_process_that_runs(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.server.home.fence.FROZEN_SECONDS", 0.6)
+    fence = Fence()
+    store = await open_store(database, tmp_path)
+    async with running(store, tmp_path / "s", fence=fence) as (process, _):
+        with psycopg.connect(database) as other:
+            other.execute("SELECT FROM processes FOR UPDATE")
+            await asyncio.sleep(2.2)  # longer than two heartbeats: nothing else looks at the fence meanwhile
+            assert (fence.check(), fence.closings) == (True, 0)
+        await until(lambda: (process.watch.counter(process.id) or 0) > 0)
+    await store.close()

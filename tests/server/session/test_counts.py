@@ -22,10 +22,11 @@ SPOILED = {
     "CANCEL": encode(Kind.CANCEL, ID, token=WRONG),
     "ACK": encode(Kind.ACK, 0, (1).to_bytes(COUNT_SIZE, "big"), token=WRONG),
     "PASSWORD": encode(Kind.PASSWORD, 9, PROOF, token=WRONG),
+    "END_OTHERS": encode(Kind.END_OTHERS, 9, b"{}", token=WRONG),
     "PASSWORD with id 0": encode(Kind.PASSWORD, 0, PROOF, token=WRONG),
 }
 """Frames of a session with a wrong token that are no messages."""
-ANSWERED = ("PASSWORD",)
+ANSWERED = ("PASSWORD", "END_OTHERS")
 
 
 @pytest.fixture(params=["fast path", "frame by frame"])

@@ -105,7 +105,8 @@ def test_a_message_without_its_token_is_refused_alike_and_never_reaches_the_serv
     own, other = next(pool), next(pool)
     forged = forge(server, own, other)
     with server.session(own) as client:
-        id = client.message_with(forged, "a message long enough to hold the bytes of a token")
+        first = "one" if own.endswith(b"a") else "a"  # or it would complete the truncated token
+        id = client.message_with(forged, f"{first} message long enough to hold the bytes of a token")
         client.send(client.conversation.message("the next one")[1])
         refused = refusal(client)
         assert (refused.code, refused.wait) == ("token-refused", 0)

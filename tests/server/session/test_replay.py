@@ -55,6 +55,20 @@ def test_what_was_never_sent_cannot_be_acknowledged(is_settled: bool) -> None:
     assert (replay.first, replay.frames()) == (2, [])
 
 
+def test_what_is_skipped_counts_before_what_is_kept() -> None:
+    replay = ReplayBuffer()
+    for id in range(4):
+        replay.add(frame(id))
+    replay.acknowledge(2)
+    replay.skip(10)
+    assert (replay.first, replay.frames(), replay.sent) == (12, [frame(2), frame(3)], 14)
+    replay.acknowledge(13)
+    assert (replay.first, replay.frames()) == (13, [frame(3)])
+    replay.acknowledge(14)
+    replay.skip(1)
+    assert (replay.first, replay.frames(), replay.sent) == (15, [], 15)
+
+
 def test_a_frame_larger_than_all_that_is_kept_is_not_kept() -> None:
     replay = ReplayBuffer()
     replay.add(frame(0))

@@ -89,7 +89,7 @@ async def test_what_the_other_end_does_not_read_waits_and_passing_is_refused(cli
     one, two = End(ours), End(theirs, Client)
     clients += socket.socketpair()
     sent = 0
-    while not one.channel.waits:
+    while not one.channel.waiting:
         one.channel.send(Count(sent, "failures", "192.0.2.1"))
         sent += 1
     assert not one.channel.try_to_pass(Client(("::1", 1), 0.0), clients[0])
@@ -140,6 +140,34 @@ async def test_a_socket_that_the_system_drops_is_missed_and_the_next_is_not_take
     two.channel.close()
 
 
+async def test_a_message_that_fails_is_not_received_again() -> None:
+    ours, theirs = socket.socketpair()
+    one = End(ours)
+    got: list[Message] = []
+
+    def receive(message: Message, _: socket.socket | None) -> None:
+        got.append(message)
+        if len(got) == 1:
+            raise RuntimeError
+
+    failed: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+    two = Channel(theirs, receive, one.lost.set)
+    for number in range(3):
+        one.channel.send(Count(number, "failures", "192.0.2.1"))
+    two.start()
+    while not got:
+        await asyncio.sleep(0)
+    one.channel.send(Closed())
+    async with asyncio.timeout(20):
+        while Closed() not in got:
+            await asyncio.sleep(0.001)
+    assert got == [*(Count(number, "failures", "192.0.2.1") for number in range(3)), Closed()]
+    assert len(failed) == 1
+    one.channel.close()
+    two.close()
+
+
 async def test_an_end_that_is_gone_is_noticed_once_and_what_is_sent_then_is_dropped() -> None:
     ours, theirs = socket.socketpair()
     one = End(ours)
@@ -155,12 +183,13 @@ async def test_an_end_that_is_gone_is_noticed_once_and_what_is_sent_then_is_drop
 async def test_what_is_tried_to_be_sent_is_with_the_system_or_not_sent_at_all() -> None:
     ours, theirs = socket.socketpair()
     room = asyncio.Event()
-    one = Channel(ours, lambda *_: None, lambda: None, room=room.set)
+    one = Channel(ours, lambda *_: None, lambda: None)
+    one.drained = room.set
     two = End(theirs)
     sent = 0
     while one.try_to_send(Released(f"{sent}")):
         sent += 1
-    assert not one.waits
+    assert not one.waiting
     assert not room.is_set()
     two.channel.start()
     async with asyncio.timeout(20):

@@ -78,7 +78,7 @@ class Pair:
     def fill(self) -> int:
         """Send until the system takes no more; return how many messages that were."""
         sent = 0
-        while not self.link._channel.waits:
+        while not self.link._channel.waiting:
             self.link.limits.release(HOST)
             sent += 1
         return sent

@@ -6,6 +6,7 @@ from typing import cast
 import msgspec
 
 from antiphon.errors import ServiceNotLoaded
+from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.process import Owner, WorkerProcess
 from server.workers.test_link import START
 
@@ -18,7 +19,7 @@ class Lost:
 
 
 async def test_what_a_worker_has_said_is_read_before_its_end_is_known() -> None:
-    worker = WorkerProcess(cast("Owner", Lost()))
+    worker = WorkerProcess(cast("Owner", Lost()), Hub(os.urandom))
     worker.begin(0, msgspec.structs.replace(START, service="antiphon:nothing"))
     os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # the event loop stands still: nothing is read
     assert worker.has_ended()

@@ -350,10 +350,6 @@ def test_a_frozen_worker_keeps_nobody_waiting_for_long(folder: Path) -> None:
         (["--workers", "65"], "--workers: must be auto or a whole number from 1 to 64, not 65"),
         (["--workers", "many"], "--workers: must be auto or a whole number from 1 to 64, not many"),
         (["--workers", "2", "--store", "files:people"], "--workers: a store of files has one worker"),
-        (
-            ["chat", "--workers", "2"],
-            "--workers: a chat has one worker, or its people would not meet; leave --workers out",
-        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, options: list[str], sentence: str) -> None:

@@ -5,21 +5,25 @@ The rules of a session are in `protocol/session.py`; `reconnect.py` brings a los
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from antiphon.client.aio.answers import Answers
 from antiphon.client.aio.ask_many import ask_ahead, ask_as_they_come
 from antiphon.client.aio.connection import ClientConnection
+from antiphon.client.aio.pushes import OnPush, Pushes
 from antiphon.client.aio.reconnect import AsyncReconnector
 from antiphon.client.aio.window import WaitingWindow
 from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.sign_in import expect
 from antiphon.client.protocol.values import AnswerReader, message_of, reader_of
 from antiphon.client.protocol.window import check_message
+from antiphon.client.seconds import check_seconds
 from antiphon.errors import AntiphonError, OutcomeUnknown, TimedOut
-from antiphon.wire.bodies import Welcome
+from antiphon.wire.bodies import EndOthers, OthersEnded, Welcome
 from antiphon.wire.frames import Payload
-from antiphon.wire.kinds import KIB
+from antiphon.wire.kinds import KIB, Kind
 
 News = TypeVar("News")
 Value = TypeVar("Value")
@@ -31,7 +35,7 @@ FAREWELL_SECONDS = 1.0
 
 
 class ClientSession(SessionProtocol[ClientConnection, Answers]):
-    """An open session. `connect` makes it; iterate over it for what the service sends by itself.
+    """An open session, made by `connect`. Iterate over it, or set `on_push`, for what the service sends by itself.
 
     Use it in the process that opened it: in a child that is forked meanwhile, sending raises `UsageError`, and
     leaving it there touches nothing.
@@ -43,8 +47,11 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         super().__init__(
             connection, welcome, reconnector.policy, Answers, waiting_limit=INBOX_LIMIT, window=self._room
         )
+        self._pushes: Pushes = Pushes(*self._callbacks)  # type: ignore[arg-type] # as in the base class
         self._reconnector = reconnector
         self._ended = asyncio.Event()
+        self._moved = asyncio.Event()
+        """Set when the session has another connection, or is over; cleared by the one that waits for it."""
         self._answered = asyncio.Event()
         """Set when no answer is due; cleared by the one that waits for it."""
         self._keeper = asyncio.create_task(self._keep())
@@ -98,7 +105,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         Args:
             message: text, bytes, or a value that is sent as JSON; as many bytes as the server takes in one message
                 (1 MiB by default).
-            timeout: seconds for the answer; by default without limit.
+            timeout: seconds for the answer; by default, and with `math.inf`, without limit.
             retry: ask again if the outcome is unknown. Set it only if the message may be handled twice.
             returns: a type: the answer is returned as a value of it. By default it is text or bytes, as the
                 service likes.
@@ -109,14 +116,16 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
             OutcomeUnknown: nobody knows whether it was handled, because the connection or the server broke.
             MessageTooLarge: it was not sent.
             TimedOut: no answer came in time.
+            SettingInvalid: `timeout` is not a number from 0 on.
             AntiphonError: the server refused the message, or the session is over.
         """
         if returns is not None:
             read = AnswerReader(returns)
             return read(await self.ask(message, timeout=timeout, retry=retry))
         if timeout is not None:
+            check_seconds("timeout", timeout)
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(timeout if timeout < math.inf else None):
                     return await self.ask(message, retry=retry)
             except TimeoutError:
                 raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
@@ -242,6 +251,29 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         self._room.add(size)
         return self._say(message, size, alone=awaited and not self._replay.unanswered)
 
+    async def end_others(self) -> int:
+        """End all other sessions of this account, on every server; return how many there were.
+
+        Whoever uses one reads `EndedElsewhere`. If the connection is lost meanwhile, the request is repeated on
+        the next one; sessions that had ended by then are not counted.
+
+        Raises:
+            UsageError: the server does not offer it (`can_end_others`).
+            AntiphonError: the server cannot do it now, or this session is over.
+        """
+        while True:
+            connection = self._connection
+            connection.home.check()
+            self._check_can_end_others()
+            try:
+                return expect(await connection.request(Kind.END_OTHERS, EndOthers()), OthersEnded).sessions
+            except AntiphonError:
+                if connection.open:
+                    raise
+            while self._connection is connection and not self.over:
+                self._moved.clear()
+                await self._moved.wait()
+
     def __aiter__(self) -> AsyncIterator[Payload]:
         """Iterate over what the service sends by itself; ends with the session.
 
@@ -249,6 +281,24 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         pauses, and no answer comes either: if the service sends much by itself, iterate.
         """
         return self._pushes
+
+    @property
+    def on_push(self) -> OnPush | None:
+        """The function that gets what the service sends by itself; None, the default: it waits for an iteration.
+
+        Set it at any time: it gets what waits, and then each message as it comes, in order. It may be a coroutine
+        function, and is never called before the call for the message before has ended. If it raises, the event
+        loop reports that (`call_exception_handler`), and the next message follows. `leave` waits until it has had
+        all that came; `hang_up` cancels it. What is said at `__aiter__` of messages that wait holds here too.
+
+        Messages go to the function or to an iteration: while it is set, iterating raises `UsageError`, and so does
+        setting it while an iteration waits.
+        """
+        return self._pushes.callback
+
+    @on_push.setter
+    def on_push(self, callback: OnPush | None) -> None:
+        self._pushes.give_to(callback)
 
     # --- receiving --------------------------------------------------------------------------------------------
 
@@ -292,12 +342,14 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
 
     def _go_on(self, connection: ClientConnection, welcome: Welcome) -> None:
         super()._go_on(connection, welcome)
+        self._moved.set()
         if self._full:
             self._fill()
 
     def _end(self, reason: AntiphonError | None) -> None:
         super()._end(reason)
         self._answered.set()
+        self._moved.set()
         self._ended.set()
 
     async def ended(self) -> AntiphonError | None:
@@ -335,6 +387,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         await asyncio.wait({self._keeper})
         self._connection.abort()
         self._end(None)
+        await (self._pushes.stop() if in_haste else self._pushes.delivered())
 
 
 def _tell(callback: Callable[[News], object], news: News) -> None:

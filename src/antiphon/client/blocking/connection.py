@@ -115,15 +115,17 @@ class BlockingConnection:
         if isinstance(error := self._protocol.greeting.reply, AntiphonError):
             raise error
 
-    def request(self, kind: Kind, body: Body, *, token: bytes = b"") -> Body:
+    def request(self, kind: Kind, body: Body, *, token: bytes = b"", seconds: float | None = None) -> Body:
         """Send a control frame and return the body of its answer; RESUME takes a token.
+
+        It takes at most `seconds`, by default those of the connection.
 
         Raises:
             AntiphonError: the server refused the request, or the connection was lost.
         """
         pending = self._protocol.request(kind, body, token=token)
         self._heed()
-        self._await(lambda: pending.reply is not None, self.seconds)
+        self._await(lambda: pending.reply is not None, self.seconds if seconds is None else seconds)
         reply = pending.reply
         assert reply is not None
         if isinstance(reply, AntiphonError):

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -16,12 +17,14 @@ from antiphon.client.blocking.connection import BlockingConnection, Deadline
 from antiphon.client.blocking.reconnect import BlockingReconnector
 from antiphon.client.protocol.inbox import Inbox
 from antiphon.client.protocol.session import SessionProtocol
+from antiphon.client.protocol.sign_in import expect
 from antiphon.client.protocol.values import AnswerReader, message_of, reader_of
 from antiphon.client.protocol.window import Window, check_message
+from antiphon.client.seconds import check_seconds
 from antiphon.errors import AntiphonError, OutcomeUnknown, PeerTooSlow, TimedOut
-from antiphon.wire.bodies import Welcome
+from antiphon.wire.bodies import EndOthers, OthersEnded, Welcome
 from antiphon.wire.frames import Payload
-from antiphon.wire.kinds import MESSAGE_LIMIT_MOST
+from antiphon.wire.kinds import MESSAGE_LIMIT_MOST, Kind
 
 Value = TypeVar("Value")
 
@@ -42,7 +45,8 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     (40 s by default). If your program has nothing to send and must keep the connection, call `heartbeat` before
     that. Calls that wait send heartbeats by themselves.
 
-    Every `timeout` is in seconds, by default that of `connect`; `math.inf` waits for as long as the session lives.
+    Every `timeout` is in seconds, by default that of `connect`: 0 takes only what is there, `math.inf` waits for
+    as long as the session lives. Anything but a number from 0 on raises `SettingInvalid`, before anything is sent.
     """
 
     def __init__(
@@ -230,6 +234,34 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
         """
         self._begin(message, self._deadline(None)).ignore()
 
+    def end_others(self, *, timeout: float | None = None) -> int:
+        """End all other sessions of this account, on every server; return how many there were.
+
+        Whoever uses one reads `EndedElsewhere`. If the connection is lost meanwhile, the request is repeated on
+        the next one; sessions that had ended by then are not counted.
+
+        Raises:
+            UsageError: the server does not offer it (`can_end_others`).
+            TimedOut: no answer came in time; they may have ended.
+            AntiphonError: the server cannot do it now, or this session is over.
+        """
+        deadline = self._deadline(timeout)
+        while True:
+            self._connection.home.check()
+            self._wait(lambda: self._over or not self._connection.closed, deadline)
+            self._check_can_end_others()
+            connection, left = self._connection, max(0.0, deadline.at - time.monotonic())
+            try:
+                body = connection.request(Kind.END_OTHERS, EndOthers(), seconds=left)
+                return expect(body, OthersEnded).sessions
+            except AntiphonError:
+                if connection.open:
+                    raise
+            self._wait(partial(self._has_left, connection), deadline)
+
+    def _has_left(self, connection: BlockingConnection) -> bool:
+        return self._over or self._connection is not connection
+
     # --- receiving --------------------------------------------------------------------------------------------
 
     def receive(self, *, timeout: float | None = None) -> Payload | None:
@@ -295,7 +327,10 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
     # --- waiting ----------------------------------------------------------------------------------------------
 
     def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else timeout)
+        if timeout is None:
+            return Deadline(self._timeout)
+        check_seconds("timeout", timeout)
+        return Deadline(timeout)
 
     def _begin(self, message: object, deadline: Deadline) -> Inbox:
         """Send a message as soon as there is a connection, and room in the window."""

@@ -13,8 +13,9 @@ from antiphon.client.protocol.info import SessionInfo
 from antiphon.client.protocol.reconnect import ReconnectPolicy, temporary
 from antiphon.client.protocol.unanswered import Sent, UnansweredMessages
 from antiphon.client.protocol.window import Window
-from antiphon.errors import AntiphonError, OutcomeUnknown, SessionEnded, TokenRefused
-from antiphon.wire.bodies import Limits, Welcome
+from antiphon.errors import AntiphonError, OutcomeUnknown, Problem, SessionEnded, TokenRefused, UsageError
+from antiphon.language import N_
+from antiphon.wire.bodies import END_OTHERS, Limits, Welcome
 from antiphon.wire.client_batch import Answer, encode_message
 from antiphon.wire.conversation import ClientConversation
 from antiphon.wire.frames import HEADER_SIZE, Payload
@@ -26,6 +27,11 @@ UNPROVED_ACK_EVERY = 16 * KIB
 """The same in a session without a password, of which the server keeps less."""
 OVERHEAD = 64
 """Bytes that a payload takes in memory beside its own content; an empty one too."""
+
+
+_CANNOT_END_OTHERS = Problem(
+    N_("This server cannot end other sessions: it asks for no password, or is of an earlier version.")
+)
 
 
 class SessionConnection(Protocol):
@@ -105,6 +111,17 @@ class SessionProtocol(Generic[Connection, Box]):
     def over(self) -> bool:
         """Whether the session has ended, or was given up."""
         return self._over
+
+    @property
+    def can_end_others(self) -> bool:
+        """Whether the server offers `end_others`: it asks for passwords, and is not of an earlier version."""
+        hello = self._connection.conversation.hello
+        return hello is not None and END_OTHERS in hello.features
+
+    def _check_can_end_others(self) -> None:
+        self._check_open()
+        if not self.can_end_others:
+            raise UsageError(problem=_CANNOT_END_OTHERS)
 
     def _check_open(self) -> None:
         if self._over or self._leaving:

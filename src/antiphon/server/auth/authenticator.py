@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from antiphon.observe.log import ServerLog
-from antiphon.server.auth.admission import Admitter, RelayTo, ResumeSession, SignIn
+from antiphon.server.auth.admission import Admitter, RelayTo, Reply, ResumeSession, SignIn
 from antiphon.server.auth.by_address import AddressSignIn, OpenSignIn
 from antiphon.server.auth.control import ControlHandler
+from antiphon.server.auth.other_sessions import end_others
 from antiphon.server.auth.password_change import PasswordChange
 from antiphon.server.auth.proof import Passwords
 from antiphon.server.auth.refusals import Refusals
@@ -50,7 +51,9 @@ class Authenticator:
 
     def begin(self, holder: Holder) -> ControlHandler:
         """Begin the sign-in of one connection."""
-        return ControlHandler(holder.peer, self._sign_in(holder), self._password_change, self.log)
+        return ControlHandler(
+            holder.peer, self._sign_in(holder), self._password_change, self._end_others, self.log
+        )
 
     def _sign_in(self, holder: Holder) -> SignIn:
         admitter = Admitter(
@@ -92,3 +95,6 @@ class Authenticator:
             tasks=self.tasks,
             log=self.log,
         )
+
+    async def _end_others(self, session: Session, peer: Peer) -> Reply:
+        return await end_others(session, peer, self.sessions, self.log)

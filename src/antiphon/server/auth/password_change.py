@@ -108,7 +108,7 @@ class PasswordChange:
                 raise SessionEnded
             session.must_change = False
             try:
-                ended = await self._sessions.end_others(session, epoch, "password")
+                ended = await self._sessions.begin_epoch(session, epoch, "password")
             except AntiphonError as error:  # it is changed, whether or not the sessions can be ended now
                 self._log.exception("store-failed", code=error.code, name=session.name)
                 self._tasks.start(self._end_others_later(epoch))
@@ -121,7 +121,7 @@ class PasswordChange:
         while not self._tasks.stopping:
             await asyncio.sleep(AGAIN_SECONDS)
             try:
-                await self._sessions.end_others(self._session, epoch, "password")
+                await self._sessions.begin_epoch(self._session, epoch, "password")
             except AntiphonError:
                 continue
             return

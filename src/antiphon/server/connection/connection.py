@@ -376,7 +376,12 @@ class Connection(PeerSide):
         """Call `proceed` after the step under way; a peer that lets too much wait is cut."""
         if self._writer.overfull:
             self.fail(PeerTooSlow())
-        elif not self._proceeding:
+        else:
+            self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Call `proceed` after the step under way."""
+        if not self._proceeding:
             self._proceeding = True
             asyncio.get_running_loop().call_soon(self.proceed)
 

@@ -7,8 +7,9 @@ from antiphon.observe.log import ServerLog
 from antiphon.observe.repeats import REPEAT_SECONDS
 from antiphon.server.handler.time_limits import TimeLimits
 from antiphon.server.tasks import BackgroundTasks
+from antiphon.server.topics.topics import Topics
 from antiphon.server.turn_budget import TurnBudget
-from antiphon.services import Server, Service
+from antiphon.services import Service, ServiceServer
 from antiphon.wire.times import Times, new_times
 
 TIME_BOUNDS = (
@@ -29,8 +30,10 @@ class HandlerEnvironment:
     """The largest message in bytes, from either side."""
     log: ServerLog
     tasks: BackgroundTasks
-    server: Server
-    """The server, as the service uses it."""
+    topics: Topics
+    """What is published, and who is subscribed."""
+    server: ServiceServer
+    """The server, as the service sees it."""
     repeat_seconds: float = REPEAT_SECONDS
     """For how long equal faults of a session are only counted; with 0 each is logged."""
     time_limits: TimeLimits = field(init=False)

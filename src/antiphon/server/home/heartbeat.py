@@ -1,4 +1,7 @@
-"""Heartbeat: a thread that shows others that this process lives, and sees which of them do."""
+"""Heartbeat: a thread that shows others that this process lives, and sees which of them do.
+
+Another thread looks at the fence: a store that is slow to answer must not look like a process that did not run.
+"""
 
 import contextlib
 import threading
@@ -27,26 +30,33 @@ class Heartbeat:
         self.answered_at = time.monotonic()
         """When the store has taken a heartbeat last, in the seconds of `time.monotonic`."""
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True),
+            threading.Thread(target=self._keep_looking, name="fence", daemon=True),
+        ]
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """End the thread; it may take as long as the store does. Blocks."""
+        """End the threads; it may take as long as the store does. Blocks."""
         self._stopping.set()
-        self._thread.join(BEAT_SECONDS)
+        for thread in self._threads:
+            thread.join(BEAT_SECONDS)
 
-    def _run(self) -> None:
-        beat_at = 0.0
+    def _keep_looking(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            self._fence.check()
+
+    def _keep_beating(self) -> None:
+        pause = LOOK_SECONDS
         try:
-            while not self._stopping.wait(LOOK_SECONDS):
-                self._fence.check()
-                now = time.monotonic()
-                if now - beat_at >= BEAT_SECONDS - LOOK_SECONDS / 2:
-                    beat_at = now
-                    self._beat()
+            while not self._stopping.wait(pause):
+                began = time.monotonic()
+                self._beat()
+                pause = max(0.0, BEAT_SECONDS - (time.monotonic() - began))
         finally:
             with contextlib.suppress(TryLater):
                 self._pulse.close()

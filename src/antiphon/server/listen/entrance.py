@@ -9,6 +9,7 @@ import contextlib
 import random
 from typing import Protocol
 
+from antiphon.address import DEFAULT_PORT
 from antiphon.observe.log import ServerLog
 from antiphon.server.listen.accept import Acceptor, Take
 from antiphon.server.listen.limits import (
@@ -21,7 +22,7 @@ from antiphon.server.listen.limits import (
     SourceFailures,
 )
 from antiphon.server.listen.ports import Listening, listen
-from antiphon.settings import DEFAULT_PORT, ServerSettings
+from antiphon.settings import ServerSettings
 
 
 class Entrance(Protocol):

@@ -5,62 +5,40 @@ outlives connections: a handler goes on while the connection is lost, and its an
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import msgspec
 
 from antiphon.errors import AntiphonError, BodyInvalid, FrameInvalid, PasswordDue, PeerTooSlow, ServiceFailed
-from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.lifecycle import Lifecycle
 from antiphon.server.handler.runner import HandlerRunner
 from antiphon.server.handler.session import ServiceSession
 from antiphon.server.home.fence import fence
-from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.connection import ChannelConnection
+from antiphon.server.session.environment import ChannelEnvironment
 from antiphon.server.session.holder import Session
 from antiphon.server.session.queue import Answered, MessageQueue
 from antiphon.server.session.readiness import Readiness
 from antiphon.server.session.replay import REPLAY_LIMIT, UNPROVED_LIMIT, ReplayBuffer
 from antiphon.server.session.snapshot import Snapshot
-from antiphon.services import Server
+from antiphon.server.session.subscriptions import Subscriptions
 from antiphon.store.contracts import Revocation
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Frame, Payload, Refused
 from antiphon.wire.kinds import Kind
+from antiphon.wire.values import payload_of
 
-_ANSWERED = (Kind.MESSAGE, Kind.PASSWORD)
+_ANSWERED = (Kind.MESSAGE, Kind.PASSWORD, Kind.END_OTHERS)
 """Kinds with a token that have an answer of their own."""
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelEnvironment:
-    """What the channels of a server share."""
-
-    handlers: HandlerEnvironment
-    end: Callable[[Session], Awaitable[bool]]
-    """Ends a session in the store (`SessionManager.end`)."""
-    budget: ReplayBudget
-    messages: "MessageCount"
-
-
-class MessageCount:
-    """Messages that the channels of a server have handled; each adds its own from time to time."""
-
-    __slots__ = ("total",)
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.total = 0
 
 
 class SessionChannel:
     """One session, between its connections and its handler."""
 
     __slots__ = (
-        "__weakref__", "_closing", "_connection", "_counted", "_environment", "_lifecycle", "_queue", "_readiness",
-        "away_since", "held_back", "over", "replay", "runner", "session", "shown",
+        "__weakref__", "_closing", "_connection", "_counted", "_environment", "_queue", "_readiness",
+        "away_since", "held_back", "lifecycle", "over", "replay", "runner", "session", "shown", "subscriptions",
     )  # fmt: skip
 
     def __init__(self, environment: ChannelEnvironment, session: Session) -> None:
@@ -68,8 +46,9 @@ class SessionChannel:
         self._environment = environment
         self.session = session
         self.shown = ServiceSession(
-            self, session.account_id, session.name or "", session.holder.peer.address, session.opened_at
-        )
+            self, session.account_id, session.name or "", session.holder.peer.address, session.opened_at,
+            environment.handlers.server,
+        )  # fmt: skip
         """The session as user code sees it."""
         self.held_back = False
         """Nothing more is read for a while: the replay buffers take too much memory."""
@@ -79,11 +58,12 @@ class SessionChannel:
         self.away_since: float | None = asyncio.get_running_loop().time()
         """Loop time since when there is no connection; None while there is one."""
         self.runner = HandlerRunner(environment.handlers, self.shown, self)
-        self._lifecycle = Lifecycle(environment.handlers, self.shown, self._not_opened)
+        self.lifecycle = Lifecycle(environment.handlers, self.shown, self._not_opened)
         self._readiness = Readiness(environment.handlers.turns)
         self._closing: str | None = None
         """Why the service has ended the session; the client may not know yet."""
         self.over = False
+        self.subscriptions = Subscriptions(environment.handlers, self)
 
     # --- connections ----------------------------------------------------------------------------------------
 
@@ -114,7 +94,10 @@ class SessionChannel:
         Raises:
             BodyInvalid: the client cannot have received so many.
         """
+        missed = self.subscriptions.take_missed()
         if received is None or not self.replay.known:
+            if self.replay.frames():
+                self.subscriptions.lost()
             self.replay.forget()
             self.count_messages()
             self.replay = self._replay_buffer(known=received is None)
@@ -122,6 +105,10 @@ class SessionChannel:
         if not self.replay.acknowledge(received):
             problem = f"{received} frames cannot have come, as {self.replay.sent} were sent"
             raise BodyInvalid(kind=Kind.RESUME.name, problem=problem)
+        if self.replay.first > received:
+            self.subscriptions.lost()
+        if missed:
+            self.replay.skip(missed)
         open_ids = [self.runner.open_id, *(id for id, _ in self._queue)]
         welcome = msgspec.structs.replace(
             welcome,
@@ -139,10 +126,12 @@ class SessionChannel:
         of_account = entry.fingerprint is None and entry.account_id == session.account_id
         return (named or of_account) and session.position < entry.id
 
-    def dump(self) -> bytes:
-        """Return a snapshot for the next server."""
-        replay = self.replay
-        return Snapshot.of(replay.received, replay.first, replay.frames(), self._queue).encode()
+    def dump(self) -> bytes | None:
+        """Return a snapshot for the next server; None if there is nothing that it could go on with."""
+        topics = self.subscriptions.dump()
+        if not (self.replay.known or topics.subscriptions):
+            return None
+        return Snapshot.of(self.replay, self._queue, topics).encode()
 
     def restore(self, data: bytes | None) -> None:
         """Start from the snapshot `data` of another server; without one the counts are unknown."""
@@ -151,9 +140,11 @@ class SessionChannel:
             self.replay.known = False
             return
         self.replay.forget()
-        self.replay = self._replay_buffer(snapshot.received, snapshot.first, snapshot.frames)
+        self.replay = self._replay_buffer(snapshot.received, snapshot.first, snapshot.frames, known=snapshot.known)
         for id, message in snapshot.messages():
             self._queue.put(id, message)
+        if snapshot.topics is not None:
+            self.subscriptions.restore(snapshot.topics)
 
     # --- memory (`replay.Owner`, `budget.Budgeted`) -----------------------------------------------------------
 
@@ -218,7 +209,7 @@ class SessionChannel:
     @property
     def idle(self) -> bool:
         """Whether every message is answered."""
-        return not (self.runner.busy or self._queue or self._lifecycle.opening)
+        return not (self.runner.busy or self._queue or self.lifecycle.opening)
 
     def message(self, id: int, message: Payload) -> None:
         """Give a message to the handler, after those before it. Precondition: the fence is open."""
@@ -266,6 +257,7 @@ class SessionChannel:
             received, replay = ServerConversation.count(frame), self.replay
             if replay.acknowledge(received):
                 replay.known = True
+                self.subscriptions.go_on()
             elif replay.known:  # else it is of a count that is over, sent before the client learned that
                 raise FrameInvalid(problem=f"an ACK of {received} frames, of which {replay.sent} were sent")
 
@@ -283,6 +275,7 @@ class SessionChannel:
                 self._run(id, message)
         if not self._blocked:
             self._readiness.wake()
+            self.subscriptions.go_on()
         if self._closing is not None and self._connection is not None:
             self._connection.end(self._closing)
 
@@ -295,13 +288,13 @@ class SessionChannel:
 
     @property
     def _working(self) -> bool:
-        return self.runner.busy or self._lifecycle.opening
+        return self.runner.busy or self.lifecycle.opening
 
     # --- lifecycle ------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Call `opened` once; messages wait until it has returned."""
-        opening = self._lifecycle.open()
+        opening = self.lifecycle.open()
         if opening is not None:
             opening.add_done_callback(self._opened)
 
@@ -321,9 +314,10 @@ class SessionChannel:
         self.over = True
         self.count_messages()
         self._environment.budget.forget(self)
+        self.subscriptions.close()
         self._readiness.wake()
         await self.runner.stop()
-        await self._lifecycle.close()
+        await self.lifecycle.close()
         if (
             self._closing is not None and self._connection is None
         ):  # the service has ended it, and nobody came back
@@ -338,12 +332,21 @@ class SessionChannel:
         """See `services.Session.send`."""
         if self.over:
             return
-        data = ServerConversation.push(message)
-        if len(data) > self._environment.handlers.message_limit + HEADER_SIZE:
-            raise ValueError("a message of more than --message-limit bytes cannot be sent")
-        self.say(data)
+        self.say(self.encoded(message))
         if self._connection is not None:
             self._connection.proceed_soon()
+
+    def encoded(self, message: object) -> bytes:
+        """Return the frame that pushes a message.
+
+        Raises:
+            TypeError: JSON cannot hold it.
+            ValueError: it is too large.
+        """
+        data = ServerConversation.push(payload_of(message))
+        if len(data) > self._environment.handlers.message_limit + HEADER_SIZE:
+            raise ValueError("a message of more than --message-limit bytes cannot be sent")
+        return data
 
     async def ready(self) -> None:
         """See `services.Session.ready`."""
@@ -360,10 +363,24 @@ class SessionChannel:
         """Whether the server is stopping."""
         return self._environment.handlers.tasks.stopping
 
+    # --- what subscriptions do (`subscriptions.Publishing`) ---------------------------------------------------
+
     @property
-    def server(self) -> Server:
-        """The server, as the service uses it."""
-        return self._environment.handlers.server
+    def takes_published(self) -> bool:
+        """See `Publishing`."""
+        there = self._connection is not None and not self._connection.blocked
+        return there and not (self.replay.held or self.over) and self._closing is None and fence.check()
+
+    def push_frame(self, frame: bytes) -> None:
+        """See `Publishing`."""
+        self.say(frame)
+        if self._connection is not None:
+            self._connection.flush_soon()
+
+    def miss(self) -> None:
+        """See `Publishing`."""
+        if self._connection is not None:
+            self._connection.fail(PeerTooSlow())
 
     # --- what the runner says (`handler.runner.Answers`) ------------------------------------------------------
 

@@ -27,7 +27,10 @@ class ChannelConnection(Protocol):
         """Flush, and handle what was received meanwhile."""
 
     def proceed_soon(self) -> None:
-        """Call `proceed` after the step under way."""
+        """Call `proceed` after the step under way; a peer that lets too much wait is cut."""
+
+    def flush_soon(self) -> None:
+        """Call `proceed` after the step under way; whoever calls has seen that the peer takes what is sent."""
 
     def end(self, text: str) -> None:
         """End the session because the service asks for it; while a step is under way, it must ask again."""

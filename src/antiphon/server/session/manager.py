@@ -33,6 +33,8 @@ from antiphon.store.contracts import (
 
 FIRST_CLAIM = 1
 """Number of the claim of the process in which a session is opened."""
+ELSEWHERE = "elsewhere"
+"""Reason of the revocation of a session that its person has ended from another one."""
 HELD_EVERY = 60.0
 """Seconds between two notes in the store that a session is held: after a crash it counts as left this long ago."""
 SESSIONS_MOST = 10
@@ -287,11 +289,23 @@ class SessionManager:
 
     @contextlib.asynccontextmanager
     async def changing_password(self) -> AsyncIterator[None]:
-        """Let no session be resumed here in the block, which begins an epoch and ends with `end_others`."""
+        """Let no session be resumed here in the block, which ends with `begin_epoch`."""
         async with self._lock:
             yield
 
-    async def end_others(self, session: Session, epoch: int, reason: str) -> int:
+    async def end_others(self, session: Session) -> int:
+        """End all other sessions of the account, on every server, as its person asks; return how many there were.
+
+        Raises:
+            SessionEnded: this one is over, or another process has it; then no other has ended.
+        """
+        mark, claim = session.fingerprint, session.claim
+        ended = await self._store.end_others(mark, self._homes.id, claim, ELSEWHERE, self._clock())
+        if ended is None:
+            raise SessionEnded
+        return ended
+
+    async def begin_epoch(self, session: Session, epoch: int, reason: str) -> int:
         """End all other sessions of the account, on every server; return how many there were.
 
         This one goes on in the `epoch` that has just begun, here also if the store does not answer.

@@ -9,7 +9,8 @@ from antiphon.errors import AntiphonError, TryLater
 from antiphon.identity.tokens import Token
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.session.budget import ReplayBudget
-from antiphon.server.session.channel import ChannelEnvironment, MessageCount, SessionChannel
+from antiphon.server.session.channel import SessionChannel
+from antiphon.server.session.environment import ChannelEnvironment, MessageCount
 from antiphon.server.session.holder import Holder, Session
 from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import ProcessRecord, Revocation
@@ -97,9 +98,11 @@ class ChannelRegistry:
                 self.finish(channel)
                 channel = None
             if channel is None:
-                self._begin(session).restore(session.snapshot)
+                channel = self._begin(session)
+                channel.restore(session.snapshot)
                 if session.snapshot is not None:
                     self._undropped.add(mark)
+            await channel.subscriptions.prepare()
             if mark in self._undropped:  # no message is handled before: the store must not give it again after one
                 await self._sessions.drop_snapshot(session)
                 self._undropped.discard(mark)
@@ -182,6 +185,7 @@ class ChannelRegistry:
 
     def go_on(self) -> None:
         """Handle what has waited in all channels."""
+        self._handlers.topics.post.go_on()
         for channel in self:
             channel.proceed()
 
@@ -250,7 +254,7 @@ class ChannelRegistry:
     async def _leave(self, channel: SessionChannel) -> None:
         """End a channel and leave its session to the next process; repeat it until the store has noted it."""
         await channel.finish()
-        snapshot = channel.dump() if channel.replay.known else None
+        snapshot = channel.dump()
         logged = False
         while True:
             try:

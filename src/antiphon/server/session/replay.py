@@ -29,7 +29,7 @@ class Owner(Protocol):
 class ReplayBuffer:
     """Frames by number; the first frame of a session is number 0. What was sent together is kept together."""
 
-    __slots__ = ("_owner", "_pieces", "_received", "_reported", "_sent", "known", "limit", "unsettled")
+    __slots__ = ("_counts", "_owner", "_pieces", "_received", "_reported", "_sent", "known", "limit", "unsettled")
 
     def __init__(
         self,
@@ -48,6 +48,8 @@ class ReplayBuffer:
         """
         self._received = received
         self._sent = first
+        self._counts = False
+        """Whether the client has ever said what it has received."""
         self.limit = limit
         """Bytes of memory for frames."""
         self._owner = owner
@@ -92,6 +94,11 @@ class ReplayBuffer:
         self.settle()
         return self._pieces is not None and self._pieces.full(self.limit)
 
+    @property
+    def held(self) -> bool:
+        """Whether it is full, and what it keeps matters: the client says what it has received."""
+        return self._counts and self.full
+
     def count(self, frames: int = 1) -> None:
         """Count frames that were received."""
         self._received += frames
@@ -118,6 +125,7 @@ class ReplayBuffer:
 
     def acknowledge(self, received: int) -> bool:
         """Drop the frames before number `received`; return False, and drop none, if fewer were sent."""
+        self._counts = True
         counts: list[int] = self.unsettled[1::2]  # type: ignore[assignment] # they alternate
         answered = sum(counts)
         sent = answered + counts.count(0)
@@ -136,6 +144,17 @@ class ReplayBuffer:
         """Drop all frames: they are missed by a client that has not got them."""
         self.settle()
         self._drop_all(0, 0)
+
+    def skip(self, count: int) -> None:
+        """Count `count` frames as sent before those that are kept, so that no frame is dropped for them.
+
+        Precondition: the client's count has just been acknowledged, and it learns of what is missed.
+        """
+        frames, first = self.frames(), self.first
+        self._pieces = None
+        self._sent = first + count
+        for frame in frames:
+            self._add(frame, 1)
 
     def report(self, unsettled: int = 0) -> None:
         """Tell the owner how much memory is taken, if that has changed by a step.

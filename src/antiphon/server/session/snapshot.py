@@ -6,10 +6,12 @@ from typing import Self
 import msgspec
 
 from antiphon.server.session.queue import Answered, Waiting
+from antiphon.server.session.replay import ReplayBuffer
+from antiphon.server.session.subscriptions import KeptTopics
 
 
 class Snapshot(msgspec.Struct, array_like=True):
-    """Counts, unacknowledged frames, and messages that wait in the queue."""
+    """Counts, unacknowledged frames, messages that wait in the queue, and subscriptions."""
 
     received: int
     """frames received"""
@@ -18,11 +20,15 @@ class Snapshot(msgspec.Struct, array_like=True):
     frames: list[bytes]
     waiting: list[tuple[int, bool | None, bytes]]
     """id, whether it is text, and the message as bytes; with None the frame that answers it"""
+    known: bool = True
+    """whether client and server agree on the counts"""
+    topics: KeptTopics | None = None
 
     @classmethod
-    def of(cls, received: int, first: int, frames: list[bytes], waiting: Iterable[tuple[int, Waiting]]) -> Self:
-        """Return the snapshot of these counts, frames and messages."""
-        return cls(received, first, frames, [(id, *_packed(message)) for id, message in waiting])
+    def of(cls, replay: ReplayBuffer, waiting: Iterable[tuple[int, Waiting]], topics: KeptTopics) -> Self:
+        """Return the snapshot of these counts and frames, messages and subscriptions."""
+        packed = [(id, *_packed(message)) for id, message in waiting]
+        return cls(replay.received, replay.first, replay.frames(), packed, replay.known, topics)
 
     def messages(self) -> Iterator[tuple[int, Waiting]]:
         """Yield the messages that wait, with their ids."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from threading import Thread
 
-from antiphon.address import written_place
+from antiphon.address import listening_place, written_place
 from antiphon.errors import AddressUnavailable, PortTaken, Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.observe.log import ServerLog
@@ -17,7 +17,6 @@ from antiphon.server.control.report import ServerReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.listen.ports import Listening, listen
 from antiphon.server.status.board import StatusBoard
-from antiphon.settings import status_place
 
 POST_SECONDS = 1.0
 """Pause between two reports; workers report as often."""
@@ -106,7 +105,9 @@ async def serving_status(place: str | None, log: ServerLog) -> AsyncIterator[Sta
         return
     if any(find_spec(package) is None for package in PACKAGES):
         raise SettingInvalid(source="--status", problem=_MISSING)
-    host, port = status_place(place)
+    asked = listening_place(place)
+    assert asked is not None, "settings have seen to it"
+    host, port = asked
     try:
         listening = listen(host, port, strict=True)
     except PortTaken:

@@ -1,5 +1,7 @@
 """Channel between a supervisor and one worker: messages over a Unix socket, sockets of clients with them.
 
+Each worker has two: one for itself and its clients, one for topics, whose floods hold up nothing of the other.
+
 A frame is four bytes, the length of a message, and the message. The system keeps passed sockets in the order of
 the bytes that they were sent with, but may hand over several at once: they are queued until their messages come.
 """
@@ -34,7 +36,6 @@ class Channel:
         receive: Receive,
         lost: Callable[[], None],
         carried: type[Message] | None = None,
-        room: Callable[[], None] | None = None,
     ) -> None:
         """Read nothing yet.
 
@@ -43,29 +44,35 @@ class Channel:
             receive: called with each message.
             lost: called once, when the other end is gone.
             carried: the kind of message that has a socket with it, if any.
-            room: called when the system takes messages again, after it took no more.
         """
         end.setblocking(False)  # noqa: FBT003 - the socket module's signature
         self._end = end
         self._receive = receive
         self._lost = lost
         self._carried = carried
-        self._room = room
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._sockets: deque[socket.socket | None] = deque()
         self._waiting = bytearray()
         """Bytes that the system has not taken."""
         self._open = True
+        self.drained: Callable[[], None] = _nothing
+        """Called when the system takes messages again, after it took no more."""
 
     def start(self) -> None:
-        """Begin to read."""
-        self._loop.add_reader(self._end, self._read)
+        """Begin to read, or go on after `pause`."""
+        if self._open:
+            self._loop.add_reader(self._end, self._read)
+
+    def pause(self) -> None:
+        """Read nothing until `start`."""
+        if self._open:
+            self._loop.remove_reader(self._end)
 
     @property
-    def waits(self) -> bool:
-        """Whether something that was sent waits for the other end to read."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """Bytes that were sent and wait for the other end to read."""
+        return len(self._waiting)
 
     def send(self, message: Message) -> None:
         """Send a message; it waits here while the other end does not read. After the end it is dropped."""
@@ -143,8 +150,7 @@ class Channel:
         self._flush()
         if not self._waiting:
             self._loop.remove_writer(self._end)
-            if self._room is not None:
-                self._room()
+            self.drained()
 
     def _read(self) -> None:
         try:
@@ -174,15 +180,23 @@ class Channel:
             self._sockets.append(client)
 
     def _take_frames(self) -> None:
-        while self._open and len(self._received) >= SIZE.size:
-            (size,) = SIZE.unpack_from(self._received)
-            end = SIZE.size + size
-            if len(self._received) < end:
-                return
-            message = decode(bytes(self._received[SIZE.size : end]))
-            del self._received[:end]
-            carries = self._carried is not None and isinstance(message, self._carried)
-            self._receive(message, self._sockets.popleft() if carries and self._sockets else None)
+        received, at = self._received, 0
+        try:
+            while self._open and len(received) >= at + SIZE.size:
+                (size,) = SIZE.unpack_from(received, at)
+                begin = at + SIZE.size
+                if len(received) < begin + size:
+                    break
+                at = begin + size
+                message = decode(received[begin:at])
+                carries = self._carried is not None and isinstance(message, self._carried)
+                self._receive(message, self._sockets.popleft() if carries and self._sockets else None)
+        finally:
+            del received[:at]  # also if one of them failed
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _framed(message: Message) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
-from antiphon.settings import SQLITE, ProgramSettings, ServerSettings
+from antiphon.settings import ProgramSettings, ServerSettings, files_folder
 
 WORKERS_MOST = 64
 AUTO = "auto"
@@ -22,7 +22,6 @@ _NO_COUNT = Problem(N_("must be auto or a whole number from 1 to {most}, not {va
 _NO_SOCKETS = Problem(N_("this system cannot pass connections between processes, so there can be only one"))
 _NO_RELOAD = Problem(N_("this system cannot pass connections between processes, which a restart needs"))
 _NOT_FILES = Problem(N_("a store of files has one worker; use the SQLite store for more"))
-_NOT_CHAT = Problem(N_("a chat has one worker, or its people would not meet; leave --workers out"))
 _TOO_FEW_PROGRAMS = Problem(
     N_("must be at least the number of workers, {workers}: each has its share of the programs")
 )
@@ -54,10 +53,8 @@ def worker_count(
         raise SettingInvalid(source="--workers", problem=_NO_SOCKETS)
     if count == 1:
         return 1
-    if settings.store != SQLITE:
+    if files_folder(settings.store) is not None:
         raise SettingInvalid(source="--workers", problem=_NOT_FILES)
-    if service == "chat":
-        raise SettingInvalid(source="--workers", problem=_NOT_CHAT)
     if service.startswith(PROGRAM) and program.exec_most < count:
         raise SettingInvalid(source="--exec-most", problem=_TOO_FEW_PROGRAMS, workers=count)
     return count

@@ -38,6 +38,8 @@ BEAT_SECONDS = 1.0
 """Pause between two heartbeats."""
 SILENT_SECONDS = 10.0
 """Seconds without a heartbeat after which the stacks of the worker go to the log."""
+STACKS_BUFFER = 4 * 1024 * 1024
+"""Bytes; the system gives as much of it as it allows."""
 
 
 class PassedSocket(socket.socket):
@@ -96,13 +98,16 @@ class SupervisorLink:
     def open(self, signals: StopSignals) -> None:
         """Begin to listen to the supervisor, in the running event loop; `signals` end the worker."""
         self._signals = signals
-        self._channel = Channel(self._end, self._received, self._lost, Client, self._take_passed)
+        self._channel = Channel(self._end, self._received, self._lost, Client)
+        self._channel.drained = self._take_passed
         self._channel.start()
 
     def ready(self, text: str, measured: Callable[[], ProcessReport]) -> None:
         """Say that the worker serves; `text` says where. Each heartbeat says what it does, as `measured`."""
         self._measured = measured
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature; better a part than a wait
+        # Stacks come in many small writes, each of which takes near a kilobyte of the buffer.
+        self._stacks.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STACKS_BUFFER)
         self._tell_imports()
         self._send(Ready(text))
         self._beat()
@@ -184,7 +189,7 @@ class SupervisorLink:
     def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         self._beating = loop.call_later(BEAT_SECONDS, self._beat)
-        if not self._channel.waits:
+        if not self._channel.waiting:
             self._send(Beat(self._measured()))
             self._tell_imports()
         if not self._signals.came:  # from then on the timer belongs to the stop

@@ -6,7 +6,9 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.server.control.report import ProcessReport
+from antiphon.server.topics.contract import Position
 from antiphon.settings import ProgramSettings, ServerSettings
+from antiphon.topics import Subscriber
 
 SocketAddress = tuple[str | int, ...]
 """The address of an IPv4 or IPv6 peer, as `accept` gives it."""
@@ -123,8 +125,84 @@ class Leaving(msgspec.Struct, tag=True, frozen=True):
     """The worker takes no more sockets: what it has not acknowledged belongs to others."""
 
 
-ToWorker = Start | Client | Counted | Stop
-ToSupervisor = Failed | Ready | Imported | Taken | Closed | Released | Count | Forgive | Beat | Leaving
+# --- about topics; `topics.contract.Broker` says what each is ---------------------------------------------------
+
+
+class Publish(msgspec.Struct, tag=True, frozen=True):
+    """Publish a message, text or bytes. It is answered by `Answer`, as all with an `id`."""
+
+    id: int
+    topic: str
+    message: Any
+
+
+class Subscribe(msgspec.Struct, tag=True, frozen=True):
+    """Subscribe a session."""
+
+    id: int
+    topic: str
+    number: int
+    subscriber: Subscriber
+
+
+class Unsubscribe(msgspec.Struct, tag=True, frozen=True):
+    """Subscribe a session no more."""
+
+    topic: str
+    number: int
+
+
+class Read(msgspec.Struct, tag=True, frozen=True):
+    """Read entries."""
+
+    id: int
+    topic: str
+    after: Position
+
+
+class Who(msgspec.Struct, tag=True, frozen=True):
+    """Say who is subscribed."""
+
+    id: int
+    topic: str
+
+
+class Which(msgspec.Struct, tag=True, frozen=True):
+    """Say which topics have subscribers."""
+
+    id: int
+    topic: str
+    """What their names begin with."""
+
+
+class Answer(msgspec.Struct, tag=True, frozen=True):
+    """The answer to one of these, with what it asks for."""
+
+    id: int
+    epoch: int = 0
+    first: int = 0
+    last: int = 0
+    entries: list[tuple[int, Any]] = []
+    present: list[Subscriber] = []
+    topics: list[str] = []
+    most: int = 0
+    """Not 0: there are so many topics, and can be no more."""
+
+
+class News(msgspec.Struct, tag=True, frozen=True):
+    """A message was published; without it, it is to be read."""
+
+    topic: str
+    epoch: int
+    offset: int
+    message: Any
+
+
+ToWorker = Start | Client | Counted | Stop | Answer | News
+AboutTopics = Publish | Subscribe | Unsubscribe | Read | Who | Which
+ToSupervisor = (
+    Failed | Ready | Imported | Taken | Closed | Released | Count | Forgive | Beat | Leaving | AboutTopics
+)
 Message = ToWorker | ToSupervisor
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)

@@ -14,8 +14,10 @@ from typing import Protocol
 
 from antiphon.errors import AntiphonError, WorkerEnded, every_error
 from antiphon.server.control.report import ProcessReport
+from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.channel import Channel
 from antiphon.server.workers.dispatch import Seat
+from antiphon.server.workers.hub_end import HubEnd
 from antiphon.server.workers.messages import (
     Beat,
     Closed,
@@ -87,8 +89,8 @@ class Owner(Protocol):
 class WorkerProcess:
     """One worker, from its start to its end."""
 
-    def __init__(self, owner: Owner) -> None:
-        """Start the process, which imports what every worker needs, and waits for `begin`.
+    def __init__(self, owner: Owner, hub: Hub) -> None:
+        """Start the process, which imports what every worker needs, and waits for `begin`; `hub` has its topics.
 
         Raises:
             OSError: the system cannot start a process.
@@ -121,8 +123,9 @@ class WorkerProcess:
         self._showing: asyncio.TimerHandle | None = None
         ours, theirs = socket.socketpair()
         self._stacks, stacks = socket.socketpair()
-        with theirs, stacks:
-            descriptors = theirs.fileno(), stacks.fileno()
+        topics, their_topics = socket.socketpair()
+        with theirs, stacks, their_topics:
+            descriptors = theirs.fileno(), stacks.fileno(), their_topics.fileno()
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - nothing of it is input
                     [sys.executable, "-P", "-m", "antiphon.server.workers", *map(str, descriptors)],
@@ -130,13 +133,14 @@ class WorkerProcess:
                     pass_fds=descriptors,
                 )
             except OSError:
-                ours.close()
-                self._stacks.close()
+                for each in (ours, topics, self._stacks):
+                    each.close()
                 raise
         self.pid = self._process.pid
         self._channel = Channel(ours, self._received, self._lost)
         self.seat = Seat(self._channel.try_to_pass)
         self._channel.start()
+        self._topics = HubEnd(hub, topics)
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature
         self._loop.add_reader(self._stacks, self._read_stacks)
 
@@ -176,6 +180,7 @@ class WorkerProcess:
             if self.exit_code is not None:
                 self._channel.finish()
                 self._channel.close()
+                self._topics.close()
                 self._close_stacks()
                 self.state = State.ENDED
                 self.settled.set()

@@ -5,6 +5,7 @@ It runs no code of the user's, and needs neither a store nor a service.
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from antiphon.server.control.report import ServerReport
 from antiphon.server.listen.entrance import accept_all, hourly_limits
 from antiphon.server.listen.ports import Listening
 from antiphon.server.signals import StopSignals
+from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.attention import Attention
 from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
@@ -29,7 +31,7 @@ from antiphon.server.workers.process import State, WorkerProcess
 from antiphon.server.workers.reloading import Reloading
 from antiphon.server.workers.reports import WorkerReports
 from antiphon.server.workers.slots import Slots
-from antiphon.settings import SQLITE
+from antiphon.settings import files_folder
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the workers."""
@@ -79,6 +81,7 @@ class Supervisor:
         self._limits = hourly_limits(settings)._asdict()
         self._patience = settings.service_seconds + SILENT_MORE_SECONDS
         self._slots = Slots(start.workers)
+        self._hub = Hub(os.urandom)
         self._workers: set[WorkerProcess] = set()
         """All that have not ended."""
         self._where: str | None = None
@@ -137,7 +140,7 @@ class Supervisor:
         start = self._start
         program = replace(start.program, exec_most=share(start.program.exec_most, start.workers, number))
         told = msgspec.structs.replace(start, program=program, announces=announces)
-        worker = (self._development and self._development.take()) or WorkerProcess(self)
+        worker = (self._development and self._development.take()) or WorkerProcess(self, self._hub)
         worker.begin(number, told)
         self._workers.add(worker)
         return worker
@@ -216,7 +219,7 @@ class Supervisor:
         """With `--reload`: have a process in reserve while somebody serves."""
         if self._development is not None and self._dispatcher.seats:
             with contextlib.suppress(OSError):
-                self._development.prepare(lambda: WorkerProcess(self))
+                self._development.prepare(lambda: WorkerProcess(self, self._hub))
 
     def _refill(self, now: float) -> None:
         """Start a worker in each empty slot, unless too many have died there, or the service waits for an edit."""
@@ -278,7 +281,7 @@ class Supervisor:
         """Start new workers, and drain the old ones once all new ones serve; if one cannot, the old ones stay."""
         self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
         self._reload_failure = None
-        if self._start.settings.store != SQLITE:  # with `--reload` only
+        if files_folder(self._start.settings.store) is not None:  # with `--reload` only
             await self._end_old()
         workers = self._incoming
         try:

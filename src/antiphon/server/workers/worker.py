@@ -16,7 +16,9 @@ from antiphon.observe.faults import FaultPrinter
 from antiphon.observe.log import ServerLog
 from antiphon.server.run import until_stopped, where_it_listens
 from antiphon.server.server import Server, server_behind
+from antiphon.server.signals import StopSignals
 from antiphon.server.workers.channel import receive_now, send_now
+from antiphon.server.workers.hub_broker import HubBroker
 from antiphon.server.workers.link import SupervisorLink
 from antiphon.server.workers.messages import Failed, Start
 from antiphon.services import load
@@ -26,12 +28,12 @@ from antiphon.user_code import ImportedSources
 def main(descriptors: list[int]) -> int:
     """Serve what the supervisor says until it says stop; return the exit code.
 
-    `descriptors` are the sockets to the supervisor: for messages, and for stacks.
+    `descriptors` are the sockets to the supervisor: for messages, for stacks, and for topics.
     """
     streams.take_over()
     records.keep_off_console()
-    end, stacks = (socket.socket(fileno=number) for number in descriptors)
-    with end, stacks:
+    end, stacks, topics = (socket.socket(fileno=number) for number in descriptors)
+    with end, stacks, topics:
         start = receive_now(end)
         if not isinstance(start, Start):  # the supervisor is gone
             return 1
@@ -41,7 +43,7 @@ def main(descriptors: list[int]) -> int:
             ServerLog.show_fault = FaultPrinter(start.language)
             sys.dont_write_bytecode = True  # it records the second of a source: a later edit in it would be missed
         try:
-            return _work(end, stacks, start, sources)
+            return _work(end, stacks, topics, start, sources)
         except AntiphonError as error:
             return _fail(end, error, start.language, sources.take(error) if sources else ())
         except Exception:  # noqa: BLE001 - a bug: the person gets a sentence, the traceback goes to a file
@@ -50,24 +52,31 @@ def main(descriptors: list[int]) -> int:
             faulthandler.cancel_dump_traceback_later()
 
 
-def _work(end: socket.socket, stacks: socket.socket, start: Start, sources: ImportedSources | None) -> int:
-    link = SupervisorLink(end, stacks, start, sources)
+def _work(
+    end: socket.socket, stacks: socket.socket, topics: socket.socket, start: Start, sources: ImportedSources | None
+) -> int:
+    link, broker = SupervisorLink(end, stacks, start, sources), HubBroker(topics)
     with records.taken(start.settings.log_level):
         handler = load(start.service, start.program)
-    server = server_behind(link, handler, start.settings, start.language)
+    server = server_behind(link, broker, handler, start.settings, start.language)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(server, link, start))
+        return runner.run(_serve(server, link, broker, start))
 
 
-async def _serve(server: Server, link: SupervisorLink, start: Start) -> int:
+async def _serve(server: Server, link: SupervisorLink, broker: HubBroker, start: Start) -> int:
+    def begun(signals: StopSignals) -> None:
+        link.open(signals)
+        broker.open()
+
     def opened() -> None:
         text = where_it_listens(server, start.pid, as_json=start.as_json, workers=start.workers)
         link.ready(text, server.measured)
 
     try:
-        return await until_stopped(server, opened, lambda: None, link.open)
+        return await until_stopped(server, opened, lambda: None, begun)
     finally:
         link.close()
+        broker.close()
 
 
 def _fail(end: socket.socket, error: AntiphonError, language: str, sources: tuple[str, ...] = ()) -> int:

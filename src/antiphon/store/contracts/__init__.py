@@ -4,6 +4,7 @@ from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Ove
 from antiphon.store.contracts.clients import Client, Clients
 from antiphon.store.contracts.failures import COUNTED_NAMES, KNOWN_SOURCES, LoginFailures, Marks
 from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
+from antiphon.store.contracts.owner import Owned, Owner
 from antiphon.store.contracts.processes import Processes, ProcessRecord, Pulse
 from antiphon.store.contracts.revocations import REVOCATIONS_KEPT, Revocation, RevocationLog
 from antiphon.store.contracts.sessions import TOO_MANY, Claim, Opened, SessionRecord, Sessions
@@ -27,6 +28,8 @@ __all__ = [
     "NewAccount",
     "Opened",
     "Overview",
+    "Owned",
+    "Owner",
     "ProcessRecord",
     "Processes",
     "Pulse",

@@ -110,8 +110,8 @@ class Accounts(Protocol):
     ) -> Account:
         """Add an account with a new name and one credential, in one transaction.
 
-        `seal` gets the new account's number and returns the credential as it is kept. It is called while no
-        other writer has its turn, so that its choice of a key and `reseal` follow each other. `at` and `address`
+        `seal` gets the new account's number and returns the credential as it is kept. No `reseal` runs between
+        its call and the commit, so that what it has sealed with an older key is sealed again. `at` and `address`
         say when and from where the account registered. With the fingerprint of an `invitation`, the same
         transaction uses it up: of many who use one at once, one wins.
 
@@ -172,8 +172,8 @@ class Accounts(Protocol):
     async def reseal(self, renew: Callable[[int, bytes], bytes], after: int, most: int) -> Resealed:
         """Seal again the credentials of the next `most` accounts with a higher number than `after`, all or none.
 
-        `renew` gets the account's number and the sealed credential and returns it as it shall be kept, with no
-        other writer between. No epoch begins.
+        `renew` gets the account's number and the sealed credential and returns it as it shall be kept. Nobody
+        else seals meanwhile, and whoever has sealed before has committed. No epoch begins.
         """
 
     async def specimens(self, size: int) -> list[tuple[int, bytes]]:

@@ -68,10 +68,12 @@ class Sessions(Protocol):
     done where the session has another home by now, or the same one by a later claim: a process that was frozen
     meanwhile changes nothing.
 
-    The methods that end a session from outside (`open`, `claim`, `revoke`, `revoke_account`, `revoke_others`) also
-    write to the revocation log (`RevocationLog`), in the same transaction. Servers poll that log.
+    The methods that end a session from outside (`open`, `claim`, `revoke`, `revoke_account`, `revoke_others`,
+    `end_others`) also write to the revocation log (`RevocationLog`), in the same transaction. Servers poll that
+    log.
 
-    Every method is one transaction, and raises `TryLater` when the store cannot do its work.
+    Every method is one transaction (but `held` may be several, and take longer), and raises `TryLater` when the
+    store cannot do its work.
     """
 
     async def open(
@@ -154,6 +156,14 @@ class Sessions(Protocol):
         """Delete all sessions of an account but the `spared` one, and log each; return how many there were.
 
         The spared session, named by its fingerprint, goes on in the `epoch` that has just begun.
+        """
+
+    async def end_others(self, fingerprint: bytes, home: str, claim: int, reason: str, at: datetime) -> int | None:
+        """Delete all other sessions of the account of a session, and log each; return how many there were.
+
+        Returns:
+            None if the session is over or not this home's: then none is deleted. Of two that end each other at
+            once, one goes on.
         """
 
     async def all(self) -> list[SessionRecord]:

@@ -62,6 +62,7 @@ class FilesStore:
         self.revocations = FilesRevocationLog(database, self.accounts)
         self.failures = SqlLoginFailures(database)
         self.processes = SqlProcesses(database)
+        self.owner = None
         self.copies = [] if database.copy is None else [database.copy]
 
     def make(self) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Integer, bindparam, delete, exists, func, insert, or_, se
 from antiphon.errors import NameTaken, SignInRefused
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Account, NewAccount, Overview, Resealed, Visit
-from antiphon.store.sql.database import Connection, Database
+from antiphon.store.sql.database import Connection, Database, Lock
 from antiphon.store.sql.invitations import use_up
 from antiphon.store.sql.schema import ACCOUNTS, CREDENTIALS
 from antiphon.store.sql.statement import Statement
@@ -176,6 +176,7 @@ class SqlAccounts:
         new = NewAccount(name=name, seal=seal, credential_type=credential_type)
 
         def work(connection: Connection) -> Account:
+            connection.lock(Lock.SEALING, shared=True)
             if invitation is not None:
                 use_up(connection, invitation, name, at, address)
             return _add(connection, new, at, address)
@@ -184,9 +185,12 @@ class SqlAccounts:
 
     async def add(self, accounts: Sequence[NewAccount], at: datetime, address: str) -> list[Account]:
         """See `contracts.Accounts`."""
-        return await self._database.run(
-            lambda connection: [_add(connection, new, at, address) for new in accounts]
-        )
+
+        def work(connection: Connection) -> list[Account]:
+            connection.lock(Lock.SEALING, shared=True)
+            return [_add(connection, new, at, address) for new in accounts]
+
+        return await self._database.run(work)
 
     async def find(self, key: str) -> Account | None:
         """See `contracts.Accounts`."""
@@ -239,6 +243,7 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
 
         def work(connection: Connection) -> int | None:
+            connection.lock(Lock.SEALING, shared=True)
             if not _NEXT_EPOCH.change(connection, account=account_id, proved=epoch):
                 return None
             _REPLACE.change(
@@ -256,7 +261,7 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
 
         def work(connection: Connection) -> Resealed:
-            connection.lock_writers()
+            connection.lock(Lock.SEALING)
             rows = _SEALED.rows(connection, after=after, most=most)
             renewed = [
                 {"account": row["account_id"], "credential_type": row["type"], "credential": credential}

@@ -1,7 +1,6 @@
 """Clients by address in SQL.
 
-The first statement of each transaction that changes something writes, so that no other process changes what it
-reads.
+A transaction that reads before it writes locks the clients of the address first.
 """
 
 from datetime import datetime
@@ -10,7 +9,7 @@ from sqlalchemy import Integer, bindparam, delete, insert, select, update
 
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Client
-from antiphon.store.sql.database import Connection, Database
+from antiphon.store.sql.database import Connection, Database, Lock
 from antiphon.store.sql.schema import CLIENTS
 from antiphon.store.sql.statement import Statement
 
@@ -55,6 +54,7 @@ class SqlClients:
         which = {"place": address, "sought": name.key}
 
         def work(connection: Connection) -> datetime | None:
+            connection.lock(Lock.CLIENTS, address)
             before: datetime | None = _TOUCH.value(connection, **which)
             if before is not None:
                 _VISIT.change(connection, **which, at=at)
@@ -69,6 +69,7 @@ class SqlClients:
         """See `contracts.Clients`."""
 
         def work(connection: Connection) -> None:
+            connection.lock(Lock.CLIENTS, address)
             taken = [
                 row
                 for sought in {key, name.key}

@@ -1,15 +1,35 @@
 """What an SQL engine gives to statements and stores: a database that runs transactions, and its connection.
 
-`sqlite.py` is an engine. Whatever only one engine knows stands in that engine's module.
+`sqlite.py` and `postgres.py` are engines. Whatever only one engine knows stands in that engine's module.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Dialect
 
 Result = TypeVar("Result")
+
+
+class Lock(IntEnum):
+    """What transactions can lock that is no row: a number of PostgreSQL's advisory locks."""
+
+    SEALING = 1
+    """The choice of a sealing key: shared by those who seal, for `reseal` alone."""
+    SESSIONS = 2
+    """The sessions of an account, for who adds one, and for who ends all."""
+    REVOCATIONS = 3
+    """The end of the revocation log: held until the commit, so that numbers are given in the order of commits."""
+    PROCESS = 4
+    """The life of a process: shared by those who claim its sessions because it is dead, for itself alone."""
+    CLIENTS = 5
+    """The clients at an address."""
+    INVITATIONS = 6
+    """The invitations of a name."""
+    TABLES = 7
+    """The version of the tables."""
 
 
 class Cursor(Protocol):
@@ -36,22 +56,36 @@ class Connection(Protocol):
     def executemany(self, text: str, values: Iterable[Mapping[str, Any]], /) -> object:
         """Execute one statement for each set of values."""
 
-    def lock_writers(self) -> None:
-        """Lock other writers out until the transaction ends. Call it before anything else in the transaction."""
+    def begin_writing(self) -> None:
+        """Begin a transaction that reads before it writes. Call it before anything else in the transaction.
+
+        An engine with one writer locks the others out here. Elsewhere the rows that are read must be locked
+        (`with_for_update`), or something that stands for them (`lock`).
+        """
+
+    def lock(self, lock: Lock, of: object = "", *, shared: bool = False) -> None:
+        """Wait for a lock, and hold it until the transaction ends; `of` says of which account, process or address.
+
+        It includes `begin_writing`. What later statements read was committed before, whoever held the lock.
+        Transactions that take several locks take them in the order in which `sessions.py` lists them.
+        """
 
 
 class Database(Protocol):
-    """Database that runs one transaction at a time, and answers within the time of the contracts."""
+    """Database that runs transactions, and answers within the time of the contracts."""
 
     @property
     def copy(self) -> Path | None:
         """The copy that was made of it when it was opened, because it was upgraded."""
 
-    async def run(self, work: Callable[[Connection], Result]) -> Result:
+    async def run(self, work: Callable[[Connection], Result], order: object = None) -> Result:
         """Return what `work` returns. Its statements are one transaction, which is rolled back if `work` raises.
 
         The transaction may be tried again, and `work` with it: `work` must have no effects outside the transaction
         but its result. A transaction that has begun is finished even if nobody waits for it any more.
+
+        Calls with the same `order`, if it is not None, are carried out in the order in which they were made.
+        Others may overtake each other.
 
         Raises:
             TryLater: the engine cannot do it now, with the engine's error as the cause; or the database is closed.

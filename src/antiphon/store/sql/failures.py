@@ -1,6 +1,7 @@
 """Login failures and refusals in SQL.
 
-The first statement of each transaction writes, so that no other process changes what it reads.
+The first statement of each transaction writes the row that the rest depends on, and so locks it: of attempts at
+once, each waits for the one before it.
 """
 
 from collections.abc import Callable, Mapping

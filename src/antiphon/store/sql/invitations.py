@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from antiphon.identity.names import Name
 from antiphon.store.contracts import Invitation, check_invitation
-from antiphon.store.sql.database import Connection, Database
+from antiphon.store.sql.database import Connection, Database, Lock
 from antiphon.store.sql.schema import INVITATIONS
 from antiphon.store.sql.statement import Statement
 
@@ -51,6 +51,7 @@ class SqlInvitations:
         }
 
         def work(connection: Connection) -> Invitation:
+            connection.lock(Lock.INVITATIONS, name.key)  # of two for one name, the later one stays
             _WITHDRAW.change(connection, of=name.key)
             (made,) = _INVITE.rows(connection, **row)
             return Invitation(**made)
@@ -77,7 +78,7 @@ class SqlInvitations:
 def use_up(connection: Connection, fingerprint: bytes, name: Name, at: datetime, address: str) -> None:
     """Use an invitation up for `name`, in the transaction that adds the account.
 
-    The write comes first, so that no other process can use the invitation between the check and the write.
+    The write comes first, and locks the invitation: nobody else can use it before this transaction ends.
 
     Raises:
         InvitationRefused: it does not let the name register.
@@ -86,6 +87,8 @@ def use_up(connection: Connection, fingerprint: bytes, name: Name, at: datetime,
     found = _found(connection, fingerprint)
     if found is not None and taken:
         found = replace(found, used_at=None)  # not before this transaction
+    elif found is not None and found.used_at is None:
+        found = None  # made since the write, which did not lock it
     check_invitation(found, name, at)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Executable, Select, bindparam, delete, select, update
 
 from antiphon.store.contracts import ProcessRecord
-from antiphon.store.sql.database import Connection, Database, Direct
+from antiphon.store.sql.database import Connection, Database, Direct, Lock
 from antiphon.store.sql.schema import PROCESSES
 from antiphon.store.sql.statement import Statement
 
@@ -46,7 +46,13 @@ class SqlProcesses:
 
     async def enter(self, process: ProcessRecord) -> None:
         """See `contracts.Processes`."""
-        await self._database.run(lambda connection: _ENTER.change(connection, **asdict(process)))
+
+        def work(connection: Connection) -> None:
+            # A claim in progress has found it dead: it comes first, and is among the claims that are read after.
+            connection.lock(Lock.PROCESS, process.id)
+            _ENTER.change(connection, **asdict(process))
+
+        await self._database.run(work, order=process.id)
 
     async def find(self, id: str) -> ProcessRecord | None:
         """See `contracts.Processes`."""
@@ -65,7 +71,7 @@ class SqlProcesses:
                 return _REMOVE_ONE.change(connection, sought=id) > 0
             return _REMOVE_SILENT.change(connection, sought=id, counted=beat) > 0
 
-        return await self._database.run(work)
+        return await self._database.run(work, order=id)
 
     def pulse(self) -> "SqlPulse":
         """See `contracts.Processes`."""
@@ -83,7 +89,8 @@ class SqlPulse:
         """See `contracts.Pulse`."""
 
         def work(connection: Connection) -> dict[str, int] | None:
-            if not _BEAT.change(connection, sought=id):  # first: it locks the others out until the end
+            # First: if this process cannot write, others may not be able to either, and nobody is dead.
+            if not _BEAT.change(connection, sought=id):
                 return None
             return {row["id"]: row["beat"] for row in _BEATS.rows(connection)}
 

@@ -2,15 +2,16 @@
 
 from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from antiphon.store.contracts import REVOCATIONS_KEPT, Revocation
-from antiphon.store.sql.database import Connection, Database
+from antiphon.store.sql.database import Connection, Database, Lock
 from antiphon.store.sql.schema import REVOCATIONS
 from antiphon.store.sql.statement import Statement
 
-_REVOKE = Statement(insert(REVOCATIONS), "fingerprint", "account_id", "reason", "at")
+_REVOKE = Statement(insert(REVOCATIONS), "fingerprint", "account_id", "owner", "reason", "at")
 _ENTRIES = Statement(
     select(*(REVOCATIONS.c[field.name] for field in fields(Revocation)))
     .where(REVOCATIONS.c.id > bindparam("after"))
@@ -25,14 +26,22 @@ _TRIM = Statement(delete(REVOCATIONS).where(REVOCATIONS.c.at <= bindparam("befor
 # For the transactions that end sessions: each takes the connection of a transaction.
 
 
-def log_revoked(connection: Connection, fingerprint: bytes, reason: str, at: datetime) -> None:
-    """Write that one session is over."""
-    _REVOKE.change(connection, fingerprint=fingerprint, account_id=None, reason=reason, at=at)
+def log_revoked(
+    connection: Connection, fingerprint: bytes, reason: str, at: datetime, *, owner: str | None = None
+) -> None:
+    """Write that one session is over; for everybody, or for all but the process `owner`, which took it over."""
+    _log(connection, fingerprint=fingerprint, account_id=None, owner=owner, reason=reason, at=at)
 
 
 def log_account_revoked(connection: Connection, account_id: int, reason: str, at: datetime) -> None:
     """Write that all sessions of an account are over."""
-    _REVOKE.change(connection, fingerprint=None, account_id=account_id, reason=reason, at=at)
+    _log(connection, fingerprint=None, account_id=account_id, owner=None, reason=reason, at=at)
+
+
+def _log(connection: Connection, **entry: Any) -> None:
+    # Held until the commit: whoever has read a number has read all lower ones.
+    connection.lock(Lock.REVOCATIONS)
+    _REVOKE.change(connection, **entry)
 
 
 def position(connection: Connection) -> int:

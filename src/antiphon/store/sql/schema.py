@@ -18,6 +18,7 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
+from sqlalchemy.dialects import postgresql
 
 SCHEMA_VERSION = 5
 """Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
@@ -42,26 +43,32 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
+# Engines with one size of integers give the size that is needed; texts are compared and sorted by code points.
+_Number = Integer().with_variant(BigInteger, "postgresql")
+_Words = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
 ACCOUNTS_SCHEMA = MetaData()
 SESSIONS_SCHEMA = MetaData()
+SHARED_SCHEMA = MetaData()
+"""Tables of a database that is not in the data folder of its servers."""
 
 ACCOUNTS = Table(
     "accounts",
     ACCOUNTS_SCHEMA,
-    Column("id", Integer, primary_key=True),
-    Column("key", Text, nullable=False, unique=True),
-    Column("display", Text, nullable=False),
+    Column("id", _Number, primary_key=True),
+    Column("key", _Words, nullable=False, unique=True),
+    Column("display", _Words, nullable=False),
     Column("disabled", Boolean, nullable=False, default=False),
-    Column("epoch", Integer, nullable=False, default=0),
+    Column("epoch", _Number, nullable=False, default=0),
     Column("registered_at", UtcTime, nullable=False),
-    Column("registered_from", Text, nullable=False),
+    Column("registered_from", _Words, nullable=False),
     Column("visited_at", UtcTime),
-    Column("visited_from", Text),
-    Column("refusals", Integer, nullable=False, default=0),  # since visited_at, as versions before 4 counted them
+    Column("visited_from", _Words),
+    Column("refusals", _Number, nullable=False, default=0),  # since visited_at, as versions before 4 counted them
     # The visit before: kept, so that one UPDATE records a visit and returns the one that it replaces.
     Column("previous_at", UtcTime),
-    Column("previous_from", Text),
-    Column("previous_refusals", Integer),
+    Column("previous_from", _Words),
+    Column("previous_refusals", _Number),
     sqlite_autoincrement=True,  # a number is never given again: seals and sessions name it
 )
 
@@ -69,19 +76,19 @@ CREDENTIALS = Table(
     "credentials",
     ACCOUNTS_SCHEMA,
     Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
-    Column("type", Text, primary_key=True),
+    Column("type", _Words, primary_key=True),
     Column("data", LargeBinary, nullable=False),
     Column("must_change", Boolean, nullable=False, default=False),
     Column("expires_at", UtcTime),
-    Column("old_form", Text),  # of an imported password, as `identity.old_forms` names it
+    Column("old_form", _Words),  # of an imported password, as `identity.old_forms` names it
 )
 
 CLIENTS = Table(
     "clients",
     ACCOUNTS_SCHEMA,
-    Column("address", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("display", Text, nullable=False),
+    Column("address", _Words, primary_key=True),
+    Column("key", _Words, primary_key=True),
+    Column("display", _Words, nullable=False),
     Column("first_at", UtcTime, nullable=False),
     Column("visited_at", UtcTime, nullable=False),
     sqlite_with_rowid=False,
@@ -90,15 +97,15 @@ CLIENTS = Table(
 INVITATIONS = Table(
     "invitations",
     ACCOUNTS_SCHEMA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Number, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False, unique=True),
-    Column("display", Text, nullable=False),
-    Column("key", Text, nullable=False, index=True),
+    Column("display", _Words, nullable=False),
+    Column("key", _Words, nullable=False, index=True),
     Column("made_at", UtcTime, nullable=False),
-    Column("made_by", Text, nullable=False),
+    Column("made_by", _Words, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("used_at", UtcTime),
-    Column("used_from", Text),
+    Column("used_from", _Words),
     sqlite_autoincrement=True,
 )
 
@@ -106,17 +113,17 @@ SESSIONS = Table(
     "sessions",
     SESSIONS_SCHEMA,
     Column("fingerprint", LargeBinary, primary_key=True),
-    Column("account_id", Integer, nullable=False),  # of another database: no foreign key
-    Column("name", Text, nullable=False),
-    Column("epoch", Integer, nullable=False),
+    Column("account_id", _Number, nullable=False),  # of another database: no foreign key
+    Column("name", _Words, nullable=False),
+    Column("epoch", _Number, nullable=False),
     Column("opened_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
     # Whose socket carries the connection that holds it. Untrue if that process is not in `processes`.
-    Column("owner", Text),
-    Column("address", Text, nullable=False),
-    Column("home", Text),
-    Column("claim", Integer, nullable=False, server_default=text("0")),
+    Column("owner", _Words),
+    Column("address", _Words, nullable=False),
+    Column("home", _Words),
+    Column("claim", _Number, nullable=False, server_default=text("0")),
     Column("kept", LargeBinary),  # the snapshot
     Index("sessions_of_account", "account_id"),  # counted at every sign-in
     sqlite_with_rowid=False,
@@ -125,14 +132,14 @@ SESSIONS = Table(
 PROCESSES = Table(
     "processes",
     SESSIONS_SCHEMA,
-    Column("id", Text, primary_key=True),
-    Column("pid", Integer, nullable=False),
+    Column("id", _Words, primary_key=True),
+    Column("pid", _Number, nullable=False),
     Column("started_at", UtcTime, nullable=False),
-    Column("beat", Integer, nullable=False),
-    Column("relay_address", Text, nullable=False),
-    Column("relay_version", Integer, nullable=False),
-    Column("service", Text, nullable=False),
-    Column("limits", Text, nullable=False),
+    Column("beat", _Number, nullable=False),
+    Column("relay_address", _Words, nullable=False),
+    Column("relay_version", _Number, nullable=False),
+    Column("service", _Words, nullable=False),
+    Column("limits", _Words, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -140,10 +147,10 @@ FAILURES = Table(
     "failures",
     SESSIONS_SCHEMA,
     Column("name", LargeBinary, primary_key=True),
-    Column("failures", Integer, nullable=False),
+    Column("failures", _Number, nullable=False),
     Column("failed_at", UtcTime, nullable=False),
     Column("kept_until", UtcTime, nullable=False, server_default=text("0")),  # `throttle.kept_until`
-    Column("refusals", Integer, nullable=False, server_default=text("0")),  # since the last sign-in
+    Column("refusals", _Number, nullable=False, server_default=text("0")),  # since the last sign-in
     Index("failures_kept", "kept_until", "failed_at"),  # the first of them make way
     sqlite_with_rowid=False,
 )
@@ -154,7 +161,7 @@ SOURCES = Table(
     Column("name", LargeBinary, primary_key=True),
     Column("source", LargeBinary, primary_key=True),
     Column("used_at", UtcTime, nullable=False),
-    Column("failures", Integer, nullable=False, default=0),
+    Column("failures", _Number, nullable=False, default=0),
     Column("failed_at", UtcTime, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -162,11 +169,19 @@ SOURCES = Table(
 REVOCATIONS = Table(
     "revocations",
     SESSIONS_SCHEMA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Number, primary_key=True),
     Column("fingerprint", LargeBinary),
-    Column("account_id", Integer),
-    Column("owner", Text),
-    Column("reason", Text, nullable=False),
+    Column("account_id", _Number),
+    Column("owner", _Words),
+    Column("reason", _Words, nullable=False),
     Column("at", UtcTime, nullable=False),
     sqlite_autoincrement=True,  # servers remember the last number that they read, also of a deleted row
+)
+
+ANTIPHON = Table(
+    "antiphon",  # one row: what is true of the whole database
+    SHARED_SCHEMA,
+    Column("version", _Number, nullable=False),  # of the tables
+    Column("ring", LargeBinary),  # mark of the key ring that belongs to it
+    Column("place", _Words),  # machine and data folder of the servers that use it
 )

@@ -1,25 +1,33 @@
 """Sessions in SQL.
 
-The first statement of each transaction that changes something writes, so that no other process changes what it
-reads.
+A transaction that reads before it writes locks what it reads, in this order, so that no two wait for each other:
+
+1. `Lock.SESSIONS` of the account: who opens a session, and who ends all of an account;
+2. the rows of sessions, by fingerprint;
+3. `Lock.PROCESS` of a former home: who claims;
+4. failures and sources of a name (`failures.py`);
+5. `Lock.REVOCATIONS`: who writes to the revocation log, last of all.
 """
 
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, case, delete, false, func, insert, literal, select, update
+from sqlalchemy import Integer, bindparam, case, delete, false, func, insert, select, update
 
 from antiphon.store.contracts import TOO_MANY, Claim, Marks, Opened, SessionRecord
-from antiphon.store.sql.database import Connection, Database
+from antiphon.store.sql.database import Connection, Database, Lock
 from antiphon.store.sql.failures import forgive_proved, take_refusals
 from antiphon.store.sql.processes import ALIVE, RELAYED_TO
 from antiphon.store.sql.revocations import NEWEST, log_account_revoked, log_revoked, position
-from antiphon.store.sql.schema import REVOCATIONS, SESSIONS
+from antiphon.store.sql.schema import SESSIONS
 from antiphon.store.sql.statement import Statement
 
+HELD_AT_ONCE = 5000
+"""Sessions in one transaction of `held`, which has their rows locked: it takes a few tenths of a second."""
 _COLUMNS = [field.name for field in fields(SessionRecord)]
 """A record's fields and a row's columns have the same names."""
 _values = attrgetter(*_COLUMNS)
@@ -49,18 +57,16 @@ _SURPLUS = Statement(
     .offset(bindparam("others", type_=Integer))
 )
 """The sessions that make way: from the end, those that nobody holds come before those that are held."""
+_LOCK_ALL = Statement(
+    select(SESSIONS.c.fingerprint)
+    .where(SESSIONS.c.account_id == bindparam("account"))
+    .order_by(SESSIONS.c.fingerprint)
+    .with_for_update()
+)
 
 _to_claim = _of_one & _claimed & (SESSIONS.c.home.is_(None) | _by_home | SESSIONS.c.home.not_in(RELAYED_TO))
-_REPLACE = Statement(
-    insert(REVOCATIONS).from_select(
-        ["fingerprint", "owner", "reason", "at"],
-        select(
-            SESSIONS.c.fingerprint,
-            bindparam("by", type_=SESSIONS.c.home.type),
-            literal("replaced"),
-            bindparam("at", type_=REVOCATIONS.c.at.type),
-        ).where(_to_claim, (SESSIONS.c.home != bindparam("by")) | (SESSIONS.c.owner != bindparam("by"))),
-    )
+_TAKE = Statement(
+    select(SESSIONS.c.claim.label("number"), SESSIONS.c.home, SESSIONS.c.owner).where(_of_one).with_for_update()
 )
 _CLAIM = Statement(
     update(SESSIONS)
@@ -119,6 +125,9 @@ _OTHERS = Statement(
         SESSIONS.c.account_id == bindparam("account"), SESSIONS.c.fingerprint != bindparam("sought")
     )
 )
+_KEEP = Statement(update(SESSIONS).where(_of_its_home).values(claim=SESSIONS.c.claim))
+"""Changes nothing, and locks all others out."""
+_ACCOUNT_OF = Statement(select(SESSIONS.c.account_id).where(_of_one))
 _MOVE_ON = Statement(
     update(SESSIONS).where(SESSIONS.c.fingerprint == bindparam("sought")).values(epoch=bindparam("begun"))
 )
@@ -153,23 +162,27 @@ class SqlSessions:
         }
 
         def work(connection: Connection) -> Opened | None:
-            _OPEN.change(connection, **row)  # first: it locks the others out until the end
+            connection.lock(Lock.SESSIONS, record.account_id)  # nobody else adds one
+            _OPEN.change(connection, **row)
             too_many = _SURPLUS.rows(connection, **sought)
+            if too_many:  # nobody else takes one up or leaves one, and they are looked at again
+                _LOCK_ALL.rows(connection, account=record.account_id)
+                too_many = _SURPLUS.rows(connection, **sought)
             if not replace and any(surplus["held"] for surplus in too_many):
                 _END.change(connection, sought=record.fingerprint)
                 if proved is not None:
                     forgive_proved(connection, *proved, record.opened_at)
                 return None
+            refusals = 0 if proved is None else take_refusals(connection, *proved, record.opened_at)
             for surplus in too_many:
                 _revoke(connection, surplus["fingerprint"], TOO_MANY, record.opened_at)
-            refusals = 0 if proved is None else take_refusals(connection, *proved, record.opened_at)
             return Opened(position(connection), refusals)
 
-        return await self._database.run(work)
+        return await self._database.run(work, order=record.fingerprint)
 
     async def find(self, fingerprint: bytes) -> SessionRecord | None:
         """See `contracts.Sessions`."""
-        row = await self._database.run(lambda connection: _FIND.row(connection, sought=fingerprint))
+        row = await self._database.run(lambda connection: _FIND.row(connection, sought=fingerprint), fingerprint)
         return SessionRecord(**row) if row else None
 
     async def claim(
@@ -179,13 +192,20 @@ class SqlSessions:
         values = {"sought": fingerprint, "number": expected, "by": home, "at": at}
 
         def work(connection: Connection) -> Claim | None:
-            _REPLACE.change(connection, **values)  # first: it locks the others out, and reads the home before
+            connection.begin_writing()
+            before = _TAKE.row(connection, sought=fingerprint)
+            if before is None:
+                return None
+            if before["home"] not in (None, home):  # it stays dead until the end, if it is dead
+                connection.lock(Lock.PROCESS, before["home"], shared=True)
             if not _CLAIM.change(connection, source=address, **values):
                 return None
+            if {before["home"], before["owner"]} - {home, None}:
+                log_revoked(connection, fingerprint, "replaced", at, owner=home)
             claimed = _CLAIMED.row(connection, sought=fingerprint)
             return Claim(**claimed) if claimed else None
 
-        return await self._database.run(work)
+        return await self._database.run(work, fingerprint)
 
     async def hold(
         self, fingerprint: bytes, home: str, claim: int, *, owner: str, address: str, at: datetime
@@ -204,35 +224,36 @@ class SqlSessions:
             held = _CLAIMED.row(connection, sought=fingerprint) if _HOLD.change(connection, **values) else None
             return Claim(**held) if held else None
 
-        return await self._database.run(work)
+        return await self._database.run(work, fingerprint)
 
     async def held(self, marks: Sequence[tuple[bytes, int]], home: str, at: datetime) -> None:
         """See `contracts.Sessions`."""
-        rows = [{"sought": fingerprint, "number": claim, "by": home, "at": at} for fingerprint, claim in marks]
-        if rows:
-            await self._database.run(lambda connection: _HELD.change_each(connection, rows))
+        rows = [{"sought": mark, "number": claim, "by": home, "at": at} for mark, claim in sorted(marks)]
+        for first in range(0, len(rows), HELD_AT_ONCE):
+            some = rows[first : first + HELD_AT_ONCE]
+            await self._database.run(partial(_HELD.change_each, many=some))
 
     async def released(self, fingerprint: bytes, home: str, claim: int, at: datetime) -> None:
         """See `contracts.Sessions`."""
         values = {"sought": fingerprint, "by": home, "number": claim, "at": at}
-        await self._database.run(lambda connection: _RELEASE.change(connection, **values))
+        await self._database.run(lambda connection: _RELEASE.change(connection, **values), fingerprint)
 
     async def hand_on(
         self, fingerprint: bytes, home: str, claim: int, snapshot: bytes | None, at: datetime
     ) -> bool:
         """See `contracts.Sessions`."""
         values = {"sought": fingerprint, "by": home, "number": claim, "at": at, "snapshot": snapshot}
-        return await self._database.run(lambda connection: _HAND_ON.change(connection, **values) > 0)
+        return await self._database.run(lambda connection: _HAND_ON.change(connection, **values) > 0, fingerprint)
 
     async def drop_snapshot(self, fingerprint: bytes, home: str, claim: int) -> bool:
         """See `contracts.Sessions`."""
         values = {"sought": fingerprint, "by": home, "number": claim}
-        return await self._database.run(lambda connection: _DROP.change(connection, **values) > 0)
+        return await self._database.run(lambda connection: _DROP.change(connection, **values) > 0, fingerprint)
 
     async def end(self, fingerprint: bytes, home: str, claim: int) -> None:
         """See `contracts.Sessions`."""
         values = {"sought": fingerprint, "by": home, "number": claim}
-        await self._database.run(lambda connection: _END_OWN.change(connection, **values))
+        await self._database.run(lambda connection: _END_OWN.change(connection, **values), fingerprint)
 
     async def homed(self, home: str) -> dict[bytes, int]:
         """See `contracts.Sessions`."""
@@ -241,14 +262,18 @@ class SqlSessions:
 
     async def revoke(self, fingerprint: bytes, reason: str, at: datetime) -> bool:
         """See `contracts.Sessions`."""
-        return await self._database.run(lambda connection: _revoke(connection, fingerprint, reason, at))
+        return await self._database.run(
+            lambda connection: _revoke(connection, fingerprint, reason, at), fingerprint
+        )
 
     async def revoke_account(self, account_id: int, reason: str, at: datetime) -> int:
         """See `contracts.Sessions`."""
 
         def work(connection: Connection) -> int:
+            connection.lock(Lock.SESSIONS, account_id)
+            ended = _END_ACCOUNT.change(connection, account=account_id)
             log_account_revoked(connection, account_id, reason, at)
-            return _END_ACCOUNT.change(connection, account=account_id)
+            return ended
 
         return await self._database.run(work)
 
@@ -256,9 +281,25 @@ class SqlSessions:
         """See `contracts.Sessions`."""
 
         def work(connection: Connection) -> int:
-            _MOVE_ON.change(connection, sought=spared, begun=epoch)  # first: it locks the others out
-            others = _OTHERS.rows(connection, account=account_id, sought=spared)
-            return sum(_revoke(connection, other["fingerprint"], reason, at) for other in others)
+            connection.lock(Lock.SESSIONS, account_id)
+            _LOCK_ALL.rows(connection, account=account_id)
+            _MOVE_ON.change(connection, sought=spared, begun=epoch)
+            return _revoke_others(connection, account_id, spared, reason, at)
+
+        return await self._database.run(work)
+
+    async def end_others(self, fingerprint: bytes, home: str, claim: int, reason: str, at: datetime) -> int | None:
+        """See `contracts.Sessions`."""
+
+        def work(connection: Connection) -> int | None:
+            account_id = _ACCOUNT_OF.value(connection, sought=fingerprint)
+            if account_id is None:
+                return None
+            connection.lock(Lock.SESSIONS, account_id)
+            _LOCK_ALL.rows(connection, account=account_id)
+            if not _KEEP.change(connection, sought=fingerprint, by=home, number=claim):
+                return None
+            return _revoke_others(connection, account_id, fingerprint, reason, at)
 
         return await self._database.run(work)
 
@@ -276,6 +317,12 @@ class SqlSessions:
         return [SessionRecord(**row) for row in await self._database.run(_LIST.rows)]
 
 
+def _revoke_others(connection: Connection, account_id: int, spared: bytes, reason: str, at: datetime) -> int:
+    others = _OTHERS.rows(connection, account=account_id, sought=spared)
+    return sum(_revoke(connection, other["fingerprint"], reason, at) for other in others)
+
+
 def _revoke(connection: Connection, fingerprint: bytes, reason: str, at: datetime) -> bool:
+    ended = _END.change(connection, sought=fingerprint) > 0
     log_revoked(connection, fingerprint, reason, at)
-    return _END.change(connection, sought=fingerprint) > 0
+    return ended

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from antiphon.errors import FolderUnusable, Problem, TryLater
 from antiphon.files import check_file, make_private, reported
 from antiphon.language import N_
+from antiphon.store.sql.database import Lock
 from antiphon.store.sql.schema import ACCOUNTS_SCHEMA, SCHEMA_VERSION, SESSIONS_SCHEMA
 from antiphon.store.sql.store import SqlStore
 from antiphon.store.sql.upgrades import BESIDE_TABLES, OLDEST, keep_copy, upgrade
@@ -118,9 +119,14 @@ class SqliteConnection(sqlite3.Connection):
 
     dialect: Final[Dialect] = SQLiteDialect_pysqlite(paramstyle="named")
 
-    def lock_writers(self) -> None:
+    def begin_writing(self) -> None:
         """See `database.Connection`."""
-        self.execute("BEGIN IMMEDIATE")
+        if not self.in_transaction:
+            self.execute("BEGIN IMMEDIATE")
+
+    def lock(self, lock: Lock, of: object = "", *, shared: bool = False) -> None:  # noqa: ARG002 - there is one writer
+        """See `database.Connection`: one writer at a time has all locks."""
+        self.begin_writing()
 
 
 class SqliteDatabase:
@@ -153,7 +159,7 @@ class SqliteDatabase:
             await thread.close()
             raise TryLater from error
 
-    async def run(self, work: Callable[[SqliteConnection], Result]) -> Result:
+    async def run(self, work: Callable[[SqliteConnection], Result], order: object = None) -> Result:  # noqa: ARG002 - all are carried out in order
         """See `database.Database`. The transaction begins with the first statement that writes (the driver's way).
 
         Raises:
@@ -245,6 +251,20 @@ def prepare(path: Path, schema: MetaData, *, expected: bool = False, mark: bool 
     return copy
 
 
+def version_of(path: Path) -> int | None:
+    """Return the version of the tables of the database at `path`, None if there is none. It blocks.
+
+    Raises:
+        FolderUnsafe, FolderUnusable: as `prepare`.
+    """
+    with _reported(path):
+        _check_files(path)
+        if not path.exists():
+            return None
+        with _connected(path) as connection:
+            return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one()) or None
+
+
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock at `path`; what is wrong with it is reported under its own name."""
@@ -297,7 +317,7 @@ def _make_tables(
     if version >= OLDEST:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # all changes and the version, or nothing
         copy = keep_copy(path, version, BUSY_SECONDS)  # of what is upgraded: nobody else writes meanwhile
-        upgrade(connection, schema, version)
+        upgrade(connection.exec_driver_sql, schema.tables, version)
     elif connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
         raise FolderUnusable(path=str(path), problem=_NOT_OURS)
     elif expected:

@@ -5,6 +5,7 @@ from antiphon.store.sql.clients import SqlClients
 from antiphon.store.sql.database import Database
 from antiphon.store.sql.failures import SqlLoginFailures
 from antiphon.store.sql.invitations import SqlInvitations
+from antiphon.store.sql.owner import SqlOwner
 from antiphon.store.sql.processes import SqlProcesses
 from antiphon.store.sql.revocations import SqlRevocationLog
 from antiphon.store.sql.sessions import SqlSessions
@@ -13,8 +14,11 @@ from antiphon.store.sql.sessions import SqlSessions
 class SqlStore:
     """All contracts, opened and closed together."""
 
-    def __init__(self, accounts: Database, sessions: Database) -> None:
-        """Keep in `accounts` what must survive everything (`ACCOUNTS_SCHEMA`), the rest in `sessions`."""
+    def __init__(self, accounts: Database, sessions: Database, *, shared: bool = False) -> None:
+        """Keep in `accounts` what must survive everything (`ACCOUNTS_SCHEMA`), the rest in `sessions`.
+
+        Both may be the same one. With `shared`, it is not in the data folder of its servers (`SHARED_SCHEMA`).
+        """
         self.accounts = SqlAccounts(accounts)
         self.clients = SqlClients(accounts)
         self.invitations = SqlInvitations(accounts)
@@ -22,6 +26,7 @@ class SqlStore:
         self.revocations = SqlRevocationLog(sessions)
         self.failures = SqlLoginFailures(sessions)
         self.processes = SqlProcesses(sessions)
+        self.owner = SqlOwner(sessions) if shared else None
         self.copies = [each.copy for each in (accounts, sessions) if each.copy is not None]
         self._databases = (sessions, accounts)
 

@@ -1,16 +1,14 @@
-"""Upgrades of SQLite files: the numbered steps between versions of the tables, and the copy made before them."""
+"""Upgrades: the numbered steps between versions of the tables, and the copy of an SQLite file made before them."""
 
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy
-from sqlalchemy import MetaData
-
 from antiphon.files import check_file, make_private, sync_folder
-from antiphon.store.sql.schema import SCHEMA_VERSION
+from antiphon.store.sql import schema
 
 _KEEP_FAILURES = """
 UPDATE failures
@@ -45,7 +43,7 @@ condition (`sessions.py`).
 """
 BESIDE_TABLES: Final[dict[str, tuple[str, ...]]] = {"sessions": (_TAKEN_BY_VERSION_4,)}
 """Statements that a new database gets after its tables, by a table of the database they are for."""
-_STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
+STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
     4: {
         "failures": (
             "ALTER TABLE failures ADD COLUMN kept_until BIGINT NOT NULL DEFAULT 0",
@@ -70,19 +68,23 @@ _STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
 }
 """Statements that make each version of the tables from the one before it, by a table of the database they are for.
 
-They take nothing away that a server of the version before needs, which may still have the file open.
+They take nothing away that a server of the version before needs, which may still have the file open. The
+first version in PostgreSQL is 5: steps from 6 on must be written for both engines.
 """
-OLDEST: Final = min(_STEPS) - 1
+OLDEST: Final = min(STEPS) - 1
 """The oldest version that can be upgraded."""
 _BESIDE = ("", "-journal", "-wal", "-shm")
 
 
-def upgrade(connection: sqlalchemy.Connection, schema: MetaData, version: int) -> None:
-    """Make the present tables from those of an earlier `version`, in the transaction of `connection`."""
-    for later in range(version + 1, SCHEMA_VERSION + 1):
-        for table, statements in _STEPS[later].items():
-            for statement in statements if table in schema.tables else ():
-                connection.exec_driver_sql(statement)
+def upgrade(execute: Callable[[str], object], tables: Container[str], version: int) -> None:
+    """Make the present tables from those of an earlier `version`, in one transaction of the caller.
+
+    `execute` executes a statement in it; `tables` are those that the database has.
+    """
+    for later in range(version + 1, schema.SCHEMA_VERSION + 1):
+        for table, statements in STEPS[later].items():
+            for statement in statements if table in tables else ():
+                execute(statement)
 
 
 def copy_of(path: Path, version: int) -> Path:

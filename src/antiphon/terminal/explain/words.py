@@ -25,6 +25,7 @@ MEANINGS: dict[tuple[Side, Kind], str] = {
     (Side.CLIENT, Kind.PASSWORD): N_(
         "A step of a password change: first the old password is proved, then the new one is stored."
     ),
+    (Side.CLIENT, Kind.END_OTHERS): N_("The client has all other sessions of the account ended."),
     (Side.CLIENT, Kind.HEARTBEAT): N_("Nothing else was sent for a while: the client is still there."),
     (Side.CLIENT, Kind.BYE): N_("The client says goodbye: this is its last frame."),
     (Side.SERVER, Kind.HELLO): N_(
@@ -43,6 +44,7 @@ MEANINGS: dict[tuple[Side, Kind], str] = {
     (Side.SERVER, Kind.MESSAGE): N_("An answer, but not the last one for this id."),
     (Side.SERVER, Kind.END): N_("Nothing more comes for this id."),
     (Side.SERVER, Kind.PASSWORD): N_("The answer to a step of the password change."),
+    (Side.SERVER, Kind.END_OTHERS): N_("The other sessions of the account have ended: how many there were."),
     (Side.SERVER, Kind.ERROR): N_("A refusal: nothing more comes for this id; the connection stays open."),
     (Side.SERVER, Kind.HEARTBEAT): N_("Nothing else was sent for a while: the server is still there."),
     (Side.SERVER, Kind.BYE): N_("The server says goodbye: this is its last frame."),
@@ -56,6 +58,7 @@ SHORT: dict[tuple[Side, Kind], str] = {
     (Side.CLIENT, Kind.RESUME): N_("the session goes on here"),
     (Side.CLIENT, Kind.CANCEL): N_("no more answers, please"),
     (Side.CLIENT, Kind.PASSWORD): N_("password change"),
+    (Side.CLIENT, Kind.END_OTHERS): N_("end my other sessions"),
     (Side.CLIENT, Kind.HEARTBEAT): N_("still there"),
     (Side.SERVER, Kind.HELLO): N_("what the server speaks and wants"),
     (Side.SERVER, Kind.IDENTIFY): N_("about the name"),
@@ -64,6 +67,7 @@ SHORT: dict[tuple[Side, Kind], str] = {
     (Side.SERVER, Kind.WELCOME): N_("the session is open"),
     (Side.SERVER, Kind.END): N_("no more answers"),
     (Side.SERVER, Kind.PASSWORD): N_("about the new password"),
+    (Side.SERVER, Kind.END_OTHERS): N_("other sessions have ended"),
     (Side.SERVER, Kind.HEARTBEAT): N_("still there"),
 }
 """What each kind of frame means, in a few words. The other kinds show what they hold instead."""

@@ -1,0 +1,10 @@
+"""The PostgreSQL engine: all contracts in one database, for the servers and workers of one machine.
+
+Nothing outside `store/opening.py` imports it, because it imports psycopg (extra `antiphon[postgres]`). Everything
+that only PostgreSQL knows stands here: at the start its errors become `DatabaseUnusable` and
+`DatabaseUnreachable`, later `TryLater` with the driver's error as the cause.
+"""
+
+from antiphon.store.sql.postgres.opening import open_postgres, prepare, version_of
+
+__all__ = ["open_postgres", "prepare", "version_of"]

@@ -1,0 +1,137 @@
+"""Connection to PostgreSQL: how it is made, and its transactions.
+
+Nothing is kept in the session of a connection: settings are those of a transaction, locks end with it, and no
+statement is prepared. So it also works through a pooler (PgBouncer) that gives each transaction another connection
+to the server.
+"""
+
+import os
+import weakref
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Dialect
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from antiphon.store.sql.database import Lock
+
+CONNECT_SECONDS = 2
+"""Time to connect to one address; libpq takes no less. A server that is silent for longer counts as away."""
+STATEMENT_SECONDS = 2.0
+"""Time for one statement, waiting for locks included: below `thread.ANSWER_SECONDS`."""
+IDLE_SECONDS = 3.0
+"""Time between two statements of a transaction. A process that is frozen inside one gives its locks back then."""
+_BEGIN: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED;"
+    f"SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1000:.0f};"
+    f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:.0f}"
+).encode()
+_LOCK_CLASS: Final = 0x416E7400
+"""First number of our advisory locks, which all programs of a database share. Another program that uses the same
+ones is waited for, and no more."""
+_DEFAULTS: Final[dict[str, Any]] = {
+    "application_name": "antiphon",
+    "client_encoding": "UTF8",
+    "connect_timeout": CONNECT_SECONDS,
+    # A network that is cut is noticed although nobody closes the connection.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5000,
+}
+
+_open: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+"""All open connections of this process, for its children to give up."""
+
+
+class PostgresConnection:
+    """Connection of the driver, as `database.Connection`."""
+
+    dialect: Final[Dialect] = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]  # SQLAlchemy's
+
+    def __init__(self, driver: psycopg.Connection[Any]) -> None:
+        """Use an open connection that commits nothing by itself and begins nothing either (autocommit)."""
+        self._driver = driver
+
+    def execute(self, text: str, values: Mapping[str, Any] | None = None, /) -> psycopg.Cursor[Any]:
+        """See `database.Connection`."""
+        return self._driver.execute(text.encode(), values)
+
+    def executemany(self, text: str, values: Iterable[Mapping[str, Any]], /) -> None:
+        """See `database.Connection`."""
+        with self._driver.cursor() as cursor:
+            cursor.executemany(text.encode(), list(values))
+
+    def begin_writing(self) -> None:
+        """See `database.Connection`: there are many writers."""
+
+    def lock(self, lock: Lock, of: object = "", *, shared: bool = False) -> None:
+        """See `database.Connection`: an advisory lock, which ends with the transaction."""
+        number = int.from_bytes(blake2b(str(of).encode(), digest_size=4).digest(), "big", signed=True)
+        function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+        self.execute(f"SELECT {function}({_LOCK_CLASS + lock}, {number})")
+
+    # --- its transactions -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin a transaction, with its time limits, in one round trip."""
+        self._driver.execute(_BEGIN)
+
+    def commit(self) -> None:
+        """Commit the transaction.
+
+        Raises:
+            psycopg.Error: it is not committed; or, if the connection is `lost`, nobody knows.
+        """
+        self._driver.execute(b"COMMIT")
+
+    def rollback(self) -> None:
+        """Roll the transaction back, if one is open; a connection that cannot is closed."""
+        try:
+            if self._driver.info.transaction_status != pq.TransactionStatus.IDLE:
+                self._driver.execute(b"ROLLBACK")
+        except psycopg.Error:
+            self.close()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is closed or broken."""
+        return self._driver.closed
+
+    def close(self) -> None:
+        """Close it. May be called again."""
+        _open.discard(self._driver)
+        self._driver.close()
+
+
+def connect(dsn: str) -> PostgresConnection:
+    """Connect to the database of a `postgresql://` address, with time limits that the address may change.
+
+    Raises:
+        psycopg.Error: there is no connection.
+    """
+    given = conninfo_to_dict(dsn)
+    parameters = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    # Prepared statements belong to one connection of the server, and a pooler gives us several.
+    driver = psycopg.connect(dsn, autocommit=True, prepare_threshold=None, **parameters)
+    _open.add(driver)
+    return PostgresConnection(driver)
+
+
+def _give_up_in_child() -> None:
+    """Leave the connections to the parent: what a child sent or closed there would end the parent's."""
+    if not _open:
+        return
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for driver in _open:
+        if not driver.closed:
+            os.dup2(nothing, driver.fileno(), inheritable=False)
+    os.close(nothing)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_give_up_in_child)

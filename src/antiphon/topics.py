@@ -1,0 +1,54 @@
+"""Topics: their names, and who is subscribed to one."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from antiphon.errors import Problem, TopicInvalid
+from antiphon.language import N_
+
+TOPIC_MOST = 200
+"""Bytes of a topic's name in UTF-8: names are kept for each subscription, in each process."""
+
+INFO_MOST = 400
+"""Bytes of what a service says of a subscriber, in UTF-8: enough for the longest name with something beside it."""
+
+_EMPTY = Problem(N_("it has no character"))
+_TOO_LONG = Problem(N_("it is longer than {most} bytes in UTF-8"))
+_UNPRINTABLE = Problem(N_("it holds characters that cannot be printed"))
+
+
+class Subscriber(NamedTuple):
+    """A session that is subscribed to a topic."""
+
+    account: int
+    """Number of its account, as `Session.account`."""
+    name: str
+    """Its name, as `Session.name`."""
+    since: datetime
+    """When it subscribed, in UTC."""
+    info: str = ""
+    """What the service has said of it when it subscribed."""
+
+
+def check_info(info: str) -> None:
+    """Check what a service says of a subscriber.
+
+    Raises:
+        ValueError: it is longer than `INFO_MOST` bytes in UTF-8, or UTF-8 cannot encode it.
+    """
+    if len(info) > INFO_MOST or len(info.encode()) > INFO_MOST:
+        raise ValueError(f"the info of a subscriber has at most {INFO_MOST} bytes in UTF-8")
+
+
+def check_topic(topic: str) -> None:
+    """Check the name of a topic.
+
+    Raises:
+        TopicInvalid: it is empty or too long, or holds a control character or another that cannot be printed.
+    """
+    if not topic:
+        raise TopicInvalid(topic=topic, problem=_EMPTY)
+    if len(topic) > TOPIC_MOST or len(topic.encode("utf-8", "surrogatepass")) > TOPIC_MOST:
+        raise TopicInvalid(topic=topic, problem=_TOO_LONG, most=TOPIC_MOST)
+    if not topic.isprintable():  # surrogates are not
+        raise TopicInvalid(topic=topic, problem=_UNPRINTABLE)
