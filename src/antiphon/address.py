@@ -16,15 +16,16 @@ from antiphon.language import N_
 
 Scheme = Literal["tls", "tcp"]
 
-_SCHEMES: dict[str, Scheme] = {"tls": "tls", "tcp": "tcp"}
 DEFAULT_PORT = 7862
+
+_SCHEMES: dict[str, Scheme] = {"tls": "tls", "tcp": "tcp"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FINGERPRINT = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 """32 bytes in base64url. The last of the 43 characters holds only four bits: each fingerprint has one spelling."""
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
-_LISTENING = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s:\[\]]+)):([0-9]{1,5})")
 """Zone of a link-local address (RFC 4007). `ipaddress` would accept any text here."""
+_LISTENING = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s:\[\]]+)):([0-9]{1,5})")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DELIMITERS = frozenset("/?#@")
 """Address parsers disagree on which of these ends the host, so a name that holds one of them raw is refused."""
