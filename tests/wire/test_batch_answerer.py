@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import sys
+import time
 from array import array
 from collections.abc import Callable, Generator
 from typing import Any
@@ -138,6 +139,14 @@ def test_a_message_without_an_answer_is_left_to_the_caller_with_its_beginning(tw
     assert answerer.unanswered is not None
     assert sum(counts_of(times)) == before
     assert times[-1] + clock.now - answerer.began == before + 1
+
+
+@twins
+def test_the_system_clock_is_the_one_that_the_caller_reads(twin: Twin) -> None:
+    before = time.perf_counter()
+    answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, clock=time.perf_counter, times=new_times([1.0]))
+    asked(answerer, message(1, "x"))
+    assert before <= answerer.began <= time.perf_counter()
 
 
 @twins

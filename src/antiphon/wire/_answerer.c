@@ -3,6 +3,7 @@
  * It refuses nothing and sends nothing; between two calls it keeps where it stopped and a task to use again. The rules
  * are in docs/batch.md. */
 #include "_batch.h"
+#include <time.h>
 
 enum {
     LOOK_EVERY = 32, /* frames between two looks at the clock, at most; as in batch.py */
@@ -116,8 +117,30 @@ static PyObject *call_handler(BatchAnswerer *self, PyObject *message, PyObject *
     return result;
 }
 
+/* Whether `clock` is `time.perf_counter`, and CLOCK_MONOTONIC the same (on Linux); -1 with an exception. */
+static int is_system_clock(PyObject *clock) {
+#ifdef __linux__
+    PyObject *module = PyImport_ImportModule("time");
+    PyObject *counter = module == NULL ? NULL : PyObject_GetAttrString(module, "perf_counter");
+    int same = counter == NULL ? -1 : clock == counter;
+    Py_XDECREF(module);
+    Py_XDECREF(counter);
+    return same;
+#else
+    (void)clock;
+    return 0;
+#endif
+}
+
 /* Read the clock; -1 with an exception. */
 static int read_clock(BatchAnswerer *self, double *seconds) {
+#ifdef __linux__
+    struct timespec time;
+    if (self->reads_system_clock && clock_gettime(CLOCK_MONOTONIC, &time) == 0) { /* a third of a call's time */
+        *seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+        return 0;
+    }
+#endif
     PyObject *now = PyObject_CallNoArgs(self->clock);
     if (now == NULL) return -1;
     *seconds = PyFloat_AsDouble(now);
@@ -313,6 +336,10 @@ static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyOb
     if (stepping != Py_None) self->stepping = Py_NewRef(stepping);
     if (acknowledge != Py_None) self->acknowledge = Py_NewRef(acknowledge);
     if (clock != Py_None) self->clock = Py_NewRef(clock);
+    if ((self->reads_system_clock = is_system_clock(clock)) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
     if (decode != Py_None) self->decode = Py_NewRef(decode);
     if (encode != Py_None) self->encode = Py_NewRef(encode);
     return (PyObject *)self;
