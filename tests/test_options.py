@@ -95,11 +95,12 @@ def test_a_path_may_be_given_as_text(given: Any, path: Path | None) -> None:
     ("options", "sentence"),
     [
         ({"drain_second": 1}, "drain_second: there is no such setting; do you mean drain_seconds?"),
+        ({"workers": 2}, "workers: only the command antiphon serve has this option"),
         ({"colour": "red"}, "colour: there is no such setting"),
-        ({"port": "0"}, "--port: must be int, None, not '0'"),
-        ({"data": 5}, "--data: must be Path, None, not 5"),
-        ({"data": b"data"}, "--data: must be Path, None, not b'data'"),
-        ({"data": ""}, "--data: must be Path, None, not ''"),
+        ({"port": "0"}, "--port: must be int | None, not '0'"),
+        ({"data": 5}, "--data: must be Path | None, not 5"),
+        ({"data": b"data"}, "--data: must be Path | None, not b'data'"),
+        ({"data": ""}, "--data: must be Path | None, not ''"),
         (
             {"data": "~nobody-of-this-name/x"},
             "--data: “~nobody-of-this-name/x” names the home folder of a user who",

@@ -93,9 +93,9 @@ def test_settings_do_not_change_and_hold_no_password() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("data", "folder", "--data: must be Path, None, not 'folder'"),
-        ("port", "x", "--port: must be int, None, not 'x'"),
-        ("port", True, "--port: must be int, None, not True"),
+        ("data", "folder", "--data: must be Path | None, not 'folder'"),
+        ("port", "x", "--port: must be int | None, not 'x'"),
+        ("port", True, "--port: must be int | None, not True"),
         ("plain", 1, "--plain: must be bool, not 1"),
         ("session_total", "1", "--session-total: must be float, not '1'"),
         ("access", "all", "--access: must be one of 'anyone', 'identify', 'authenticate', not 'all'"),

@@ -224,7 +224,7 @@ def read_private(
     """
     with reported(path, unusable):
         try:
-            file = open(path, "rb", opener=_open_safely)  # noqa: SIM115 - Path has no opener
+            file = open(path, "rb", opener=open_safely)  # noqa: SIM115 - Path has no opener
         except FileNotFoundError:
             return None
         with file:
@@ -293,7 +293,8 @@ def make_private(path: Path) -> None:
             os.close(descriptor)
 
 
-def _open_safely(path: str, flags: int) -> int:
+def open_safely(path: str, flags: int) -> int:
+    """Open a file as `os.open` does, but no symbolic link, and without waiting for the other end of a pipe."""
     return os.open(path, flags | _SAFELY)
 
 

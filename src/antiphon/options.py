@@ -18,6 +18,7 @@ class ServerOptions(TypedDict, total=False):
     port: int | None
     strict_port: bool
     port_file: _Path | None
+    proxy_from: str | None
     plain: bool
     plain_anywhere: bool
     access: Access

@@ -4,18 +4,19 @@ The command line, `ANTIPHON_*` variables, the TOML file, `--help` and the docume
 declarations. This module reads none of them. A program fills the same classes directly.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
 from antiphon.address import DEFAULT_PORT, listening_place
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
+from antiphon.setting_checks import SECONDS_MOST, check_positive, check_range, check_types, flag_of
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
 
 DEFAULT_HOST = "localhost"
@@ -23,8 +24,6 @@ PASSWORD_MINIMUM = 15
 """Code points (promise 1)."""
 PASSWORD_MINIMUM_LEAST = 8
 """Lowest value of `--password-minimum` (promise 1)."""
-SECONDS_MOST = 10**9
-"""Longest duration, 31 years: a WELCOME cannot carry more, and timers cannot wait for infinity."""
 
 PING_SIZE_LEAST = 16
 """Bytes of the smallest message: the digits of its number."""
@@ -46,11 +45,10 @@ Access = Literal["anyone", "identify", "authenticate"]
 Registration = Literal["open", "closed"]
 Explain = Literal["no", "yes", "short"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Settings = TypeVar("Settings", bound="ServerSettings | ProgramSettings | ClientSettings | PingSettings")
 
 
-_NOT_POSITIVE = Problem(N_("must be more than 0 and at most {highest}"))
-_OUT_OF_RANGE = Problem(N_("must be from {lowest} to {highest}, not {value}"))
 _NO_STORE = Problem(N_("must be sqlite, files:DIR or postgresql://USER@HOST/DATABASE, not “{store}”"))
 _PASSWORD_SHOWN = Problem(
     N_(
@@ -59,17 +57,20 @@ _PASSWORD_SHOWN = Problem(
     )
 )
 _NO_PLACE = Problem(N_("must be HOST:PORT, such as localhost:9464, not “{place}”"))
+_NO_NETWORKS = Problem(
+    N_("must be addresses or networks such as 10.0.0.0/8, separated by commas; “{value}” is neither")
+)
 _NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
 _SECRET_PARAMETERS = {"password", "sslpassword", "oauth_client_secret"}
 """Parameters of libpq that hold secrets."""
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
 
-_UNIONS = (UnionType, Union)  # `Literal[...] | None` is the older form
-_WRONG_TYPE = Problem(N_("must be {wanted}, not {value}"))
-_WRONG_CHOICE = Problem(N_("must be one of {wanted}, not {value}"))
+_OF_THE_COMMAND = Problem(N_("only the command antiphon serve has this option"))
 _UNKNOWN = Problem(N_("there is no such setting"))
 _NEAREST = Problem(N_("there is no such setting; do you mean {nearest}?"))
+COMMAND_ONLY = frozenset({"workers", "reload", "json", "no_input"})
+"""Options of `antiphon serve` that `Server` does not have: they are about processes and terminals."""
 
 
 def _option(default: Any, help: str) -> Any:  # noqa: A002 - the key in the metadata
@@ -90,6 +91,11 @@ class ServerSettings:
     )
     strict_port: bool = _option(False, "Fail if the port is taken instead of using the next free one.")
     port_file: Path | None = _option(None, "Write the port that the server listens on to this file.")
+    proxy_from: str | None = _option(
+        None,
+        "Addresses or networks of balancers, separated by commas: their connections begin with a header of the "
+        "PROXY protocol, which names the client.",
+    )
     plain: bool = _option(False, "Plain TCP instead of TLS; on this machine only.")
     plain_anywhere: bool = _option(
         False, "Plain TCP on any address: names and messages cross the network unencrypted."
@@ -155,22 +161,24 @@ class ServerSettings:
         Raises:
             SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
-        _check_types(self)
+        check_types(self)
         check_store(self.store)
         if self.status is not None and listening_place(self.status) is None:
             raise SettingInvalid(source="--status", problem=_NO_PLACE, place=self.status)
-        _check_range("port", self.port, 0, 65535)
-        _check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
-        _check_range("message-limit", self.message_limit, KIB, MESSAGE_LIMIT_MOST)
-        _check_range("entry-rate", self.entry_rate, 0, 100)
-        _check_range("entry-begin", self.entry_begin, 1, self.entry_most)
+        if self.proxy_from is not None:
+            networks(self.proxy_from)
+        check_range("port", self.port, 0, 65535)
+        check_range("password-minimum", self.password_minimum, PASSWORD_MINIMUM_LEAST, 1024)
+        check_range("message-limit", self.message_limit, KIB, MESSAGE_LIMIT_MOST)
+        check_range("entry-rate", self.entry_rate, 0, 100)
+        check_range("entry-begin", self.entry_begin, 1, self.entry_most)
         for name in (
             "session_unheld", "session_total", "entry_source", "registrations_source", "registrations_most",
             "handshake_seconds", "first_frame_seconds", "entry_seconds", "heartbeat_seconds", "silence_seconds",
             "write_seconds", "service_seconds",
         ):  # fmt: skip
-            _check_positive(_flag(name), getattr(self, name))
-        _check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)
+            check_positive(flag_of(name), getattr(self, name))
+        check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)
         if self.silence_seconds <= self.heartbeat_seconds:  # otherwise peers that keep the heartbeat would be cut
             raise SettingInvalid(source="--silence-seconds", problem=_SILENCE_TOO_SHORT)
 
@@ -195,13 +203,13 @@ class ProgramSettings:
         Raises:
             SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
-        _check_types(self)
-        _check_positive("--exec-wait", self.exec_wait)
-        _check_range("exec-pause", self.exec_pause, 0, 60)
+        check_types(self)
+        check_positive("--exec-wait", self.exec_wait)
+        check_range("exec-pause", self.exec_pause, 0, 60)
         if self.exec_seconds is not None:
-            _check_positive("--exec-seconds", self.exec_seconds)
-        _check_range("exec-memory", self.exec_memory, 0, EXEC_MEMORY_MOST)
-        _check_range("exec-most", self.exec_most, 1, 100_000)
+            check_positive("--exec-seconds", self.exec_seconds)
+        check_range("exec-memory", self.exec_memory, 0, EXEC_MEMORY_MOST)
+        check_range("exec-most", self.exec_most, 1, 100_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,9 +245,9 @@ class ClientSettings:
         Raises:
             SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
-        _check_types(self)
-        _check_positive("--timeout", self.timeout)
-        _check_range("give-up", self.give_up, 0, SECONDS_MOST)
+        check_types(self)
+        check_positive("--timeout", self.timeout)
+        check_range("give-up", self.give_up, 0, SECONDS_MOST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,15 +286,15 @@ class PingSettings:
         Raises:
             SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
-        _check_types(self)
-        _check_range("count", self.count, 1, 10**12)
-        _check_range("interval", self.interval, 0, SECONDS_MOST)
-        _check_range("size", self.size, PING_SIZE_LEAST, MESSAGE_LIMIT_MOST)
-        _check_range("connections", self.connections, 1, PING_CONNECTIONS_MOST)
-        _check_range("depth", self.depth, 1, PING_DEPTH_MOST)
-        _check_range("rate", self.rate, 0.001, 10**7)
+        check_types(self)
+        check_range("count", self.count, 1, 10**12)
+        check_range("interval", self.interval, 0, SECONDS_MOST)
+        check_range("size", self.size, PING_SIZE_LEAST, MESSAGE_LIMIT_MOST)
+        check_range("connections", self.connections, 1, PING_CONNECTIONS_MOST)
+        check_range("depth", self.depth, 1, PING_DEPTH_MOST)
+        check_range("rate", self.rate, 0.001, 10**7)
         if self.duration is not None:
-            _check_positive("--duration", self.duration)
+            check_positive("--duration", self.duration)
 
 
 def check_store(store: str) -> None:
@@ -329,6 +337,21 @@ def files_folder(store: str) -> Path | None:
         raise SettingInvalid(source="--store", problem=_NO_HOME, store=store) from None
 
 
+def networks(text: str) -> tuple[Network, ...]:
+    """Return the networks that the value of `--proxy-from` names.
+
+    Raises:
+        SettingInvalid: a part of it is neither an address nor a network.
+    """
+    found: list[Network] = []
+    for part in text.split(","):
+        try:
+            found.append(ipaddress.ip_network(part.strip()))
+        except ValueError:
+            raise SettingInvalid(source="--proxy-from", problem=_NO_NETWORKS, value=part.strip()) from None
+    return tuple(found)
+
+
 def changed(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """Return `settings` with single fields replaced by `options`; a path may be text, with `~`.
 
@@ -338,6 +361,8 @@ def changed(settings: Settings, options: Mapping[str, Any]) -> Settings:
     types = get_type_hints(type(settings))
     known = [each.name for each in fields(settings)]
     for name in options:
+        if name in COMMAND_ONLY and isinstance(settings, ServerSettings):
+            raise SettingInvalid(source=name, problem=_OF_THE_COMMAND)
         if name not in known:
             near = get_close_matches(name, known, 1)
             raise SettingInvalid(source=name, problem=_NEAREST if near else _UNKNOWN, nearest="".join(near))
@@ -356,52 +381,4 @@ def _path(name: str, value: object) -> object:
     try:
         return Path(text).expanduser()
     except RuntimeError:  # ~name, and no user has the name
-        raise SettingInvalid(source=_flag(name), problem=_NO_HOME, store=text) from None
-
-
-def _check_types(settings: Any) -> None:
-    """Check the types of all fields: a program may pass what the command line would have converted."""
-    for name, wanted in get_type_hints(type(settings)).items():
-        value = getattr(settings, name)
-        if not _fits(value, wanted):
-            kinds = get_args(wanted) if get_origin(wanted) in _UNIONS else (wanted,)
-            choices = [repr(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
-            raise SettingInvalid(
-                source=_flag(name),
-                problem=_WRONG_CHOICE if choices else _WRONG_TYPE,
-                wanted=", ".join(choices or [_shown_type(kind) for kind in kinds]),
-                value=repr(value),
-            )
-
-
-def _fits(value: object, wanted: Any) -> bool:
-    origin = get_origin(wanted)
-    if origin in _UNIONS:
-        return any(_fits(value, kind) for kind in get_args(wanted))
-    if origin is Literal:
-        return value in get_args(wanted)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(isinstance(each, get_args(wanted)[0]) for each in value)
-    if wanted is bool or isinstance(value, bool):
-        return wanted is bool and isinstance(value, bool)
-    return isinstance(value, int | float if wanted is float else wanted)
-
-
-def _shown_type(kind: Any) -> str:
-    return "None" if kind is NoneType else "float" if kind is float else getattr(kind, "__name__", str(kind))
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _check_positive(flag: str, value: float) -> None:
-    if not 0 < value <= SECONDS_MOST:  # the "not" refuses NaN too, which TOML can express
-        raise SettingInvalid(source=flag, problem=_NOT_POSITIVE, highest=SECONDS_MOST)
-
-
-def _check_range(name: str, value: float | None, lowest: float, highest: float) -> None:
-    if value is not None and not lowest <= value <= highest:
-        raise SettingInvalid(
-            source=_flag(name), problem=_OUT_OF_RANGE, lowest=lowest, highest=highest, value=value
-        )
+        raise SettingInvalid(source=flag_of(name), problem=_NO_HOME, store=text) from None

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from antiphon.arguments import check_argument
 from antiphon.errors import Problem, TopicInvalid
 from antiphon.language import N_
 
@@ -34,8 +35,10 @@ def check_info(info: str) -> None:
     """Check what a service says of a subscriber.
 
     Raises:
+        TypeError: it is no text.
         ValueError: it is longer than `INFO_MOST` bytes in UTF-8, or UTF-8 cannot encode it.
     """
+    check_argument("the info of a subscriber", info, str)
     if len(info) > INFO_MOST or len(info.encode()) > INFO_MOST:
         raise ValueError(f"the info of a subscriber has at most {INFO_MOST} bytes in UTF-8")
 
@@ -44,8 +47,10 @@ def check_topic(topic: str) -> None:
     """Check the name of a topic.
 
     Raises:
+        TypeError: it is no text.
         TopicInvalid: it is empty or too long, or holds a control character or another that cannot be printed.
     """
+    check_argument("the name of a topic", topic, str)
     if not topic:
         raise TopicInvalid(topic=topic, problem=_EMPTY)
     if len(topic) > TOPIC_MOST or len(topic.encode("utf-8", "surrogatepass")) > TOPIC_MOST:

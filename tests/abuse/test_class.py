@@ -1,12 +1,11 @@
 """A class: thirty real clients from one address at once, each with an invitation (issue 3, part 11)."""
 
 import re
-import subprocess
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from support.invitations import invite
-from support.processes import ANTIPHON, PASSWORD, ServerProcess, clean_environment, killed_at_end, run_antiphon
+from support.processes import ANTIPHON, PASSWORD, PipedProcess, ServerProcess, clean_environment, run_antiphon
 
 PATIENT = ("--handshake-seconds", "60", "--first-frame-seconds", "60", "--entry-seconds", "60")
 """Longer deadlines: here thirty clients hash on two cores, while in a class each has its own machine."""
@@ -20,33 +19,18 @@ def test_thirty_people_with_thirty_invitations_are_all_in_and_one_without_is_not
         for name, code in zip(PUPILS, invite(server.folder, *PUPILS, address=server.address), strict=True):
             home = tmp_path / name
             home.mkdir()
-            client = subprocess.Popen(
-                [
-                    ANTIPHON,
-                    "connect",
-                    "--password-file",
-                    tmp_path / "password.txt",
-                    "--no-input",
-                    "--timeout",
-                    "60",
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=clean_environment(home, ANTIPHON_INVITATION=code.written()),
-                text=True,
-                bufsize=1,
-            )
-            clients[name] = people.enter_context(killed_at_end(client))
+            client = PipedProcess(
+                ANTIPHON, "connect", "--password-file", tmp_path / "password.txt", "--no-input", "--timeout", "60",
+                environment=clean_environment(home, ANTIPHON_INVITATION=code.written()),
+            )  # fmt: skip
+            clients[name] = people.enter_context(client)
         for name, client in clients.items():  # each stays until all are in: none makes room for another
-            assert client.stdin is not None
-            assert client.stdout is not None
             with suppress(BrokenPipeError):  # it has ended, and says why
-                client.stdin.write(f"{name} is in\n")
+                client.stdin.write(f"{name} is in\n".encode())
             said = client.stdout.readline()
-            assert said == f"{name} is in\n", client.stderr and client.stderr.read()
+            assert said == f"{name} is in\n", client.stderr.read()
         for client in clients.values():
-            _, errors = client.communicate()
+            _, errors = client.communicate(timeout=60)
             assert client.returncode == 0, errors
         alone = run_antiphon(
             "connect", str(server.address), "--register", "--name", "late", home=tmp_path,

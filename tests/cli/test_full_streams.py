@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from support.processes import ANTIPHON, PASSWORD, Process, ServerProcess, clean_environment, run_antiphon
+from support import forked_command
+from support.processes import (
+    ANTIPHON,
+    PASSWORD,
+    Process,
+    ServerProcess,
+    clean_environment,
+    fork_requests,
+    run_antiphon,
+)
 from support.serving import seed
 from support.streams import pipe
 
@@ -16,11 +25,18 @@ ANN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 FULL = "Standard output cannot be written: the disk is full. Not everything was shown."
 
 
-def shell(script: str, home: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run a bash script in which `antiphon` is the installed command."""
-    environment = clean_environment(home, PATH=f"{ANTIPHON.parent}:/usr/bin:/bin", **ANN, **variables)
+def shell(
+    script: str, home: Path, *, installed: bool = False, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a bash script in which `antiphon` is the `installed` command, or runs in a fork."""
+    commands = ANTIPHON.parent if installed else home / "commands"
+    if not installed:
+        forked_command.install(commands, ANTIPHON)
+        variables[forked_command.REQUESTS] = str(fork_requests().fileno())
+    environment = clean_environment(home, PATH=f"{commands}:/usr/bin:/bin", **ANN, **variables)
     return subprocess.run(
         ["bash", "-c", script],
+        pass_fds=[fork_requests().fileno()],
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -59,7 +75,13 @@ def test_a_command_whose_reader_has_gone_ends_at_once(server: ServerProcess, tmp
 @pytest.mark.parametrize("command", ["accounts list", "accounts export -", "--help", "accounts list --json"])
 def test_a_pipe_that_nobody_reads_ends_a_command_quietly(data: Path, command: str) -> None:
     script = f"{{ sleep 0.1; antiphon {command}; echo $? >&2; }} | true"
-    done = shell(script, data.parent, ANTIPHON_DATA=str(data), PYTHONWARNINGS="default")
+    done = shell(
+        script,
+        data.parent,
+        installed=command == "accounts list",
+        ANTIPHON_DATA=str(data),
+        PYTHONWARNINGS="default",
+    )
     assert done.stderr == "1\n"
 
 
@@ -73,7 +95,11 @@ def test_a_full_disk_is_told_and_is_no_success(server: ServerProcess, data: Path
     if command == "sessions list --json":
         command += f" --data {data}"
     done = shell(
-        f"antiphon {command} >/dev/full", data.parent, ANTIPHON_DATA=str(data), ADDRESS=str(server.address)
+        f"antiphon {command} >/dev/full",
+        data.parent,
+        installed=command in ("accounts list", "--help"),
+        ANTIPHON_DATA=str(data),
+        ADDRESS=str(server.address),
     )
     assert done.returncode == 1
     assert done.stderr.startswith(FULL)
@@ -87,7 +113,8 @@ def test_answers_that_do_not_fit_are_told(server: ServerProcess, tmp_path: Path)
 
 
 def test_a_full_standard_error_counts_too(data: Path) -> None:
-    done = shell("antiphon accounts disable ann 2>/dev/full", data.parent, ANTIPHON_DATA=str(data))
+    script = "antiphon accounts disable ann 2>/dev/full"
+    done = shell(script, data.parent, installed=True, ANTIPHON_DATA=str(data))
     assert (done.returncode, done.stdout) == (1, "")
 
 
@@ -101,7 +128,7 @@ def test_a_server_that_cannot_say_where_it_listens_does_not_serve(data: Path) ->
 @pytest.mark.parametrize("where", [">/dev/full", "| true"])
 def test_a_passphrase_that_could_not_be_shown_is_told(data: Path, options: str, where: str) -> None:
     script = f"{{ sleep 0.1; antiphon accounts password ann {options}; echo $? >&2; }} {where}"
-    done = shell(script, data.parent, ANTIPHON_DATA=str(data))
+    done = shell(script, data.parent, installed=not options, ANTIPHON_DATA=str(data))
     told, code = done.stderr.splitlines()[-2:]
     assert code == "1"
     assert told.startswith("The new passphrase of “ann” could not be shown: ")
@@ -172,7 +199,8 @@ def test_a_list_that_comes_in_parts_is_read_to_its_end(
 def test_a_read_error_is_not_the_end_of_the_input(
     server: ServerProcess, tmp_path: Path, command: str, code: int
 ) -> None:
-    done = shell(f"antiphon {command} 0>{tmp_path}/x", tmp_path, ADDRESS=str(server.address))  # open to write only
+    script = f"antiphon {command} 0>{tmp_path}/x"  # open to write only
+    done = shell(script, tmp_path, installed=code == 1, ADDRESS=str(server.address))
     assert (done.returncode, done.stdout) == (code, "")
     assert "Bad file descriptor" in done.stderr.splitlines()[-1]
 
@@ -218,7 +246,7 @@ def test_the_log_goes_to_the_console(data: Path, log: str, stream: int) -> None:
     script = f"""antiphon serve --port 0 --no-input --json --log {log} >out 2>err & server=$!
     until grep -q ' listening' out err || ! kill -0 $server; do sleep 0.05; done
     kill $server; wait $server; echo $?"""
-    done = shell(f"cd {data.parent}; {script}", data.parent, ANTIPHON_DATA=str(data))
+    done = shell(f"cd {data.parent}; {script}", data.parent, installed=log == "-", ANTIPHON_DATA=str(data))
     assert done.stdout == "0\n", done.stderr
     out, err = (data.parent / "out").read_text(), (data.parent / "err").read_text()
     assert out.count('"addresses"') == 1

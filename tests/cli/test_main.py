@@ -63,7 +63,11 @@ def test_help_of_the_whole_names_the_commands(tmp_path: Path) -> None:
         (["connect", "host:letters"], "“letters” is not a port."),
         (["connect", "host", "--timeout", "0"], "--timeout: must be more than 0"),
         (["connect", "host", "--timeout", "nan"], "--timeout: must be more than 0"),
-        (["connect", "host", "name"], "antiphon: "),
+        (["connect", "host", "name", "x\x1b[2J"], r"antiphon: Too many arguments: name x\x1b[2J. Try --help."),
+        (["connect", "host", "--name"], "antiphon: --name needs a value. Try --help."),
+        (["schema"], "antiphon: SERVICE is missing. Try --help."),
+        (["accounts", "show"], "antiphon: ACCOUNT is missing. Try --help."),
+        (["accounts", "show", "--lang", "ru"], "antiphon: Не хватает аргумента ACCOUNT."),
         (["serve", "\x1b[2J"], r"“\x1b[2J” cannot be loaded: "),
     ],
 )

@@ -266,12 +266,54 @@ def test_a_short_key_is_told_as_too_short_and_not_as_damaged(folder: DataFolder)
     assert "move it" not in str(told.value)
 
 
+@pytest.mark.parametrize("curve", [ec.SECP256K1, ec.SECP224R1])
+def test_a_key_of_a_kind_that_tls_does_not_take_is_told_so(
+    folder: DataFolder, curve: type[ec.EllipticCurve]
+) -> None:
+    put(folder, ec.generate_private_key(curve()))
+    with pytest.raises(
+        CertificateUnusable, match=r"TLS 1\.3 takes no key of this kind; take ECDSA P-256 or RSA\."
+    ):
+        load_or_make(folder, [])
+
+
+def test_of_a_damaged_pair_it_is_told_which_file_it_is(folder: DataFolder) -> None:
+    load_or_make(folder, [])
+    key, certificate = (folder.read_private(name) or b"" for name in ("certificate.key", "certificate.pem"))
+    folder.write_private("certificate.key", key[:-60])
+    with pytest.raises(CertificateUnusable, match=r"certificate\.pem cannot be used: its key is damaged\."):
+        load_or_make(folder, [])
+    folder.write_private("certificate.key", key)
+    folder.write_private("certificate.pem", certificate[:-60])
+    with pytest.raises(CertificateUnusable, match=r"certificate\.pem cannot be used: it is damaged\."):
+        load_or_make(folder, [])
+
+
+def test_a_key_of_another_kind_is_anothers_and_not_damaged(folder: DataFolder) -> None:
+    put(folder, rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    key = folder.read_private("certificate.key") or b""
+    put(folder, ec.generate_private_key(ec.SECP256R1()))
+    folder.write_private("certificate.key", key)
+    with pytest.raises(CertificateUnusable, match="its key is another one's"):
+        load_or_make(folder, [])
+
+
+def test_a_chain_in_the_wrong_order_is_told(folder: DataFolder) -> None:
+    put(folder, ec.generate_private_key(ec.SECP256R1()))
+    issuer = folder.read_private("certificate.pem") or b""
+    put(folder, ec.generate_private_key(ec.SECP256R1()))
+    folder.write_private("certificate.pem", issuer + (folder.read_private("certificate.pem") or b""))
+    with pytest.raises(CertificateUnusable, match="the certificate of its key does not stand first in it"):
+        load_or_make(folder, [])
+
+
 def test_a_certificate_without_a_channel_binding_stops_the_start(folder: DataFolder) -> None:
     put(folder, ed25519.Ed25519PrivateKey.generate())
     with pytest.raises(CertificateUnusable, match="no channel binding"):
         load_or_make(folder, [])
 
 
-def test_the_end_of_the_certificate_is_known(folder: DataFolder) -> None:
+def test_the_dates_of_the_certificate_are_known(folder: DataFolder) -> None:
     certificate = load_or_make(folder, [])
+    assert timedelta(hours=23) < datetime.now(UTC) - certificate.valid_from < timedelta(hours=25)
     assert timedelta(days=3650) < certificate.expires_at - datetime.now(UTC) < timedelta(days=3653)

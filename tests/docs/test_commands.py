@@ -1,31 +1,62 @@
 """Tests that run every command of README and documents (fences `sh` and `console`) as it is shown.
 
-Differences from a reader's terminal: a separate home, free ports, and `antiphon demo` instead of `make run`, which
-only adds the set-up.
+Differences from a reader's terminal: a separate home, free ports, `antiphon demo` instead of `make run`, which
+only adds the set-up, and `antiphon` in forks (`support/forked_command.py`).
 """
 
+import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from support.documents import DOCUMENTS, README_RU, ROOT, Block, blocks, commands
-from support.processes import ANTIPHON, PASSWORD, ServerProcess, clean_environment, killed_at_end, run_antiphon
+from support import forked_command
+from support.documents import DOCUMENTS, ROOT, Block, blocks, commands
+from support.processes import (
+    ANTIPHON,
+    PASSWORD,
+    ServerProcess,
+    clean_environment,
+    fork_requests,
+    run_antiphon,
+)
+from support.serving import seed
 
 SERVE = re.compile(r"^antiphon serve\b(?!.*--help)")
-ENGLISH = [commands(block) for block in blocks((ROOT / "README.md").read_text("utf-8"))]
+KNOWN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
+"""Who the reader is on the server that runs already."""
+
+
+def runnable(path: Path) -> list[tuple[int, Block]]:
+    """Return the numbered blocks of commands of a document."""
+    found = enumerate(blocks(path.read_text("utf-8")))
+    return [(number, block) for number, block in found if block.language in ("sh", "console")]
+
+
+def is_russian(path: Path) -> bool:
+    return path.name.endswith(".ru.md")
+
+
+def run(block: Block) -> list[str]:
+    """Return what is run of a block: all but its comments, which are another language's in a translation."""
+    if block.about != "script":
+        return commands(block)
+    return [line for line in block.text.splitlines() if not line.startswith("#")]
+
+
+ENGLISH = [run(block) for path in DOCUMENTS if not is_russian(path) for _, block in runnable(path)]
 BLOCKS = [
     pytest.param(block, id=f"{path.name}-{number}")
     for path in DOCUMENTS
-    for number, block in enumerate(blocks(path.read_text("utf-8")))
-    if block.language in ("sh", "console")
-    if path != README_RU or commands(block) not in ENGLISH  # the same commands need to run only once
+    for number, block in runnable(path)
+    if not (is_russian(path) and run(block) in ENGLISH)  # the same commands need to run only once
 ]
 
 
@@ -47,44 +78,63 @@ class Place(NamedTuple):
             stderr=subprocess.PIPE,
             cwd=self.folder,
             env=self.environment,
+            pass_fds=[fork_requests().fileno()],
+            start_new_session=True,
             text=True,
             encoding="utf-8",
         )
 
     def output_of(self, command: str) -> str:
         """Run a command, which must succeed; return its output."""
-        with killed_at_end(self.start(command)) as process:
+        with all_killed_at_end(self.start(command)) as process:
             out, errors = process.communicate("hello\n", timeout=60)
             assert process.returncode == 0, f"{command}\n{out}{errors}"
             return out
 
 
+@contextlib.contextmanager
+def all_killed_at_end(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """Yield a process, and kill it at the end of the block with all that it has left behind."""
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Run the server that all blocks find on this machine, with an account for ann, which they do not change."""
+    folder = tmp_path_factory.mktemp("server") / "data"
+    seed(folder)
+    with ServerProcess(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def home(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the home of somebody who has been on that server before, and has its command."""
+    home = tmp_path_factory.mktemp("home")
+    known = run_antiphon("connect", str(server.address), home=home, **KNOWN)
+    assert known.returncode == 0, known.stderr
+    forked_command.install(home, ANTIPHON)
+    return home
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(server: ServerProcess, home: Path, tmp_path: Path) -> Place:
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     (tmp_path / "password.txt").write_text(PASSWORD + "\n", "utf-8")
     for block in blocks((ROOT / "README.md").read_text("utf-8")):
         if block.language == "python" and block.about:
             (tmp_path / block.about).write_text(block.text, "utf-8")
-    with ServerProcess(tmp_path / "server") as server:
-        known = run_antiphon(
-            "connect",
-            str(server.address),
-            "--name",
-            "ann",
-            "--register",
-            home=tmp_path,
-            ANTIPHON_PASSWORD=PASSWORD,
-        )
-        assert known.returncode == 0, known.stderr
-        environment = clean_environment(
-            tmp_path,
-            PATH=f"{ANTIPHON.parent}{os.pathsep}{os.environ['PATH']}",
-            ANTIPHON_ADDRESS=f"localhost:{server.start['port']}",
-            ANTIPHON_NAME="ann",
-            ANTIPHON_PASSWORD=PASSWORD,
-            ANTIPHON_PORT="0",
-        )
-        yield Place(tmp_path, environment, server.start["port"])
+    path = os.pathsep.join([str(tmp_path), str(ANTIPHON.parent), os.environ["PATH"]])
+    environment = clean_environment(
+        tmp_path, PATH=path, ANTIPHON_ADDRESS=f"localhost:{server.start['port']}", ANTIPHON_PORT="0", **KNOWN
+    )
+    environment[forked_command.REQUESTS] = str(fork_requests().fileno())
+    return Place(tmp_path, environment, server.start["port"])
 
 
 def test_there_are_commands_in_the_documents() -> None:
@@ -126,7 +176,7 @@ def planned(word: str) -> list[str]:
 
 def serve(line: str, place: Place) -> None:
     """Check that a server starts and stops."""
-    with killed_at_end(place.start(f"exec {line}")) as process:
+    with all_killed_at_end(place.start(f"exec {line}")) as process:
         assert process.stdout is not None
         assert re.match(r"Antiphon \S+ listens on port \d+", process.stdout.readline())
         process.send_signal(signal.SIGTERM)

@@ -76,6 +76,9 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--secrets",
         "--watch",
         "--pid",
+        "--keys",
+        "--without-keys",
+        "--force",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", document.read_text("utf-8")))
     assert named <= known
@@ -119,6 +122,8 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
             ],
         ),
         ("accounts export", ["--format", "--secrets", "--data", "--log", "--json", *flags(CommonOptions)]),
+        ("backup", ["--keys", "--without-keys", "--force", "--data", "--log", "--json", *flags(CommonOptions)]),
+        ("restore", ["--keys", "--data", "--store", "--log", "--json", *flags(CommonOptions)]),
         ("accounts password", ["--data", "--log", "--json", *flags(CommonOptions)]),
         ("schema", [*flags(CommonOptions)]),
         ("invite", ["--from", "--for", "--public-address", "--data", "--log", "--json", *flags(CommonOptions)]),
@@ -138,6 +143,8 @@ def test_help_tells_of_every_command_and_where_options_come_from(tmp_path: Path)
         "connect",
         "ping",
         "demo",
+        "backup",
+        "restore",
         "schema",
         "accounts",
         "sessions",
@@ -163,7 +170,7 @@ def test_the_configuration_file_is_one_that_the_commands_take(tmp_path: Path) ->
 
 
 def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -> None:
-    rows = table(TEXT, "file", "mode", "what it holds", "back it up")
+    rows = table(TEXT, "file", "mode", "what it holds", "in a backup")
     listed = {name: mode for name, mode, _, _ in rows}
     with ServerProcess(tmp_path / "data", port="7862") as server:  # only a port that was asked for is remembered
         assert run_antiphon("accounts", "rekey", "--data", server.folder, home=tmp_path).returncode == 0
@@ -175,7 +182,7 @@ def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -
 
 
 def test_every_file_of_the_store_of_files_is_listed_with_its_mode(tmp_path: Path) -> None:
-    rows = table(TEXT, "file in DIR", "mode", "what it holds", "back it up")
+    rows = table(TEXT, "file in DIR", "mode", "what it holds", "in a backup")
     with ServerProcess(tmp_path / "data", "--store", f"files:{tmp_path}/people"):
         pass
     run_antiphon(

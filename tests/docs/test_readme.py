@@ -66,6 +66,21 @@ def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
     assert all((document.parent / link).is_file() for link in links), links
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_to_a_section_leads_to_one(document: Path) -> None:
+    """Sphinx takes other spellings too, which lead nowhere where the sources are read."""
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", document.read_text("utf-8"))
+    assert [
+        (to, part) for to, part in links if part not in sections(document.parent / to if to else document)
+    ] == []
+
+
+def sections(document: Path) -> set[str]:
+    """Return the headings of a document as links name them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_document_is_in_the_readme() -> None:
     named = set(re.findall(r"\]\((docs/[^)#]+)\)", read("README.md")))
     pages = {path for path in PAGES if path.parent == ROOT / "docs" and path.name != "index.md"}

@@ -297,11 +297,10 @@ def test_a_session_that_moves_goes_on_in_its_rooms_and_nobody_is_told(
     for each in (ann, bob):
         each.hears()
     moved = hall.move(bob, says=lambda: hall.say(ann, "one", "/join lobby", "two"))
-    speaks = "You speak in maths now. /help tells what else you can do."
-    assert sorted(moved.hears()) == sorted([speaks, "[maths] ann: one", "[lobby] ann: two"])
+    assert sorted(moved.hears()) == sorted([LOBBY, "[maths] ann: one", "[lobby] ann: two"])
     assert ann.hears() == []
-    hall.say(moved, "here I am")
-    assert ann.hears() == ["[maths] bob: here I am"]
+    hall.say(moved, "here I am", "/join maths", "and here")
+    assert ann.hears() == ["[lobby] bob: here I am", "[maths] bob: and here"]
     assert hall.say(ann, "/rooms") == ["lobby (2)", "maths (2)"]
 
 

@@ -206,12 +206,13 @@ def test_a_session_that_outlives_the_server_goes_on_in_its_rooms(
     (token,) = tokens["ann"][:1]
     with serving(tmp_path / "data", Chat(), plain=True) as server:
         ann = ChatClient(in_session(server.address, token))
-        ann.say("/join maths", "two")
+        ann.say("/join maths", "two", "/join physics", "/join lobby", "/leave physics")
         ann.cut()
     with serving(tmp_path / "data", Chat(), plain=True) as server, server.client() as client:
         client.hello()
         assert isinstance(client.resume(token, ann.frames), Welcome)
-        again = ChatClient(client, "You speak in maths now. /help tells what else you can do.")
+        again = ChatClient(client, "You speak in lobby now. /help tells what else you can do.")
         assert again.say("/rooms") == ["lobby (1)", "maths (1)"]
-        assert again.say("/who") == ["[maths] -- ann"]
+        assert again.say("/who") == ["[lobby] -- ann"]
         again.hears("[maths] -- lines may be missing here")
+        assert not any("speaks" in line for line in again.heard)  # that topic is of the chat alone

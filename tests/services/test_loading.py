@@ -44,11 +44,13 @@ def test_an_object_of_a_module_of_ones_own_is_found(folder: Path, service: str) 
     [
         ("", "sing", "no service of that name"),
         ("", "shop_b:", "no service of that name"),
+        ("", "shop_b.py", "must follow, such as shop_b.py:answer. Give"),
+        ("", "./shop_b.py:", "must follow, such as ./shop_b.py:answer. Give"),
         ("", "nowhere_b:answer", "there is no module “nowhere_b” here"),
         ("", "nowhere_b.py:answer", "there is no file nowhere_b.py"),
         ("", "shop_b:answer", "“answer” is not in shop_b"),
         ("import nowhere_b\n", "shop_b:answer", "No module named 'nowhere_b'"),
-        ("\n\n1 / 0\n", "shop_b:answer", "ZeroDivisionError: division by zero"),
+        ("\n\n1 / 0\n", "shop_b:answer", "cannot be loaded: ZeroDivisionError: division by zero"),
         ("a b\n", "shop_b:answer", "SyntaxError"),
         ("raise SystemExit\n", "shop_b:answer", "ends the program"),
         ("", ".shop_b:answer", "there is no module “.shop_b” here"),
@@ -84,6 +86,7 @@ def test_a_module_that_raises_is_told_with_its_line(folder: Path) -> None:
     with pytest.raises(ServiceNotLoaded) as refused:
         load("s:answer")
     assert str(refused.value.fields["place"]).endswith("s.py, line 3")
+    assert str(refused.value).endswith("s.py, line 3).")  # its own code failed: no advice on how to name it
 
 
 @pytest.mark.parametrize("place", ["my shop", "лавка", "a:b", "."])

@@ -1,6 +1,6 @@
 """`as_service`: which handlers are accepted, and with which arguments they are called."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
@@ -107,11 +107,34 @@ async def test_an_async_generator_is_a_reply_of_many() -> None:
     assert [answer async for answer in replied(count, "3")] == ["0", "1", "2"]
 
 
+def yields(_: Session) -> Iterator[None]:
+    yield None
+
+
+@pytest.mark.parametrize(
+    ("hook", "given", "problem"),
+    [
+        ("opened", lambda: None, "its “opened” is not a function that takes the session"),
+        ("closed", 5, "its “closed” is not a function that takes the session"),
+        ("published", lambda topic, message: None, "is not a function that takes the topic, message, session"),
+        ("missed", lambda topic: None, "is not a function that takes the topic, session"),
+        ("opened", yields, "its “opened” is a generator, which would never run"),
+    ],
+)
+def test_a_hook_that_could_not_be_called_is_refused_before_a_session_opens(
+    hook: str, given: Any, problem: str
+) -> None:
+    receiver = Receiver()
+    setattr(receiver, hook, given)
+    with pytest.raises(ServiceInvalid, match=problem):
+        as_service(receiver)
+
+
 @pytest.mark.parametrize(
     ("handler", "problem"),
     [
         (5, "neither a function"),
-        ("echo", "neither a function"),
+        ("shop.py:answer", "“shop.py:answer” cannot be served: it is text; only the command takes a service by"),
         (None, "neither a function"),
         (object(), "neither a function"),
         (Receiver, "it is a class"),

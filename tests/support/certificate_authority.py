@@ -19,24 +19,24 @@ SIGNS_CERTIFICATES = x509.KeyUsage(
 
 
 def issue_certificate(
-    folder: Path, *, days: float = 1, name: str = "localhost", issuer_named: bool = False
+    folder: Path, *, days: float = 1, begins: float = -9, name: str = "localhost", issuer_named: bool = False
 ) -> tuple[Path, str]:
     """Put a certificate of a new authority into a data folder; return the authority's file and a fingerprint.
 
-    It is for `name` and expires in `days`, in the past if that is negative. With `issuer_named` it says where the
-    certificate of its issuer is found, as those of public authorities do.
+    It is for `name`, begins and expires in so many days, in the past if that is negative. With `issuer_named` it
+    says where the certificate of its issuer is found, as those of public authorities do.
     """
     now = datetime.now(UTC)
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority")])
 
-    def build(subject: x509.Name, public: ec.EllipticCurvePublicKey, days: float = 1) -> x509.CertificateBuilder:
+    def build(subject: x509.Name, public: ec.EllipticCurvePublicKey, days: float) -> x509.CertificateBuilder:
         builder = x509.CertificateBuilder(
             issuer_name=authority,
             subject_name=subject,
             public_key=public,
             serial_number=x509.random_serial_number(),
-            not_valid_before=now - timedelta(days=9),
+            not_valid_before=now + timedelta(days=begins),
             not_valid_after=now + timedelta(days=days),
         )
         ours = x509.SubjectKeyIdentifier.from_public_key(public)
@@ -45,7 +45,9 @@ def issue_certificate(
             theirs, False
         )  # required by RFC 5280, and by Python 3.13
 
-    root = build(authority, authority_key.public_key()).add_extension(x509.BasicConstraints(True, None), True)
+    root = build(authority, authority_key.public_key(), max(days, 1)).add_extension(
+        x509.BasicConstraints(True, None), True
+    )
     root = root.add_extension(SIGNS_CERTIFICATES, True)
     leaf = build(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(), days)
     leaf = leaf.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)

@@ -13,15 +13,18 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import signal
 import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from antiphon.identity.scram import ITERATIONS, SALT_SIZE
+from antiphon.identity.passwords import Password
+from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier
 
 REQUEST_MOST = 128 * 1024
 """Largest request in bytes; it is one packet with the command, the environment and the folder."""
@@ -32,8 +35,10 @@ WHEN_NEEDED = ["polib", "prompt_toolkit", "prompt_toolkit.application", "rich.ta
 
 
 def preload(password: str) -> None:
-    """Import everything that a command may need, and hash the password of the tests' accounts."""
+    """Import everything that a command may need, and hash the password of the tests' accounts once for all."""
     import antiphon
+    from antiphon.cli import accounts
+    from antiphon.client.protocol import sign_in
 
     modules = [module.name for module in pkgutil.walk_packages(antiphon.__path__, "antiphon.")]
     for name in [*modules, *WHEN_NEEDED]:
@@ -41,7 +46,18 @@ def preload(password: str) -> None:
             importlib.import_module(name)
     hashlib.pbkdf2_hmac = cache(hashlib.pbkdf2_hmac)  # type: ignore[assignment]
     hashlib.pbkdf2_hmac("sha256", password.encode(), bytes(SALT_SIZE), ITERATIONS)
+    for module in (accounts, sign_in):
+        module.make_verifier = unsalted(password, module.make_verifier)  # type: ignore[attr-defined] # it imports it
     gc.freeze()  # the collector of each fork then skips these objects
+
+
+def unsalted(password: str, make: Callable[..., Verifier]) -> Callable[..., Verifier]:
+    """Return `make` with a salt of zeros for one password, whose hash is then known."""
+
+    def made(new: Password, salt: bytes, iterations: int) -> Verifier:
+        return make(new, bytes(len(salt)) if new.text == password else salt, iterations)
+
+    return made
 
 
 def serve(requests: socket.socket) -> None:
@@ -65,10 +81,21 @@ def serve(requests: socket.socket) -> None:
             os.close(stream)
         with contextlib.suppress(BrokenPipeError):  # the test has gone
             os.write(status, NUMBER.pack(child))
+            end_with_reader(child, status)
             os.write(status, NUMBER.pack(os.waitpid(child, 0)[1]))
         os._exit(0)
     os.close(status)
     become(json.loads(request), streams)
+
+
+def end_with_reader(child: int, status: int) -> None:
+    """Wait for the end of `child`; kill it when nobody can read its `status` any more."""
+    watched = select.poll()
+    ended = os.pidfd_open(child)
+    watched.register(ended, select.POLLIN)
+    watched.register(status, 0)  # it tells of errors
+    if ended not in dict(watched.poll()):
+        os.kill(child, signal.SIGKILL)
 
 
 def become(request: dict[str, Any], streams: list[int]) -> None:

@@ -39,7 +39,7 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
 
 
 @cache
-def _forkserver() -> socket.socket:
+def fork_requests() -> socket.socket:
     """Return the socket to this test process's fork server; start the server at the first call."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
@@ -81,7 +81,7 @@ class Process:
             "cold": cold or at_start or not (command[0] == ANTIPHON or self.args[0].endswith(".py")),
         }
         self._status, theirs = os.pipe()
-        socket.send_fds(_forkserver(), [json.dumps(request).encode()], [theirs, *streams])
+        socket.send_fds(fork_requests(), [json.dumps(request).encode()], [theirs, *streams])
         os.close(theirs)
         self.pid = self._number()
 

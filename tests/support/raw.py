@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 import struct
+from typing import Self
 
 from antiphon.address import Address
 from antiphon.identity.certificates import binding_of
@@ -33,14 +34,27 @@ _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class RawClient(WireClient):
     """One connection over a socket."""
 
-    def __init__(self, address: Address, timeout: float = 10, source: str = "") -> None:
-        """Connect, over TLS if the address says so, without reading anything."""
+    def __init__(self, address: Address, timeout: float = 10, source: str = "", *, first: bytes = b"") -> None:
+        """Connect, over TLS if the address says so, without reading anything; send `first` before TLS."""
         super().__init__()
         self.sock: socket.socket = dial(address, timeout, source)
-        if address.scheme == "tls":
-            tls = tls_context().wrap_socket(self.sock)
-            self.binding = binding_of(tls.getpeercert(binary_form=True) or b"")
-            self.sock = tls
+        self.sock.sendall(first)
+        self._begin(tls=address.scheme == "tls")
+
+    @classmethod
+    def over(cls, sock: socket.socket) -> Self:
+        """Return a client over TLS on a connected socket."""
+        client = cls.__new__(cls)
+        WireClient.__init__(client)
+        client.sock = sock
+        client._begin(tls=True)
+        return client
+
+    def _begin(self, *, tls: bool) -> None:
+        if tls:
+            wrapped = tls_context().wrap_socket(self.sock)
+            self.binding = binding_of(wrapped.getpeercert(binary_form=True) or b"")
+            self.sock = wrapped
         self._unsent = memoryview(b"")
 
     def send(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ FACTS = Facts(
     store="sqlite",
     log="/data/server.log",
     fingerprint="sha256:x",
+    valid_from=NOW - timedelta(days=1),
     expires_at=NOW + timedelta(days=365),
     key=1,
 )

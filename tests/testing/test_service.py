@@ -24,7 +24,7 @@ from antiphon.errors import (
     SettingInvalid,
 )
 from antiphon.services import Chat, echo
-from antiphon.testing import Service, session
+from antiphon.testing import Service, session, sessions
 
 
 class Desk:
@@ -345,7 +345,9 @@ async def test_a_lifespan_is_entered_in_memory() -> None:
 
     async with session(lambda message, session: session.server.state, lifespan=lifespan) as ann:
         assert await ann.ask("state") == "entered"
-    assert seen == ["left"]
+    async with sessions(lambda message, session: session.server.state, "ann", lifespan=lifespan) as (ann,):
+        assert await ann.ask("state") == "entered"
+    assert seen == ["left", "left"]
 
 
 async def test_a_service_that_cannot_start_in_memory_raises_why() -> None:

@@ -81,6 +81,14 @@ async def test_time_stands_still_while_a_thread_works() -> None:
     assert now() == 5
 
 
+def test_a_plain_function_is_refused_before_it_runs() -> None:
+    with pytest.raises(TypeError, match="test_soon must be a coroutine function"):
+
+        @virtual_time  # type: ignore[arg-type] # on purpose
+        def test_soon() -> None:
+            raise AssertionError
+
+
 def test_what_can_never_happen_ends_the_test() -> None:
     @virtual_time
     async def wait_for_ever() -> None:

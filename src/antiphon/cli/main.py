@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 
-from cyclopts import App, CycloptsError, UnknownOptionError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 from antiphon import streams
 from antiphon.address import DEFAULT_PORT
@@ -14,6 +14,7 @@ from antiphon.errors import AntiphonError, Fault, OutputClosed, OutputFailed
 from antiphon.files import keep_trace
 from antiphon.language import choose
 from antiphon.observe.records import keep_off_console
+from antiphon.printable import printable
 from antiphon.terminal.console import Console
 from antiphon.version import __version__
 
@@ -32,6 +33,8 @@ app = App(
     "status         show how a running server is\n"
     "reload         have a running server load certificate and service again\n"
     "drain          stop a running server in order\n"
+    "backup         save accounts and keys of a server, running or not\n"
+    "restore        restore a backup into a new data folder\n"
     "schema         show what messages a service takes, and what it answers\n"
     "accounts       manage accounts: add, list, show, disable, enable, remove,\n"
     "               password, rename, import, export, rekey\n"
@@ -56,6 +59,8 @@ app.command("antiphon.cli.demo:demo")
 app.command("antiphon.cli.status:status")
 app.command("antiphon.cli.status:reload")
 app.command("antiphon.cli.status:drain")
+app.command("antiphon.cli.backup:backup")
+app.command("antiphon.cli.backup:restore")
 app.command("antiphon.cli.schema:schema")
 app.command("antiphon.cli.accounts:app", name="accounts")
 app.command("antiphon.cli.sessions:app", name="sessions")
@@ -105,13 +110,24 @@ def main(arguments: list[str]) -> int:
 
 
 def _advice(error: CycloptsError, arguments: list[str], console: Console) -> str:
-    """Return what to give instead of an option that people know from other clients; else an empty string."""
+    """Return what is too much or missing, or what to give in place of an option of other clients.
+
+    An empty string stands for the words of the library.
+    """
+    gettext = console.translations.gettext
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return gettext("Too many arguments: {words}.").format(words=printable(" ".join(error.unused_tokens)))
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.keyword or error.argument.name
+        if name in arguments:
+            return gettext("{option} needs a value.").format(option=name)
+        return gettext("{argument} is missing.").format(argument=name.lstrip("-").upper())
     if not isinstance(error, UnknownOptionError) or arguments[:1] not in (["connect"], ["ping"]):
         return ""
     option = (error.token.keyword or error.token.value).partition("=")[0]
     if option not in ("--port", "--host", "-p"):
         return ""
-    said = console.translations.gettext("There is no option {option}: give HOST:PORT, as in antiphon {example}.")
+    said = gettext("There is no option {option}: give HOST:PORT, as in antiphon {example}.")
     return said.format(option=option, example=f"{arguments[0]} localhost:{DEFAULT_PORT}")
 
 

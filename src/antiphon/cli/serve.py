@@ -4,8 +4,9 @@ What a server imports is imported when it is needed: a supervisor of workers nee
 """
 
 import asyncio
+import os
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -15,9 +16,13 @@ from antiphon.cli.event_loop import run_loop
 from antiphon.data.folder import DataFolder
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
+from antiphon.server.manager import ServiceManager
 from antiphon.settings import ProgramSettings, ServerSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.parse import read_port
+
+if TYPE_CHECKING:
+    from antiphon.server.workers.reloading import Reloading
 
 _NOT_YOURS = Problem(N_("“{service}” is not a module of yours, so there is no file to watch"))
 
@@ -60,10 +65,24 @@ def serve(
     """
     from antiphon.server.workers.count import worker_count  # noqa: PLC0415
 
+    manager = ServiceManager.taken(os.environ)  # before anything of the user's runs
     console = common.console()
     count = worker_count(workers, service, settings, program, reloads=reload)
     if count > 1 or reload:
-        return _supervise(console, service, settings, program, count, as_json=json, reloads=reload)
+        from antiphon.server.workers.supervise import supervise  # noqa: PLC0415
+
+        reloading = _reloading(console, service) if reload else None
+        serving = supervise(
+            service,
+            _with_port(console, settings, manager),
+            program,
+            workers=count,
+            language=console.language,
+            as_json=json,
+            manager=manager,
+            reloading=reloading,
+        )
+        return run_loop(serving, fast=True)
     from antiphon.observe import records  # noqa: PLC0415
     from antiphon.server.run import run  # noqa: PLC0415
     from antiphon.server.server import Server  # noqa: PLC0415
@@ -71,45 +90,28 @@ def serve(
 
     with records.taken(settings.log_level):
         handler = load(service, program)
-    server = Server(handler, _with_port(console, settings), language=console.language)
-    return run_loop(run(server, as_json=json), fast=True)
+    server = Server(handler, _with_port(console, settings, manager), language=console.language)
+    return run_loop(run(server, manager, as_json=json), fast=True)
 
 
-def _supervise(
-    console: Console,
-    service: str,
-    settings: ServerSettings,
-    program: ProgramSettings,
-    workers: int,
-    *,
-    as_json: bool,
-    reloads: bool,
-) -> int:
+def _reloading(console: Console, service: str) -> "Reloading":
+    """Return what `--reload` adds.
+
+    Raises:
+        SettingInvalid: the service has no file to watch.
+    """
     from antiphon.server.workers.reloading import Reloading  # noqa: PLC0415
     from antiphon.server.workers.sources import folder_of  # noqa: PLC0415
-    from antiphon.server.workers.supervise import supervise  # noqa: PLC0415
 
-    reloading = None
-    if reloads:
-        folder = folder_of(service)
-        if folder is None:
-            raise SettingInvalid(source="--reload", problem=_NOT_YOURS, service=service)
-        reloading = Reloading(folder, console.tell, console.tell_error, console.language)
-    serving = supervise(
-        service,
-        _with_port(console, settings),
-        program,
-        workers=workers,
-        language=console.language,
-        as_json=as_json,
-        reloading=reloading,
-    )
-    return run_loop(serving, fast=True)
+    folder = folder_of(service)
+    if folder is None:
+        raise SettingInvalid(source="--reload", problem=_NOT_YOURS, service=service)
+    return Reloading(folder, console.tell, console.tell_error, console.language)
 
 
-def _with_port(console: Console, settings: ServerSettings) -> ServerSettings:
-    """Return `settings` with a port, which the person is asked for if there is one to ask."""
-    if settings.port is not None or not console.can_ask:
+def _with_port(console: Console, settings: ServerSettings, manager: ServiceManager) -> ServerSettings:
+    """Return `settings` with a port, which the person is asked for if there is one to ask, and no socket yet."""
+    if settings.port is not None or manager.passed or not console.can_ask:
         return settings
     return replace(settings, port=asyncio.run(_ask_for_port(console, settings)))
 

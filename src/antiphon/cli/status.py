@@ -13,6 +13,7 @@ from antiphon import streams
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.control import ControlOptions, running
 from antiphon.cli.output import iso_time, show_records
+from antiphon.data.validity import EXPIRY_NOTICE
 from antiphon.errors import ReloadFailed, ServerSilent
 from antiphon.language import N_, Translate
 from antiphon.server.control.report import ServerReport
@@ -26,7 +27,8 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 PROBLEMS = {
     "certificate-expired": N_("The certificate has expired: clients that check its time refuse it."),
-    "certificate-expires": N_("The certificate expires within 21 days."),
+    "certificate-expires": N_("The certificate expires within {days} days."),
+    "certificate-not-yet-valid": N_("The certificate is not valid yet: clients that check its time refuse it."),
     "draining": N_("It stops: nobody new is let in."),
     "log-lost": N_("The log cannot be written: the disk is full, or the file is gone."),
     "nobody-serves": N_("No worker serves."),
@@ -89,6 +91,10 @@ def reload(
         if failure := server.ask("reload").failure:
             raise ReloadFailed(pid=server.pid, problem=failure)
         _done(options, console, server.pid, N_("The server of process {pid} has reloaded."))
+        report = server.ask("status").report
+        for problem in report.problems if report and not options.json else ():
+            if problem.startswith("certificate-"):  # what was loaded may be the wrong file
+                console.tell(console.translations.gettext(PROBLEMS[problem]).format(days=EXPIRY_NOTICE.days))
     return 0
 
 
@@ -166,7 +172,7 @@ def _lines(report: ServerReport, console: Console) -> Iterator[str]:
         told = _("Antiphon {version}, process {pid}, up {up}: NOT well.")
     yield told.format(version=report.version, pid=report.pid, up=up)
     for problem in report.problems:
-        yield "  ! " + _(PROBLEMS[problem])
+        yield "  ! " + _(PROBLEMS[problem]).format(days=EXPIRY_NOTICE.days)
     if not report.workers:
         return
     facts = report.workers[0].facts

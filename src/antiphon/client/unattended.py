@@ -32,7 +32,8 @@ from antiphon.identity.invitations import Code, Secret, read_place
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
-from antiphon.settings import SECONDS_MOST, ClientSettings, changed
+from antiphon.setting_checks import SECONDS_MOST
+from antiphon.settings import ClientSettings, changed
 from antiphon.wire.bodies import Welcome
 
 _NAME = Problem(N_("The name"))

@@ -24,22 +24,18 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from antiphon.data.certificate_faults import DAMAGED, fault_of, is_locked
 from antiphon.data.folder import DataFolder
-from antiphon.errors import CertificateKeyLocked, CertificateTooWeak, CertificateUnusable, Problem
+from antiphon.errors import CertificateKeyLocked, CertificateUnusable, Problem
 from antiphon.identity.certificates import binding_of, fingerprint_of
 from antiphon.language import N_
 
 CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "certificate.key"
+_EVER = datetime.min.replace(tzinfo=UTC)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 VALIDITY = timedelta(days=3652)
 """Ten years: clients trust the key, and nobody renews it."""
-_TOO_WEAK = {
-    "EE_KEY_TOO_SMALL": Problem(N_("its key is too short")),
-    "CA_KEY_TOO_SMALL": Problem(N_("the key of its issuer is too short")),
-    "CA_MD_TOO_WEAK": Problem(N_("its signature uses an old hash function")),
-}
-"""Reasons of OpenSSL to refuse an intact certificate."""
 CLOCK_SLACK = timedelta(days=1)
 """Time by which a client's clock may be behind when the certificate is new."""
 
@@ -54,8 +50,10 @@ class Certificate:
     """of its key, as addresses carry it"""
     binding: bytes
     """its `tls-server-end-point` (RFC 5929)"""
+    valid_from: datetime = _EVER
+    """when it begins to be valid; clients that know the key do not look at it"""
     expires_at: datetime = _NEVER
-    """when it stops being valid; clients that know the key do not look at it"""
+    """when it stops being valid; likewise"""
 
 
 def load_or_make(folder: DataFolder, hosts: Iterable[str]) -> Certificate:
@@ -75,12 +73,12 @@ def load_or_make(folder: DataFolder, hosts: Iterable[str]) -> Certificate:
             if key is None:
                 key = _new_key()
                 folder.write_private(KEY_FILE, key)
-            folder.write_private(CERTIFICATE_FILE, _self_signed(key, hosts, folder.path / KEY_FILE))
+            folder.write_private(CERTIFICATE_FILE, _self_signed(key, hosts, folder.place(KEY_FILE)))
         elif key is None:
             raise CertificateUnusable(
-                path=str(folder.path / CERTIFICATE_FILE), problem=Problem(N_("its key is missing"))
+                path=str(folder.place(CERTIFICATE_FILE)), problem=Problem(N_("its key is missing"))
             )
-        return _load(folder.path / CERTIFICATE_FILE, folder.path / KEY_FILE)
+        return _load(folder.place(CERTIFICATE_FILE), folder.place(KEY_FILE))
 
 
 def _load(certificate: Path, key: Path) -> Certificate:
@@ -91,30 +89,15 @@ def _load(certificate: Path, key: Path) -> Certificate:
         # An empty password, so that an encrypted key is an error and never a question on the terminal.
         context.load_cert_chain(certificate, key, password="")
         der = _served(context)
-        expires_at = x509.load_der_x509_certificate(der).not_valid_after_utc
-        return Certificate(context, fingerprint_of(der), binding_of(der), expires_at)
+        parsed = x509.load_der_x509_certificate(der)
+        return Certificate(
+            context, fingerprint_of(der), binding_of(der), parsed.not_valid_before_utc, parsed.not_valid_after_utc
+        )
     except ssl.SSLError as error:
-        if _locked(key.read_bytes()):
-            raise CertificateKeyLocked(path=str(key)) from error
-        if error.reason in _TOO_WEAK:
-            raise CertificateTooWeak(path=str(certificate), problem=_TOO_WEAK[error.reason]) from error
-        mismatch = error.reason == "KEY_VALUES_MISMATCH"
-        problem = Problem(N_("its key is another one's")) if mismatch else N_("it or its key is damaged")
-        raise CertificateUnusable(path=str(certificate), problem=problem) from error
+        raise fault_of(certificate, key, error) from error
     except ValueError as error:
         problem = Problem(N_("no channel binding is defined for it; one with an ECDSA or RSA signature is needed"))
         raise CertificateUnusable(path=str(certificate), problem=problem) from error
-
-
-def _locked(pem: bytes) -> bool:
-    """Return whether a key is encrypted with a password."""
-    try:
-        load_pem_private_key(pem, None)
-    except TypeError:  # what the library raises then
-        return True
-    except (ValueError, UnsupportedAlgorithm):
-        pass
-    return False
 
 
 def _served(context: ssl.SSLContext) -> bytes:
@@ -138,12 +121,12 @@ def _new_key() -> bytes:
 
 
 def _self_signed(pem: bytes, hosts: Iterable[str], path: Path) -> bytes:
-    if _locked(pem):
+    if is_locked(pem):
         raise CertificateKeyLocked(path=str(path))
     try:
         key = load_pem_private_key(pem, None)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateUnusable(path=str(path), problem=Problem(N_("it or its key is damaged"))) from error
+        raise CertificateUnusable(path=str(path), problem=DAMAGED) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateUnusable(
             path=str(path), problem=Problem(N_("it is missing, and its key is not of our making"))

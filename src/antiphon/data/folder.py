@@ -13,6 +13,7 @@ from typing import Self
 from filelock import FileLock
 
 from antiphon.address import Address, parse
+from antiphon.data.given import given_file, read_given
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import KeyRingUnusable, Problem, UsageError
 from antiphon.files import make_folder, read_private, reported, user_folder, write_atomically
@@ -26,6 +27,7 @@ ADDRESS_FILE = "address"
 LOCK_FILE = "lock"
 LOCK_SECONDS = 30.0
 """The lock is held for milliseconds; a process that holds it for so long is stuck."""
+_GIVEN = Problem(N_("the service manager has given it, so it can only be changed there"))
 _HOMELESS = Problem(N_("This user has no home folder: name a folder with --data."))
 
 
@@ -82,13 +84,18 @@ class DataFolder:
             self._lock.release()
 
     def read_private(self, name: str) -> bytes | None:
-        """Return the content of the file `name`, None if there is none.
+        """Return the content of the file `name`, None if there is none. One that was given comes first.
 
         Raises:
             FolderUnsafe: it is a symbolic link, no plain file, another user's, or others can read or write it.
             FolderUnusable: it cannot be read.
         """
-        return read_private(self.path / name)
+        given = given_file(name)
+        return read_given(given) if given else read_private(self.path / name)
+
+    def place(self, name: str) -> Path:
+        """Return where the file `name` is read: in the folder, or among those that the service manager gives."""
+        return given_file(name) or self.path / name
 
     def write_private(self, name: str, data: bytes) -> None:
         """Write `data` into the file `name` (0600), all or nothing; once this returns, it survives a crash.
@@ -108,7 +115,7 @@ class DataFolder:
             FolderUnusable: it cannot be read or written.
         """
         with self.lock():
-            if not os.path.lexists(self.path / KEY_RING_FILE) and not self._has_accounts():
+            if not os.path.lexists(self.place(KEY_RING_FILE)) and not self._has_accounts():
                 self.write_private(KEY_RING_FILE, KeyRing.generate(random).dump())
             return LiveKeyRing(self._read_key_ring(), self._read_key_ring)
 
@@ -124,15 +131,18 @@ class DataFolder:
         """Replace the folder's key ring by what `change` returns for it; return the new one.
 
         Raises:
-            KeyRingUnusable, FolderUnsafe, FolderUnusable: as `key_ring`; the ring is as it was.
+            KeyRingUnusable, FolderUnsafe, FolderUnusable: as `key_ring`, or the service manager has given it; the
+                ring is as it was.
         """
+        if given := given_file(KEY_RING_FILE):
+            raise KeyRingUnusable(path=str(given), problem=_GIVEN)
         with self.lock():
             ring = change(self._read_key_ring())
             self.write_private(KEY_RING_FILE, ring.dump())
             return ring
 
     def _read_key_ring(self) -> KeyRing:
-        path = str(self.path / KEY_RING_FILE)
+        path = str(self.place(KEY_RING_FILE))
         data = self.read_private(KEY_RING_FILE)
         if data is None:
             raise KeyRingUnusable(path=path, problem=Problem(N_("it is missing")))

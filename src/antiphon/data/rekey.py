@@ -59,8 +59,8 @@ async def rekey(
             sign in.
         TryLater: the store cannot go on now; again both keys stay.
     """
-    with _alone(folder):
-        await check_ring(folder.key_ring(random), accounts, str(folder.path / KEY_RING_FILE))
+    with keys_held(folder):
+        await check_ring(folder.key_ring(random), accounts, str(folder.place(KEY_RING_FILE)))
         ring = folder.change_key_ring(
             lambda ring: ring.with_new_key(random) if len(ring.sealing_keys) == 1 else ring
         )
@@ -107,7 +107,13 @@ async def _seal_again(
 
 
 @contextlib.contextmanager
-def _alone(folder: DataFolder) -> Iterator[None]:
+def keys_held(folder: DataFolder) -> Iterator[None]:
+    """Let nobody else change the sealing keys of `folder` during the block.
+
+    Raises:
+        RekeyUnderWay: somebody changes them, or backs them up.
+        FolderUnusable: the folder cannot be written to.
+    """
     path = folder.path / REKEY_LOCK_FILE
     lock = FileLock(path, timeout=0, mode=0o600)
     with reported(path):

@@ -10,12 +10,13 @@
     │   ├── ExposureRefused, and AnyoneRefused below it
     │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
-    │   ├── DatabaseUnusable, and DatabaseOutdated, DatabaseElsewhere below it
+    │   ├── DatabaseUnusable
+    │   │   └── DatabaseOutdated, DatabaseElsewhere
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
     │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │   │   KeyRingUnusable, RekeyUnderWay, CredentialUnreadable, ServiceInvalid, ServiceNotLoaded,
-    │   │   ServiceNotStarted
+    │   │   BackupExists, BackupRefused, RestoreRefused, KeyRingUnusable, RekeyUnderWay,
+    │   │   CredentialUnreadable, ServiceInvalid, ServiceNotLoaded, ServiceNotStarted
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
@@ -140,6 +141,8 @@ from antiphon.errors.usage import (
     AddressInvalid,
     AddressUnavailable,
     AnyoneRefused,
+    BackupExists,
+    BackupRefused,
     CertificateKeyLocked,
     CertificateTooWeak,
     CertificateUnusable,
@@ -165,6 +168,7 @@ from antiphon.errors.usage import (
     PortInvalid,
     PortTaken,
     RekeyUnderWay,
+    RestoreRefused,
     RowInvalid,
     ServiceInvalid,
     ServiceNotLoaded,
@@ -192,6 +196,8 @@ __all__ = [
     "AnswersFaulty",
     "AntiphonError",
     "AnyoneRefused",
+    "BackupExists",
+    "BackupRefused",
     "BodyInvalid",
     "CertificateKeyLocked",
     "CertificateRefused",
@@ -257,6 +263,7 @@ __all__ = [
     "RegistrationClosed",
     "RekeyUnderWay",
     "ReloadFailed",
+    "RestoreRefused",
     "RowInvalid",
     "SecretNotShown",
     "ServerError",

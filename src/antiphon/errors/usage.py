@@ -1,7 +1,7 @@
 """Errors of usage: options, addresses, names, files, accounts and invitations; exit code 2."""
 
 from antiphon.errors.base import AntiphonError
-from antiphon.language import N_
+from antiphon.language import N_, Translate
 
 
 class UsageError(AntiphonError):
@@ -278,12 +278,39 @@ class KeyRingUnusable(UsageError):
 
 
 class RekeyUnderWay(UsageError):
-    """Another process is changing the keys of the same folder."""
+    """Another process is changing the keys of the same folder, or is backing them up."""
 
     code = "rekey-under-way"
     blame = "operator"
-    sentence = N_("Another process is changing the keys of {path} now.")
-    hint = N_("Wait until it has finished; there is no need to change them twice.")
+    sentence = N_("Another process is changing the keys of {path} now, or is backing them up.")
+    hint = N_("Wait until it has finished, then run the command again if it is still needed.")
+
+
+class BackupExists(UsageError):
+    """A backup would replace a file."""
+
+    code = "backup-exists"
+    blame = "operator"
+    sentence = N_("{path} exists already.")
+    hint = N_("Name another file, or add --force to replace it.")
+
+
+class BackupRefused(UsageError):
+    """A file to restore is no backup, is damaged, or does not fit; nothing was restored."""
+
+    code = "backup-refused"
+    blame = "operator"
+    sentence = N_("{path} cannot be restored: {problem}.")
+    hint = N_("Nothing was changed. Name another backup.")
+
+
+class RestoreRefused(UsageError):
+    """The folder to restore into holds something, or another restore uses it."""
+
+    code = "restore-refused"
+    blame = "operator"
+    sentence = N_("Nothing can be restored into {path}: {problem}.")
+    hint = N_("Name a new or an empty folder.")
 
 
 class CredentialUnreadable(UsageError):
@@ -339,6 +366,10 @@ class ServiceNotLoaded(UsageError):
     code = "service-not-loaded"
     sentence = N_("“{service}” cannot be loaded: {problem}.")
     hint = N_("Give echo, chat, module:attr, path/to/file.py:attr or exec:COMMAND; see docs/services.md.")
+
+    def advice(self, translate: Translate = str) -> str:
+        """See `AntiphonError`; empty if the module was found and its own code failed, at a `place`."""
+        return "" if "place" in self.fields else super().advice(translate)
 
 
 class ServiceNotStarted(UsageError):

@@ -8,14 +8,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Unpack
 
 from antiphon import streams
+from antiphon.data.validity import Condition, condition_of
 from antiphon.errors import AntiphonError, OutputFailed
-from antiphon.language import Translate, catalogue, choose
+from antiphon.language import N_, Translate, catalogue, choose
 from antiphon.options import ServerOptions
 from antiphon.printable import printable
-from antiphon.server.server import Server
+from antiphon.server.control.report import status_line
+from antiphon.server.manager import ServiceManager
+from antiphon.server.server import Server, managed
 from antiphon.server.signals import StopSignals
 from antiphon.services import Handler, Lifespan, echo
 from antiphon.settings import ServerSettings
@@ -29,6 +33,19 @@ all of them alive."""
 
 HANG = 9
 """Columns from the beginning of a line of the start block to its text."""
+
+_CERTIFICATES: dict[Condition, str] = {
+    "certificate-not-yet-valid": N_(
+        "  TLS:     the certificate is valid from {valid_from} on; clients that check its dates refuse it"
+        " until then."
+    ),
+    "certificate-expires": N_("  TLS:     the certificate expires on {end}. Renew it, then run antiphon reload."),
+    "certificate-expired": N_(
+        "  TLS:     the certificate has expired on {end}; clients that check its dates refuse it. Renew it,"
+        " then run antiphon reload."
+    ),
+}
+"""Lines of the start block about the certificate's dates; those in them are in UTC."""
 
 
 def serve(
@@ -60,6 +77,7 @@ def serve(
             that `Server` raises.
     """
     language = choose(language, os.environ)
+    manager = ServiceManager.taken(os.environ)
     factory = None
     if sys.platform != "win32":
         import uvloop  # noqa: PLC0415 - not on every system
@@ -68,20 +86,28 @@ def serve(
     try:
         server = Server(handler, settings, lifespan=lifespan, language=language, **options)
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(run(server))
+            return runner.run(run(server, manager))
     except AntiphonError as error:
         with contextlib.suppress(OutputFailed):
             streams.stderr.line(streams.stderr.fitted(printable(error.full(catalogue(language).gettext))))
         raise SystemExit(error.exit_code) from error
 
 
-async def run(server: Server, *, as_json: bool = False) -> int:
-    """Open a server, print where it listens, drain it after a signal; return the exit code."""
+async def run(server: Server, manager: ServiceManager, *, as_json: bool = False) -> int:
+    """Open a server, print where it listens, drain it after a signal; return the exit code.
+
+    `manager` is told, and its sockets are listened on.
+    """
 
     def opened() -> None:
         streams.stdout.line(where_it_listens(server, os.getpid(), as_json=as_json))
+        manager.ready(lambda: status_line([server.measured()]))
 
-    return await until_stopped(server, opened, server.reload)
+    managed(server, manager)
+    try:
+        return await until_stopped(server, opened, server.reload)
+    finally:
+        manager.close()
 
 
 async def until_stopped(
@@ -172,8 +198,22 @@ def _start_block(server: Server, workers: int) -> str:
         lines.append(_("  Status:  http://{place}/metrics").format(place=server.status_place))
     if workers > 1:
         lines.append(_("  Workers: {count}").format(count=workers))
+    if condition := _certificate(server):
+        facts = server.measured().facts
+        told = _(_CERTIFICATES[condition]).format(valid_from=_day(facts.valid_from), end=_day(facts.expires_at))
+        lines.append(streams.stdout.fitted(told, HANG))
     lines.append(_("  Log:     {path}").format(path=server.log_path))
     return "\n".join(lines)
+
+
+def _certificate(server: Server) -> Condition | None:
+    """Return what there is to say of the certificate's dates."""
+    facts = server.measured().facts
+    return condition_of(facts.valid_from, facts.expires_at, datetime.now(UTC))
+
+
+def _day(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d}"
 
 
 def _access(server: Server, _: Translate) -> str:
@@ -191,6 +231,7 @@ def _access(server: Server, _: Translate) -> str:
 
 
 def _as_json(server: Server, pid: int, workers: int) -> str:
+    condition = _certificate(server)
     return json.dumps(
         {
             "addresses": [str(address) for address in server.addresses],
@@ -203,6 +244,7 @@ def _as_json(server: Server, pid: int, workers: int) -> str:
             "status": server.status_place,
             "pid": pid,
             "workers": workers,
+            "problems": [condition] if condition else [],
         },
         ensure_ascii=False,
     )

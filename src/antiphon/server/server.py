@@ -34,13 +34,14 @@ from antiphon.server.home.place import check_place, take_place
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
+from antiphon.server.manager import ServiceManager
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.status.endpoint import serving_status
 from antiphon.server.topics.contract import Broker
 from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.topics.publishing_server import PublishingServer
-from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_expiry
+from antiphon.server.upkeep import TICK_SECONDS, Upkeep, watch_validity
 from antiphon.services import Handler, Lifespan, as_service, echo
 from antiphon.services.contract import Result, State
 from antiphon.settings import ServerSettings, changed
@@ -91,10 +92,11 @@ class Server(PublishingServer, Generic[State]):
         self.language = language
         self._entrance: Entrance = OwnPort(self.settings)
         self._broker: Broker = MemoryBroker()
+        self._manager = ServiceManager()
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         """Tasks that run until the last connection is gone."""
-        self._watching_expiry: asyncio.Task[None] | None = None
+        self._watching_validity: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
         self._meter: Meter
         self._host: ConnectionHost
@@ -190,7 +192,7 @@ class Server(PublishingServer, Generic[State]):
         await take_place(store, folder.path, settings.store)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
-        await check_ring(ring, store.accounts, str(folder.path / KEY_RING_FILE))
+        await check_ring(ring, store.accounts, str(folder.place(KEY_RING_FILE)))
         self.certificate = None
         if not settings.plain:
             self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
@@ -248,20 +250,21 @@ class Server(PublishingServer, Generic[State]):
             controlled = Controlled(self._meter.report_alone, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))
         if self.certificate is not None:
-            self._watch_expiry(self.certificate)
+            self._watch_validity(self.certificate)
 
-    def _watch_expiry(self, certificate: Certificate) -> None:
-        if self._watching_expiry is not None:
-            self._watching_expiry.cancel()
-        watching = watch_expiry(certificate.expires_at, self._host.log, _utc_now)
-        self._watching_expiry = asyncio.get_running_loop().create_task(watching)
+    def _watch_validity(self, certificate: Certificate) -> None:
+        if self._watching_validity is not None:
+            self._watching_validity.cancel()
+        watching = watch_validity(certificate, self._host.log, _utc_now)
+        self._watching_validity = asyncio.get_running_loop().create_task(watching)
 
     def _listen(self, folder: DataFolder) -> None:
         settings = self.settings
         listening = self._listening = self._entrance.listen(settings, folder.last_port)
         self._closing.callback(listening.close)
         give_up_in_children(listening.sockets)
-        self.loopback = loopback = listening.loopback
+        # Clients of a balancer are on other machines, wherever it connects from.
+        self.loopback = loopback = listening.loopback and settings.proxy_from is None
         if settings.plain and not (loopback or settings.plain_anywhere):
             raise ExposureRefused(host=settings.host)
         if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
@@ -294,6 +297,7 @@ class Server(PublishingServer, Generic[State]):
             name: of the task, for the log; by default the coroutine's.
 
         Raises:
+            TypeError: `work` is no coroutine.
             RuntimeError: the service has not begun to start, or has stopped.
         """
         if self._lifecycle is None:
@@ -311,6 +315,14 @@ class Server(PublishingServer, Generic[State]):
 
     async def _reload(self) -> str | None:
         """Reload; return why that has failed, if it has."""
+        self._manager.reloading()
+        try:
+            return await self._load_again()
+        finally:
+            self._manager.reloaded()
+
+    async def _load_again(self) -> str | None:
+        """Load certificate and key; return why that has failed, if it has."""
         folder, log = DataFolder(self.data_path), self._host.log
         log.info("reloading", pid=os.getpid())
         if self.certificate is None:
@@ -321,7 +333,7 @@ class Server(PublishingServer, Generic[State]):
             log.error("reload-failed", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
             return str(error)
         self.certificate = self._reception.certificate = certificate
-        self._watch_expiry(certificate)
+        self._watch_validity(certificate)
         log.info("reloaded", addresses=[str(address) for address in self.addresses])
         return None
 
@@ -342,6 +354,7 @@ class Server(PublishingServer, Generic[State]):
             await self._closing.aclose()
 
     async def _drain(self) -> None:
+        self._manager.stopping()
         host, loop = self._host, asyncio.get_running_loop()
         until = loop.time() + self.settings.drain_seconds
         host.log.info("stopping", connections=len(host.connections))
@@ -361,8 +374,8 @@ class Server(PublishingServer, Generic[State]):
                 while host.connections:
                     await self._progress()
         await host.channels.stop()
-        if self._watching_expiry is not None:
-            self._tasks.append(self._watching_expiry)
+        if self._watching_validity is not None:
+            self._tasks.append(self._watching_validity)
         left = await _cancel([*self._tasks, *host.under_way])
         if self._lifecycle is not None:
             left += await self._lifecycle.stop(until - loop.time())
@@ -391,6 +404,12 @@ def server_behind(
     server = Server(handler, settings, language=language)
     server._entrance, server._broker = entrance, broker  # noqa: SLF001 - it is of this module
     return server
+
+
+def managed(server: Server, manager: ServiceManager) -> None:
+    """Have `server`, which is not open, listen on the sockets of `manager`, and tell it of reloads and the end."""
+    server._entrance = OwnPort(server.settings, manager.passed)  # noqa: SLF001 - as above
+    server._manager = manager  # noqa: SLF001 - as above
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> int:

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from antiphon.data.certificate import Certificate
 from antiphon.data.keyring import LiveKeyRing
+from antiphon.data.validity import condition_of
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.connection.host import ConnectionHost
@@ -13,21 +15,21 @@ from antiphon.server.session.manager import HELD_EVERY, SessionManager
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the deadlines: short beside each of them, long beside the cost of a look."""
-EXPIRY_NOTICE = timedelta(days=30)
-"""Time before the end of the certificate from which it is logged: authorities renew at about this time."""
-EXPIRY_EVERY = 86400.0
-"""Seconds between two looks at it."""
+VALIDITY_EVERY = 86400.0
+"""Seconds between two looks at the certificate's dates."""
 
 
-async def watch_expiry(expires_at: datetime, log: ServerLog, clock: Callable[[], datetime]) -> None:
-    """Log, at once and then daily, that the certificate expires soon or has expired, until cancelled."""
+async def watch_validity(certificate: Certificate, log: ServerLog, clock: Callable[[], datetime]) -> None:
+    """Log, at once and then daily, that the certificate is not valid, or not for long, until cancelled."""
     while True:
-        left = expires_at - clock()
-        if left <= timedelta(0):
-            log.error("certificate-expired", expires_at=expires_at.isoformat())
-        elif left < EXPIRY_NOTICE:
-            log.warning("certificate-expires", expires_at=expires_at.isoformat())
-        await asyncio.sleep(EXPIRY_EVERY)
+        match condition_of(certificate.valid_from, certificate.expires_at, clock()):
+            case "certificate-not-yet-valid":
+                log.error("certificate-not-yet-valid", valid_from=certificate.valid_from.isoformat())
+            case "certificate-expires":
+                log.warning("certificate-expires", expires_at=certificate.expires_at.isoformat())
+            case "certificate-expired":
+                log.error("certificate-expired", expires_at=certificate.expires_at.isoformat())
+        await asyncio.sleep(VALIDITY_EVERY)
 
 
 class Upkeep:

@@ -6,7 +6,6 @@ is escaped, so that no control character reaches a terminal.
 """
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from antiphon.language import N_
 from antiphon.printable import printable
 from antiphon.services.chat_lines import (
     LINES_MOST,
+    NAME,
     ROOM_NAME_MOST,
     Kind,
     Note,
@@ -31,6 +31,7 @@ from antiphon.services.chat_lines import (
     mark_of,
     packed,
     room_name,
+    topic_of,
 )
 from antiphon.services.contract import ServiceServer, Session
 from antiphon.services.rate_limit import RateLimit
@@ -52,8 +53,8 @@ ROOMS_MOST = 100
 """Rooms in all."""
 ROOM = "room/"
 """Beginning of the topics that are rooms."""
-NAME = "name/"
-"""Beginning of the topics that are names; each goes on with a hash of the name, which may be too long."""
+SPEAKS = "speaks"
+"""Topic without messages: the `info` says where a session speaks that does not speak in its last room."""
 
 _HELP = (
     N_("A line that begins with a slash is a command; //text says a text that begins with one."),
@@ -147,7 +148,8 @@ class Chat:
         limit = RateLimit(self._at_once, self._a_second)
         seat.rate_limit = self._rate_limits.setdefault(key_of(seat.name), limit)
         if seat.name == before:
-            seat.rooms = [topic.removeprefix(ROOM) for topic in brought if topic.startswith(ROOM)]
+            seat.rooms = _rooms_of(session)
+            seat.rooms.sort(key=brought.get(SPEAKS, "").__eq__)  # stable: that one is the last
         else:  # somebody else has the name by now: the rooms know this one by it
             for topic in brought:
                 session.unsubscribe(topic)
@@ -166,7 +168,7 @@ class Chat:
         seat: _Seat | None = session.state
         if seat is None or session.server_stops:
             return
-        session.unsubscribe(_topic_of(seat.name))
+        session.unsubscribe(topic_of(seat.name))
         with suppress(TryLater):  # then the server is ending
             for room in seat.rooms:
                 await _tell_left(seat, room)
@@ -178,7 +180,7 @@ class Chat:
         Of two that take one name at the same moment, both may get a number.
         """
         for name in chain(filter(None, [before]), self._names_for(session)):
-            topic = _topic_of(name)
+            topic = topic_of(name)
             await session.subscribe(topic, info=name)
             there = await session.server.present(topic)
             if not (any(_is_other(session, each) for each in there) if session.name else there[1:]):
@@ -218,8 +220,10 @@ class Chat:
         else:
             seat.tell(_LEFT if note.kind is Kind.LEFT else _JOINED, room=room, name=note.text)
 
-    def missed(self, topic: str, session: Session) -> str:
+    def missed(self, topic: str, session: Session) -> str | None:
         """Return what a session is told that has missed something."""
+        if topic == SPEAKS:
+            return None
         if topic.startswith(NAME):
             return session.translate(_MISSED_PRIVATE)
         return session.translate(_MISSED).format(room=topic.removeprefix(ROOM))
@@ -289,7 +293,7 @@ async def _say(seat: _Seat, separator: str, text: str, mark: str = "") -> list[s
 async def _say_privately(seat: _Seat, text: str) -> list[str]:
     """Send a private message (`text` is recipient and message) to all sessions of the recipient."""
     to, said = (*text.split(maxsplit=1), "", "")[:2]
-    lines, topic = lines_of(said), _topic_of(to)
+    lines, topic = lines_of(said), topic_of(to)
     check_length(seat.name + line + 2 * _TO_YOU for line in lines)  # room for a longer translation of _TO_YOU
     if not await seat.server.present(topic):
         raise Refused(_NOT_HERE, name=printable(to[:LONGEST]))
@@ -305,6 +309,7 @@ async def _join(seat: _Seat, room: str) -> list[str]:
     if room in seat.rooms:
         seat.rooms.remove(room)
         seat.rooms.append(room)
+        await _keep_room(seat)
     else:
         rooms = await _rooms(seat.server)
         mine = {each for each, names in rooms.items() if seat.name in names}
@@ -313,6 +318,7 @@ async def _join(seat: _Seat, room: str) -> list[str]:
         if room not in rooms and len(rooms) >= ROOMS_MOST:
             raise Refused(_ROOMS_MOST, most=ROOMS_MOST)
         await _enter(seat, room)
+        await _keep_room(seat)
     return [seat.translated(_YOU_SPEAK_IN, room=room)]
 
 
@@ -322,6 +328,7 @@ async def _leave(seat: _Seat, room: str) -> list[str]:
         raise Refused(_NOT_IN_ROOM, room=room)
     seat.rooms.remove(room)
     seat.session.unsubscribe(ROOM + room)
+    await _keep_room(seat)
     await _tell_left(seat, room)
     return [seat.translated(_YOU_SPEAK_IN, room=seat.room)]
 
@@ -348,6 +355,18 @@ async def _enter(seat: _Seat, room: str) -> None:
         session.send(line)
     if seat.name not in _each_once(there):
         await seat.publish(topic, Kind.BEGAN if new else Kind.JOINED, seat.name)
+
+
+def _rooms_of(session: Session) -> list[str]:
+    """Return the rooms of a session as its topics know them, in the order in which it has come in."""
+    return [topic.removeprefix(ROOM) for topic in session.topics if topic.startswith(ROOM)]
+
+
+async def _keep_room(seat: _Seat) -> None:
+    """Have the session speak in the same room when it goes on in another process, with its topics alone."""
+    seat.session.unsubscribe(SPEAKS)
+    if seat.rooms[-1:] != _rooms_of(seat.session)[-1:]:
+        await seat.session.subscribe(SPEAKS, info=seat.room)
 
 
 async def _tell_joined(seat: _Seat, room: str) -> None:
@@ -385,12 +404,6 @@ async def _names(server: ServiceServer, room: str) -> list[str]:
 
 
 # --- people -----------------------------------------------------------------------------------------------------
-
-
-def _topic_of(name: str) -> str:
-    """Return the topic of a name."""
-    key = key_of(name).encode("utf-8", "surrogatepass")
-    return NAME + hashlib.blake2b(key, digest_size=16).hexdigest()
 
 
 def _each_once(there: list[Subscriber]) -> list[str]:

@@ -24,6 +24,8 @@ ROOM_NAME_MOST = 32
 """Characters of a room's name."""
 WIDTH = 200
 """Characters of a line of the answer to /who."""
+NAME = "name/"
+"""Beginning of the topics that are names; each goes on with a hash of the name, which may be too long."""
 ID_SIZE = 16
 """Characters of the mark of a session."""
 
@@ -89,6 +91,12 @@ def key_of(name: str) -> str:
         return prepare(name).key
     except NameInvalid:
         return name.casefold()
+
+
+def topic_of(name: str) -> str:
+    """Return the topic of a name."""
+    key = key_of(name).encode("utf-8", "surrogatepass")
+    return NAME + hashlib.blake2b(key, digest_size=16).hexdigest()
 
 
 def room_name(text: str) -> str:

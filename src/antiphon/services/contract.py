@@ -77,6 +77,7 @@ class ServiceServer(Protocol[State]):
             name: of the task, for the log; by default the coroutine's.
 
         Raises:
+            TypeError: `work` is no coroutine.
             RuntimeError: the server has not begun to start the service, or has stopped it.
         """
 
@@ -105,7 +106,8 @@ class ServiceServer(Protocol[State]):
             message: as `Session.send`.
 
         Raises:
-            TypeError, ValueError, TryLater: as `publish`.
+            TypeError: `account` is no number, or JSON cannot hold `message`.
+            ValueError, TryLater: as `publish`.
         """
 
     async def present(self, topic: str) -> list[Subscriber]:

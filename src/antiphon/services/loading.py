@@ -19,13 +19,14 @@ from antiphon.settings import ProgramSettings
 from antiphon.user_code import is_user_code
 
 _NO_SUCH_SERVICE = Problem(N_("no service of that name comes with Antiphon"))
+_NO_FUNCTION = Problem(N_("the name of a function or object must follow, such as {file}:answer"))
 _NO_ATTRIBUTE = Problem(N_("“{part}” is not in {module}"))
 _NO_MODULE = Problem(N_("there is no module “{module}” here"))
 _NO_FILE = Problem(N_("there is no file {module}"))
 _UNREADABLE = Problem(N_("{module} cannot be read: {why}"))
 _NAME_IN_USE = Problem(N_("another module is called “{module}”, so {path} needs another name"))
 _ENDED = Problem(N_("the module ends the program when it is loaded ({place})"))
-_RAISED = Problem(N_("loading it failed: {error} ({place})"))
+_RAISED = Problem(N_("{error} ({place})"))
 
 
 def load(service: str, program: ProgramSettings | None = None) -> Handler:
@@ -45,6 +46,8 @@ def load(service: str, program: ProgramSettings | None = None) -> Handler:
     if service.startswith(SCHEME):
         return Program(service.removeprefix(SCHEME), program)
     module, colon, attribute = service.rpartition(":")
+    if (file := service.rstrip(":")).endswith(".py"):
+        raise ServiceNotLoaded(service=service, problem=_NO_FUNCTION, file=file)
     if not (colon and module and attribute):
         raise ServiceNotLoaded(service=service, problem=_NO_SUCH_SERVICE)
     try:

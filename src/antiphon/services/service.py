@@ -16,10 +16,12 @@ from antiphon.wire.frames import Payload
 from antiphon.wire.values import Shape, Unfit
 
 _NOT_A_SERVICE = Problem(N_("it is neither a function nor an object with a method “received”"))
+_A_NAME = Problem(N_("it is text; only the command takes a service by its name"))
 _A_CLASS = Problem(N_("it is a class; give an instance of it"))
 _RUNNING = Problem(N_("it is what a call of the function has returned; leave out the parentheses behind its name"))
 
-_NOT_A_HOOK = Problem(N_("its “{hook}” is not a function that takes the server"))
+_NOT_A_HOOK = Problem(N_("its “{hook}” is not a function that takes the {arguments}"))
+_NEVER_RUNS = Problem(N_("its “{hook}” is a generator, which would never run"))
 _NO_LIFESPAN = Problem(
     N_(
         "its “lifespan” is not a function of the server that returns an async context manager, as "
@@ -128,6 +130,8 @@ def as_service(handler: Handler, lifespan: Lifespan | None = None) -> Service:
     name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
     if inspect.isclass(handler):
         raise ServiceInvalid(service=name, problem=_A_CLASS)
+    if isinstance(handler, str):
+        raise ServiceInvalid(service=handler, problem=_A_NAME)
     if inspect.iscoroutine(handler) or inspect.isgenerator(handler) or inspect.isasyncgen(handler):
         if inspect.iscoroutine(handler):
             handler.close()  # or Python warns that nobody has awaited it
@@ -141,51 +145,55 @@ def as_service(handler: Handler, lifespan: Lifespan | None = None) -> Service:
         wants_session=annotations.wants_session,
         message=annotations.message,
         answers=annotations.answers,
-        opened=getattr(handler, "opened", _no_hook),
-        closed=getattr(handler, "closed", _no_hook),
-        started=_server_hook(handler, "started", name),
-        stopping=_server_hook(handler, "stopping", name),
+        opened=_hook(handler, "opened", name, "session"),
+        closed=_hook(handler, "closed", name, "session"),
+        started=_hook(handler, "started", name, "server"),
+        stopping=_hook(handler, "stopping", name, "server"),
         lifespan=_checked_lifespan(lifespan or getattr(handler, "lifespan", None), name),
         title=name,
-        published=_plain(handler, "published", name),
-        missed=_plain(handler, "missed", name),
+        published=_plain(handler, "published", name, "topic", "message", "session"),
+        missed=_plain(handler, "missed", name, "topic", "session"),
         name=_name_of(handler, receive),
     )
 
 
-def _server_hook(handler: Handler, hook: str, name: str) -> _ServerHook:
-    """Return the hook of a handler that takes the server."""
-    found: _ServerHook = getattr(handler, hook, _no_hook)
-    if not _takes_one(found):
-        raise ServiceInvalid(service=name, problem=_NOT_A_HOOK, hook=hook)
+def _hook(handler: Handler, hook: str, name: str, *arguments: str) -> Any:
+    """Return a hook of a handler, which is called with `arguments`; one that does nothing if there is none."""
+    found = getattr(handler, hook, _no_hook)
+    if inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
+        raise ServiceInvalid(service=name, problem=_NEVER_RUNS, hook=hook)
+    if found is not _no_hook and not _takes(found, len(arguments)):
+        raise ServiceInvalid(service=name, problem=_NOT_A_HOOK, hook=hook, arguments=", ".join(arguments))
     return found
 
 
 def _checked_lifespan(lifespan: Lifespan | None, name: str) -> Lifespan | None:
     makes_none = inspect.isasyncgenfunction(lifespan) or inspect.iscoroutinefunction(lifespan)
-    if lifespan is not None and (makes_none or not _takes_one(lifespan)):
+    if lifespan is not None and (makes_none or not _takes(lifespan, 1)):
         raise ServiceInvalid(service=name, problem=_NO_LIFESPAN)
     return lifespan
 
 
-def _takes_one(function: object) -> bool:
-    """Return whether something can be called with one argument."""
+def _takes(function: object, count: int) -> bool:
+    """Return whether something can be called with `count` arguments."""
     if not callable(function):
         return False
     with contextlib.suppress(ValueError):  # a function in C without a signature
         try:
-            inspect.signature(function).bind(None)
+            inspect.signature(function).bind(*[None] * count)
         except TypeError:
             return False
     return True
 
 
-def _plain(handler: Handler, hook: str, name: str) -> Any:
+def _plain(handler: Handler, hook: str, name: str, *arguments: str) -> Any:
     """Return a hook that must not wait, None if there is none."""
-    function = getattr(handler, hook, None)
-    if inspect.iscoroutinefunction(function):
+    if getattr(handler, hook, None) is None:
+        return None
+    found = _hook(handler, hook, name, *arguments)
+    if inspect.iscoroutinefunction(found):
         raise ServiceInvalid(service=name, problem=_HOOK_WAITS, hook=hook)
-    return function
+    return found
 
 
 def _name_of(handler: Handler, receive: Callable[..., Reply]) -> str:

@@ -1,26 +1,45 @@
-"""Opening of the store that `--store` names, and the file that shows whether it has accounts."""
+"""Opening and copying of the store that `--store` names, and the file that shows whether it has accounts."""
 
 import asyncio
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.settings import SQLITE, check_store, files_folder, is_postgresql
 from antiphon.store.contracts import Store
+from antiphon.store.copied import Copied, Told
 from antiphon.store.files import ACCOUNTS_FILE as ACCOUNTS_CSV
-from antiphon.store.files import Tell, open_files
+from antiphon.store.files import Tell, copy_files, open_files
+from antiphon.store.files.copying import LAYOUTS
 from antiphon.store.files.numbers import NUMBERS_FILE
-from antiphon.store.sql import open_sqlite
+from antiphon.store.sql import copy_accounts, open_sqlite
 from antiphon.store.sql.schema import SCHEMA_VERSION
 from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
 from antiphon.store.sql.sqlite import SESSIONS_FILE as SESSIONS_DB
 from antiphon.store.sql.sqlite import version_of
 
-__all__ = ["SCHEMA_VERSION", "accounts_file", "found_store", "open_store", "upgrade", "versions"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "accounts_file",
+    "check_copied",
+    "copy_store",
+    "found_store",
+    "open_store",
+    "store_files",
+    "upgrade",
+    "versions",
+]
 
+_OWN_TOOLS = Problem(
+    N_(
+        "a PostgreSQL database is backed up by its own tools (pg_dump); copy secret.key and certificate.* beside"
+        " it"
+    )
+)
 _NO_PSYCOPG = Problem(N_("a PostgreSQL database needs psycopg, which pip install 'antiphon[postgres]' brings"))
 
 
@@ -44,6 +63,37 @@ async def open_store(store: str, data: Path, *, serving: bool = False, tell: Tel
     if folder is None:
         return await open_sqlite(data)
     return await open_files(folder, data, serving=serving, tell=tell)
+
+
+def check_copied(store: str) -> None:
+    """Check that `copy_store` copies the store that `store` names.
+
+    Raises:
+        SettingInvalid: `store` names no store, or a database that has tools of its own.
+    """
+    check_store(store)
+    if is_postgresql(store):
+        raise SettingInvalid(source="--store", problem=_OWN_TOOLS)
+
+
+def copy_store(store: str, data: Path, to: Path, told: Told) -> Copied:
+    """Copy the accounts of the store that `store` names into the folder `to`, as they are at one moment.
+
+    Servers may run meanwhile. It blocks: run it outside the event loop. `to` is empty, and private to this user.
+
+    Raises:
+        SettingInvalid: `store` names no store, or a database that has tools of its own.
+        UsageError: it cannot be read, as `copy_accounts` and `copy_files` say.
+        OSError: there is no room for the copy.
+    """
+    check_copied(store)
+    folder = files_folder(store)
+    return copy_accounts(data, to, told) if folder is None else copy_files(folder, to, told)
+
+
+def store_files(kind: Literal["sqlite", "files"]) -> tuple[str, ...]:
+    """Return the names of the files that `copy_store` makes; the first one shows that there are accounts."""
+    return (ACCOUNTS_DB,) if kind == "sqlite" else tuple(LAYOUTS)
 
 
 def versions(store: str, data: Path) -> dict[str, int | None]:

@@ -40,7 +40,8 @@ from antiphon.server.topics.topics import Topics
 from antiphon.services import Handler, Lifespan, ServiceServer, as_service
 from antiphon.services import Service as ServedHandler
 from antiphon.services.contract import Result
-from antiphon.settings import SECONDS_MOST, ServerSettings
+from antiphon.setting_checks import SECONDS_MOST
+from antiphon.settings import ServerSettings
 from antiphon.store.contracts import Clients
 from antiphon.testing.memory import MemoryTransport
 from antiphon.testing.standins import Failures, LoopClock, Sessions, Visits
@@ -190,6 +191,7 @@ async def session(
 async def sessions(
     handler: Handler,
     *names: str,
+    lifespan: Lifespan | None = None,
     message_limit: int = MESSAGE_LIMIT,
     service_seconds: float = 60.0,
     session_total: float = 86400.0,
@@ -199,7 +201,11 @@ async def sessions(
     A name that is given twice has two sessions of one account.
     """
     async with Service(
-        handler, message_limit=message_limit, service_seconds=service_seconds, session_total=session_total
+        handler,
+        lifespan=lifespan,
+        message_limit=message_limit,
+        service_seconds=service_seconds,
+        session_total=session_total,
     ) as service:
         yield tuple([await service.enter(name) for name in names])
 

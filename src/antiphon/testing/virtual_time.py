@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
@@ -83,8 +84,12 @@ def virtual_time(
     not be coroutines. Time does not wait for sockets and processes: use it for services in memory.
 
     Raises:
+        TypeError: the test is no coroutine function.
         RuntimeError: all tasks wait, and no timer is set.
     """
+    plain = inspect.unwrap(test)
+    if inspect.isfunction(plain) and not inspect.iscoroutinefunction(plain):
+        raise TypeError(f"{plain.__name__} must be a coroutine function (async def) to run in virtual time")
 
     @functools.wraps(test)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:

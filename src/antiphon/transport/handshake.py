@@ -11,6 +11,7 @@ _NOT_TRUSTED = "client refused the certificate"
 _ALERT = "client gave up"
 _HTTP = "plain HTTP"
 _ANTIPHON = "plain Antiphon"
+_BALANCER = "PROXY header"
 _NO_TLS = "no TLS"
 _SILENT = "client sent nothing"
 _SLOW = "took too long"
@@ -19,7 +20,8 @@ _RESET = "connection reset"
 _BROKEN = "broken handshake"
 
 PHRASES = (
-    _TLS_1_2, _HTTP, _ANTIPHON, _NO_TLS, _NOT_TRUSTED, _ALERT, _NO_SUITE, _SILENT, _SLOW, _CLOSED, _RESET, _BROKEN,
+    _TLS_1_2, _HTTP, _ANTIPHON, _BALANCER, _NO_TLS, _NOT_TRUSTED, _ALERT, _NO_SUITE, _SILENT, _SLOW, _CLOSED,
+    _RESET, _BROKEN,
 )  # fmt: skip
 """All phrases."""
 
@@ -36,6 +38,8 @@ _OF_CERTIFICATES = ("CERTIFICATE", "UNKNOWN_CA")
 """Parts of OpenSSL's names for the alerts of a client that does not trust the certificate."""
 _METHODS = (b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PRI ")
 """The first four bytes of a request in HTTP, the preface of HTTP/2 among them."""
+_PROXY = (b"PROXY ", b"\r\n\r\n\0\r\n")
+"""The first bytes of a header of the PROXY protocol, versions 1 and 2."""
 _FRAME_START = b"\0\0"
 """The first two bytes of every frame that a client may send before it has signed in: a length below 64 KiB."""
 _RECORD_TYPES = range(20, 25)
@@ -71,5 +75,7 @@ def _plain(first: bytes) -> str:
     """Return what a client speaks instead of TLS."""
     if first.startswith(_METHODS):
         return _HTTP
+    if first.startswith(_PROXY):
+        return _BALANCER
     # The fifth byte is the kind: every kind of a client before sign-in is above 0, unlike that of a row of zeros.
     return _ANTIPHON if first.startswith(_FRAME_START) and first[4:5] > b"\0" else _NO_TLS

@@ -90,15 +90,15 @@ def payload_of(value: object) -> Payload:
     if isinstance(value, str | bytes):
         return value
     if value is None:
-        raise TypeError("None is neither text nor bytes, and stands for no JSON")
+        raise TypeError("None is no message: send text, bytes or a value")
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     try:
         return _encoder.encode(value).decode()
     except RecursionError:
-        raise ValueError(f"a {type(value).__name__} is nested too deeply for JSON") from None
+        raise ValueError(f"a value of type {type(value).__name__} is nested too deeply for JSON") from None
     except TypeError as error:
-        raise TypeError(f"a {type(value).__name__} is neither text nor bytes, and not JSON: {error}") from None
+        raise TypeError(f"a value of type {type(value).__name__} cannot be sent as JSON: {error}") from None
 
 
 def shape_of(hint: Any) -> Shape:

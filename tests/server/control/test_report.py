@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from antiphon.cli.status import PROBLEMS
-from antiphon.server.control.report import EXPIRY_NOTICE, PROBLEM_WORDS, ProcessReport, report_of
+from antiphon.data.validity import EXPIRY_NOTICE
+from antiphon.server.control.report import PROBLEM_WORDS, ProcessReport, report_of
 from antiphon.server.control.totals import Totals
 from support.reports import FACTS, NOW, WELL
 
@@ -52,6 +53,11 @@ def test_the_end_of_the_certificate_is_told_in_time(left: timedelta, told: list[
     assert problems(msgspec.structs.replace(WELL, facts=facts)) == told
 
 
+def test_a_certificate_that_is_not_valid_yet_is_told() -> None:
+    facts = msgspec.structs.replace(FACTS, valid_from=NOW + timedelta(seconds=1))
+    assert problems(msgspec.structs.replace(WELL, facts=facts)) == ["certificate-not-yet-valid"]
+
+
 def test_workers_that_are_missing_and_a_drain_are_told() -> None:
     assert problems(WELL, wanted=2) == ["worker-missing"]
     assert problems() == ["nobody-serves"]
@@ -72,8 +78,9 @@ def test_every_problem_has_its_sentence() -> None:
         msgspec.structs.replace(WELL, silent_s=9, lag_s=9, log_lost=9),
         msgspec.structs.replace(WELL, store_age_s=9, facts=msgspec.structs.replace(FACTS, expires_at=NOW)),
         msgspec.structs.replace(WELL, facts=msgspec.structs.replace(FACTS, expires_at=NOW + timedelta(1))),
+        msgspec.structs.replace(WELL, facts=msgspec.structs.replace(FACTS, valid_from=NOW + timedelta(1))),
     ]
-    told = {*problems(*ill, wanted=4, draining=True), *problems()}
+    told = {*problems(*ill, wanted=5, draining=True), *problems()}
     assert told == set(PROBLEMS) == set(PROBLEM_WORDS)
 
 

@@ -27,6 +27,8 @@ ASKERS_MOST = 16
 """Questions at once; further ones are closed."""
 LINE_MOST = 1024
 """Bytes of a question."""
+_NO_QUESTION = (OSError, TimeoutError, ValueError, EOFError, asyncio.LimitOverrunError)
+"""Errors of a connection that asks nothing: `status` opens one to see which servers live."""
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,7 +117,7 @@ class _Askers:
             await asyncio.wait(self._tasks)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(OSError, TimeoutError, ValueError):
+        with contextlib.closing(writer), contextlib.suppress(*_NO_QUESTION):
             address.check_owner(writer.get_extra_info("socket"), or_root=True)
             async with asyncio.timeout(ASK_SECONDS):
                 question = msgspec.json.decode(await reader.readuntil(), type=Question)

@@ -126,6 +126,7 @@ class Meter:
             store=server.settings.store,
             log=str(server.log_path),
             fingerprint=certificate.fingerprint if certificate else None,
+            valid_from=certificate.valid_from if certificate else None,
             expires_at=certificate.expires_at if certificate else None,
             key=self._ring.newest,
         )

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
+from antiphon.data.validity import condition_of
 from antiphon.server.control.totals import Totals
 
 STORE_AWAY_SECONDS = 3.0
@@ -14,13 +15,11 @@ SILENT_SECONDS = 3.0
 """Seconds without a heartbeat from which a worker counts as silent; there is one each second."""
 SLOW_SECONDS = 0.5
 """Lag of an event loop from which a process counts as overloaded."""
-EXPIRY_NOTICE = timedelta(days=21)
-"""Time before the end of the certificate from which the server is not well."""
 
 
 PROBLEM_WORDS = (
-    "certificate-expired", "certificate-expires", "draining", "log-lost", "nobody-serves", "overloaded",
-    "store-away", "worker-missing", "worker-silent",
+    "certificate-expired", "certificate-expires", "certificate-not-yet-valid", "draining", "log-lost",
+    "nobody-serves", "overloaded", "store-away", "worker-missing", "worker-silent",
 )  # fmt: skip
 """What `ServerReport.problems` may hold."""
 
@@ -36,6 +35,8 @@ class Facts(msgspec.Struct, frozen=True):
     log: str
     fingerprint: str | None
     """Of the certificate's key; None over plain TCP."""
+    valid_from: datetime | None
+    """Beginning of the certificate."""
     expires_at: datetime | None
     """End of the certificate."""
     key: int
@@ -92,7 +93,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     workers: list[ProcessReport]
     """Those that serve; without `--workers` it is the server's one process."""
     ended: dict[str, int]
-    """Events of workers that have ended, as `ProcessReport.events`."""
+    """Events of workers that have ended or are being replaced, as `ProcessReport.events`."""
     ended_messages: int
     """Messages that they handled."""
     ended_totals: Totals = Totals()
@@ -118,6 +119,15 @@ class ServerReport(msgspec.Struct, frozen=True):
         for worker in self.workers:
             totals = totals.plus(worker.totals)
         return totals
+
+
+def status_line(workers: Iterable[ProcessReport]) -> str:
+    """Return what the processes of a server do, in one line."""
+    connections = sessions = 0
+    for worker in workers:
+        connections += worker.connections
+        sessions += worker.sessions
+    return f"connections: {connections}, sessions: {sessions}"
 
 
 def report_of(
@@ -162,10 +172,7 @@ def _problems(workers: list[ProcessReport], wanted: int, now: datetime, *, drain
             yield "store-away"
         if worker.lag_s > SLOW_SECONDS:
             yield "overloaded"
-        expires_at = worker.facts.expires_at
-        if expires_at is not None and expires_at <= now:
-            yield "certificate-expired"
-        elif expires_at is not None and expires_at - now < EXPIRY_NOTICE:
-            yield "certificate-expires"
+        if condition := condition_of(worker.facts.valid_from, worker.facts.expires_at, now):
+            yield condition
         if worker.log_lost:
             yield "log-lost"

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
+from antiphon.arguments import check_argument
 from antiphon.errors import Problem, ServiceNotStarted
 from antiphon.language import N_
 from antiphon.server.handler.environment import HandlerEnvironment
@@ -135,6 +136,7 @@ class ServiceLifecycle:
 
     def start_task(self, work: Coroutine[Any, Any, Result], *, name: str | None = None) -> asyncio.Task[Result]:
         """See `services.Server.start_task`."""
+        check_argument("the coroutine of a task, as work() and not work,", work, Coroutine)
         if not self._open:
             work.close()
             raise RuntimeError("a service starts tasks from `started` or `lifespan` on until it has stopped")

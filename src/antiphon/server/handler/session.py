@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, Protocol
 
+from antiphon.arguments import check_argument
 from antiphon.language import Translate
 from antiphon.services import ServiceServer
 from antiphon.wire.values import payload_of
@@ -71,6 +72,7 @@ class ServiceSession:
 
     def close(self, reason: str = "") -> None:
         """See `services.Session`."""
+        check_argument("a reason", reason, str)
         self._sender.end(reason)
 
     @property

@@ -71,7 +71,7 @@ class Acceptor:
         try:
             client, socket_address = self._listener.accept()
             self._logged = False
-            self._take(client, socket_address, asyncio.get_running_loop().time())
+            self._take(client, _without_mapping(socket_address), asyncio.get_running_loop().time())
         except OSError as error:
             # Any other error is of a client that closed before it was accepted.
             if error.errno in _EXHAUSTED:
@@ -84,3 +84,9 @@ class Acceptor:
     def _stop(self, error: OSError | None) -> None:
         if not self._stopped.done():
             self._stopped.set_result(error)
+
+
+def _without_mapping(address: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the address of a peer; one of IPv4 at a socket for both is mapped into IPv6 (RFC 4291, 2.5.5.2)."""
+    host = address[0].removeprefix("::ffff:")
+    return (host, address[1]) if "." in host and ":" not in host else address

@@ -7,11 +7,15 @@ A server has a port of its own (`OwnPort`), or is a worker whose supervisor pass
 import asyncio
 import contextlib
 import random
+from collections.abc import Sequence
 from typing import Protocol
 
 from antiphon.address import DEFAULT_PORT
+from antiphon.errors import Problem, SettingInvalid
+from antiphon.language import N_
 from antiphon.observe.log import ServerLog
 from antiphon.server.listen.accept import Acceptor, Take
+from antiphon.server.listen.balancer import naming_clients
 from antiphon.server.listen.limits import (
     TABLE_SIZE,
     WRONG_MOST,
@@ -21,8 +25,10 @@ from antiphon.server.listen.limits import (
     RegistrationLimits,
     SourceFailures,
 )
-from antiphon.server.listen.ports import Listening, listen
-from antiphon.settings import ServerSettings
+from antiphon.server.listen.ports import Listening, Passed, listen, listening_on
+from antiphon.settings import DEFAULT_HOST, ServerSettings
+
+_PASSED = Problem(N_("the system has passed the socket to listen on; leave this option out"))
 
 
 class Entrance(Protocol):
@@ -51,12 +57,18 @@ class Entrance(Protocol):
         """Have `take` take each socket that is accepted, until cancelled."""
 
 
-def listen_as_set(settings: ServerSettings, last_port: int | None) -> Listening:
-    """Listen where `settings` say; on the port `last_port` if they name none.
+def listen_as_set(settings: ServerSettings, last_port: int | None, passed: Sequence[Passed] = ()) -> Listening:
+    """Listen on the sockets that were passed, else where `settings` say; on `last_port` if they name no port.
 
     Raises:
         PortTaken, AddressUnavailable: as `listen`.
+        SettingInvalid: as `listening_on`, or sockets were passed and `settings` say where to listen too.
     """
+    if passed:
+        for option, is_given in (("--port", settings.port is not None), ("--host", settings.host != DEFAULT_HOST)):
+            if is_given:
+                raise SettingInvalid(source=option, problem=_PASSED)
+        return listening_on(passed)
     port = settings.port if settings.port is not None else last_port or DEFAULT_PORT
     return listen(settings.host, port, strict=settings.strict_port)
 
@@ -77,16 +89,28 @@ def hourly_limits(settings: ServerSettings) -> HourlyLimits:
     )
 
 
-async def accept_all(listening: Listening, take: Take, log: ServerLog, room: asyncio.Event | None = None) -> None:
-    """Accept on all sockets of `listening` until cancelled; the arguments are those of `Acceptor`."""
-    acceptors = [asyncio.ensure_future(Acceptor(each, take, log, room=room).run()) for each in listening.sockets]
-    try:
-        await asyncio.gather(*acceptors)
-    finally:
-        for each in acceptors:
-            each.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*acceptors, return_exceptions=True)
+async def accept_all(
+    listening: Listening,
+    settings: ServerSettings,
+    take: Take,
+    log: ServerLog,
+    room: asyncio.Event | None = None,
+) -> None:
+    """Accept on all sockets of `listening` until cancelled, as `settings` say.
+
+    The other arguments are those of `Acceptor`.
+    """
+    with naming_clients(settings, take, log) as take_named:
+        acceptors = [
+            asyncio.ensure_future(Acceptor(each, take_named, log, room=room).run()) for each in listening.sockets
+        ]
+        try:
+            await asyncio.gather(*acceptors)
+        finally:
+            for each in acceptors:
+                each.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*acceptors, return_exceptions=True)
 
 
 class OwnPort:
@@ -94,17 +118,19 @@ class OwnPort:
 
     announces = announces_control = True
 
-    def __init__(self, settings: ServerSettings) -> None:
-        """Limit what comes in as `settings` say."""
+    def __init__(self, settings: ServerSettings, passed: Sequence[Passed] = ()) -> None:
+        """Accept and limit what comes in as `settings` say; `passed` is as in `listen_as_set`."""
+        self._settings = settings
+        self._passed = passed
         self.limits = admission_limits(settings)
         self.hourly = hourly_limits(settings)
         self._listening: Listening
 
     def listen(self, settings: ServerSettings, last_port: int | None) -> Listening:
         """See `Entrance`."""
-        self._listening = listen_as_set(settings, last_port)
+        self._listening = listen_as_set(settings, last_port, self._passed)
         return self._listening
 
     async def accept(self, take: Take, log: ServerLog) -> None:
         """See `Entrance`."""
-        await accept_all(self._listening, take, log)
+        await accept_all(self._listening, self._settings, take, log)

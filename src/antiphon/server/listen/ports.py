@@ -11,8 +11,9 @@ import socket
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from antiphon.errors import AddressUnavailable, PortTaken, Problem
+from antiphon.errors import AddressUnavailable, PortTaken, Problem, SettingInvalid
 from antiphon.language import N_
 
 BACKLOG = 4096
@@ -26,6 +27,9 @@ _ANYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - u
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _OUTSIDE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses for documentation (RFC 5737, 3849): a route to them is a route to anywhere."""
+
+_NO_LISTENER = Problem(N_("the system has passed “{name}”, which is not a listening TCP socket"))
+_MANY_PORTS = Problem(N_("the system has passed sockets of several ports, and the server has one"))
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 Place = tuple[socket.AddressFamily, SocketAddress]
@@ -48,6 +52,46 @@ class Listening:
         """Stop listening."""
         for listener in self.sockets:
             listener.close()
+
+
+class Passed(NamedTuple):
+    """A listening socket that the service manager has passed. It keeps another descriptor of it."""
+
+    name: str
+    sock: socket.socket
+
+
+def listening_on(passed: Iterable[Passed]) -> Listening:
+    """Listen on sockets that were passed, which do not block.
+
+    Raises:
+        SettingInvalid: one is no listening TCP socket, or their ports differ.
+    """
+    sockets: list[socket.socket] = []
+    hosts: list[str] = []
+    for name, sock in passed:
+        if not _is_listener(sock):
+            raise SettingInvalid(source="LISTEN_FDS", problem=_NO_LISTENER, name=name or sock.fileno())
+        sockets.append(sock)
+        hosts += _hosts_of(sock)
+    ports = {sock.getsockname()[1] for sock in sockets}
+    if len(ports) > 1:
+        raise SettingInvalid(source="LISTEN_FDS", problem=_MANY_PORTS)
+    return Listening(tuple(sockets), ports.pop(), None, tuple(dict.fromkeys(hosts)), is_loopback(sockets))
+
+
+def _is_listener(sock: socket.socket) -> bool:
+    is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM
+    return is_tcp and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _hosts_of(sock: socket.socket) -> tuple[str, ...]:
+    """Return names of this host for clients of a listening socket."""
+    address = sock.getsockname()[0]
+    places: list[Place] = [(sock.family, (address, 0))]
+    if address == _ANYWHERE[socket.AF_INET6] and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        places.insert(0, (socket.AF_INET, (_ANYWHERE[socket.AF_INET], 0)))
+    return _hosts(address, places)
 
 
 def listen(host: str, port: int, *, strict: bool = False, tries: int = TRIES) -> Listening:

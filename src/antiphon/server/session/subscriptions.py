@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from antiphon.arguments import check_argument
 from antiphon.errors import Problem, TopicsFull
 from antiphon.language import N_
 from antiphon.observe.repeats import place_of
@@ -105,6 +106,7 @@ class Subscriptions:
         """See `services.Session.subscribe`."""
         check_topic(topic)
         check_info(info)
+        check_argument("history", history, int)
         if self._channel.over:
             return
         found = self._all.get(topic)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from itertools import count
 
+from antiphon.arguments import check_argument
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.server.topics.contract import Broker, Position
 from antiphon.server.topics.post import POST, Letter, Post
@@ -61,14 +62,19 @@ class Topics:
 
     async def topics(self, prefix: str = "") -> list[str]:
         """See `ServiceServer`."""
+        check_argument("the beginning of a topic", prefix, str)
         return [topic for topic in await self._broker.topics(prefix) if topic != POST]
 
     async def send_to(self, account: int, message: object) -> None:
         """See `ServiceServer`."""
+        check_argument("the number of an account (Session.account)", account, int)
         await self.post.send(Letter(account, self._payload(message)))
 
     async def disconnect(self, whom: Session | int, reason: str = "") -> None:
         """See `ServiceServer`."""
+        check_argument("a reason", reason, str)
+        if not hasattr(whom, "close"):
+            check_argument("who is disconnected, a session or the number of an account,", whom, int)
         if isinstance(whom, int):
             await self.post.send(Letter(whom, None, reason))
         else:

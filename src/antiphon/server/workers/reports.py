@@ -43,10 +43,10 @@ class WorkerReports:
         for worker in sorted(workers, key=lambda each: each.number):
             if worker.report is None:
                 continue
-            if worker.state is State.SERVING:
+            if worker.state is State.SERVING and (draining or worker.left_at is None):
                 silence = self._attention.silence(worker.heard_at, now)
                 reports.append(msgspec.structs.replace(worker.report, silent_s=round(silence, 1)))
-            else:  # it drains
+            else:  # replaced: it drains, and what it has done counts
                 events.update(worker.report.events)
                 messages += worker.report.messages
                 totals = totals.plus(worker.report.totals)

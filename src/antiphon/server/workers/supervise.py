@@ -8,6 +8,7 @@ from antiphon.data.folder import DataFolder
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import open_log
 from antiphon.server.listen.entrance import admission_limits, listen_as_set
+from antiphon.server.manager import ServiceManager
 from antiphon.server.status.endpoint import serving_status
 from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
@@ -25,6 +26,7 @@ async def supervise(
     workers: int,
     language: str,
     as_json: bool,
+    manager: ServiceManager,
     reloading: Reloading | None = None,
 ) -> int:
     """Serve with workers until a signal; return the exit code.
@@ -36,6 +38,7 @@ async def supervise(
         workers: how many; one only with `reloading`.
         language: of what is printed, and of greetings to clients that name none.
         as_json: print one line for programs.
+        manager: is told, and its sockets are listened on.
         reloading: of `--reload`.
 
     Raises:
@@ -46,7 +49,7 @@ async def supervise(
     log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path), workers=workers)
     try:
         async with serving_status(settings.status, log) as status:
-            listening = listen_as_set(settings, folder.last_port)
+            listening = listen_as_set(settings, folder.last_port, manager.passed)
             start = Start(
                 service=service,
                 settings=replace(settings, status=status.place if status else None),
@@ -64,7 +67,14 @@ async def supervise(
             )
             dispatcher = Dispatcher(admission_limits(settings))
             supervisor = Supervisor(
-                start, listening, dispatcher, log, data=folder.path, tell=streams.stdout.line, reloading=reloading
+                start,
+                listening,
+                dispatcher,
+                log,
+                data=folder.path,
+                tell=streams.stdout.line,
+                manager=manager,
+                reloading=reloading,
             )
             if status is not None:
                 status.follow(supervisor.report)
@@ -73,5 +83,6 @@ async def supervise(
         log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
         raise
     finally:
+        manager.close()
         log.info("stopped", pid=os.getpid())
         log.close()

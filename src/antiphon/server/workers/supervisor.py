@@ -18,9 +18,10 @@ import msgspec
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.control import Controlled, taking_control
-from antiphon.server.control.report import ServerReport
+from antiphon.server.control.report import ServerReport, status_line
 from antiphon.server.listen.entrance import accept_all, hourly_limits
 from antiphon.server.listen.ports import Listening
+from antiphon.server.manager import ServiceManager
 from antiphon.server.signals import StopSignals
 from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.attention import Attention
@@ -58,6 +59,7 @@ class Supervisor:
         *,
         data: Path,
         tell: Callable[[str], None],
+        manager: ServiceManager,
         reloading: Reloading | None = None,
     ) -> None:
         """Start nothing yet.
@@ -69,6 +71,7 @@ class Supervisor:
             log: the server's log.
             data: the data folder.
             tell: prints where the server listens.
+            manager: is told of the start, of reloads and of the end.
             reloading: of `--reload`.
         """
         settings = start.settings
@@ -78,6 +81,7 @@ class Supervisor:
         self._log = log
         self._tell = tell
         self._data = data
+        self._manager = manager
         self._limits = hourly_limits(settings)._asdict()
         self._patience = settings.service_seconds + SILENT_MORE_SECONDS
         self._slots = Slots(start.workers)
@@ -126,7 +130,9 @@ class Supervisor:
                     return
                 raise worker.failure
             self._tell(self._where)
-            accepting = accept_all(self._listening, self._dispatcher.take, self._log, self._dispatcher.room)
+            self._manager.ready(lambda: status_line(self.report().workers))
+            dispatcher, settings = self._dispatcher, self._start.settings
+            accepting = accept_all(self._listening, settings, dispatcher.take, self._log, dispatcher.room)
             tasks.append(asyncio.ensure_future(accepting))
             if self._development is not None:
                 tasks.append(asyncio.ensure_future(self._reload_at_changes(self._development)))
@@ -267,11 +273,13 @@ class Supervisor:
             self._reload_again = True
             return
         self._reload_again = False
+        self._manager.reloading()
         self._reloading = asyncio.ensure_future(self._reload())
         self._reloading.add_done_callback(self._reloaded)
 
     def _reloaded(self, task: asyncio.Task[None]) -> None:
         self._reloading, self._incoming = None, []
+        self._manager.reloaded()
         if not task.cancelled() and (error := task.exception()):
             self._log.error("fault", exception=error)
         if self._reload_again:
@@ -335,6 +343,7 @@ class Supervisor:
     def _stop(self, number: int) -> None:
         if not self._stopping.done():
             self._stopping.set_result(number)
+            self._manager.stopping()
         for worker in self._workers:
             worker.stop(number)
         self._changed.set()

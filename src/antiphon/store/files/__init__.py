@@ -2,8 +2,18 @@
 
 from antiphon.store.files.accounts import ACCOUNTS_FILE
 from antiphon.store.files.clients import CLIENTS_FILE
+from antiphon.store.files.copying import copy_files
 from antiphon.store.files.rewritten import NameRewritten, Tell
 from antiphon.store.files.spreadsheet import guarded
 from antiphon.store.files.store import FilesStore, open_files
 
-__all__ = ["ACCOUNTS_FILE", "CLIENTS_FILE", "FilesStore", "NameRewritten", "Tell", "guarded", "open_files"]
+__all__ = [
+    "ACCOUNTS_FILE",
+    "CLIENTS_FILE",
+    "FilesStore",
+    "NameRewritten",
+    "Tell",
+    "copy_files",
+    "guarded",
+    "open_files",
+]

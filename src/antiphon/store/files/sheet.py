@@ -154,14 +154,27 @@ class Sheet(Generic[Row]):
             self._write(rows)  # if this fails, the next read finds the same
         return rows
 
+    def content(self) -> bytes:
+        """Return what the file holds, once it no longer changes. Precondition: the caller holds the lock.
+
+        Raises:
+            FolderUnsafe: it is a link, another user's, or others can write to it.
+            StoreUnusable: it cannot be read.
+        """
+        return self._settled_content()[1]
+
     def _read(self) -> tuple[Mark, list[Row]]:
         """Return the file's state and rows, once it no longer changes."""
+        mark, data = self._settled_content()
+        return mark, self._layout.parse(self.path, data, self._seen)
+
+    def _settled_content(self) -> tuple[Mark, bytes]:
         until = time.monotonic() + CHANGING_SECONDS
         while True:
             mark = self._settled()
             data = read_private(self.path, tighten=True, most=FILE_LIMIT, unusable=StoreUnusable)
             if data is not None and self._look() == mark:
-                return mark, self._layout.parse(self.path, data, self._seen)
+                return mark, data
             if time.monotonic() > until:
                 raise StoreUnusable(path=str(self.path), problem=_CHANGING)
 

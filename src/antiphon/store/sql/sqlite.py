@@ -238,7 +238,7 @@ def prepare(path: Path, schema: MetaData, *, expected: bool = False, mark: bool 
         FolderUnusable: it is no database of this program, damaged, of a newer version, locked, or cannot be
             written; or it is `expected` and gone.
     """
-    with _locked(path.parent / LOCK_FILE), _reported(path):
+    with _locked(path.parent / LOCK_FILE), reported_by_sqlite(path):
         _check_files(path)
         if expected and not path.exists():
             raise FolderUnusable(path=str(path), problem=_MISSING)
@@ -257,7 +257,7 @@ def version_of(path: Path) -> int | None:
     Raises:
         FolderUnsafe, FolderUnusable: as `prepare`.
     """
-    with _reported(path):
+    with reported_by_sqlite(path):
         _check_files(path)
         if not path.exists():
             return None
@@ -284,7 +284,7 @@ def _connected(path: Path) -> contextlib.AbstractContextManager[sqlalchemy.Conne
 
 def _has_mark(path: Path) -> bool:
     """Return whether the sessions at `path` say that there are accounts beside them."""
-    with _reported(path):
+    with reported_by_sqlite(path):
         _check_files(path)
         if not path.exists():
             return False
@@ -335,7 +335,7 @@ def _make_tables(
 
 
 @contextlib.contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def reported_by_sqlite(path: Path) -> Iterator[None]:
     """Turn errors of the system, the lock and SQLite into the error that names `path` and the problem."""
     try:
         with reported(path):
