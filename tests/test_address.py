@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.address import Address, Scheme, parse
+from antiphon.address import DEFAULT_PORT, Address, Scheme, listening_place, parse
 from antiphon.errors import AddressInvalid, PortInvalid, UsageError
-from antiphon.settings import DEFAULT_PORT
 
 FINGERPRINT = "sha256:" + "Zm9v_-" * 7 + "A"
 
@@ -147,3 +146,17 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None
     with pytest.raises(AddressInvalid, match="password does not belong") as caught:
         parse(text)
     assert "secret" not in repr(caught.value.fields) + str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("localhost:9464", ("localhost", 9464)),
+        ("*:0", ("*", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("192.0.2.1:1", ("192.0.2.1", 1)),
+        *((text, None) for text in ("", ":1", "host", "host:", "::1", "host:65536", "host:1 ", "a b:1", "[]:1")),
+    ],
+)
+def test_a_place_to_listen_on_is_a_host_and_a_port(text: str, place: tuple[str, int] | None) -> None:
+    assert listening_place(text) == place

@@ -7,8 +7,9 @@ from dataclasses import fields
 
 import pytest
 
+from antiphon.address import DEFAULT_PORT
 from antiphon.server.listen.ports import BACKLOG
-from antiphon.settings import DEFAULT_PORT, ServerSettings
+from antiphon.settings import ServerSettings
 from support.documents import ROOT
 
 SERVICE, SOCKET = "packaging/antiphon.service", "packaging/antiphon.socket"

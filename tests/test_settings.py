@@ -126,3 +126,9 @@ def test_a_setting_that_does_not_exist_is_told(option: str, told: str) -> None:
     with pytest.raises(SettingInvalid) as caught:
         Server(**options)
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("status", ["9464", "localhost", "localhost:99999"])
+def test_the_place_of_the_metrics_is_a_host_and_a_port(status: str) -> None:
+    with pytest.raises(SettingInvalid, match=f"--status: must be HOST:PORT.*not “{status}”"):
+        ServerSettings(status=status)

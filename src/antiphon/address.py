@@ -13,9 +13,10 @@ from urllib.parse import quote, unquote
 
 from antiphon.errors import AddressInvalid, PortInvalid, Problem
 from antiphon.language import N_
-from antiphon.settings import DEFAULT_PORT
 
 Scheme = Literal["tls", "tcp"]
+
+DEFAULT_PORT = 7862
 
 _SCHEMES: dict[str, Scheme] = {"tls": "tls", "tcp": "tcp"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -24,6 +25,7 @@ _FINGERPRINT = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 """Zone of a link-local address (RFC 4007). `ipaddress` would accept any text here."""
+_LISTENING = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s:\[\]]+)):([0-9]{1,5})")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DELIMITERS = frozenset("/?#@")
 """Address parsers disagree on which of these ends the host, so a name that holds one of them raw is refused."""
@@ -87,6 +89,17 @@ def parse_place(text: str) -> tuple[str, int | None]:
     """
     host, port = _host_and_port(text, text)
     return host, None if port is None else _port(port)
+
+
+def listening_place(text: str) -> tuple[str, int] | None:
+    """Return host and port of `host:port` or `[IPv6 address]:port` to listen on; None if `text` is no such thing.
+
+    The host is not looked at; port 0 means any free one.
+    """
+    written = _LISTENING.fullmatch(text)
+    if written is None or int(written[3]) > 65535:
+        return None
+    return written[1] or written[2], int(written[3])
 
 
 def written_place(host: str, port: int | None) -> str:

@@ -27,6 +27,7 @@ class ServerOptions(TypedDict, total=False):
     store: str
     log: _Path | None
     log_level: LogLevel
+    status: str | None
     registration: Registration | None
     password_minimum: int
     message_limit: int

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
+from antiphon.address import DEFAULT_PORT, listening_place
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.setting_checks import SECONDS_MOST, check_positive, check_range, check_types, flag_of
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
 
-DEFAULT_PORT = 7862
 DEFAULT_HOST = "localhost"
 PASSWORD_MINIMUM = 15
 """Code points (promise 1)."""
@@ -56,6 +56,7 @@ _PASSWORD_SHOWN = Problem(
         " that PGPASSFILE names"
     )
 )
+_NO_PLACE = Problem(N_("must be HOST:PORT, such as localhost:9464, not “{place}”"))
 _NO_NETWORKS = Problem(
     N_("must be addresses or networks such as 10.0.0.0/8, separated by commas; “{value}” is neither")
 )
@@ -119,6 +120,11 @@ class ServerSettings:
     log_level: LogLevel = _option(
         "info", "Lowest level that is logged; debug adds the sizes of messages received and sent."
     )
+    status: str | None = _option(
+        None,
+        "Answer /healthz, /readyz and /metrics (Prometheus) over HTTP at HOST:PORT, without sign-in; "
+        "needs antiphon[status].",
+    )
     registration: Registration | None = _option(
         None, "Whether new names may register [default: on this machine only; with --access identify everywhere]."
     )
@@ -157,6 +163,8 @@ class ServerSettings:
         """
         check_types(self)
         check_store(self.store)
+        if self.status is not None and listening_place(self.status) is None:
+            raise SettingInvalid(source="--status", problem=_NO_PLACE, place=self.status)
         if self.proxy_from is not None:
             networks(self.proxy_from)
         check_range("port", self.port, 0, 65535)

@@ -299,3 +299,4 @@ def test_what_a_full_disk_has_swallowed_is_told_when_there_is_room(path: Path, r
     writer.put("written")
     writer.close()
     assert path.read_text() == "lost 1\nwritten\n"
+    assert (writer.lost, writer.dropped) == (0, 1)

@@ -76,6 +76,9 @@ def test_a_connection_at_fault_is_aborted_and_the_others_are_looked_at(tmp_path:
             def tick(self, now: float) -> None:
                 raise LookupError("a fault")
 
+            def count_bytes(self) -> None:
+                """Have none."""
+
             def drain(self) -> None:
                 """Say nothing."""
 

@@ -3,6 +3,8 @@
 import gc
 import importlib.util
 import sys
+import time
+from array import array
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from antiphon.wire.batch import BATCH_LIMIT, BatchAnswerer, PythonBatchAnswerer
 from antiphon.wire.frames import Frame, FrameReader, Payload, encode, encode_message, split_frames
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind, Phase, Side, limits
+from antiphon.wire.times import counts_of, new_times
 from support.steps import stepping
 
 TOKEN = bytes(range(TOKEN_SIZE))
@@ -100,6 +103,58 @@ def test_a_call_ends_when_the_time_of_the_turn_is_over(
     assert (answerer.count, answerer.position, answerer.unanswered) == (answered, answered * len(frame), None)
     assert clock.looks == looks
     assert answerer(frame * 200, answerer.position, 200 * len(frame)) != b"" or answered == 200
+
+
+def timed(twin: Twin, clock: Clock, handle: Callable[[Any], object], **options: Any) -> tuple[Any, Any]:
+    times = new_times([0.5, 1.5])
+    answerer = twin(handle, None, TOKEN, LIMIT, LIMIT, clock=clock, times=times, **options)
+    answerer.turn_seconds = 100.0
+    return answerer, times
+
+
+@twins
+@pytest.mark.parametrize("messages", [1, 2, 3, 50])
+def test_the_time_of_each_message_is_noted(twin: Twin, messages: int) -> None:
+    clock = Clock(1.0)
+    answerer, times = timed(twin, clock, clock.handle)
+    asked(answerer, message(1, "x") * messages)
+    assert (counts_of(times), times[-1]) == ([0, messages, 0], messages)
+    answerer(b"", 0, 0)
+    assert (counts_of(times), times[-1]) == ([0, messages, 0], messages)
+
+
+@twins
+@pytest.mark.parametrize("before", [0, 1, 2, 5])
+def test_a_message_without_an_answer_is_left_to_the_caller_with_its_beginning(twin: Twin, before: int) -> None:
+    clock = Clock(1.0)
+
+    def handle(text: Payload) -> Payload:
+        clock.handle(text)
+        if text == "fails":
+            raise ValueError
+        return text
+
+    answerer, times = timed(twin, clock, handle)
+    asked(answerer, message(1, "x") * before + message(2, "fails"))
+    assert answerer.unanswered is not None
+    assert sum(counts_of(times)) == before
+    assert times[-1] + clock.now - answerer.began == before + 1
+
+
+@twins
+def test_the_system_clock_is_the_one_that_the_caller_reads(twin: Twin) -> None:
+    before = time.perf_counter()
+    answerer = twin(echo, None, TOKEN, LIMIT, LIMIT, clock=time.perf_counter, times=new_times([1.0]))
+    asked(answerer, message(1, "x"))
+    assert before <= answerer.began <= time.perf_counter()
+
+
+@twins
+def test_times_that_are_no_array_of_doubles_are_refused(twin: Twin) -> None:
+    if twin is not PythonBatchAnswerer:
+        for wrong in (array("f", [0.0] * 4), array("d", [0.0]), b"12345678" * 2):
+            with pytest.raises((TypeError, BufferError)):
+                twin(echo, None, TOKEN, LIMIT, LIMIT, clock=Clock(0.0), times=wrong)
 
 
 @twins

@@ -15,7 +15,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from antiphon import streams
-from antiphon.address import Address, parse
+from antiphon.address import DEFAULT_PORT, Address, parse
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
 from antiphon.cli.output import Record, iso_time, report_result, secret_shown, show_records
@@ -44,7 +44,7 @@ from antiphon.errors import (
 from antiphon.identity.invitations import Code, fingerprint
 from antiphon.identity.names import Name, prepare
 from antiphon.language import N_
-from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT
+from antiphon.settings import DEFAULT_HOST
 from antiphon.store.contracts import Invitation
 from antiphon.terminal.console import Console
 

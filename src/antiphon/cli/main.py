@@ -7,6 +7,7 @@ from contextlib import suppress
 from cyclopts import App, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 from antiphon import streams
+from antiphon.address import DEFAULT_PORT
 from antiphon.cli.init import continue_below_init
 from antiphon.cli.option_sources import clear_variables, early_option, option_sources, with_values
 from antiphon.errors import AntiphonError, Fault, OutputClosed, OutputFailed
@@ -14,7 +15,6 @@ from antiphon.files import keep_trace
 from antiphon.language import choose
 from antiphon.observe.records import keep_off_console
 from antiphon.printable import printable
-from antiphon.settings import DEFAULT_PORT
 from antiphon.terminal.console import Console
 from antiphon.version import __version__
 

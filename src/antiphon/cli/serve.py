@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from antiphon.address import DEFAULT_PORT
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
 from antiphon.data.folder import DataFolder
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.server.manager import ServiceManager
-from antiphon.settings import DEFAULT_PORT, ProgramSettings, ServerSettings
+from antiphon.settings import ProgramSettings, ServerSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.parse import read_port
 

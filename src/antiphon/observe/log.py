@@ -104,6 +104,11 @@ class ServerLog:
         """Number of records that could not be written, of which the file does not tell yet: the disk is full."""
         return self._writer.lost
 
+    @property
+    def dropped(self) -> int:
+        """Number of records that could not be written, in all."""
+        return self._writer.dropped
+
     def close(self) -> None:
         """Write the records that wait, for at most 2 s, and close the file."""
         logging.getLogger().removeHandler(self._records)

@@ -212,6 +212,8 @@ class LogWriter:
         self._size = size
         self.lost = 0
         """Lines that were dropped since the file was told of some."""
+        self.dropped = 0
+        """Lines that were dropped in all."""
         self._counting = threading.Lock()
         self._closed = False
         self._last = threading.Event()
@@ -240,6 +242,7 @@ class LogWriter:
     def _count(self, lost: int) -> None:
         with self._counting:
             self.lost += lost
+            self.dropped += max(0, lost)
 
     def _run(self) -> None:
         running = True

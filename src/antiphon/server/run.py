@@ -194,6 +194,8 @@ def _start_block(server: Server, workers: int) -> str:
     if not server.loopback:
         reach = _("  Reach:   everyone who can reach this machine on this port.")
         lines.append(streams.stdout.fitted(reach, HANG))
+    if server.status_place is not None:
+        lines.append(_("  Status:  http://{place}/metrics").format(place=server.status_place))
     if workers > 1:
         lines.append(_("  Workers: {count}").format(count=workers))
     if condition := _certificate(server):
@@ -239,6 +241,7 @@ def _as_json(server: Server, pid: int, workers: int) -> str:
             "registration": "open" if server.registration else "closed",
             "data": str(server.data_path),
             "log": str(server.log_path),
+            "status": server.status_place,
             "pid": pid,
             "workers": workers,
             "problems": [condition] if condition else [],

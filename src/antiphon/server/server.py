@@ -38,6 +38,7 @@ from antiphon.server.listen.reception import Reception
 from antiphon.server.manager import ServiceManager
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
+from antiphon.server.status.endpoint import serving_status
 from antiphon.server.topics.contract import Broker
 from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.topics.publishing_server import PublishingServer
@@ -114,6 +115,8 @@ class Server(PublishingServer, Generic[State]):
         """Whether new names may register; known once the server is open."""
         self.loopback: bool
         """Whether only this machine can reach the server; known once the server is open."""
+        self.status_place = self.settings.status
+        """Host and port where it answers about itself; the port is known once the server is open."""
 
     async def __aenter__(self) -> Self:
         """Open everything and listen.
@@ -178,6 +181,8 @@ class Server(PublishingServer, Generic[State]):
 
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
+        status = settings.status if self._entrance.announces_control else None
+        endpoint = await self._closing.enter_async_context(serving_status(status, log))
 
         def tell(found: NameRewritten) -> None:
             log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
@@ -239,6 +244,9 @@ class Server(PublishingServer, Generic[State]):
             loop.create_task(self._host.hello.run()),
             loop.create_task(self._meter.run()),
         ]
+        if endpoint is not None:
+            self.status_place = endpoint.place
+            endpoint.follow(self._meter.report_alone)
         if self._entrance.announces_control:
             controlled = Controlled(self._meter.report_alone, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
@@ -14,6 +15,19 @@ ANSWER_SECONDS = 2.5
 busy event loop."""
 
 Result = TypeVar("Result")
+
+
+class StoreCalls:
+    """Calls of the stores of this process, and the time that they took, their wait in the queue included."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.count = 0
+        self.seconds = 0.0
+
+
+calls = StoreCalls()
+"""Calls of all stores of this process. Only its event loop counts."""
 
 
 class _Job(NamedTuple):
@@ -56,6 +70,7 @@ class StoreThread:
         """
         if self._closed:
             raise TryLater
+        began = time.perf_counter()
         outcome = self.do(work)
         # Not asyncio.timeout, which would need a shield around the job: a fifth of what recording a visit costs.
         limit = asyncio.get_running_loop().call_later(ANSWER_SECONDS, _give_up, outcome)
@@ -65,6 +80,8 @@ class StoreThread:
             raise TryLater from error
         finally:
             limit.cancel()
+            calls.count += 1
+            calls.seconds += time.perf_counter() - began
 
     async def close(self, last: Callable[[], object] = lambda: None) -> None:
         """Refuse further work, do what is queued and then `last`, and end the thread. May be called again.

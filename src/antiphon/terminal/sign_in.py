@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from antiphon.address import Address
+from antiphon.address import DEFAULT_PORT, Address
 from antiphon.blocklist import common_passwords
 from antiphon.client.aio.dial import Dialled, dial
 from antiphon.client.aio.sign_in import SignIn
@@ -37,7 +37,7 @@ from antiphon.errors import (
 from antiphon.identity.invitations import Code, Secret, read_place
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
-from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ClientSettings
+from antiphon.settings import DEFAULT_HOST, ClientSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.explain import Explainer
 from antiphon.terminal.invitation import can_register, tell_registration_closed

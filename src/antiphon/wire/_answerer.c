@@ -3,6 +3,7 @@
  * It refuses nothing and sends nothing; between two calls it keeps where it stopped and a task to use again. The rules
  * are in docs/batch.md. */
 #include "_batch.h"
+#include <time.h>
 
 enum {
     LOOK_EVERY = 32, /* frames between two looks at the clock, at most; as in batch.py */
@@ -116,13 +117,63 @@ static PyObject *call_handler(BatchAnswerer *self, PyObject *message, PyObject *
     return result;
 }
 
-/* Whether the time for the frames of this call is over; it starts with the first look. -1 with an exception. */
-static int is_time_over(BatchAnswerer *self, int first, double *ends) {
+/* Whether `clock` is `time.perf_counter`, and CLOCK_MONOTONIC the same (on Linux); -1 with an exception. */
+static int is_system_clock(PyObject *clock) {
+#ifdef __linux__
+    PyObject *module = PyImport_ImportModule("time");
+    PyObject *counter = module == NULL ? NULL : PyObject_GetAttrString(module, "perf_counter");
+    int same = counter == NULL ? -1 : clock == counter;
+    Py_XDECREF(module);
+    Py_XDECREF(counter);
+    return same;
+#else
+    (void)clock;
+    return 0;
+#endif
+}
+
+/* Read the clock; -1 with an exception. */
+static int read_clock(BatchAnswerer *self, double *seconds) {
+#ifdef __linux__
+    struct timespec time;
+    if (self->reads_system_clock && clock_gettime(CLOCK_MONOTONIC, &time) == 0) { /* a third of a call's time */
+        *seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+        return 0;
+    }
+#endif
     PyObject *now = PyObject_CallNoArgs(self->clock);
     if (now == NULL) return -1;
-    double seconds = PyFloat_AsDouble(now);
+    *seconds = PyFloat_AsDouble(now);
     Py_DECREF(now);
-    if (seconds == -1.0 && PyErr_Occurred()) return -1;
+    return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* How many messages are answered and not yet in `times`. */
+static Py_ssize_t count_untimed(BatchAnswerer *self) {
+    return self->count - self->timed - (self->unanswered != NULL);
+}
+
+/* Note the time of the messages that are answered since the last look at the clock, if there are `times`. */
+static void add_time(BatchAnswerer *self, double now) {
+    double *times = self->times.buf;
+    if (times == NULL) return;
+    Py_ssize_t untimed = count_untimed(self), size = self->times.len / (Py_ssize_t)sizeof(double), bounds = (size - 2) / 2;
+    if (untimed > 0) {
+        double mean = (now - self->began) / (double)untimed;
+        Py_ssize_t at = 0;
+        while (at < bounds && mean > times[at]) at++;
+        times[bounds + at] += (double)untimed;
+        times[size - 1] += now - self->began;
+        self->timed += untimed;
+    }
+    self->began = now;
+}
+
+/* Whether the time for the frames of this call is over; it starts with the first look. -1 with an exception. */
+static int is_time_over(BatchAnswerer *self, int first, double *ends) {
+    double seconds;
+    if (read_clock(self, &seconds) < 0) return -1;
+    add_time(self, seconds);
     if (first) *ends = seconds + self->turn_seconds;
     return !first && seconds >= *ends;
 }
@@ -184,9 +235,15 @@ PyObject *answer_batch(BatchAnswerer *self, PyObject *data, Py_ssize_t position,
         PyErr_SetString(PyExc_ValueError, "the positions are not within the bytes");
     } else {
         self->position = position;
-        self->count = 0;
+        self->count = self->timed = 0;
         Py_CLEAR(self->unanswered);
-        failed = answer_frames(self, buffer.buf, end, &answers, only);
+        int timed = self->times.buf != NULL && end - position >= HEADER_SIZE;
+        failed = timed && read_clock(self, &self->began) < 0 ? -1 : answer_frames(self, buffer.buf, end, &answers, only);
+        if (!failed && timed && count_untimed(self) > 0) {
+            double now;
+            failed = read_clock(self, &now);
+            if (!failed) add_time(self, now);
+        }
     }
     PyBuffer_Release(&buffer);
     if (!failed) return finish_answers(&answers);
@@ -231,19 +288,20 @@ static int BatchAnswerer_clear(BatchAnswerer *self) {
 static void BatchAnswerer_dealloc(BatchAnswerer *self) {
     PyObject_GC_UnTrack(self);
     BatchAnswerer_clear(self);
+    if (self->times.buf != NULL) PyBuffer_Release(&self->times);
     memset(self->token, 0, TOKEN_SIZE);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
 static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyObject *named) {
     static char *names[] = {"handle", "takes", "token", "message_limit", "answer_limit", "stepping", "acknowledge", "clock",
-                            "decode", "encode", NULL};
+                            "decode", "encode", "times", NULL};
     PyObject *handle, *takes, *stepping = Py_None, *acknowledge = Py_None, *clock = Py_None;
-    PyObject *decode = Py_None, *encode = Py_None;
+    PyObject *decode = Py_None, *encode = Py_None, *times = Py_None;
     const char *token;
     Py_ssize_t size, message_limit, answer_limit;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$OOOOO", names, &handle, &takes, &token, &size, &message_limit,
-                                     &answer_limit, &stepping, &acknowledge, &clock, &decode, &encode))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOy#nn|$OOOOOO", names, &handle, &takes, &token, &size, &message_limit,
+                                     &answer_limit, &stepping, &acknowledge, &clock, &decode, &encode, &times))
         return NULL;
     if (size != TOKEN_SIZE) {
         PyErr_SetString(PyExc_ValueError, "a token has 16 bytes");
@@ -255,6 +313,19 @@ static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyOb
     }
     BatchAnswerer *self = (BatchAnswerer *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
+    if (times != Py_None && clock != Py_None) {
+        if (PyObject_GetBuffer(times, &self->times, PyBUF_WRITABLE | PyBUF_FORMAT) < 0) {
+            self->times.buf = NULL;
+            Py_DECREF(self);
+            return NULL;
+        }
+        if (self->times.itemsize != sizeof(double) || strcmp(self->times.format, "d") != 0 ||
+            self->times.len < 2 * (Py_ssize_t)sizeof(double)) {
+            PyErr_SetString(PyExc_TypeError, "times must be an array of type d");
+            Py_DECREF(self);
+            return NULL;
+        }
+    }
     self->call = (vectorcallfunc)BatchAnswerer_call;
     memcpy(self->token, token, TOKEN_SIZE);
     self->message_limit = message_limit;
@@ -265,6 +336,10 @@ static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyOb
     if (stepping != Py_None) self->stepping = Py_NewRef(stepping);
     if (acknowledge != Py_None) self->acknowledge = Py_NewRef(acknowledge);
     if (clock != Py_None) self->clock = Py_NewRef(clock);
+    if ((self->reads_system_clock = is_system_clock(clock)) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
     if (decode != Py_None) self->decode = Py_NewRef(decode);
     if (encode != Py_None) self->encode = Py_NewRef(encode);
     return (PyObject *)self;
@@ -283,6 +358,7 @@ static int drop_unanswered(BatchAnswerer *self, PyObject *Py_UNUSED(none), void 
 static PyMemberDef members[] = {
     {"position", T_PYSSIZET, offsetof(BatchAnswerer, position), READONLY, "Where the first frame begins that is not read."},
     {"count", T_PYSSIZET, offsetof(BatchAnswerer, count), READONLY, "How many messages the handler was given."},
+    {"began", T_DOUBLE, offsetof(BatchAnswerer, began), READONLY, "When the last look at the clock was, with times."},
     {"turn_seconds", T_DOUBLE, offsetof(BatchAnswerer, turn_seconds), 0, "Seconds in which further frames are read."},
     {NULL},
 };

@@ -15,7 +15,11 @@ typedef struct {
     PyObject *decode; /* NULL if the handler is given the payload */
     PyObject *encode; /* NULL if answers are text or bytes */
     PyObject *clock; /* NULL if a call may take as long as it takes */
+    int reads_system_clock; /* `clock` is `time.perf_counter`, which is the system's monotonic clock */
     double turn_seconds;
+    Py_buffer times; /* an array as in times.py; `buf` is NULL if there is none */
+    Py_ssize_t timed; /* of `count`, how many are in `times` */
+    double began; /* when the last look at the clock was, if there are `times` */
     PyObject *stepping; /* a `Stepping`; NULL if coroutines are left to the caller */
     PyObject *task; /* a task for the next coroutine, as new; or NULL */
     Py_ssize_t position, count;

@@ -3,8 +3,10 @@ from typing import Any
 
 from antiphon.wire.batch import Stepping, Unanswered, Unsettled
 from antiphon.wire.frames import Payload
+from antiphon.wire.times import Times
 
 class BatchAnswerer:
+    began: float
     count: int
     position: int
     turn_seconds: float
@@ -22,6 +24,7 @@ class BatchAnswerer:
         clock: Callable[[], float] | None = None,
         decode: Callable[[Any], object] | None = None,
         encode: Callable[[object, bytearray], None] | None = None,
+        times: Times | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, position: int, end: int) -> bytes: ...
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from antiphon.errors import ProtocolError
 from antiphon.wire.frames import HEADER_SIZE, Answering, Frame, Payload, encode_message, read_frame
 from antiphon.wire.kinds import COUNT_SIZE, KIB, TOKEN_SIZE, Flag, Kind, Phase, Side, limits
+from antiphon.wire.times import Times, add_time
 
 BATCH_LIMIT = 64 * KIB
 """Bytes of answers in one piece: then the caller checks whether the peer takes them."""
@@ -76,8 +77,23 @@ class PythonBatchAnswerer:
     """
 
     __slots__ = (
-        "_acknowledge", "_allowed", "_answer_limit", "_clock", "_decode", "_encode", "_handle", "_stepping",
-        "_takes", "_token", "count", "position", "turn_seconds", "unanswered",
+        "_acknowledge",
+        "_allowed",
+        "_answer_limit",
+        "_clock",
+        "_decode",
+        "_encode",
+        "_handle",
+        "_stepping",
+        "_takes",
+        "_timed",
+        "_times",
+        "_token",
+        "began",
+        "count",
+        "position",
+        "turn_seconds",
+        "unanswered",
     )  # fmt: skip
 
     def __init__(
@@ -93,13 +109,15 @@ class PythonBatchAnswerer:
         clock: Callable[[], float] | None = None,
         decode: Callable[[Any], object] | None = None,
         encode: Callable[[object, bytearray], None] | None = None,
+        times: Times | None = None,
     ) -> None:
         """Answer with `handle`, which takes `str`, `bytes` or (None) whatever was sent.
 
         Both limits are bytes of payload. Without `stepping`, coroutines are left to the caller; without
         `acknowledge`, ACKs are, and those for which it returns False; without `clock` (seconds), a call may take
         as long as it takes. `decode` makes of a message what `handle` is given, and `encode` writes an
-        answer that is neither text nor bytes as JSON into a bytearray.
+        answer that is neither text nor bytes as JSON into a bytearray. With a clock, the time of each message that
+        is answered is added to `times`; those between two looks at the clock count as their mean.
         """
         if len(token) != TOKEN_SIZE:
             raise ValueError(f"a token has {TOKEN_SIZE} bytes")
@@ -113,6 +131,11 @@ class PythonBatchAnswerer:
         self._stepping = stepping
         self._acknowledge = acknowledge
         self._clock = clock
+        self._times = times if clock is not None else None
+        self._timed = 0
+        """Of `count`, how many are in `times`."""
+        self.began = 0.0
+        """When the last look at the clock was, if there are `times`: there the time of `unanswered` begins."""
         self.turn_seconds = 0.0
         """Seconds by `clock` after the first frame in which further frames are read."""
         self.position = 0
@@ -124,13 +147,16 @@ class PythonBatchAnswerer:
 
     def __call__(self, data: bytes | bytearray, position: int, end: int) -> bytes:
         """Answer the frames of `data` from `position` to `end`; return the frames of the answers."""
-        self.position, self.count, self.unanswered = position, 0, None
+        self.position, self.count, self.unanswered, self._timed = position, 0, None, 0
+        if self._times is not None and self._clock is not None and end - position >= HEADER_SIZE:
+            self.began = self._clock()
         answers: list[bytes] = []
         size = frames = 0
         look, ends = 1, 0.0
         while end - self.position >= HEADER_SIZE and size < BATCH_LIMIT:
             if frames == look and self._clock is not None:
                 now = self._clock()
+                self._add_time(now)
                 if look == 1:
                     ends = now + self.turn_seconds
                 elif now >= ends:
@@ -156,7 +182,22 @@ class PythonBatchAnswerer:
                 break
             answers.append(answer)
             size += len(answer)
+        if self._times is not None and self._clock is not None and self._untimed:
+            self._add_time(self._clock())
         return answers[0] if len(answers) == 1 else b"".join(answers)
+
+    @property
+    def _untimed(self) -> int:
+        """How many messages are answered and not yet in `times`."""
+        return self.count - self._timed - (self.unanswered is not None)
+
+    def _add_time(self, now: float) -> None:
+        """Note the time of the messages that are answered since the last look at the clock."""
+        if self._times is not None:
+            if (untimed := self._untimed) > 0:
+                add_time(self._times, now - self.began, untimed)
+                self._timed += untimed
+            self.began = now
 
     def _took_ack(self, frame: Frame) -> bool:
         """Pass on the count of an ACK; return False for anything else, and for an ACK that is left."""

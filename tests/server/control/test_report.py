@@ -1,7 +1,7 @@
 """Tests of reports: what is wrong with a server, and what its processes do together."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -9,34 +9,9 @@ import pytest
 
 from antiphon.cli.status import PROBLEMS
 from antiphon.data.validity import EXPIRY_NOTICE
-from antiphon.server.control.report import Facts, ProcessReport, report_of
-
-NOW = datetime(2026, 11, 30, tzinfo=UTC)
-FACTS = Facts(
-    addresses=["tls://localhost:7862"],
-    access="authenticate",
-    registration="open",
-    data="/data",
-    store="sqlite",
-    log="/data/server.log",
-    fingerprint="sha256:x",
-    valid_from=NOW - timedelta(days=1),
-    expires_at=NOW + timedelta(days=365),
-    key=1,
-)
-WELL = ProcessReport(
-    pid=1,
-    connections=1,
-    sessions=2,
-    messages=3,
-    messages_per_s=0.5,
-    lag_s=0.001,
-    store_age_s=0.9,
-    revocations_age_s=0.2,
-    events={"signed-in": 2},
-    log_lost=0,
-    facts=FACTS,
-)
+from antiphon.server.control.report import PROBLEM_WORDS, ProcessReport, report_of
+from antiphon.server.control.totals import Totals
+from support.reports import FACTS, NOW, WELL
 
 
 def problems(*workers: ProcessReport, **server: Any) -> list[str]:
@@ -106,4 +81,13 @@ def test_every_problem_has_its_sentence() -> None:
         msgspec.structs.replace(WELL, facts=msgspec.structs.replace(FACTS, valid_from=NOW + timedelta(1))),
     ]
     told = {*problems(*ill, wanted=5, draining=True), *problems()}
-    assert told == set(PROBLEMS)
+    assert told == set(PROBLEMS) == set(PROBLEM_WORDS)
+
+
+def test_totals_of_all_processes_are_added() -> None:
+    totals = Totals(received_bytes=1, resumes={"continued": 1}, handled=[2] * 19, store_seconds=0.5)
+    worker = msgspec.structs.replace(WELL, totals=totals)
+    report = report_of(
+        [worker, worker], version="1", pid=1, started_at=NOW, now=NOW, ended_totals=Totals(received_bytes=5)
+    )
+    assert report.totals == Totals(received_bytes=7, resumes={"continued": 2}, handled=[4] * 19, store_seconds=1.0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from antiphon.server.tasks import BackgroundTasks
 from antiphon.services import as_service
 from antiphon.wire.frames import HEADER, HEADER_SIZE
 from antiphon.wire.kinds import KIB, Flag, Kind
+from antiphon.wire.times import counts_of
 from support.auth import RecordingLog
 from support.virtual_time import run_virtually
 
@@ -297,6 +299,29 @@ async def test_sizes_are_logged_at_debug_in_bytes() -> None:
 
 async def test_what_the_fast_path_got_is_finished_here() -> None:
     bench = Bench(fault)
-    bench.runner.finish(3, "answer", None)
-    bench.runner.finish(4, None, ValueError("why"))
+    bench.runner.finish(3, "answer", None, 0.0)
+    bench.runner.finish(4, None, ValueError("why"), 0.0)
     assert bench.told == [(3, "answer"), (4, "service-failed")]
+
+
+async def test_the_time_of_every_message_is_counted_once() -> None:
+    gate = asyncio.Event()
+
+    async def waits(_: str) -> str:
+        await gate.wait()
+        return "late"
+
+    bench = Bench(waits)
+    counted = bench.environment.times
+    bench.runner.run(3, "x")
+    assert sum(counts_of(counted)) == 0
+    gate.set()
+    while bench.runner.busy:
+        await asyncio.sleep(0)
+    assert sum(counts_of(counted)) == 1
+    bench.runner.run(4, "x")
+    assert sum(counts_of(counted)) == 2
+    bench.runner.finish(5, "answer", None, time.perf_counter() - 30)
+    bench.runner.finish(6, None, ValueError("why"), time.perf_counter())
+    assert sum(counts_of(counted)) == 4
+    assert 30 < counted[-1] < 31

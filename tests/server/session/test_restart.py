@@ -7,8 +7,13 @@ from antiphon.store.contracts import Store
 from antiphon.wire.bodies import Error
 from antiphon.wire.kinds import TOKEN_SIZE
 from support.desk import Desk, sent, told
-from support.joined import joined, virtual_loop
+from support.joined import JoinedServer, joined, virtual_loop
 from support.serving import seed
+
+
+def resumes(server: JoinedServer) -> dict[str, int]:
+    """Return the sessions that clients have resumed, by what the server knew of their counts."""
+    return {str(outcome): count for outcome, count in server.host.channels.resumes.items()}
 
 
 def test_a_server_that_stops_in_order_keeps_what_the_next_one_needs(tmp_path: Path, tokens: list[bytes]) -> None:
@@ -45,6 +50,7 @@ def test_what_a_stopped_server_leaves_is_taken_up_by_one_and_others_relay_to_it(
         assert welcome.received == 2
         assert (len(second.channels), len(third.channels)) == (1, 0)
         other.close()
+        assert (resumes(second), resumes(third)) == ({"restored": 1}, {}), "a relay is an event"
 
 
 def test_a_message_that_is_cut_short_by_the_stop_is_reported_as_unknown_and_one_that_waits_is_handled_later(
@@ -86,6 +92,7 @@ def test_a_server_that_has_lost_the_counts_says_so(tmp_path: Path) -> None:
     with joined(tmp_path / "data", plain=True) as server:
         client, welcome = server.back(token, 7)
         assert welcome.received is None
+        assert resumes(server) == {"unknown": 1}
         assert client.ask("hello") == "hello"
         client.close()
         client, welcome = server.back(token, 1)

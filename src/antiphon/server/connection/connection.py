@@ -61,6 +61,8 @@ class Connection(PeerSide):
     def received(self, buffer: bytes | bytearray, size: int, at: int = 0) -> None:
         """Handle the bytes of `buffer` from `at` to `size`; the buffer holds others afterwards."""
         self._deadlines.heard = True
+        if self._fast_path is None:  # which counts itself
+            self._reading.received += size - at
         if self.state.sends:
             self._conversation.reader.feed(buffer[at:size])
             self._pump()
@@ -81,6 +83,7 @@ class Connection(PeerSide):
         """Let go of everything; the session can be resumed, unless it was left."""
         host, session = self._host, self._control.session
         host.connections.discard(self)
+        self.count_bytes()
         if self._fast_path is not None:
             self._fast_path.lose_connection()
         self._enter(State.CLOSED)
@@ -296,6 +299,7 @@ class Connection(PeerSide):
         ended, buffered = self._reading.ended, self._conversation.reader.take()
         self._reading.pause(paused=False)
         host.connections.discard(self)
+        self.count_bytes()
         self._enter(State.CLOSED)
         self._leave_entry()
         relay = Relay(outcome.link, outcome.home, writer.transport, host.connections)
@@ -396,9 +400,13 @@ class Connection(PeerSide):
 
     def tick(self, now: float) -> None:
         """Look at the deadlines; `now` is loop time. Called a few times a second."""
+        self._credit()
+        super().tick(now)
+
+    def _credit(self) -> None:
+        """Note what went over the fast path."""
         if self._fast_path is not None and self._fast_path.credit():
             self._deadlines.heard = True
-        super().tick(now)
 
     def lose(self, reason: str, cause: str = "") -> None:
         """Say goodbye because this connection no longer holds its session."""

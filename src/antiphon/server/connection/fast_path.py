@@ -66,6 +66,7 @@ class FastPath:
             clock=time.perf_counter,
             decode=service.message.decode,
             encode=encode_json_into,
+            times=handlers.times,
         )
         self._answerer.turn_seconds = self._turns.seconds
         transport = writer.transport
@@ -126,6 +127,7 @@ class FastPath:
         sent, received = self._responder.sent_bytes - self._sent, self._responder.received_bytes - self._received
         self._sent += sent
         self._received += received
+        self._reading.received += received
         self._writer.credit(sent)
         unsettled, replay = self._responder.unsettled_bytes, self._channel.replay
         if unsettled >= STEP and replay.unsettled:
@@ -243,7 +245,7 @@ class FastPath:
         if unanswered is not None:
             id, reply, error, waiting = unanswered
             if waiting is None:
-                self._channel.runner.finish(id, reply, error)
+                self._channel.runner.finish(id, reply, error, self._answerer.began)
             else:
                 self._go_on(id, *waiting)
 
@@ -255,11 +257,11 @@ class FastPath:
         channel = self._channel
         channel.replay.count()
         task.go_on(waits_for)
-        channel.runner.wait_for(id, task)
+        channel.runner.wait_for(id, task, self._answerer.began)
 
     def _go_on(self, id: int, task: HandlerTask, waits_for: Any) -> None:
         task.go_on(waits_for)
-        self._channel.runner.wait_for(id, task)
+        self._channel.runner.wait_for(id, task, self._answerer.began)
 
 
 def _waits(unanswered: Unanswered | None) -> bool:

@@ -13,8 +13,26 @@ from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import ServerSettings
 
 
+class Traffic:
+    """Bytes of frames that the connections of a server have received and sent; each adds its own, later."""
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.received = self.sent = 0
+
+    def add(self, received: int, sent: int) -> None:
+        """Add bytes of a connection."""
+        self.received += received
+        self.sent += sent
+
+
 class Open(Protocol):
     """An open connection, as the server uses it."""
+
+    def count_bytes(self) -> None:
+        """Add the bytes since the last call to the traffic of the server."""
 
     def tick(self, now: float) -> None:
         """Look at the deadlines."""
@@ -51,6 +69,8 @@ class ConnectionHost:
         self.channels = channels
         self.handlers = handlers
         self.connections: set[Open] = set()
+        self.traffic = Traffic()
+        """See `count_bytes`."""
 
     @property
     def stopping(self) -> bool:
@@ -61,6 +81,11 @@ class ConnectionHost:
     def under_way(self) -> list[asyncio.Future[Any]]:
         """Everything that the server waits for before it stops, beside the connections."""
         return [*self.tasks, *self.handlers.time_limits]
+
+    def count_bytes(self) -> None:
+        """Bring `traffic` up to date."""
+        for connection in self.connections:
+            connection.count_bytes()
 
     def tick(self, now: float) -> None:
         """Look at the deadlines of every connection; `now` is loop time."""

@@ -55,9 +55,17 @@ class PeerSide(asyncio.Protocol):
     def _greet(self) -> None:
         host = self._host
         host.log.info("connected", address=self.peer.address)
-        self._writer.transport.write(host.hello.frame)
+        self._writer.put(host.hello.frame)
         if host.stopping:  # its TLS handshake has ended after the others were told
             self.drain()
+
+    def count_bytes(self) -> None:
+        """Add the bytes since the last call to those of the server."""
+        self._credit()
+        self._host.traffic.add(self._reading.take_received(), self._writer.take_written())
+
+    def _credit(self) -> None:
+        """Note what went past the buffers."""
 
     @property
     def present(self) -> bool:

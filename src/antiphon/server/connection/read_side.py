@@ -14,12 +14,19 @@ class _State(Enum):
 class ReadSide:
     """Whether the transport hands over what the peer sends."""
 
-    __slots__ = ("_state", "_transport")
+    __slots__ = ("_counted", "_state", "_transport", "received")
 
     def __init__(self, transport: ServerTransport) -> None:
         """Start open."""
         self._transport = transport
         self._state = _State.OPEN
+        self._counted = self.received = 0
+        """Bytes: those that were taken with `take_received`, and all of which the connection knows."""
+
+    def take_received(self) -> int:
+        """Return how many bytes were received since the last call."""
+        received, self._counted = self.received - self._counted, self.received
+        return received
 
     @property
     def paused(self) -> bool:

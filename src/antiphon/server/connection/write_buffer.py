@@ -16,14 +16,14 @@ PUSHED_LIMIT = 2 * QUEUE_LIMIT
 class WriteBuffer:
     """Bytes on their way to a transport, which sets `paused` while it can take no more."""
 
-    __slots__ = ("_parts", "_size", "_written", "paused", "transport", "wrote")
+    __slots__ = ("_counted", "_parts", "_size", "_written", "paused", "transport", "wrote")
 
     def __init__(self, transport: ServerTransport) -> None:
         """Start empty."""
         self.transport = transport
         self._parts: list[bytes] = []
         self._size = 0
-        self._written = 0
+        self._written = self._counted = 0
         self.paused = False
         """The transport can take no more now."""
         self.wrote = False
@@ -49,6 +49,11 @@ class WriteBuffer:
         if size:
             self._written += size
             self.wrote = True
+
+    def take_written(self) -> int:
+        """Return how many bytes were written since the last call."""
+        written, self._counted = self._written - self._counted, self._written
+        return written
 
     def add(self, data: bytes) -> None:
         """Append `data`; it is sent with the next flush, or at once when a batch is full."""

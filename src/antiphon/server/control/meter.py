@@ -12,10 +12,13 @@ from antiphon.data.certificate import Certificate
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
+from antiphon.server.control.totals import Totals
 from antiphon.server.home.process import HomeProcess
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.settings import ServerSettings
+from antiphon.store.thread import calls
 from antiphon.version import __version__
+from antiphon.wire.times import counts_of
 
 TICK_SECONDS = 0.25
 WINDOW_SECONDS = 10.0
@@ -85,6 +88,21 @@ class Meter:
             events=dict(host.log.events),
             log_lost=host.log.unwritten,
             facts=self._facts(),
+            totals=self._totals(),
+        )
+
+    def _totals(self) -> Totals:
+        host = self._host
+        host.count_bytes()
+        return Totals(
+            received_bytes=host.traffic.received,
+            sent_bytes=host.traffic.sent,
+            resumes={str(outcome): count for outcome, count in host.channels.resumes.items()},
+            handled=counts_of(host.handlers.times),
+            handler_seconds=round(host.handlers.times[-1], 6),
+            store_calls=calls.count,
+            store_seconds=round(calls.seconds, 6),
+            log_dropped=host.log.dropped,
         )
 
     def report_alone(self) -> ServerReport:

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from antiphon.data.validity import condition_of
+from antiphon.server.control.totals import Totals
 
 STORE_AWAY_SECONDS = 3.0
 """Age of the last answer of the store from which it counts as away: three heartbeats, or twelve reads."""
@@ -14,6 +15,13 @@ SILENT_SECONDS = 3.0
 """Seconds without a heartbeat from which a worker counts as silent; there is one each second."""
 SLOW_SECONDS = 0.5
 """Lag of an event loop from which a process counts as overloaded."""
+
+
+PROBLEM_WORDS = (
+    "certificate-expired", "certificate-expires", "certificate-not-yet-valid", "draining", "log-lost",
+    "nobody-serves", "overloaded", "store-away", "worker-missing", "worker-silent",
+)  # fmt: skip
+"""What `ServerReport.problems` may hold."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -58,6 +66,17 @@ class ProcessReport(msgspec.Struct, frozen=True):
     facts: Facts
     silent_s: float = 0.0
     """Time since the heartbeat that brought this report."""
+    totals: Totals = Totals()
+
+    @property
+    def well(self) -> bool:
+        """Whether it answers, and the store answers it."""
+        return self.silent_s <= SILENT_SECONDS and not self.store_away
+
+    @property
+    def store_away(self) -> bool:
+        """Whether the store has not answered for a while."""
+        return max(self.store_age_s, self.revocations_age_s) > STORE_AWAY_SECONDS
 
 
 class ServerReport(msgspec.Struct, frozen=True):
@@ -77,6 +96,8 @@ class ServerReport(msgspec.Struct, frozen=True):
     """Events of workers that have ended or are being replaced, as `ProcessReport.events`."""
     ended_messages: int
     """Messages that they handled."""
+    ended_totals: Totals = Totals()
+    """Of them, and of the supervisor."""
 
     @property
     def events(self) -> Counter[str]:
@@ -90,6 +111,14 @@ class ServerReport(msgspec.Struct, frozen=True):
     def messages(self) -> int:
         """Messages handled by all processes since the start of the server."""
         return self.ended_messages + sum(worker.messages for worker in self.workers)
+
+    @property
+    def totals(self) -> Totals:
+        """Totals of all processes since the start of the server."""
+        totals = self.ended_totals
+        for worker in self.workers:
+            totals = totals.plus(worker.totals)
+        return totals
 
 
 def status_line(workers: Iterable[ProcessReport]) -> str:
@@ -112,6 +141,7 @@ def report_of(
     wanted: int = 1,
     ended: Counter[str] | None = None,
     ended_messages: int = 0,
+    ended_totals: Totals | None = None,
 ) -> ServerReport:
     """Return the report of a server whose processes report `workers`, with what is wrong. `now` is in UTC."""
     return ServerReport(
@@ -124,6 +154,7 @@ def report_of(
         workers=workers,
         ended=dict(ended or {}),
         ended_messages=ended_messages,
+        ended_totals=ended_totals or Totals(),
     )
 
 
@@ -137,7 +168,7 @@ def _problems(workers: list[ProcessReport], wanted: int, now: datetime, *, drain
     for worker in workers:
         if worker.silent_s > SILENT_SECONDS:
             yield "worker-silent"
-        elif max(worker.store_age_s, worker.revocations_age_s) > STORE_AWAY_SECONDS:
+        elif worker.store_away:
             yield "store-away"
         if worker.lag_s > SLOW_SECONDS:
             yield "overloaded"

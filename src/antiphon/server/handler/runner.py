@@ -1,6 +1,7 @@
 """Handler runner: gives the messages of one session to the service, one at a time, and takes what it replies."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
 from types import CoroutineType
@@ -15,6 +16,7 @@ from antiphon.server.handler.task import HandlerTask, start
 from antiphon.services import Answer, Reply, Session
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Payload
+from antiphon.wire.times import add_time
 from antiphon.wire.values import payload_of
 
 
@@ -41,8 +43,8 @@ class HandlerRunner:
     """Runs the handler of one session; one message at a time."""
 
     __slots__ = (
-        "_answers", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_take", "_task",
-        "_time_limits", "answer_directly", "repeats",
+        "_answers", "_began", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_take",
+        "_task", "_time_limits", "answer_directly", "repeats",
     )  # fmt: skip
 
     def __init__(self, environment: HandlerEnvironment, session: Session, answers: Answers) -> None:
@@ -53,6 +55,8 @@ class HandlerRunner:
         self._answers = answers
         self._take = environment.service.take
         self._handle = environment.service.bind(session)
+        self._began = 0.0
+        """When the handler that is running was called (`time.perf_counter`)."""
         self._id = 0
         """The message that the handler is working on; 0 where no more may be answered to it."""
         self._task: asyncio.Future[Any] | None = None
@@ -85,22 +89,27 @@ class HandlerRunner:
         except BaseException as error:  # noqa: BLE001 - the code of a type; a fault like those of the service
             self._failed(id, as_fault(error))
             return
+        began = time.perf_counter()
         try:
             reply = self._handle(given)
         except BaseException as error:  # noqa: BLE001 - the service's fault; the session goes on
-            self._failed(id, as_fault(error))
+            self.finish(id, None, error, began)
         else:
-            self._replied(id, reply)
+            self.finish(id, reply, None, began)
 
-    def finish(self, id: int, reply: object, error: BaseException | None) -> None:
-        """Handle what the service replied or raised for a message that the fast path gave it."""
+    def finish(self, id: int, reply: object, error: BaseException | None, began: float) -> None:
+        """Handle what the service replied or raised for a message that it was given at `began`."""
+        self._began = began
         if error is None:
             self._replied(id, cast("Reply", reply))
         else:
             self._failed(id, as_fault(error))
+        if self._task is None:
+            add_time(self._environment.times, time.perf_counter() - began)
 
-    def wait_for(self, id: int, task: HandlerTask) -> None:
-        """Answer message `id` when `task`, whose first step is done, has ended."""
+    def wait_for(self, id: int, task: HandlerTask, began: float) -> None:
+        """Answer message `id` when `task`, whose first step is done, has ended; it was called at `began`."""
+        self._began = began
         task.then = self._ended
         self._time_limits.add(task)
         self._id = id
@@ -148,7 +157,10 @@ class HandlerRunner:
         except BaseException as error:  # noqa: BLE001 - as in `run`
             self._failed(id, as_fault(error))
         else:
-            (self.wait_for if isinstance(reply, HandlerTask) else self._replied)(id, reply)
+            if isinstance(reply, HandlerTask):
+                self.wait_for(id, reply, self._began)
+            else:
+                self._replied(id, reply)
 
     def _begin(self, id: int, task: asyncio.Future[Any]) -> None:
         self._id = id
@@ -178,6 +190,7 @@ class HandlerRunner:
         id = self._id
         self._task = None
         self._time_limits.remove(task)
+        add_time(self._environment.times, time.perf_counter() - self._began)
         try:
             answer = task.result()
         except BaseException as error:  # noqa: BLE001 - as in `run`

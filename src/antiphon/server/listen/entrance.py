@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import Protocol
 
+from antiphon.address import DEFAULT_PORT
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.observe.log import ServerLog
@@ -25,7 +26,7 @@ from antiphon.server.listen.limits import (
     SourceFailures,
 )
 from antiphon.server.listen.ports import Listening, Passed, listen, listening_on
-from antiphon.settings import DEFAULT_HOST, DEFAULT_PORT, ServerSettings
+from antiphon.settings import DEFAULT_HOST, ServerSettings
 
 _PASSED = Problem(N_("the system has passed the socket to listen on; leave this option out"))
 

@@ -107,6 +107,9 @@ class Relay:
 
     # --- called by the server (`connection.host.Open`) ----------------------------------------------------------
 
+    def count_bytes(self) -> None:
+        """Count nothing: the home counts them."""
+
     def tick(self, now: float) -> None:  # noqa: ARG002 - the home keeps the deadlines
         """Report what the client has taken."""
         if self._unreported:

@@ -1,7 +1,9 @@
 """Channel registry: the live sessions whose home is this process, found when a connection resumes one."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from antiphon.errors import AntiphonError, TryLater
 from antiphon.identity.tokens import Token
@@ -22,6 +24,10 @@ AGAIN_SECONDS = 1.0
 """Pause before a session is given up again, if the store could not note it."""
 STOP_SECONDS = 3.0
 """Time in which a stopping server tries to save the snapshots."""
+
+
+Resumed = Literal["continued", "restored", "unknown"]
+"""How a session is resumed: where it is, from a snapshot of another process, or without knowing what has come."""
 
 
 class ChannelRegistry:
@@ -48,6 +54,8 @@ class ChannelRegistry:
         """Sessions that are being given up."""
         self._undropped: set[bytes] = set()
         """Sessions that go on from a snapshot, which the store still has."""
+        self.resumes: Counter[Resumed] = Counter()
+        """Sessions that were resumed here by clients of this process, by what the server knew of their counts."""
 
     def __iter__(self) -> Iterator[SessionChannel]:
         """Iterate over a copy, since channels end meanwhile."""
@@ -118,7 +126,12 @@ class ChannelRegistry:
                 channel.restore(None)
         if resumed is None:
             return channel, welcome, []
-        return channel, *channel.resume(resumed.received, welcome)
+        known = channel.replay.known and resumed.received is not None
+        welcome, replayed = channel.resume(resumed.received, welcome)
+        if session.holder.peer.relayed_by is None:  # else the process counts it that relays
+            from_snapshot = session.snapshot is not None
+            self.resumes["unknown" if not known else "restored" if from_snapshot else "continued"] += 1
+        return channel, welcome, replayed
 
     def _begin(self, session: Session) -> SessionChannel:
         channel = self._channels[session.fingerprint] = SessionChannel(self._environment, session)

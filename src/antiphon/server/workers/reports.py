@@ -8,6 +8,7 @@ import msgspec
 
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.report import ServerReport, report_of
+from antiphon.server.control.totals import Totals
 from antiphon.server.workers.attention import Attention
 from antiphon.server.workers.messages import Start
 from antiphon.server.workers.process import State, WorkerProcess
@@ -25,17 +26,20 @@ class WorkerReports:
         self._started_at = datetime.now(UTC)
         self._events: Counter[str] = Counter()
         self._messages = 0
+        self._totals = Totals()
 
     def ended(self, worker: WorkerProcess) -> None:
         """Keep what a worker has done that has ended."""
         if worker.report is not None:
             self._events.update(worker.report.events)
             self._messages += worker.report.messages
+            self._totals = self._totals.plus(worker.report.totals)
 
     def report(self, workers: Iterable[WorkerProcess], now: float, *, draining: bool) -> ServerReport:
         """Return the report of a server with `workers`; `now` is loop time."""
         reports = []
         events, messages = self._events + self._log.events, self._messages
+        totals = self._totals.plus(Totals(log_dropped=self._log.dropped))
         for worker in sorted(workers, key=lambda each: each.number):
             if worker.report is None:
                 continue
@@ -45,6 +49,7 @@ class WorkerReports:
             else:  # replaced: it drains, and what it has done counts
                 events.update(worker.report.events)
                 messages += worker.report.messages
+                totals = totals.plus(worker.report.totals)
         return report_of(
             reports,
             version=__version__,
@@ -55,4 +60,5 @@ class WorkerReports:
             wanted=self._start.workers,
             ended=events,
             ended_messages=messages,
+            ended_totals=totals,
         )

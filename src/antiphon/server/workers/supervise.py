@@ -1,6 +1,7 @@
 """Start of a server with workers: data folder, log and port, then the supervisor."""
 
 import os
+from dataclasses import replace
 
 from antiphon import streams
 from antiphon.data.folder import DataFolder
@@ -8,6 +9,7 @@ from antiphon.errors import AntiphonError
 from antiphon.observe.log import open_log
 from antiphon.server.listen.entrance import admission_limits, listen_as_set
 from antiphon.server.manager import ServiceManager
+from antiphon.server.status.endpoint import serving_status
 from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
 from antiphon.server.workers.reloading import Reloading
@@ -46,34 +48,37 @@ async def supervise(
     log = open_log(settings.log or folder.path / "server.log", settings.log_level)
     log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path), workers=workers)
     try:
-        listening = listen_as_set(settings, folder.last_port, manager.passed)
-        start = Start(
-            service=service,
-            settings=settings,
-            program=program,
-            language=language,
-            as_json=as_json,
-            workers=workers,
-            pid=os.getpid(),
-            announces=False,
-            port=listening.port,
-            moved_from=listening.moved_from,
-            hosts=listening.hosts,
-            loopback=listening.loopback,
-            reloads=reloading is not None,
-        )
-        dispatcher = Dispatcher(admission_limits(settings))
-        supervisor = Supervisor(
-            start,
-            listening,
-            dispatcher,
-            log,
-            data=folder.path,
-            tell=streams.stdout.line,
-            manager=manager,
-            reloading=reloading,
-        )
-        return await supervisor.run()
+        async with serving_status(settings.status, log) as status:
+            listening = listen_as_set(settings, folder.last_port, manager.passed)
+            start = Start(
+                service=service,
+                settings=replace(settings, status=status.place if status else None),
+                program=program,
+                language=language,
+                as_json=as_json,
+                workers=workers,
+                pid=os.getpid(),
+                announces=False,
+                port=listening.port,
+                moved_from=listening.moved_from,
+                hosts=listening.hosts,
+                loopback=listening.loopback,
+                reloads=reloading is not None,
+            )
+            dispatcher = Dispatcher(admission_limits(settings))
+            supervisor = Supervisor(
+                start,
+                listening,
+                dispatcher,
+                log,
+                data=folder.path,
+                tell=streams.stdout.line,
+                manager=manager,
+                reloading=reloading,
+            )
+            if status is not None:
+                status.follow(supervisor.report)
+            return await supervisor.run()
     except AntiphonError as error:
         log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
         raise
