@@ -94,6 +94,10 @@ class Subscriptions:
         """From where to where the post is still to be read, that came between two channels of the session."""
         environment.topics.post.add(self)
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._all)
+
     # --- what the service may do ------------------------------------------------------------------------------
 
     @property
