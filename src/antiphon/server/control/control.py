@@ -29,6 +29,10 @@ LINE_MOST = 1024
 """Bytes of a question."""
 
 
+_NO_QUESTION = OSError, TimeoutError, ValueError, EOFError, asyncio.LimitOverrunError
+"""What is raised where somebody asks nothing, or half a question, or too long a one, or is gone."""
+
+
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked of a server."""
 
@@ -115,7 +119,7 @@ class _Askers:
             await asyncio.wait(self._tasks)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(OSError, TimeoutError, ValueError):
+        with contextlib.closing(writer), contextlib.suppress(*_NO_QUESTION):
             address.check_owner(writer.get_extra_info("socket"), or_root=True)
             async with asyncio.timeout(ASK_SECONDS):
                 question = msgspec.json.decode(await reader.readuntil(), type=Question)
