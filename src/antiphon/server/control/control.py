@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from antiphon.errors import ServerStopping
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.report import ServerReport
 from antiphon.server.forking import give_up_socket
@@ -128,10 +129,15 @@ class _Askers:
                 case "status":
                     answer = Answer(report=self._controlled.report())
                 case "reload":
-                    answer = Answer(failure=await self._controlled.reload())
+                    answer = Answer(failure=await self._reload())
             writer.write(msgspec.json.encode(answer) + b"\n")
             async with asyncio.timeout(ASK_SECONDS):
                 await writer.drain()
             if question.command == "drain":
                 self._controlled.drain()
                 await reader.read()  # whoever asked waits for the end of the process
+
+    async def _reload(self) -> str | None:
+        """Reload; return why it has failed, if it has. A server that stops loads nothing again."""
+        failure = await self._controlled.reload()
+        return failure or (str(ServerStopping()) if self._controlled.report().draining else None)
