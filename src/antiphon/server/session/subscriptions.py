@@ -15,6 +15,7 @@ from antiphon.server.handler.lifecycle import Lifecycle
 from antiphon.server.handler.runner import HandlerRunner
 from antiphon.server.handler.session import ServiceSession
 from antiphon.server.topics.contract import Position
+from antiphon.server.topics.post import Between, between
 from antiphon.server.topics.subscription import Subscription
 from antiphon.topics import check_info, check_topic
 from antiphon.wire.conversation import ServerConversation
@@ -90,8 +91,8 @@ class Subscriptions:
         self._channel = channel
         self._all: dict[str, Subscription] = {}
         self._missed = 0
-        self._post: tuple[Position, Position] | None = None
-        """From where to where the post is still to be read, that came between two channels of the session."""
+        self._post: Between | None = None
+        """The post that came between two channels of the session, as far as it was not delivered."""
         environment.topics.post.add(self)
 
     def __len__(self) -> int:
@@ -143,9 +144,12 @@ class Subscriptions:
         Raises:
             TryLater: the broker does not answer.
         """
-        if self._post is not None:
-            await self._environment.topics.post.catch_up(self, *self._post)
-            self._post = None
+        post = self._environment.topics.post
+        while (waiting := self._post) is not None:
+            since, until = waiting
+            stretch = await post.read(since)
+            if self._post is waiting:  # else it was delivered for another connection meanwhile
+                self._post = post.catch_up(self, stretch, until)
         for each in list(self._all.values()):
             if each.behind and each.place is not None:
                 try:
@@ -196,7 +200,7 @@ class Subscriptions:
             found.untold = each.untold
             self._all[each.topic] = found
         if kept.post is not None and topics.post.place is not None:
-            self._post = kept.post, topics.post.place
+            self._post = between(kept.post, topics.post.place)
 
     # --- called by the post -----------------------------------------------------------------------------------
 
