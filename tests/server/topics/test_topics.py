@@ -21,7 +21,7 @@ from antiphon.server.topics.post import POST, between
 from antiphon.server.topics.topics import Topics
 from antiphon.services import Session
 from antiphon.topics import TOPIC_MOST, check_topic
-from antiphon.wire.bodies import Error, Resume
+from antiphon.wire.bodies import Error, Resume, Welcome
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 from support.desk import sent, told
@@ -486,6 +486,9 @@ async def test_post_is_caught_up_to_a_place_and_no_further() -> None:
         def send(self, message: Payload) -> None:
             self.heard.append(message)
 
+        def takes_post(self, place: Position) -> bool:
+            return True
+
     broker, home = MemoryBroker(), Home()
     topics = Topics(broker, BackgroundTasks(), KIB, lambda: datetime.now(UTC))
     await topics.start()
@@ -515,6 +518,41 @@ class Halting(MemoryBroker):
         if what is not None:
             await what.wait()
         return await super().read(topic, after)
+
+
+def test_what_comes_while_a_session_is_on_its_way_is_delivered_too(
+    tmp_path: Path, names: dict[str, bytes], loop: JoinedLoop
+) -> None:
+    class Leaving(Room):
+        async def closed(self, session: Session) -> None:
+            await session.server.send_to(session.account, "1: while it is closed")
+
+    broker, room = Halting(), Leaving()
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub x") == "done"
+        ann.cut()
+    account = room.sessions[0].account
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        broker.reads = [TryLater()]
+        client = server.client()
+        client.hello()
+        assert isinstance(client.resume(names["ann"], 1), Error)
+        server.call(server.host.handlers.server.send_to(account, "2: while it cannot be resumed"))
+        assert not server.host.handlers.server.sessions()
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        gate = asyncio.Event()
+        broker.reads = [gate]
+        client = server.client()
+        client.hello()
+        client.send(client.conversation.resume(names["ann"], Resume(received=1))[1])
+        server.let_pass(0.1)
+        server.call(server.host.handlers.server.send_to(account, "3: while it is resumed"))
+        server.read(lambda _: gate.set())
+        assert isinstance(client.body(), Welcome)
+        assert [str(push)[:2] for push in pushed(client, 3)] == ["1:", "2:", "3:"]
+        server.call(server.host.handlers.server.send_to(account, "4"))
+        assert pushed(client, 1) == ["4"]
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["after a failure", "by two connections at once"])

@@ -52,6 +52,9 @@ class Addressee(Protocol):
     def reachable(self) -> bool:
         """Whether the service knows the session."""
 
+    def takes_post(self, place: Position) -> bool:
+        """Return whether it is to be given what comes at `place`; else it reads that by itself, or wants none."""
+
 
 class Post:
     """The sessions of this process by account, and the post that comes for them (`subscription.Reader`)."""
@@ -133,9 +136,10 @@ class Post:
 
     def deliver(self, subscription: Subscription, message: Payload, frame: bytes | None) -> None:  # noqa: ARG002
         """Hand a letter over to the sessions of its account."""
-        letter = _letter(message)
+        letter, place = _letter(message), subscription.place
+        assert place is not None
         for addressee in list(self._addressees.get(letter.account, ())):
-            if addressee.reachable:
+            if addressee.takes_post(place):
                 _hand_over(letter, addressee)
 
     def missed(self, subscription: Subscription, entries: int) -> None:
