@@ -13,9 +13,9 @@ import pytest
 
 from antiphon.errors import ServerStopping
 from antiphon.observe.log import open_log
-from antiphon.server.control.control import FOLDER, LINE_MOST, Controlled, taking_control
+from antiphon.server.control.control import FOLDER, LINE_MOST, Controlled, _listen, taking_control
 from antiphon.server.control.report import ServerReport, report_of
-from antiphon.server.relay.address import reachable
+from antiphon.server.relay.address import bound, reachable
 
 RELOAD = b'{"command":"reload"}\n'
 NO_QUESTIONS = {
@@ -73,3 +73,18 @@ async def test_a_server_that_stops_does_not_say_that_it_has_reloaded(tmp_path: P
         assert await ask(RELOAD) == b"{}\n"
     async with controlled(tmp_path / "2", None, draining=True) as ask:
         assert await ask(RELOAD) == f'{{"failure":"{ServerStopping()}"}}\n'.encode()
+
+
+async def test_sockets_of_killed_processes_are_removed_and_no_others(tmp_path: Path) -> None:
+    async with controlled(tmp_path, None) as ask:
+        assert await ask(RELOAD) == b"{}\n"
+        (own,) = tmp_path.glob(f"*/*/{FOLDER}/*.sock")
+        gone = 2**22 + 1  # more than Linux gives
+        for name in (f"{gone}.sock", f"{os.getppid()}.sock", "note.sock", f"{10**30}.sock"):
+            bound(own.with_name(name)).close()
+        with contextlib.closing(bound(own.with_name(f"{gone + 1}.sock"))):  # of another container, perhaps
+            listener, path = _listen(own.parent.parent)
+        listener.close()
+        kept = {each.name for each in own.parent.iterdir()}
+    assert path == own
+    assert kept == {own.name, f"{os.getppid()}.sock", "note.sock", f"{10**30}.sock", f"{gone + 1}.sock"}

@@ -94,7 +94,23 @@ def _listen(data: Path) -> tuple[socket.socket, Path]:
     path = folder / f"{os.getpid()}.sock"
     with contextlib.suppress(FileNotFoundError):
         path.unlink()  # of a process that had this number, and was killed
+    for each in folder.glob("*.sock"):
+        if _is_left(each):
+            each.unlink(missing_ok=True)
     return address.bound(path), path
+
+
+def _is_left(path: Path) -> bool:
+    """Return whether the process of a socket was killed. One that has just begun may not listen yet."""
+    if not path.stem.isdecimal():
+        return False
+    try:
+        os.kill(int(path.stem), 0)
+    except ProcessLookupError:
+        return address.is_refused(str(path))
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 class _Askers:
