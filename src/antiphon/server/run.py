@@ -16,7 +16,7 @@ from antiphon.language import Translate, catalogue, choose
 from antiphon.options import ServerOptions
 from antiphon.printable import printable
 from antiphon.server.server import Server
-from antiphon.server.signals import StopSignals
+from antiphon.server.signals import StopSignals, lift_time_limit
 from antiphon.services import Handler, Lifespan, echo
 from antiphon.settings import ServerSettings
 from antiphon.version import __version__
@@ -67,8 +67,11 @@ def serve(
         factory = uvloop.new_event_loop
     try:
         server = Server(handler, settings, lifespan=lifespan, language=language, **options)
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(run(server))
+        try:
+            with asyncio.Runner(loop_factory=factory) as runner:
+                return runner.run(run(server))
+        finally:
+            lift_time_limit()
     except AntiphonError as error:
         with contextlib.suppress(OutputFailed):
             streams.stderr.line(streams.stderr.fitted(printable(error.full(catalogue(language).gettext))))
@@ -91,6 +94,8 @@ async def until_stopped(
     begun: Callable[[StopSignals], None] = lambda _: None,
 ) -> int:
     """Open a server, and drain it after a signal; return the exit code.
+
+    Call `lift_time_limit` afterwards, if the process is to go on.
 
     Args:
         server: the server; nothing of it is open.
