@@ -80,3 +80,24 @@ def test_one_signal_ends_it_within_half_a_minute(tmp_path: Path, handler: str) -
     with blocked(tmp_path, handler) as server:
         server.signal(signal.SIGTERM)
         assert server.wait(ENDS_WITHIN) != 0  # not in order: an answer is lost
+
+
+def test_a_thread_of_the_service_does_not_keep_it_beyond_its_time(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text("""
+import asyncio, time
+from antiphon.server import signals
+
+signals.EXIT_SECONDS = 2.0  # in place of 27
+
+class Service:
+    def started(self, server):
+        server.start_task(asyncio.to_thread(time.sleep, 60))
+
+    def received(self, message: str) -> str:
+        return message
+
+service = Service()
+""")
+    with ServerProcess(tmp_path / "data", f"{tmp_path}/service.py:service", "--plain") as server:
+        server.signal(signal.SIGTERM)
+        assert server.wait(15) == 1

@@ -11,10 +11,10 @@ class Room:
     """A message is `topic name:number`; it becomes a push `topic name:number` to everybody."""
 
     async def opened(self, session: Session) -> None:
-        """Subscribe."""
-        session.send("opened .")
+        """Subscribe, and say so then: what is published before that is not heard."""
         for topic in TOPICS:
             await session.subscribe(topic)
+        session.send("opened .")
 
     async def received(self, message: str, session: Session) -> str:
         """Publish."""

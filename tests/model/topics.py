@@ -104,6 +104,7 @@ class TopicsWorld:
         """Names of sessions whose network leads nowhere."""
         self._leaving: set[int] = set()
         """Processes that were told to stop, or killed."""
+        self._reloads_failed = 0
         self.done: Counter[str] = Counter()
 
     async def run(self, steps: int, sessions: int = 4) -> list[str]:
@@ -160,7 +161,11 @@ class TopicsWorld:
             await asyncio.sleep(self._random.random() / 20)
 
     def _serving(self, server: WorkersProcess) -> list[int]:
-        """Return the workers that serve and were not told to stop."""
+        """Return the workers that serve and were not told to stop; after a failed reload the old ones go on."""
+        failed = server.log.count(" reload-failed ")
+        if failed > self._reloads_failed:
+            self._reloads_failed = failed
+            self._leaving.clear()
         return sorted(set(server.workers) & set(server.started()) - self._leaving)
 
     async def _to_worker(self, server: WorkersProcess, what: str) -> None:

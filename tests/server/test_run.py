@@ -11,6 +11,7 @@ import pytest
 from antiphon.address import Address
 from antiphon.server.run import YOUNG_MOST, until_stopped
 from antiphon.server.server import Server
+from antiphon.server.signals import lift_time_limit
 from antiphon.wire.bodies import ServerBye
 from antiphon.wire.conversation import Control
 from antiphon.wire.frames import Frame
@@ -101,5 +102,6 @@ async def test_the_garbage_collector_looks_less_often_unless_it_was_told_how_oft
         server = Server(data=tmp_path / "data", host="127.0.0.1", port=0, plain=True)
         assert await until_stopped(server, opened, server.reload) == 0
     finally:
+        lift_time_limit()
         gc.set_threshold(*own)
     assert seen == [(meanwhile, 9, 8)]

@@ -199,6 +199,20 @@ def test_an_interrupt_while_a_value_is_decoded_is_not_taken_for_a_misfit(pair: A
 
 
 @pairs
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, GeneratorExit, MemoryError])
+def test_whatever_else_the_code_of_a_type_raises_is_left_to_the_caller(
+    pair: Any, error: type[BaseException]
+) -> None:
+    def decode(_: object) -> object:
+        raise error
+
+    answerer = made(pair, print, decode=decode)
+    data = message(1, ORDER)
+    assert (answerer(data, 0, len(data)), answerer.position, answerer.count) == (b"", 0, 0)
+    assert answerer.unanswered is None
+
+
+@pairs
 def test_the_memory_of_a_large_answer_is_not_kept(pair: Any) -> None:
     sizes: list[int] = []
 

@@ -20,7 +20,7 @@ from antiphon.printable import printable
 from antiphon.server.control.report import status_line
 from antiphon.server.manager import ServiceManager
 from antiphon.server.server import Server, managed
-from antiphon.server.signals import StopSignals
+from antiphon.server.signals import StopSignals, lift_time_limit
 from antiphon.services import Handler, Lifespan, echo
 from antiphon.settings import ServerSettings
 from antiphon.version import __version__
@@ -85,8 +85,11 @@ def serve(
         factory = uvloop.new_event_loop
     try:
         server = Server(handler, settings, lifespan=lifespan, language=language, **options)
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(run(server, manager))
+        try:
+            with asyncio.Runner(loop_factory=factory) as runner:
+                return runner.run(run(server, manager))
+        finally:
+            lift_time_limit()
     except AntiphonError as error:
         with contextlib.suppress(OutputFailed):
             streams.stderr.line(streams.stderr.fitted(printable(error.full(catalogue(language).gettext))))
@@ -117,6 +120,8 @@ async def until_stopped(
     begun: Callable[[StopSignals], None] = lambda _: None,
 ) -> int:
     """Open a server, and drain it after a signal; return the exit code.
+
+    Call `lift_time_limit` afterwards, if the process is to go on.
 
     Args:
         server: the server; nothing of it is open.

@@ -85,13 +85,11 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Set the handlers from before, and take the time limit away."""
+        """Set the handlers from before. The time limit stays: see `lift_time_limit`."""
         if StopSignals.set_by is not self:  # a child that a service has forked: its handlers are the default ones
             return
         StopSignals.set_by = None
         release()
-        if self._came_at is not None:
-            faulthandler.cancel_dump_traceback_later()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -127,6 +125,14 @@ class StopSignals:
             self._on_signal(number, frame)
         else:
             self._loop.call_soon_threadsafe(self._reload)
+
+
+def lift_time_limit() -> None:
+    """Let the process go on for as long as it likes. Call it when the event loop is closed.
+
+    Until then a task of the service that cannot be cancelled, or a thread, may keep the process.
+    """
+    faulthandler.cancel_dump_traceback_later()
 
 
 def _has_terminal() -> bool:

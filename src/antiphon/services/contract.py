@@ -177,9 +177,8 @@ class Session(Protocol[State]):
             message: text, bytes, or a value that is sent as JSON; at most `--message-limit` bytes.
 
         Raises:
-            TypeError: JSON cannot hold `message`.
+            TypeError: `message` is None, or JSON cannot hold it.
             ValueError: it is larger.
-            TypeError: it is None, or JSON cannot hold it.
         """
 
     async def ready(self) -> None:

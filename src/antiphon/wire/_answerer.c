@@ -40,7 +40,7 @@ static PyObject *make_message(BatchAnswerer *self, const unsigned char *bytes, P
     if (payload == NULL || self->decode == NULL) return payload;
     PyObject *message = PyObject_CallOneArg(self->decode, payload);
     Py_DECREF(payload);
-    if (message == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear(); /* the caller meets it again */
+    if (message == NULL && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) PyErr_Clear(); /* the caller meets it again */
     return message;
 }
 

@@ -217,7 +217,9 @@ class PythonBatchAnswerer:
             return payload
         try:
             return self._decode(payload)
-        except Exception:  # noqa: BLE001 - the caller meets it again
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - the caller meets it again
             return _LEFT
 
     def _answer(self, id: int, message: object) -> bytes | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.client.aio.pushes import Pushes
 from antiphon.client.aio.session import INBOX_LIMIT, ClientSession
 from antiphon.errors import ServiceFailed, UsageError
 from antiphon.services import Session as Served
@@ -152,3 +153,14 @@ async def test_an_error_in_the_block_cancels_the_callback() -> None:
         async with session(push) as ann:
             await in_a_block(ann)
     assert cancelled.is_set()
+
+
+async def test_what_comes_in_the_step_of_the_end_keeps_the_end_from_nothing() -> None:
+    got: list[Payload] = []
+    pushes = Pushes(lambda _: None, lambda _: None)
+    pushes.give_to(got.append)
+    pushes.put("late")
+    async with asyncio.timeout(1):
+        await pushes.stop()
+        await pushes.delivered()
+    assert not got

@@ -1,6 +1,7 @@
 """Lifecycle of a service: `lifespan`, `started` and `stopping` around everything else, and background tasks."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -233,6 +234,27 @@ def test_a_service_that_does_not_stop_is_given_up_when_the_drain_time_is_over() 
 
     run_virtually(work(8, 8))
     run_virtually(work(-3, service_lifecycle.LEAST_SECONDS))
+
+
+def test_a_service_that_was_given_up_is_not_stopped_again() -> None:
+    class Stubborn(Desk):
+        async def stopping(self, server: ServiceServer) -> None:
+            while not ends.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await ends.wait()
+
+    async def work() -> None:
+        bench = Bench(Stubborn())
+        await bench.start()
+        assert await bench.stop(3) == 1
+        began = asyncio.get_running_loop().time()
+        assert await bench.stop() == 0
+        assert asyncio.get_running_loop().time() == began
+        assert bench.logged() == [("service-too-slow", "stopping", "None")]
+        ends.set()
+
+    ends = asyncio.Event()
+    run_virtually(work())
 
 
 # --- background tasks ---------------------------------------------------------------------------------------

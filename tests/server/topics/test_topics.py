@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from antiphon.errors import TopicInvalid, TopicsFull
+from antiphon.errors import TopicInvalid, TopicsFull, TryLater
 from antiphon.server.home.fence import fence
 from antiphon.server.session.registry import AWAY_SECONDS
 from antiphon.server.session.subscriptions import TOPICS_OF_SESSION
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.server.topics.contract import Position
+from antiphon.server.topics.contract import Position, Stretch
 from antiphon.server.topics.hub import HISTORY_MOST, Hub
 from antiphon.server.topics.memory import MemoryBroker
+from antiphon.server.topics.post import POST, between
 from antiphon.server.topics.topics import Topics
 from antiphon.services import Session
 from antiphon.topics import TOPIC_MOST, check_topic
+from antiphon.wire.bodies import Error, Resume, Welcome
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 from support.desk import sent, told
@@ -484,6 +486,9 @@ async def test_post_is_caught_up_to_a_place_and_no_further() -> None:
         def send(self, message: Payload) -> None:
             self.heard.append(message)
 
+        def takes_post(self, place: Position) -> bool:
+            return True
+
     broker, home = MemoryBroker(), Home()
     topics = Topics(broker, BackgroundTasks(), KIB, lambda: datetime.now(UTC))
     await topics.start()
@@ -494,9 +499,88 @@ async def test_post_is_caught_up_to_a_place_and_no_further() -> None:
     assert since is not None
     assert until is not None
     await topics.send_to(1, "delivered as it came")
-    await topics.post.catch_up(home, since, until)
-    await topics.post.catch_up(home, since, Position(until.epoch + 1, 9))
+    assert topics.post.catch_up(home, await topics.post.read(since), until) is None
     assert home.heard == ["1", "3"]
+    assert between(since, Position(until.epoch + 1, 9)) is None, "of another life of the topic nobody knows"
+
+
+class Halting(MemoryBroker):
+    """Reads of the post go wrong, or wait, as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[Exception | asyncio.Event | None] = []
+
+    async def read(self, topic: str, after: Position) -> Stretch:
+        what = self.reads.pop(0) if topic == POST and self.reads else None
+        if isinstance(what, Exception):
+            raise what
+        if what is not None:
+            await what.wait()
+        return await super().read(topic, after)
+
+
+def test_what_comes_while_a_session_is_on_its_way_is_delivered_too(
+    tmp_path: Path, names: dict[str, bytes], loop: JoinedLoop
+) -> None:
+    class Leaving(Room):
+        async def closed(self, session: Session) -> None:
+            await session.server.send_to(session.account, "1: while it is closed")
+
+    broker, room = Halting(), Leaving()
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub x") == "done"
+        ann.cut()
+    account = room.sessions[0].account
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        broker.reads = [TryLater()]
+        client = server.client()
+        client.hello()
+        assert isinstance(client.resume(names["ann"], 1), Error)
+        server.call(server.host.handlers.server.send_to(account, "2: while it cannot be resumed"))
+        assert not server.host.handlers.server.sessions()
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        gate = asyncio.Event()
+        broker.reads = [gate]
+        client = server.client()
+        client.hello()
+        client.send(client.conversation.resume(names["ann"], Resume(received=1))[1])
+        server.let_pass(0.1)
+        server.call(server.host.handlers.server.send_to(account, "3: while it is resumed"))
+        server.read(lambda _: gate.set())
+        assert isinstance(client.body(), Welcome)
+        assert [str(push)[:2] for push in pushed(client, 3)] == ["1:", "2:", "3:"]
+        server.call(server.host.handlers.server.send_to(account, "4"))
+        assert pushed(client, 1) == ["4"]
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["after a failure", "by two connections at once"])
+def test_no_post_is_delivered_twice_to_a_session_that_comes_back_again(
+    tmp_path: Path, names: dict[str, bytes], loop: JoinedLoop, *, twice: bool
+) -> None:
+    broker, room = Halting(), Room()
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        ann = server.session(names["ann"])
+        assert ann.ask("sub x") == "done"
+        ann.cut()
+    letters = [f"{number}" * (40 * KIB) for number in range(3)]  # more than one read returns
+    with loop.joined(tmp_path / "data", room, broker=broker) as server:
+        for letter in letters:
+            server.call(server.host.handlers.server.send_to(room.sessions[0].account, letter))
+        gate = asyncio.Event()
+        broker.reads = [gate, gate] if twice else [None, TryLater()]
+        first = server.client()
+        first.hello()
+        if twice:
+            first.send(first.conversation.resume(names["ann"], Resume(received=1))[1])
+            server.let_pass(0.1)
+            server.runner.get_loop().call_later(1, gate.set)
+        else:
+            assert isinstance(first.resume(names["ann"], 1), Error)
+        ann, _ = server.back(names["ann"], 1)
+        assert pushed(ann, 3) == letters
+        assert ann.ask("pub y nothing more") == "done"
 
 
 # --- slow subscribers ------------------------------------------------------------------------------------------

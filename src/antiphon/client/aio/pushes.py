@@ -54,8 +54,10 @@ class Pushes(Answers):
 
     async def delivered(self) -> None:
         """Wait until the callback has had all that came; not from within the callback itself."""
-        while self._task is not None and self._task is not asyncio.current_task():
-            await asyncio.wait({self._task})
+        while (task := self._task) is not None and task is not asyncio.current_task():
+            await asyncio.wait({task})
+            if self._task is task:  # it was cancelled before its first step
+                self._task = None
 
     async def stop(self) -> None:
         """Cancel the callback, and give it nothing more."""

@@ -62,7 +62,7 @@ class FastPath:
             limit,
             limit,
             stepping=steps,
-            acknowledge=replay.acknowledge,
+            acknowledge=self._acknowledge,
             clock=time.perf_counter,
             decode=service.message.decode,
             encode=encode_json_into,
@@ -113,6 +113,11 @@ class FastPath:
         """Write nothing any more: what is not written is in the replay buffer."""
         if self._late is not None:
             self._late.frames.clear()
+
+    def _acknowledge(self, received: int) -> bool:
+        """Take an ACK; return False if it is left to the connection, because somebody waits for it."""
+        channel = self._channel
+        return not channel.is_waited_for and channel.replay.acknowledge(received)
 
     @property
     def is_open(self) -> bool:

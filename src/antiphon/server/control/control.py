@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from antiphon.errors import ServerStopping
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.report import ServerReport
 from antiphon.server.forking import give_up_socket
@@ -27,8 +28,8 @@ ASKERS_MOST = 16
 """Questions at once; further ones are closed."""
 LINE_MOST = 1024
 """Bytes of a question."""
-_NO_QUESTION = (OSError, TimeoutError, ValueError, EOFError, asyncio.LimitOverrunError)
-"""Errors of a connection that asks nothing: `status` opens one to see which servers live."""
+_NO_QUESTION = OSError, TimeoutError, ValueError, EOFError, asyncio.LimitOverrunError
+"""What is raised where somebody asks nothing, or half a question, or too long a one, or is gone."""
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +92,23 @@ def _listen(data: Path) -> tuple[socket.socket, Path]:
     path = folder / f"{os.getpid()}.sock"
     with contextlib.suppress(FileNotFoundError):
         path.unlink()  # of a process that had this number, and was killed
+    for each in folder.glob("*.sock"):
+        if _is_left(each):
+            each.unlink(missing_ok=True)
     return address.bound(path), path
+
+
+def _is_left(path: Path) -> bool:
+    """Return whether the process of a socket was killed. One that has just begun may not listen yet."""
+    if not path.stem.isdecimal():
+        return False
+    try:
+        os.kill(int(path.stem), 0)
+    except ProcessLookupError:
+        return address.is_refused(str(path))
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 class _Askers:
@@ -126,10 +143,15 @@ class _Askers:
                 case "status":
                     answer = Answer(report=self._controlled.report())
                 case "reload":
-                    answer = Answer(failure=await self._controlled.reload())
+                    answer = Answer(failure=await self._reload())
             writer.write(msgspec.json.encode(answer) + b"\n")
             async with asyncio.timeout(ASK_SECONDS):
                 await writer.drain()
             if question.command == "drain":
                 self._controlled.drain()
                 await reader.read()  # whoever asked waits for the end of the process
+
+    async def _reload(self) -> str | None:
+        """Reload; return why it has failed, if it has. A server that stops loads nothing again."""
+        failure = await self._controlled.reload()
+        return failure or (str(ServerStopping()) if self._controlled.report().draining else None)

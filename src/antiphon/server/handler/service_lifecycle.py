@@ -164,7 +164,7 @@ class ServiceLifecycle:
             How many tasks and hooks could not be ended.
         """
         life = self._life
-        if life is None or (life.done() and not self._tasks):
+        if life is None or self._ending.is_set() or (life.done() and not self._tasks):
             return 0
         loop = asyncio.get_running_loop()
         until = loop.time() + max(seconds, LEAST_SECONDS)

@@ -211,6 +211,11 @@ class SessionChannel:
         """Whether every message is answered."""
         return not (self.runner.busy or self._queue or self.lifecycle.opening)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether `go_on` has more to do than give messages to the handler, once the client takes more."""
+        return self._closing is not None or self._readiness.is_waited_for or len(self.subscriptions) > 0
+
     def message(self, id: int, message: Payload) -> None:
         """Give a message to the handler, after those before it. Precondition: the fence is open."""
         self.replay.count()
@@ -318,9 +323,7 @@ class SessionChannel:
         self._readiness.wake()
         await self.runner.stop()
         await self.lifecycle.close()
-        if (
-            self._closing is not None and self._connection is None
-        ):  # the service has ended it, and nobody came back
+        if self._closing is not None and self._connection is None:  # the service has ended it, nobody came back
             try:
                 await self._environment.end(self.session)
             except AntiphonError as error:

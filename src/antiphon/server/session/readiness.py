@@ -29,6 +29,11 @@ class Readiness:
             self._room = self._room or asyncio.Event()
             await self._room.wait()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for room."""
+        return self._room is not None
+
     def wake(self) -> None:
         """Let those who wait look again."""
         if self._room is not None:

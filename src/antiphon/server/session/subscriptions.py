@@ -16,6 +16,7 @@ from antiphon.server.handler.lifecycle import Lifecycle
 from antiphon.server.handler.runner import HandlerRunner
 from antiphon.server.handler.session import ServiceSession
 from antiphon.server.topics.contract import Position
+from antiphon.server.topics.post import Between, between
 from antiphon.server.topics.subscription import Subscription
 from antiphon.topics import check_info, check_topic
 from antiphon.wire.conversation import ServerConversation
@@ -83,7 +84,7 @@ class Subscriptions:
     the topic's history, once for all, and not in the session's replay buffer.
     """
 
-    __slots__ = ("_all", "_channel", "_environment", "_missed", "_post")
+    __slots__ = ("_all", "_channel", "_closed_at", "_environment", "_missed", "_moved", "_post")
 
     def __init__(self, environment: HandlerEnvironment, channel: Publishing) -> None:
         """Begin without any."""
@@ -91,9 +92,17 @@ class Subscriptions:
         self._channel = channel
         self._all: dict[str, Subscription] = {}
         self._missed = 0
-        self._post: tuple[Position, Position] | None = None
-        """From where to where the post is still to be read, that came between two channels of the session."""
+        self._post: Between | None = None
+        """The post that came between two channels of the session, as far as it was not delivered."""
+        self._closed_at: Position | None = None
+        """How far the post was read when the channel has ended."""
+        self._moved = False
+        """Whether the service has known the session in a channel before."""
         environment.topics.post.add(self)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._all)
 
     # --- what the service may do ------------------------------------------------------------------------------
 
@@ -141,9 +150,12 @@ class Subscriptions:
         Raises:
             TryLater: the broker does not answer.
         """
-        if self._post is not None:
-            await self._environment.topics.post.catch_up(self, *self._post)
-            self._post = None
+        post = self._environment.topics.post
+        while self._post is not None:
+            since = self._post[0]
+            stretch = await post.read(since)
+            if self._post is not None and self._post[0] == since:  # else another resume has delivered it meanwhile
+                self._post = post.catch_up(self, stretch, self._post[1])
         for each in list(self._all.values()):
             if each.behind and each.place is not None:
                 try:
@@ -170,6 +182,7 @@ class Subscriptions:
 
     def close(self) -> None:
         """End them all: the channel ends. `dump` may follow."""
+        self._closed_at = self._read_until
         self._environment.topics.post.remove(self)
         for each in self._all.values():
             self._environment.topics.leave(each)
@@ -181,12 +194,12 @@ class Subscriptions:
             for each in self._all.values()
             if each.place is not None
         ]
-        return KeptTopics(kept, self._missed, self._environment.topics.post.place)
+        return KeptTopics(kept, self._missed, self._closed_at or self._read_until)
 
     def restore(self, kept: KeptTopics) -> None:
         """Take up those of a channel before; call `prepare` next."""
         topics = self._environment.topics
-        self._missed = kept.missed
+        self._missed, self._moved = kept.missed, True
         for each in kept.subscriptions:
             found = topics.subscription(
                 self, self.shown, each.topic, info=each.info, since=each.since, place=each.place
@@ -194,7 +207,11 @@ class Subscriptions:
             found.untold = each.untold
             self._all[each.topic] = found
         if kept.post is not None and topics.post.place is not None:
-            self._post = kept.post, topics.post.place
+            self._post = between(kept.post, topics.post.place)
+
+    @property
+    def _read_until(self) -> Position | None:
+        return self._environment.topics.post.place if self._post is None else self._post[0]
 
     # --- called by the post -----------------------------------------------------------------------------------
 
@@ -207,6 +224,13 @@ class Subscriptions:
     def reachable(self) -> bool:
         """See `Addressee`."""
         return self._channel.lifecycle.opened and not self._channel.over
+
+    def takes_post(self, place: Position) -> bool:
+        """See `Addressee`."""
+        if self._post is not None:  # in order
+            self._post = self._post[0], place
+            return False
+        return self.reachable or (self._moved and not self._channel.over)
 
     # --- called by the subscriptions --------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import msgspec
 
 from antiphon.server.home.fence import fence
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.server.topics.contract import Broker, Position
+from antiphon.server.topics.contract import Broker, Position, Stretch
 from antiphon.server.topics.subscription import Subscription
 from antiphon.services import Session
 from antiphon.topics import Subscriber
@@ -20,6 +20,15 @@ from antiphon.wire.frames import Payload
 
 POST = "\0post"
 """Name of the topic; those of services hold no control character."""
+
+
+Between = tuple[Position, Position]
+"""From where to where the post is still to be read."""
+
+
+def between(since: Position, until: Position) -> Between | None:
+    """Return what is to be read from one place to another; None if there is nothing, or nobody knows."""
+    return (since, until) if since.epoch == until.epoch and since.offset < until.offset else None
 
 
 class Letter(msgspec.Struct, array_like=True):
@@ -42,6 +51,9 @@ class Addressee(Protocol):
     @property
     def reachable(self) -> bool:
         """Whether the service knows the session."""
+
+    def takes_post(self, place: Position) -> bool:
+        """Return whether it is to be given what comes at `place`; else it reads that by itself, or wants none."""
 
 
 class Post:
@@ -93,19 +105,23 @@ class Post:
         """Send a letter; the errors are those of `Broker.publish`."""
         await self._broker.publish(POST, msgspec.msgpack.encode(letter))
 
-    async def catch_up(self, addressee: Addressee, since: Position, until: Position) -> None:
-        """Deliver to a channel what came after one place, as far as it is kept, up to another.
+    async def read(self, since: Position) -> Stretch:
+        """Read the post after a place.
 
         Raises:
             TryLater: the broker does not answer.
         """
-        while since.epoch == until.epoch and since.offset < until.offset:
-            stretch = await self._broker.read(POST, since)
-            for offset, message in stretch.entries:
-                letter = _letter(message)
-                if offset <= until.offset and letter.account == addressee.shown.account:
-                    _hand_over(letter, addressee)
-            since = Position(stretch.epoch, stretch.entries[-1].offset if stretch.entries else until.offset)
+        return await self._broker.read(POST, since)
+
+    @staticmethod
+    def catch_up(addressee: Addressee, stretch: Stretch, until: Position) -> Between | None:
+        """Deliver to a channel what was read up to a place; return what is still to be read."""
+        for offset, message in stretch.entries:
+            letter = _letter(message)
+            if offset <= until.offset and letter.account == addressee.shown.account:
+                _hand_over(letter, addressee)
+        reached = stretch.entries[-1].offset if stretch.entries else until.offset
+        return between(Position(stretch.epoch, reached), until)
 
     def go_on(self) -> None:
         """Deliver what has waited: the fence is open again."""
@@ -120,9 +136,10 @@ class Post:
 
     def deliver(self, subscription: Subscription, message: Payload, frame: bytes | None) -> None:  # noqa: ARG002
         """Hand a letter over to the sessions of its account."""
-        letter = _letter(message)
+        letter, place = _letter(message), subscription.place
+        assert place is not None
         for addressee in list(self._addressees.get(letter.account, ())):
-            if addressee.reachable:
+            if addressee.takes_post(place):
                 _hand_over(letter, addressee)
 
     def missed(self, subscription: Subscription, entries: int) -> None:
