@@ -18,7 +18,6 @@ from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.errors import AntiphonError
-from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.options import ServerOptions
@@ -31,6 +30,7 @@ from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
 from antiphon.server.home.place import check_place, take_place
+from antiphon.server.listen.announce import announce
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reach import reach_of
@@ -220,7 +220,7 @@ class Server(PublishingServer, Generic[State]):
         await lifecycle.start()
         self._closing.push_async_callback(lifecycle.stop)  # where the start fails after this
         if self._entrance.announces:
-            self._announce(folder, log)
+            announce(folder, log, settings, self._listening, self.addresses, registration=self.registration)
         await sessions.begin()
         await self._host.hello.look()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts))
@@ -265,22 +265,6 @@ class Server(PublishingServer, Generic[State]):
         self._closing.callback(listening.close)
         give_up_in_children(listening.sockets)
         self.loopback, self.registration = reach_of(settings, listening)
-
-    def _announce(self, folder: DataFolder, log: ServerLog) -> None:
-        settings, listening = self.settings, self._listening
-        if settings.port:  # where it was pushed to, or what was free, is not where it should start next time
-            folder.last_port = settings.port
-        folder.last_address = self.addresses[0]
-        if settings.port_file is not None:
-            write_atomically(settings.port_file, f"{listening.port}\n".encode())
-        log.info(
-            "listening",
-            port=listening.port,
-            moved_from=listening.moved_from,
-            addresses=[str(address) for address in self.addresses],
-            access=settings.access,
-            registration="open" if self.registration else "closed",
-        )
 
     def start_task(self, work: Coroutine[Any, Any, Result], *, name: str | None = None) -> "asyncio.Task[Result]":
         """Run a coroutine beside the sessions until it ends or the server stops.
