@@ -5,18 +5,24 @@ What a server imports is imported when it is needed: a supervisor of workers nee
 
 import asyncio
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
+from antiphon.cli.option_groups import PROGRAM, WORKERS, grouped
 from antiphon.data.folder import DataFolder
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.settings import DEFAULT_PORT, ProgramSettings, ServerSettings
 from antiphon.terminal.console import Console
 from antiphon.terminal.parse import read_port
+
+if TYPE_CHECKING:
+    _Settings = ServerSettings
+else:
+    _Settings = grouped(ServerSettings)
 
 _NOT_YOURS = Problem(N_("“{service}” is not a module of yours, so there is no file to watch"))
 
@@ -30,11 +36,14 @@ def serve(
         ),
     ] = "echo",
     *,
-    settings: Annotated[ServerSettings, Parameter(name="*", allow_leading_hyphen=True)] = ServerSettings(),
-    program: Annotated[ProgramSettings, Parameter(name="*")] = ProgramSettings(),
+    settings: Annotated[_Settings, Parameter(name="*", allow_leading_hyphen=True)] = _Settings(),
+    program: Annotated[ProgramSettings, Parameter(name="*", group=PROGRAM)] = ProgramSettings(),
     workers: Annotated[
         str,
-        Parameter(help="Processes that serve, from 1 to 64; auto: as many as this process may use processors."),
+        Parameter(
+            help="Processes that serve, from 1 to 64; auto: as many as this process may use processors.",
+            group=WORKERS,
+        ),
     ] = "1",
     json: Annotated[
         bool, Parameter(help="Print where the server listens as one line of JSON.", negative=())
@@ -42,6 +51,10 @@ def serve(
     reload: Annotated[
         bool,
         Parameter(help="Restart when a file that the service imports changes; for development.", negative=()),
+    ] = False,
+    check: Annotated[
+        bool,
+        Parameter(help="Check all that a start needs, and tell of it; serve and change nothing.", negative=()),
     ] = False,
     common: CommonOptions = CommonOptions(),
 ) -> int:
@@ -52,6 +65,7 @@ def serve(
         antiphon serve chat --port 9000 --strict-port
         antiphon serve shop.py:answer --reload
         antiphon serve shop.py:answer --workers auto
+        antiphon serve shop.py:answer --check
         antiphon serve 'exec:python3 -iqu'
         antiphon serve --host '*' --registration open --data /srv/antiphon
         antiphon serve --access identify
@@ -61,6 +75,10 @@ def serve(
 
     console = common.console()
     count = worker_count(workers, service, settings, program, reloads=reload)
+    if check:
+        from antiphon.cli.serve_check import check_start  # noqa: PLC0415
+
+        return check_start(console, service, settings, program, as_json=json)
     if count > 1 or reload:
         return _supervise(console, service, settings, program, count, as_json=json, reloads=reload)
     from antiphon.observe import records  # noqa: PLC0415

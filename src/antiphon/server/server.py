@@ -16,7 +16,7 @@ from antiphon.address import Address, Scheme
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
-from antiphon.errors import AntiphonError, AnyoneRefused, ExposureRefused
+from antiphon.errors import AntiphonError
 from antiphon.files import write_atomically
 from antiphon.identity.scram import mechanism_for
 from antiphon.observe.log import ServerLog, open_log
@@ -29,7 +29,7 @@ from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
-from antiphon.server.listen.entrance import Entrance, OwnPort
+from antiphon.server.listen.entrance import Entrance, OwnPort, check_exposure
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reception import Reception
 from antiphon.server.relay.listener import taking_relays
@@ -241,10 +241,7 @@ class Server(Generic[State]):
         self._closing.callback(listening.close)
         give_up_in_children(listening.sockets)
         self.loopback = loopback = listening.loopback
-        if settings.plain and not (loopback or settings.plain_anywhere):
-            raise ExposureRefused(host=settings.host)
-        if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
-            raise AnyoneRefused(host=settings.host)
+        check_exposure(settings, loopback=loopback)
         self.registration = _takes_names(settings, loopback=loopback)
 
     def _announce(self, folder: DataFolder, log: ServerLog) -> None:

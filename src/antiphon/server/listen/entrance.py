@@ -9,6 +9,7 @@ import contextlib
 import random
 from typing import Protocol
 
+from antiphon.errors import AnyoneRefused, ExposureRefused
 from antiphon.observe.log import ServerLog
 from antiphon.server.listen.accept import Acceptor, Take
 from antiphon.server.listen.limits import (
@@ -58,6 +59,18 @@ def listen_as_set(settings: ServerSettings, last_port: int | None) -> Listening:
     """
     port = settings.port if settings.port is not None else last_port or DEFAULT_PORT
     return listen(settings.host, port, strict=settings.strict_port)
+
+
+def check_exposure(settings: ServerSettings, *, loopback: bool) -> None:
+    """Check that what is only for this machine is not reachable from others, unless that was asked for.
+
+    Raises:
+        ExposureRefused, AnyoneRefused: it is: plain TCP, or a server that lets anyone in.
+    """
+    if settings.plain and not (loopback or settings.plain_anywhere):
+        raise ExposureRefused(host=settings.host)
+    if settings.access == "anyone" and not (loopback or settings.anyone_anywhere):
+        raise AnyoneRefused(host=settings.host)
 
 
 def admission_limits(settings: ServerSettings) -> AdmissionLimits:
