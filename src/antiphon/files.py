@@ -7,6 +7,7 @@ SQLite and the log.
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import tempfile
 import traceback
@@ -130,6 +131,30 @@ def make_folder(path: Path, unusable: type[UsageError] = FolderUnusable) -> None
         if not stat.S_ISDIR(found.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     check_folder(path, found)
+
+
+def check_makeable(path: Path, unusable: type[UsageError] = FolderUnusable) -> None:
+    """Check that `make_folder` could make the folder at `path`, which does not exist; nothing is made.
+
+    Raises:
+        FolderUnsafe, FolderUnusable: as `make_folder`; `unusable` is as there.
+    """
+    with reported(path, unusable):
+        path = path.absolute()
+        _check_above(path)
+        check_writable(next(above for above in path.parents if above.exists()))
+
+
+def check_writable(folder: Path) -> None:
+    """Check that files can be made in a folder.
+
+    Raises:
+        OSError: they cannot.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def make_missing(path: Path) -> None:
@@ -280,6 +305,20 @@ def write_atomically(
                 os.unlink(temporary)  # noqa: PTH108 - a name from mkstemp
             raise
         sync_folder(path.parent)
+
+
+def copy_as_it_is(path: Path, copy: Path) -> None:
+    """Copy a file with its mode and, as root, its owner; a symbolic link as one, and nothing if there is none.
+
+    Raises:
+        FolderUnusable: it cannot be read, or the copy cannot be written.
+    """
+    with reported(path):
+        if os.path.lexists(path):
+            shutil.copy2(path, copy, follow_symlinks=False)
+            if _POSIX and os.geteuid() == _ROOT:
+                found = path.lstat()
+                os.chown(copy, found.st_uid, found.st_gid, follow_symlinks=False)
 
 
 def make_private(path: Path) -> None:

@@ -41,6 +41,9 @@ EXEC_MEMORY_MOST = 2**40
 DRAIN_MOST = 15
 """Seconds. With the worst case of closing added, a stop stays within the 30 s of promise 24."""
 
+LIMITS, TIMING = "limits", "timing"
+"""Groups of options that few need; `--help` shows them apart."""
+
 Access = Literal["anyone", "identify", "authenticate"]
 Registration = Literal["open", "closed"]
 Explain = Literal["no", "yes", "short"]
@@ -73,8 +76,8 @@ COMMAND_ONLY = frozenset({"workers", "reload", "json", "no_input"})
 """Options of `antiphon serve` that `Server` does not have: they are about processes and terminals."""
 
 
-def _option(default: Any, help: str) -> Any:  # noqa: A002 - the key in the metadata
-    return field(default=default, metadata={"help": help})
+def _option(default: Any, help: str, group: str = "") -> Any:  # noqa: A002 - the key in the metadata
+    return field(default=default, metadata={"help": help, "group": group})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,31 +132,35 @@ class ServerSettings:
         None, "Whether new names may register [default: on this machine only; with --access identify everywhere]."
     )
     password_minimum: int = _option(
-        PASSWORD_MINIMUM, f"Characters that a new password must have; at least {PASSWORD_MINIMUM_LEAST}."
+        PASSWORD_MINIMUM, f"Characters that a new password must have; at least {PASSWORD_MINIMUM_LEAST}.", LIMITS
     )
-    message_limit: int = _option(MESSAGE_LIMIT, f"Bytes in one message; at most {MESSAGE_LIMIT_MOST} (16 MiB).")
-    session_unheld: float = _option(1800.0, "Seconds that a session lives without a connection.")
-    session_total: float = _option(86400.0, "Seconds that a session lives in all.")
+    message_limit: int = _option(
+        MESSAGE_LIMIT, f"Bytes in one message; at most {MESSAGE_LIMIT_MOST} (16 MiB).", LIMITS
+    )
+    session_unheld: float = _option(1800.0, "Seconds that a session lives without a connection.", TIMING)
+    session_total: float = _option(86400.0, "Seconds that a session lives in all.", TIMING)
     entry_begin: int = _option(
-        64, "Connections not signed in at which the server begins to drop new ones at random."
+        64, "Connections not signed in at which the server begins to drop new ones at random.", LIMITS
     )
     entry_rate: int = _option(
-        30, "Percent of new connections dropped at --entry-begin; rises to all at --entry-most."
+        30, "Percent of new connections dropped at --entry-begin; rises to all at --entry-most.", LIMITS
     )
-    entry_most: int = _option(256, "Connections not signed in at which all new ones are dropped.")
-    entry_source: int = _option(40, "Connections not signed in from one source (IPv4 address, IPv6 /64).")
-    registrations_source: int = _option(100, "New names an hour from one source (IPv4 address, IPv6 /64).")
-    registrations_most: int = _option(1000, "New names an hour, in all.")
-    handshake_seconds: float = _option(5.0, "Seconds for the TLS handshake.")
-    first_frame_seconds: float = _option(10.0, "Seconds from connecting to the first whole frame.")
-    entry_seconds: float = _option(20.0, "Seconds from connecting to being signed in.")
-    heartbeat_seconds: float = _option(20.0, "Seconds without sending after which a heartbeat is sent.")
-    silence_seconds: float = _option(40.0, "Seconds without receiving after which a connection is cut.")
-    write_seconds: float = _option(10.0, "Seconds in which a peer must read all waiting data, or 64 KiB of it.")
+    entry_most: int = _option(256, "Connections not signed in at which all new ones are dropped.", LIMITS)
+    entry_source: int = _option(40, "Connections not signed in from one source (IPv4 address, IPv6 /64).", LIMITS)
+    registrations_source: int = _option(100, "New names an hour from one source (IPv4 address, IPv6 /64).", LIMITS)
+    registrations_most: int = _option(1000, "New names an hour, in all.", LIMITS)
+    handshake_seconds: float = _option(5.0, "Seconds for the TLS handshake.", TIMING)
+    first_frame_seconds: float = _option(10.0, "Seconds from connecting to the first whole frame.", TIMING)
+    entry_seconds: float = _option(20.0, "Seconds from connecting to being signed in.", TIMING)
+    heartbeat_seconds: float = _option(20.0, "Seconds without sending after which a heartbeat is sent.", TIMING)
+    silence_seconds: float = _option(40.0, "Seconds without receiving after which a connection is cut.", TIMING)
+    write_seconds: float = _option(
+        10.0, "Seconds in which a peer must read all waiting data, or 64 KiB of it.", TIMING
+    )
     service_seconds: float = _option(
-        60.0, "Seconds that a service may take for an answer, or for the next one of a stream."
+        60.0, "Seconds that a service may take for an answer, or for the next one of a stream.", TIMING
     )
-    drain_seconds: float = _option(10.0, "Seconds that a stopping server waits for answers in progress.")
+    drain_seconds: float = _option(10.0, "Seconds that a stopping server waits for answers in progress.", TIMING)
 
     def __post_init__(self) -> None:
         """Check types and ranges.

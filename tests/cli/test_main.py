@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.settings import ClientSettings, PingSettings, ServerSettings
+from antiphon.cli.main import app
+from antiphon.settings import ClientSettings, PingSettings, ProgramSettings, ServerSettings
 from support.processes import ANTIPHON, ServerProcess, clean_environment, run_antiphon
 
-COMMANDS = ["serve", "connect", "ping", "demo", "accounts", "sessions"]
+COMMANDS = [name for name in app if not name.startswith("-")]
 COMMON = {"lang", "config", "no-input"}
 
 
@@ -22,7 +23,7 @@ def options_of(settings: type) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("serve", options_of(ServerSettings) | {"json"}),
+        ("serve", options_of(ServerSettings) | {"json", "check"}),
         ("connect", options_of(ClientSettings) | {"verbose"}),
         ("ping", options_of(ClientSettings) | options_of(PingSettings) | {"compare"}),
         ("demo", {"data", "name", "password-file", "explain", "verbose"}),
@@ -46,11 +47,30 @@ def test_a_command_that_tells_no_sizes_does_not_offer_to(tmp_path: Path, command
     assert "-v" in done.stderr
 
 
-def test_help_of_the_whole_names_the_commands(tmp_path: Path) -> None:
+def test_help_of_the_whole_names_each_command_once(tmp_path: Path) -> None:
     for arguments in ([], ["--help"]):
         done = run_antiphon(*arguments, home=tmp_path)
         assert done.returncode == 0
-        assert all(re.search(rf"^{command}  +[a-z]", done.stdout, re.MULTILINE) for command in COMMANDS)
+        for command in COMMANDS:
+            assert len(re.findall(rf"^{command}  +[a-z]", done.stdout, re.MULTILINE)) == 1, command
+            assert not re.search(rf"^│ {command}\b", done.stdout, re.MULTILINE), command
+
+
+def test_help_of_serve_shows_what_most_need_first_and_the_others_in_groups(tmp_path: Path) -> None:
+    text = run_antiphon("serve", "--help", home=tmp_path).stdout
+    _, *panels = re.split("^╭─ (.*?) ─+╮$", text, flags=re.MULTILINE)
+    shown = {
+        title: re.findall(r"^│ (?:SERVICE )?--([a-z-]+)", panel, re.MULTILINE)
+        for title, panel in zip(panels[::2], panels[1::2], strict=True)
+    }
+    assert list(shown) == ["Parameters", "Limits", "Timing", "Options of exec:COMMAND", "Workers"]
+    assert shown["Parameters"][:3] == ["service", "host", "port"]
+    assert {"no-input", "config", "check"} <= set(shown["Parameters"])
+    assert "entry-most" in shown["Limits"]
+    seconds = {option for option in options_of(ServerSettings) if option.endswith("-seconds")}
+    assert seconds <= set(shown["Timing"])
+    assert set(shown["Options of exec:COMMAND"]) == options_of(ProgramSettings)
+    assert shown["Workers"] == ["workers"]
 
 
 @pytest.mark.parametrize(

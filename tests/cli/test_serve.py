@@ -299,3 +299,21 @@ def test_the_address_of_the_json_line_works_over_plain_tcp(tmp_path: Path) -> No
             home=tmp_path, stdin="hello\n", ANTIPHON_PASSWORD=PASSWORD,
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+
+
+# --- the check ----------------------------------------------------------------------------------------------
+
+
+def test_check_tells_each_thing_in_a_line_and_ends_with_the_code_of_the_first_problem(tmp_path: Path) -> None:
+    options = ("--data", tmp_path / "d", "--port", "0", "--check")
+    done = run_antiphon("serve", *options, home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    whats = ["service", "data folder", "log", "key ring", "certificate", "store", "port"]
+    assert [line.partition(": ")[0] for line in done.stdout.splitlines()] == whats
+    wrong = run_antiphon("serve", "nobody:answer", *options, home=tmp_path, LANG="ru_RU.UTF-8")
+    assert (wrong.returncode, wrong.stderr) == (2, "")
+    assert [line.partition(": ")[0] for line in wrong.stdout.splitlines()][:2] == ["служба", "папка данных"]
+    told = json.loads(run_antiphon("serve", "nobody:answer", *options, "--json", home=tmp_path).stdout)
+    assert [each["what"] for each in told] == whats
+    assert [each["code"] for each in told] == ["service-not-loaded", *[None] * 6]
+    assert not (tmp_path / "d").exists()

@@ -29,7 +29,7 @@ from support.processes import (
 )
 from support.serving import seed
 
-SERVE = re.compile(r"^antiphon serve\b(?!.*--help)")
+SERVE = re.compile(r"^antiphon serve\b(?!.*--(?:help|check))")
 KNOWN: dict[str, Any] = {"ANTIPHON_NAME": "ann", "ANTIPHON_PASSWORD": PASSWORD}
 """Who the reader is on the server that runs already."""
 

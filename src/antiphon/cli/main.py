@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 
-from cyclopts import App, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 from antiphon import streams
 from antiphon.address import DEFAULT_PORT
@@ -20,6 +20,9 @@ from antiphon.version import __version__
 
 CANCELLED = 130
 """The exit code after Ctrl-C: 128 and SIGINT's number, as shells have it."""
+
+LISTED = Group("Listed", show=False)
+"""The group of the commands: the text of `--help` lists them, with what they do."""
 
 app = App(
     name="antiphon",
@@ -44,7 +47,8 @@ app = App(
     "db             show the version of a store's tables, and upgrade them:\n"
     "               status, upgrade\n"
     "known-servers  show the server keys that you trust, and forget them: list,\n"
-    "               forget\n\n"
+    "               forget\n"
+    "config         show each option of a command, and what has set it: show\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]; --config names it). Flags win over variables, variables over the file.\n\n"
     "For example:\n"
@@ -52,22 +56,23 @@ app = App(
     "    antiphon serve chat --port 9000\n"
     "    antiphon connect ann@localhost:9000",
 )
-app.command("antiphon.cli.serve:serve")
-app.command("antiphon.cli.connect:connect")
-app.command("antiphon.cli.ping:ping")
-app.command("antiphon.cli.demo:demo")
-app.command("antiphon.cli.status:status")
-app.command("antiphon.cli.status:reload")
-app.command("antiphon.cli.status:drain")
-app.command("antiphon.cli.backup:backup")
-app.command("antiphon.cli.backup:restore")
-app.command("antiphon.cli.schema:schema")
-app.command("antiphon.cli.accounts:app", name="accounts")
-app.command("antiphon.cli.sessions:app", name="sessions")
-app.command("antiphon.cli.invite:invite")
-app.command("antiphon.cli.invite:app", name="invitations")
-app.command("antiphon.cli.db:app", name="db")
-app.command("antiphon.cli.known_servers:app", name="known-servers")
+app.command("antiphon.cli.serve:serve", group=LISTED)
+app.command("antiphon.cli.connect:connect", group=LISTED)
+app.command("antiphon.cli.ping:ping", group=LISTED)
+app.command("antiphon.cli.demo:demo", group=LISTED)
+app.command("antiphon.cli.status:status", group=LISTED)
+app.command("antiphon.cli.status:reload", group=LISTED)
+app.command("antiphon.cli.status:drain", group=LISTED)
+app.command("antiphon.cli.backup:backup", group=LISTED)
+app.command("antiphon.cli.backup:restore", group=LISTED)
+app.command("antiphon.cli.schema:schema", group=LISTED)
+app.command("antiphon.cli.accounts:app", name="accounts", group=LISTED)
+app.command("antiphon.cli.sessions:app", name="sessions", group=LISTED)
+app.command("antiphon.cli.invite:invite", group=LISTED)
+app.command("antiphon.cli.invite:app", name="invitations", group=LISTED)
+app.command("antiphon.cli.db:app", name="db", group=LISTED)
+app.command("antiphon.cli.known_servers:app", name="known-servers", group=LISTED)
+app.command("antiphon.cli.config:app", name="config", group=LISTED)
 
 
 def run() -> None:

@@ -130,7 +130,25 @@ def with_values(arguments: list[str]) -> list[str]:
     """Return the arguments with `--explain` alone as `--explain=yes`: the word after it is never its value."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     words = {"--explain": "--explain=yes", "--no-explain": "--explain=no"}
-    return [words.get(word, word) for word in arguments[:end]] + arguments[end:]
+    given = [words.get(word, word) for word in arguments[:end]] + arguments[end:]
+    return _shown(given) if given[:2] == ["config", "show"] else given
+
+
+def _shown(arguments: list[str]) -> list[str]:
+    """Return the arguments of `config show` with the command to show, and its options, behind `--`.
+
+    `--json` and `--help` are those of `config show`, wherever they stand.
+    """
+    own, rest = arguments[:2], arguments[2:]
+    while rest and rest[0].startswith("-") and rest[0] != "--":
+        own.append(rest.pop(0))
+        if own[-1] in ("--config", "--lang"):
+            own += rest[:1]
+            del rest[:1]
+    if rest[:1] == ["--"]:
+        del rest[0]
+    ours = {"--json", "--help", "-h"}
+    return [*own, *(word for word in rest if word in ours), "--", *(word for word in rest if word not in ours)]
 
 
 def read_explain(_app: App, _commands: tuple[str, ...], options: ArgumentCollection) -> None:

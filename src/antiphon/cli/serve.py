@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from antiphon.address import DEFAULT_PORT
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
+from antiphon.cli.option_groups import PROGRAM, WORKERS, grouped
 from antiphon.data.folder import DataFolder
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
@@ -23,6 +24,10 @@ from antiphon.terminal.parse import read_port
 
 if TYPE_CHECKING:
     from antiphon.server.workers.reloading import Reloading
+
+    _Settings = ServerSettings
+else:
+    _Settings = grouped(ServerSettings)
 
 _NOT_YOURS = Problem(N_("“{service}” is not a module of yours, so there is no file to watch"))
 
@@ -36,11 +41,14 @@ def serve(
         ),
     ] = "echo",
     *,
-    settings: Annotated[ServerSettings, Parameter(name="*", allow_leading_hyphen=True)] = ServerSettings(),
-    program: Annotated[ProgramSettings, Parameter(name="*")] = ProgramSettings(),
+    settings: Annotated[_Settings, Parameter(name="*", allow_leading_hyphen=True)] = _Settings(),
+    program: Annotated[ProgramSettings, Parameter(name="*", group=PROGRAM)] = ProgramSettings(),
     workers: Annotated[
         str,
-        Parameter(help="Processes that serve, from 1 to 64; auto: as many as this process may use processors."),
+        Parameter(
+            help="Processes that serve, from 1 to 64; auto: as many as this process may use processors.",
+            group=WORKERS,
+        ),
     ] = "1",
     json: Annotated[
         bool, Parameter(help="Print where the server listens as one line of JSON.", negative=())
@@ -48,6 +56,10 @@ def serve(
     reload: Annotated[
         bool,
         Parameter(help="Restart when a file that the service imports changes; for development.", negative=()),
+    ] = False,
+    check: Annotated[
+        bool,
+        Parameter(help="Check all that a start needs, and tell of it; serve and change nothing.", negative=()),
     ] = False,
     common: CommonOptions = CommonOptions(),
 ) -> int:
@@ -58,6 +70,7 @@ def serve(
         antiphon serve chat --port 9000 --strict-port
         antiphon serve shop.py:answer --reload
         antiphon serve shop.py:answer --workers auto
+        antiphon serve shop.py:answer --check
         antiphon serve 'exec:python3 -iqu'
         antiphon serve --host '*' --registration open --data /srv/antiphon
         antiphon serve --access identify
@@ -68,6 +81,10 @@ def serve(
     manager = ServiceManager.taken(os.environ)  # before anything of the user's runs
     console = common.console()
     count = worker_count(workers, service, settings, program, reloads=reload)
+    if check:
+        from antiphon.cli.serve_check import check_start  # noqa: PLC0415
+
+        return check_start(console, service, settings, program, manager, as_json=json)
     if count > 1 or reload:
         from antiphon.server.workers.supervise import supervise  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ from antiphon.store.contracts import Store
 from antiphon.store.files import Tell
 from antiphon.store.opening import open_store
 
-_ANOTHERS = Problem(N_("it is not the one that the database {database} was begun with"))
+ANOTHERS = Problem(N_("it is not the one that the database {database} was begun with"))
 
 
 async def open_with_ring(
@@ -50,7 +50,7 @@ async def _ring_of(opened: Store, store: str, folder: DataFolder, random: Callab
     ring = await asyncio.to_thread(folder.key_ring, random)
     mark = ring_mark(ring)
     if (await opened.owner.join(mark, None)).ring != mark:
-        raise KeyRingUnusable(path=str(folder.path / KEY_RING_FILE), problem=_ANOTHERS, database=store)
+        raise KeyRingUnusable(path=str(folder.path / KEY_RING_FILE), problem=ANOTHERS, database=store)
     folder.has_accounts = True
     return ring
 
@@ -58,3 +58,17 @@ async def _ring_of(opened: Store, store: str, folder: DataFolder, random: Callab
 def ring_mark(ring: LiveKeyRing) -> bytes:
     """Return what a database knows a key ring by: it tells nothing of the keys, and stays when they change."""
     return hmac.digest(ring.token_key, b"ring", "sha256")
+
+
+async def mark_of_database(store: str, folder: DataFolder) -> bytes | None:
+    """Return what a database knows its key ring by; None if it knows none. Precondition: it has tables.
+
+    Raises:
+        AntiphonError: as `open_store`.
+    """
+    opened = await open_store(store, folder.path)
+    try:
+        assert opened.owner is not None, "a database that is not in the data folder"
+        return (await opened.owner.noted()).ring
+    finally:
+        await opened.close()

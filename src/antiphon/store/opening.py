@@ -112,6 +112,18 @@ def versions(store: str, data: Path) -> dict[str, int | None]:
     return {str(data / file): version_of(data / file) for file in files}
 
 
+def check_database(store: str) -> int | None:
+    """Check that a server can use a PostgreSQL database; return the version of its tables, None without tables.
+
+    It blocks.
+
+    Raises:
+        AntiphonError: it cannot, as `open_store` says.
+    """
+    version: int | None = _postgres().check_version(store)
+    return version
+
+
 async def upgrade(store: str, data: Path) -> Sequence[Path]:
     """Upgrade the databases of a store, or make them; return the copies that were made of files before.
 

@@ -103,17 +103,7 @@ async def serving_status(place: str | None, log: ServerLog) -> AsyncIterator[Sta
     if place is None:
         yield None
         return
-    if any(find_spec(package) is None for package in PACKAGES):
-        raise SettingInvalid(source="--status", problem=_MISSING)
-    asked = listening_place(place)
-    assert asked is not None, "settings have seen to it"
-    host, port = asked
-    try:
-        listening = listen(host, port, strict=True)
-    except PortTaken:
-        raise SettingInvalid(source="--status", problem=_TAKEN, port=port, host=host) from None
-    except AddressUnavailable as error:
-        raise SettingInvalid(source="--status", problem=error.fields["problem"]) from None
+    listening = listening_for_status(place)
     give_up_in_children(listening.sockets)
     try:
         endpoint = StatusEndpoint(listening, log)
@@ -127,3 +117,22 @@ async def serving_status(place: str | None, log: ServerLog) -> AsyncIterator[Sta
         yield endpoint
     finally:
         await endpoint.close()
+
+
+def listening_for_status(place: str) -> Listening:
+    """Listen at `place`, the value of `--status`.
+
+    Raises:
+        SettingInvalid: the packages are missing, or nobody can listen there.
+    """
+    if any(find_spec(package) is None for package in PACKAGES):
+        raise SettingInvalid(source="--status", problem=_MISSING)
+    asked = listening_place(place)
+    assert asked is not None, "settings have seen to it"
+    host, port = asked
+    try:
+        return listen(host, port, strict=True)
+    except PortTaken:
+        raise SettingInvalid(source="--status", problem=_TAKEN, port=port, host=host) from None
+    except AddressUnavailable as error:
+        raise SettingInvalid(source="--status", problem=error.fields["problem"]) from None

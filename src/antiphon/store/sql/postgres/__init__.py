@@ -5,6 +5,11 @@ that only PostgreSQL knows stands here: at the start its errors become `Database
 `DatabaseUnreachable`, later `TryLater` with the driver's error as the cause.
 """
 
-from antiphon.store.sql.postgres.opening import open_postgres, prepare, version_of
+from antiphon.store.sql.postgres.opening import check_version, open_postgres, prepare, version_of
 
-__all__ = ["open_postgres", "prepare", "version_of"]
+__all__ = [
+    "check_version",
+    "open_postgres",
+    "prepare",
+    "version_of",
+]

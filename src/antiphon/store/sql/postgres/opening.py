@@ -160,6 +160,18 @@ def _found(connection: PostgresConnection, dsn: str) -> int | None:
         raise DatabaseUnusable(database=dsn, problem=_ANOTHERS) from None
 
 
+def check_version(dsn: str) -> int | None:
+    """Check that a server can use the tables of the database; return their version, None if there are none yet.
+
+    Raises:
+        AntiphonError: it cannot, as `open_postgres` says.
+    """
+    version = version_of(dsn)
+    if version is not None:
+        _check(version, dsn)
+    return version
+
+
 def _check(version: int, dsn: str) -> None:
     if version < schema.SCHEMA_VERSION:
         raise DatabaseOutdated(database=dsn, version=version, wanted=schema.SCHEMA_VERSION)
