@@ -362,10 +362,7 @@ class Connection(PeerSide):
     # --- called by the channel (`session.connection.ChannelConnection`) ---------------------------------------
 
     def proceed(self) -> None:
-        """Flush, and handle what was received meanwhile.
-
-        A service that sees no session can still reach it (`ServiceServer.sessions`), and wait for its channel.
-        """
+        """Flush, and handle what was received meanwhile; any service may wait for a channel by its server."""
         self._proceeding = False
         if self._fast_path_allowed and not self._channel.is_waited_for:  # type: ignore[union-attr] # as above
             self._fast_path.open()  # type: ignore[union-attr] # before the flush, which may close it again
