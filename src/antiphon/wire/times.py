@@ -10,6 +10,12 @@ from collections.abc import MutableSequence, Sequence
 Times = MutableSequence[float]
 """See the module; `new_times` makes one."""
 
+TIME_BOUNDS = (
+    0.00001, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    60.0,
+)  # fmt: skip
+"""Seconds by which the times of handlers are counted: from what an echo takes to the default limit."""
+
 
 def new_times(bounds: Sequence[float]) -> Times:
     """Return times without a message; `bounds` are the seconds up to which a bucket reaches, in order."""

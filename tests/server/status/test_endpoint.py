@@ -20,11 +20,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from antiphon import Server, connect
 from antiphon.errors import SettingInvalid, SignInRefused
-from antiphon.server.handler.environment import TIME_BOUNDS
 from antiphon.server.listen import ports
 from antiphon.server.status import endpoint
 from antiphon.server.status.endpoint import serving_status
 from antiphon.server.status.metrics import FAULTS
+from antiphon.wire.times import TIME_BOUNDS
 from support.auth import RecordingLog
 from support.documents import ROOT, read, table
 from support.metrics import figures, get, samples

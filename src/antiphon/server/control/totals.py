@@ -4,7 +4,7 @@ from collections import Counter
 
 import msgspec
 
-from antiphon.server.handler.environment import TIME_BOUNDS
+from antiphon.wire.times import TIME_BOUNDS
 
 
 class Totals(msgspec.Struct, frozen=True):

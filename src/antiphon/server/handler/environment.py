@@ -10,13 +10,7 @@ from antiphon.server.tasks import BackgroundTasks
 from antiphon.server.topics.topics import Topics
 from antiphon.server.turn_budget import TurnBudget
 from antiphon.services import Service, ServiceServer
-from antiphon.wire.times import Times, new_times
-
-TIME_BOUNDS = (
-    0.00001, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-    60.0,
-)  # fmt: skip
-"""Seconds by which the times of handlers are counted: from what an echo takes to the default limit."""
+from antiphon.wire.times import TIME_BOUNDS, Times, new_times
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -19,9 +19,9 @@ from prometheus_client.registry import Collector
 
 from antiphon.errors import every_error
 from antiphon.server.control.report import PROBLEM_WORDS, ServerReport
-from antiphon.server.handler.environment import TIME_BOUNDS
 from antiphon.server.status.board import Posted
 from antiphon.version import __version__
+from antiphon.wire.times import TIME_BOUNDS
 
 CODES = frozenset(error.code for error in every_error())
 OUTCOMES = ("continued", "relayed", "restored", "unknown")
