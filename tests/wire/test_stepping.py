@@ -355,6 +355,7 @@ def test_nothing_leaks_of_coroutines_that_have_ended(twin: Twin) -> None:
     for _ in range(200):
         once()
         gc.collect(0)
+    gc.collect()
     assert sys.getallocatedblocks() - before < 100
 
 
