@@ -124,8 +124,9 @@ def test_2000_that_connect_and_close_leave_nothing_behind(folder: Path, tls: boo
                     client.recv(1)
                 if number % 3 == 0:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # reset
-        ends = time.monotonic() + 20
-        while [descriptors(pid) for pid in processes] != before:
+        ends, calm = time.monotonic() + 20, 0
+        while calm < 5:  # one look may fall between two that are accepted
+            calm = calm + 1 if [descriptors(pid) for pid in processes] == before else 0
             assert time.monotonic() < ends, ([descriptors(pid) for pid in processes], before)
             time.sleep(0.05)
         clients = [
