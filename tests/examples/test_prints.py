@@ -1,6 +1,7 @@
 """The print queue: commands, answers and events are values, and what does not fit never reaches the queue."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from antiphon.errors import MessageInvalid
 from antiphon.services import load
 from antiphon.services.schema import schema_of_service
-from antiphon.testing import Service, session
+from antiphon.testing import ServerProcess, Service, session
 from antiphon.wire.frames import Payload
 from prints import Drop, Job, Print, Prints, Refusal, Show
 from support.documents import ROOT
@@ -51,3 +52,10 @@ def test_its_schema_names_every_command() -> None:
     schema = schema_of_service(load(f"{ROOT}/examples/prints.py:prints"), "prints")
     assert set(schema["takes"]["$defs"]) == {"Print", "Drop", "Show"}
     assert set(schema["gives"]["$defs"]) == {"Job", "Refusal"}
+
+
+def test_values_travel_to_and_from_two_workers(antiphon_server: Callable[..., ServerProcess]) -> None:
+    server = antiphon_server(f"{Path(ROOT, 'examples', 'prints.py')}:prints", workers=2)
+    for name in ("ann", "bob"):
+        job = server.connect(name).ask(Print("thesis.pdf"), returns=Job)
+        assert (job.owner, job.document, job.copies) == (name, "thesis.pdf", 1)
