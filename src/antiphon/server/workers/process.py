@@ -117,11 +117,7 @@ class WorkerProcess:
         with theirs, stacks, their_topics:
             descriptors = theirs.fileno(), stacks.fileno(), their_topics.fileno()
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - nothing of it is input
-                    [sys.executable, "-P", "-m", "antiphon.server.workers", *map(str, descriptors)],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=descriptors,
-                )
+                self._process = _started(descriptors)
             except OSError:
                 for each in (ours, topics, self._stacks):
                     each.close()
@@ -252,6 +248,25 @@ class WorkerProcess:
         if self._stacks.fileno() >= 0:
             self._loop.remove_reader(self._stacks)
             self._stacks.close()
+
+
+def _started(descriptors: tuple[int, ...]) -> "subprocess.Popen[bytes]":
+    """Start the process of a worker, in which SIGINT waits until the worker has a handler for it.
+
+    A terminal sends Ctrl-C to every process of its group, also to one whose interpreter is just starting.
+
+    Raises:
+        OSError: the system cannot start a process.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return subprocess.Popen(  # noqa: S603 - nothing of it is input
+            [sys.executable, "-P", "-m", "antiphon.server.workers", *map(str, descriptors)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=descriptors,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _error(failed: Failed) -> AntiphonError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import signal
 import socket
 import sys
 
@@ -30,6 +31,8 @@ def main(descriptors: list[int]) -> int:
 
     `descriptors` are the sockets to the supervisor: for messages, for stacks, and for topics.
     """
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)  # until it serves, the supervisor says when to end
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     streams.take_over()
     records.keep_off_console()
     end, stacks, topics = (socket.socket(fileno=number) for number in descriptors)
