@@ -349,14 +349,16 @@ def test_nothing_leaks_of_coroutines_that_have_ended(twin: Twin) -> None:
                 answerer.unanswered[1].close()
 
     told = stepping()
-    once()
+    for _ in range(200):  # until Python's own lists of free objects are full
+        once()
+        gc.collect(0)
     gc.collect()  # garbage of other tests
     before = sys.getallocatedblocks()
     for _ in range(200):
         once()
         gc.collect(0)
     gc.collect()
-    assert sys.getallocatedblocks() - before < 100
+    assert sys.getallocatedblocks() - before < 150  # one for each round would be 200
 
 
 @native
