@@ -30,7 +30,7 @@ from antiphon.terminal.console import Console
 
 PIPE = "-"
 KEYS_SUFFIX = ".keys"
-"""What the file with the keys has after the name of the backup, unless it is named."""
+"""Ending of the name of the file with the keys, unless it is named."""
 QUIET_SECONDS = 1.0
 """Time after which a person is told how far the work is."""
 

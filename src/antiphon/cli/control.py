@@ -91,7 +91,7 @@ class RunningServer:
             return self._answer(lines.readline())
 
     def drain(self) -> None:
-        """Have it stop, and wait until its process has ended.
+        """Stop it, and wait until its process has ended.
 
         Raises:
             ServerSilent: it has not ended in time.

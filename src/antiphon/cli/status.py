@@ -37,7 +37,7 @@ PROBLEMS = {
     "worker-missing": N_("A worker is missing; it is started again."),
     "worker-silent": N_("A worker does not answer; its stacks are in the log after 10 s."),
 }
-"""What each problem of a report means."""
+"""Meaning of each problem of a report."""
 
 
 def status(
@@ -78,7 +78,7 @@ def reload(
     options: ControlOptions = ControlOptions(),
     common: CommonOptions = CommonOptions(),
 ) -> int:
-    """Have running servers load certificate and service again, and open the log again, as after SIGHUP.
+    """Load certificate and service of running servers again, and open their log again, as SIGHUP does.
 
     A server without --workers loads its certificate again. Nobody is disconnected.
 

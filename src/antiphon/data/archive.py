@@ -52,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an archive holds."""
+    """Content of an archive."""
 
     format: int
     part: Literal["accounts", "keys"]
@@ -65,11 +65,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tables: int | None = None
     """Version of the tables, in SQLite."""
     accounts: int | None = None
-    """How many there are."""
+    """Number of accounts."""
 
 
 class _Format(msgspec.Struct):
-    """What every version of the manifest has."""
+    """Fields of every version of the manifest."""
 
     format: int
 

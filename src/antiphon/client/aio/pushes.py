@@ -28,7 +28,7 @@ class Pushes(Answers):
 
     @property
     def callback(self) -> OnPush | None:
-        """What gets the payloads; None: they wait."""
+        """Receiver of the payloads; None: they wait."""
         return self._callback
 
     def give_to(self, callback: OnPush | None) -> None:
