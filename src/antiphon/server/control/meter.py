@@ -67,7 +67,7 @@ class Meter:
             due = self._loop.time() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
             now = self._loop.time()
-            self._looks.append((now, self._host.channels.messages(), max(0.0, now - due)))
+            self._looks.append((now, self._handled(), max(0.0, now - due)))
             while now - self._looks[0][0] > WINDOW_SECONDS:
                 self._looks.popleft()
 
@@ -75,7 +75,7 @@ class Meter:
         """Return what is known now."""
         host, now = self._host, self._loop.time()
         began, before, _ = self._looks[0]
-        messages = host.channels.messages()
+        messages = self._handled()
         return ProcessReport(
             pid=os.getpid(),
             connections=len(host.connections),
@@ -90,6 +90,10 @@ class Meter:
             facts=self._facts(),
             totals=self._totals(),
         )
+
+    def _handled(self) -> int:
+        """Return how many messages handlers have had since the start."""
+        return sum(counts_of(self._host.handlers.times))
 
     def _totals(self) -> Totals:
         host = self._host

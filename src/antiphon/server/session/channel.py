@@ -37,7 +37,7 @@ class SessionChannel:
     """One session, between its connections and its handler."""
 
     __slots__ = (
-        "__weakref__", "_closing", "_connection", "_counted", "_environment", "_queue", "_readiness",
+        "__weakref__", "_closing", "_connection", "_environment", "_queue", "_readiness",
         "away_since", "held_back", "lifecycle", "over", "replay", "runner", "session", "shown", "subscriptions",
     )  # fmt: skip
 
@@ -99,7 +99,6 @@ class SessionChannel:
             if self.replay.frames():
                 self.subscriptions.lost()
             self.replay.forget()
-            self.count_messages()
             self.replay = self._replay_buffer(known=received is None)
             return welcome, []
         if not self.replay.acknowledge(received):
@@ -152,15 +151,8 @@ class SessionChannel:
         self, received: int = 0, first: int = 0, frames: Iterable[bytes] = (), *, known: bool = True
     ) -> ReplayBuffer:
         """Return a replay buffer with the limit of this session."""
-        self._counted = received
         limit = REPLAY_LIMIT if self.session.account_id > 0 else UNPROVED_LIMIT
         return ReplayBuffer(received, first, frames, known=known, limit=limit, owner=self)
-
-    def count_messages(self) -> None:
-        """Add the messages since the last call to those of the server."""
-        received = self.replay.received_so_far
-        self._environment.messages.total += received - self._counted
-        self._counted = received
 
     @property
     def host(self) -> str:
@@ -317,7 +309,6 @@ class SessionChannel:
         if self.over:
             return
         self.over = True
-        self.count_messages()
         self._environment.budget.forget(self)
         self.subscriptions.close()
         self._readiness.wake()

@@ -8,16 +8,6 @@ from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.holder import Session
 
 
-class MessageCount:
-    """Messages that the channels of a server have handled; each adds its own from time to time."""
-
-    __slots__ = ("total",)
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.total = 0
-
-
 @dataclass(frozen=True, eq=False)
 class ChannelEnvironment:
     """What the channels of a server share."""
@@ -26,4 +16,3 @@ class ChannelEnvironment:
     end: Callable[[Session], Awaitable[bool]]
     """Ends a session in the store (`SessionManager.end`)."""
     budget: ReplayBudget
-    messages: MessageCount

@@ -10,7 +10,7 @@ from antiphon.identity.tokens import Token
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.session.budget import ReplayBudget
 from antiphon.server.session.channel import SessionChannel
-from antiphon.server.session.environment import ChannelEnvironment, MessageCount
+from antiphon.server.session.environment import ChannelEnvironment
 from antiphon.server.session.holder import Holder, Session
 from antiphon.server.session.manager import SessionManager
 from antiphon.store.contracts import ProcessRecord, Revocation
@@ -48,7 +48,7 @@ class ChannelRegistry:
         """
         self._sessions = sessions
         self._handlers = handlers
-        self._environment = ChannelEnvironment(handlers, sessions.end, budget or ReplayBudget(), MessageCount())
+        self._environment = ChannelEnvironment(handlers, sessions.end, budget or ReplayBudget())
         self._channels: dict[bytes, SessionChannel] = {}
         self._leaving: dict[bytes, asyncio.Task[None]] = {}
         """Sessions that are being given up."""
@@ -64,12 +64,6 @@ class ChannelRegistry:
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._channels)
-
-    def messages(self) -> int:
-        """Return how many messages the channels have handled since the start, those that have ended included."""
-        for channel in self._channels.values():
-            channel.count_messages()
-        return self._environment.messages.total
 
     # --- connections ------------------------------------------------------------------------------------------
 

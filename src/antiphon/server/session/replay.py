@@ -71,12 +71,6 @@ class ReplayBuffer:
         return self._received
 
     @property
-    def received_so_far(self) -> int:
-        """Number of frames received, without settling."""
-        counts: list[int] = self.unsettled[1::2]  # type: ignore[assignment] # they alternate
-        return self._received + sum(counts)
-
-    @property
     def sent(self) -> int:
         """Number of frames sent."""
         self.settle()
