@@ -44,7 +44,7 @@ fuzz: develop  ## fuzz the parts in C, built with sanitizers
 	@exec .venv/bin/python tools/fuzz.py
 
 abuse: develop  ## attack servers on this machine for longer than the tests do
-	@ABUSE_LONG=1 .venv/bin/python -m pytest -q -m "long or not long" tests/abuse
+	@ABUSE_LONG=1 .venv/bin/python -m pytest -q -m "long or not long" tests/abuse tests/server/workers
 
 soak: develop  ## move, cut, kill and freeze real servers at random for half an hour
 	@PYTHONPATH=tests exec .venv/bin/python -m model.soak

@@ -100,9 +100,9 @@ def test_workers_that_die_when_they_start_do_not_burn_a_core(folder: Path) -> No
         server.logged(" worker-died .*exit=9", 4)
         before, began = processor_seconds(server.pid), time.monotonic()
         deaths = server.log.count(" worker-died ")
-        time.sleep(2.5)
+        time.sleep(5)
         assert processor_seconds(server.pid) - before < 0.2 * (time.monotonic() - began)
-        assert server.log.count(" worker-died ") - deaths <= 3, "2 s and then 4 s for each of two"
+        assert server.log.count(" worker-died ") - deaths <= 8, "1 s, 2 s, 4 s for each of two"
         (folder.parent / "service.py").write_text("def pid(message: str) -> str:\n    return 'mended'\n")
         server.logged(" worker-started ", 4)
 
@@ -150,7 +150,7 @@ async def test_who_is_connected_talks_on_while_the_supervisor_is_frozen(folder: 
             os.kill(server.pid, signal.SIGSTOP)
             try:
                 before = [len(talker.pids) for talker in talkers]
-                await asyncio.sleep(3)
+                await asyncio.sleep(5)
                 after = [len(talker.pids) for talker in talkers]
             finally:
                 os.kill(server.pid, signal.SIGCONT)
@@ -161,14 +161,14 @@ async def test_who_is_connected_talks_on_while_the_supervisor_is_frozen(folder: 
 
 
 async def test_a_handler_that_blocks_for_good_is_shown_and_its_worker_replaced(folder: Path) -> None:
-    with WorkersProcess(folder, "--service-seconds", "0.5", service="blocks") as server:
+    with WorkersProcess(folder, "--service-seconds", "5", service="blocks") as server:
         async with (
             connect(str(server.address), name="one") as one,
             connect(str(server.address), name="two") as two,
         ):
             blocked, other = int(str(await one.ask("pid"))), int(str(await two.ask("pid")))
             assert blocked != other
-            await one.send("40")
+            await one.send("20")
 
             async def undisturbed() -> None:
                 while f" worker-killed pid={blocked}" not in server.log:
@@ -273,13 +273,14 @@ def test_without_their_supervisor_workers_drain_and_end(folder: Path) -> None:
     server.kill()
 
 
-async def test_sighup_under_load_brings_new_workers_and_nothing_is_lost(folder: Path) -> None:
+@pytest.mark.parametrize("often", [4, pytest.param(20, marks=pytest.mark.long)])
+async def test_sighup_under_load_brings_new_workers_and_nothing_is_lost(folder: Path, often: int) -> None:
     with WorkersProcess(folder) as server:
         old = server.workers
         log = Path(server.start["log"])
         async with talking(server, 10) as talkers:
-            for times in range(1, 5):
-                log.rename(log.with_suffix(f".log.{9 - times}"))
+            for times in range(1, often + 1):
+                log.rename(log.with_suffix(f".log.{50 - times}"))
                 server.signal(signal.SIGHUP)
                 await until(lambda: server.log.count(" reloaded ") == times)  # noqa: B023 - it is awaited here
                 assert log.exists()
@@ -287,7 +288,7 @@ async def test_sighup_under_load_brings_new_workers_and_nothing_is_lost(folder: 
             await until(lambda: {talker.pids[-1] for talker in talkers} == set(server.workers))
         assert not any(talker.unknown for talker in talkers)
         assert not set(server.workers) & set(old)
-        assert len(set(server.started())) == 10
+        assert len(set(server.started())) == 2 * often + 2
 
 
 async def test_sighup_with_a_broken_service_is_told_and_the_old_workers_stay(folder: Path) -> None:
