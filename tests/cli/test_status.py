@@ -63,6 +63,12 @@ def test_it_tells_who_is_there_what_was_said_and_who_was_refused(server: ServerP
     assert report(server)["messages"] == 100
 
 
+def test_a_process_that_is_no_server_is_told_as_that(server: ServerProcess) -> None:
+    done = act(server, "drain", "--pid", "1")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"Process 1 is no server with the data folder {server.folder}.")
+
+
 def test_it_tells_people_too_in_both_languages(server: ServerProcess) -> None:
     done = act(server, "status")
     assert done.returncode == 0

@@ -11,7 +11,7 @@ import msgspec
 from cyclopts import Parameter
 
 from antiphon.data.folder import data_folder
-from antiphon.errors import NotRunning, ServerSilent
+from antiphon.errors import NotRunning, ProcessNotRunning, ServerSilent
 from antiphon.server.control.control import FOLDER, Answer, Question
 from antiphon.server.relay.address import reachable
 
@@ -52,12 +52,14 @@ def running(options: ControlOptions) -> list["RunningServer"]:
     """Return the servers that run, by the numbers of their processes.
 
     Raises:
-        NotRunning: there is none.
+        NotRunning: there is none, or none of the process that is named.
     """
     paths = (options.folder / FOLDER).glob("*.sock")
     numbers = sorted(int(path.stem) for path in paths if path.stem.isdecimal())
     servers = [RunningServer(options.folder, pid) for pid in numbers if options.pid in (None, pid)]
     servers = [server for server in servers if server.is_there()]
+    if not servers and options.pid is not None:
+        raise ProcessNotRunning(path=str(options.folder), pid=options.pid)
     if not servers:
         raise NotRunning(path=str(options.folder))
     return servers

@@ -20,7 +20,8 @@
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
     ├── ConnectError              no connection could be made, or it broke             exit 3
-    │   ├── HostUnknown, ConnectRefused, NotAntiphon, DatabaseUnreachable, NotRunning, ServerSilent
+    │   ├── HostUnknown, ConnectRefused, NotAntiphon, DatabaseUnreachable, ServerSilent
+    │   ├── NotRunning, and ProcessNotRunning below it
     │   └── ConnectionLost, ServerStopping
     ├── SignInError               the server refused the sign-in or ended the session  exit 4
     │   ├── SignInRefused, SignInTimedOut, TooManyFailures, NameLocked
@@ -65,6 +66,7 @@ from antiphon.errors.connection import (
     HostUnknown,
     NotAntiphon,
     NotRunning,
+    ProcessNotRunning,
     ServerSilent,
     ServerStopping,
     TimedOut,
@@ -259,6 +261,7 @@ __all__ = [
     "PortInvalid",
     "PortTaken",
     "Problem",
+    "ProcessNotRunning",
     "ProtocolError",
     "RegistrationClosed",
     "RekeyUnderWay",

@@ -73,6 +73,14 @@ class NotRunning(ConnectError):
     hint = N_("Start one with antiphon serve, or name another folder with --data.")
 
 
+class ProcessNotRunning(NotRunning):
+    """The process that was named is no server of the data folder."""
+
+    code = "process-not-running"
+    sentence = N_("Process {pid} is no server with the data folder {path}.")
+    hint = N_("antiphon status shows those that run.")
+
+
 class ServerSilent(ConnectError):
     """A server of this machine does not answer its operator."""
 
