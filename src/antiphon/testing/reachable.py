@@ -3,6 +3,7 @@
 import contextlib
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
+from types import TracebackType
 
 from antiphon import blocking
 from antiphon.address import Address
@@ -22,6 +23,12 @@ class Reachable(ABC):
     @abstractmethod
     def address(self) -> Address:
         """The server's address with the fingerprint of its key; `str(address)` is ready to paste."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the sessions and stop the server."""
+        self._closing.__exit__(kind, error, trace)
 
     def connect(self, name: str = "ann", password: str = PASSWORD) -> blocking.Session:
         """Sign in as `name`, registering it if it is new; return the session of the blocking client.

@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from antiphon.address import Address
@@ -71,12 +70,6 @@ class RunningServer(Reachable):
             closing.callback(lambda: self._run(self._server.stop()))
             self._closing = closing.pop_all()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the sessions and stop the server."""
-        self._closing.__exit__(kind, error, trace)
 
     @property
     def address(self) -> Address:

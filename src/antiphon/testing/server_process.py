@@ -9,7 +9,6 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from antiphon.address import Address, parse
@@ -85,12 +84,6 @@ class ServerProcess(Reachable):
             self._wait_for_workers(Path(start["log"]), process)
             self._closing = closing.pop_all()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the sessions and stop the server."""
-        self._closing.__exit__(kind, error, trace)
 
     @property
     def address(self) -> Address:
