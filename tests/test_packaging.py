@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections import defaultdict
 from dataclasses import fields
 
 import pytest
@@ -11,8 +10,8 @@ from antiphon.address import DEFAULT_PORT
 from antiphon.server.listen.ports import BACKLOG
 from antiphon.settings import ServerSettings
 from support.documents import ROOT
+from support.units import SERVICE, SOCKET, directives
 
-SERVICE, SOCKET = "packaging/antiphon.service", "packaging/antiphon.socket"
 STOP_SECONDS = 30
 """Promise 24."""
 HARDENED = {
@@ -42,16 +41,6 @@ HARDENED = {
     "SystemCallArchitectures": "native",
 }
 """With these `systemd-analyze security --offline=true` of systemd 252 says 1.5 ("OK"); 2.0 is the bar."""
-
-
-def directives(name: str) -> dict[str, list[str]]:
-    """Return the directives of a unit, with all their values."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for line in (ROOT / name).read_text("utf-8").replace("\\\n", " ").splitlines():
-        if line and not line.startswith(("#", "[")):
-            key, _, value = line.partition("=")
-            found[key].append(value)
-    return found
 
 
 def test_the_unit_speaks_the_protocols_of_the_server() -> None:
