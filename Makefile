@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-lowest fuzz abuse soak check format bench docs clean develop
+.PHONY: help install run test test-lowest fuzz abuse soak check format bench docs wheel clean develop
 
 export PYTHON
 
@@ -36,6 +36,11 @@ bench:  ## measure the speed in comparison with other servers
 docs: develop  ## build the documents as HTML; start at build/docs/index.html
 	@exec .venv/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
 
+wheel:  ## build a wheel for servers like this machine, and its sources, in dist
+	@sh tools/install.sh .venv wheel
+	@said=$$(.venv/bin/python -m build --outdir dist 2>&1) || { echo "$$said" >&2; exit 1; }; \
+		echo "$$said" | sed -n 's/^.*\(antiphon: no C\)/\1/p; /^Successfully/p'
+
 test-lowest:  ## run the tests with the oldest dependencies that pyproject.toml allows
 	@PYTHON="$${PYTHON:-python3.11}" sh tools/install.sh .venv-lowest dev lowest
 	@exec .venv-lowest/bin/python -m pytest -q -n 3 --dist worksteal
@@ -43,8 +48,8 @@ test-lowest:  ## run the tests with the oldest dependencies that pyproject.toml 
 fuzz: develop  ## fuzz the parts in C, built with sanitizers
 	@exec .venv/bin/python tools/fuzz.py
 
-abuse: develop  ## attack servers on this machine for longer than the tests do
-	@ABUSE_LONG=1 .venv/bin/python -m pytest -q -m "long or not long" tests/abuse tests/server/workers
+abuse: develop  ## attack servers on this machine for longer than the tests do, and install one
+	@ABUSE_LONG=1 .venv/bin/python -m pytest -q -m "long or not long" tests/abuse tests/deploy tests/server/workers
 
 soak: develop  ## move, cut, kill and freeze real servers at random for half an hour
 	@PYTHONPATH=tests exec .venv/bin/python -m model.soak

@@ -73,6 +73,7 @@ def test_every_word_is_there() -> None:
         "format",
         "bench",
         "docs",
+        "wheel",
         "clean",
     }
     for word in words():

@@ -10,7 +10,7 @@ import pytest
 
 from support.documents import ROOT
 from support.left_out import left_out
-from support.units import SERVICE, directives
+from support.units import BACKUP, SERVICE, directives
 
 FILES = ROOT / "packaging"
 USERS, FOLDERS = "sysusers.d/antiphon.conf", "tmpfiles.d/antiphon.conf"
@@ -55,8 +55,9 @@ def test_the_folders_are_those_of_the_unit(root: Path) -> None:
             assert (code, made.st_uid) == (0, number)
 
 
-def test_the_command_of_the_unit_uses_these_folders_alone() -> None:
-    (command,) = directives(SERVICE)["ExecStart"]
+def test_the_commands_of_the_units_use_these_folders_alone() -> None:
+    commands = [directives(unit)["ExecStart"][0] for unit in (SERVICE, BACKUP)]
     lines = (FILES / FOLDERS).read_text("utf-8").splitlines()
     folders = {line.split()[1] for line in lines if not line.startswith("#")}
-    assert {re.sub(r"/[\w.]+\.log$", "", path) for path in re.findall(r"/var/\S+", command)} == folders
+    assert {"/".join(path.split("/")[:4]) for path in re.findall(r"/var/[\w./-]+", " ".join(commands))} == folders
+    assert set(directives(BACKUP)["ReadWritePaths"][0].split()) == folders

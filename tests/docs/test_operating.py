@@ -24,7 +24,7 @@ from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
 
 TEXT = read("docs/operating.md")
-OF_OTHERS = {"--create"}
+OF_OTHERS = {"--create", "--upgrade"}
 """Options of other programs that the documents name."""
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from support.documents import ROOT
 
 SERVICE, SOCKET = "packaging/antiphon.service", "packaging/antiphon.socket"
+BACKUP, TIMER = "packaging/antiphon-backup.service", "packaging/antiphon-backup.timer"
 
 
 def directives(name: str) -> dict[str, list[str]]:
