@@ -24,7 +24,7 @@ from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
 
 TEXT = read("docs/operating.md")
-OF_OTHERS = {"--create", "--upgrade"}
+OF_OTHERS = {"--create", "--stop-timeout", "--upgrade"}
 """Options of other programs that the documents name."""
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 
