@@ -217,6 +217,7 @@ def test_the_jail_is_one_that_fail2ban_starts(log: Path, tmp_path: Path) -> None
     assert [each[1] for each in done if each[0] == "start"] == ["antiphon"]
     assert ["set", "antiphon", "addlogpath", str(log), "head"] in done
     assert any(f"{DEFAULT_PORT}" in map(str, each) for each in flat(done))
+    assert ["set", "antiphon", "addaction", "nftables-multiport"] in done
 
 
 def flat(done: list[Any]) -> Iterator[list[Any]]:
