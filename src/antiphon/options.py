@@ -47,3 +47,4 @@ class ServerOptions(TypedDict, total=False):
     write_seconds: float
     service_seconds: float
     drain_seconds: float
+    drain_rate: float | None

@@ -161,6 +161,12 @@ class ServerSettings:
         60.0, "Seconds that a service may take for an answer, or for the next one of a stream.", TIMING
     )
     drain_seconds: float = _option(10.0, "Seconds that a stopping server waits for answers in progress.", TIMING)
+    drain_rate: float | None = _option(
+        None,
+        "Clients a second that a stopping server sends away, so that other nodes are not flooded; those that are "
+        "left after half of --drain-seconds go at once [default: all at once].",
+        TIMING,
+    )
 
     def __post_init__(self) -> None:
         """Check types and ranges.
@@ -186,6 +192,8 @@ class ServerSettings:
         ):  # fmt: skip
             check_positive(flag_of(name), getattr(self, name))
         check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)
+        if self.drain_rate is not None:
+            check_positive("--drain-rate", self.drain_rate)
         if self.silence_seconds <= self.heartbeat_seconds:  # otherwise peers that keep the heartbeat would be cut
             raise SettingInvalid(source="--silence-seconds", problem=_SILENCE_TOO_SHORT)
 

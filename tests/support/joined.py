@@ -226,7 +226,7 @@ class JoinedServer:
         """Drain as `Server.stop` does, and close."""
         host = self.host
         self.sessions.leaving = True
-        host.drain()
+        host.drain(self.settings.drain_rate, self.settings.drain_seconds / 2)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_seconds):
                 while host.connections or host.under_way:

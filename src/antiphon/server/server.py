@@ -340,7 +340,7 @@ class Server(PublishingServer, Generic[State]):
         await _cancel(self._accepting)
         self._listening.close()
         self._sessions.leaving = True
-        host.drain()
+        host.drain(self.settings.drain_rate, self.settings.drain_seconds / 2)
         try:
             async with asyncio.timeout(self.settings.drain_seconds):
                 while host.connections or host.under_way:

@@ -136,6 +136,11 @@ class PeerSide(asyncio.Protocol):
                 self.send(self._conversation.heartbeat())
                 writer.flush()
 
+    @property
+    def admitted(self) -> bool:
+        """Whether the client has signed in."""
+        return self.state is not State.ENTRY
+
     def drain(self) -> None:
         """Ask the client to say goodbye: what it sends until then is answered, so nothing is lost."""
         if self.state is State.ENTRY:

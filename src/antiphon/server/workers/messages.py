@@ -1,12 +1,14 @@
 """Messages between a supervisor and its workers."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.topics.contract import Position
+from antiphon.server.workers.count import share
 from antiphon.settings import ProgramSettings, ServerSettings
 from antiphon.topics import Subscriber
 
@@ -39,6 +41,13 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     """Those of `listen.ports.Listening`."""
     reloads: bool = False
     """Whether the server is one with `--reload`: the worker tells what it imports, and shows faults."""
+
+    def for_worker(self, number: int, *, announces: bool) -> Self:
+        """Return what the worker `number`, from 0, is told: its part of what is set for the server."""
+        program = replace(self.program, exec_most=share(self.program.exec_most, self.workers, number))
+        rate = self.settings.drain_rate
+        settings = self.settings if rate is None else replace(self.settings, drain_rate=rate / self.workers)
+        return msgspec.structs.replace(self, settings=settings, program=program, announces=announces)
 
 
 class Client(msgspec.Struct, tag=True, frozen=True):

@@ -8,12 +8,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
@@ -26,7 +23,6 @@ from antiphon.server.manager import ServiceManager
 from antiphon.server.signals import StopSignals
 from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.attention import Attention
-from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
 from antiphon.server.workers.process import State, WorkerProcess
@@ -145,11 +141,8 @@ class Supervisor:
             await asyncio.wait(tasks)
 
     def _begin(self, number: int, *, announces: bool = False) -> WorkerProcess:
-        start = self._start
-        program = replace(start.program, exec_most=share(start.program.exec_most, start.workers, number))
-        told = msgspec.structs.replace(start, program=program, announces=announces)
         worker = (self._development and self._development.take()) or WorkerProcess(self, self._hub)
-        worker.begin(number, told)
+        worker.begin(number, self._start.for_worker(number, announces=announces))
         self._workers.add(worker)
         return worker
 
