@@ -131,6 +131,24 @@ def enable(
 
 
 @app.command
+def admin(
+    account: Account,
+    /,
+    *,
+    remove: Annotated[bool, Parameter(help="Take the mark away.", negative=())] = False,
+    options: LoggedStoreOptions = LoggedStoreOptions(),
+    common: CommonOptions = CommonOptions(),
+) -> int:
+    """Make an account an administrator's: it may sign in to the status page, and act there.
+
+    For example:
+        antiphon accounts admin ann
+        antiphon accounts admin ann --remove
+    """
+    return run_loop(_admin(options, common.console(), account, wanted=not remove))
+
+
+@app.command
 def remove(
     account: Account,
     /,
@@ -225,6 +243,7 @@ async def _list(options: StoreOptions, console: Console) -> int:
     headings = {
         "name": _("Name"),
         "disabled": _("Disabled"),
+        "administrator": _("Administrator"),
         "visited_at": _("Last visit"),
         "visited_from": _("From"),
         "refusals": _("Refused since"),
@@ -281,6 +300,23 @@ async def _enable(options: LoggedStoreOptions, console: Console, name: str) -> i
         options,
         {"name": account.display, "disabled": False, "changed": changed},
         console.translations.gettext("“{name}” can sign in now.").format(name=account.display),
+    )
+    return 0
+
+
+async def _admin(options: LoggedStoreOptions, console: Console, name: str, *, wanted: bool) -> int:
+    _ = console.translations.gettext
+    async with open_data_and_log(options, console=console) as (here, log):
+        account = await here.account(name)
+        changed = await here.store.accounts.set_administrator(account.id, administrator=wanted)
+        event = "administrator-added" if wanted else "administrator-removed"
+        log.info(event, name=account.display, by=operator_name())
+    told = _("“{name}” is an administrator now.") if wanted else _("“{name}” is no administrator now.")
+    report_result(
+        console,
+        options,
+        {"name": account.display, "administrator": wanted, "changed": changed},
+        told.format(name=account.display),
     )
     return 0
 
@@ -363,6 +399,7 @@ def account_record(overview: Overview) -> Record:
     return {
         "name": overview.name,
         "disabled": overview.disabled,
+        "administrator": overview.administrator,
         "registered_at": iso_time(overview.registered_at),
         "registered_from": overview.registered_from,
         "visited_at": iso_time(overview.visited_at),

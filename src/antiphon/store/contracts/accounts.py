@@ -31,6 +31,8 @@ class Account:
     """whether a new password must be chosen before anything else"""
     expires_at: datetime | None = None
     """when the credential expires, if ever: an imported one does"""
+    administrator: bool = False
+    """whether it may use the status page"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,8 @@ class Overview:
     """whether a new password must be chosen at the next sign-in"""
     expires_at: datetime | None = None
     """when the credential expires, if ever"""
+    administrator: bool = False
+    """whether it may use the status page"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +149,12 @@ class Accounts(Protocol):
 
     async def set_disabled(self, account_id: int, *, disabled: bool) -> bool:
         """Disable or enable an account; return whether that was a change, which begins a new epoch."""
+
+    async def set_administrator(self, account_id: int, *, administrator: bool) -> bool:
+        """Give an account the administrator's mark, or take it away; return whether that was a change.
+
+        No epoch begins: sessions of clients have nothing to do with it.
+        """
 
     async def rename(self, account_id: int, name: Name) -> None:
         """Change the name of an account, and begin a new epoch, because sessions carry the name.

@@ -131,6 +131,11 @@ class FilesAccounts:
         )
         return before is not None and before.disabled != disabled
 
+    async def set_administrator(self, account_id: int, *, administrator: bool) -> bool:
+        """See `contracts.Accounts`."""
+        before = await self._change(account_id, lambda row: replace(row, administrator=administrator))
+        return before is not None and before.administrator != administrator
+
     async def rename(self, account_id: int, name: Name) -> None:
         """See `contracts.Accounts`."""
 

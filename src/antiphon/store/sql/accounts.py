@@ -39,6 +39,7 @@ _FIND = Statement(
         ACCOUNTS.c.key,
         ACCOUNTS.c.disabled,
         ACCOUNTS.c.epoch,
+        ACCOUNTS.c.administrator,
         CREDENTIALS.c.type.label("credential_type"),
         CREDENTIALS.c.data.label("credential"),
         CREDENTIALS.c.must_change,
@@ -82,6 +83,7 @@ _OVERVIEWS = Statement(
         ACCOUNTS.c.visited_at,
         ACCOUNTS.c.visited_from,
         ACCOUNTS.c.refusals,
+        ACCOUNTS.c.administrator,
         CREDENTIALS.c.must_change,
         CREDENTIALS.c.expires_at,
     )
@@ -97,6 +99,12 @@ _NEXT_EPOCH = Statement(
 
 _SET_DISABLED = Statement(
     _NEW_EPOCH.where(ACCOUNTS.c.disabled != bindparam("wanted")).values(disabled=bindparam("wanted"))
+)
+
+_SET_ADMINISTRATOR = Statement(
+    update(ACCOUNTS)
+    .where(ACCOUNTS.c.id == bindparam("account"), ACCOUNTS.c.administrator != bindparam("wanted"))
+    .values(administrator=bindparam("wanted"))
 )
 
 _OTHER = ACCOUNTS.alias()
@@ -219,6 +227,12 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
         return await self._database.run(
             lambda connection: _SET_DISABLED.change(connection, account=account_id, wanted=disabled) > 0
+        )
+
+    async def set_administrator(self, account_id: int, *, administrator: bool) -> bool:
+        """See `contracts.Accounts`."""
+        return await self._database.run(
+            lambda connection: _SET_ADMINISTRATOR.change(connection, account=account_id, wanted=administrator) > 0
         )
 
     async def rename(self, account_id: int, name: Name) -> None:

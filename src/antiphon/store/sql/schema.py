@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
 earlier version is upgraded by the engine."""
 
@@ -69,6 +69,7 @@ ACCOUNTS = Table(
     Column("previous_at", UtcTime),
     Column("previous_from", _Words),
     Column("previous_refusals", _Number),
+    Column("administrator", Boolean, nullable=False, server_default=text("FALSE")),
     sqlite_autoincrement=True,  # a number is never given again: seals and sessions name it
 )
 

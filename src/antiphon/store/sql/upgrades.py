@@ -65,6 +65,7 @@ STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
             _TAKEN_BY_VERSION_4,
         ),
     },
+    6: {"accounts": ("ALTER TABLE accounts ADD COLUMN administrator BOOLEAN DEFAULT FALSE NOT NULL",)},
 }
 """Statements that make each version of the tables from the one before it, by a table of the database they are for.
 
