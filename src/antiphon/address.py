@@ -102,6 +102,16 @@ def listening_place(text: str) -> tuple[str, int] | None:
     return written[1] or written[2], int(written[3])
 
 
+def status_place(text: str) -> tuple[Literal["http", "https"], str, int] | None:
+    """Return scheme, host and port of a value of `--status`; None if `text` is no such thing.
+
+    `http://` may be left out. The rest is as `listening_place` has it.
+    """
+    secure = text.startswith("https://")
+    place = listening_place(text.removeprefix("https://" if secure else "http://").removesuffix("/"))
+    return None if place is None else ("https" if secure else "http", *place)
+
+
 def written_place(host: str, port: int | None) -> str:
     """Return host and port as addresses hold them; without a port, the host alone."""
     if port is None:

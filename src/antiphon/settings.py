@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
-from antiphon.address import DEFAULT_PORT, listening_place
+from antiphon.address import DEFAULT_PORT, status_place
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.setting_checks import SECONDS_MOST, check_positive, check_range, check_types, flag_of
@@ -59,7 +59,7 @@ _PASSWORD_SHOWN = Problem(
         " that PGPASSFILE names"
     )
 )
-_NO_PLACE = Problem(N_("must be HOST:PORT, such as localhost:9464, not “{place}”"))
+_NO_PLACE = Problem(N_("must be HOST:PORT or https://HOST:PORT, such as localhost:9464, not “{place}”"))
 _NO_NETWORKS = Problem(
     N_("must be addresses or networks such as 10.0.0.0/8, separated by commas; “{value}” is neither")
 )
@@ -125,8 +125,9 @@ class ServerSettings:
     )
     status: str | None = _option(
         None,
-        "Answer /healthz, /readyz and /metrics (Prometheus) over HTTP at HOST:PORT, without sign-in; "
-        "needs antiphon[status].",
+        "Answer /healthz, /readyz and /metrics (Prometheus) over HTTP at HOST:PORT, without sign-in, and show a "
+        "page to administrators; https://HOST:PORT for TLS, without which the page is on this machine only. "
+        "Needs antiphon[status].",
     )
     registration: Registration | None = _option(
         None, "Whether new names may register [default: on this machine only; with --access identify everywhere]."
@@ -170,7 +171,7 @@ class ServerSettings:
         """
         check_types(self)
         check_store(self.store)
-        if self.status is not None and listening_place(self.status) is None:
+        if self.status is not None and status_place(self.status) is None:
             raise SettingInvalid(source="--status", problem=_NO_PLACE, place=self.status)
         if self.proxy_from is not None:
             networks(self.proxy_from)

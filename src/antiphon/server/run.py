@@ -200,7 +200,9 @@ def _start_block(server: Server, workers: int) -> str:
         reach = _("  Reach:   everyone who can reach this machine on this port.")
         lines.append(streams.stdout.fitted(reach, HANG))
     if server.status_place is not None:
-        lines.append(_("  Status:  http://{place}/metrics").format(place=server.status_place))
+        place = server.status_place
+        url = place if place.startswith("https://") else f"http://{place}"
+        lines.append(_("  Status:  {url}").format(url=f"{url}/"))
     if workers > 1:
         lines.append(_("  Workers: {count}").format(count=workers))
     if condition := _certificate(server):

@@ -38,7 +38,7 @@ from antiphon.server.listen.reception import Reception
 from antiphon.server.manager import ServiceManager
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
-from antiphon.server.status.endpoint import serving_status
+from antiphon.server.status.endpoint import StatusEndpoint, serving_status
 from antiphon.server.topics.contract import Broker
 from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.topics.publishing_server import PublishingServer
@@ -99,6 +99,7 @@ class Server(PublishingServer, Generic[State]):
         """Tasks that run until the last connection is gone."""
         self._watching_validity: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
+        self._status: StatusEndpoint | None = None
         self._meter: Meter
         self._host: ConnectionHost
         self._listening: Listening
@@ -182,7 +183,9 @@ class Server(PublishingServer, Generic[State]):
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
         status = settings.status if self._entrance.announces_control else None
-        endpoint = await self._closing.enter_async_context(serving_status(status, log))
+        endpoint = self._status = await self._closing.enter_async_context(
+            serving_status(status, folder, settings.store, log)
+        )
 
         def tell(found: NameRewritten) -> None:
             log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
@@ -304,6 +307,8 @@ class Server(PublishingServer, Generic[State]):
         """Load certificate and key; return why that has failed, if it has."""
         folder, log = DataFolder(self.data_path), self._host.log
         log.info("reloading", pid=os.getpid())
+        if self._status is not None:
+            await asyncio.to_thread(self._status.reload)
         if self.certificate is None:
             return None
         try:

@@ -6,13 +6,19 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from antiphon.server.status.access.guard import Administrator, Guard
+from antiphon.server.status.access.routes import access_routes
 from antiphon.server.status.board import Posted
 from antiphon.server.status.metrics import Exposition
 
 
-def status_app(read: Callable[[], Posted]) -> Starlette:
-    """Return the application; it answers from what `read` returns, and waits for nothing."""
+def status_app(read: Callable[[], Posted], guard: Guard) -> ASGIApp:
+    """Return the application; it answers from what `read` returns, and shows to whom `guard` lets in.
+
+    The paths for programs wait for nothing.
+    """
     exposition = Exposition(read)
 
     async def healthz(_: Request) -> Response:
@@ -28,5 +34,10 @@ def status_app(read: Callable[[], Posted]) -> Starlette:
         text, media_type = exposition.write(request.headers.get("accept", ""))
         return Response(text, media_type=media_type)
 
-    handlers = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
-    return Starlette(routes=[Route(path, handler) for path, handler in handlers.items()])
+    async def page(_: Request, administrator: Administrator) -> Response:
+        return PlainTextResponse(f"{administrator.name}\n")
+
+    handlers = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics, "/": guard.page(page)}
+    app = Starlette(routes=[*access_routes(guard), *(Route(path, handler) for path, handler in handlers.items())])
+    app.router.redirect_slashes = False  # the redirect would go to whatever host the request names
+    return guard.protect(app)

@@ -103,6 +103,8 @@ class Supervisor:
         """Why the last reload has failed."""
         self._incoming: list[WorkerProcess] = []
         """The new workers while a reload is under way."""
+        self.at_reload: Callable[[], None] = lambda: None
+        """Called, in a thread, at each reload."""
         self._failed = False
         """Whether a worker has not drained in order."""
 
@@ -291,6 +293,7 @@ class Supervisor:
         """Start new workers, and drain the old ones once all new ones serve; if one cannot, the old ones stay."""
         self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
         self._reload_failure = None
+        await asyncio.to_thread(self.at_reload)
         if files_folder(self._start.settings.store) is not None:  # with `--reload` only
             await self._end_old()
         workers = self._incoming
