@@ -23,12 +23,6 @@ from antiphon.language import N_
 from antiphon.server.session.manager import HELD_EVERY
 from antiphon.store.contracts import SessionRecord
 
-SHORT_ID_SIZE = 6
-"""Bytes of a session's fingerprint that serve as its id: 48 bits are enough to tell sessions apart.
-
-The fingerprint is a keyed hash of the token, so an id is of no use to a thief.
-"""
-
 _ONE_OF_THREE = Problem(N_("Say which sessions to revoke: their ids, or --account NAME, or --all."))
 
 app = App(
@@ -140,15 +134,11 @@ async def _records_to_revoke(here: OpenData, ids: tuple[str, ...]) -> list[Sessi
     records = await here.store.sessions.all()
     if not ids:
         return records
-    by_id = {_short_id(record): record for record in records}
+    by_id = {record.short_id: record for record in records}
     for id in ids:
         if id.lower() not in by_id:
             raise SessionUnknown(id=id)
     return [by_id[id] for id in dict.fromkeys(id.lower() for id in ids)]
-
-
-def _short_id(record: SessionRecord) -> str:
-    return record.fingerprint[:SHORT_ID_SIZE].hex()
 
 
 def _session_record(record: SessionRecord, processes: Mapping[str, str]) -> Record:
@@ -159,7 +149,7 @@ def _session_record(record: SessionRecord, processes: Mapping[str, str]) -> Reco
     connected = record.owner in processes and fresh
     relayed = connected and record.owner != record.home
     return {
-        "id": _short_id(record),
+        "id": record.short_id,
         "name": record.name or None,  # empty if the server's access is "anyone"
         "opened_at": iso_time(record.opened_at),
         "expires_at": iso_time(record.expires_at),

@@ -8,10 +8,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from threading import Thread
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from antiphon.address import status_place, written_place
-from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.folder import DataFolder
 from antiphon.errors import AddressUnavailable, AntiphonError, PortTaken, Problem, SettingInvalid
 from antiphon.language import N_
@@ -20,6 +19,9 @@ from antiphon.server.control.report import ServerReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.listen.ports import Listening, listen
 from antiphon.server.status.board import StatusBoard
+
+if TYPE_CHECKING:
+    from antiphon.data.certificate import Certificate
 
 POST_SECONDS = 1.0
 """Pause between two reports; workers report as often."""
@@ -42,7 +44,7 @@ class StatusEndpoint:
         folder: DataFolder,
         store: str,
         host: str,
-        certificate: Certificate | None,
+        certificate: "Certificate | None",
     ) -> None:
         """Answer at the sockets of `listening`, once it is started; a fault goes to `log`.
 
@@ -112,7 +114,7 @@ class StatusEndpoint:
         if self._certificate is None:
             return
         try:
-            certificate = load_or_make(self._folder, [self._host])
+            certificate = _certificate(self._folder, self._host)
         except AntiphonError as error:
             self._log.error("reload-failed", code=error.code, why=str(error))
             return
@@ -150,7 +152,7 @@ class StatusEndpoint:
             await asyncio.wait({guarding})
 
 
-def names_of(host: str, certificate: Certificate | None) -> frozenset[str]:
+def names_of(host: str, certificate: "Certificate | None") -> frozenset[str]:
     """Return the names under which the page is asked: as `--status` has it, and those of the certificate."""
     named = certificate.names if certificate else ()
     return frozenset(name.lower() for name in ("localhost", host, *named))
@@ -175,7 +177,7 @@ async def serving_status(
     give_up_in_children(listening.sockets)
     try:
         scheme, host, _ = _parsed(place)
-        certificate = await asyncio.to_thread(load_or_make, folder, [host]) if scheme == "https" else None
+        certificate = await asyncio.to_thread(_certificate, folder, host) if scheme == "https" else None
         endpoint = StatusEndpoint(listening, log, folder=folder, store=store, host=host, certificate=certificate)
         endpoint.start()
     except BaseException:
@@ -210,3 +212,9 @@ def _parsed(place: str) -> tuple[Literal["http", "https"], str, int]:
     asked = status_place(place)
     assert asked is not None, "settings have seen to it"
     return asked
+
+
+def _certificate(folder: DataFolder, host: str) -> "Certificate":
+    from antiphon.data.certificate import load_or_make  # noqa: PLC0415 - a supervisor needs it for this alone
+
+    return load_or_make(folder, [host])

@@ -7,7 +7,7 @@ from antiphon.store.contracts.invitations import Invitation, Invitations, check_
 from antiphon.store.contracts.owner import Owned, Owner
 from antiphon.store.contracts.processes import Processes, ProcessRecord, Pulse
 from antiphon.store.contracts.revocations import REVOCATIONS_KEPT, Revocation, RevocationLog
-from antiphon.store.contracts.sessions import TOO_MANY, Claim, Opened, SessionRecord, Sessions
+from antiphon.store.contracts.sessions import TOO_MANY, Claim, Opened, SessionRecord, Sessions, short_id
 from antiphon.store.contracts.store import STORE_SECONDS, Store
 
 __all__ = [
@@ -41,4 +41,5 @@ __all__ = [
     "Store",
     "Visit",
     "check_invitation",
+    "short_id",
 ]

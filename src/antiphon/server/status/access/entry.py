@@ -90,7 +90,7 @@ def entry_routes(guard: Guard) -> list[BaseRoute]:
         Route("/sign-in", show),
         Route("/sign-in/begin", begin, methods=["POST"]),
         Route("/sign-in/prove", prove, methods=["POST"]),
-        Route("/sign-out", guard.action(leave), methods=["POST"]),
+        Route("/sign-out", guard.action(leave, confirmed=False), methods=["POST"]),
         *(Route(f"/access/{name}", _file(name, kind)) for name, kind in FILES.items()),
     ]
 

@@ -13,6 +13,7 @@ How the application uses it:
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -91,8 +92,11 @@ class Guard:
 
         return endpoint
 
-    def action(self, handler: Handler) -> Endpoint:
-        """Return an endpoint for a POST of the page's own script, which carries the CSRF token of its session."""
+    def action(self, handler: Handler, *, confirmed: bool = True) -> Endpoint:
+        """Return an endpoint for a POST of the page's own script, which carries the CSRF token of its session.
+
+        With `confirmed` the account is looked up before: while the store is away, nobody acts.
+        """
 
         async def endpoint(request: Request) -> Response:
             administrator = self.administrator(request)
@@ -102,6 +106,8 @@ class Guard:
                 return refusal(request, Refused(403, _NO_TOKEN, "csrf"))
             try:
                 async with asyncio.timeout(ACTION_SECONDS):
+                    if confirmed and not await self._is_administrator(administrator):
+                        return refusal(request, Refused(401, _SIGNED_OUT, "signed-out"))
                     return await handler(request, administrator)
             except TimeoutError:
                 return refusal(request, TryLater())
@@ -139,20 +145,27 @@ class Guard:
         """Return where a request comes from."""
         return Peer.at(tuple(request.client or ("unknown", 0)), None)
 
-    async def _look(self) -> None:
-        """Look once; while the store is away, everybody stays who was let in before."""
-        self.sessions.expire()
-        for administrator in self.sessions:
-            try:
-                opened = await self.store.opened()
-                now = await opened.store.accounts.find(administrator.account.key)
-            except TryLater:
-                continue
-            was = administrator.account
-            if now is None or (now.id, now.epoch) != (was.id, was.epoch) or now.disabled or not now.administrator:
-                self.end(administrator, "account-changed")
-
     def end(self, administrator: Administrator, why: str) -> None:
         """End a session, and log it."""
         self.sessions.end(administrator)
         self.log.info("administrator-out", name=administrator.name, why=why)
+
+    async def _look(self) -> None:
+        """Look once; while the store is away, everybody stays who was let in before."""
+        self.sessions.expire()
+        for administrator in self.sessions:
+            with contextlib.suppress(TryLater):
+                await self._is_administrator(administrator)
+
+    async def _is_administrator(self, administrator: Administrator) -> bool:
+        """Return whether the account of a session is still what it was at the sign-in; if not, end the session.
+
+        Raises:
+            TryLater: the store does not answer.
+        """
+        was = administrator.account
+        now = await (await self.store.opened()).store.accounts.find(was.key)
+        if now and (now.id, now.epoch) == (was.id, was.epoch) and now.administrator and not now.disabled:
+            return True
+        self.end(administrator, "account-changed")
+        return False
