@@ -146,6 +146,20 @@ async def test_an_account_is_disabled_and_enabled_and_each_change_begins_an_epoc
     assert await accounts.find("bob") == other
 
 
+async def test_the_mark_of_administrators_is_given_and_taken_and_begins_no_epoch(accounts: Accounts) -> None:
+    account, other = await register(accounts, "ann"), await register(accounts, "bob")
+    assert not account.administrator
+    for wanted in (True, False):
+        assert await accounts.set_administrator(account.id, administrator=wanted) is True
+        assert await accounts.set_administrator(account.id, administrator=wanted) is False
+        found = await accounts.find("ann")
+        assert found is not None
+        assert (found.administrator, found.epoch) == (wanted, account.epoch)
+        assert [each.administrator for each in await accounts.overviews()] == [wanted, False]
+    assert await accounts.find("bob") == other
+    assert await accounts.set_administrator(99, administrator=True) is False
+
+
 async def test_an_account_that_is_not_there_cannot_be_disabled(accounts: Accounts) -> None:
     assert await accounts.set_disabled(1, disabled=True) is False
 
