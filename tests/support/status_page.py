@@ -53,16 +53,16 @@ class Page:
 
     def get(self, path: str, **headers: str | None) -> Answer:
         """Ask for a page."""
-        own: Headers = {"Sec-Fetch-Site": "none"}
+        own: Headers = {"sec-fetch-site": "none"}
         return self.ask("GET", path, None, own | _named(headers))
 
     def post(self, path: str, value: Any, **headers: str | None) -> Answer:
         """Send what a script of the page sends."""
         own: Headers = {
-            "Origin": self.origin,
-            "Sec-Fetch-Site": "same-origin",
-            "Content-Type": "application/json",
-            "X-Antiphon-CSRF": self.csrf,
+            "origin": self.origin,
+            "sec-fetch-site": "same-origin",
+            "content-type": "application/json",
+            "x-antiphon-csrf": self.csrf,
         }
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         return self.ask("POST", path, body, own | _named(headers))
@@ -71,9 +71,9 @@ class Page:
         """Send a request, and keep the cookies of the answer."""
         all_headers: Headers = dict(headers)
         if self.cookies:
-            all_headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            all_headers["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         all_headers |= self.headers
-        connection = self._connection()
+        connection = self.connection()
         try:
             connection.request(
                 method, path, body, {name: value for name, value in all_headers.items() if value is not None}
@@ -88,7 +88,7 @@ class Page:
                 self.cookies[name] = morsel.value
         return Answer(answer.status, answer.headers, text)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def connection(self) -> http.client.HTTPConnection:
         scheme, _, place = self.origin.partition("://")
         source = (self.source, 0)
         if scheme == "http":
@@ -118,4 +118,4 @@ class Page:
 
 def _named(headers: Headers) -> Headers:
     """Return headers by their names, such as `sec_fetch_site`."""
-    return {name.replace("_", "-").title(): value for name, value in headers.items()}
+    return {name.replace("_", "-"): value for name, value in headers.items()}

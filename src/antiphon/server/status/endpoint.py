@@ -96,6 +96,8 @@ class StatusEndpoint:
             ),
             lambda: self._certificate,
         )
+        self._loop: asyncio.AbstractEventLoop
+        """Of the thread."""
         self._thread = Thread(target=self._run, name="status", daemon=True)
 
     def start(self) -> None:
@@ -144,7 +146,8 @@ class StatusEndpoint:
                 each.close()
 
     async def _serve(self) -> None:
-        guarding = asyncio.get_running_loop().create_task(self._guard.run())
+        self._loop = asyncio.get_running_loop()
+        guarding = self._loop.create_task(self._guard.run())
         try:
             await self._server.serve(sockets=self._sockets)
         finally:

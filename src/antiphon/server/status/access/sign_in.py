@@ -33,6 +33,10 @@ PER_SOURCE = 16
 """Exchanges of one source at once; likewise."""
 
 _FORGOTTEN = N_("This sign-in has taken too long. Try again.")
+_MAYBE_IMPORTED = N_(
+    "Name or password is wrong. An account that was imported from another system must first sign in with antiphon"
+    " connect, and choose a password there."
+)
 _NO_MARK = N_("This account is no administrator's. An operator makes it one with: antiphon accounts admin NAME")
 _MUST_CHANGE = N_("This account needs a new password first: sign in with antiphon connect, and choose one there.")
 
@@ -43,6 +47,8 @@ class _Exchange:
 
     proof: Proof
     host: str
+    imports: bool
+    """whether any account at all has an imported password, which only `antiphon connect` can prove"""
     began_at: float
 
 
@@ -77,9 +83,10 @@ class PageSignIn:
             account = await opened.store.accounts.find(name.key) if name else None
             proof.concern(claimed, name.key if name else claimed, account)
             challenge = proof.challenge()
+        imports = bool(await opened.store.accounts.old_forms(self._clock()))
         number = secrets.token_urlsafe(16)
         self._make_room(peer.host)
-        self._exchanges[number] = _Exchange(proof=proof, host=peer.host, began_at=_now())
+        self._exchanges[number] = _Exchange(proof=proof, host=peer.host, imports=imports, began_at=_now())
         return number, challenge
 
     async def prove(self, number: str, client_final: bytes, peer: Peer) -> tuple[Account, bytes]:
@@ -94,7 +101,22 @@ class PageSignIn:
         exchange = self._exchanges.pop(number, None)
         if exchange is None or exchange.host != peer.host or _now() - exchange.began_at > EXCHANGE_SECONDS:
             raise Refused(410, _FORGOTTEN, "sign-in-timed-out")
-        proof = exchange.proof
+        try:
+            account, signature = await self._proved(exchange.proof, client_final)
+        except SignInRefused:
+            if exchange.imports:  # said to everybody then: it tells nothing of the account (promise 5)
+                raise Refused(401, _MAYBE_IMPORTED, SignInRefused.code) from None
+            raise
+        if not account.administrator:
+            self._refuse(account, peer, "no-administrator")
+            raise Refused(403, _NO_MARK, "no-administrator")
+        if account.must_change:
+            self._refuse(account, peer, "password-due")
+            raise Refused(403, _MUST_CHANGE, "password-due")
+        return account, signature
+
+    async def _proved(self, proof: Proof, client_final: bytes) -> tuple[Account, bytes]:
+        """Return the account whose password a message proves, and the server's signature; it raises as `prove`."""
         with proof.refusals_counted():
             signature = await proof.verify(client_final)
             account = allowed(proof.account, self._clock())
@@ -102,12 +124,6 @@ class PageSignIn:
             # Read again: the account may have lost the mark, or its password, since the challenge.
             account = allowed(_same(account, await opened.store.accounts.find(account.key)), self._clock())
             await proof.forgive()
-        if not account.administrator:
-            self._refuse(account, peer, "no-administrator")
-            raise Refused(403, _NO_MARK, "no-administrator")
-        if account.must_change:
-            self._refuse(account, peer, "password-due")
-            raise Refused(403, _MUST_CHANGE, "password-due")
         return account, signature
 
     async def close(self) -> None:

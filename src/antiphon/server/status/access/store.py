@@ -40,6 +40,8 @@ class PageStore:
         self._data = data
         self._log = log
         self._opening: asyncio.Task[Opened] | None = None
+        self._away = False
+        """Whether it could not be opened."""
 
     async def opened(self) -> Opened:
         """Return the open store.
@@ -56,8 +58,6 @@ class PageStore:
         error = opening.exception()
         if error is None:
             return opening.result()
-        if not isinstance(error, AntiphonError):
-            self._log.error("fault", exception=error)
         raise TryLater from error
 
     async def close(self) -> None:
@@ -76,7 +76,16 @@ class PageStore:
         from antiphon.store.opening import accounts_file  # noqa: PLC0415 - likewise
 
         folder = DataFolder(self._data, accounts_file(self._store, self._data))
-        store, ring = await open_with_ring(self._store, folder, os.urandom)
+        try:
+            store, ring = await open_with_ring(self._store, folder, os.urandom)
+        except Exception as error:
+            if not self._away:  # told once: anybody can ask for a sign-in
+                self._log.exception(
+                    "store-failed", code=error.code if isinstance(error, AntiphonError) else "fault"
+                )
+            self._away = True
+            raise
+        self._away = False
         return Opened(store, ring, folder)
 
 
