@@ -80,6 +80,7 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--keys",
         "--without-keys",
         "--force",
+        "--remove",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", document.read_text("utf-8")))
     assert named <= known

@@ -309,8 +309,10 @@ async def _admin(options: LoggedStoreOptions, console: Console, name: str, *, wa
     async with open_data_and_log(options, console=console) as (here, log):
         account = await here.account(name)
         changed = await here.store.accounts.set_administrator(account.id, administrator=wanted)
-        event = "administrator-added" if wanted else "administrator-removed"
-        log.info(event, name=account.display, by=operator_name())
+        if wanted:
+            log.info("administrator-added", name=account.display, by=operator_name())
+        else:
+            log.info("administrator-removed", name=account.display, by=operator_name())
     told = _("“{name}” is an administrator now.") if wanted else _("“{name}” is no administrator now.")
     report_result(
         console,

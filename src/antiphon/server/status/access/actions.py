@@ -65,7 +65,13 @@ def action_routes(guard: Guard) -> list[BaseRoute]:
         found = [each for each in await store.sessions.all() if each.short_id == body.session.lower()]
         if not found or not await store.sessions.revoke(found[0].fingerprint, "revoked", _utc_now()):
             raise Refused(404, _NO_SESSION, "session-unknown")
-        log.info("sessions-revoked", name=found[0].name or None, sessions=1, **_by(request, administrator))
+        log.info(
+            "sessions-revoked",
+            name=found[0].name or None,
+            by=administrator.name,
+            address=guard.peer_of(request).address,
+            sessions=1,
+        )
         return said({"sessions_ended": 1, "text": translate_for(request)(_ENDED).format(count=1)})
 
     async def disable(request: Request, administrator: Administrator) -> Response:
@@ -79,7 +85,13 @@ def action_routes(guard: Guard) -> list[BaseRoute]:
         changed = await opened.store.accounts.set_disabled(account.id, disabled=True)
         # Even if it was disabled already: an earlier act may have been interrupted.
         ended = await opened.store.sessions.revoke_account(account.id, "disabled", _utc_now())
-        log.info("account-disabled", name=account.display, sessions=ended, **_by(request, administrator))
+        log.info(
+            "account-disabled",
+            name=account.display,
+            by=administrator.name,
+            address=guard.peer_of(request).address,
+            sessions=ended,
+        )
         translate = translate_for(request)
         sentences = (
             translate(_DISABLED).format(name=account.display),
@@ -110,12 +122,9 @@ def action_routes(guard: Guard) -> list[BaseRoute]:
             by=administrator.name,
             random=os.urandom,
         )
-        log.info("invited", name=name.display, **_by(request, administrator))
+        log.info("invited", name=name.display, by=administrator.name, address=guard.peer_of(request).address)
         expires_at = (at + lifetime).isoformat(timespec="seconds")
         return said({"name": name.display, "code": code.written(), "expires_at": expires_at})
-
-    def _by(request: Request, administrator: Administrator) -> dict[str, str]:
-        return {"by": administrator.name, "address": guard.peer_of(request).address}
 
     actions = {"revoke": revoke, "disable": disable, "invite": invite}
     return [Route(f"/actions/{name}", guard.action(act), methods=["POST"]) for name, act in actions.items()]
