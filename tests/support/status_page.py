@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import secrets
 import ssl
 from base64 import b64encode
@@ -113,6 +114,9 @@ class Page:
         proved = self.post("/sign-in/prove", {"exchange": begun.value["exchange"], "message": final})
         if proved.status == 200:
             exchange.verify(proved.value["message"].encode(), self.place)
+            found = re.search(r'<meta name="csrf" content="([^"]+)">', self.get("/").text)
+            assert found is not None
+            self.csrf = found[1]
         return proved
 
 

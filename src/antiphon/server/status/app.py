@@ -1,10 +1,11 @@
 """Status application: what is answered at `--status`, as ASGI."""
 
 from collections.abc import Callable
+from html import escape
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -12,6 +13,18 @@ from antiphon.server.status.access.guard import Administrator, Guard
 from antiphon.server.status.access.routes import access_routes
 from antiphon.server.status.board import Posted
 from antiphon.server.status.metrics import Exposition
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="csrf" content="{csrf}">
+<title>Antiphon</title>
+<link rel="icon" href="/access/icon.svg">
+</head>
+<body><p>{name}</p></body>
+</html>
+"""
 
 
 def status_app(read: Callable[[], Posted], guard: Guard) -> ASGIApp:
@@ -35,7 +48,7 @@ def status_app(read: Callable[[], Posted], guard: Guard) -> ASGIApp:
         return Response(text, media_type=media_type)
 
     async def page(_: Request, administrator: Administrator) -> Response:
-        return PlainTextResponse(f"{administrator.name}\n")
+        return HTMLResponse(_PAGE.format(csrf=escape(administrator.csrf), name=escape(administrator.name)))
 
     handlers = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics, "/": guard.page(page)}
     app = Starlette(routes=[*access_routes(guard), *(Route(path, handler) for path, handler in handlers.items())])
