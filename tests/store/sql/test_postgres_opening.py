@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from antiphon.errors import AntiphonError, DatabaseOutdated, DatabaseUnusable, SettingInvalid
+from antiphon.identity.names import prepare as prepare_name
 from antiphon.settings import ServerSettings
 from antiphon.store.opening import open_store, upgrade, versions
 from antiphon.store.sql import schema, upgrades
@@ -93,6 +95,21 @@ async def test_older_tables_are_refused_with_the_command_that_upgrades_them(
     await store.close()
     with postgres.root(empty) as root:
         assert root.execute("SELECT motto FROM accounts").fetchall() == []
+
+
+async def test_tables_of_before_the_administrators_get_their_column(postgres: Postgres, empty: str) -> None:
+    dsn = postgres.dsn(empty)
+    prepare(dsn)
+    with postgres.root(empty) as root:
+        root.execute("ALTER TABLE accounts DROP COLUMN administrator")
+        root.execute("UPDATE antiphon SET version = 5")
+    await upgrade(dsn, Path())
+    store = await open_store(dsn, Path())
+    name = prepare_name("ann")
+    account = await store.accounts.register(name, lambda _: b"sealed", "SCRAM-SHA-256", datetime.now(UTC), "::1")
+    assert await store.accounts.set_administrator(account.id, administrator=True)
+    assert [each.administrator for each in await store.accounts.overviews()] == [True]
+    await store.close()
 
 
 async def test_an_upgrade_that_fails_changes_nothing(

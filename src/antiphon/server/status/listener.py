@@ -12,14 +12,18 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from antiphon.data.certificate import Certificate
+from antiphon.server.listen.limits import Source, source_of
 
 CONNECTIONS_MOST = 64
 """Connections that are answered at once; further ones get 503."""
 ACCEPTED_MOST = 128
 """Connections at once, those in a TLS handshake included; further ones are closed."""
+PER_SOURCE = 32
+"""Connections at once from one source that is not this machine: nobody takes all places."""
 HANDSHAKE_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
 """Time for the head of a request, from the accept or from the last answer; bytes do not extend it."""
+HERE = frozenset({source_of("127.0.0.1"), source_of("::1")})
 PAUSE_SECONDS = 0.2
 """Pause after an error of accept: most are that no descriptors are left."""
 
@@ -32,8 +36,8 @@ class HttpListener(uvicorn.Server):
         super().__init__(config)
         self._certificate = certificate
         self._accepting: list[asyncio.Task[None]] = []
-        self._shaking: set[asyncio.Task[None]] = set()
-        """Connections before their first byte of HTTP."""
+        self._shaking: dict[asyncio.Task[None], Source] = {}
+        """Connections before their first byte of HTTP, with where they come from."""
         self._waiting_since: dict[H11Protocol, float] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -63,16 +67,22 @@ class HttpListener(uvicorn.Server):
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, _ = await loop.sock_accept(listener)
+                sock, address = await loop.sock_accept(listener)
             except OSError:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
-            if len(self._shaking) + len(self.server_state.connections) >= ACCEPTED_MOST:
+            if not self._has_room(source_of(address[0])):
                 sock.close()
                 continue
             task = loop.create_task(self._connect(sock))
-            self._shaking.add(task)
-            task.add_done_callback(self._shaking.discard)
+            self._shaking[task] = source_of(address[0])
+            task.add_done_callback(self._shaking.pop)
+
+    def _has_room(self, source: Source) -> bool:
+        """Return whether one more connection may come from a source."""
+        served = (each.client for each in self.server_state.connections if isinstance(each, H11Protocol))
+        sources = [*self._shaking.values(), *(source_of(client[0]) for client in served if client)]
+        return len(sources) < ACCEPTED_MOST and (source in HERE or sources.count(source) < PER_SOURCE)
 
     async def _connect(self, sock: socket.socket) -> None:
         certificate = self._certificate()

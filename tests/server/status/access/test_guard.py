@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -250,3 +251,15 @@ def test_a_store_that_cannot_be_opened_says_try_later_and_is_opened_later(
         assert page.sign_in("nobody").value["code"] == "sign-in-refused"
         (told,) = server.log.of("store-failed")
         assert (told.level, told.fields["code"]) == ("error", "folder-unsafe")
+
+
+def test_with_a_store_of_files_an_edit_by_hand_takes_the_mark_away(tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    with page_server(tmp_path / "data", store=f"files:{people}") as server:
+        server.add("ann", administrator=True)
+        page = server.page()
+        assert page.sign_in().status == 200
+        file = people / "accounts.csv"
+        file.write_text(file.read_text("utf-8").replace("ann,1,no,yes,", "ann,1,no,no,"), "utf-8")
+        until(lambda: page.get("/").status == 303)
+        assert page.sign_in().value["code"] == "no-administrator"

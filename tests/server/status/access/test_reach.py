@@ -31,9 +31,9 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
         yield running
 
 
-def peer_of(server: PageServer) -> socket.socket:
+def peer_of(server: PageServer, source: str = "127.0.0.1") -> socket.socket:
     host, port = server.endpoint.place.removeprefix("https://").rsplit(":", 1)
-    sock = socket.create_connection((host, int(port)), timeout=10)
+    sock = socket.create_connection((host, int(port)), timeout=10, source_address=(source, 0))
     sock.settimeout(10)
     return sock
 
@@ -59,7 +59,7 @@ def test_over_tls_the_cookie_is_for_this_host_and_for_tls_alone(secure: PageServ
     value = page.cookies["__Host-antiphon"]
     parts = page.set_cookie.split("; ")
     assert parts[0] == f"__Host-antiphon={value}"
-    assert set(parts[1:]) == {"HttpOnly", "Max-Age=43200", "Path=/", "SameSite=strict", "Secure"}
+    assert set(parts[1:]) == {"HttpOnly", "Path=/", "SameSite=strict", "Secure"}
     assert page.get("/").status == 200
     assert page.get("/healthz").text == "ok\n"
     assert page.post("/sign-out", {}, origin=page.origin.replace("https", "http")).status == 403
@@ -121,6 +121,17 @@ def test_who_sends_no_whole_head_is_cut_and_bytes_do_not_extend_the_time(
         sock.sendall(b"GET / HTTP/1.1\r\n")
         with pytest.raises(OSError):
             trickle(sock)
+
+
+def test_one_source_does_not_take_all_places(secure: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "PER_SOURCE", 2)
+    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 1.0)
+    silent = [peer_of(secure, "127.0.0.7") for _ in range(2)]
+    with peer_of(secure, "127.0.0.7") as refused:
+        assert refused.recv(1) == b""
+    assert [secure.page(source).get("/healthz").status for source in ("127.0.0.1", "127.0.0.6")] == [200, 200]
+    for each in silent:
+        each.close()
 
 
 def test_a_silent_connection_is_cut_before_tls_and_too_many_are_closed(

@@ -11,7 +11,7 @@ from antiphon.errors import AntiphonError
 from antiphon.server.status.access.answers import Refused, body_of, language_of, refusal, said
 from antiphon.server.status.access.entry_page import entry_page
 from antiphon.server.status.access.guard import Endpoint, Guard
-from antiphon.server.status.access.sessions import TOTAL_SECONDS, Administrator
+from antiphon.server.status.access.sessions import Administrator
 
 FILES = {
     "sign-in.js": "text/javascript",
@@ -66,7 +66,6 @@ def entry_routes(guard: Guard) -> list[BaseRoute]:
         response.set_cookie(
             guard.cookie_of(request),
             cookie,
-            max_age=int(TOTAL_SECONDS),
             path="/",
             secure=guard.reach.scheme == "https",
             httponly=True,
