@@ -12,6 +12,7 @@ from antiphon.address import parse
 from antiphon.identity.invitations import Code
 from antiphon.identity.names import prepare
 from antiphon.server.status.access.middleware import HEADERS
+from antiphon.wire.bodies import SCRAM_SHA_256
 from support.page_server import PageServer, page_server
 from support.status_page import Page
 from support.stored import record
@@ -106,19 +107,20 @@ def test_everything_that_is_answered_has_the_headers_that_browsers_obey(server: 
 def test_an_account_that_is_disabled_or_loses_the_mark_or_its_password_is_out_within_a_second(
     server: PageServer,
 ) -> None:
-    names = ("one", "two", "six")
+    names = ("one", "two", "six", "new")
     numbers = [server.add(name, administrator=True) for name in names]
     pages = [server.signed_in(name) for name in names]
     others = server.signed_in()
-    assert [page.get("/").status for page in pages] == [200] * 3
+    assert [page.get("/").status for page in pages] == [200] * 4
     began = time.monotonic()
     server.change(lambda store: store.accounts.set_disabled(numbers[0], disabled=True))
     server.change(lambda store: store.accounts.set_administrator(numbers[1], administrator=False))
     server.change(lambda store: store.accounts.rename(numbers[2], prepare("seven")))
-    until(lambda: [page.get("/").status for page in pages] == [303] * 3)
+    server.change(lambda store: store.accounts.replace_credential(numbers[3], SCRAM_SHA_256, lambda _: b"sealed"))
+    until(lambda: [page.get("/").status for page in pages] == [303] * 4)
     assert time.monotonic() - began < 2, "a second, and some for a busy machine"
     assert others.get("/").status == 200
-    ended = [record.fields for record in server.log.of("administrator-out")][-3:]
+    ended = [record.fields for record in server.log.of("administrator-out")][-4:]
     assert {each["name"] for each in ended} == set(names)
     assert {each["why"] for each in ended} == {"account-changed"}
 
@@ -233,6 +235,7 @@ def test_while_the_store_is_away_the_page_goes_on_and_nobody_acts_or_signs_in(se
     assert (refused.status, refused.value["code"]) == (503, "try-later")
     assert time.monotonic() - began < 3
     server.inside(asyncio.sleep(0.6))  # two looks
+    assert not server.log.of("fault")
     assert page.get("/").status == 200
     assert page.post("/sign-out", {}).status == 200
     server.inside(server.guard.store.close())

@@ -1,5 +1,6 @@
 """Where there is a page: on this machine, and over TLS; and what a connection may cost before it asks."""
 
+import contextlib
 import socket
 import ssl
 import time
@@ -36,6 +37,26 @@ def peer_of(server: PageServer, source: str = "127.0.0.1") -> socket.socket:
     sock = socket.create_connection((host, int(port)), timeout=10, source_address=(source, 0))
     sock.settimeout(10)
     return sock
+
+
+def silent_peers(server: PageServer, count: int, stack: contextlib.ExitStack, source: str) -> list[socket.socket]:
+    """Connect once the connections of earlier tests are gone, and say nothing."""
+    http = server.endpoint._server
+    ends = time.monotonic() + 10
+    while http._shaking or http.server_state.connections:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    return [stack.enter_context(peer_of(server, source)) for _ in range(count)]
+
+
+def is_open(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) != b""
+    except BlockingIOError:
+        return True
+    finally:
+        sock.settimeout(10)
 
 
 @pytest.mark.usefixtures("everywhere")
@@ -125,13 +146,11 @@ def test_who_sends_no_whole_head_is_cut_and_bytes_do_not_extend_the_time(
 
 def test_one_source_does_not_take_all_places(secure: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "PER_SOURCE", 2)
-    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 1.0)
-    silent = [peer_of(secure, "127.0.0.7") for _ in range(2)]
-    with peer_of(secure, "127.0.0.7") as refused:
-        assert refused.recv(1) == b""
-    assert [secure.page(source).get("/healthz").status for source in ("127.0.0.1", "127.0.0.6")] == [200, 200]
-    for each in silent:
-        each.close()
+    with contextlib.ExitStack() as stack:
+        silent = silent_peers(secure, 2, stack, "127.0.0.7")
+        assert stack.enter_context(peer_of(secure, "127.0.0.7")).recv(1) == b""
+        assert all(is_open(each) for each in silent)
+        assert [secure.page(source).get("/healthz").status for source in ("127.0.0.1", "127.0.0.6")] == [200, 200]
 
 
 def test_a_silent_connection_is_cut_before_tls_and_too_many_are_closed(
@@ -139,10 +158,9 @@ def test_a_silent_connection_is_cut_before_tls_and_too_many_are_closed(
 ) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 1.0)
     monkeypatch.setattr(listener, "ACCEPTED_MOST", 3)
-    silent = [peer_of(secure) for _ in range(3)]
-    with peer_of(secure) as refused:
-        assert refused.recv(1) == b"", "at once"
-    assert [each.recv(1) for each in silent] == [b""] * 3
-    for each in silent:
-        each.close()
+    with contextlib.ExitStack() as stack:
+        silent = silent_peers(secure, 3, stack, "127.0.0.1")
+        assert stack.enter_context(peer_of(secure)).recv(1) == b""
+        assert all(is_open(each) for each in silent), "at once"
+        assert [each.recv(1) for each in silent] == [b""] * 3
     assert secure.page().get("/healthz").status == 200

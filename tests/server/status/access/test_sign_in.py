@@ -2,8 +2,10 @@
 
 import json
 import secrets
+import tomllib
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 
 import pytest
 
@@ -12,6 +14,8 @@ from antiphon.identity.scram import LEAST_ITERATIONS, SALT_SIZE, SCRAM_SHA_256, 
 from antiphon.identity.throttle import FREE_FAILURES
 from antiphon.server.status.access import sign_in
 from antiphon.server.status.access.answers import BODY_LIMIT
+from antiphon.server.status.access.entry import FILES
+from support.documents import ROOT, read
 from support.page_server import PageServer
 from support.processes import PASSWORD
 from support.status_page import Page
@@ -175,6 +179,21 @@ def test_what_is_no_message_is_refused(server: PageServer, path: str, body: obje
     assert (answer.status, set(answer.value)) == (status, {"code", "text"})
 
 
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(server: PageServer) -> None:
+    page = server.page()
+    connection = page.connection()
+    connection.putrequest("POST", "/sign-in/begin")
+    for name, value in {
+        "Origin": page.origin,
+        "Content-Type": "application/json",
+        "Content-Length": "4097",
+    }.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
 def test_a_body_that_does_not_say_its_length_is_cut_where_it_is_too_large(server: PageServer) -> None:
     page = server.page()
     connection = page.connection()
@@ -207,3 +226,12 @@ def test_the_page_speaks_the_language_of_the_browser_and_never_sends_a_password(
     for name in ("sign-in.js", "request.js", "entry.css", "icon.svg"):
         assert page.get(f"/access/{name}").status == 200
     assert json.dumps(PASSWORD) not in repr(server.log.records)
+
+
+def test_the_wheel_has_what_the_page_loads() -> None:
+    wheel = tomllib.loads(read("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"] == ["src/antiphon"]
+    folder = ROOT / "src" / "antiphon" / "server" / "status" / "access" / "static"
+    files = {path.name for path in folder.iterdir()}
+    assert files == set(FILES)
+    assert not [name for name in files for pattern in wheel["exclude"] if fnmatch(name, pattern)]
