@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.address import DEFAULT_PORT, Address, Scheme, listening_place, parse
+from antiphon.address import DEFAULT_PORT, Address, Scheme, listening_place, parse, status_place
 from antiphon.errors import AddressInvalid, PortInvalid, UsageError
 
 FINGERPRINT = "sha256:" + "Zm9v_-" * 7 + "A"
@@ -160,3 +160,20 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None
 )
 def test_a_place_to_listen_on_is_a_host_and_a_port(text: str, place: tuple[str, int] | None) -> None:
     assert listening_place(text) == place
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("localhost:9464", ("http", "localhost", 9464)),
+        ("http://localhost:9464/", ("http", "localhost", 9464)),
+        ("https://[::1]:9464", ("https", "::1", 9464)),
+        ("https://*:0/", ("https", "*", 0)),
+        *(
+            (text, None)
+            for text in ("https://", "https://host", "HTTPS://host:1", "ftp://host:1", "https://h:1/x")
+        ),
+    ],
+)
+def test_the_place_of_the_status_page_may_have_a_scheme(text: str, place: tuple[str, str, int] | None) -> None:
+    assert status_place(text) == place

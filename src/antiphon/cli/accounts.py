@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from antiphon import streams
 from antiphon.blocklist import common_passwords
+from antiphon.cli.accounts_admin import admin
 from antiphon.cli.accounts_rekey import rekey_accounts
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import password_from
@@ -44,6 +45,7 @@ app = App(
     help="Manage the accounts that may sign in.\n\nFor example:\n    antiphon accounts list",
     help_format="plaintext",
 )
+app.command(admin)
 app.command(rekey_accounts, name="rekey")
 app.command("antiphon.cli.accounts_import:import_accounts", name="import")
 app.command("antiphon.cli.accounts_export:export_accounts", name="export")
@@ -128,24 +130,6 @@ def enable(
         antiphon accounts enable ann
     """
     return run_loop(_enable(options, common.console(), account))
-
-
-@app.command
-def admin(
-    account: Account,
-    /,
-    *,
-    remove: Annotated[bool, Parameter(help="Take the mark away.", negative=())] = False,
-    options: LoggedStoreOptions = LoggedStoreOptions(),
-    common: CommonOptions = CommonOptions(),
-) -> int:
-    """Make an account an administrator's: it may sign in to the status page, and act there.
-
-    For example:
-        antiphon accounts admin ann
-        antiphon accounts admin ann --remove
-    """
-    return run_loop(_admin(options, common.console(), account, wanted=not remove))
 
 
 @app.command
@@ -300,25 +284,6 @@ async def _enable(options: LoggedStoreOptions, console: Console, name: str) -> i
         options,
         {"name": account.display, "disabled": False, "changed": changed},
         console.translations.gettext("“{name}” can sign in now.").format(name=account.display),
-    )
-    return 0
-
-
-async def _admin(options: LoggedStoreOptions, console: Console, name: str, *, wanted: bool) -> int:
-    _ = console.translations.gettext
-    async with open_data_and_log(options, console=console) as (here, log):
-        account = await here.account(name)
-        changed = await here.store.accounts.set_administrator(account.id, administrator=wanted)
-        if wanted:
-            log.info("administrator-added", name=account.display, by=operator_name())
-        else:
-            log.info("administrator-removed", name=account.display, by=operator_name())
-    told = _("“{name}” is an administrator now.") if wanted else _("“{name}” is no administrator now.")
-    report_result(
-        console,
-        options,
-        {"name": account.display, "administrator": wanted, "changed": changed},
-        told.format(name=account.display),
     )
     return 0
 
