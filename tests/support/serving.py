@@ -97,7 +97,7 @@ async def _seed(
         )
         (account,) = await store.accounts.add([new], now, "test")
         for token in tokens:
-            await store.sessions.open(_record(token, ring, account, now), sessions)
+            await store.sessions.open(record_of(token, ring, account, now), sessions)
     finally:
         await store.close()
     return tokens
@@ -140,7 +140,8 @@ def sealed(ring: LiveKeyRing, number: int) -> bytes:
     return ring.seal(verifier().encode(), number.to_bytes(8, "big"), secrets.token_bytes(12))
 
 
-def _record(token: bytes, ring: LiveKeyRing, account: Account, at: datetime) -> SessionRecord:
+def record_of(token: bytes, ring: LiveKeyRing, account: Account, at: datetime) -> SessionRecord:
+    """Return the record of a session that was opened at a time."""
     return SessionRecord(
         fingerprint=fingerprint(Token(token), ring.token_key),
         account_id=account.id,

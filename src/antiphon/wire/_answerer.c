@@ -164,6 +164,7 @@ static void add_time(BatchAnswerer *self, double now) {
         while (at < bounds && mean > times[at]) at++;
         times[bounds + at] += (double)untimed;
         times[size - 1] += now - self->began;
+        self->seconds += now - self->began;
         self->timed += untimed;
     }
     self->began = now;
@@ -359,6 +360,7 @@ static PyMemberDef members[] = {
     {"position", T_PYSSIZET, offsetof(BatchAnswerer, position), READONLY, "Where the first frame begins that is not read."},
     {"count", T_PYSSIZET, offsetof(BatchAnswerer, count), READONLY, "How many messages the handler was given."},
     {"began", T_DOUBLE, offsetof(BatchAnswerer, began), READONLY, "When the last look at the clock was, with times."},
+    {"seconds", T_DOUBLE, offsetof(BatchAnswerer, seconds), READONLY, "What it has added to the seconds of `times`."},
     {"turn_seconds", T_DOUBLE, offsetof(BatchAnswerer, turn_seconds), 0, "Seconds in which further frames are read."},
     {NULL},
 };

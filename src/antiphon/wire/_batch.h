@@ -20,6 +20,7 @@ typedef struct {
     Py_buffer times; /* an array as in times.py; `buf` is NULL if there is none */
     Py_ssize_t timed; /* of `count`, how many are in `times` */
     double began; /* when the last look at the clock was, if there are `times` */
+    double seconds; /* what this answerer has added to the seconds of `times` */
     PyObject *stepping; /* a `Stepping`; NULL if coroutines are left to the caller */
     PyObject *task; /* a task for the next coroutine, as new; or NULL */
     Py_ssize_t position, count;

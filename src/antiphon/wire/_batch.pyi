@@ -9,6 +9,7 @@ class BatchAnswerer:
     began: float
     count: int
     position: int
+    seconds: float
     turn_seconds: float
     unanswered: Unanswered | None
     def __init__(

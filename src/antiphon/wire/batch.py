@@ -92,6 +92,7 @@ class PythonBatchAnswerer:
         "began",
         "count",
         "position",
+        "seconds",
         "turn_seconds",
         "unanswered",
     )  # fmt: skip
@@ -136,6 +137,8 @@ class PythonBatchAnswerer:
         """Of `count`, how many are in `times`."""
         self.began = 0.0
         """When the last look at the clock was, if there are `times`: there the time of `unanswered` begins."""
+        self.seconds = 0.0
+        """What it has added to the seconds of `times`, of all calls."""
         self.turn_seconds = 0.0
         """Seconds by `clock` after the first frame in which further frames are read."""
         self.position = 0
@@ -196,6 +199,7 @@ class PythonBatchAnswerer:
         if self._times is not None:
             if (untimed := self._untimed) > 0:
                 add_time(self._times, now - self.began, untimed)
+                self.seconds += now - self.began
                 self._timed += untimed
             self.began = now
 

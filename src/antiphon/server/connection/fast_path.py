@@ -88,6 +88,7 @@ class FastPath:
         self._late = LateAnswers(writer) if service.is_async else None
         self.last_waits = False
         """Whether the coroutine of the last message of `answer_buffered` waits."""
+        channel.runner.batches = self._answerer
         self.close()
         if steps is not None:
             channel.runner.answer_directly = self._responder.answer

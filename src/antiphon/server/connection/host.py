@@ -8,6 +8,7 @@ from antiphon.server.auth.authenticator import Authenticator
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.hello import HelloFrame
 from antiphon.server.listen.limits import Places
+from antiphon.server.session.closings import new_closings
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import ServerSettings
@@ -69,6 +70,7 @@ class ConnectionHost:
         self.channels = channels
         self.handlers = handlers
         self.connections: set[Open] = set()
+        self.closings = new_closings()
         self.traffic = Traffic()
         """See `count_bytes`."""
 

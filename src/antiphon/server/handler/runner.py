@@ -39,12 +39,33 @@ class Answers(Protocol):
         """Go on with the next message: a handler that had to wait has ended."""
 
 
+class Timed(Protocol):
+    """What times messages of a session beside its runner."""
+
+    @property
+    def seconds(self) -> float:
+        """Time of the service for them."""
+
+
 class HandlerRunner:
     """Runs the handler of one session; one message at a time."""
 
     __slots__ = (
-        "_answers", "_began", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_take",
-        "_task", "_time_limits", "answer_directly", "repeats",
+        "_answers",
+        "_began",
+        "_cancelled",
+        "_environment",
+        "_handle",
+        "_id",
+        "_seconds",
+        "_session",
+        "_stopping",
+        "_take",
+        "_task",
+        "_time_limits",
+        "answer_directly",
+        "batches",
+        "repeats",
     )  # fmt: skip
 
     def __init__(self, environment: HandlerEnvironment, session: Session, answers: Answers) -> None:
@@ -66,6 +87,10 @@ class HandlerRunner:
         self._stopping = False
         self.answer_directly: Callable[[int, object], bool] | None = None
         """Set by the fast path: sends the answer of a handler that has waited, if nothing else is to be done."""
+        self._seconds = 0.0
+        """Time of the service for messages of this session that `batches` did not time."""
+        self.batches: Timed | None = None
+        """Set by the fast path: what times its messages."""
         self.repeats = Repeats(environment.log, environment.repeat_seconds)
         """Faults and refusals of this session, for the log."""
 
@@ -105,7 +130,7 @@ class HandlerRunner:
         else:
             self._failed(id, as_fault(error))
         if self._task is None:
-            add_time(self._environment.times, time.perf_counter() - began)
+            self._add_time(time.perf_counter() - began)
 
     def wait_for(self, id: int, task: HandlerTask, began: float) -> None:
         """Answer message `id` when `task`, whose first step is done, has ended; it was called at `began`."""
@@ -123,6 +148,20 @@ class HandlerRunner:
         self._cancelled = True
         asyncio.get_running_loop().call_soon(self._task.cancel)  # after its first step, or that would never run
         return True
+
+    @property
+    def seconds(self) -> float:
+        """Time of the service for all messages of this session, from the call to the last answer."""
+        return self._seconds + (self.batches.seconds if self.batches is not None else 0.0)
+
+    def leave_fast_path(self) -> None:
+        """Go on without the fast path: its connection is gone."""
+        self._seconds, self.batches, self.answer_directly = self.seconds, None, None
+
+    def _add_time(self, seconds: float) -> None:
+        """Note the time of one message."""
+        self._seconds += seconds
+        add_time(self._environment.times, seconds)
 
     async def stop(self) -> None:
         """Cancel the handler that is running, and wait for its end."""
@@ -190,7 +229,7 @@ class HandlerRunner:
         id = self._id
         self._task = None
         self._time_limits.remove(task)
-        add_time(self._environment.times, time.perf_counter() - self._began)
+        self._add_time(time.perf_counter() - self._began)
         try:
             answer = task.result()
         except BaseException as error:  # noqa: BLE001 - as in `run`
