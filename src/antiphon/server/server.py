@@ -25,6 +25,7 @@ from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.control import Controlled, taking_control
+from antiphon.server.control.live import Live, LiveQuery
 from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
@@ -249,7 +250,7 @@ class Server(PublishingServer, Generic[State]):
         ]
         if endpoint is not None:
             self.status_place = endpoint.place
-            endpoint.follow(self._meter.report_alone)
+            endpoint.follow(self._meter.report_alone, self._meter.look_alone)
         if self._entrance.announces_control:
             controlled = Controlled(self._meter.report_alone, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))
@@ -329,6 +330,10 @@ class Server(PublishingServer, Generic[State]):
     def measured(self) -> ProcessReport:
         """Return what this process does now. Precondition: it is open."""
         return self._meter.report()
+
+    async def look(self, query: LiveQuery) -> Live:
+        """Return who is connected to this process. Precondition: it is open."""
+        return await self._meter.look(query)
 
     async def stop(self) -> None:
         """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""

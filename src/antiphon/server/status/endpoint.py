@@ -18,7 +18,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.control.report import ServerReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.listen.ports import Listening, listen
-from antiphon.server.status.board import StatusBoard
+from antiphon.server.status.source import Look, Source
 
 if TYPE_CHECKING:
     from antiphon.data.certificate import Certificate
@@ -63,9 +63,10 @@ class StatusEndpoint:
         from antiphon.server.status.access.store import PageStore  # noqa: PLC0415 - likewise
         from antiphon.server.status.app import status_app  # noqa: PLC0415 - likewise
         from antiphon.server.status.listener import CONNECTIONS_MOST, HttpListener  # noqa: PLC0415 - likewise
+        from antiphon.server.status.page.routes import Pages  # noqa: PLC0415 - likewise
 
         self._log = log
-        self._board = StatusBoard()
+        self._source = Source()
         self._sockets = list(listening.sockets)
         self._folder = folder
         self._host = host
@@ -80,9 +81,10 @@ class StatusEndpoint:
             names=names_of(host, certificate),
         )
         self._guard = Guard(self._reach, PageStore(store, folder.path, log), log)
+        self._pages = Pages(self._source)
         self._server = HttpListener(
             Config(
-                status_app(self._board.read, self._guard),
+                status_app(self._source, self._guard, self._pages),
                 http="h11",
                 ws="none",
                 lifespan="off",
@@ -104,8 +106,12 @@ class StatusEndpoint:
         """Begin to answer."""
         self._thread.start()
 
-    def follow(self, report: Callable[[], ServerReport]) -> None:
-        """Answer from now on by what `report` returns, which is called in the running event loop."""
+    def follow(self, report: Callable[[], ServerReport], look: Look) -> None:
+        """Answer from now on by what `report` returns, and `look` to those who look.
+
+        Both are called in the running event loop.
+        """
+        self._source.answer_with(look)
         self._posting = asyncio.get_running_loop().create_task(self._post(report))
 
     def reload(self) -> None:
@@ -125,15 +131,17 @@ class StatusEndpoint:
 
     async def close(self) -> None:
         """Answer no more."""
+        self._source.answer_with(None)
         if self._posting is not None:
             self._posting.cancel()
             await asyncio.wait({self._posting})
         self._server.should_exit = True
+        self._pages.stop()
         await asyncio.to_thread(self._thread.join, 2 * END_SECONDS)
 
     async def _post(self, report: Callable[[], ServerReport]) -> None:
         while True:
-            self._board.post(report())
+            self._source.post(report())
             await asyncio.sleep(POST_SECONDS)
 
     def _run(self) -> None:

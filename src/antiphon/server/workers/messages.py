@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.server.control.live import Live, LiveQuery
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.topics.contract import Position
 from antiphon.settings import ProgramSettings, ServerSettings
@@ -53,6 +54,13 @@ class Counted(msgspec.Struct, tag=True, frozen=True):
 
     id: int
     wait: float
+
+
+class Look(msgspec.Struct, tag=True, frozen=True):
+    """Say which sessions are connected. It is answered by `Seen`."""
+
+    id: int
+    query: LiveQuery
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
@@ -119,6 +127,13 @@ class Beat(msgspec.Struct, tag=True, frozen=True):
     """The event loop of the worker runs, and this is what it does."""
 
     report: ProcessReport
+
+
+class Seen(msgspec.Struct, tag=True, frozen=True):
+    """The answer to `Look`."""
+
+    id: int
+    live: Live
 
 
 class Leaving(msgspec.Struct, tag=True, frozen=True):
@@ -198,10 +213,10 @@ class News(msgspec.Struct, tag=True, frozen=True):
     message: Any
 
 
-ToWorker = Start | Client | Counted | Stop | Answer | News
+ToWorker = Start | Client | Counted | Look | Stop | Answer | News
 AboutTopics = Publish | Subscribe | Unsubscribe | Read | Who | Which
 ToSupervisor = (
-    Failed | Ready | Imported | Taken | Closed | Released | Count | Forgive | Beat | Leaving | AboutTopics
+    Failed | Ready | Imported | Taken | Closed | Released | Count | Forgive | Beat | Seen | Leaving | AboutTopics
 )
 Message = ToWorker | ToSupervisor
 

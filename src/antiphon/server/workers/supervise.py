@@ -77,7 +77,7 @@ async def supervise(
                 reloading=reloading,
             )
             if status is not None:
-                status.follow(supervisor.report)
+                status.follow(supervisor.report, supervisor.look)
                 supervisor.at_reload = status.reload
             return await supervisor.run()
     except AntiphonError as error:

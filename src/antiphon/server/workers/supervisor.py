@@ -18,6 +18,7 @@ import msgspec
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.control import Controlled, taking_control
+from antiphon.server.control.live import Live, LiveQuery
 from antiphon.server.control.report import ServerReport, status_line
 from antiphon.server.listen.entrance import accept_all, hourly_limits
 from antiphon.server.listen.limits import RegistrationLimits, SourceFailures
@@ -342,6 +343,10 @@ class Supervisor:
         """Return what the server does."""
         now = asyncio.get_running_loop().time()
         return self._reports.report(self._workers, now, draining=self._stopping.done())
+
+    async def look(self, query: LiveQuery) -> Live:
+        """Return who is connected."""
+        return await self._reports.looks.look(list(self._workers), query)
 
     # --- the end ----------------------------------------------------------------------------------------------
 
