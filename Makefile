@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-lowest fuzz abuse soak check format bench docs clean develop
+.PHONY: help install run test browser pictures test-lowest fuzz abuse soak check format bench docs clean develop
 
 export PYTHON
 
@@ -18,6 +18,12 @@ run: install  ## start a server and talk to it
 
 test: develop  ## run the tests
 	@exec .venv/bin/python -m pytest -q -n 3 --dist worksteal
+
+browser: develop  ## run the tests of the status page in a real browser
+	@exec .venv/bin/python -m pytest -q -p no:xdist --durations=5 tests/server/status/page/test_browser.py
+
+pictures: develop  ## make the pictures of the README anew; needs a browser as make browser does
+	@PYTHONPATH=tests exec .venv/bin/python -m support.pictures
 
 check: develop  ## check format, lint, types and layers
 	@.venv/bin/ruff format --check .
