@@ -378,6 +378,7 @@ def test_the_JSON_has_the_fields_that_are_documented(tmp_path: Path) -> None:  #
         "accounts list": [],
         "sessions list": [],
         "accounts show": ["ann"],
+        "accounts admin": ["ann"],
         "accounts disable": ["ann"],
         "accounts enable": ["ann"],
         "accounts password": ["ann"],
