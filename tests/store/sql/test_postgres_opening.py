@@ -21,6 +21,7 @@ from antiphon.store.sql import schema, upgrades
 from antiphon.store.sql.postgres import prepare
 from support.operator_commands import Operator
 from support.postgres import USER, Postgres
+from support.stored import process
 
 VERSION = schema.SCHEMA_VERSION
 
@@ -93,6 +94,21 @@ async def test_older_tables_are_refused_with_the_command_that_upgrades_them(
     await store.close()
     with postgres.root(empty) as root:
         assert root.execute("SELECT motto FROM accounts").fetchall() == []
+
+
+async def test_the_first_version_in_postgresql_becomes_the_present_one(postgres: Postgres, empty: str) -> None:
+    dsn = postgres.dsn(empty)
+    prepare(dsn)
+    with postgres.root(empty) as root:  # as version 5 has made it
+        for column in ("place", "node_address", "certificate"):
+            root.execute(f"ALTER TABLE processes DROP COLUMN {column}".encode())
+        root.execute("UPDATE antiphon SET version = 5")
+    await upgrade(dsn, Path())
+    store = await open_store(dsn, Path())
+    new = process("one", place="here", node_address="node:7700", certificate="00")
+    await store.processes.enter(new)
+    assert await store.processes.all() == [new]
+    await store.close()
 
 
 async def test_an_upgrade_that_fails_changes_nothing(

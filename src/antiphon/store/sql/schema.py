@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
 earlier version is upgraded by the engine."""
 
@@ -140,6 +140,9 @@ PROCESSES = Table(
     Column("relay_version", _Number, nullable=False),
     Column("service", _Words, nullable=False),
     Column("limits", _Words, nullable=False),
+    Column("place", _Words, nullable=False, server_default=text("''")),
+    Column("node_address", _Words, nullable=False, server_default=text("''")),
+    Column("certificate", _Words, nullable=False, server_default=text("''")),
     sqlite_with_rowid=False,
 )
 
