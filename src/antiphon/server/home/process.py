@@ -110,6 +110,7 @@ class HomeProcess:
         self._read_claims = read_claims
         self._go_on = go_on
         await self._processes.enter(self._record)
+        await self._sweep()
         self._fence.join(self._recover)
         self._heartbeat = Heartbeat(self._processes.pulse(), self.id, self.watch, self._fence)
         self._heartbeat.start()
@@ -202,3 +203,10 @@ class HomeProcess:
                         await self.silent(other)
                 elif address.is_refused(other.relay_address):
                     await self.refused(other)
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Remove sockets of this folder whose processes those of other nodes have found dead."""
+        folder = Path(self._record.relay_address).parent
+        if folder.name == address.FOLDER:
+            address.sweep(folder, {each.id for each in await self._processes.all()})
