@@ -188,4 +188,7 @@ def test_a_status_port_that_is_taken_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         assert told(tmp_path / "data", status=place)["status"] == "setting-invalid"
+        node = {"store": "postgresql://127.0.0.1:9/none", "relay_address": place}
+        assert told(tmp_path / "data", **node)["relays"] == "relay-ports-taken"
+    assert told(tmp_path / "data", **node)["relays"] == f"{place} is free"
     assert told(tmp_path / "data", status=place)["status"] == f"{place} is free"

@@ -194,6 +194,7 @@ def _lines(report: ServerReport, console: Console) -> Iterator[str]:
             written=max(worker.store_age_s for worker in report.workers),
             read=max(worker.revocations_age_s for worker in report.workers),
         )),
+        *([] if facts.node is None else [(_("Node"), facts.node)]),
         (_("Key"), str(facts.key)),
         (_("Data"), facts.data),
         (_("Log"), facts.log),

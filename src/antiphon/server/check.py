@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from antiphon.address import relay_place
 from antiphon.data.belonging import ANOTHERS, mark_of_database, ring_mark
 from antiphon.data.certificate import CERTIFICATE_FILE, KEY_FILE, load_or_make
 from antiphon.data.credentials import check_ring
@@ -23,6 +24,7 @@ from antiphon.observe.logfile import CONSOLE, open_file
 from antiphon.server.listen.entrance import listen_as_set
 from antiphon.server.listen.ports import Passed
 from antiphon.server.listen.reach import reach_of
+from antiphon.server.nodes.listener import listen as listen_for_nodes
 from antiphon.server.status.endpoint import listening_for_status
 from antiphon.services import as_service, load
 from antiphon.settings import ProgramSettings, ServerSettings, is_postgresql
@@ -42,7 +44,7 @@ class Checked:
     """One thing that a start needs."""
 
     what: str
-    """`service`, `data folder`, `log`, `key ring`, `certificate`, `store`, `port` or `status`."""
+    """`service`, `data folder`, `log`, `key ring`, `certificate`, `store`, `port`, `relays` or `status`."""
     said: str
     """What a start would find, a translatable sentence; empty where it has a problem."""
     fields: Fields = field(default_factory=dict)
@@ -84,6 +86,8 @@ class StartCheck:
             for what in (N_("log"), N_("key ring"), N_("certificate"), N_("store")):
                 yield Checked(what, _NOT_CHECKED)
         yield _tried(N_("port"), self._port)
+        if self._settings.relay_address is not None:
+            yield _tried(N_("relays"), self._relays)
         if self._settings.status is not None:
             yield _tried(N_("status"), self._status)
 
@@ -208,6 +212,13 @@ class StartCheck:
                 "port": listening.port,
             }
         return N_("{port} is free"), {"port": listening.port}
+
+    def _relays(self) -> Said:
+        place = relay_place(self._settings.relay_address or "")
+        assert place is not None, "the settings were checked"
+        sock, address = listen_for_nodes(*place)
+        sock.close()
+        return N_("{port} is free"), {"port": address}
 
     def _status(self) -> Said:
         assert self._settings.status is not None, "the caller has looked"

@@ -133,4 +133,5 @@ class Meter:
             valid_from=certificate.valid_from if certificate else None,
             expires_at=certificate.expires_at if certificate else None,
             key=self._ring.newest,
+            node=server.settings.relay_address,
         )
