@@ -1,7 +1,7 @@
 """`make soak`: run the models for MINUTES (30), each round with the next seed; `SEED=…` runs one round again.
 
-Even seeds run over the servers of one folder, odd ones over one server with workers; `TOPOLOGY=servers` or
-`TOPOLOGY=workers` is for one of the two only.
+Seeds run in turn over the servers of one folder, over one server with workers, and over nodes on one database;
+`TOPOLOGY=servers`, `TOPOLOGY=workers` or `TOPOLOGY=nodes` is for one of the three only.
 """
 
 import asyncio
@@ -35,7 +35,13 @@ WITH_WORKERS = [
     for hooks in (True, False)
     for plain in (True, False)
 ]
-TOPOLOGIES = {"servers": GIVEN, "workers": WITH_WORKERS}
+ON_NODES = [
+    Setting(servers=servers, talkers=5, hooks=hooks, plain=plain, long_seconds=45, nodes=True)
+    for servers in (3, 2)
+    for hooks in (True, False)
+    for plain in (True, False)
+]
+TOPOLOGIES = {"servers": GIVEN, "workers": WITH_WORKERS, "nodes": ON_NODES}
 
 
 def main() -> int:
