@@ -1,5 +1,6 @@
 """Relays between nodes at exact moments: two servers in one event loop, which reach each other over TLS."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from antiphon.server.home.watch import DEAD_SECONDS
+from antiphon.server.relay.dialer import RelayDialer
 from antiphon.server.relay.opening import Opening
 from antiphon.store.contracts import ProcessRecord
 from antiphon.wire.bodies import Resume, ServerBye, Welcome
@@ -92,6 +94,31 @@ def test_an_older_connection_takes_it_from_no_newer_one_whatever_the_clocks_say(
     assert newer.ask("mine") == "mine"
     newer.close()
     late.close()
+
+
+def test_a_connection_that_may_be_older_is_put_off_until_it_is_certain(
+    two: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GO comes 2 s after READY: for all that the home knows, the client was accepted 2 s before it was."""
+    answered = RelayDialer._answered
+
+    async def answered_late(dialer: RelayDialer, home: ProcessRecord, ready: "asyncio.Future[None]") -> None:
+        await answered(dialer, home, ready)
+        await asyncio.sleep(2)
+
+    first, _ = two.home.back(two.token, 1)
+    two.home.let_pass(1)
+    second = two.other.client()
+    second.hello()
+    with monkeypatch.context() as late:
+        late.setattr(RelayDialer, "_answered", answered_late)
+        second.send(second.conversation.resume(two.token, Resume(received=1))[1])
+        assert second.error().code == "try-later"
+    assert first.ask("mine") == "mine"
+    assert isinstance(second.resume(two.token, 2), Welcome)
+    assert second.ask("mine") == "mine"
+    first.close()
+    second.close()
 
 
 def entered(two: Nodes, record: ProcessRecord) -> None:

@@ -8,6 +8,7 @@ import errno
 import os
 import random
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,7 +180,7 @@ class NodeListener:
                 PlainTransport(client, tls, self._buffer, self._fence)
                 try:
                     await tls.opened()
-                except OSError:
+                except ssl.SSLError:
                     raise NotProved("no-tls") from None
                 await asyncio.shield(end.done)
         except NotProved as error:
