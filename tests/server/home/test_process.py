@@ -186,6 +186,20 @@ async def test_one_that_was_only_silent_keeps_its_socket(store: Store, tmp_path:
     assert Path(frozen.relay_address).exists(), "it may wake, and is reached there"
 
 
+async def test_a_socket_of_a_process_that_another_node_has_found_dead_is_swept_up(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / address.FOLDER
+    folder.mkdir()
+    swept = [Path(left(folder / f"{name}.sock", name).relay_address) for name in ("first", "second")]
+    os.utime(swept[0], (0, 0))
+    async with running(store, folder / "socket") as (process, _):
+        assert [path.exists() for path in swept] == [False, True]
+        os.utime(swept[1], (0, 0))
+        await process.tidy()
+        assert not swept[1].exists()
+
+
 @pytest.mark.parametrize("listens", [True, False])
 async def test_what_killed_processes_leave_is_tidied_up(store: Store, tmp_path: Path, listens: bool) -> None:
     path = tmp_path / "killed.sock"

@@ -10,7 +10,7 @@ import pytest
 from antiphon.address import RELAY_PORTS, relay_place
 from antiphon.errors import RelayPortsTaken, SettingInvalid
 from antiphon.server.nodes import listener
-from antiphon.server.nodes.listener import listen
+from antiphon.server.nodes.listener import keep, listen
 from antiphon.settings import ServerSettings
 
 FIRST, LAST = 23000, 23999
@@ -32,12 +32,11 @@ def test_each_process_takes_the_first_free_port() -> None:
             assert first < two.getsockname()[1] <= LAST
 
 
-def test_without_a_free_port_the_error_names_the_range() -> None:
+def test_without_a_free_port_the_error_names_those_that_were_tried() -> None:
     with listening("127.0.0.1", FIRST, LAST) as (one, _):
         port = one.getsockname()[1]
-        for last, shown in ((port, str(port)),):
-            with pytest.raises(RelayPortsTaken, match=f"{shown} on 127.0.0.1"):
-                listen("127.0.0.1", port, last)
+        with pytest.raises(RelayPortsTaken, match=f"{port} on 127.0.0.1"):
+            listen("127.0.0.1", port, port)
 
 
 def test_a_name_of_several_addresses_is_shown_as_it_is() -> None:
@@ -56,6 +55,18 @@ def test_where_the_address_is_not_of_this_machine_it_listens_at_all(
     with listening(host, FIRST, LAST) as (sock, address):
         assert address == f"{host}:{sock.getsockname()[1]}"
         assert sock.getsockname()[0] == listener._ANYWHERE[socket.AF_INET]
+
+
+def test_a_machine_that_is_gone_is_found_out_by_the_system() -> None:
+    with socket.socket() as sock:
+        keep(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        if sys.platform == "linux":
+            names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            idle, interval, count = (sock.getsockopt(socket.IPPROTO_TCP, name) for name in names)
+            assert idle + interval * count <= 10
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 10_000
 
 
 def test_the_ports_may_be_left_out_and_be_one_or_many() -> None:

@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,8 +20,10 @@ from antiphon.server.nodes.certificate import NodeCertificate, dialing_context, 
 from antiphon.server.nodes.dialer import NodeDialer
 from antiphon.server.nodes.ends import NotProved
 from antiphon.server.nodes.listener import NodeListener, NodePlace, listen
+from antiphon.server.relay import link
 from antiphon.store.contracts import ProcessRecord
 from antiphon.transport.tls import TlsTransport
+from server.relay.test_link import End
 from support.auth import RecordingLog
 from support.stored import process
 
@@ -390,3 +392,27 @@ async def test_another_process_at_the_same_address_is_not_taken_for_it(home: Hom
     with pytest.raises(NotProved, match="another-process"):
         await dialer().connect(other, Served())
     await home.refused("closed")
+
+
+# --- the end -------------------------------------------------------------------------------------------------
+
+
+async def test_a_link_is_closed_at_last_though_the_far_end_does_not_take_part(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is frozen does not answer the end of TLS."""
+    monkeypatch.setattr(link, "CLOSE_SECONDS", 0.1)
+    async with channel(home) as (reader, writer):
+        said = node_proof.answer(
+            await challenged(reader), KEYS, bytes.fromhex(NEAR), os.urandom(32), CERTIFICATE.digest
+        )
+        assert said is not None
+        writer.write(said.encode())
+        await reader.readexactly(node_proof.PROOF_SIZE)
+        cast("asyncio.ReadTransport", writer.transport).pause_reading()
+        served, end = home.served[0], End()
+        served.transport.set_protocol(end.link)
+        end.link.connection_made(served.transport)
+        end.link.close()
+        await end.until(lambda: end.is_lost)
+        writer.transport.abort()

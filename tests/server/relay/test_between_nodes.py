@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from msgspec import structs
 
 from antiphon.server.home.watch import DEAD_SECONDS
 from antiphon.server.relay.dialer import RelayDialer
@@ -119,6 +120,20 @@ def test_a_connection_that_may_be_older_is_put_off_until_it_is_certain(
     assert second.ask("mine") == "mine"
     first.close()
     second.close()
+
+
+def test_a_node_speaks_for_itself_alone(two: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home notes who relays a session: it has proved its id, and names no other."""
+    encode = Opening.encode
+    client = two.other.client()
+    client.hello()
+    with monkeypatch.context() as lying:
+        lying.setattr(Opening, "encode", lambda opening: encode(structs.replace(opening, process="cc" * 8)))
+        client.send(client.conversation.resume(two.token, Resume(received=1))[1])
+        assert client.error().code == "try-later"
+    assert two.home.records("resumed")[1:] == []
+    assert isinstance(client.resume(two.token, 1), Welcome)
+    client.close()
 
 
 def entered(two: Nodes, record: ProcessRecord) -> None:
