@@ -17,7 +17,7 @@ from antiphon.identity.node_proof import Answer, Challenge, proof_keys
 from antiphon.server.home.fence import Fence
 from antiphon.server.nodes import listener as node_listener
 from antiphon.server.nodes.certificate import NodeCertificate, dialing_context, make_certificate
-from antiphon.server.nodes.dialer import NodeDialer
+from antiphon.server.nodes.dialer import AT_ONCE, NodeDialer
 from antiphon.server.nodes.ends import NotProved
 from antiphon.server.nodes.listener import NodeListener, NodePlace, listen
 from antiphon.server.relay import link
@@ -299,6 +299,29 @@ async def test_one_process_does_not_flood_another(home: Home) -> None:
     assert home.log.of("relay-refused") == []
     for each in served:
         each.transport.abort()
+
+
+async def test_of_relays_to_a_process_that_is_silent_few_wait_there_and_the_others_here() -> None:
+    there: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: there.append(writer), "127.0.0.1", 0)
+    silent = process(HOME, node_address=f"127.0.0.1:{server.sockets[0].getsockname()[1]}", certificate="00" * 32)
+    calling = dialer()
+    waiting = [asyncio.create_task(calling.connect(silent, Served())) for _ in range(3 * AT_ONCE)]
+    async with asyncio.timeout(SECONDS):
+        while len(there) < AT_ONCE:
+            await asyncio.sleep(0.01)
+        there.pop().transport.abort()  # one makes way for another one
+        while len(there) < AT_ONCE:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    assert len(there) == AT_ONCE
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for writer in there:
+        writer.transport.abort()
+    server.close()
+    await server.wait_closed()
 
 
 # --- attacks on who connects ---------------------------------------------------------------------------------
