@@ -201,7 +201,7 @@ class JoinedServer:
         began = datetime.now(UTC) - timedelta(seconds=loop.time())
         shown = PublishingServer()
         address = None if self._place is None else PORTS
-        node = await self._closing.enter_async_context(open_node(address, ring))
+        node = await self._closing.enter_async_context(open_node(address, ring, log))
         parts = assemble(
             settings,
             as_service(self._handler),

@@ -119,7 +119,7 @@ def assemble(
         access=settings.access,
     )
     channels = ChannelRegistry(sessions, handlers)
-    nodes = None if node is None else NodeDialer(home.id, node.keys, fence)
+    nodes = None if node is None else NodeDialer(home.id, node.keys, fence, node.repeats)
     dialer = RelayDialer(home, fence, log, give_up_socket, nodes)
 
     async def relay(process: ProcessRecord, opening: Opening, token: Token, client: Holder) -> RelayLink | None:

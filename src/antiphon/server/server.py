@@ -200,7 +200,7 @@ class Server(PublishingServer, Generic[State]):
         if not settings.plain:
             self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
         self._listen(folder)
-        node = await self._closing.enter_async_context(open_node(settings.relay_address, ring))
+        node = await self._closing.enter_async_context(open_node(settings.relay_address, ring, log))
         parts = assemble(
             settings,
             self._service,

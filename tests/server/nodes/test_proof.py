@@ -14,6 +14,7 @@ import pytest
 from antiphon.identity import node_proof
 from antiphon.identity.keys import KeyRing
 from antiphon.identity.node_proof import Answer, Challenge, proof_keys
+from antiphon.observe.repeats import Repeats
 from antiphon.server.home.fence import Fence
 from antiphon.server.nodes import listener as node_listener
 from antiphon.server.nodes.certificate import NodeCertificate, dialing_context, make_certificate
@@ -78,7 +79,7 @@ class Home:
 
 
 def dialer(keys: dict[int, bytes] = KEYS) -> NodeDialer:
-    return NodeDialer(NEAR, lambda: keys, Fence())
+    return NodeDialer(NEAR, lambda: keys, Fence(), Repeats(RecordingLog()))
 
 
 @contextlib.asynccontextmanager
@@ -91,7 +92,9 @@ async def listening(keys: dict[int, bytes] = KEYS, shown: NodeCertificate = CERT
         one.served.append(Served())
         return one.served[-1]
 
-    taking = NodeListener(NodePlace(sock, address, shown), HOME, lambda: keys, begin, fence=Fence(), log=log)
+    repeats = Repeats(log)
+    place = NodePlace(sock, address, shown)
+    taking = NodeListener(place, HOME, lambda: keys, begin, fence=Fence(), log=log, repeats=repeats)
     record = process(HOME, node_address=address, certificate=shown.digest.hex())
     one = Home(taking, log, record, sock.getsockname()[1])
     taking.start()
@@ -101,6 +104,7 @@ async def listening(keys: dict[int, bytes] = KEYS, shown: NodeCertificate = CERT
         for each in one.served:
             each.transport.abort()
         await taking.close()
+        repeats.finish()
         sock.close()
 
 

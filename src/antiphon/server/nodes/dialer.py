@@ -6,6 +6,7 @@ import socket
 import weakref
 
 from antiphon.address import listening_place
+from antiphon.observe.repeats import Repeats
 from antiphon.server.forking import give_up_socket
 from antiphon.server.nodes.certificate import dialing_context
 from antiphon.server.nodes.ends import DialerEnd, KeysOf, NotProved
@@ -25,8 +26,9 @@ REACH_SECONDS = 3.0
 class NodeDialer:
     """Connects this process to those of other nodes."""
 
-    def __init__(self, id: str, keys: KeysOf, fence: Fence) -> None:
-        """Connect the process `id`, which proves with `keys`."""
+    def __init__(self, id: str, keys: KeysOf, fence: Fence, repeats: Repeats) -> None:
+        """Connect the process `id`, which proves with `keys`; failures are written to `repeats`."""
+        self._repeats = repeats
         self._id = id
         self._keys = keys
         self._fence = fence
@@ -57,6 +59,10 @@ class NodeDialer:
             except BaseException:
                 tls.abort()
                 raise
+
+    def failed(self, home: ProcessRecord, why: str) -> None:
+        """Log why a process could not be reached."""
+        self._repeats.warning("relay-failed", (home.id, why), home=home.id, why=why)
 
 
 async def is_reached(address: str) -> bool:

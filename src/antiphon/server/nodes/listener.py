@@ -111,7 +111,15 @@ class NodeListener:
     """Lets processes of other nodes in, from `start` to `close`."""
 
     def __init__(
-        self, place: NodePlace, id: str, keys: KeysOf, begin: Begin, *, fence: Fence, log: ServerLog
+        self,
+        place: NodePlace,
+        id: str,
+        keys: KeysOf,
+        begin: Begin,
+        *,
+        fence: Fence,
+        log: ServerLog,
+        repeats: Repeats,
     ) -> None:
         """Listen at `place` for the process `id`.
 
@@ -121,7 +129,8 @@ class NodeListener:
             keys: returns the keys that prove.
             begin: begins a link on a proved channel.
             fence: of this process.
-            log: where refusals are written.
+            log: where a machine that has nothing left is written.
+            repeats: where refusals are written.
         """
         self._place = place
         self._id = id
@@ -129,7 +138,7 @@ class NodeListener:
         self._begin = begin
         self._fence = fence
         self._log = log
-        self._repeats = Repeats(log)
+        self._repeats = repeats
         self._limits = AdmissionLimits(
             UNPROVED_BEGIN, UNPROVED_RATE, UNPROVED_MOST, UNPROVED_SOURCE, random.random
         )
@@ -147,7 +156,6 @@ class NodeListener:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._repeats.finish()
 
     @property
     def unproved(self) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from antiphon.address import relay_place
 from antiphon.data.keyring import LiveKeyRing
+from antiphon.observe.log import ServerLog
+from antiphon.observe.repeats import Repeats
 from antiphon.server.forking import give_up_socket
 from antiphon.server.nodes.certificate import make_certificate
 from antiphon.server.nodes.ends import KeysOf
@@ -19,10 +21,12 @@ class Node:
 
     place: NodePlace
     keys: KeysOf
+    repeats: Repeats
+    """where refusals and failures are written"""
 
 
 @contextlib.asynccontextmanager
-async def open_node(relay_address: str | None, ring: LiveKeyRing) -> AsyncIterator[Node | None]:
+async def open_node(relay_address: str | None, ring: LiveKeyRing, log: ServerLog) -> AsyncIterator[Node | None]:
     """Listen at the `--relay-address`, whose form was checked, in the block. Without one this gives None.
 
     Raises:
@@ -36,4 +40,8 @@ async def open_node(relay_address: str | None, ring: LiveKeyRing) -> AsyncIterat
     sock, address = await asyncio.to_thread(listen, *place)
     with sock:
         give_up_socket(sock)
-        yield Node(NodePlace(sock, address, certificate), ring.proof_keys)
+        repeats = Repeats(log)
+        try:
+            yield Node(NodePlace(sock, address, certificate), ring.proof_keys, repeats)
+        finally:
+            repeats.finish()

@@ -10,7 +10,6 @@ import msgspec
 
 from antiphon.errors import TryLater
 from antiphon.observe.log import ServerLog
-from antiphon.observe.repeats import Repeats
 from antiphon.server.home.contract import Reachable
 from antiphon.server.home.watch import DEAD_SECONDS
 from antiphon.server.nodes.dialer import NodeDialer
@@ -103,7 +102,6 @@ class RelayDialer:
         self._fence = fence
         self._log = log
         self._nodes = nodes
-        self._repeats = Repeats(log)
         self._connected = connected
         self._buffer = bytearray(BUFFER_SIZE)
 
@@ -176,8 +174,8 @@ class RelayDialer:
         That nobody listens there is no death: a firewall refuses, too. Nor is it life if somebody else does.
         """
         why = error.why if isinstance(error, NotProved) else type(error).__name__
-        if not isinstance(error, TimeoutError):
-            self._repeats.warning("relay-failed", (home.id, why), home=home.id, why=why)
+        if self._nodes is not None and not isinstance(error, TimeoutError):
+            self._nodes.failed(home, why)
         if why in _OF_THE_HOME:
             raise TryLater(wait=1) from None
         await self._homes.silent(home)

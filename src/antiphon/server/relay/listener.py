@@ -134,7 +134,9 @@ async def taking_relays(
         closing.callback(taking.close)
         taking.start()
         if node is not None:
-            nodes = NodeListener(node.place, home.id, node.keys, taking.begin, fence=fence, log=host.log)
+            nodes = NodeListener(
+                node.place, home.id, node.keys, taking.begin, fence=fence, log=host.log, repeats=node.repeats
+            )
             closing.push_async_callback(nodes.close)
             nodes.start()
             host.log.info("node", address=node.place.address)
