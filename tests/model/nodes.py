@@ -25,7 +25,7 @@ from support.serving import seed
 HOUR = 3600.0
 SHARED = ("secret.key", "certificate.key", "certificate.pem")
 """Files of the first data folder that all have: a client knows one key."""
-POOL = 4
+POOL = 5
 """Connections to the database that a process keeps once it has needed them."""
 LOCK = "LOCK TABLE sessions, processes, revocations, accounts, failures IN EXCLUSIVE MODE"
 """As a writer of SQLite does: others read, and do not write."""

@@ -14,11 +14,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from antiphon.errors import AntiphonError, DatabaseOutdated, DatabaseUnusable, SettingInvalid
+from antiphon.errors import (
+    AntiphonError,
+    DatabaseOutdated,
+    DatabaseUnreachable,
+    DatabaseUnusable,
+    SettingInvalid,
+)
 from antiphon.settings import ServerSettings
 from antiphon.store.opening import open_store, upgrade, versions
 from antiphon.store.sql import schema, upgrades
-from antiphon.store.sql.postgres import prepare
+from antiphon.store.sql.postgres import opening, prepare
 from support.operator_commands import Operator
 from support.postgres import USER, Postgres
 from support.stored import process
@@ -318,3 +324,12 @@ sys.exit(main(["serve", "--data", sys.argv[1], "--store", "postgresql://ann@loca
     assert (done.returncode, done.stdout) == (2, "False\n")
     assert "pip install 'antiphon[postgres]'" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_says_nothing_once_it_is_connected_is_given_up(
+    postgres: Postgres, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "OPEN_SECONDS", 0.3)
+    monkeypatch.setattr(opening, "_LOOK", "SELECT 0, 0 FROM pg_sleep(60)")
+    with pytest.raises(DatabaseUnreachable, match="nobody answers there in time"):
+        prepare(postgres.dsn(empty))

@@ -6,11 +6,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Dialect
 
 Result = TypeVar("Result")
+
+POLLS: Final = "polls"
+"""The `order` of what is read again and again: it waits for nothing else, whatever all others wait for."""
 
 
 class Lock(IntEnum):
@@ -85,7 +88,7 @@ class Database(Protocol):
         but its result. A transaction that has begun is finished even if nobody waits for it any more.
 
         Calls with the same `order`, if it is not None, are carried out in the order in which they were made.
-        Others may overtake each other.
+        Others may overtake each other. Those of `POLLS` wait for no others.
 
         Raises:
             TryLater: the engine cannot do it now, with the engine's error as the cause; or the database is closed.

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from antiphon.store.contracts import REVOCATIONS_KEPT, Revocation
-from antiphon.store.sql.database import Connection, Database, Lock
+from antiphon.store.sql.database import POLLS, Connection, Database, Lock
 from antiphon.store.sql.schema import REVOCATIONS
 from antiphon.store.sql.statement import Statement
 
@@ -58,7 +58,7 @@ class SqlRevocationLog:
 
     async def entries(self, after: int) -> list[Revocation]:
         """See `contracts.RevocationLog`."""
-        rows = await self._database.run(lambda connection: _ENTRIES.rows(connection, after=after))
+        rows = await self._database.run(lambda connection: _ENTRIES.rows(connection, after=after), POLLS)
         return [Revocation(**row) for row in rows]
 
     async def position(self) -> int:

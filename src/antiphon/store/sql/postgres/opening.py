@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from antiphon.store.sql.upgrades import upgrade
 
 TABLES_SECONDS = 30.0
 """Time for the making or the upgrade of the tables, waiting for another process that does it included."""
+OPEN_SECONDS = 2 * TABLES_SECONDS
+"""Time for all of an opening: a server that says nothing any more is given up then."""
 _SCHEMAS: Final[tuple[MetaData, ...]] = (schema.ACCOUNTS_SCHEMA, schema.SESSIONS_SCHEMA, schema.SHARED_SCHEMA)
 _TABLES: Final[list[Table]] = [table for each in _SCHEMAS for table in each.sorted_tables]
 _VERSION = "SELECT version FROM antiphon"
@@ -149,7 +152,9 @@ def _connected(dsn: str) -> PostgresConnection:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # what it says may repeat a part of a password
         raise DatabaseUnusable(database=dsn.partition("@")[2] or "…", problem=_NO_ADDRESS) from None
-    return connect(dsn)
+    connection = connect(dsn)
+    connection.limit(time.monotonic() + OPEN_SECONDS)
+    return connection
 
 
 def _found(connection: PostgresConnection, dsn: str) -> int | None:
