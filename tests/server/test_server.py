@@ -155,7 +155,7 @@ async def test_a_session_that_is_left_ends_although_its_connection_is_lost_meanw
     (token,) = await asyncio.to_thread(seed, tmp_path / "data", "bob")
     session = await keeper.resume(Token(token), Nobody())
     assert isinstance(session, Session)
-    async with keeper._lock:  # another session is being resumed or ended
+    async with keeper.changing_password():  # as another session does: this one is not ended meanwhile
         ending = asyncio.create_task(keeper.end(session))
         await asyncio.sleep(0)
         await keeper.release(session)

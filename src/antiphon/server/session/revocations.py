@@ -4,6 +4,7 @@ It keeps promise 17. While the store is away, sessions go on; what was missed is
 """
 
 import asyncio
+import contextlib
 
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
@@ -34,7 +35,10 @@ class RevocationPoller:
             await self.poll()
 
     async def poll(self) -> None:
-        """Apply new revocations; a store that is away is logged once, and its return too."""
+        """Apply new revocations; a store that is away is logged once, and its return too.
+
+        Then end what such a store may have left behind.
+        """
         try:
             for entry in await self._sessions.new_revocations():
                 self._apply(entry)
@@ -48,6 +52,8 @@ class RevocationPoller:
         if self._away:
             self._away = False
             self.log.info("revocations-read")
+        with contextlib.suppress(AntiphonError):
+            await self._sessions.leftovers.end()
 
     def _apply(self, entry: Revocation) -> None:
         for session in self._sessions.apply(entry):
