@@ -69,6 +69,7 @@ def test_every_word_is_there() -> None:
         "fuzz",
         "abuse",
         "soak",
+        "faults",
         "check",
         "format",
         "bench",
