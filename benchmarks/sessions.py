@@ -64,7 +64,7 @@ async def _add(data: DataFolder, count: int) -> list[Account]:
             new = [
                 NewAccount(
                     name=prepare(f"load{number}"),
-                    seal=lambda account_id: seal(ring, _verifier(), account_id, secrets.token_bytes),
+                    seal=lambda account_id, key: seal(ring, _verifier(), account_id, key, secrets.token_bytes),
                     credential_type=SCRAM_SHA_256,
                 )
                 for number in range(first, min(first + ACCOUNTS_AT_ONCE, count))

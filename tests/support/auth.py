@@ -190,7 +190,7 @@ class AuthServer:
         """Keep an account with the password `PASSWORD`; `fields` are those of `NewAccount`."""
         new = NewAccount(
             name=prepare(name),
-            seal=lambda number: seal(self.ring, verifier, number, secrets.token_bytes),
+            seal=lambda number, key: seal(self.ring, verifier, number, key, secrets.token_bytes),
             credential_type=SCRAM_SHA_256,
             **fields,
         )

@@ -91,7 +91,7 @@ async def _seed(
     try:
         new = NewAccount(
             name=prepare(name),
-            seal=lambda number: sealed(ring, number),
+            seal=lambda number, _: sealed(ring, number),
             credential_type=SCRAM_SHA_256,
             must_change=must_change,
         )

@@ -195,7 +195,11 @@ async def _add(
         verifier = _verifier(check(chosen.text, minimum, name=wanted.display, common=common_passwords()))
         try:
             await here.store.accounts.register(
-                wanted, lambda number: seal(ring, verifier, number, os.urandom), SCRAM_SHA_256, now(), "operator"
+                wanted,
+                lambda number, key: seal(ring, verifier, number, key, os.urandom),
+                SCRAM_SHA_256,
+                now(),
+                "operator",
             )
         except NameTaken:
             raise AccountExists(name=wanted.display) from None
@@ -315,7 +319,10 @@ async def _password(options: LoggedStoreOptions, console: Console, name: str) ->
         ring = here.folder.key_ring(os.urandom)
         verifier = _verifier(made)
         await here.store.accounts.replace_credential(
-            account.id, SCRAM_SHA_256, lambda number: seal(ring, verifier, number, os.urandom), must_change=True
+            account.id,
+            SCRAM_SHA_256,
+            lambda number, key: seal(ring, verifier, number, key, os.urandom),
+            must_change=True,
         )
         await here.forgive(account)
         ended = await here.end_sessions(account, "password")

@@ -296,7 +296,7 @@ def _new_account(
 ) -> NewAccount:
     return NewAccount(
         name=row.name,
-        seal=lambda number: seal(ring, verifier, number, os.urandom),
+        seal=lambda number, key: seal(ring, verifier, number, key, os.urandom),
         credential_type=SCRAM_SHA_256,
         must_change=True,
         expires_at=expires_at,

@@ -14,8 +14,9 @@
     │   │   └── DatabaseOutdated, DatabaseElsewhere
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
+    │   ├── KeyRingUnusable, and KeyRingElsewhere below it
     │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │   │   BackupExists, BackupRefused, RestoreRefused, KeyRingUnusable, RekeyUnderWay,
+    │   │   BackupExists, BackupRefused, RestoreRefused, KeyNotEverywhere, RekeyUnderWay,
     │   │   CredentialUnreadable, ServiceInvalid, ServiceNotLoaded, ServiceNotStarted
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
@@ -161,6 +162,8 @@ from antiphon.errors.usage import (
     InputMissing,
     InvitationInvalid,
     InvitationUnknown,
+    KeyNotEverywhere,
+    KeyRingElsewhere,
     KeyRingUnusable,
     KnownServersUnusable,
     NameAmbiguous,
@@ -234,6 +237,8 @@ __all__ = [
     "InvitationRefused",
     "InvitationUnknown",
     "InvitationUsed",
+    "KeyNotEverywhere",
+    "KeyRingElsewhere",
     "KeyRingUnusable",
     "KnownServersUnusable",
     "MechanismUnsupported",

@@ -277,6 +277,13 @@ class KeyRingUnusable(UsageError):
     hint = N_("Restore this file from a backup; without it nobody can sign in to the accounts beside it.")
 
 
+class KeyRingElsewhere(KeyRingUnusable):
+    """The key ring is not that of the database, which the nodes that use the database have."""
+
+    code = "key-ring-elsewhere"
+    hint = N_("Copy {source} to it, with mode 0600.")
+
+
 class RekeyUnderWay(UsageError):
     """Another process is changing the keys of the same folder, or is backing them up."""
 
@@ -284,6 +291,15 @@ class RekeyUnderWay(UsageError):
     blame = "operator"
     sentence = N_("Another process is changing the keys of {path} now, or is backing them up.")
     hint = N_("Wait until it has finished, then run the command again if it is still needed.")
+
+
+class KeyNotEverywhere(UsageError):
+    """A new sealing key is not yet on all nodes of a database, and so cannot seal."""
+
+    code = "key-not-everywhere"
+    blame = "operator"
+    sentence = N_("Key {number} is not on all nodes yet; servers without it run on {places}.")
+    hint = N_("Copy {path} into their data folders, with mode 0600, and run the command again.")
 
 
 class BackupExists(UsageError):

@@ -60,6 +60,7 @@ def assemble(
     language: str,
     clock: Callable[[], datetime],
     broker: Broker,
+    place: str = "",
 ) -> Parts:
     """Return the parts of a server; nothing is started yet.
 
@@ -76,6 +77,7 @@ def assemble(
         language: of clients that name none.
         clock: wall time in UTC, for expiry and records.
         broker: this process's end of what is published.
+        place: machine and data folder of this process.
     """
     tasks = BackgroundTasks()
     topics = Topics(broker, tasks, settings.message_limit, clock)
@@ -98,6 +100,8 @@ def assemble(
         limits=json.dumps([settings.access, msgspec.structs.asdict(hello.limits)]),
         random=os.urandom,
         clock=clock,
+        place=place,
+        keys=ring.marks,
     )
     sessions = SessionManager(
         store.sessions,

@@ -29,7 +29,7 @@ from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
-from antiphon.server.home.place import check_place, take_place
+from antiphon.server.home.place import check_place, place_of, take_place
 from antiphon.server.listen.announce import announce
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
@@ -211,6 +211,7 @@ class Server(PublishingServer, Generic[State]):
             language=self.language,
             clock=_utc_now,
             broker=self._broker,
+            place=place_of(folder.path),
         )
         self._host, self._sessions, home = parts
         sessions = self._sessions

@@ -25,7 +25,7 @@ def file(people: Path) -> Path:
 
 
 async def register(store: FilesStore, name: str) -> Account:
-    return await store.accounts.register(prepare(name), lambda number: b"%d" % number, "TYPE", NOON, "::1")
+    return await store.accounts.register(prepare(name), lambda number, _: b"%d" % number, "TYPE", NOON, "::1")
 
 
 async def open_session(store: FilesStore, name: str, account_id: int, epoch: int) -> None:

@@ -18,7 +18,7 @@ from antiphon.errors import AntiphonError, DatabaseOutdated, DatabaseUnusable, S
 from antiphon.settings import ServerSettings
 from antiphon.store.opening import open_store, upgrade, versions
 from antiphon.store.sql import schema, upgrades
-from antiphon.store.sql.postgres import prepare
+from antiphon.store.sql.postgres import prepare, version_of
 from support.operator_commands import Operator
 from support.postgres import USER, Postgres
 
@@ -93,6 +93,26 @@ async def test_older_tables_are_refused_with_the_command_that_upgrades_them(
     await store.close()
     with postgres.root(empty) as root:
         assert root.execute("SELECT motto FROM accounts").fetchall() == []
+
+
+def test_the_tables_of_the_first_version_become_the_present_ones(postgres: Postgres, empty: str) -> None:
+    """Version 5; what each later step adds is taken away again."""
+    dsn = postgres.dsn(empty)
+    columns = (
+        "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+        " WHERE table_schema = 'public' ORDER BY 1, 2"
+    )
+    prepare(dsn)
+    with postgres.root(empty) as root:
+        present = root.execute(columns.encode()).fetchall()
+        steps = [each for version in upgrades.STEPS if version > 5 for each in upgrades.STEPS[version].values()]
+        for statement in (each for statements in steps for each in statements):
+            _, _, table, _, _, column, *_ = statement.split()
+            root.execute(f"ALTER TABLE {table} DROP COLUMN {column}".encode())
+        root.execute(b"UPDATE antiphon SET version = 5")
+        prepare(dsn, upgrading=True)
+        assert root.execute(columns.encode()).fetchall() == present
+        assert version_of(dsn) == VERSION
 
 
 async def test_an_upgrade_that_fails_changes_nothing(

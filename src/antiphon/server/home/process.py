@@ -13,7 +13,9 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from antiphon.errors import AntiphonError, TryLater
+from antiphon.data.folder import KEY_RING_FILE
+from antiphon.errors import AntiphonError, KeyRingUnusable, Problem, TryLater
+from antiphon.language import N_
 from antiphon.observe.log import ServerLog
 from antiphon.server.home.fence import Fence
 from antiphon.server.home.heartbeat import Heartbeat
@@ -23,6 +25,7 @@ from antiphon.server.relay.link import RELAY_VERSION
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.store.contracts import Processes, ProcessRecord
 
+_LACKS_KEY = Problem(N_("it lacks the key that seals the accounts of the database now"))
 AGAIN_SECONDS = 0.25
 """Pause before the claims are read again, if the store did not answer."""
 
@@ -41,6 +44,8 @@ class HomeProcess:
         limits: str,
         random: Callable[[int], bytes],
         clock: Callable[[], datetime],
+        place: str = "",
+        keys: Callable[[], str] = lambda: "",
     ) -> None:
         """Prepare; `start` makes it known.
 
@@ -53,6 +58,8 @@ class HomeProcess:
             limits: the limits that clients are told, likewise.
             random: returns random bytes, for the id.
             clock: wall time in UTC.
+            place: machine and data folder of this process.
+            keys: returns the marks of the sealing keys in its key ring; called in several threads.
         """
         self.id = random(8).hex()
         """The name of this process in the store."""
@@ -63,6 +70,8 @@ class HomeProcess:
         self._service = service
         self._limits = limits
         self._clock = clock
+        self._place = place
+        self._keys = keys
         self.watch = ProcessWatch()
         self._heartbeat: Heartbeat | None = None
         self._record: ProcessRecord
@@ -82,6 +91,7 @@ class HomeProcess:
             go_on: handles what has waited behind the fence.
 
         Raises:
+            KeyRingUnusable: its key ring lacks the key that seals now.
             TryLater: the store does not answer.
         """
         self._record = ProcessRecord(
@@ -93,12 +103,14 @@ class HomeProcess:
             relay_version=RELAY_VERSION,
             service=self._service,
             limits=self._limits,
+            place=self._place,
+            keys=self._keys(),
         )
         self._read_claims = read_claims
         self._go_on = go_on
-        await self._processes.enter(self._record)
+        await self._enter(self._record)
         self._fence.join(self._recover)
-        self._heartbeat = Heartbeat(self._processes.pulse(), self.id, self.watch, self._fence)
+        self._heartbeat = Heartbeat(self._processes.pulse(self._keys), self.id, self.watch, self._fence)
         self._heartbeat.start()
 
     @property
@@ -123,16 +135,24 @@ class HomeProcess:
         self._log.warning("fenced")
         self._tasks.start(self._recovered())
 
+    async def _enter(self, record: ProcessRecord) -> None:
+        if not await self._processes.enter(record):
+            raise KeyRingUnusable(path=KEY_RING_FILE, problem=_LACKS_KEY)
+
     async def _recovered(self) -> None:
+        told = False
         while self._heartbeat is not None:
             closings = self._fence.closings
             # Whoever has seen the counter stand still compares it before the row is removed: so it moves before
             # the claims are read, and from then on nobody claims a session of this process.
             beat = (self.watch.counter(self.id) or 0) + 1
             try:
-                await self._processes.enter(replace(self._record, beat=beat))
+                await self._enter(replace(self._record, beat=beat, keys=await asyncio.to_thread(self._keys)))
                 await self._read_claims()
-            except AntiphonError:
+            except AntiphonError as error:
+                if isinstance(error, KeyRingUnusable) and not told:
+                    told = True
+                    self._log.error("key-ring-unread", why=str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             if self._fence.recovered(self._recover, closings):

@@ -1,6 +1,6 @@
 """Contracts that every store fulfils, one for each concern, and the records that they give."""
 
-from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Overview, Resealed, Visit
+from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Overview, Resealed, Seal, Visit
 from antiphon.store.contracts.clients import Client, Clients
 from antiphon.store.contracts.failures import COUNTED_NAMES, KNOWN_SOURCES, LoginFailures, Marks
 from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
@@ -36,6 +36,7 @@ __all__ = [
     "Resealed",
     "Revocation",
     "RevocationLog",
+    "Seal",
     "SessionRecord",
     "Sessions",
     "Store",

@@ -10,6 +10,10 @@ from typing import NamedTuple, Protocol
 
 from antiphon.identity.names import Name
 
+Seal = Callable[[int, str | None], bytes]
+"""Returns a credential as it is kept: sealed for the account with the number, by the key with the mark. The mark
+is `Owned.sealing`; None for a store that has no owner."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
@@ -60,8 +64,8 @@ class NewAccount:
     """An account to be added."""
 
     name: Name
-    seal: Callable[[int], bytes] = field(repr=False)
-    """gets the account's number and returns the sealed credential; called as `Accounts` says of callbacks"""
+    seal: Seal = field(repr=False)
+    """called as `Accounts` says of callbacks"""
     credential_type: str
     must_change: bool = False
     expires_at: datetime | None = None
@@ -101,7 +105,7 @@ class Accounts(Protocol):
     async def register(
         self,
         name: Name,
-        seal: Callable[[int], bytes],
+        seal: Seal,
         credential_type: str,
         at: datetime,
         address: str,
@@ -110,8 +114,8 @@ class Accounts(Protocol):
     ) -> Account:
         """Add an account with a new name and one credential, in one transaction.
 
-        `seal` gets the new account's number and returns the credential as it is kept. No `reseal` runs between
-        its call and the commit, so that what it has sealed with an older key is sealed again. `at` and `address`
+        No `reseal` runs between the call of `seal` and the commit, so that what it has sealed with an older key is
+        sealed again. `at` and `address`
         say when and from where the account registered. With the fingerprint of an `invitation`, the same
         transaction uses it up: of many who use one at once, one wins.
 
@@ -157,7 +161,7 @@ class Accounts(Protocol):
         self,
         account_id: int,
         credential_type: str,
-        seal: Callable[[int], bytes],
+        seal: Seal,
         *,
         must_change: bool = False,
         epoch: int | None = None,

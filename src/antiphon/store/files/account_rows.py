@@ -116,5 +116,5 @@ def new_row(new: NewAccount, number: int, at: datetime, address: str) -> Account
         # SQLite in the same data folder, or of a file that was thrown away.
         epoch=secrets.randbelow(2**31),
         credential_type=new.credential_type,
-        credential=new.seal(number),
+        credential=new.seal(number, None),
     )

@@ -17,7 +17,8 @@ class Lock(IntEnum):
     """What transactions can lock that is no row: a number of PostgreSQL's advisory locks."""
 
     SEALING = 1
-    """The choice of a sealing key: shared by those who seal, for `reseal` alone."""
+    """The choice of a sealing key: shared by those who seal and by processes that enter, for `reseal` and for its
+    change alone."""
     SESSIONS = 2
     """The sessions of an account, for who adds one, and for who ends all."""
     REVOCATIONS = 3

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 7
 """Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
 earlier version is upgraded by the engine."""
 
@@ -140,6 +140,8 @@ PROCESSES = Table(
     Column("relay_version", _Number, nullable=False),
     Column("service", _Words, nullable=False),
     Column("limits", _Words, nullable=False),
+    Column("place", _Words, nullable=False, server_default=text("''")),
+    Column("keys", _Words, nullable=False, server_default=text("''")),
     sqlite_with_rowid=False,
 )
 
@@ -184,4 +186,5 @@ ANTIPHON = Table(
     Column("version", _Number, nullable=False),  # of the tables
     Column("ring", LargeBinary),  # mark of the key ring that belongs to it
     Column("place", _Words),  # machine and data folder of the servers that use it
+    Column("sealing", _Words),  # mark of the key that seals its accounts
 )

@@ -19,13 +19,13 @@ class SqlStore:
 
         Both may be the same one. With `shared`, it is not in the data folder of its servers (`SHARED_SCHEMA`).
         """
-        self.accounts = SqlAccounts(accounts)
+        self.accounts = SqlAccounts(accounts, shared=shared)
         self.clients = SqlClients(accounts)
         self.invitations = SqlInvitations(accounts)
         self.sessions = SqlSessions(sessions)
         self.revocations = SqlRevocationLog(sessions)
         self.failures = SqlLoginFailures(sessions)
-        self.processes = SqlProcesses(sessions)
+        self.processes = SqlProcesses(sessions, shared=shared)
         self.owner = SqlOwner(sessions) if shared else None
         self.copies = [each.copy for each in (accounts, sessions) if each.copy is not None]
         self._databases = (sessions, accounts)

@@ -65,6 +65,13 @@ STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
             _TAKEN_BY_VERSION_4,
         ),
     },
+    6: {
+        "processes": ("ALTER TABLE processes ADD COLUMN place TEXT NOT NULL DEFAULT ''",),
+    },
+    7: {
+        "processes": ("ALTER TABLE processes ADD COLUMN keys TEXT NOT NULL DEFAULT ''",),
+        "antiphon": ("ALTER TABLE antiphon ADD COLUMN sealing TEXT",),
+    },
 }
 """Statements that make each version of the tables from the one before it, by a table of the database they are for.
 
