@@ -134,6 +134,9 @@ class _Database:
     def direct(self) -> engine.PostgresDirect:
         raise NotImplementedError
 
+    async def listen(self, channel: str, heard: Callable[[], object]) -> None:
+        raise NotImplementedError
+
     async def close(self) -> None:
         self._direct.close()
 

@@ -242,6 +242,7 @@ class Server(PublishingServer, Generic[State]):
         self._tasks = [
             loop.create_task(self._upkeep.run()),
             loop.create_task(poller.run()),
+            loop.create_task(poller.listen(store.revocations)),
             loop.create_task(self._host.hello.run()),
             loop.create_task(self._meter.run()),
         ]

@@ -71,6 +71,9 @@ class Connection(Protocol):
         Transactions that take several locks take them in the order in which `sessions.py` lists them.
         """
 
+    def notify(self, channel: str) -> None:
+        """Have those hear who listen to `channel` (`Database.listen`), once the transaction is committed."""
+
 
 class Database(Protocol):
     """Database that runs transactions, and answers within the time of the contracts."""
@@ -94,6 +97,12 @@ class Database(Protocol):
 
     def direct(self) -> "Direct":
         """Return another connection, for a thread that waits neither for this database nor for the event loop."""
+
+    async def listen(self, channel: str, heard: Callable[[], object]) -> None:
+        """Call `heard` soon after each transaction that has notified `channel`, until cancelled; it may miss some.
+
+        An engine that cannot tell of such things returns at once.
+        """
 
     async def close(self) -> None:
         """Finish the transaction in progress and close. May be called again."""

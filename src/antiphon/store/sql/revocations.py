@@ -1,5 +1,6 @@
 """The revocation log in SQL."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,8 @@ NEWEST = select(func.coalesce(func.max(REVOCATIONS.c.id), 0))
 _POSITION = Statement(NEWEST)
 _TRIM = Statement(delete(REVOCATIONS).where(REVOCATIONS.c.at <= bindparam("before")))
 
+_CHANNEL = "antiphon_revocations"
+
 
 # For the transactions that end sessions: each takes the connection of a transaction.
 
@@ -42,6 +45,7 @@ def _log(connection: Connection, **entry: Any) -> None:
     # Held until the commit: whoever has read a number has read all lower ones.
     connection.lock(Lock.REVOCATIONS)
     _REVOKE.change(connection, **entry)
+    connection.notify(_CHANNEL)
 
 
 def position(connection: Connection) -> int:
@@ -60,6 +64,10 @@ class SqlRevocationLog:
         """See `contracts.RevocationLog`."""
         rows = await self._database.run(lambda connection: _ENTRIES.rows(connection, after=after))
         return [Revocation(**row) for row in rows]
+
+    async def listen(self, heard: Callable[[], object]) -> None:
+        """See `contracts.RevocationLog`."""
+        await self._database.listen(_CHANNEL, heard)
 
     async def position(self) -> int:
         """See `contracts.RevocationLog`."""

@@ -44,7 +44,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "tcp_user_timeout": 5000,
 }
 
-_open: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+_open: weakref.WeakSet[psycopg.Connection[Any] | psycopg.AsyncConnection[Any]] = weakref.WeakSet()
 """All open connections of this process, for its children to give up."""
 
 
@@ -74,6 +74,10 @@ class PostgresConnection:
         number = int.from_bytes(blake2b(str(of).encode(), digest_size=4).digest(), "big", signed=True)
         function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
         self.execute(f"SELECT {function}({_LOCK_CLASS + lock}, {number})")
+
+    def notify(self, channel: str) -> None:
+        """See `database.Connection`. Others hear of it when the transaction is committed."""
+        self.execute("SELECT pg_notify(%(channel)s, '')", {"channel": channel})
 
     # --- its transactions -------------------------------------------------------------------------------------
 
@@ -114,12 +118,32 @@ def connect(dsn: str) -> PostgresConnection:
     Raises:
         psycopg.Error: there is no connection.
     """
-    given = conninfo_to_dict(dsn)
-    parameters = {name: value for name, value in _DEFAULTS.items() if name not in given}
     # Prepared statements belong to one connection of the server, and a pooler gives us several.
-    driver = psycopg.connect(dsn, autocommit=True, prepare_threshold=None, **parameters)
+    driver = psycopg.connect(dsn, autocommit=True, prepare_threshold=None, **_defaults_for(dsn))
     _open.add(driver)
     return PostgresConnection(driver)
+
+
+async def connect_to_listen(dsn: str) -> psycopg.AsyncConnection[object]:
+    """Connect to the database as `connect` does, for `listening`; `give_back` closes it.
+
+    Raises:
+        psycopg.Error: there is no connection.
+    """
+    driver = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **_defaults_for(dsn))
+    _open.add(driver)
+    return driver
+
+
+async def give_back(driver: psycopg.AsyncConnection[object]) -> None:
+    """Close a connection of `connect_to_listen`."""
+    _open.discard(driver)
+    await driver.close()
+
+
+def _defaults_for(dsn: str) -> dict[str, Any]:
+    given = conninfo_to_dict(dsn)
+    return {name: value for name, value in _DEFAULTS.items() if name not in given}
 
 
 def _give_up_in_child() -> None:

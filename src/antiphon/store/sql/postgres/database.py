@@ -16,6 +16,7 @@ from psycopg import errors
 
 from antiphon.errors import TryLater
 from antiphon.store.sql.postgres.connection import PostgresConnection, connect
+from antiphon.store.sql.postgres.listening import listen
 from antiphon.store.thread import ANSWER_SECONDS, StoreThread
 
 THREADS = 4
@@ -130,6 +131,10 @@ class PostgresDatabase:
     def direct(self) -> PostgresDirect:
         """See `database.Database`."""
         return PostgresDirect(self._dsn)
+
+    async def listen(self, channel: str, heard: Callable[[], object]) -> None:
+        """See `database.Database`."""
+        await listen(self._dsn, channel, heard)
 
     async def close(self) -> None:
         """See `database.Database`. A transaction that does not end is left behind."""
