@@ -17,6 +17,8 @@ from antiphon.language import N_
 Scheme = Literal["tls", "tcp"]
 
 DEFAULT_PORT = 7862
+BETWEEN_KEYS = "+"
+"""Between the fingerprints of an address: nodes behind one address may have keys of their own."""
 
 _SCHEMES: dict[str, Scheme] = {"tls": "tls", "tcp": "tcp"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -36,7 +38,8 @@ class Address:
     """The address of a server; `str(address)` is ready to paste, and `parse` turns it back into an equal one.
 
     `host` is a name in lower case or an IP address in its short form, without brackets; `port` is from 1 to
-    65535; `name` is the name to sign in with; `fingerprint` is the one that the server's key must have.
+    65535; `name` is the name to sign in with; `fingerprint` is the one that the server's key must have, or several
+    with `+` between them, one of which it must have.
     """
 
     scheme: Scheme
@@ -44,6 +47,11 @@ class Address:
     port: int
     name: str | None = None
     fingerprint: str | None = None
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """The fingerprints of the keys that the server may have; empty if it may have any."""
+        return split_fingerprints(self.fingerprint) if self.fingerprint else ()
 
     def __str__(self) -> str:
         """Return the address as one line to paste."""
@@ -110,8 +118,13 @@ def written_place(host: str, port: int | None) -> str:
 
 
 def is_fingerprint(text: str) -> bool:
-    """Return whether `text` is the fingerprint of a key: `sha256:` and 43 characters."""
-    return _FINGERPRINT.fullmatch(text) is not None
+    """Return whether `text` is the fingerprint of a key, `sha256:` and 43 characters, or several of them."""
+    return all(_FINGERPRINT.fullmatch(each) for each in split_fingerprints(text))
+
+
+def split_fingerprints(text: str) -> tuple[str, ...]:
+    """Return each fingerprint in a text that holds one, or several with `+` between them."""
+    return tuple(text.split(BETWEEN_KEYS))
 
 
 def _name(user: str, text: str) -> str:

@@ -156,6 +156,10 @@ def test_an_unknown_key_is_remembered_after_the_sign_in(server: ServerProcess, t
     done = run_antiphon("connect", bare(server), home=tmp_path, stdin="hello\n", **ANN)
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
     assert known_servers(tmp_path).read_text() == f"{bare(server)} {server.address.fingerprint}\n"
+    nodes = f"{server.address.fingerprint}+sha256:{'A' * 43}"
+    done = run_antiphon("connect", f"{bare(server)}#{nodes}", home=tmp_path, stdin="hello\n", **ANN)
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+    assert known_servers(tmp_path).read_text().splitlines()[1:] == [f"{bare(server)} {nodes}"]
 
 
 def test_an_unknown_key_is_not_remembered_when_the_sign_in_was_refused(

@@ -260,9 +260,10 @@ def _address(folder: DataFolder, public: str | None, console: Console, *, quiet:
     if public is not None:
         address = _public_address(public, address)
     key = load_or_make(folder, [address.host]).fingerprint if address.scheme == "tls" else None
-    if address.fingerprint not in (None, key):
+    if address.fingerprint is None:
+        address = replace(address, fingerprint=key)
+    elif key not in address.fingerprints:
         raise SettingInvalid(source="--public-address", problem=_OTHER_KEY)
-    address = replace(address, fingerprint=key)
     if public is None and last is None and not quiet:
         guess = _("No server has run here yet: the code names {address}; --public-address sets another address.")
         console.tell(guess.format(address=replace(address, fingerprint=None)))

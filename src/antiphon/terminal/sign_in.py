@@ -400,7 +400,7 @@ class InteractiveSignIn:
         assert self._address is not None
         dialled = self._dialled
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
-            self._remember(dialled.fingerprint)
+            self._remember(self._address.fingerprint or dialled.fingerprint)
         if self._console.can_ask and welcome.name:
             with contextlib.suppress(UsageError):  # no home folder
                 LastNames(self._known.path).remember(self._address, welcome.name)

@@ -22,14 +22,16 @@ from antiphon.client.dialling import (
     verified_context,
 )
 from antiphon.client.happy_eyeballs import DELAY_SECONDS, Endpoint, failure_of, in_order
-from antiphon.client.trust import KnownServers, Standing
+from antiphon.client.trust import KnownServers, SessionKeys, Standing
 from antiphon.errors import ProtocolError, TimedOut
 from antiphon.identity.certificates import fingerprint_of
 
 Dialled = DialResult[ClientConnection]
 
 
-async def dial(address: Address, known: KnownServers, seconds: float, observe: Observe | None = None) -> Dialled:
+async def dial(
+    address: Address, known: KnownServers | SessionKeys, seconds: float, observe: Observe | None = None
+) -> Dialled:
     """Connect to `address`; each try takes at most `seconds`. `observe` makes an observer for each connection.
 
     The caller decides what to do about a key that nothing speaks for (`Standing.UNKNOWN`).
@@ -45,7 +47,7 @@ async def dial(address: Address, known: KnownServers, seconds: float, observe: O
 
 
 async def dial_once(
-    address: Address, known: KnownServers, seconds: float, observe: Observe | None = None
+    address: Address, known: KnownServers | SessionKeys, seconds: float, observe: Observe | None = None
 ) -> Dialled:
     """Connect to `address` within `seconds`, in one try.
 
@@ -125,7 +127,7 @@ async def _abandon(attempts: Sequence[asyncio.Task[socket.socket]]) -> None:
             (await attempt).close()
 
 
-async def _greeted(address: Address, connection: ClientConnection, known: KnownServers) -> Dialled:
+async def _greeted(address: Address, connection: ClientConnection, known: KnownServers | SessionKeys) -> Dialled:
     fingerprint, standing = None, Standing.PINNED
     if address.scheme == "tls":
         certificate = connection.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)

@@ -1,4 +1,4 @@
-"""Reconnection for asyncio: dial the same key again and resume, at the moments that the reconnect policy names."""
+"""Reconnection for asyncio: dial the address again and resume, at the moments that the reconnect policy names."""
 
 import asyncio
 from collections.abc import Callable
@@ -56,8 +56,10 @@ class AsyncReconnector(Reconnector):
                 return restored
 
     async def _resume(self, received: int) -> tuple[ClientConnection, Welcome]:
-        connection = (await dial_once(self._address, self._known, self._timeout, self._observe)).connection
+        dialled = await dial_once(self._address, self._known, self._timeout, self._observe)
+        connection = dialled.connection
         try:
+            self._check_key(dialled)
             sign_in = SignIn(connection, self._language, self._timeout)
             return connection, await sign_in.resume(self._token, received)
         except BaseException:

@@ -26,14 +26,14 @@ from antiphon.client.dialling import (
 )
 from antiphon.client.happy_eyeballs import DELAY_SECONDS, Endpoint, failure_of, in_order
 from antiphon.client.protocol.sign_in import at_once
-from antiphon.client.trust import KnownServers, Standing
+from antiphon.client.trust import KnownServers, SessionKeys, Standing
 from antiphon.errors import ProtocolError, TimedOut
 from antiphon.identity.certificates import fingerprint_of
 
 BlockingDialled = DialResult[BlockingConnection]
 
 
-def dial(address: Address, known: KnownServers, seconds: float) -> BlockingDialled:
+def dial(address: Address, known: KnownServers | SessionKeys, seconds: float) -> BlockingDialled:
     """Connect to `address`; each try takes at most `seconds`, but for the system's resolver.
 
     The caller decides what to do about a key that nothing speaks for (`Standing.UNKNOWN`).
@@ -55,7 +55,7 @@ def dial(address: Address, known: KnownServers, seconds: float) -> BlockingDiall
     return at_once(dial_persistently(address, once, sleep))
 
 
-def dial_once(address: Address, known: KnownServers, seconds: float) -> BlockingDialled:
+def dial_once(address: Address, known: KnownServers | SessionKeys, seconds: float) -> BlockingDialled:
     """Connect to `address` within `seconds`, in one try.
 
     Raises:
@@ -151,7 +151,7 @@ def _secured(sock: socket.socket, tls: ssl.SSLContext, host: str, deadline: Dead
 
 
 def _standing(
-    address: Address, known: KnownServers, sock: socket.socket, deadline: Deadline
+    address: Address, known: KnownServers | SessionKeys, sock: socket.socket, deadline: Deadline
 ) -> tuple[str | None, bytes | None, Standing]:
     """Return the fingerprint of the server's key, the channel's binding, and what speaks for the key."""
     if not isinstance(sock, ssl.SSLSocket):
