@@ -4,8 +4,9 @@ Import this module only when a prompt is shown: prompt-toolkit takes 0.1 s to lo
 """
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from prompt_toolkit import PromptSession
@@ -80,8 +81,21 @@ class Reflow:
         """Draw, but not over what a change of size has left: the signal that tells of it may come later."""
         if render_as_done:
             self._draw(True)  # noqa: FBT003
-        elif self._waits_for is None and not self._ask():
-            self._draw(False)  # noqa: FBT003
+            return
+        with self._one_size():
+            if self._waits_for is None and not self._ask():
+                self._draw(False)  # noqa: FBT003
+
+    @contextlib.contextmanager
+    def _one_size(self) -> Iterator[None]:
+        """Have all in the block see the same size: it may change between the question and the drawing."""
+        output, size = self._app.output, self._app.output.get_size()
+        asks = output.get_size
+        output.get_size = lambda: size  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            output.get_size = asks  # type: ignore[method-assign]
 
     def _resized(self) -> None:
         """Draw the line anew; first ask for the cursor where a reflow would have moved it.
