@@ -1,4 +1,4 @@
-"""Leak check: references to watched objects and, in `make fuzz`, memory."""
+"""Leak checks: references to watched objects and, in `make fuzz`, memory; blocks of memory."""
 
 import ctypes
 import gc
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 TRIES = 8
+ROUNDS = 100
 
 
 @cache
@@ -44,3 +45,19 @@ def assert_nothing_stays(play: Callable[[], object], watched: Sequence[object] =
             return
         seen.append(changed)
     raise AssertionError(f"each time something stays (memory, then references): {seen}")
+
+
+def assert_no_block_stays(once: Callable[[], object]) -> None:
+    """Repeat `once` often: lists of free objects and other threads grow now and then, a leak each time."""
+    grown = []
+    for _ in range(TRIES):
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in range(ROUNDS):
+            once()
+            gc.collect(0)
+        gc.collect()
+        grown.append(sys.getallocatedblocks() - before)
+        if grown[-1] < ROUNDS // 2:
+            return
+    raise AssertionError(f"in each {ROUNDS} rounds blocks stay: {grown}")

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from antiphon.transport.endpoint import PythonSocketEndpoint, SocketEndpoint
+from support.leaks import assert_no_block_stays
 
 TWINS: list[type] = list(dict.fromkeys([PythonSocketEndpoint, SocketEndpoint]))
 """Only the Python twin if no compiler was found."""
@@ -183,13 +184,7 @@ def test_nothing_leaks(owner: Owner) -> None:
         endpoint.write(bytes(1000))
         endpoint.write_framed(bytes(500), "x" * 500)
 
-    for _ in range(3):
-        there_and_back()
-    gc.collect()  # garbage of other tests
-    before = sys.getallocatedblocks()
-    for _ in range(200):
-        there_and_back()
-    assert sys.getallocatedblocks() - before < 100
+    assert_no_block_stays(there_and_back)
 
 
 def test_it_is_freed_with_its_owner(owner: Owner) -> None:

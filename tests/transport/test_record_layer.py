@@ -4,7 +4,6 @@ import contextlib
 import gc
 import importlib.util
 import ssl
-import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from antiphon.transport.endpoint import PythonRecordLayer, RecordLayer
+from support.leaks import assert_no_block_stays
 from support.raw import tls_context
 
 RECORD = 2**14
@@ -301,13 +301,7 @@ def test_nothing_leaks(owner: Owner) -> None:
         owner.records.tls = owner.tls
         owner.told.clear()
 
-    for _ in range(3):
-        there_and_back()
-    gc.collect()  # garbage of other tests
-    before = sys.getallocatedblocks()
-    for _ in range(200):
-        there_and_back()
-    assert sys.getallocatedblocks() - before < 100
+    assert_no_block_stays(there_and_back)
 
 
 def test_it_is_freed_with_its_owner(owner: Owner, context: ssl.SSLContext) -> None:

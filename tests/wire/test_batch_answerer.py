@@ -1,6 +1,5 @@
 """Answerer: both twins answer a batch alike, and only frames that the frame reader admits."""
 
-import gc
 import importlib.util
 import sys
 import time
@@ -16,6 +15,7 @@ from antiphon.wire.batch import BATCH_LIMIT, BatchAnswerer, PythonBatchAnswerer
 from antiphon.wire.frames import Frame, FrameReader, Payload, encode, encode_message, split_frames
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind, Phase, Side, limits
 from antiphon.wire.times import counts_of, new_times
+from support.leaks import assert_no_block_stays
 from support.steps import stepping
 
 TOKEN = bytes(range(TOKEN_SIZE))
@@ -471,12 +471,7 @@ def test_nothing_leaks(twin: Twin) -> None:
             if payload == b"coroutine":
                 answerer.unanswered[1].close()
 
-    once()
-    gc.collect()  # garbage of other tests
-    before = sys.getallocatedblocks()
-    for _ in range(200):
-        once()
-    assert sys.getallocatedblocks() - before < 100
+    assert_no_block_stays(once)
 
 
 @twins

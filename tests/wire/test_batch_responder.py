@@ -1,6 +1,5 @@
 """Responder: both twins write the same, and leave the same to the caller."""
 
-import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from antiphon.wire.batch import (
 )
 from antiphon.wire.frames import Payload, encode, encode_message
 from antiphon.wire.kinds import TOKEN_SIZE, Flag, Kind
+from support.leaks import assert_no_block_stays
 from support.steps import Task, something, stepping
 
 TOKEN = bytes(range(TOKEN_SIZE))
@@ -201,14 +201,7 @@ def test_nothing_leaks(twin: Twin) -> None:
             fixture.respond(data, len(data))
         fixture.settle()
 
-    once()
-    gc.collect()  # garbage of other tests
-    before = sys.getallocatedblocks()
-    for _ in range(200):
-        once()
-        gc.collect(0)
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 100
+    assert_no_block_stays(once)
 
 
 LARGE = ["x" * 5000, b"y" * 5000]
@@ -462,14 +455,7 @@ def test_nothing_leaks_of_coroutines_that_waited(twin: Twin) -> None:
             waiting.respond.closed = False
         waiting.fixture.settle()
 
-    once()
-    gc.collect()  # garbage of other tests
-    before = sys.getallocatedblocks()
-    for _ in range(200):
-        once()
-        gc.collect(0)
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 100
+    assert_no_block_stays(once)
 
 
 @pytest.mark.parametrize("twin", TWINS[1:])

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import sys
 import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
@@ -13,6 +12,7 @@ import pytest
 from antiphon.wire.batch import BatchAnswerer, PythonBatchAnswerer, Stepping
 from antiphon.wire.frames import encode_message
 from antiphon.wire.kinds import TOKEN_SIZE, Flag
+from support.leaks import assert_no_block_stays
 from support.steps import Cancelled, Task, something, stepping
 
 TOKEN = bytes(range(TOKEN_SIZE))
@@ -349,16 +349,7 @@ def test_nothing_leaks_of_coroutines_that_have_ended(twin: Twin) -> None:
                 answerer.unanswered[1].close()
 
     told = stepping()
-    for _ in range(200):  # until Python's own lists of free objects are full
-        once()
-        gc.collect(0)
-    gc.collect()  # garbage of other tests
-    before = sys.getallocatedblocks()
-    for _ in range(200):
-        once()
-        gc.collect(0)
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 150  # one for each round would be 200
+    assert_no_block_stays(once)
 
 
 @native
