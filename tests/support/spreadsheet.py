@@ -58,4 +58,4 @@ def _number(found: re.Match[str]) -> str:
         return found[0]  # too large for a number: it stays a text
     if value == int(value) and abs(value) < 10**11:
         return str(int(value))
-    return f"{value:.6g}" if 1e-4 <= abs(value) < 10**11 else f"{value:.5E}"
+    return f"{value:.6G}" if 1e-4 <= abs(value) < 10**11 else f"{value:.5E}"

@@ -109,6 +109,7 @@ def test_a_guard_is_removed_exactly(cell: str, text: bool) -> None:
 @example(prepare("007"))
 @example(prepare("12345678901234567890"))
 @example(prepare("1e5"))
+@example(prepare("100000001%"))
 def test_what_a_spreadsheet_changes_has_a_guard_and_is_known_for_what_it_was(name: Name) -> None:
     made = kept(name.display)
     if made != name.display and not name.display.startswith("'"):
