@@ -30,7 +30,8 @@ Line = str | Callable[[], str]
 """A line without its end, or a function that renders it in the log's thread."""
 TORN_SECONDS = 0.001
 """Seconds after which a line without its end is looked at again: another process may be amid a write."""
-TORN_LOOKS = 3
+TORN_LOOKS = 50
+"""Looks at such a line; a busy machine may hold the other process back amid its write for that long."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
