@@ -26,11 +26,11 @@ FILLING = 30_000
 """Messages that are answered with more than a replay buffer holds, 12 bytes each."""
 FILLING_UNPROVED = 20_000
 """The same for a session that nobody has proved a password for; without its own limit it would be too much."""
-LOOKS = 20
+LOOKS = 60
 """Looks at the memory of a server; if it takes too much, it does so at each of them."""
 GIVE_BACK = {"MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "32768", "MALLOC_TOP_PAD_": "0"}
 """Variables of glibc: freed memory goes back to the system at once, so that the process shows what is kept."""
-UNPROVED = 300 if LONG else 60
+UNPROVED = 300 if LONG else 30
 SERVICE = """
 def silent(message: str):
     return "1" if message == "1" else None
