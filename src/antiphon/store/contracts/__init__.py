@@ -4,6 +4,7 @@ from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Ove
 from antiphon.store.contracts.clients import Client, Clients
 from antiphon.store.contracts.failures import COUNTED_NAMES, KNOWN_SOURCES, LoginFailures, Marks
 from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
+from antiphon.store.contracts.outbox import OUTBOX_KEPT, Kept, Outbox, Posted
 from antiphon.store.contracts.owner import Owned, Owner
 from antiphon.store.contracts.processes import Processes, ProcessRecord, Pulse
 from antiphon.store.contracts.revocations import REVOCATIONS_KEPT, Revocation, RevocationLog
@@ -13,6 +14,7 @@ from antiphon.store.contracts.store import STORE_SECONDS, Store
 __all__ = [
     "COUNTED_NAMES",
     "KNOWN_SOURCES",
+    "OUTBOX_KEPT",
     "REVOCATIONS_KEPT",
     "STORE_SECONDS",
     "TOO_MANY",
@@ -23,13 +25,16 @@ __all__ = [
     "Clients",
     "Invitation",
     "Invitations",
+    "Kept",
     "LoginFailures",
     "Marks",
     "NewAccount",
     "Opened",
+    "Outbox",
     "Overview",
     "Owned",
     "Owner",
+    "Posted",
     "ProcessRecord",
     "Processes",
     "Pulse",

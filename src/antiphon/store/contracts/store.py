@@ -8,6 +8,7 @@ from antiphon.store.contracts.accounts import Accounts
 from antiphon.store.contracts.clients import Clients
 from antiphon.store.contracts.failures import LoginFailures
 from antiphon.store.contracts.invitations import Invitations
+from antiphon.store.contracts.outbox import Outbox
 from antiphon.store.contracts.owner import Owner
 from antiphon.store.contracts.processes import Processes
 from antiphon.store.contracts.revocations import RevocationLog
@@ -51,6 +52,10 @@ class Store(Protocol):
     @property
     def owner(self) -> Owner | None:
         """Whose it is; None for one that stands in the data folder of its servers."""
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """What is published to topics; None for a store that only processes of one machine share."""
 
     @property
     def copies(self) -> Sequence[Path]:

@@ -63,6 +63,7 @@ class FilesStore:
         self.failures = SqlLoginFailures(database)
         self.processes = SqlProcesses(database)
         self.owner = None
+        self.outbox = None
         self.copies = [] if database.copy is None else [database.copy]
 
     def make(self) -> None:

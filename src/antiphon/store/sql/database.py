@@ -30,6 +30,8 @@ class Lock(IntEnum):
     """The invitations of a name."""
     TABLES = 7
     """The version of the tables."""
+    TOPICS = 8
+    """The topics with their messages: held until the commit, as `REVOCATIONS`."""
 
 
 class Cursor(Protocol):

@@ -1,5 +1,6 @@
 """A store in SQL, for every engine: all contracts on the engine's databases."""
 
+from antiphon.store.contracts import Outbox
 from antiphon.store.sql.accounts import SqlAccounts
 from antiphon.store.sql.clients import SqlClients
 from antiphon.store.sql.database import Database
@@ -14,7 +15,9 @@ from antiphon.store.sql.sessions import SqlSessions
 class SqlStore:
     """All contracts, opened and closed together."""
 
-    def __init__(self, accounts: Database, sessions: Database, *, shared: bool = False) -> None:
+    def __init__(
+        self, accounts: Database, sessions: Database, *, shared: bool = False, outbox: Outbox | None = None
+    ) -> None:
         """Keep in `accounts` what must survive everything (`ACCOUNTS_SCHEMA`), the rest in `sessions`.
 
         Both may be the same one. With `shared`, it is not in the data folder of its servers (`SHARED_SCHEMA`).
@@ -27,6 +30,7 @@ class SqlStore:
         self.failures = SqlLoginFailures(sessions)
         self.processes = SqlProcesses(sessions)
         self.owner = SqlOwner(sessions) if shared else None
+        self.outbox = outbox
         self.copies = [each.copy for each in (accounts, sessions) if each.copy is not None]
         self._databases = (sessions, accounts)
 

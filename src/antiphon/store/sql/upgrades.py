@@ -41,6 +41,50 @@ END
 Without it the home of the session would go on with an old channel. Statements of later versions never meet the
 condition (`sessions.py`).
 """
+_OUTBOX = (
+    """
+    CREATE TABLE topics (
+        id BIGSERIAL NOT NULL,
+        name TEXT COLLATE "C" NOT NULL,
+        epoch BIGINT NOT NULL,
+        first BIGINT DEFAULT 1 NOT NULL,
+        last BIGINT DEFAULT 0 NOT NULL,
+        size BIGINT DEFAULT 0 NOT NULL,
+        used BIGINT NOT NULL,
+        PRIMARY KEY (id),
+        UNIQUE (name)
+    )
+    """,
+    """
+    CREATE TABLE entries (
+        id BIGSERIAL NOT NULL,
+        topic BIGINT NOT NULL,
+        "offset" BIGINT NOT NULL,
+        message BYTEA NOT NULL,
+        is_text BOOLEAN NOT NULL,
+        size BIGINT NOT NULL,
+        at BIGINT NOT NULL,
+        PRIMARY KEY (id),
+        FOREIGN KEY(topic) REFERENCES topics (id) ON DELETE CASCADE
+    )
+    """,
+    'CREATE UNIQUE INDEX entries_of_topic ON entries (topic, "offset")',
+    """
+    CREATE TABLE subscribers (
+        topic BIGINT NOT NULL,
+        process TEXT COLLATE "C" NOT NULL,
+        number BIGINT NOT NULL,
+        account BIGINT NOT NULL,
+        name TEXT COLLATE "C" NOT NULL,
+        since BIGINT NOT NULL,
+        info TEXT COLLATE "C" NOT NULL,
+        PRIMARY KEY (topic, process, number),
+        FOREIGN KEY(topic) REFERENCES topics (id) ON DELETE CASCADE
+    )
+    """,
+    "CREATE INDEX subscribers_of_process ON subscribers (process)",
+)
+"""Tables that only a database which processes of many machines share has."""
 BESIDE_TABLES: Final[dict[str, tuple[str, ...]]] = {"sessions": (_TAKEN_BY_VERSION_4,)}
 """Statements that a new database gets after its tables, by a table of the database they are for."""
 STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
@@ -65,6 +109,7 @@ STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
             _TAKEN_BY_VERSION_4,
         ),
     },
+    6: {"antiphon": _OUTBOX},
 }
 """Statements that make each version of the tables from the one before it, by a table of the database they are for.
 

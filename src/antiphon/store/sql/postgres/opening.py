@@ -17,6 +17,7 @@ from antiphon.store.sql import schema
 from antiphon.store.sql.database import Lock
 from antiphon.store.sql.postgres.connection import PostgresConnection, connect
 from antiphon.store.sql.postgres.database import PostgresDatabase
+from antiphon.store.sql.postgres.outbox import PostgresOutbox
 from antiphon.store.sql.store import SqlStore
 from antiphon.store.sql.upgrades import upgrade
 
@@ -96,7 +97,7 @@ async def open_postgres(dsn: str) -> SqlStore:
     """
     await asyncio.to_thread(prepare, dsn)
     database = PostgresDatabase(dsn)
-    return SqlStore(database, database, shared=True)
+    return SqlStore(database, database, shared=True, outbox=PostgresOutbox(database))
 
 
 def prepare(dsn: str, *, upgrading: bool = False) -> int | None:
