@@ -17,6 +17,9 @@ from antiphon.language import N_
 Scheme = Literal["tls", "tcp"]
 
 DEFAULT_PORT = 7862
+RELAY_PORTS = range(7700, 7828)
+"""Ports for relays of other nodes, by default: each process takes one. A server has 64 workers at most, and in a
+restart without a gap as many again that drain."""
 
 _SCHEMES: dict[str, Scheme] = {"tls": "tls", "tcp": "tcp"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -26,6 +29,7 @@ _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 """Zone of a link-local address (RFC 4007). `ipaddress` would accept any text here."""
 _LISTENING = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s:\[\]]+)):([0-9]{1,5})")
+_RELAY_PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]*]+))(?::([0-9]{1,5})(?:-([0-9]{1,5}))?)?")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DELIMITERS = frozenset("/?#@")
 """Address parsers disagree on which of these ends the host, so a name that holds one of them raw is refused."""
@@ -100,6 +104,22 @@ def listening_place(text: str) -> tuple[str, int] | None:
     if written is None or int(written[3]) > 65535:
         return None
     return written[1] or written[2], int(written[3])
+
+
+def relay_place(text: str) -> tuple[str, int, int] | None:
+    """Return the host and the first and last port of `host`, `host:port` or `host:port-port`; None for others.
+
+    Without ports they are `RELAY_PORTS`.
+    """
+    written = _RELAY_PLACE.fullmatch(text)
+    if written is None:
+        return None
+    host = written[1] or written[2]
+    if written[3] is None:
+        return host, RELAY_PORTS[0], RELAY_PORTS[-1]
+    first = int(written[3])
+    last = int(written[4] or first)
+    return (host, first, last) if 0 < first <= last <= 65535 else None
 
 
 def written_place(host: str, port: int | None) -> str:

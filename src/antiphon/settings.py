@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
-from antiphon.address import DEFAULT_PORT, listening_place
+from antiphon.address import DEFAULT_PORT, RELAY_PORTS, listening_place, relay_place
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.setting_checks import SECONDS_MOST, check_positive, check_range, check_types, flag_of
@@ -60,6 +60,12 @@ _PASSWORD_SHOWN = Problem(
     )
 )
 _NO_PLACE = Problem(N_("must be HOST:PORT, such as localhost:9464, not “{place}”"))
+_NO_RELAY_PLACE = Problem(
+    N_("must be HOST, HOST:PORT or HOST:PORT-PORT, such as node1.example.org:7700-7827, not “{place}”")
+)
+_NO_NODES = Problem(
+    N_("only servers on one PostgreSQL database relay to each other: give --store postgresql://… too")
+)
 _NO_NETWORKS = Problem(
     N_("must be addresses or networks such as 10.0.0.0/8, separated by commas; “{value}” is neither")
 )
@@ -119,6 +125,11 @@ class ServerSettings:
         "Where accounts are kept: sqlite (in the data folder), files:DIR (files that a person can read), or "
         "postgresql://USER@HOST/DATABASE (with antiphon[postgres]; the password comes from ~/.pgpass).",
     )
+    relay_address: str | None = _option(
+        None,
+        "Be one of several nodes on one PostgreSQL database: HOST[:PORT[-PORT]] at which the others reach this "
+        f"one; each process takes one of the ports [default ports: {RELAY_PORTS[0]}-{RELAY_PORTS[-1]}].",
+    )
     log: Path | None = _option(None, "Log file, or - for standard error [default: server.log in the data folder].")
     log_level: LogLevel = _option(
         "info", "Lowest level that is logged; debug adds the sizes of messages received and sent."
@@ -172,6 +183,8 @@ class ServerSettings:
         check_store(self.store)
         if self.status is not None and listening_place(self.status) is None:
             raise SettingInvalid(source="--status", problem=_NO_PLACE, place=self.status)
+        if self.relay_address is not None:
+            check_relay_address(self.relay_address, self.store)
         if self.proxy_from is not None:
             networks(self.proxy_from)
         check_range("port", self.port, 0, 65535)
@@ -319,6 +332,18 @@ def check_store(store: str) -> None:
             raise SettingInvalid(source="--store", problem=_PASSWORD_SHOWN)
     else:
         files_folder(store)
+
+
+def check_relay_address(place: str, store: str) -> None:
+    """Check the value of `--relay-address`, beside that of `--store`.
+
+    Raises:
+        SettingInvalid: it names no host with ports, or the store is none of several nodes.
+    """
+    if relay_place(place) is None:
+        raise SettingInvalid(source="--relay-address", problem=_NO_RELAY_PLACE, place=place)
+    if not is_postgresql(store):
+        raise SettingInvalid(source="--relay-address", problem=_NO_NODES)
 
 
 def is_postgresql(store: str) -> bool:

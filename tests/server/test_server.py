@@ -140,7 +140,7 @@ class Nobody:
     """A holder that is gone."""
 
     peer = Peer("127.0.0.1:1", "127.0.0.1", None)
-    accepted_at = 0.0
+    accepted_at = accepted_by = 0.0
     present = True
     can_half_close = True
 

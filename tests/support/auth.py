@@ -259,7 +259,7 @@ class AuthClient:
     """What revoked it each time, in a word of the revocation log; empty if nothing did."""
     closed: bool = False
     """An error has ended the connection."""
-    accepted_at = 0.0
+    accepted_at = accepted_by = 0.0
     present = True
     can_half_close = True
     session: Session | None = None

@@ -16,7 +16,6 @@ from antiphon.cli.sessions import session_records
 from antiphon.cli.store_access import (
     LoggedStoreOptions,
     StoreOptions,
-    now,
     open_data,
     open_data_and_log,
     operator_name,
@@ -195,7 +194,11 @@ async def _add(
         verifier = _verifier(check(chosen.text, minimum, name=wanted.display, common=common_passwords()))
         try:
             await here.store.accounts.register(
-                wanted, lambda number: seal(ring, verifier, number, os.urandom), SCRAM_SHA_256, now(), "operator"
+                wanted,
+                lambda number: seal(ring, verifier, number, os.urandom),
+                SCRAM_SHA_256,
+                here.store.now(),
+                "operator",
             )
         except NameTaken:
             raise AccountExists(name=wanted.display) from None

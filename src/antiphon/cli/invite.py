@@ -23,7 +23,6 @@ from antiphon.cli.store_access import (
     LoggedStoreOptions,
     OpenData,
     StoreOptions,
-    now,
     open_data,
     open_data_and_log,
     operator_name,
@@ -203,11 +202,11 @@ async def _invite(
     async with open_data_and_log(options, console=console, make=True) as (here, log):
         address = _address(here.folder, public, console, quiet=options.json)
         key = here.folder.key_ring(os.urandom).token_key
-        await here.store.invitations.forget(now() - KEPT_AFTER_EXPIRY)
+        await here.store.invitations.forget(here.store.now() - KEPT_AFTER_EXPIRY)
         try:
             for name in await _without_account(here, names, console, single=single):
                 code = Code.make(replace(address, name=name.display), os.urandom)
-                at = now()
+                at = here.store.now()
                 await here.store.invitations.invite(
                     fingerprint(code.secret, key), name, at, at + time, operator_name()
                 )
@@ -290,7 +289,9 @@ def _public_address(text: str, last: Address) -> Address:
 async def _list(options: StoreOptions, console: Console) -> int:
     _ = console.translations.gettext
     async with open_data(options, console=console) as here:
-        rows = [_invitation_record(invitation, now()) for invitation in await here.store.invitations.all()]
+        rows = [
+            _invitation_record(invitation, here.store.now()) for invitation in await here.store.invitations.all()
+        ]
     headings = {
         "name": _("Name"),
         "state": _("State"),

@@ -127,7 +127,7 @@ class OpenData:
 
         Precondition: the change that ends them (and begins the account's new epoch) is already stored.
         """
-        return await self.store.sessions.revoke_account(account.id, reason, now())
+        return await self.store.sessions.revoke_account(account.id, reason, self.store.now())
 
 
 def holds_accounts(options: StoreOptions) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from antiphon.errors import Problem, TryLater, UsageError
 from antiphon.identity.keys import KeyRing, key_number
+from antiphon.identity.node_proof import proof_keys
 from antiphon.language import N_
 
 _REPLACED = Problem(N_("The key ring has been replaced by another folder's."))
@@ -47,6 +48,10 @@ class LiveKeyRing:
         if key_number(sealed) not in self._ring.sealing_keys:
             self.follow()
         return self._ring.open(sealed, associated)
+
+    def proof_keys(self) -> dict[int, bytes]:
+        """Return the keys by which this process proves to other nodes that it has the ring, by their numbers."""
+        return proof_keys(self._ring)
 
     def follow(self) -> KeyRing:
         """Read the file, add its keys, and return its content.

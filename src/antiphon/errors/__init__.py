@@ -11,10 +11,12 @@
     │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── DatabaseUnusable
-    │   │   └── DatabaseOutdated, DatabaseElsewhere
+    │   │   ├── DatabaseOutdated
+    │   │   └── DatabaseElsewhere
+    │   │       └── RelayAddressMissing, NodesOnly
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
-    │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
+    │   ├── FolderUnusable, KnownServersUnusable, PortTaken, RelayPortsTaken, AddressUnavailable,
     │   │   BackupExists, BackupRefused, RestoreRefused, KeyRingUnusable, RekeyUnderWay,
     │   │   CredentialUnreadable, ServiceInvalid, ServiceNotLoaded, ServiceNotStarted
     │   └── CertificateUnusable
@@ -70,6 +72,15 @@ from antiphon.errors.connection import (
     ServerSilent,
     ServerStopping,
     TimedOut,
+)
+from antiphon.errors.database import (
+    DatabaseElsewhere,
+    DatabaseOutdated,
+    DatabaseUnusable,
+    NodesOnly,
+    RelayAddressMissing,
+    StoreTaken,
+    StoreUnusable,
 )
 from antiphon.errors.ping import AnswersFaulty, OverThreshold
 from antiphon.errors.protocol import (
@@ -149,9 +160,6 @@ from antiphon.errors.usage import (
     CertificateTooWeak,
     CertificateUnusable,
     CredentialUnreadable,
-    DatabaseElsewhere,
-    DatabaseOutdated,
-    DatabaseUnusable,
     ExposureRefused,
     FileUnusable,
     FolderOfAnother,
@@ -170,6 +178,7 @@ from antiphon.errors.usage import (
     PortInvalid,
     PortTaken,
     RekeyUnderWay,
+    RelayPortsTaken,
     RestoreRefused,
     RowInvalid,
     ServiceInvalid,
@@ -177,8 +186,6 @@ from antiphon.errors.usage import (
     ServiceNotStarted,
     SessionUnknown,
     SettingInvalid,
-    StoreTaken,
-    StoreUnusable,
     TopicInvalid,
     TopicsFull,
     UsageError,
@@ -245,6 +252,7 @@ __all__ = [
     "NameTaken",
     "NameUnknown",
     "NamesUnusable",
+    "NodesOnly",
     "NotAntiphon",
     "NotRunning",
     "NotText",
@@ -265,6 +273,8 @@ __all__ = [
     "ProtocolError",
     "RegistrationClosed",
     "RekeyUnderWay",
+    "RelayAddressMissing",
+    "RelayPortsTaken",
     "ReloadFailed",
     "RestoreRefused",
     "RowInvalid",

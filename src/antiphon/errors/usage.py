@@ -151,53 +151,6 @@ class FolderUnusable(UsageError):
     hint = N_("Name another folder with --data, or make room for this one.")
 
 
-class StoreUnusable(UsageError):
-    """The folder of `--store files:DIR`, or a file in it, cannot be read or written."""
-
-    code = "store-unusable"
-    blame = "operator"
-    sentence = N_("{path} cannot be used: {problem}.")
-    hint = N_("Fix that, or name another store with --store.")
-
-
-class DatabaseUnusable(UsageError):
-    """The database of `--store postgresql://…` cannot be used as it is, or by this user."""
-
-    code = "database-unusable"
-    blame = "operator"
-    sentence = N_("The database {database} cannot be used: {problem}.")
-    hint = N_("Fix that, or name another database with --store.")
-
-
-class DatabaseOutdated(DatabaseUnusable):
-    """The tables of the database are of an earlier version of this program."""
-
-    code = "database-outdated"
-    sentence = N_(
-        "The database {database} has the tables of version {version}; this program needs version {wanted}."
-    )
-    hint = N_(
-        "Make a backup, stop the servers of the earlier version, and run antiphon db upgrade --store {database}."
-    )
-
-
-class DatabaseElsewhere(DatabaseUnusable):
-    """Servers of another machine or data folder use the database; relays between them are not possible yet."""
-
-    code = "database-elsewhere"
-    sentence = N_("Servers on {place} use the database {database}, and only those of one data folder may.")
-    hint = N_("Stop them first, or give this server the same --data on the same machine.")
-
-
-class StoreTaken(UsageError):
-    """Another server uses the folder of `--store files:DIR`."""
-
-    code = "store-taken"
-    blame = "operator"
-    sentence = N_("A server is running on {path}, and there can be only one.")
-    hint = N_("Stop that one first, or give this one another folder.")
-
-
 class RowInvalid(UsageError):
     """A line of a hand-edited file of the store cannot be read."""
 
@@ -231,6 +184,17 @@ class KnownServersUnusable(UsageError):
     code = "known-servers-unusable"
     sentence = N_("{path} cannot be used: {problem}.")
     hint = N_("Fix it, or name another file with --known-servers.")
+
+
+class RelayPortsTaken(UsageError):
+    """No port of `--relay-address` is free."""
+
+    code = "relay-ports-taken"
+    blame = "operator"
+    sentence = N_("No port of --relay-address is free: {ports} on {host}.")
+    hint = N_(
+        "Give it more ports: one for each worker, and as many again for those of the server before that drain."
+    )
 
 
 class PortTaken(UsageError):

@@ -23,6 +23,8 @@ from antiphon.server.hello import HelloFrame, hello_of
 from antiphon.server.home.fence import fence
 from antiphon.server.home.process import HomeProcess
 from antiphon.server.listen.entrance import Entrance
+from antiphon.server.nodes.dialer import NodeDialer
+from antiphon.server.nodes.node import Node
 from antiphon.server.relay.dialer import RelayDialer
 from antiphon.server.relay.link import RelayLink
 from antiphon.server.relay.opening import Opening
@@ -60,6 +62,8 @@ def assemble(
     language: str,
     clock: Callable[[], datetime],
     broker: Broker,
+    place: str = "",
+    node: Node | None = None,
 ) -> Parts:
     """Return the parts of a server; nothing is started yet.
 
@@ -76,6 +80,8 @@ def assemble(
         language: of clients that name none.
         clock: wall time in UTC, for expiry and records.
         broker: this process's end of what is published.
+        place: whose Unix sockets it reaches (`home.place.place_here`).
+        node: what it needs to relay to other nodes, if it is one.
     """
     tasks = BackgroundTasks()
     topics = Topics(broker, tasks, settings.message_limit, clock)
@@ -96,6 +102,7 @@ def assemble(
         tasks,
         service=service.name,
         limits=json.dumps([settings.access, msgspec.structs.asdict(hello.limits)]),
+        place=place,
         random=os.urandom,
         clock=clock,
     )
@@ -112,7 +119,8 @@ def assemble(
         access=settings.access,
     )
     channels = ChannelRegistry(sessions, handlers)
-    dialer = RelayDialer(home, fence, log, give_up_socket)
+    nodes = None if node is None else NodeDialer(home.id, node.keys, fence)
+    dialer = RelayDialer(home, fence, log, give_up_socket, nodes)
 
     async def relay(process: ProcessRecord, opening: Opening, token: Token, client: Holder) -> RelayLink | None:
         named = msgspec.structs.replace(opening, process=home.id)

@@ -29,13 +29,14 @@ from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
-from antiphon.server.home.place import check_place, take_place
+from antiphon.server.home.place import check_place, place_here, take_place
 from antiphon.server.listen.announce import announce
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reach import reach_of
 from antiphon.server.listen.reception import Reception
 from antiphon.server.manager import ServiceManager
+from antiphon.server.nodes.node import open_node
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
 from antiphon.server.status.endpoint import serving_status
@@ -190,7 +191,8 @@ class Server(PublishingServer, Generic[State]):
         store, ring = await open_with_ring(settings.store, folder, os.urandom, serving=True, tell=tell)
         self._store = store
         self._closing.push_async_callback(store.close)
-        await take_place(store, folder.path, settings.store)
+        is_node = settings.relay_address is not None
+        await take_place(store, folder.path, settings.store, node=is_node)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.place(KEY_RING_FILE)))
@@ -198,6 +200,7 @@ class Server(PublishingServer, Generic[State]):
         if not settings.plain:
             self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
         self._listen(folder)
+        node = await self._closing.enter_async_context(open_node(settings.relay_address, ring))
         parts = assemble(
             settings,
             self._service,
@@ -209,8 +212,10 @@ class Server(PublishingServer, Generic[State]):
             mechanism=mechanism_for(self.certificate.binding if self.certificate else None),
             registration=self.registration,
             language=self.language,
-            clock=_utc_now,
+            clock=store.now,
             broker=self._broker,
+            place=place_here(folder.path),
+            node=node,
         )
         self._host, self._sessions, home = parts
         sessions = self._sessions
@@ -223,8 +228,8 @@ class Server(PublishingServer, Generic[State]):
             announce(folder, log, settings, self._listening, self.addresses, registration=self.registration)
         await sessions.begin()
         await self._host.hello.look()
-        await self._closing.enter_async_context(taking_relays(folder.path, *parts))
-        await check_place(store, folder.path, settings.store)
+        await self._closing.enter_async_context(taking_relays(folder.path, *parts, node))
+        await check_place(store, folder.path, settings.store, node=is_node)
         self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
         self._reception = Reception(

@@ -57,6 +57,7 @@ def made(
         BackgroundTasks(),
         service=service,
         limits=limits,
+        place="here",
         random=os.urandom,
         clock=lambda: datetime.now(UTC),
     )

@@ -105,7 +105,12 @@ SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND contype <> 'n' ORDER BY 1, 2
 """
 INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
-NEW_IN_6: dict[str, tuple[str, ...]] = {"topics": (), "entries": (), "subscribers": ()}
+NEW_IN_6: dict[str, tuple[str, ...]] = {
+    "topics": (),
+    "entries": (),
+    "subscribers": (),
+    "processes": ("place", "node_address", "certificate"),
+}
 """Tables of version 6, or what it has added to a table."""
 
 

@@ -20,14 +20,14 @@ class PeerSide(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__", "_control", "_conversation", "_deadlines", "_end_event", "_host", "_reading", "_writer",
-        "accepted_at", "peer", "state",
+        "accepted_at", "accepted_by", "peer", "state",
     )  # fmt: skip
 
     def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
         """Start without a transport; `accepted_at` is the loop time at which the socket was accepted."""
         self._host = host
         self.peer = peer
-        self.accepted_at = accepted_at
+        self.accepted_at = self.accepted_by = accepted_at
         self.state = State.ENTRY
         self._deadlines = Deadlines(host.settings, accepted_at)
         self._conversation = ServerConversation(host.settings.message_limit)

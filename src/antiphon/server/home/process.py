@@ -18,6 +18,8 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.home.fence import Fence
 from antiphon.server.home.heartbeat import Heartbeat
 from antiphon.server.home.watch import DEAD_SECONDS, ProcessWatch
+from antiphon.server.nodes.dialer import is_reached
+from antiphon.server.nodes.listener import NodePlace
 from antiphon.server.relay import address
 from antiphon.server.relay.link import RELAY_VERSION
 from antiphon.server.tasks import BackgroundTasks
@@ -39,6 +41,7 @@ class HomeProcess:
         *,
         service: str,
         limits: str,
+        place: str,
         random: Callable[[int], bytes],
         clock: Callable[[], datetime],
     ) -> None:
@@ -51,6 +54,7 @@ class HomeProcess:
             tasks: where the claims are read again.
             service: what answers here; processes with another one do not relay to this one.
             limits: the limits that clients are told, likewise.
+            place: whose Unix sockets it reaches (`place.place_here`).
             random: returns random bytes, for the id.
             clock: wall time in UTC.
         """
@@ -62,6 +66,7 @@ class HomeProcess:
         self._tasks = tasks
         self._service = service
         self._limits = limits
+        self._place = place
         self._clock = clock
         self.watch = ProcessWatch()
         self._heartbeat: Heartbeat | None = None
@@ -72,7 +77,11 @@ class HomeProcess:
     # --- its own life -----------------------------------------------------------------------------------------
 
     async def start(
-        self, relay_address: str, read_claims: Callable[[], Awaitable[None]], go_on: Callable[[], None]
+        self,
+        relay_address: str,
+        read_claims: Callable[[], Awaitable[None]],
+        go_on: Callable[[], None],
+        node: NodePlace | None = None,
     ) -> None:
         """Enter the store, and show that this process lives.
 
@@ -80,6 +89,7 @@ class HomeProcess:
             relay_address: path of the socket that takes relays.
             read_claims: takes from this process the sessions that others have claimed.
             go_on: handles what has waited behind the fence.
+            node: where it takes relays of other nodes.
 
         Raises:
             TryLater: the store does not answer.
@@ -93,6 +103,9 @@ class HomeProcess:
             relay_version=RELAY_VERSION,
             service=self._service,
             limits=self._limits,
+            place=self._place,
+            node_address=node.address if node is not None else "",
+            certificate=node.certificate.digest.hex() if node is not None else "",
         )
         self._read_claims = read_claims
         self._go_on = go_on
@@ -150,6 +163,10 @@ class HomeProcess:
         """See `Reachable`."""
         return (other.relay_version, other.service, other.limits) == (RELAY_VERSION, self._service, self._limits)
 
+    def is_here(self, other: ProcessRecord) -> bool:
+        """See `Reachable`."""
+        return not other.node_address or other.place == self._place
+
     async def refused(self, other: ProcessRecord) -> None:
         """See `Reachable`."""
         await self._bury(other.id, other.beat)
@@ -177,7 +194,11 @@ class HomeProcess:
     async def tidy(self) -> None:
         """Remove processes that were killed and left nothing that anybody asks for."""
         for other in await self._processes.all():
-            still = other.id != self.id and self.still_for(other) >= DEAD_SECONDS
-            if still and address.is_refused(other.relay_address):
-                with contextlib.suppress(TryLater):
+            if other.id == self.id or self.still_for(other) < DEAD_SECONDS:
+                continue
+            with contextlib.suppress(TryLater):
+                if not self.is_here(other):
+                    if not await is_reached(other.node_address):
+                        await self.silent(other)
+                elif address.is_refused(other.relay_address):
                     await self.refused(other)

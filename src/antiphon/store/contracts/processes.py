@@ -26,6 +26,12 @@ class ProcessRecord:
     service: str
     """processes that differ in this or in `limits` do not relay to each other"""
     limits: str
+    place: str = ""
+    """machine and data folder of the process (`server.home.place`); empty for one of an earlier version"""
+    node_address: str = ""
+    """host and port that take relays from other places, over TLS; empty if the process takes none from there"""
+    certificate: str = ""
+    """SHA-256 of the certificate that it shows there, in hexadecimal"""
 
 
 class Processes(Protocol):

@@ -1,6 +1,7 @@
 """Contract of a store: one contract for each concern, opened and closed together."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +61,9 @@ class Store(Protocol):
     @property
     def copies(self) -> Sequence[Path]:
         """Copies of databases that were upgraded when the store was opened."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC for its records: the same on all machines that share the store."""
 
     async def close(self) -> None:
         """Close everything: every method of every contract raises `TryLater` from then on. May be called again."""

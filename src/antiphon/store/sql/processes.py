@@ -1,10 +1,12 @@
 """Server processes in SQL."""
 
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Executable, Select, bindparam, delete, select, update
+from sqlalchemy import Executable, Select, bindparam, delete, func, select, update
 
+from antiphon.store.clock import StoreClock
 from antiphon.store.contracts import ProcessRecord
 from antiphon.store.sql.database import Connection, Database, Direct, Lock
 from antiphon.store.sql.schema import PROCESSES
@@ -34,15 +36,25 @@ _all = select(*(PROCESSES.c[name] for name in _COLUMNS))
 _FIND = Statement(_all.where(_of_one))
 _LIST = Statement(_all.order_by(PROCESSES.c.started_at, PROCESSES.c.id))
 _BEAT = Statement(update(PROCESSES).where(_of_one).values(beat=PROCESSES.c.beat + 1))
+_TIME = Statement(select(func.extract("epoch", func.clock_timestamp())))
 _BEATS = Statement(select(PROCESSES.c.id, PROCESSES.c.beat))
+
+
+def time_of(connection: Connection) -> datetime:
+    """Return the time of the database's clock."""
+    return datetime.fromtimestamp(float(_TIME.value(connection)), UTC)
 
 
 class SqlProcesses:
     """`contracts.Processes` in a database."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep processes in a database that has the tables of `schema.SESSIONS_SCHEMA`."""
+    def __init__(self, database: Database, clock: StoreClock | None = None) -> None:
+        """Keep processes in a database that has the tables of `schema.SESSIONS_SCHEMA`.
+
+        With each heartbeat `clock` follows that of the database, if one is given.
+        """
         self._database = database
+        self._clock = clock
 
     async def enter(self, process: ProcessRecord) -> None:
         """See `contracts.Processes`."""
@@ -75,15 +87,16 @@ class SqlProcesses:
 
     def pulse(self) -> "SqlPulse":
         """See `contracts.Processes`."""
-        return SqlPulse(self._database.direct())
+        return SqlPulse(self._database.direct(), self._clock)
 
 
 class SqlPulse:
     """`contracts.Pulse` on a connection of its own."""
 
-    def __init__(self, direct: Direct) -> None:
+    def __init__(self, direct: Direct, clock: StoreClock | None = None) -> None:
         """Own a connection to a database that has the tables of `schema.SESSIONS_SCHEMA`."""
         self._direct = direct
+        self._clock = clock
 
     def beat(self, id: str) -> dict[str, int] | None:
         """See `contracts.Pulse`."""
@@ -92,6 +105,8 @@ class SqlPulse:
             # First: if this process cannot write, others may not be able to either, and nobody is dead.
             if not _BEAT.change(connection, sought=id):
                 return None
+            if self._clock is not None:
+                self._clock.follow(lambda: time_of(connection))
             return {row["id"]: row["beat"] for row in _BEATS.rows(connection)}
 
         return self._direct.run(work)

@@ -150,6 +150,9 @@ PROCESSES = Table(
     Column("relay_version", _Number, nullable=False),
     Column("service", _Words, nullable=False),
     Column("limits", _Words, nullable=False),
+    Column("place", Text, nullable=False, server_default=text("''")),
+    Column("node_address", Text, nullable=False, server_default=text("''")),
+    Column("certificate", Text, nullable=False, server_default=text("''")),
     sqlite_with_rowid=False,
 )
 

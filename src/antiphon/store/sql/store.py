@@ -1,5 +1,6 @@
 """A store in SQL, for every engine: all contracts on the engine's databases."""
 
+from antiphon.store.clock import StoreClock
 from antiphon.store.contracts import Outbox
 from antiphon.store.sql.accounts import SqlAccounts
 from antiphon.store.sql.clients import SqlClients
@@ -16,19 +17,27 @@ class SqlStore:
     """All contracts, opened and closed together."""
 
     def __init__(
-        self, accounts: Database, sessions: Database, *, shared: bool = False, outbox: Outbox | None = None
+        self,
+        accounts: Database,
+        sessions: Database,
+        *,
+        shared: bool = False,
+        clock: StoreClock | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         """Keep in `accounts` what must survive everything (`ACCOUNTS_SCHEMA`), the rest in `sessions`.
 
         Both may be the same one. With `shared`, it is not in the data folder of its servers (`SHARED_SCHEMA`).
+        Then `clock` follows the database's, again with each heartbeat.
         """
+        self.now = (clock or StoreClock()).now
         self.accounts = SqlAccounts(accounts)
         self.clients = SqlClients(accounts)
         self.invitations = SqlInvitations(accounts)
         self.sessions = SqlSessions(sessions)
         self.revocations = SqlRevocationLog(sessions)
         self.failures = SqlLoginFailures(sessions)
-        self.processes = SqlProcesses(sessions)
+        self.processes = SqlProcesses(sessions, clock)
         self.owner = SqlOwner(sessions) if shared else None
         self.outbox = outbox
         self.copies = [each.copy for each in (accounts, sessions) if each.copy is not None]

@@ -109,7 +109,14 @@ STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
             _TAKEN_BY_VERSION_4,
         ),
     },
-    6: {"antiphon": _OUTBOX},
+    6: {
+        "processes": (
+            "ALTER TABLE processes ADD COLUMN place TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE processes ADD COLUMN node_address TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE processes ADD COLUMN certificate TEXT NOT NULL DEFAULT ''",
+        ),
+        "antiphon": _OUTBOX,
+    },
 }
 """Statements that make each version of the tables from the one before it, by a table of the database they are for.
 

@@ -13,11 +13,13 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from antiphon.errors import DatabaseOutdated, DatabaseUnreachable, DatabaseUnusable, Problem
 from antiphon.language import N_
+from antiphon.store.clock import StoreClock
 from antiphon.store.sql import schema
 from antiphon.store.sql.database import Lock
 from antiphon.store.sql.postgres.connection import PostgresConnection, connect
 from antiphon.store.sql.postgres.database import PostgresDatabase
 from antiphon.store.sql.postgres.outbox import PostgresOutbox
+from antiphon.store.sql.processes import time_of
 from antiphon.store.sql.store import SqlStore
 from antiphon.store.sql.upgrades import upgrade
 
@@ -95,15 +97,17 @@ async def open_postgres(dsn: str) -> SqlStore:
             a newer version.
         DatabaseOutdated: its tables are of an earlier version.
     """
-    await asyncio.to_thread(prepare, dsn)
+    clock = StoreClock()
+    await asyncio.to_thread(prepare, dsn, clock=clock)
     database = PostgresDatabase(dsn)
-    return SqlStore(database, database, shared=True, outbox=PostgresOutbox(database))
+    return SqlStore(database, database, shared=True, clock=clock, outbox=PostgresOutbox(database))
 
 
-def prepare(dsn: str, *, upgrading: bool = False) -> int | None:
+def prepare(dsn: str, *, upgrading: bool = False, clock: StoreClock | None = None) -> int | None:
     """Make the tables of an empty database; with `upgrading`, those of an earlier version become the present ones.
 
-    It blocks. Of several processes that start together, one makes the tables, and the others wait.
+    `clock` follows that of the database. It blocks. Of several processes that start together, one makes the
+    tables, and the others wait.
 
     Returns:
         The version that was found; None for an empty database.
@@ -112,6 +116,8 @@ def prepare(dsn: str, *, upgrading: bool = False) -> int | None:
         AntiphonError: as `open_postgres`; nothing is made then.
     """
     with _reported(dsn), contextlib.closing(_connected(dsn)) as connection:
+        if clock is not None:
+            clock.follow(lambda: time_of(connection))
         found = _found(connection, dsn)
         if found is not None and not (upgrading and found < schema.SCHEMA_VERSION):
             _check(found, dsn)
