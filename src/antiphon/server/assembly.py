@@ -33,6 +33,7 @@ from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.outbox import OutboxBroker
 from antiphon.server.topics.topics import Topics
 from antiphon.services import Service, ServiceServer
 from antiphon.settings import ServerSettings
@@ -79,21 +80,11 @@ def assemble(
         registration: whether new names are taken.
         language: of clients that name none.
         clock: wall time in UTC, for expiry and records.
-        broker: this process's end of what is published.
+        broker: this process's end of what is published; a node has one in its database instead.
         place: whose Unix sockets it reaches (`home.place.place_here`).
         node: what it needs to relay to other nodes, if it is one.
     """
     tasks = BackgroundTasks()
-    topics = Topics(broker, tasks, settings.message_limit, clock)
-    handlers = HandlerEnvironment(
-        service=service,
-        seconds=settings.service_seconds,
-        message_limit=settings.message_limit,
-        log=log,
-        tasks=tasks,
-        topics=topics,
-        server=server,
-    )
     hello = hello_of(settings, mechanism, registration=registration)
     home = HomeProcess(
         store.processes,
@@ -105,6 +96,18 @@ def assemble(
         place=place,
         random=os.urandom,
         clock=clock,
+    )
+    if node is not None and store.outbox is not None:
+        broker = OutboxBroker(store.outbox, home.id, home.sees, clock)
+    topics = Topics(broker, tasks, settings.message_limit, clock)
+    handlers = HandlerEnvironment(
+        service=service,
+        seconds=settings.service_seconds,
+        message_limit=settings.message_limit,
+        log=log,
+        tasks=tasks,
+        topics=topics,
+        server=server,
     )
     sessions = SessionManager(
         store.sessions,

@@ -220,6 +220,7 @@ class Server(PublishingServer, Generic[State]):
         self._host, self._sessions, home = parts
         sessions = self._sessions
         self._topics = self._host.handlers.topics
+        self._closing.push_async_callback(self._topics.stop)
         await self._topics.start()
         lifecycle = self._lifecycle = ServiceLifecycle(self._host.handlers)
         await lifecycle.start()

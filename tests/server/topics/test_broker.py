@@ -110,12 +110,12 @@ async def everything(end: Broker, topic: str, after: Position) -> list[Entry]:
 
 async def test_topics_with_subscribers_are_listed_with_what_was_said_of_each(ends: Ends) -> None:
     await ends.one.publish("room/old", "nobody listens")
-    await ends.one.subscribe("room/b", 1, ANN._replace(info="the host"))
+    await ends.one.subscribe("room/b", 1, ANN._replace(info="the\0host"))
     await ends.other.subscribe("room/a", 2, BOB)
     await ends.other.subscribe("elsewhere", 2, BOB)
     assert await ends.one.topics("room/") == ["room/b", "room/a"]
     assert await ends.one.topics("") == ["room/b", "room/a", "elsewhere"]
-    assert [each.info for each in await ends.other.present("room/b")] == ["the host"]
+    assert [each.info for each in await ends.other.present("room/b")] == ["the\0host"]
     ends.other.unsubscribe("room/a", 2)
     assert await ends.other.topics("room/") == ["room/b"]
 

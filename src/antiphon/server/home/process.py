@@ -176,6 +176,11 @@ class HomeProcess:
         """See `Reachable`."""
         return self.watch.still_for(other.id, time.monotonic())
 
+    def sees(self, id: str) -> bool:
+        """Return whether another process lives, as far as this one has seen its counter lately."""
+        now = time.monotonic()
+        return self.watch.counter(id) is not None and self.watch.still_for(id, now) < DEAD_SECONDS
+
     async def silent(self, other: ProcessRecord) -> None:
         """See `Reachable`."""
         counter = self.watch.stands_at(other.id, time.monotonic())

@@ -54,6 +54,16 @@ class Broker(Protocol):
     `read` fills, and messages from before the subscription. What was published after the end that a `read` has
     returned comes after it, or while it is under way."""
 
+    async def start(self) -> None:
+        """Take part from now on.
+
+        Raises:
+            TryLater: the broker does not answer.
+        """
+
+    async def stop(self) -> None:
+        """Take part no more."""
+
     async def publish(self, topic: str, message: Payload) -> None:
         """Publish a message; return when the broker has taken it.
 

@@ -34,7 +34,7 @@ class OutboxBroker:
     def __init__(
         self, outbox: Outbox, process: str, is_alive: Callable[[str], bool], clock: Callable[[], datetime]
     ) -> None:
-        """Be the end of a process; call `start` next, and `stop` at last.
+        """Be the end of a process.
 
         Args:
             outbox: the database's.
@@ -60,16 +60,12 @@ class OutboxBroker:
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to look at the outbox, in the running event loop.
-
-        Raises:
-            TryLater: the database does not answer.
-        """
+        """See `Broker`."""
         self._read_to, _ = await self._outbox.ends(self._process)
         self._running = [asyncio.create_task(self._follow()), asyncio.create_task(self._tend())]
 
     async def stop(self) -> None:
-        """Look no more; what was published before is published."""
+        """See `Broker`."""
         running, self._running = self._running, []
         if self._publishing is not None:
             running.append(self._publishing)

@@ -233,6 +233,6 @@ SUBSCRIBERS = Table(
     Column("account", _Number, nullable=False),
     Column("name", _Words, nullable=False),
     Column("since", UtcTime, nullable=False),
-    Column("info", _Words, nullable=False),
+    Column("info", LargeBinary, nullable=False),  # text that may hold NUL
     Index("subscribers_of_process", "process"),
 )

@@ -77,7 +77,7 @@ _OUTBOX = (
         account BIGINT NOT NULL,
         name TEXT COLLATE "C" NOT NULL,
         since BIGINT NOT NULL,
-        info TEXT COLLATE "C" NOT NULL,
+        info BYTEA NOT NULL,
         PRIMARY KEY (topic, process, number),
         FOREIGN KEY(topic) REFERENCES topics (id) ON DELETE CASCADE
     )

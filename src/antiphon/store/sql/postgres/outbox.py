@@ -143,7 +143,7 @@ class PostgresOutbox:
                     "account": account,
                     "name": name,
                     "since": utc_number(since),
-                    "info": info,
+                    "info": info.encode(),
                 },
             )
             return Kept(found.epoch, found.first, found.last)
@@ -224,7 +224,7 @@ class PostgresOutbox:
     async def present(self, topic: str) -> list[tuple[str, int, Subscriber]]:
         """See `contracts.Outbox`."""
         return [
-            (process, number, Subscriber(account, name, utc_time(since), info))
+            (process, number, Subscriber(account, name, utc_time(since), info.decode()))
             for process, number, account, name, since, info in await self._rows(_PRESENT, name=topic)
         ]
 
