@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-lowest fuzz abuse soak check format bench docs clean develop
+.PHONY: help install run test test-lowest fuzz abuse soak cluster check format bench docs clean develop
 
 export PYTHON
 
@@ -48,6 +48,9 @@ abuse: develop  ## attack servers on this machine for longer than the tests do
 
 soak: develop  ## move, cut, kill and freeze real servers at random for half an hour
 	@PYTHONPATH=tests exec .venv/bin/python -m model.soak
+
+cluster: develop  ## talk through a balancer to two nodes on PostgreSQL while one is killed; STAY=1 to try it by hand
+	@PYTHONPATH=tests exec .venv/bin/python tools/cluster.py $(if $(STAY),--stay)
 
 clean:  ## remove .venv and the files of the tools; the data of `make run` stays
 	@rm -rf .venv .venv-lowest build dist benchmarks/load benchmarks/echo benchmarks/answer
