@@ -96,7 +96,7 @@ def uncounted(connection: Connection) -> None:
 
 def at_work(connection: Connection) -> None:
     assert connection._channel is not None
-    connection._channel.runner._begin(1, asyncio.get_running_loop().create_future())
+    connection._channel.runner.waiting.begin(1, asyncio.get_running_loop().create_future(), 0.0)
 
 
 def pausing(connection: Connection) -> None:
@@ -264,7 +264,7 @@ def test_a_handler_whose_connection_is_gone_answers_the_next_one(
         held(waiting_server)
     assert (dialogue.replay.received, dialogue.replay.sent) == (1, 1)
     assert dialogue.replay.frames()[0].endswith(b"one and on")
-    assert dialogue.runner.answer_directly is None
+    assert dialogue.runner.waiting.answer is None
 
 
 def test_what_comes_behind_our_last_words_is_not_kept(server: Serving, client: RawClient) -> None:
