@@ -227,17 +227,18 @@ def test_whatever_happens_while_a_handler_waits_has_its_answer_looked_at(
     assert not {WAITING, False} & set(held(waiting_server))
 
 
-def buffered(server: Serving) -> int:
-    """Bytes that are held back until a handler has ended."""
+def held_back(server: Serving) -> int:
+    """Messages that are held back until a handler has ended."""
     (connection,) = server.read(lambda server: list(connections(server)))
-    return connection._conversation.reader.buffered
+    assert connection._fast_path is not None
+    return connection._fast_path.held
 
 
 def test_messages_that_come_while_a_handler_waits_stay_bytes_until_their_turn(
     waiting_server: Serving, waiting: RawClient
 ) -> None:
     waiting.send(waiting.conversation.message("two")[1])
-    while not buffered(waiting_server):
+    while not held_back(waiting_server):
         pass
     assert held(waiting_server) == [WAITING]
     for text in ("one", "two"):
