@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+import weakref
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
@@ -209,6 +210,36 @@ async def test_wrong_arguments_are_refused(twin: Twin) -> None:
         with pytest.raises((TypeError, AttributeError, BufferError)):
             call()
     assert bench.waiting.task is None
+
+
+@twins
+async def test_of_a_handler_that_fails_no_cycle_is_left(twin: Twin) -> None:
+    class Fault(Exception):
+        pass
+
+    left: list[Any] = []
+
+    def ended(_: int, task: "asyncio.Future[Any]") -> None:
+        try:
+            task.result()
+        except Fault as error:
+            left.append(weakref.ref(error))
+            del task
+
+    async def raises() -> None:
+        await asyncio.sleep(0)
+        raise Fault
+
+    bench = Bench(twin)
+    bench.waiting = twin[1](bench.limits, bench.times, ended)
+    gc.collect()
+    gc.disable()
+    try:
+        await bench.run(raises())
+        await asyncio.sleep(0)
+        assert [each() for each in left] == [None]
+    finally:
+        gc.enable()
 
 
 @twins

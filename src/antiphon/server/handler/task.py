@@ -101,7 +101,7 @@ class PythonHandlerTask(asyncio.Future[Any]):
         try:
             self.step_with(failed)
         finally:
-            del self, failed  # the traceback of what was raised refers to this frame: no cycle
+            del self, waited_for, failed  # the traceback of what was raised refers to this frame: no cycle
 
     def step_with(self, failed: BaseException | None) -> None:
         """Take one step, with what has been raised where the coroutine waits. Precondition: the fence is open."""

@@ -64,9 +64,12 @@ class PythonWaiting:
         self.task = None
         self._limits.remove(task)
         add_time(self._times, time.perf_counter() - self.began)
-        returned = not task.cancelled() and task.exception() is None
-        if not (returned and self.answer is not None and self.answer(self.id, task.result())):
-            self._ended(self.id, task)
+        try:
+            returned = not task.cancelled() and task.exception() is None
+            if not (returned and self.answer is not None and self.answer(self.id, task.result())):
+                self._ended(self.id, task)
+        finally:
+            del task  # the traceback of what was raised refers to this frame: no cycle
 
 
 __all__ = ["PythonWaiting", "Task", "Waiting"]
