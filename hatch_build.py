@@ -14,6 +14,7 @@ PARTS = [
     Path("src/antiphon/wire/_batch"),
     Path("src/antiphon/transport/_endpoint"),
     Path("src/antiphon/server/_signals"),
+    Path("src/antiphon/server/handler/_handler"),
 ]
 """Each is compiled from all C files of its folder."""
 

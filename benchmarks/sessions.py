@@ -34,16 +34,18 @@ LIFE = timedelta(days=1)
 HOST = "127.0.0.1"
 
 
-def seed(folder: Path, accounts: int, sessions_each: int = 0) -> list[bytes]:
-    """Add the accounts load0, load1, … to a data folder; return the tokens of their sessions."""
+def seed(folder: Path, accounts: int, sessions_each: int = 0, store: str = "sqlite") -> list[bytes]:
+    """Add the accounts load0, load1, … to the store of a data folder; return the tokens of their sessions."""
     data = DataFolder.open(folder)
-    added = asyncio.run(_add(data, accounts))
+    added = asyncio.run(_add(data, accounts, store))
     token_key = data.key_ring(secrets.token_bytes).token_key
     tokens = [Token(secrets.token_bytes(TOKEN_SIZE)) for _ in range(accounts * sessions_each)]
     marks = [fingerprint(token, token_key) for token in tokens]
     rows = [asdict(_session(mark, added[number % accounts])) for number, mark in enumerate(marks)]
     if rows:  # one transaction for all: one for each, as in the server, would take 20 s for 20,000 sessions
-        engine = create_engine(f"sqlite:///{folder / SESSIONS_FILE}")
+        engine = create_engine(
+            f"sqlite:///{folder / SESSIONS_FILE}" if store == "sqlite" else store.replace("://", "+psycopg://", 1)
+        )
         with engine.begin() as connection:
             connection.execute(insert(SESSIONS), rows)
         engine.dispose()
@@ -55,16 +57,16 @@ def seed_sessions(folder: Path, count: int) -> list[bytes]:
     return seed(folder, -(-count // SESSIONS_AN_ACCOUNT), SESSIONS_AN_ACCOUNT)[:count]
 
 
-async def _add(data: DataFolder, count: int) -> list[Account]:
+async def _add(data: DataFolder, count: int, kept: str) -> list[Account]:
     ring = data.key_ring(secrets.token_bytes)
-    store = await open_store("sqlite", data.path)
+    store = await open_store(kept, data.path)
     added: list[Account] = []
     try:
         for first in range(0, count, ACCOUNTS_AT_ONCE):
             new = [
                 NewAccount(
                     name=prepare(f"load{number}"),
-                    seal=lambda account_id: seal(ring, _verifier(), account_id, secrets.token_bytes),
+                    seal=lambda account_id, key: seal(ring, _verifier(), account_id, key, secrets.token_bytes),
                     credential_type=SCRAM_SHA_256,
                 )
                 for number in range(first, min(first + ACCOUNTS_AT_ONCE, count))

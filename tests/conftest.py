@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.left_out import pytest_sessionfinish
+
 if TYPE_CHECKING:
     from support.postgres import Postgres
+
+__all__ = ["pytest_sessionfinish"]  # a hook of pytest
 
 settings.register_profile("patient", deadline=None)  # how long an example takes depends on the machine
 settings.load_profile("patient")

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.address import DEFAULT_PORT, Address, Scheme, listening_place, parse
+from antiphon.address import DEFAULT_PORT, Address, Scheme, listening_place, parse, status_place
 from antiphon.errors import AddressInvalid, PortInvalid, UsageError
 
 FINGERPRINT = "sha256:" + "Zm9v_-" * 7 + "A"
+ANOTHER = "sha256:" + "YmFy_-" * 7 + "A"
 
 schemes: st.SearchStrategy[Scheme] = st.sampled_from(["tls", "tcp"])
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -21,7 +22,9 @@ hosts = st.one_of(
 @st.composite
 def addresses(draw: st.DrawFn) -> Address:
     scheme = draw(schemes)
-    fingerprint = draw(st.sampled_from([None, FINGERPRINT])) if scheme == "tls" else None
+    fingerprint = (
+        draw(st.sampled_from([None, FINGERPRINT, f"{FINGERPRINT}+{ANOTHER}"])) if scheme == "tls" else None
+    )
     return Address(scheme, draw(hosts), draw(st.integers(1, 65535)), draw(st.none() | names), fingerprint)
 
 
@@ -50,6 +53,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     ("text", "address"),
     [
         (f"tls://ann@host:1234#{FINGERPRINT}", Address("tls", "host", 1234, "ann", FINGERPRINT)),
+        (f"host#{FINGERPRINT}+{ANOTHER}", Address("tls", "host", 7862, None, f"{FINGERPRINT}+{ANOTHER}")),
         ("host", Address("tls", "host", DEFAULT_PORT)),
         ("host:80", Address("tls", "host", 80)),
         ("  tcp://host:80/\n", Address("tcp", "host", 80)),
@@ -66,6 +70,12 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 )
 def test_each_form_is_understood(text: str, address: Address) -> None:
     assert parse(text) == address
+
+
+def test_an_address_may_carry_several_fingerprints() -> None:
+    assert parse("host").fingerprints == ()
+    assert parse(f"host#{FINGERPRINT}").fingerprints == (FINGERPRINT,)
+    assert parse(f"host#{FINGERPRINT}+{ANOTHER}").fingerprints == (FINGERPRINT, ANOTHER)
 
 
 def test_the_default_port_is_the_callers() -> None:
@@ -112,6 +122,8 @@ def test_only_what_must_be_is_percent_encoded(address: Address, text: str) -> No
         ("host#", "sha256: and 43 characters"),
         ("host#sha256:short", "sha256: and 43 characters"),
         ("host#" + FINGERPRINT[:-1] + "B", "sha256: and 43 characters"),
+        ("host#" + FINGERPRINT + "+", "sha256: and 43 characters"),
+        ("host#" + FINGERPRINT + "," + ANOTHER, "sha256: and 43 characters"),
         ("host#" + FINGERPRINT + "\n#", "sha256: and 43 characters"),
         ("tcp://host#" + FINGERPRINT, "no key"),
     ],
@@ -160,3 +172,20 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None
 )
 def test_a_place_to_listen_on_is_a_host_and_a_port(text: str, place: tuple[str, int] | None) -> None:
     assert listening_place(text) == place
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("localhost:9464", ("http", "localhost", 9464)),
+        ("http://localhost:9464/", ("http", "localhost", 9464)),
+        ("https://[::1]:9464", ("https", "::1", 9464)),
+        ("https://*:0/", ("https", "*", 0)),
+        *(
+            (text, None)
+            for text in ("https://", "https://host", "HTTPS://host:1", "ftp://host:1", "https://h:1/x")
+        ),
+    ],
+)
+def test_the_place_of_the_status_page_may_have_a_scheme(text: str, place: tuple[str, str, int] | None) -> None:
+    assert status_place(text) == place

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections import defaultdict
 from dataclasses import fields
 
 import pytest
@@ -11,8 +10,8 @@ from antiphon.address import DEFAULT_PORT
 from antiphon.server.listen.ports import BACKLOG
 from antiphon.settings import ServerSettings
 from support.documents import ROOT
+from support.units import BACKUP, SERVICE, SOCKET, TIMER, directives
 
-SERVICE, SOCKET = "packaging/antiphon.service", "packaging/antiphon.socket"
 STOP_SECONDS = 30
 """Promise 24."""
 HARDENED = {
@@ -44,16 +43,6 @@ HARDENED = {
 """With these `systemd-analyze security --offline=true` of systemd 252 says 1.5 ("OK"); 2.0 is the bar."""
 
 
-def directives(name: str) -> dict[str, list[str]]:
-    """Return the directives of a unit, with all their values."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for line in (ROOT / name).read_text("utf-8").replace("\\\n", " ").splitlines():
-        if line and not line.startswith(("#", "[")):
-            key, _, value = line.partition("=")
-            found[key].append(value)
-    return found
-
-
 def test_the_unit_speaks_the_protocols_of_the_server() -> None:
     unit = directives(SERVICE)
     assert unit["Type"] == ["notify"]
@@ -77,12 +66,22 @@ def test_the_command_of_the_unit_is_one() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), HARDENED.items())
-def test_the_unit_takes_what_the_server_does_not_need(name: str, value: str) -> None:
-    assert directives(SERVICE)[name] == [value]
+def test_the_units_take_what_the_server_does_not_need(name: str, value: str) -> None:
+    assert [directives(unit)[name] for unit in (SERVICE, BACKUP)] == [[value], [value]]
 
 
-def test_of_system_calls_the_unit_allows_those_of_services_without_privileges() -> None:
-    assert directives(SERVICE)["SystemCallFilter"] == ["@system-service", "~@privileged"]
+@pytest.mark.parametrize("unit", [SERVICE, BACKUP])
+def test_of_system_calls_the_units_allow_those_of_services_without_privileges(unit: str) -> None:
+    assert directives(unit)["SystemCallFilter"] == ["@system-service", "~@privileged"]
+
+
+def test_a_backup_is_made_each_night_beside_the_running_server() -> None:
+    (command,) = directives(BACKUP)["ExecStart"]
+    assert "--force --without-keys --no-input" in command
+    assert directives(BACKUP)["User"] == directives(SERVICE)["User"]
+    assert directives(BACKUP)["Type"] == ["oneshot"]
+    assert directives(TIMER)["OnCalendar"] == ["*-*-* 03:30"]
+    assert directives(TIMER)["Persistent"] == ["yes"]
 
 
 def test_the_socket_is_the_port_of_the_server() -> None:

@@ -20,14 +20,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / "build" / "fuzz"
 """Holds a copy of the package, so that the installed C parts stay as they are."""
-PARTS = ["antiphon/wire/_batch", "antiphon/transport/_endpoint"]
+PARTS = ["antiphon/wire/_batch", "antiphon/transport/_endpoint", "antiphon/server/handler/_handler"]
 """Each is compiled from all C files of its folder."""
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
 RUNTIMES = ["libasan.so", f"libclang_rt.asan-{platform.machine()}.so", "libclang_rt.asan.so"]
 """Names of the library of GCC and Clang that must be loaded before Python, which is not linked with it."""
-WIRE = ("batch_answerer", "batch_responder", "batch_twins", "client_batch", "stepping")
+WIRE = ("batch_answerer", "batch_responder", "batch_twins", "client_batch", "held", "stepping")
 TESTS = [f"tests/wire/test_{name}.py" for name in WIRE]
 TESTS += [f"tests/transport/test_{name}.py" for name in ("endpoint", "endpoint_twins", "record_layer")]
+TESTS += [f"tests/server/handler/test_{name}.py" for name in ("task", "task_as_asyncio", "waiting_twins")]
 ONCE = [
     "tests/transport/test_plain.py",
     "tests/transport/test_tls.py",

@@ -17,6 +17,11 @@ from antiphon.language import N_
 Scheme = Literal["tls", "tcp"]
 
 DEFAULT_PORT = 7862
+BETWEEN_KEYS = "+"
+"""Between the fingerprints of an address: nodes behind one address may have keys of their own."""
+RELAY_PORTS = range(7700, 7828)
+"""Ports for relays of other nodes, by default: each process takes one. A server has 64 workers at most, and in a
+restart without a gap as many again that drain."""
 
 _SCHEMES: dict[str, Scheme] = {"tls": "tls", "tcp": "tcp"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -26,6 +31,7 @@ _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 """Zone of a link-local address (RFC 4007). `ipaddress` would accept any text here."""
 _LISTENING = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s:\[\]]+)):([0-9]{1,5})")
+_RELAY_PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]*]+))(?::([0-9]{1,5})(?:-([0-9]{1,5}))?)?")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DELIMITERS = frozenset("/?#@")
 """Address parsers disagree on which of these ends the host, so a name that holds one of them raw is refused."""
@@ -36,7 +42,8 @@ class Address:
     """The address of a server; `str(address)` is ready to paste, and `parse` turns it back into an equal one.
 
     `host` is a name in lower case or an IP address in its short form, without brackets; `port` is from 1 to
-    65535; `name` is the name to sign in with; `fingerprint` is the one that the server's key must have.
+    65535; `name` is the name to sign in with; `fingerprint` is the one that the server's key must have, or several
+    with `+` between them, one of which it must have.
     """
 
     scheme: Scheme
@@ -44,6 +51,11 @@ class Address:
     port: int
     name: str | None = None
     fingerprint: str | None = None
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """The fingerprints of the keys that the server may have; empty if it may have any."""
+        return split_fingerprints(self.fingerprint) if self.fingerprint else ()
 
     def __str__(self) -> str:
         """Return the address as one line to paste."""
@@ -102,6 +114,32 @@ def listening_place(text: str) -> tuple[str, int] | None:
     return written[1] or written[2], int(written[3])
 
 
+def relay_place(text: str) -> tuple[str, int, int] | None:
+    """Return the host and the first and last port of `host`, `host:port` or `host:port-port`; None for others.
+
+    Without ports they are `RELAY_PORTS`.
+    """
+    written = _RELAY_PLACE.fullmatch(text)
+    if written is None:
+        return None
+    host = written[1] or written[2]
+    if written[3] is None:
+        return host, RELAY_PORTS[0], RELAY_PORTS[-1]
+    first = int(written[3])
+    last = int(written[4] or first)
+    return (host, first, last) if 0 < first <= last <= 65535 else None
+
+
+def status_place(text: str) -> tuple[Literal["http", "https"], str, int] | None:
+    """Return scheme, host and port of a value of `--status`; None if `text` is no such thing.
+
+    `http://` may be left out. The rest is as `listening_place` has it.
+    """
+    secure = text.startswith("https://")
+    place = listening_place(text.removeprefix("https://" if secure else "http://").removesuffix("/"))
+    return None if place is None else ("https" if secure else "http", *place)
+
+
 def written_place(host: str, port: int | None) -> str:
     """Return host and port as addresses hold them; without a port, the host alone."""
     if port is None:
@@ -110,8 +148,13 @@ def written_place(host: str, port: int | None) -> str:
 
 
 def is_fingerprint(text: str) -> bool:
-    """Return whether `text` is the fingerprint of a key: `sha256:` and 43 characters."""
-    return _FINGERPRINT.fullmatch(text) is not None
+    """Return whether `text` is the fingerprint of a key, `sha256:` and 43 characters, or several of them."""
+    return all(_FINGERPRINT.fullmatch(each) for each in split_fingerprints(text))
+
+
+def split_fingerprints(text: str) -> tuple[str, ...]:
+    """Return each fingerprint in a text that holds one, or several with `+` between them."""
+    return tuple(text.split(BETWEEN_KEYS))
 
 
 def _name(user: str, text: str) -> str:

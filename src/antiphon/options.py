@@ -25,6 +25,7 @@ class ServerOptions(TypedDict, total=False):
     anyone_anywhere: bool
     data: _Path | None
     store: str
+    relay_address: str | None
     log: _Path | None
     log_level: LogLevel
     status: str | None
@@ -47,3 +48,4 @@ class ServerOptions(TypedDict, total=False):
     write_seconds: float
     service_seconds: float
     drain_seconds: float
+    drain_rate: float | None

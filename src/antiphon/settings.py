@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
-from urllib.parse import parse_qsl
 
-from antiphon.address import DEFAULT_PORT, listening_place
+from antiphon.address import DEFAULT_PORT, RELAY_PORTS, status_place
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.setting_checks import SECONDS_MOST, check_positive, check_range, check_types, flag_of
+from antiphon.store_address import NO_HOME, SQLITE, check_relay_address, check_store
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
 
 DEFAULT_HOST = "localhost"
@@ -32,10 +32,6 @@ PING_CONNECTIONS_MOST = 1000
 PING_DEPTH_MOST = 256
 """Unanswered messages that a session allows at once."""
 
-SQLITE = "sqlite"
-"""The value of `--store` for the database in the data folder."""
-POSTGRESQL = ("postgresql://", "postgres://")
-"""Beginnings of a value of `--store` for a PostgreSQL database, as libpq has them."""
 EXEC_MEMORY_MOST = 2**40
 """MiB; more than any system has."""
 DRAIN_MOST = 15
@@ -52,20 +48,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Settings = TypeVar("Settings", bound="ServerSettings | ProgramSettings | ClientSettings | PingSettings")
 
 
-_NO_STORE = Problem(N_("must be sqlite, files:DIR or postgresql://USER@HOST/DATABASE, not “{store}”"))
-_PASSWORD_SHOWN = Problem(
-    N_(
-        "a password in an address can be read by others on this machine; put it into ~/.pgpass, or into the file"
-        " that PGPASSFILE names"
-    )
-)
-_NO_PLACE = Problem(N_("must be HOST:PORT, such as localhost:9464, not “{place}”"))
+_NO_PLACE = Problem(N_("must be HOST:PORT or https://HOST:PORT, such as localhost:9464, not “{place}”"))
 _NO_NETWORKS = Problem(
     N_("must be addresses or networks such as 10.0.0.0/8, separated by commas; “{value}” is neither")
 )
-_NO_HOME = Problem(N_("“{store}” names the home folder of a user who does not exist"))
-_SECRET_PARAMETERS = {"password", "sslpassword", "oauth_client_secret"}
-"""Parameters of libpq that hold secrets."""
 _SILENCE_TOO_SHORT = Problem(N_("must be more than --heartbeat-seconds"))
 
 
@@ -119,14 +105,20 @@ class ServerSettings:
         "Where accounts are kept: sqlite (in the data folder), files:DIR (files that a person can read), or "
         "postgresql://USER@HOST/DATABASE (with antiphon[postgres]; the password comes from ~/.pgpass).",
     )
+    relay_address: str | None = _option(
+        None,
+        "Be one of several nodes on one PostgreSQL database: HOST[:PORT[-PORT]] at which the others reach this "
+        f"one; each process takes one of the ports [default ports: {RELAY_PORTS[0]}-{RELAY_PORTS[-1]}].",
+    )
     log: Path | None = _option(None, "Log file, or - for standard error [default: server.log in the data folder].")
     log_level: LogLevel = _option(
         "info", "Lowest level that is logged; debug adds the sizes of messages received and sent."
     )
     status: str | None = _option(
         None,
-        "Answer /healthz, /readyz and /metrics (Prometheus) over HTTP at HOST:PORT, without sign-in; "
-        "needs antiphon[status].",
+        "Answer /healthz, /readyz and /metrics (Prometheus) over HTTP at HOST:PORT, without sign-in, and show a "
+        "page to administrators; https://HOST:PORT for TLS, without which the page is on this machine only. "
+        "Needs antiphon[status].",
     )
     registration: Registration | None = _option(
         None, "Whether new names may register [default: on this machine only; with --access identify everywhere]."
@@ -161,6 +153,12 @@ class ServerSettings:
         60.0, "Seconds that a service may take for an answer, or for the next one of a stream.", TIMING
     )
     drain_seconds: float = _option(10.0, "Seconds that a stopping server waits for answers in progress.", TIMING)
+    drain_rate: float | None = _option(
+        None,
+        "Clients a second that a stopping server sends away, so that other nodes are not flooded; those that are "
+        "left after half of --drain-seconds go at once [default: all at once].",
+        TIMING,
+    )
 
     def __post_init__(self) -> None:
         """Check types and ranges.
@@ -170,8 +168,10 @@ class ServerSettings:
         """
         check_types(self)
         check_store(self.store)
-        if self.status is not None and listening_place(self.status) is None:
+        if self.status is not None and status_place(self.status) is None:
             raise SettingInvalid(source="--status", problem=_NO_PLACE, place=self.status)
+        if self.relay_address is not None:
+            check_relay_address(self.relay_address, self.store)
         if self.proxy_from is not None:
             networks(self.proxy_from)
         check_range("port", self.port, 0, 65535)
@@ -186,6 +186,8 @@ class ServerSettings:
         ):  # fmt: skip
             check_positive(flag_of(name), getattr(self, name))
         check_range("drain-seconds", self.drain_seconds, 0, DRAIN_MOST)
+        if self.drain_rate is not None:
+            check_positive("--drain-rate", self.drain_rate)
         if self.silence_seconds <= self.heartbeat_seconds:  # otherwise peers that keep the heartbeat would be cut
             raise SettingInvalid(source="--silence-seconds", problem=_SILENCE_TOO_SHORT)
 
@@ -304,46 +306,6 @@ class PingSettings:
             check_positive("--duration", self.duration)
 
 
-def check_store(store: str) -> None:
-    """Check the value of `--store`.
-
-    Raises:
-        SettingInvalid: it names no store, or the home folder of an unknown user; or it is the address of a
-            database with a password in it, which the error does not show.
-    """
-    if is_postgresql(store):
-        place, _, parameters = store.partition("://")[2].partition("?")
-        keys = {key for key, _ in parse_qsl(parameters, keep_blank_values=True)}
-        user, at, _ = place.rpartition("@")
-        if (at and ":" in user) or keys & _SECRET_PARAMETERS:
-            raise SettingInvalid(source="--store", problem=_PASSWORD_SHOWN)
-    else:
-        files_folder(store)
-
-
-def is_postgresql(store: str) -> bool:
-    """Return whether a value of `--store` is the address of a PostgreSQL database."""
-    return store.startswith(POSTGRESQL)
-
-
-def files_folder(store: str) -> Path | None:
-    """Return the absolute folder that the value of `--store` names; None for SQLite and PostgreSQL.
-
-    Raises:
-        SettingInvalid: it names no store, or the home folder of an unknown user.
-    """
-    scheme, _, folder = store.partition(":")
-    if store == SQLITE or is_postgresql(store):
-        return None
-    if scheme != "files" or not folder:
-        shown = "…" if "@" in store or "=" in store else store  # there may be a password in it
-        raise SettingInvalid(source="--store", problem=_NO_STORE, store=shown)
-    try:
-        return Path(folder).expanduser().absolute()
-    except RuntimeError:  # ~name, and no user has the name
-        raise SettingInvalid(source="--store", problem=_NO_HOME, store=store) from None
-
-
 def networks(text: str) -> tuple[Network, ...]:
     """Return the networks that the value of `--proxy-from` names.
 
@@ -388,4 +350,4 @@ def _path(name: str, value: object) -> object:
     try:
         return Path(text).expanduser()
     except RuntimeError:  # ~name, and no user has the name
-        raise SettingInvalid(source=flag_of(name), problem=_NO_HOME, store=text) from None
+        raise SettingInvalid(source=flag_of(name), problem=NO_HOME, store=text) from None

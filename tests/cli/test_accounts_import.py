@@ -135,7 +135,7 @@ def test_a_name_that_is_registered_meanwhile_is_left_alone(here: Here, monkeypat
 
     async def add(self: SqlAccounts, new: Any, at: datetime, address: str) -> list[Account]:
         once.undo()
-        await self.register(prepare("bob"), lambda _: b"", SCRAM_SHA_256, at, "::1")
+        await self.register(prepare("bob"), lambda *_: b"", SCRAM_SHA_256, at, "::1")
         return await real(self, new, at, address)
 
     with monkeypatch.context() as once:

@@ -30,6 +30,21 @@ def bare(server: ServerProcess) -> str:
     return f"localhost:{server.address.port}"
 
 
+def test_the_first_of_several_addresses_that_answers_is_used(server: ServerProcess, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gone = f"localhost:{listener.getsockname()[1]}"
+    given = ANN | {"ANTIPHON_ADDRESS": f"{gone},{server.address}"}
+    done = run_antiphon("connect", home=tmp_path, stdin="hello\n", **given)
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+    assert f"Connected to tls://{bare(server)}." in done.stderr
+    done = run_antiphon("ping", "--count", "2", "--connections", "2", home=tmp_path, **given)
+    assert done.returncode == 0, done.stderr
+    assert f"tls://{bare(server)}, key sha256:" in done.stdout
+    done = run_antiphon("connect", f"{gone},{gone.replace('localhost', '127.0.0.1')}", home=tmp_path, **ANN)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "none of these servers can be reached" in done.stderr
+
+
 # --- what is missing ----------------------------------------------------------------------------------------
 
 
@@ -156,6 +171,10 @@ def test_an_unknown_key_is_remembered_after_the_sign_in(server: ServerProcess, t
     done = run_antiphon("connect", bare(server), home=tmp_path, stdin="hello\n", **ANN)
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
     assert known_servers(tmp_path).read_text() == f"{bare(server)} {server.address.fingerprint}\n"
+    nodes = f"{server.address.fingerprint}+sha256:{'A' * 43}"
+    done = run_antiphon("connect", f"{bare(server)}#{nodes}", home=tmp_path, stdin="hello\n", **ANN)
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+    assert known_servers(tmp_path).read_text().splitlines()[1:] == [f"{bare(server)} {nodes}"]
 
 
 def test_an_unknown_key_is_not_remembered_when_the_sign_in_was_refused(

@@ -4,13 +4,14 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from antiphon.address import Address
+from antiphon.address import Address, parse
 from antiphon.cli.main import main
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
@@ -109,6 +110,10 @@ def test_the_address_that_the_server_printed_is_taken_and_that_of_another_server
     fingerprint = load_or_make(DataFolder.open(folder), []).fingerprint
     right = f"tls://host:1#{fingerprint}"
     assert act("invite", "bob", "--public-address", right, "--json").json["address"] == right
+    nodes = f"{right}+sha256:{'A' * 43}"
+    assert Code.read(act("invite", "bob", "--public-address", nodes, "--json").json["code"]).address == replace(
+        parse(nodes), name="bob"
+    )
     told = act("invite", "bob", "--public-address", f"tls://host:1#sha256:{'A' * 43}")
     assert (told.exit_code, told.out) == (2, "")
     assert "not that of this server's key" in told.errors

@@ -32,6 +32,19 @@ def test_the_commands_work_on_a_database_as_on_files(
     assert [each["name"] for each in json.loads(invited.out)] == ["bob"]
     assert json.loads(operator.run("sessions", "list", "--json", *store).out) == []
     another = Operator(tmp_path / "another", capsys)
-    refused = another.run("accounts", "add", "eve", "--password-file", password, *store)
-    assert (refused.code, "secret.key cannot be used: it is missing" in refused.err) == (2, True)
-    assert not (another.data / "secret.key").exists()
+    for command in (
+        ("accounts", "list"),
+        ("accounts", "add", "eve", "--password-file", password),
+        ("accounts", "rekey"),
+        ("invite", "eve"),
+        ("sessions", "list"),
+        ("serve", "--port", "0"),
+        ("serve", "--check", "--port", "0"),
+    ):
+        refused = another.run(*command, *store)
+        assert refused.code == 2
+        assert (
+            f"secret.key cannot be used: it is missing, and the database {database} was begun with it. Copy"
+            in (" ".join((refused.out + refused.err).split()))
+        ), command
+        assert not (another.data / "secret.key").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.address import Address
+from antiphon.client.addresses import ProvedKeys
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import FolderUnsafe, KnownServersUnusable, ServerKeyChanged, UsageError
 
@@ -95,6 +96,47 @@ def test_what_the_address_carries_comes_before_what_is_known(known: KnownServers
     assert known.standing(at("host", OTHER), OTHER) is Standing.PINNED
     with pytest.raises(ServerKeyChanged):
         known.standing(at("host", OTHER), KEY)
+
+
+def test_an_address_may_carry_several_keys_and_then_no_other_counts(known: KnownServers) -> None:
+    known.remember("host", THIRD)
+    both = at("host", f"{KEY}+{OTHER}")
+    assert known.standing(both, KEY) is known.standing(both, OTHER) is Standing.PINNED
+    with pytest.raises(ServerKeyChanged) as caught:
+        known.standing(both, THIRD)
+    assert caught.value.fields["expected"] == f"{KEY}, {OTHER}"
+
+
+def test_keys_in_one_line_are_those_of_one_server(known: KnownServers) -> None:
+    known.remember("host", KEY)
+    known.remember("host", f"{OTHER}+{THIRD}")
+    known.remember("host", OTHER)
+    assert [key.fingerprint for key in known.read()] == [KEY, f"{OTHER}+{THIRD}"]
+    for each in (KEY, OTHER, THIRD):
+        assert known.standing(at("host"), each) is Standing.KNOWN
+    assert known.together(at("host"), THIRD) == {OTHER, THIRD}
+    assert known.together(at("host"), KEY) == {KEY}
+    assert known.together(at("elsewhere"), KEY) == set()
+
+
+@pytest.mark.parametrize("first", [Standing.PINNED, Standing.KNOWN, Standing.VOUCHED, Standing.UNKNOWN])
+def test_a_session_is_resumed_with_the_key_of_its_sign_in_or_another_one_of_that_server(
+    known: KnownServers, first: Standing
+) -> None:
+    keys = ProvedKeys(known, at("host"), KEY, first)
+    assert keys.standing(at("host"), KEY) is Standing.PINNED
+    assert keys.standing(at("host", f"{KEY}+{OTHER}"), OTHER) is Standing.PINNED
+    with pytest.raises(ServerKeyChanged):
+        keys.standing(at("host", KEY), OTHER)
+    if first is Standing.VOUCHED:  # authorities are asked again
+        assert keys.standing(at("host"), OTHER) is Standing.UNKNOWN
+        return
+    for line in (KEY, OTHER, f"{OTHER}+{THIRD}"):  # merely known for the place
+        known.remember("host", line)
+        with pytest.raises(ServerKeyChanged):
+            keys.standing(at("host"), OTHER)
+    known.remember("host", f"{KEY}+{OTHER}")
+    assert keys.standing(at("host"), OTHER) is Standing.KNOWN
 
 
 def test_the_file_is_a_line_each_and_keeps_what_a_person_wrote(known: KnownServers) -> None:

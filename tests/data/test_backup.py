@@ -403,7 +403,10 @@ def test_one_of_an_earlier_version_is_upgraded(saved: Place, tmp_path: Path) -> 
         path = tmp_path / "earlier.db"
         path.write_bytes(members[1][1])
         with closing(sqlite3.connect(path)) as database:
-            database.executescript("ALTER TABLE credentials DROP COLUMN old_form; PRAGMA user_version = 4")
+            database.executescript(
+                "ALTER TABLE credentials DROP COLUMN old_form; ALTER TABLE accounts DROP COLUMN administrator;"
+                "PRAGMA user_version = 4"
+            )
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         data = path.read_bytes()
         members[1] = members[1][0], data

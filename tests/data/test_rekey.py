@@ -224,8 +224,8 @@ def test_what_was_being_sealed_when_the_ring_changed_is_waited_for(data: Path) -
     DataFolder.open(data).key_ring(os.urandom)
     sealing, changed = threading.Event(), threading.Event()
 
-    def slow(number: int) -> bytes:
-        sealed = seal(DataFolder.open(data).key_ring(os.urandom), verifier(), number, os.urandom)
+    def slow(number: int, key: str | None) -> bytes:
+        sealed = seal(DataFolder.open(data).key_ring(os.urandom), verifier(), number, key, os.urandom)
         sealing.set()
         changed.wait(1)
         return sealed
@@ -263,7 +263,7 @@ def test_a_password_is_sealed_inside_the_transaction_that_keeps_it(data: Path) -
     enrol(data, ["ann"])
     seen: list[str] = []
 
-    def sealing(number: int) -> bytes:
+    def sealing(number: int, _: str | None = None) -> bytes:
         with closing(sqlite3.connect(data / "accounts.db", timeout=0)) as other:
             try:
                 other.execute("BEGIN IMMEDIATE")

@@ -24,6 +24,8 @@ from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
 
 TEXT = read("docs/operating.md")
+OF_OTHERS = {"--create", "--stop-timeout", "--upgrade"}
+"""Options of other programs that the documents name."""
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 
 
@@ -80,6 +82,8 @@ def test_every_option_that_a_document_names_exists(document: Path) -> None:
         "--keys",
         "--without-keys",
         "--force",
+        *OF_OTHERS,
+        "--remove",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", document.read_text("utf-8")))
     assert named <= known

@@ -82,7 +82,7 @@ def sections(document: Path) -> set[str]:
 
 
 def test_every_document_is_in_the_readme() -> None:
-    named = set(re.findall(r"\]\((docs/[^)#]+)\)", read("README.md")))
+    named = set(re.findall(r"\]\((docs/[^)#]+\.md)\)", read("README.md")))
     pages = {path for path in PAGES if path.parent == ROOT / "docs" and path.name != "index.md"}
     folders = {path for path in PAGES if path.parent != ROOT / "docs" and path.name == "index.md"}
     assert named == {path.relative_to(ROOT).as_posix() for path in pages | folders}

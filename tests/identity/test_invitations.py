@@ -15,13 +15,14 @@ from antiphon.identity.tokens import Token
 from antiphon.identity.tokens import fingerprint as token_fingerprint
 
 PIN = "sha256:" + urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
+TWO_PINS = f"{PIN}+sha256:{'A' * 43}"
 SECRET = Secret(bytes(range(0xB0, 0xC0)))
 CODE = Code(Address("tls", "school.example", 7862, "Вадим", PIN), SECRET)
 
 
 @pytest.mark.parametrize("host", ["school.example", "школа.рф", "192.0.2.7", "[2001:db8::7]", "[fe80::1%eth0]"])
 @pytest.mark.parametrize("name", ["ann", "Вадим", "李", "o'neil", "a%2Fb", "a%25"])
-@pytest.mark.parametrize("server", ["tls://{}@{}:7862#" + PIN, "tcp://{}@{}:1"])
+@pytest.mark.parametrize("server", ["tls://{}@{}:7862#" + PIN, "tls://{}@{}:7862#" + TWO_PINS, "tcp://{}@{}:1"])
 def test_a_code_comes_back_as_it_was_made(server: str, name: str, host: str) -> None:
     code = Code.make(parse(server.format(name, host)), secrets.token_bytes)
     assert Code.read(code.written()) == code

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from hypothesis.strategies import SearchStrategy, booleans, integers, sampled_from
 
 from model.network import Direction
+from model.nodes import NodesWorld
 from model.workers import WorkersWorld
 from model.world import Setting, World
 
@@ -40,7 +41,7 @@ class Run:
     ) -> None:
         """Choose among these: how runs begin, for how long processes are frozen and the store is locked.
 
-        Either all of the `given` have workers, or none has. After each step comes a `pause`, in seconds.
+        All of the `given` have workers, or all are nodes, or none is either. After each step comes a `pause` (s).
         """
         self.given = given
         self.pause = pause
@@ -57,9 +58,10 @@ class Run:
             BrokenError: a rule was broken. What broke it is not shrunk: real processes never do the same twice.
         """
         run, made = self, count()
-        kind = Supervised if self.given[0].workers > 1 else Conversations
+        given = self.given[0]
+        kind = Supervised if given.workers > 1 else Nodes if given.nodes else Conversations
 
-        class Machine(kind):  # type: ignore[valid-type,misc] # it is one of two
+        class Machine(kind):  # type: ignore[valid-type,misc] # it is one of three
             def __init__(self) -> None:
                 # The first example of hypothesis is the simplest one, the same step over and over: it is left out.
                 super().__init__(run, idle=next(made) == 0)
@@ -304,3 +306,14 @@ class Supervised(Conversations):
         """Kill the supervisor, and start another server when the workers have ended; seldom."""
         if often == 3:
             self._step("kill_supervisor")
+
+
+class Nodes(Conversations):
+    """Several sessions, and servers with a data folder each on one database."""
+
+    _make_world = NodesWorld
+
+    @rule(which=WHICH, seconds=sampled_from((0.2, 1.0, 8.0)))
+    def hide(self, which: int, seconds: float) -> None:
+        """Have relays to a node refused for a while."""
+        self._step("hide", which, min(seconds, max(self._run.freezes)))

@@ -1,7 +1,7 @@
 """`make soak`: run the models for MINUTES (30), each round with the next seed; `SEED=…` runs one round again.
 
-Even seeds run over the servers of one folder, odd ones over one server with workers; `TOPOLOGY=servers` or
-`TOPOLOGY=workers` is for one of the two only.
+Seeds run in turn over the servers of one folder, over one server with workers, and over nodes on one database;
+`TOPOLOGY=servers`, `TOPOLOGY=workers` or `TOPOLOGY=nodes` is for one of the three only.
 """
 
 import asyncio
@@ -16,8 +16,10 @@ from functools import cache
 from pathlib import Path
 
 from model.machine import BrokenError, Run
+from model.nodes import postgres
 from model.topics import TopicsWorld
 from model.world import Setting
+from support.nodes import PORTS
 
 FREEZES, LOCKS = [0.2, 0.8, 3.0, 8.0], [0.3, 5.0, 30.0]
 PAUSE = 0.02
@@ -35,7 +37,13 @@ WITH_WORKERS = [
     for hooks in (True, False)
     for plain in (True, False)
 ]
-TOPOLOGIES = {"servers": GIVEN, "workers": WITH_WORKERS}
+ON_NODES = [
+    Setting(servers=servers, talkers=5, hooks=hooks, plain=plain, long_seconds=45, nodes=True)
+    for servers in (3, 2)
+    for hooks in (True, False)
+    for plain in (True, False)
+]
+TOPOLOGIES = {"servers": GIVEN, "workers": WITH_WORKERS, "nodes": ON_NODES}
 
 
 def main() -> int:
@@ -54,7 +62,7 @@ def main() -> int:
         print(f"seed {seed}, {topology}:", end=" ", flush=True)
         try:
             run.go(seed, steps=STEPS, examples=EXAMPLES)
-            _topics(seed, run)
+            _topics(seed, run, topology)
         except BrokenError as broken:
             print(f"broken\n{broken}\nRun it again with: make soak TOPOLOGY={topology} SEED={seed}", flush=True)
             return 1
@@ -70,14 +78,16 @@ def main() -> int:
     return 0
 
 
-def _topics(seed: int, run: Run) -> None:
-    """Run the model of topics.
+def _topics(seed: int, run: Run, topology: str) -> None:
+    """Run the model of topics; over nodes, with those of a database.
 
     Raises:
         BrokenError: a rule was broken.
     """
     with tempfile.TemporaryDirectory(prefix="model-") as folder:
-        world = TopicsWorld(Path(folder), seed)
+        database = postgres().database("topics") if topology == "nodes" else None
+        options = ("--store", database, "--relay-address", PORTS) if database else ()
+        world = TopicsWorld(Path(folder), seed, *options)
         if faults := asyncio.run(world.run(STEPS)):
             raise BrokenError("\n  ".join(faults[:60]))
     run.done += Counter({f"topics {what}": times for what, times in world.done.items()})

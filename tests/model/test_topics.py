@@ -5,12 +5,19 @@ from pathlib import Path
 import pytest
 
 from model.topics import GAP, TopicsWorld, broken
+from support.nodes import PORTS
 
 
 async def test_all_hear_the_same_and_everything_or_are_told(tmp_path: Path) -> None:
     world = TopicsWorld(tmp_path, seed=18)
     assert await world.run(90) == [], world.done
     assert min(world.done[what] for what in ("cut", "away", "drain", "kill")) > 0
+
+
+async def test_all_hear_the_same_or_are_told_where_topics_are_in_a_database(tmp_path: Path, database: str) -> None:
+    world = TopicsWorld(tmp_path, 21, "--store", database, "--relay-address", PORTS)
+    assert await world.run(45) == [], world.done
+    assert min(world.done[what] for what in ("cut", "drain", "kill")) > 0
 
 
 @pytest.mark.parametrize(

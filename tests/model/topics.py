@@ -95,8 +95,9 @@ class Listener:
 class TopicsWorld:
     """A server with two workers, and its sessions."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        """Choose by `seed`."""
+    def __init__(self, folder: Path, seed: int, *options: str) -> None:
+        """Choose by `seed`. The workers have one hub; with the `options` of a node they meet in its database."""
+        self._options = options
         self._random = random.Random(seed)
         self._folder = folder
         self.listeners: list[Listener] = []
@@ -109,7 +110,9 @@ class TopicsWorld:
 
     async def run(self, steps: int, sessions: int = 4) -> list[str]:
         """Do so many things; return the rules that were broken."""
-        server = await asyncio.to_thread(WorkersProcess, self._folder / "data", file=ROOM, service="ROOM")
+        server = await asyncio.to_thread(
+            WorkersProcess, self._folder / "data", *self._options, file=ROOM, service="ROOM"
+        )
         with server:
             async with AsyncExitStack() as stack:
                 for number in range(sessions):

@@ -53,6 +53,8 @@ class Setting:
     """Seconds for which processes are frozen and the store is locked, in all."""
     workers: int = 1
     """Of each server; with more than one there is one server: see `model.workers`."""
+    nodes: bool = False
+    """Whether each server has a data folder of its own: see `model.nodes`."""
 
 
 @dataclass(eq=False)
@@ -75,6 +77,9 @@ class Running:
 class World:
     """One run of the model. All methods but `__init__` belong to one event loop."""
 
+    _sockets_left = 1
+    """Of each process that was killed, at the end."""
+
     def __init__(self, folder: Path, setting: Setting) -> None:
         """Make the accounts, and a session of each; call `begin` next."""
         self.folder = folder
@@ -82,7 +87,7 @@ class World:
         self.data = folder / "data"
         self.records = Records(folder / "records")
         self.names = [f"s{number}" for number in range(setting.talkers)]
-        self._tokens = [seed(self.data, name)[0] for name in self.names]
+        self._tokens = [self._seeded(name) for name in self.names]
         self.talkers: list[Talker] = []
         self.targets: dict[str, Running] = {}
         """Where the network of each session leads."""
@@ -98,6 +103,14 @@ class World:
         self._long_seconds = setting.long_seconds
         self._logs: set[Path] = set()
         self._under_way: set[asyncio.Task[None]] = set()
+
+    def _seeded(self, name: str) -> bytes:
+        """Make an account, and return the token of its session."""
+        return seed(self.data, name)[0]
+
+    def _serve(self, *options: str, **environment: str) -> ServerProcess:
+        """Start a server."""
+        return ServerProcess(self.data, *options, **environment)
 
     async def begin(self) -> None:
         """Start the servers, and enter the sessions."""
@@ -115,7 +128,7 @@ class World:
         options += ["--plain"] if self.setting.plain else []
         service = f"{SERVICE}:{'ROOM' if self.setting.hooks else 'LINES'}"
         records = {RECORDS: str(self.records.path)}
-        server = await asyncio.to_thread(ServerProcess, self.data, service, *options, **records)
+        server = await asyncio.to_thread(self._serve, service, *options, **records)
         self._logs.add(Path(server.start["log"]))
         self.up.append(Running(server, descriptors(server.process.pid, self.data)))
 
@@ -412,7 +425,7 @@ class World:
                 if any(alarm in f"{line} " for alarm in ALARMS):
                     self.faults.append(f"in the log: {line}")
         sockets = [path for path in self.data.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
-        if len(sockets) > len(self._killed):
+        if len(sockets) > self._sockets_left * len(self._killed):
             self.faults.append(f"sockets are left: {sockets}")
 
     def tail(self) -> list[str]:

@@ -165,9 +165,9 @@ def test_of_a_database_it_tells_whether_a_server_could_use_it_and_makes_nothing(
     with serving(data, store=database):
         pass
     assert told(data, store=database)["store"] == database
-    assert told(tmp_path / "other", store=database)["key ring"] == "key-ring-unusable"
+    assert told(tmp_path / "other", store=database)["key ring"] == "key-ring-elsewhere"
     seed(tmp_path / "third")
-    assert told(tmp_path / "third", store=database)["store"] == "key-ring-unusable"
+    assert told(tmp_path / "third", store=database)["store"] == "key-ring-elsewhere"
     assert told(data, store="postgresql://127.0.0.1:9/none")["key ring"] == f"DATA/{KEY_RING_FILE}"
     assert told(data, store="postgresql://127.0.0.1:9/none")["store"] == "database-unreachable"
 
@@ -188,4 +188,7 @@ def test_a_status_port_that_is_taken_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         assert told(tmp_path / "data", status=place)["status"] == "setting-invalid"
+        node = {"store": "postgresql://127.0.0.1:9/none", "relay_address": place}
+        assert told(tmp_path / "data", **node)["relays"] == "relay-ports-taken"
+    assert told(tmp_path / "data", **node)["relays"] == f"{place} is free"
     assert told(tmp_path / "data", status=place)["status"] == f"{place} is free"

@@ -51,7 +51,7 @@ def test_who_registers_stands_in_the_file_and_is_known_after_a_restart(data: Pat
         with serving(data, plain=True, store=store) as server, server.client() as client:
             assert client.sign_in("Вадим", PASSWORD, new=first).first is first
             assert client.ask("hello") == "hello"
-    assert file.read_text("utf-8").splitlines()[1].startswith("Вадим,1,no,no,,,20")
+    assert file.read_text("utf-8").splitlines()[1].startswith("Вадим,1,no,no,no,,,20")
 
 
 @pytest.mark.parametrize(

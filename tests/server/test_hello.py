@@ -44,7 +44,7 @@ class Frame:
     async def import_(self, name: str = "ann", *, lifetime: float = 60, form: str | None = "md5") -> None:
         account = NewAccount(
             name=prepare(name),
-            seal=lambda _: secrets.token_bytes(8),
+            seal=lambda _, __: secrets.token_bytes(8),
             credential_type="SCRAM-SHA-256",
             must_change=True,
             expires_at=NOON + timedelta(seconds=lifetime),
@@ -100,7 +100,7 @@ async def test_the_frame_says_after_each_look_whether_imports_are_left(frame: Fr
     assert frame.said().registration, "all else stays"
     account = await frame.store.accounts.find("ann")
     assert account
-    await frame.store.accounts.replace_credential(account.id, account.credential_type, lambda _: b"new")
+    await frame.store.accounts.replace_credential(account.id, account.credential_type, lambda *_: b"new")
     await frame.hello.look()
     assert not frame.said().imports
 

@@ -140,7 +140,7 @@ class Nobody:
     """A holder that is gone."""
 
     peer = Peer("127.0.0.1:1", "127.0.0.1", None)
-    accepted_at = 0.0
+    accepted_at = accepted_by = 0.0
     present = True
     can_half_close = True
 
@@ -155,7 +155,7 @@ async def test_a_session_that_is_left_ends_although_its_connection_is_lost_meanw
     (token,) = await asyncio.to_thread(seed, tmp_path / "data", "bob")
     session = await keeper.resume(Token(token), Nobody())
     assert isinstance(session, Session)
-    async with keeper._lock:  # another session is being resumed or ended
+    async with keeper.changing_password():  # as another session does: this one is not ended meanwhile
         ending = asyncio.create_task(keeper.end(session))
         await asyncio.sleep(0)
         await keeper.release(session)

@@ -1,6 +1,7 @@
 """What a server waits for when it starts and stops, and how long."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from antiphon.data import folder as folder_module
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
 from antiphon.server.server import Server
+from antiphon.services import echo
 from antiphon.settings import ServerSettings
 from support.old_stores import make_old
 from support.serving import seed, serving
+from support.sessions import server_here, session_of
 
 HELD_SECONDS = 0.2
 """How long another holds the folder's lock: less than a server waits for it here."""
@@ -83,3 +86,19 @@ def test_who_is_cut_at_the_end_of_the_drain_is_told_of_in_the_log(data: Path) ->
     client.sock.close()
     (record,) = [line for line in log.read_text("utf-8").splitlines() if " drain-cut " in line]
     assert record.endswith("warning drain-cut connections=1")
+
+
+async def test_with_a_drain_rate_those_whose_turn_has_not_come_are_served(data: Path) -> None:
+    tokens = await asyncio.to_thread(seed, data, sessions=2)
+    async with AsyncExitStack() as running, AsyncExitStack() as clients:
+        server = await running.enter_async_context(server_here(data, echo, drain_rate=0.1, drain_seconds=10))
+        opened = [session_of(server.addresses[0], token, give_up=0) for token in tokens]
+        sessions = [await clients.enter_async_context(each) for each in opened]
+        stopping = asyncio.create_task(running.aclose())
+        ended = [asyncio.create_task(session.ended()) for session in sessions]
+        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        (served,) = [session for session, end in zip(sessions, ended, strict=True) if not end.done()]
+        assert await served.ask("not yet") == "not yet"
+        await served.leave()
+        await stopping
+        await asyncio.gather(*ended)

@@ -13,7 +13,7 @@ NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 TYPE = "SCRAM-SHA-256"
 
 
-def seal(number: int) -> bytes:
+def seal(number: int, _: object = None) -> bytes:
     return b"sealed for %d" % number
 
 
@@ -56,7 +56,7 @@ async def test_one_of_twenty_who_register_a_name_at_once_gets_it(accounts: Accou
 
 
 async def test_nothing_is_kept_of_an_account_that_could_not_be_sealed(accounts: Accounts) -> None:
-    def fail(number: int) -> bytes:
+    def fail(number: int, _: object) -> bytes:
         raise LookupError(number)
 
     with pytest.raises(LookupError):
@@ -146,6 +146,20 @@ async def test_an_account_is_disabled_and_enabled_and_each_change_begins_an_epoc
     assert await accounts.find("bob") == other
 
 
+async def test_the_mark_of_administrators_is_given_and_taken_and_begins_no_epoch(accounts: Accounts) -> None:
+    account, other = await register(accounts, "ann"), await register(accounts, "bob")
+    assert not account.administrator
+    for wanted in (True, False):
+        assert await accounts.set_administrator(account.id, administrator=wanted) is True
+        assert await accounts.set_administrator(account.id, administrator=wanted) is False
+        found = await accounts.find("ann")
+        assert found is not None
+        assert (found.administrator, found.epoch) == (wanted, account.epoch)
+        assert [each.administrator for each in await accounts.overviews()] == [wanted, False]
+    assert await accounts.find("bob") == other
+    assert await accounts.set_administrator(99, administrator=True) is False
+
+
 async def test_an_account_that_is_not_there_cannot_be_disabled(accounts: Accounts) -> None:
     assert await accounts.set_disabled(1, disabled=True) is False
 
@@ -171,7 +185,7 @@ async def test_an_account_is_not_renamed_to_a_name_that_is_taken(accounts: Accou
 
 async def test_a_replaced_credential_begins_an_epoch(accounts: Accounts) -> None:
     account, other = await register(accounts, "ann"), await register(accounts, "bob")
-    await accounts.replace_credential(account.id, TYPE, lambda number: b"another %d" % number)
+    await accounts.replace_credential(account.id, TYPE, lambda number, _: b"another %d" % number)
     found = await accounts.find("ann")
     assert found is not None
     assert (found.credential, found.epoch) == (b"another %d" % account.id, account.epoch + 1)
@@ -218,7 +232,7 @@ async def test_of_many_accounts_none_is_added_where_one_cannot_be(accounts: Acco
 async def test_a_new_credential_does_not_expire_and_says_whether_it_must_be_changed(accounts: Accounts) -> None:
     (account,) = await accounts.add([new("ann", days=14)], NOON, "import")
     for must_change in (True, False):
-        epoch = await accounts.replace_credential(account.id, TYPE, lambda _: b"new", must_change=must_change)
+        epoch = await accounts.replace_credential(account.id, TYPE, lambda *_: b"new", must_change=must_change)
         found = await accounts.find("ann")
         assert found
         assert (found.credential, found.must_change, found.expires_at) == (b"new", must_change, None)
@@ -230,21 +244,21 @@ async def test_a_credential_is_replaced_only_in_the_epoch_in_which_another_one_w
     accounts: Accounts,
 ) -> None:
     account = await register(accounts, "ann")
-    begun = await accounts.replace_credential(account.id, TYPE, lambda _: b"first", epoch=account.epoch)
+    begun = await accounts.replace_credential(account.id, TYPE, lambda *_: b"first", epoch=account.epoch)
     assert begun == account.epoch + 1
-    assert await accounts.replace_credential(account.id, TYPE, lambda _: b"late", epoch=account.epoch) is None
+    assert await accounts.replace_credential(account.id, TYPE, lambda *_: b"late", epoch=account.epoch) is None
     found = await accounts.find("ann")
     assert found
     assert (found.credential, found.epoch) == (b"first", begun)
     await accounts.remove(account.id)
-    assert await accounts.replace_credential(account.id, TYPE, lambda _: b"late", epoch=begun) is None
-    assert await accounts.replace_credential(account.id, TYPE, lambda _: b"late") is None
+    assert await accounts.replace_credential(account.id, TYPE, lambda *_: b"late", epoch=begun) is None
+    assert await accounts.replace_credential(account.id, TYPE, lambda *_: b"late") is None
 
 
 async def test_of_two_who_replace_a_credential_at_once_one_does(accounts: Accounts) -> None:
     account = await register(accounts, "ann")
     done = await asyncio.gather(
-        *(accounts.replace_credential(account.id, TYPE, lambda _: b"new", epoch=account.epoch) for _ in range(5))
+        *(accounts.replace_credential(account.id, TYPE, lambda *_: b"new", epoch=account.epoch) for _ in range(5))
     )
     assert sorted(done, key=lambda epoch: epoch is None) == [account.epoch + 1, *[None] * 4]
 
@@ -257,7 +271,7 @@ async def test_old_forms_remain_until_they_are_changed_or_over(accounts: Account
     assert await accounts.old_forms(NOON) == ["md5+соль", "sha256"]
     assert await accounts.old_forms(NOON + timedelta(days=13)) == ["sha256"]
     assert await accounts.old_forms(NOON + timedelta(days=14)) == []
-    await accounts.replace_credential(first.id, TYPE, lambda _: b"new")
+    await accounts.replace_credential(first.id, TYPE, lambda *_: b"new")
     assert await accounts.old_forms(NOON) == ["md5+соль"]
     assert await accounts.old_forms(NOON + timedelta(days=7)) == []
 
@@ -300,7 +314,7 @@ async def test_of_all_that_begin_alike_the_oldest_and_the_newest_are_specimens(a
     assert await accounts.specimens(1) == []
     kept = {}
     for name, sealed in (("a", b"1a"), ("b", b"1b"), ("c", b"2c"), ("d", b"1d"), ("e", b"2e"), ("f", b"3f")):
-        account = await accounts.register(prepare(name), lambda _, sealed=sealed: sealed, TYPE, NOON, "::1")  # type: ignore[misc]
+        account = await accounts.register(prepare(name), lambda *_, sealed=sealed: sealed, TYPE, NOON, "::1")
         kept[name] = (account.id, sealed)
     found = await accounts.specimens(1)
     assert sorted(found) == sorted(kept[name] for name in "adcef")

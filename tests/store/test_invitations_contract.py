@@ -21,7 +21,7 @@ WEEK = timedelta(days=7)
 TYPE = "SCRAM-SHA-256"
 
 
-def seal(number: int) -> bytes:
+def seal(number: int, _: object = None) -> bytes:
     return b"sealed for %d" % number
 
 
@@ -168,7 +168,7 @@ async def test_an_invitation_stays_unused_where_the_name_is_taken(
 async def test_an_invitation_stays_unused_where_the_credential_cannot_be_sealed(
     accounts: Accounts, invitations: Invitations
 ) -> None:
-    def fail(number: int) -> bytes:
+    def fail(number: int, _: object) -> bytes:
         raise LookupError(number)
 
     unused = await invite(invitations, "ann", b"mark")

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from antiphon.errors import FolderUnusable, SettingInvalid, StoreUnusable
-from antiphon.settings import ServerSettings, files_folder
+from antiphon.settings import ServerSettings
 from antiphon.store.files import FilesStore
 from antiphon.store.files.sheet import FILE_LIMIT
 from antiphon.store.opening import accounts_file, open_store
 from antiphon.store.sql import SqlStore
+from antiphon.store_address import files_folder
 
 
 async def test_sqlite_stands_in_the_data_folder(tmp_path: Path) -> None:

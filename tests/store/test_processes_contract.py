@@ -55,6 +55,19 @@ async def test_a_heartbeat_advances_its_own_counter_and_returns_all(processes: P
     assert [each.beat for each in await processes.all()] == [6, 9]
 
 
+async def test_a_heartbeat_notes_the_keys_of_its_process(processes: Processes) -> None:
+    keys = "1:a"
+    assert await processes.enter(process("one", place="here:/data", keys=keys))
+    await processes.enter(process("two", keys="other"))
+    pulse = processes.pulse(lambda: keys)
+    pulse.beat("one")
+    assert await processes.find("one") == process("one", beat=2, place="here:/data", keys="1:a")
+    keys = "1:a 2:b"
+    pulse.beat("one")
+    pulse.close()
+    assert {each.id: each.keys for each in await processes.all()} == {"one": "1:a 2:b", "two": "other"}
+
+
 async def test_a_process_that_was_taken_for_dead_is_told(processes: Processes) -> None:
     await processes.enter(process("two", beat=9))
     pulse = processes.pulse()

@@ -190,7 +190,7 @@ class AuthServer:
         """Keep an account with the password `PASSWORD`; `fields` are those of `NewAccount`."""
         new = NewAccount(
             name=prepare(name),
-            seal=lambda number: seal(self.ring, verifier, number, secrets.token_bytes),
+            seal=lambda number, key: seal(self.ring, verifier, number, key, secrets.token_bytes),
             credential_type=SCRAM_SHA_256,
             **fields,
         )
@@ -259,7 +259,7 @@ class AuthClient:
     """What revoked it each time, in a word of the revocation log; empty if nothing did."""
     closed: bool = False
     """An error has ended the connection."""
-    accepted_at = 0.0
+    accepted_at = accepted_by = 0.0
     present = True
     can_half_close = True
     session: Session | None = None

@@ -43,7 +43,9 @@ async def _seed_names(folder: Path, names: Sequence[str], kept_in: str, disabled
     store = await open_store(kept_in, data.path)
     try:
         new = [
-            NewAccount(name=prepare(name), seal=lambda number: sealed(ring, number), credential_type=SCRAM_SHA_256)
+            NewAccount(
+                name=prepare(name), seal=lambda number, _: sealed(ring, number), credential_type=SCRAM_SHA_256
+            )
             for name in names
         ]
         for account in await store.accounts.add(new, datetime.now(UTC), "test"):

@@ -41,7 +41,7 @@ async def _seed_old(folder: Path, name: str, digest: str, expires_at: datetime, 
     ring = data.key_ring(secrets.token_bytes)
     new = NewAccount(
         name=prepare(name),
-        seal=lambda number: seal(ring, _verifier(digest), number, secrets.token_bytes),
+        seal=lambda number, key: seal(ring, _verifier(digest), number, key, secrets.token_bytes),
         credential_type=SCRAM_SHA_256,
         must_change=True,
         expires_at=expires_at,

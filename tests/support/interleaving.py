@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from antiphon.store.sql.database import Connection
+from antiphon.store.sql.postgres import connector
 from antiphon.store.sql.postgres import database as engine
 from antiphon.store.sql.postgres.connection import PostgresConnection, connect
 from antiphon.store.sql.store import SqlStore
@@ -97,19 +98,25 @@ class Turns:
 
 
 class _Stepped(PostgresConnection):
-    """Connection that waits for its turn before each statement and each commit."""
+    """Connection that waits for its turn before each statement and each commit of a party."""
 
     def begin(self) -> None:
-        _local.party.pid = self._driver.info.backend_pid
+        if party := getattr(_local, "party", None):
+            party.pid = self._driver.info.backend_pid
         super().begin()
 
     def execute(self, text: str, values: Mapping[str, Any] | None = None, /) -> psycopg.Cursor[Any]:
-        _local.party.gate()
+        self._gate()
         return super().execute(text, values)
 
     def commit(self) -> None:
-        _local.party.gate()
+        self._gate()
         super().commit()
+
+    @staticmethod
+    def _gate() -> None:
+        if party := getattr(_local, "party", None):
+            party.gate()
 
 
 class _Database:
@@ -132,6 +139,9 @@ class _Database:
         return await asyncio.to_thread(run)
 
     def direct(self) -> engine.PostgresDirect:
+        raise NotImplementedError
+
+    async def listen(self, channel: str, heard: Callable[[], object]) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:
@@ -213,10 +223,9 @@ def interleaving(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interlea
     """Give what runs acts on the database of an address, whose tables are made."""
 
     def stepped(dsn: str) -> PostgresConnection:
-        connection = connect(dsn)
-        return _Stepped(connection._driver) if getattr(_local, "party", None) else connection
+        return _Stepped(connect(dsn)._driver)
 
-    monkeypatch.setattr(engine, "connect", stepped)
+    monkeypatch.setattr(connector, "connect", stepped)
     with psycopg.connect(dsn, autocommit=True) as monitor:
         orders = Interleaving(dsn, monitor)
         yield orders

@@ -25,6 +25,7 @@ from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.listen.entrance import OwnPort
+from antiphon.server.nodes.node import open_node
 from antiphon.server.peer import Peer
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.channel import SessionChannel
@@ -42,6 +43,7 @@ from antiphon.testing import VirtualLoop
 from antiphon.testing.memory import MemoryTransport
 from antiphon.wire.bodies import Welcome
 from antiphon.wire.kinds import KIB
+from support.nodes import PORTS
 from support.serving import READ, await_record, records_in
 from support.wire_client import Closed, WireClient
 
@@ -173,8 +175,11 @@ class JoinedServer:
         handler: Handler,
         binding: bytes | None,
         broker: Broker,
+        *,
+        place: str | None,
         **options: Any,
     ) -> None:
+        self._place = place
         self.runner = runner
         self.settings = ServerSettings(data=folder, **options)
         self._handler = handler
@@ -195,6 +200,8 @@ class JoinedServer:
         self._closing.push_async_callback(self.store.close)
         began = datetime.now(UTC) - timedelta(seconds=loop.time())
         shown = PublishingServer()
+        address = None if self._place is None else PORTS
+        node = await self._closing.enter_async_context(open_node(address, ring, log))
         parts = assemble(
             settings,
             as_service(self._handler),
@@ -208,11 +215,13 @@ class JoinedServer:
             language="en",
             clock=lambda: began + timedelta(seconds=loop.time()),
             broker=self._broker,
+            place=self._place or "",
+            node=node,
         )
         shown._topics = parts.host.handlers.topics
         self.host, self.sessions, self.home = parts
         await self.host.handlers.topics.start()
-        await self._closing.enter_async_context(taking_relays(folder.path, *parts))
+        await self._closing.enter_async_context(taking_relays(folder.path, *parts, node))
         await self.sessions.begin()
         await self.host.hello.look()
         self.poller = RevocationPoller(self.sessions, self.host.channels, log)
@@ -226,7 +235,7 @@ class JoinedServer:
         """Drain as `Server.stop` does, and close."""
         host = self.host
         self.sessions.leaving = True
-        host.drain()
+        host.drain(self.settings.drain_rate, self.settings.drain_seconds / 2)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_seconds):
                 while host.connections or host.under_way:
@@ -345,13 +354,17 @@ class JoinedLoop:
         *,
         plain: bool = True,
         broker: Broker | None = None,
+        place: str | None = None,
         **options: Any,
     ) -> Iterator[JoinedServer]:
-        """Run a server; the end of the block drains it. `options` are those of `ServerSettings`."""
+        """Run a server; the end of the block drains it. `options` are those of `ServerSettings`.
+
+        With a `place` it is a node: over TLS on loopback it reaches those of other places.
+        """
         defaults: dict[str, Any] = {"drain_seconds": 2, "registration": "open"}
         binding = None if plain else BINDING
         server = JoinedServer(
-            self._runner, folder, handler, binding, broker or MemoryBroker(), **defaults | options
+            self._runner, folder, handler, binding, broker or MemoryBroker(), place=place, **defaults | options
         )
         self._runner.run(server.start())
         try:

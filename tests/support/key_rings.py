@@ -46,7 +46,7 @@ def enrol(folder: Path, names: Sequence[str]) -> None:
     new = [
         NewAccount(
             name=prepare(name),
-            seal=lambda number: seal(ring, verifier(), number, os.urandom),
+            seal=lambda number, key: seal(ring, verifier(), number, key, os.urandom),
             credential_type=SCRAM_SHA_256,
         )
         for name in names

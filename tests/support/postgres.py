@@ -157,4 +157,4 @@ def clear(dsn: str) -> None:
         connection.execute("".join(f"DELETE FROM {name};" for name in tables if name != "antiphon").encode())
         sequences = [name for (name,) in connection.execute("SELECT sequencename FROM pg_sequences")]
         connection.execute("".join(f"ALTER SEQUENCE {name} RESTART;" for name in sequences).encode())
-        connection.execute("UPDATE antiphon SET ring = NULL, place = NULL")
+        connection.execute("UPDATE antiphon SET ring = NULL, place = NULL, sealing = NULL")

@@ -172,11 +172,18 @@ class PipedProcess(Process):
 class ServerProcess:
     """`antiphon serve` as a process, on any free port unless `port` is given."""
 
-    def __init__(self, folder: Path, *options: str, port: str = "0", **environment: str) -> None:
-        """Start a server with the data folder `folder`; `options` are further flags."""
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        port: str = "0",
+        program: Sequence[str | Path] = (ANTIPHON,),
+        **environment: str,
+    ) -> None:
+        """Start a server with the data folder `folder`; `options` are further flags of the `program`."""
         self.folder = folder
         self.process = PipedProcess(
-            ANTIPHON, "serve", "--data", folder, "--port", port, "--json", "--no-input", *options,
+            *program, "serve", "--data", folder, "--port", port, "--json", "--no-input", *options,
             environment=clean_environment(folder.parent, **environment),
         )  # fmt: skip
         self.process.stdin.close()

@@ -91,13 +91,13 @@ async def _seed(
     try:
         new = NewAccount(
             name=prepare(name),
-            seal=lambda number: sealed(ring, number),
+            seal=lambda number, _: sealed(ring, number),
             credential_type=SCRAM_SHA_256,
             must_change=must_change,
         )
         (account,) = await store.accounts.add([new], now, "test")
         for token in tokens:
-            await store.sessions.open(_record(token, ring, account, now), sessions)
+            await store.sessions.open(record_of(token, ring, account, now), sessions)
     finally:
         await store.close()
     return tokens
@@ -140,7 +140,8 @@ def sealed(ring: LiveKeyRing, number: int) -> bytes:
     return ring.seal(verifier().encode(), number.to_bytes(8, "big"), secrets.token_bytes(12))
 
 
-def _record(token: bytes, ring: LiveKeyRing, account: Account, at: datetime) -> SessionRecord:
+def record_of(token: bytes, ring: LiveKeyRing, account: Account, at: datetime) -> SessionRecord:
+    """Return the record of a session that was opened at a time."""
     return SessionRecord(
         fingerprint=fingerprint(Token(token), ring.token_key),
         account_id=account.id,

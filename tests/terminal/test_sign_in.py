@@ -45,6 +45,18 @@ def test_host_port_name_and_password_are_asked_for_and_enter_takes_the_default(
         assert terminal.ends() == 0
 
 
+def test_what_a_person_says_of_one_server_counts_for_no_other(server: ServerProcess, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data") as first:
+        places = ",".join(f"localhost:{each.address.port}" for each in (first, server))
+        with Terminal("connect", places, home=tmp_path) as terminal:
+            terminal.answer("Is it the right one? [y/N]:", "y")
+            terminal.asks("Name")
+            first.kill()
+            terminal.enter("ann")
+            terminal.shows(f"Nobody answers at tls://localhost:{first.address.port}: nothing listens there.")
+            assert terminal.ends() == 3
+
+
 @pytest.mark.parametrize(
     ("answer", "refusal"),
     [

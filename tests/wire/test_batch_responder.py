@@ -310,8 +310,8 @@ class Waiting:
             self.respond.closed = True
         return message if message == "now" else await something()
 
-    def wait(self, left: Any) -> None:
-        assert (self.respond.closed, Task.current) == (WAITING, None)
+    def wait(self, left: Any, began: float) -> None:
+        assert (self.respond.closed, Task.current, began) == (WAITING, None, self.answerer.began)
         id, coroutine, error, (task, waits_for) = left
         assert error is None
         self.waited.append((id, task, waits_for))
@@ -483,7 +483,7 @@ def test_a_coroutine_keeps_its_task_if_another_runs_within_its_step(twin: Twin, 
             raise LookupError
         return said
 
-    def wait(left: Any) -> None:
+    def wait(left: Any, _: float) -> None:
         waited.append(left[3][0])
         left[1].close()
 

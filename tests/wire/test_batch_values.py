@@ -154,8 +154,12 @@ def test_a_coroutine_may_answer_with_a_value(pair: Any) -> None:
     assert asked(made(pair, at_once, stepping=stepping([])), message(1, ORDER)) == last(1, ORDER)
     written: list[bytes] = []
     waits: list[Any] = []
+
+    def wait(unanswered: Any, _: float) -> None:
+        waits.append(unanswered)
+
     answerer = made(pair, later, stepping=stepping([]))
-    responder = pair[1](answerer, [], list, written.append, lambda *_: None, None, waits.append)
+    responder = pair[1](answerer, [], list, written.append, lambda *_: None, None, wait)
     responder(message(2, ORDER), len(message(2, ORDER)))
     assert responder.closed == WAITING
     assert not responder.answer(2, object())

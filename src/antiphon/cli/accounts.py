@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from antiphon import streams
 from antiphon.blocklist import common_passwords
+from antiphon.cli.accounts_admin import admin
 from antiphon.cli.accounts_rekey import rekey_accounts
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import password_from
@@ -16,7 +17,6 @@ from antiphon.cli.sessions import session_records
 from antiphon.cli.store_access import (
     LoggedStoreOptions,
     StoreOptions,
-    now,
     open_data,
     open_data_and_log,
     operator_name,
@@ -44,6 +44,7 @@ app = App(
     help="Manage the accounts that may sign in.\n\nFor example:\n    antiphon accounts list",
     help_format="plaintext",
 )
+app.command(admin)
 app.command(rekey_accounts, name="rekey")
 app.command("antiphon.cli.accounts_import:import_accounts", name="import")
 app.command("antiphon.cli.accounts_export:export_accounts", name="export")
@@ -195,7 +196,11 @@ async def _add(
         verifier = _verifier(check(chosen.text, minimum, name=wanted.display, common=common_passwords()))
         try:
             await here.store.accounts.register(
-                wanted, lambda number: seal(ring, verifier, number, os.urandom), SCRAM_SHA_256, now(), "operator"
+                wanted,
+                lambda number, key: seal(ring, verifier, number, key, os.urandom),
+                SCRAM_SHA_256,
+                here.store.now(),
+                "operator",
             )
         except NameTaken:
             raise AccountExists(name=wanted.display) from None
@@ -225,6 +230,7 @@ async def _list(options: StoreOptions, console: Console) -> int:
     headings = {
         "name": _("Name"),
         "disabled": _("Disabled"),
+        "administrator": _("Administrator"),
         "visited_at": _("Last visit"),
         "visited_from": _("From"),
         "refusals": _("Refused since"),
@@ -315,7 +321,10 @@ async def _password(options: LoggedStoreOptions, console: Console, name: str) ->
         ring = here.folder.key_ring(os.urandom)
         verifier = _verifier(made)
         await here.store.accounts.replace_credential(
-            account.id, SCRAM_SHA_256, lambda number: seal(ring, verifier, number, os.urandom), must_change=True
+            account.id,
+            SCRAM_SHA_256,
+            lambda number, key: seal(ring, verifier, number, key, os.urandom),
+            must_change=True,
         )
         await here.forgive(account)
         ended = await here.end_sessions(account, "password")
@@ -363,6 +372,7 @@ def account_record(overview: Overview) -> Record:
     return {
         "name": overview.name,
         "disabled": overview.disabled,
+        "administrator": overview.administrator,
         "registered_at": iso_time(overview.registered_at),
         "registered_from": overview.registered_from,
         "visited_at": iso_time(overview.visited_at),

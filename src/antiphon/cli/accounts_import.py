@@ -54,7 +54,7 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
 from antiphon.server.auth.by_address import NAMES_MOST
-from antiphon.store.contracts import Accounts, NewAccount
+from antiphon.store.contracts import Accounts, NewAccount, Store
 from antiphon.terminal.console import Console
 from antiphon.wire.bodies import SCRAM_SHA_256
 
@@ -218,10 +218,10 @@ async def _import(options: LoggedStoreOptions, console: Console, report: Report)
         accounts, ring = here.store.accounts, here.folder.key_ring(os.urandom)
         await _check_forms(accounts, report)
         verifiers = await _hash(console, await _without_account(accounts, report.rows))
-        expires_at = now() + LIFETIME
-        report.set_result(await _add(accounts, ring, report, verifiers, expires_at), expires_at)
+        expires_at = here.store.now() + LIFETIME
+        report.set_result(await _add(here.store, ring, report, verifiers, expires_at), expires_at)
         if report.known:
-            await keep_clients(here.store.clients, report.known, now(), NAMES_MOST)
+            await keep_clients(here.store.clients, report.known, here.store.now(), NAMES_MOST)
         for row in report.imported:
             log.info(
                 "account-imported", name=row.name.display, by=operator_name(), expires_at=iso_time(expires_at)
@@ -273,7 +273,7 @@ async def _hash(console: Console, rows: Sequence[Row]) -> dict[str, Verifier]:
 
 
 async def _add(
-    accounts: Accounts,
+    store: Store,
     ring: LiveKeyRing,
     report: Report,
     verifiers: dict[str, Verifier],
@@ -281,11 +281,11 @@ async def _add(
 ) -> list[Row]:
     """Add an account for each name that has none, in one transaction; return the rows added."""
     while True:
-        new = await _without_account(accounts, [row for row in report.rows if row.name.key in verifiers])
+        new = await _without_account(store.accounts, [row for row in report.rows if row.name.key in verifiers])
         form = str(report.scheme) if isinstance(report.scheme, OldForm) else None
         try:
             added = [_new_account(row, verifiers[row.name.key], ring, expires_at, form) for row in new]
-            await accounts.add(added, now(), "import")
+            await store.accounts.add(added, store.now(), "import")
         except NameTaken:  # somebody has registered the name since the check
             continue
         return new
@@ -296,7 +296,7 @@ def _new_account(
 ) -> NewAccount:
     return NewAccount(
         name=row.name,
-        seal=lambda number: seal(ring, verifier, number, os.urandom),
+        seal=lambda number, key: seal(ring, verifier, number, key, os.urandom),
         credential_type=SCRAM_SHA_256,
         must_change=True,
         expires_at=expires_at,

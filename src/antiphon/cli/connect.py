@@ -14,9 +14,10 @@ from antiphon import streams
 from antiphon.address import Address
 from antiphon.cli.common_options import TalkOptions
 from antiphon.cli.event_loop import run_loop
+from antiphon.client.addresses import Addresses, read_places
 from antiphon.client.aio.connect import session_on
 from antiphon.errors import Problem, SettingInvalid, UsageError
-from antiphon.identity.invitations import Code, read_place
+from antiphon.identity.invitations import Code
 from antiphon.identity.passwords import LONGEST, Password
 from antiphon.language import N_
 from antiphon.settings import ClientSettings
@@ -26,7 +27,8 @@ from antiphon.terminal.name_sign_in import NameSignIn
 from antiphon.terminal.other_sessions import end_other_sessions
 from antiphon.terminal.parse import read_password
 from antiphon.terminal.password_change import InteractivePasswordChange
-from antiphon.terminal.sign_in import InteractiveSignIn, SignedIn
+from antiphon.terminal.sign_in import InteractiveSignIn
+from antiphon.terminal.signed_in import SignedIn
 from antiphon.terminal.typed_lines import TypedLines
 
 LINE_MOST = 4 * LONGEST
@@ -38,7 +40,10 @@ _ONE_WAY = Problem(N_("Give an address or an invitation, not both: an invitation
 def connect(
     address: Annotated[
         str | None,
-        Parameter(help="Such as tls://ann@host:7862, host:7862 or host, or an invitation [default: asked]."),
+        Parameter(
+            help="Such as tls://ann@host:7862, host:7862 or host, or an invitation; several nodes of one server "
+            "with commas between them [default: asked]."
+        ),
     ] = None,
     *,
     settings: Annotated[ClientSettings, Parameter(name="*", allow_leading_hyphen=True)] = ClientSettings(),
@@ -67,6 +72,7 @@ def connect(
         antiphon connect
         antiphon connect ann@localhost
         antiphon connect 'tls://ann@localhost:7862#sha256:...'
+        antiphon connect ann@localhost:7862,localhost:7863
         antiphon connect antiphon1://ann@localhost:7862/...
         seq 1 1000 | antiphon connect ann@localhost --password-file secret.txt
     """
@@ -76,8 +82,8 @@ def connect(
     return run_loop(converse(common.console(), settings, destination, password, new), leaves=True)
 
 
-def destination_from(address: str | None, invitation_file: str | None) -> Address | Code | None:
-    """Return the address or the invitation that is given, or None if the person has to be asked.
+def destination_from(address: str | None, invitation_file: str | None) -> Addresses | Code | None:
+    """Return the addresses or the invitation that are given, or None if the person has to be asked.
 
     Raises:
         UsageError: both are given, or one of them is not valid.
@@ -85,7 +91,7 @@ def destination_from(address: str | None, invitation_file: str | None) -> Addres
     invitation = invitation_from(invitation_file)
     if address and invitation:
         raise UsageError(problem=_ONE_WAY)
-    return invitation or (read_place(address) if address else None)
+    return invitation or (read_places(address) if address else None)
 
 
 def password_from(path: str | None, which: str = "password") -> Password | None:
@@ -145,7 +151,7 @@ def _first_line(source: int) -> bytes:
 async def converse(
     console: Console,
     settings: ClientSettings,
-    destination: Address | Code | None,
+    destination: Address | Addresses | Code | None,
     password: Password | None,
     new: Password | None = None,
     *,
@@ -184,7 +190,7 @@ async def _talk(
     """Print the greeting (and `hints` for a beginner), talk until the session ends; return the exit code."""
     _ = console.translations.gettext
     async with session_on(
-        signed_in.address,
+        signed_in.addresses,
         signed_in.known,
         signed_in.dialled,
         signed_in.welcome,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from antiphon.cli.event_loop import run_loop
 from antiphon.cli.import_report import Report
-from antiphon.cli.store_access import LoggedStoreOptions, now, open_data_and_log, operator_name
+from antiphon.cli.store_access import LoggedStoreOptions, open_data_and_log, operator_name
 from antiphon.errors import ImportRefused, Problem, UsageError
 from antiphon.identity.legacy import Known, Names, Plain, Why
 from antiphon.language import N_
@@ -46,7 +46,7 @@ def import_names(
 
 async def _keep(options: LoggedStoreOptions, known: Sequence[Known]) -> int:
     async with open_data_and_log(options, make=True) as (here, log):
-        await keep_clients(here.store.clients, known, now(), NAMES_MOST)
+        await keep_clients(here.store.clients, known, here.store.now(), NAMES_MOST)
         log.info("names-imported", count=len(known), by=operator_name())
     return 0
 

@@ -3,7 +3,6 @@
 import contextlib
 import ipaddress
 import os
-import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -23,13 +22,13 @@ from antiphon.cli.store_access import (
     LoggedStoreOptions,
     OpenData,
     StoreOptions,
-    now,
     open_data,
     open_data_and_log,
     operator_name,
 )
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
+from antiphon.data.inviting import KEPT_AFTER_EXPIRY, LIFETIME_MOST, lifetime_in, make_code
 from antiphon.errors import (
     AccountExists,
     AddressInvalid,
@@ -41,18 +40,12 @@ from antiphon.errors import (
     SettingInvalid,
     UsageError,
 )
-from antiphon.identity.invitations import Code, fingerprint
+from antiphon.identity.invitations import Code
 from antiphon.identity.names import Name, prepare
 from antiphon.language import N_
 from antiphon.settings import DEFAULT_HOST
 from antiphon.store.contracts import Invitation
 from antiphon.terminal.console import Console
-
-UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-LIFETIME_MOST = timedelta(days=366)
-"""Longest lifetime of a code: a right that is not used within a year is forgotten, and should end."""
-KEPT_AFTER_EXPIRY = timedelta(days=30)
-"""Time an expired invitation is kept, so that it is listed, and refused as expired rather than unknown."""
 
 _NO_NAME_GIVEN = Problem(N_("Say whom to invite: NAME, or --from FILE."))
 _LIFETIME_INVALID = Problem(
@@ -183,9 +176,8 @@ def _lines(source: str) -> list[str]:
 
 
 def _read_lifetime(text: str) -> timedelta:
-    matched = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text.strip())
-    time = int(matched[1]) * UNITS[matched[2]] if matched else LIFETIME_MOST * 2
-    if time > LIFETIME_MOST:
+    time = lifetime_in(text)
+    if time is None:
         raise SettingInvalid(source="--for", problem=_LIFETIME_INVALID, given=text, most=LIFETIME_MOST.days)
     return time
 
@@ -203,13 +195,19 @@ async def _invite(
     async with open_data_and_log(options, console=console, make=True) as (here, log):
         address = _address(here.folder, public, console, quiet=options.json)
         key = here.folder.key_ring(os.urandom).token_key
-        await here.store.invitations.forget(now() - KEPT_AFTER_EXPIRY)
+        await here.store.invitations.forget(here.store.now() - KEPT_AFTER_EXPIRY)
         try:
             for name in await _without_account(here, names, console, single=single):
-                code = Code.make(replace(address, name=name.display), os.urandom)
-                at = now()
-                await here.store.invitations.invite(
-                    fingerprint(code.secret, key), name, at, at + time, operator_name()
+                at = here.store.now()
+                code = await make_code(
+                    here.store.invitations,
+                    key,
+                    name,
+                    address,
+                    at=at,
+                    expires_at=at + time,
+                    by=operator_name(),
+                    random=os.urandom,
                 )
                 log.info("invited", name=name.display, by=operator_name())
                 made.append(_code_record(code, name, at + time))
@@ -260,9 +258,10 @@ def _address(folder: DataFolder, public: str | None, console: Console, *, quiet:
     if public is not None:
         address = _public_address(public, address)
     key = load_or_make(folder, [address.host]).fingerprint if address.scheme == "tls" else None
-    if address.fingerprint not in (None, key):
+    if address.fingerprint is None:
+        address = replace(address, fingerprint=key)
+    elif key not in address.fingerprints:
         raise SettingInvalid(source="--public-address", problem=_OTHER_KEY)
-    address = replace(address, fingerprint=key)
     if public is None and last is None and not quiet:
         guess = _("No server has run here yet: the code names {address}; --public-address sets another address.")
         console.tell(guess.format(address=replace(address, fingerprint=None)))
@@ -290,7 +289,9 @@ def _public_address(text: str, last: Address) -> Address:
 async def _list(options: StoreOptions, console: Console) -> int:
     _ = console.translations.gettext
     async with open_data(options, console=console) as here:
-        rows = [_invitation_record(invitation, now()) for invitation in await here.store.invitations.all()]
+        rows = [
+            _invitation_record(invitation, here.store.now()) for invitation in await here.store.invitations.all()
+        ]
     headings = {
         "name": _("Name"),
         "state": _("State"),

@@ -48,7 +48,9 @@ app = App(
     "               status, upgrade\n"
     "known-servers  show the server keys that you trust, and forget them: list,\n"
     "               forget\n"
-    "config         show each option of a command, and what has set it: show\n\n"
+    "config         show each option of a command, and what has set it: show\n"
+    "completions    print a script for bash, zsh or fish that completes commands\n"
+    "man            write the manual pages\n\n"
     "Every option can also be set as a variable (ANTIPHON_PORT for --port) or in a TOML file "
     "(port = 7862 under [serve]; --config names it). Flags win over variables, variables over the file.\n\n"
     "For example:\n"
@@ -73,6 +75,8 @@ app.command("antiphon.cli.invite:app", name="invitations", group=LISTED)
 app.command("antiphon.cli.db:app", name="db", group=LISTED)
 app.command("antiphon.cli.known_servers:app", name="known-servers", group=LISTED)
 app.command("antiphon.cli.config:app", name="config", group=LISTED)
+app.command("antiphon.cli.completions:completions", group=LISTED)
+app.command("antiphon.cli.man:man", group=LISTED)
 
 
 def run() -> None:

@@ -21,15 +21,17 @@ Source = Callable[..., Any]
 PREFIX = "ANTIPHON_"
 _NO_COMMAND = Problem(N_("there is no command “{name}”."))
 
-_SECRETS = frozenset({"PASSWORD", "NEW_PASSWORD", "INVITATION"})
+SECRETS = frozenset({"PASSWORD", "NEW_PASSWORD", "INVITATION"})
 """Variables that are no options: a secret is never an argument."""
 _OF_PROGRAMS = frozenset({"NAME", "ACCOUNT", "ADDRESS"})
 """Variables that `antiphon serve exec:COMMAND` gives to a program, which may call `antiphon` itself."""
 _YES_OR_NO = dict.fromkeys(("true", "1", "y", "t", "on"), "yes") | dict.fromkeys(
     ("false", "0", "n", "f", "off"), "no"
 )
-_FILES = frozenset({"--file", "--from", "--service", "--json"})
+_FILES = frozenset({"FILE", "--file", "--from", "--service", "--json"})
 """Options and arguments of texts that name a file, beside those that end in `-file`."""
+ALONE = frozenset({"--explain"})
+"""Options whose value is only what follows `=`; without it they mean yes."""
 _OF_KUBERNETES = re.compile(
     r"ANTIPHON(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
@@ -45,7 +47,7 @@ def clear_variables(environment: MutableMapping[str, str]) -> None:
     for name in [name for name in environment if name.startswith(PREFIX)]:
         value = environment[name]
         port_of_service = name.endswith("_PORT") and _OF_DOCKER_LINKS.match(value)
-        empty = not value and name.removeprefix(PREFIX) not in _SECRETS
+        empty = not value and name.removeprefix(PREFIX) not in SECRETS
         if empty or port_of_service or _OF_KUBERNETES.fullmatch(name):
             del environment[name]
 
@@ -87,7 +89,7 @@ def unknown_variables(
     environment: MutableMapping[str, str], app: App, options: ArgumentCollection
 ) -> Iterator[tuple[str, str]]:
     """Yield each variable that no command of `app` knows, and the nearest one; `options` are the command's own."""
-    known = _SECRETS | _OF_PROGRAMS | _variables_of(options)
+    known = SECRETS | _OF_PROGRAMS | _variables_of(options)
     found = [name for name in environment if name.startswith(PREFIX)]
     if {name.removeprefix(PREFIX) for name in found} <= known:
         return  # the usual case; otherwise each command is imported, which takes a moment
@@ -119,7 +121,7 @@ def expand_paths(_app: App, _commands: tuple[str, ...], options: ArgumentCollect
         FolderUnusable: there is no such user or home folder.
     """
     for option in options:
-        if Path in (option.hint, *get_args(option.hint)) or any(map(_names_a_file, option.names)):
+        if Path in (option.hint, *get_args(option.hint)) or any(map(names_a_file, option.names)):
             option.tokens[:] = [
                 token.evolve(value=expanded(token.value)) if token.value.startswith("~") else token
                 for token in option.tokens
@@ -129,7 +131,7 @@ def expand_paths(_app: App, _commands: tuple[str, ...], options: ArgumentCollect
 def with_values(arguments: list[str]) -> list[str]:
     """Return the arguments with `--explain` alone as `--explain=yes`: the word after it is never its value."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    words = {"--explain": "--explain=yes", "--no-explain": "--explain=no"}
+    words = {name: f"{name}=yes" for name in ALONE} | {f"--no-{name[2:]}": f"{name}=no" for name in ALONE}
     given = [words.get(word, word) for word in arguments[:end]] + arguments[end:]
     return _shown(given) if given[:2] == ["config", "show"] else given
 
@@ -160,7 +162,8 @@ def read_explain(_app: App, _commands: tuple[str, ...], options: ArgumentCollect
             ]
 
 
-def _names_a_file(name: str) -> bool:
+def names_a_file(name: str) -> bool:
+    """Return whether an option or argument of this name, whose value is text, names a file."""
     return name in _FILES or name.endswith("-file")
 
 

@@ -16,10 +16,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from antiphon import streams
-from antiphon.address import Address
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import destination_from, password_from
 from antiphon.cli.event_loop import run_loop
+from antiphon.client.addresses import Addresses
 from antiphon.client.aio.session import ClientSession
 from antiphon.client.dialling import bare
 from antiphon.errors import AnswersFaulty, AntiphonError, FileUnusable, PasswordDue, Problem
@@ -49,7 +49,10 @@ _NO_FOLDER = Problem(N_("it cannot be written there"))
 def ping(
     address: Annotated[
         str | None,
-        Parameter(help="Such as tls://ann@host:7862, host:7862 or host, or an invitation [default: asked]."),
+        Parameter(
+            help="Such as tls://ann@host:7862, host:7862 or host, or an invitation; several nodes of one server "
+            "with commas between them [default: asked]."
+        ),
     ] = None,
     *,
     wanted: Annotated[PingSettings, Parameter(name="*", allow_leading_hyphen=True)] = PingSettings(),
@@ -137,7 +140,7 @@ class _Run:
     async def run(
         self,
         settings: ClientSettings,
-        destination: Address | Code | None,
+        destination: Addresses | Code | None,
         password: Password | None,
         new: Password | None,
     ) -> int:
@@ -171,7 +174,7 @@ class _Run:
         self,
         stack: AsyncExitStack,
         settings: ClientSettings,
-        destination: Address | Code | None,
+        destination: Addresses | Code | None,
         password: Password | None,
         new: Password | None,
     ) -> tuple[list[ClientSession], Target]:
@@ -185,7 +188,9 @@ class _Run:
             dialled.connection.abort()
             raise PasswordDue
         plan = SignInPlan(
-            address=replace(signed_in.address, fingerprint=dialled.fingerprint),
+            addresses=signed_in.addresses.starting_with(
+                replace(signed_in.addresses.first, fingerprint=dialled.fingerprint)
+            ),
             known=signed_in.known,
             name=welcome.name,
             password=(welcome.must_change and new) or signed_in.password,
@@ -203,7 +208,7 @@ class _Run:
             ).required()
         others, times = await open_sessions(plan, more, stack)
         target = Target(
-            address=bare(signed_in.address),
+            address=bare(dialled.address),
             name=welcome.name,
             key=dialled.fingerprint,
             sign_ins_s=[round(each, 6) for each in (seconds, *times)],

@@ -1,7 +1,7 @@
 """`antiphon sessions`: list and end sessions."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -13,7 +13,6 @@ from antiphon.cli.store_access import (
     LoggedStoreOptions,
     OpenData,
     StoreOptions,
-    now,
     open_data,
     open_data_and_log,
     operator_name,
@@ -21,13 +20,7 @@ from antiphon.cli.store_access import (
 from antiphon.errors import Problem, SessionUnknown, UsageError
 from antiphon.language import N_
 from antiphon.server.session.manager import HELD_EVERY
-from antiphon.store.contracts import SessionRecord
-
-SHORT_ID_SIZE = 6
-"""Bytes of a session's fingerprint that serve as its id: 48 bits are enough to tell sessions apart.
-
-The fingerprint is a keyed hash of the token, so an id is of no use to a thief.
-"""
+from antiphon.store.contracts import ProcessRecord, SessionRecord
 
 _ONE_OF_THREE = Problem(N_("Say which sessions to revoke: their ids, or --account NAME, or --all."))
 
@@ -46,7 +39,7 @@ def list_sessions(
     options: StoreOptions = StoreOptions(),
     common: CommonOptions = CommonOptions(),
 ) -> int:
-    """List the sessions: id, name, opened, last seen, address, connected, home, relayed by.
+    """List the sessions: id, name, opened, last seen, address, connected, home, relayed by, node.
 
     The home is the server process that answers, by its number (PID); another one may relay the connection to it.
 
@@ -92,18 +85,20 @@ async def _list(options: StoreOptions, common: CommonOptions, account: str | Non
         "home": _("Home"),
         "relayed_by": _("Relayed by"),
     }
+    if any(row["node"] for row in rows):
+        headings["node"] = _("Node")
     show_records(options, rows, headings)
     return 0
 
 
 async def session_records(here: OpenData, account_id: int | None) -> list[Record]:
     """Return the records of an account's sessions, or of all sessions, without those that have expired."""
-    records = await here.store.sessions.all()
-    processes = {process.id: str(process.pid) for process in await here.store.processes.all()}
+    records, now = await here.store.sessions.all(), here.store.now()
+    processes = {process.id: process for process in await here.store.processes.all()}
     return [
-        _session_record(record, processes)
+        _session_record(record, processes, now)
         for record in records
-        if account_id in (None, record.account_id) and record.expires_at > now()
+        if account_id in (None, record.account_id) and record.expires_at > now
     ]
 
 
@@ -119,7 +114,7 @@ async def _revoke(
             log.info("sessions-revoked", name=found.display, by=operator_name(), sessions=ended)
         else:
             for record in await _records_to_revoke(here, ids):
-                if await here.store.sessions.revoke(record.fingerprint, "revoked", now()):
+                if await here.store.sessions.revoke(record.fingerprint, "revoked", here.store.now()):
                     ended += 1
                     log.info("sessions-revoked", name=record.name or None, by=operator_name(), sessions=1)
     report_result(
@@ -140,32 +135,34 @@ async def _records_to_revoke(here: OpenData, ids: tuple[str, ...]) -> list[Sessi
     records = await here.store.sessions.all()
     if not ids:
         return records
-    by_id = {_short_id(record): record for record in records}
+    by_id = {record.short_id: record for record in records}
     for id in ids:
         if id.lower() not in by_id:
             raise SessionUnknown(id=id)
     return [by_id[id] for id in dict.fromkeys(id.lower() for id in ids)]
 
 
-def _short_id(record: SessionRecord) -> str:
-    return record.fingerprint[:SHORT_ID_SIZE].hex()
+def _named(process: ProcessRecord | None) -> str | None:
+    return None if process is None else str(process.pid)
 
 
-def _session_record(record: SessionRecord, processes: Mapping[str, str]) -> Record:
-    """Return what is listed of a session; `processes` are the PIDs of the living, by their ids."""
+def _session_record(record: SessionRecord, processes: Mapping[str, ProcessRecord], now: datetime) -> Record:
+    """Return what is listed of a session; `processes` are those that live, by their ids."""
     # A crashed server leaves its sessions marked as held, and its row until another one finds it dead; a running
     # one renews the mark every HELD_EVERY seconds.
-    fresh = now() - record.seen_at < timedelta(seconds=2 * HELD_EVERY)
+    fresh = now - record.seen_at < timedelta(seconds=2 * HELD_EVERY)
     connected = record.owner in processes and fresh
     relayed = connected and record.owner != record.home
+    home, carrier = processes.get(record.home or ""), processes.get(record.owner or "") if relayed else None
     return {
-        "id": _short_id(record),
+        "id": record.short_id,
         "name": record.name or None,  # empty if the server's access is "anyone"
         "opened_at": iso_time(record.opened_at),
         "expires_at": iso_time(record.expires_at),
         "seen_at": iso_time(record.seen_at),
         "address": record.address,
         "connected": connected,
-        "home": processes.get(record.home or ""),
-        "relayed_by": processes.get(record.owner or "") if relayed else None,
+        "home": _named(home),
+        "node": home.where if home is not None and home.node_address else None,
+        "relayed_by": _named(carrier),
     }

@@ -16,6 +16,7 @@ from antiphon.cli.output import iso_time, show_records
 from antiphon.data.validity import EXPIRY_NOTICE
 from antiphon.errors import ReloadFailed, ServerSilent
 from antiphon.language import N_, Translate
+from antiphon.server.control.advice import PROBLEMS
 from antiphon.server.control.report import ServerReport
 from antiphon.terminal.console import Console
 
@@ -24,20 +25,6 @@ DEGRADED = 1
 WATCH_SECONDS = 1.0
 _CLEAR = "\x1b[H\x1b[2J"
 """Moves to the top of the terminal and clears it."""
-
-PROBLEMS = {
-    "certificate-expired": N_("The certificate has expired: clients that check its time refuse it."),
-    "certificate-expires": N_("The certificate expires within {days} days."),
-    "certificate-not-yet-valid": N_("The certificate is not valid yet: clients that check its time refuse it."),
-    "draining": N_("It stops: nobody new is let in."),
-    "log-lost": N_("The log cannot be written: the disk is full, or the file is gone."),
-    "nobody-serves": N_("No worker serves."),
-    "overloaded": N_("A process keeps its clients waiting for half a second and more."),
-    "store-away": N_("The store does not answer: nobody can sign in."),
-    "worker-missing": N_("A worker is missing; it is started again."),
-    "worker-silent": N_("A worker does not answer; its stacks are in the log after 10 s."),
-}
-"""Meaning of each problem of a report."""
 
 
 def status(
@@ -194,6 +181,7 @@ def _lines(report: ServerReport, console: Console) -> Iterator[str]:
             written=max(worker.store_age_s for worker in report.workers),
             read=max(worker.revocations_age_s for worker in report.workers),
         )),
+        *([] if facts.node is None else [(_("Node"), facts.node)]),
         (_("Key"), str(facts.key)),
         (_("Data"), facts.data),
         (_("Log"), facts.log),

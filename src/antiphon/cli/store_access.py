@@ -3,6 +3,7 @@
 The commands work on the store itself and need no running server; running servers follow changes within a second.
 """
 
+import asyncio
 import contextlib
 import getpass
 import os
@@ -14,7 +15,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from antiphon.data.belonging import open_with_ring
+from antiphon.data.belonging import open_with_ring, ring_missing, ring_of_database
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable, UsageError
 from antiphon.identity.names import prepare
@@ -22,10 +23,10 @@ from antiphon.identity.throttle import name_mark
 from antiphon.language import N_, Translate
 from antiphon.observe.log import ServerLog, open_log
 from antiphon.printable import printable
-from antiphon.settings import SQLITE, check_store, files_folder, is_postgresql
 from antiphon.store.contracts import Account, Overview, Store
 from antiphon.store.files import NameRewritten
-from antiphon.store.opening import accounts_file, found_store, open_store
+from antiphon.store.opening import accounts_file, check_database, found_store, open_store
+from antiphon.store_address import SQLITE, check_store, files_folder, is_postgresql
 from antiphon.terminal.console import Console
 
 DEMO_FOLDER = "demo"
@@ -127,7 +128,7 @@ class OpenData:
 
         Precondition: the change that ends them (and begins the account's new epoch) is already stored.
         """
-        return await self.store.sessions.revoke_account(account.id, reason, now())
+        return await self.store.sessions.revoke_account(account.id, reason, self.store.now())
 
 
 def holds_accounts(options: StoreOptions) -> bool:
@@ -140,8 +141,13 @@ def holds_accounts(options: StoreOptions) -> bool:
     return (accounts_file(options.store_found, path) or path / KEY_RING_FILE).exists()
 
 
-def _nothing_in(options: StoreOptions, chosen: str) -> UsageError:
+async def _nothing_in(options: StoreOptions, chosen: str) -> UsageError:
     if is_postgresql(chosen):
+        if await asyncio.to_thread(check_database, chosen) is not None:
+            folder = DataFolder(options.folder)
+            noted, processes = await ring_of_database(chosen, folder)
+            if noted.ring is not None:
+                return ring_missing(str(folder.place(KEY_RING_FILE)), chosen, noted, processes)
         return FolderUnusable(path=str(options.folder), problem=_NO_RING)
     unusable = FolderUnusable if chosen == SQLITE else StoreUnusable
     demo = options.folder / DEMO_FOLDER
@@ -166,7 +172,7 @@ async def open_data(
     """
     path, chosen = options.folder, options.store_found
     if not make and not holds_accounts(options):  # a mistyped path must not create a folder
-        raise _nothing_in(options, chosen)
+        raise await _nothing_in(options, chosen)
     folder = DataFolder.open(path, accounts_file(chosen, path))
     found: list[NameRewritten] = []
     if make or is_postgresql(chosen):

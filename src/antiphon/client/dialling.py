@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from antiphon.address import Address
+from antiphon.client.addresses import Addresses
 from antiphon.client.trust import Standing
 from antiphon.errors import (
     AntiphonError,
     CertificateRefused,
+    ConnectError,
     ConnectionLost,
     ConnectRefused,
     HostUnknown,
     NotAntiphon,
     Problem,
     ProtocolError,
+    TimedOut,
     TlsFailed,
     VersionUnsupported,
 )
@@ -32,6 +35,7 @@ from antiphon.language import N_
 from antiphon.wire.bodies import Hello
 
 _NOBODY = Problem(N_("nothing listens there"))
+_NONE = Problem(N_("none of these servers can be reached"))
 _NO_WAY = Problem(N_("there is no way from here to there"))
 _EXPIRED = Problem(N_("it has expired"))
 _NOT_YET = Problem(N_("it is not valid yet; perhaps the clock of this machine is wrong"))
@@ -70,28 +74,41 @@ class DialResult(Generic[Connection]):
     fingerprint: str | None
     """The fingerprint of the server's key, None on plain TCP."""
     standing: Standing
+    address: Address
+    """The address that was dialled."""
 
 
 async def dial_persistently(
-    address: Address,
-    dial_once: Callable[[], Awaitable[DialResult[Connection]]],
+    addresses: Addresses,
+    dial_once: Callable[[Address], Awaitable[DialResult[Connection]]],
     sleep: Callable[[float], Awaitable[object]],
 ) -> DialResult[Connection]:
-    """Dial `address`; if the server closes the connection without a word, try again.
+    """Dial the first of `addresses` that answers; if a server closes the connection without a word, try again.
+
+    A server whose key is not the right one ends the attempt, so that somebody looks.
 
     Raises:
-        NotAntiphon: the server closed every connection.
+        NotAntiphon: the only server closed every connection.
+        ConnectRefused: there are several, and none of them can be reached.
         AntiphonError: as `dial_once`.
     """
     for pause in (*PAUSES, None):
-        began = time.monotonic()
-        try:
-            return await dial_once()
-        except ConnectionLost:
-            if pause is None or time.monotonic() - began > DROP_SECONDS:
-                break
-            await sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, guards nothing
-    raise NotAntiphon(address=bare(address))
+        busy, failure = False, AntiphonError()
+        for address in addresses:
+            began = time.monotonic()
+            try:
+                return await dial_once(address)
+            except ConnectionLost:
+                busy |= time.monotonic() - began <= DROP_SECONDS
+                failure = NotAntiphon(address=bare(address))
+            except (ConnectError, TimedOut) as error:
+                failure = error
+        if pause is None or not busy:
+            break
+        await sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads clients, guards nothing
+    if len(addresses) == 1:
+        raise failure
+    raise ConnectRefused(address=", ".join(map(bare, addresses)), problem=_NONE) from failure
 
 
 def unverified_context() -> ssl.SSLContext:

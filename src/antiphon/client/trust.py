@@ -1,6 +1,7 @@
 """Trust: what speaks for a server's key, and the file of known servers.
 
-A line of the file holds `HOST:PORT FINGERPRINT`, and perhaps a comment. `HOST FINGERPRINT`, the form of earlier
+A line of the file holds `HOST:PORT FINGERPRINT`, and perhaps a comment. Several fingerprints in a line, with `+`
+between them, are those of the nodes of one server. `HOST FINGERPRINT`, the form of earlier
 versions, is for every port that has no line of its own. Empty lines and lines that begin with `#` are passed over;
 any other line that cannot be read is an error, as it may be the one that matters.
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from antiphon.address import Address, is_fingerprint, parse_place, written_place
+from antiphon.address import Address, is_fingerprint, parse_place, split_fingerprints, written_place
 from antiphon.errors import KnownServersUnusable, Problem, ServerKeyChanged, UsageError
 from antiphon.files import make_missing, make_private, read_private, reported, user_folder, write_atomically
 from antiphon.language import N_
@@ -42,7 +43,13 @@ class KnownKey:
     port: int | None
     """None: any port that has no line of its own."""
     fingerprint: str
+    """as an address carries it; several with `+` between them"""
     comment: str
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Each fingerprint of the line."""
+        return split_fingerprints(self.fingerprint)
 
     def concerns(self, host: str, port: int | None) -> bool:
         """Return whether the line is about `host` and `port`; about the host alone if the port is None."""
@@ -76,14 +83,13 @@ class KnownServers:
             KnownServersUnusable, FolderUnsafe: as `read`.
         """
         if address.fingerprint is not None:
-            if address.fingerprint == fingerprint:
+            if fingerprint in address.fingerprints:
                 return Standing.PINNED
-            raise ServerKeyChanged(
-                host=address.host, fingerprint=fingerprint, expected=address.fingerprint, remedy=""
-            )
+            expected = ", ".join(address.fingerprints)
+            raise ServerKeyChanged(host=address.host, fingerprint=fingerprint, expected=expected, remedy="")
         concerned = [key for key in self.read() if key.concerns(address.host, address.port)]
         decisive = _decisive(concerned)
-        if fingerprint in (key.fingerprint for key in decisive):
+        if any(fingerprint in key.fingerprints for key in decisive):
             return Standing.KNOWN
         if not decisive:
             return Standing.UNKNOWN
@@ -100,6 +106,7 @@ class KnownServers:
     def remember(self, host: str, fingerprint: str, port: int | None = None) -> None:
         """Add a key of `host` and `port`, as a line at the end, so that clients do not undo each other's.
 
+        Several keys of one server, as an address carries them, go into one line.
         A port of None is any port that has no line of its own.
 
         Raises:
@@ -107,7 +114,8 @@ class KnownServers:
         """
         concerned = [key for key in self.read() if key.concerns(host, port)]
         decisive = _decisive(concerned) if port is not None else [key for key in concerned if key.port is None]
-        if fingerprint in (key.fingerprint for key in decisive):
+        added = split_fingerprints(fingerprint)
+        if any(set(added) <= set(key.fingerprints) for key in decisive):
             return
         with reported(self.path, KnownServersUnusable):
             make_missing(self.path.parent)
@@ -115,8 +123,18 @@ class KnownServers:
             with self.path.open("a+b") as file:
                 file.seek(-min(1, file.seek(0, os.SEEK_END)), os.SEEK_END)
                 ended = file.read() in (b"", b"\n")  # an editor may have left the last line open
-                added = f"{written_place(_plain(host), port)} {fingerprint}\n"
-                file.write((b"" if ended else b"\n") + added.encode())
+                line = f"{written_place(_plain(host), port)} {fingerprint}\n"
+                file.write((b"" if ended else b"\n") + line.encode())
+
+    def together(self, address: Address, fingerprint: str) -> set[str]:
+        """Return the keys that stand in a line with `fingerprint` for the place of `address`: one server's.
+
+        Raises:
+            KnownServersUnusable, FolderUnsafe: as `read`.
+        """
+        decisive = _decisive([key for key in self.read() if key.concerns(address.host, address.port)])
+        lines = (key.fingerprints for key in decisive if fingerprint in key.fingerprints)
+        return {each for line in lines for each in line}
 
     def forget(self, host: str, port: int | None) -> list[KnownKey]:
         """Remove the lines that concern `host`, and `port` unless it is None; return them.

@@ -9,14 +9,15 @@ from functools import partial
 from os import PathLike
 from typing import Any, Generic, TypeVar
 
-from antiphon.address import Address
 from antiphon.blocklist import common_passwords
+from antiphon.client.addresses import Addresses, Given, read_places
 from antiphon.client.dialling import DialResult
 from antiphon.client.password_forms import prove_any_form
 from antiphon.client.protocol.sign_in import SignInSteps
 from antiphon.client.seconds import LEAST_TIMEOUT, check_seconds
 from antiphon.client.trust import KnownServers, Standing
 from antiphon.errors import (
+    ConnectError,
     InputMissing,
     InvitationUsed,
     NameAmbiguous,
@@ -26,9 +27,10 @@ from antiphon.errors import (
     RegistrationClosed,
     ServerKeyUnknown,
     SignInRefused,
+    TryLater,
     UsageError,
 )
-from antiphon.identity.invitations import Code, Secret, read_place
+from antiphon.identity.invitations import Code, Secret
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
 from antiphon.language import N_
@@ -50,29 +52,36 @@ class UnattendedSignIn(ABC, Generic[Connection]):
 
     def __init__(
         self,
-        place: str | Address | Code,
+        place: Given,
         settings: ClientSettings,
         password: str | Password | Callable[[], Any] | None,
     ) -> None:
-        """Sign in at `place`, an address or an invitation.
+        """Sign in at `place`: an address, addresses or an invitation.
 
         Raises:
             UsageError: the place or the name cannot be used.
         """
-        if isinstance(place, str):
-            place = read_place(place)
+        place = read_places(place)
         self._invitation: Secret | None = None
         if isinstance(place, Code):
             check_name(place, settings.name)
-            self._invitation, place = place.secret, place.address
-        self.address = place
+            self._invitation, place = place.secret, Addresses.of(place.address)
+        self.addresses = place
+        """Those of the server, first the one that the connection leads to."""
+        self._reached = False
+        """Whether one of them has answered: this sign-in is then with that one only."""
         self.known = KnownServers(settings.known_servers)
         self._settings = settings
-        name = settings.name or place.name
+        name = settings.name or place.first.name
         self._name = None if name is None else prepare(name).display
         self._password = password
         self._dialled: DialResult[Connection] | None = None
         self._used: InvitationUsed | None = None
+
+    @property
+    def tried(self) -> Addresses:
+        """The addresses to dial."""
+        return self.addresses.alone if self._reached else self.addresses
 
     @abstractmethod
     async def _dial(self) -> DialResult[Connection]:
@@ -101,9 +110,22 @@ class UnattendedSignIn(ABC, Generic[Connection]):
     async def run(self) -> tuple[DialResult[Connection], Welcome]:
         """Return a connection with an open session, and the WELCOME that opened it.
 
+        If a server is lost, stops or is overloaded meanwhile, the next one is tried from the beginning.
+
         Raises:
             AntiphonError: as `connect`.
         """
+        left = len(self.addresses)
+        while True:
+            try:
+                return await self._run()
+            except (ConnectError, TryLater):
+                left -= 1
+                if not (left and self._reached):
+                    raise
+                self.addresses, self._reached, self._dialled = self.addresses.turned, False, None
+
+    async def _run(self) -> tuple[DialResult[Connection], Welcome]:
         try:
             hello = (await self._dial_trusted()).hello
             welcome = await (self._authenticate() if hello.access == "authenticate" else self._introduce())
@@ -121,8 +143,9 @@ class UnattendedSignIn(ABC, Generic[Connection]):
             dialled = await self._dial()
             if dialled.standing is Standing.UNKNOWN:
                 self._abort(dialled.connection)
-                raise ServerKeyUnknown(host=self.address.host, fingerprint=dialled.fingerprint)
-            self._dialled = dialled
+                raise ServerKeyUnknown(host=dialled.address.host, fingerprint=dialled.fingerprint)
+            self._dialled, self._reached = dialled, True
+            self.addresses = self.addresses.starting_with(dialled.address)
         return self._dialled
 
     async def _check_not_due(self, dialled: DialResult[Connection], welcome: Welcome) -> None:
@@ -176,7 +199,7 @@ class UnattendedSignIn(ABC, Generic[Connection]):
         """Return the password; no connection is held while the program's function is called for it."""
         if not isinstance(password, str | Password):
             await self._hang_up()
-            password = await self._ask(password)
+            self._password = password = await self._ask(password)
         return password if isinstance(password, Password) else Password(password)
 
     async def _prove(self, name: str, password: Password) -> Welcome:
@@ -192,7 +215,7 @@ class UnattendedSignIn(ABC, Generic[Connection]):
         A program that gives a password relies on a proof of the server's; here is none, so that is refused.
         """
         if isinstance(self._password, str | Password):
-            raise PasswordNotAsked(address=self.address.host)
+            raise PasswordNotAsked(address=self.addresses.first.host)
         dialled = await self._dial_trusted()
         steps = self._steps(dialled)
         if dialled.hello.access == "anyone":

@@ -54,6 +54,8 @@ class Certificate:
     """when it begins to be valid; clients that know the key do not look at it"""
     expires_at: datetime = _NEVER
     """when it stops being valid; likewise"""
+    names: tuple[str, ...] = ()
+    """host names in it, for browsers"""
 
 
 def load_or_make(folder: DataFolder, hosts: Iterable[str]) -> Certificate:
@@ -91,13 +93,25 @@ def _load(certificate: Path, key: Path) -> Certificate:
         der = _served(context)
         parsed = x509.load_der_x509_certificate(der)
         return Certificate(
-            context, fingerprint_of(der), binding_of(der), parsed.not_valid_before_utc, parsed.not_valid_after_utc
+            context,
+            fingerprint_of(der),
+            binding_of(der),
+            parsed.not_valid_before_utc,
+            parsed.not_valid_after_utc,
+            _names_in(parsed),
         )
     except ssl.SSLError as error:
         raise fault_of(certificate, key, error) from error
     except ValueError as error:
         problem = Problem(N_("no channel binding is defined for it; one with an ECDSA or RSA signature is needed"))
         raise CertificateUnusable(path=str(certificate), problem=problem) from error
+
+
+def _names_in(certificate: x509.Certificate) -> tuple[str, ...]:
+    with contextlib.suppress(x509.ExtensionNotFound):
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return tuple(found.value.get_values_for_type(x509.DNSName))
+    return ()
 
 
 def _served(context: ssl.SSLContext) -> bytes:

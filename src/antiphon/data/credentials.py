@@ -27,12 +27,15 @@ def verifier_of(credential: Credential) -> Verifier:
     return verifier
 
 
-def seal(ring: LiveKeyRing, verifier: Verifier, account_id: int, random: Callable[[int], bytes]) -> bytes:
+def seal(
+    ring: LiveKeyRing, verifier: Verifier, account_id: int, key: str | None, random: Callable[[int], bytes]
+) -> bytes:
     """Return a verifier sealed for the account with this number; `random` returns as many bytes as asked.
 
-    Call it inside the store's transaction that keeps the result; see `LiveKeyRing.seal`.
+    `key` is what the store has given with the number. Call it inside the store's transaction that keeps the
+    result; see `LiveKeyRing.seal`.
     """
-    return ring.seal(verifier.encode(), _bound_to(account_id), random(NONCE_SIZE))
+    return ring.seal(verifier.encode(), _bound_to(account_id), random(NONCE_SIZE), key)
 
 
 def unseal(ring: LiveKeyRing, account: Account) -> Verifier:

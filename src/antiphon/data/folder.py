@@ -19,7 +19,7 @@ from antiphon.errors import KeyRingUnusable, Problem, UsageError
 from antiphon.files import make_folder, read_private, reported, user_folder, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
-from antiphon.settings import SQLITE
+from antiphon.store_address import SQLITE
 
 KEY_RING_FILE = "secret.key"
 PORT_FILE = "port"
@@ -115,9 +115,14 @@ class DataFolder:
             FolderUnusable: it cannot be read or written.
         """
         with self.lock():
-            if not os.path.lexists(self.place(KEY_RING_FILE)) and not self._has_accounts():
+            if self.lacks_key_ring and not self._has_accounts():
                 self.write_private(KEY_RING_FILE, KeyRing.generate(random).dump())
             return LiveKeyRing(self._read_key_ring(), self._read_key_ring)
+
+    @property
+    def lacks_key_ring(self) -> bool:
+        """Whether there is no key ring."""
+        return not os.path.lexists(self.place(KEY_RING_FILE))
 
     def _has_accounts(self) -> bool:
         if self.has_accounts is not None:

@@ -20,9 +20,9 @@ from antiphon.errors import BackupRefused, FolderUnusable, KeyRingUnusable, Prob
 from antiphon.files import reported
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
-from antiphon.settings import SQLITE, files_folder
 from antiphon.store.copied import Told
 from antiphon.store.opening import SCHEMA_VERSION, check_copied, open_store, store_files
+from antiphon.store_address import SQLITE, files_folder
 
 _OTHER_KEYS = Problem(N_("its keys do not open the accounts: they are another server's, or were changed since"))
 _NEWER = Problem(N_("it is of a newer version of this program"))

@@ -11,11 +11,14 @@
     │   ├── TopicInvalid, TopicsFull
     │   ├── StoreUnusable, StoreTaken, RowInvalid, FileUnusable, ImportRefused
     │   ├── DatabaseUnusable
-    │   │   └── DatabaseOutdated, DatabaseElsewhere
+    │   │   ├── DatabaseOutdated
+    │   │   └── DatabaseElsewhere
+    │   │       └── RelayAddressMissing, NodesOnly
     │   ├── InvitationInvalid, InvitationUnknown, NamesUnusable
     │   ├── FolderUnsafe, and FolderOfAnother below it
-    │   ├── FolderUnusable, KnownServersUnusable, PortTaken, AddressUnavailable,
-    │   │   BackupExists, BackupRefused, RestoreRefused, KeyRingUnusable, RekeyUnderWay,
+    │   ├── KeyRingUnusable, and KeyRingElsewhere below it
+    │   ├── FolderUnusable, KnownServersUnusable, PortTaken, RelayPortsTaken, AddressUnavailable,
+    │   │   BackupExists, BackupRefused, RestoreRefused, KeyNotEverywhere, RekeyUnderWay,
     │   │   CredentialUnreadable, ServiceInvalid, ServiceNotLoaded, ServiceNotStarted
     │   └── CertificateUnusable
     │       └── CertificateKeyLocked, CertificateTooWeak
@@ -70,6 +73,15 @@ from antiphon.errors.connection import (
     ServerSilent,
     ServerStopping,
     TimedOut,
+)
+from antiphon.errors.database import (
+    DatabaseElsewhere,
+    DatabaseOutdated,
+    DatabaseUnusable,
+    NodesOnly,
+    RelayAddressMissing,
+    StoreTaken,
+    StoreUnusable,
 )
 from antiphon.errors.ping import AnswersFaulty, OverThreshold
 from antiphon.errors.protocol import (
@@ -149,9 +161,6 @@ from antiphon.errors.usage import (
     CertificateTooWeak,
     CertificateUnusable,
     CredentialUnreadable,
-    DatabaseElsewhere,
-    DatabaseOutdated,
-    DatabaseUnusable,
     ExposureRefused,
     FileUnusable,
     FolderOfAnother,
@@ -161,6 +170,8 @@ from antiphon.errors.usage import (
     InputMissing,
     InvitationInvalid,
     InvitationUnknown,
+    KeyNotEverywhere,
+    KeyRingElsewhere,
     KeyRingUnusable,
     KnownServersUnusable,
     NameAmbiguous,
@@ -170,6 +181,7 @@ from antiphon.errors.usage import (
     PortInvalid,
     PortTaken,
     RekeyUnderWay,
+    RelayPortsTaken,
     RestoreRefused,
     RowInvalid,
     ServiceInvalid,
@@ -177,8 +189,6 @@ from antiphon.errors.usage import (
     ServiceNotStarted,
     SessionUnknown,
     SettingInvalid,
-    StoreTaken,
-    StoreUnusable,
     TopicInvalid,
     TopicsFull,
     UsageError,
@@ -234,6 +244,8 @@ __all__ = [
     "InvitationRefused",
     "InvitationUnknown",
     "InvitationUsed",
+    "KeyNotEverywhere",
+    "KeyRingElsewhere",
     "KeyRingUnusable",
     "KnownServersUnusable",
     "MechanismUnsupported",
@@ -245,6 +257,7 @@ __all__ = [
     "NameTaken",
     "NameUnknown",
     "NamesUnusable",
+    "NodesOnly",
     "NotAntiphon",
     "NotRunning",
     "NotText",
@@ -265,6 +278,8 @@ __all__ = [
     "ProtocolError",
     "RegistrationClosed",
     "RekeyUnderWay",
+    "RelayAddressMissing",
+    "RelayPortsTaken",
     "ReloadFailed",
     "RestoreRefused",
     "RowInvalid",

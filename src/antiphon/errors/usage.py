@@ -151,53 +151,6 @@ class FolderUnusable(UsageError):
     hint = N_("Name another folder with --data, or make room for this one.")
 
 
-class StoreUnusable(UsageError):
-    """The folder of `--store files:DIR`, or a file in it, cannot be read or written."""
-
-    code = "store-unusable"
-    blame = "operator"
-    sentence = N_("{path} cannot be used: {problem}.")
-    hint = N_("Fix that, or name another store with --store.")
-
-
-class DatabaseUnusable(UsageError):
-    """The database of `--store postgresql://…` cannot be used as it is, or by this user."""
-
-    code = "database-unusable"
-    blame = "operator"
-    sentence = N_("The database {database} cannot be used: {problem}.")
-    hint = N_("Fix that, or name another database with --store.")
-
-
-class DatabaseOutdated(DatabaseUnusable):
-    """The tables of the database are of an earlier version of this program."""
-
-    code = "database-outdated"
-    sentence = N_(
-        "The database {database} has the tables of version {version}; this program needs version {wanted}."
-    )
-    hint = N_(
-        "Make a backup, stop the servers of the earlier version, and run antiphon db upgrade --store {database}."
-    )
-
-
-class DatabaseElsewhere(DatabaseUnusable):
-    """Servers of another machine or data folder use the database; relays between them are not possible yet."""
-
-    code = "database-elsewhere"
-    sentence = N_("Servers on {place} use the database {database}, and only those of one data folder may.")
-    hint = N_("Stop them first, or give this server the same --data on the same machine.")
-
-
-class StoreTaken(UsageError):
-    """Another server uses the folder of `--store files:DIR`."""
-
-    code = "store-taken"
-    blame = "operator"
-    sentence = N_("A server is running on {path}, and there can be only one.")
-    hint = N_("Stop that one first, or give this one another folder.")
-
-
 class RowInvalid(UsageError):
     """A line of a hand-edited file of the store cannot be read."""
 
@@ -231,6 +184,17 @@ class KnownServersUnusable(UsageError):
     code = "known-servers-unusable"
     sentence = N_("{path} cannot be used: {problem}.")
     hint = N_("Fix it, or name another file with --known-servers.")
+
+
+class RelayPortsTaken(UsageError):
+    """No port of `--relay-address` is free."""
+
+    code = "relay-ports-taken"
+    blame = "operator"
+    sentence = N_("No port of --relay-address is free: {ports} on {host}.")
+    hint = N_(
+        "Give it more ports: one for each worker, and as many again for those of the server before that drain."
+    )
 
 
 class PortTaken(UsageError):
@@ -277,6 +241,13 @@ class KeyRingUnusable(UsageError):
     hint = N_("Restore this file from a backup; without it nobody can sign in to the accounts beside it.")
 
 
+class KeyRingElsewhere(KeyRingUnusable):
+    """The key ring is not that of the database, which the nodes that use the database have."""
+
+    code = "key-ring-elsewhere"
+    hint = N_("Copy {source} to it, with mode 0600.")
+
+
 class RekeyUnderWay(UsageError):
     """Another process is changing the keys of the same folder, or is backing them up."""
 
@@ -284,6 +255,15 @@ class RekeyUnderWay(UsageError):
     blame = "operator"
     sentence = N_("Another process is changing the keys of {path} now, or is backing them up.")
     hint = N_("Wait until it has finished, then run the command again if it is still needed.")
+
+
+class KeyNotEverywhere(UsageError):
+    """A new sealing key is not yet on all nodes of a database, and so cannot seal."""
+
+    code = "key-not-everywhere"
+    blame = "operator"
+    sentence = N_("Key {number} is not on all nodes yet; servers without it run on {places}.")
+    hint = N_("Copy {path} into their data folders, with mode 0600, and run the command again.")
 
 
 class BackupExists(UsageError):

@@ -2,8 +2,9 @@
 
     antiphon1://ann@school.example:7862/9bX0...
 
-The part after the last slash is base64url of the key's fingerprint (32 bytes, over TLS only), the secret (16
-bytes), which is the right to register, and a check sum (3 bytes), which tells a copying error from a wrong secret.
+The part after the last slash is base64url of the fingerprint of each key that the server may have (32 bytes, over
+TLS only), the secret (16 bytes), which is the right to register, and a check sum (3 bytes), which tells a copying
+error from a wrong secret.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from antiphon import address as addresses
-from antiphon.address import Address
+from antiphon.address import BETWEEN_KEYS, Address
 from antiphon.errors import AddressInvalid, InvitationInvalid, PortInvalid, Problem
 from antiphon.identity.hidden import HiddenBytes
 from antiphon.language import N_
@@ -85,19 +86,20 @@ class Code:
             raise InvitationInvalid(problem=_VERSION_UNKNOWN)
         try:
             data = _decoded(encoded)
-            key, secret = data[: -SECRET_SIZE - CHECK_SIZE], data[-SECRET_SIZE - CHECK_SIZE : -CHECK_SIZE]
-            address = addresses.parse(f"{'tls' if key else 'tcp'}://{place}", default_port=0)
-            code = cls(replace(address, fingerprint=_PIN + _encoded(key) if key else None), Secret(secret))
+            keys, secret = data[: -SECRET_SIZE - CHECK_SIZE], data[-SECRET_SIZE - CHECK_SIZE : -CHECK_SIZE]
+            address = addresses.parse(f"{'tls' if keys else 'tcp'}://{place}", default_port=0)
+            each = [_PIN + _encoded(keys[at : at + _KEY_SIZE]) for at in range(0, len(keys), _KEY_SIZE)]
+            code = cls(replace(address, fingerprint=BETWEEN_KEYS.join(each) or None), Secret(secret))
         except (AddressInvalid, PortInvalid, ValueError):  # ValueError: not base64, or too short
             raise InvitationInvalid(problem=_SLIP) from None
-        if len(key) not in (0, _KEY_SIZE) or not address.name or _encoded(code._data()) != encoded:
+        if len(keys) % _KEY_SIZE or not address.name or _encoded(code._data()) != encoded:
             raise InvitationInvalid(problem=_SLIP)
         return code
 
     def _data(self) -> bytes:
-        key = _decoded((self.address.fingerprint or "").removeprefix(_PIN))
+        keys = b"".join(_decoded(each.removeprefix(_PIN)) for each in self.address.fingerprints)
         check = hashlib.sha256(str(self.address).encode() + self.secret).digest()[:CHECK_SIZE]
-        return key + self.secret + check
+        return keys + self.secret + check
 
 
 def read_place(text: str) -> Address | Code:

@@ -3,6 +3,7 @@
 It is kept in a file of its own (`secret.key`), apart from the database: a thief needs both.
 """
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
@@ -22,6 +23,9 @@ NONCE_SIZE = 12
 
 NUMBER_SIZE = 4
 """Bytes of the key's number (u32, big-endian), with which all sealed data begins."""
+
+_MARK_LABEL = b"sealing key"
+_MARK_SIZE = 8
 
 _NOT_A_RING = Problem(N_("it is not a key ring of this version"))
 
@@ -69,16 +73,38 @@ class KeyRing:
 
     def with_newest_only(self) -> Self:
         """Return a copy of this ring with only the newest sealing key."""
-        return replace(self, sealing_keys={self.newest: self.sealing_keys[self.newest]})
+        return self.without_older(self.newest)
+
+    def without_older(self, number: int) -> Self:
+        """Return a copy of this ring with the sealing key `number`, which it has, and later ones."""
+        return replace(self, sealing_keys={each: key for each, key in self.sealing_keys.items() if each >= number})
 
     def dump(self) -> bytes:
         """Return the ring as JSON with the keys in base64: a secret, for the server's file only."""
         return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
 
-    def seal(self, plain: bytes, associated: bytes, nonce: bytes) -> bytes:
-        """Encrypt `plain` by AES-256-GCM under the newest key; return key number (u32), nonce, ciphertext and tag.
+    def mark(self, number: int) -> str:
+        """Return what others know a sealing key by: its number, and a hash that tells nothing of the key.
 
-        `associated` binds the result to its place: `open` needs the same. `nonce` is 12 random bytes, never used
+        Two rings may have been given different keys with the same number.
+        """
+        digest = hmac.digest(self.sealing_keys[number], _MARK_LABEL, "sha256")
+        return f"{number}:{digest[:_MARK_SIZE].hex()}"
+
+    @property
+    def marks(self) -> str:
+        """The marks of all sealing keys, the oldest first, with spaces between them."""
+        return " ".join(self.mark(number) for number in sorted(self.sealing_keys))
+
+    def holds(self, mark: str) -> bool:
+        """Return whether this ring has the sealing key with this mark."""
+        return mark in self.marks.split()
+
+    def seal(self, plain: bytes, associated: bytes, nonce: bytes, number: int | None = None) -> bytes:
+        """Encrypt `plain` by AES-256-GCM; return key number (u32), nonce, ciphertext and tag.
+
+        The key is that with the given `number`, which the ring has, by default the newest. `associated` binds the
+        result to its place: `open` needs the same. `nonce` is 12 random bytes, never used
         again; random nonces are safe for 2**32 seals a key (NIST SP 800-38D, 8.3).
 
         Raises:
@@ -86,7 +112,7 @@ class KeyRing:
         """
         if len(nonce) != NONCE_SIZE:
             raise ValueError(f"a nonce has {NONCE_SIZE} bytes, not {len(nonce)}")
-        number = self.newest
+        number = number or self.newest
         sealed = AESGCM(self.sealing_keys[number]).encrypt(nonce, plain, associated)
         return number.to_bytes(NUMBER_SIZE, "big") + nonce + sealed
 
@@ -110,6 +136,11 @@ class KeyRing:
     def __repr__(self) -> str:
         """Return the number of the newest key, without the keys."""
         return f"KeyRing(sealing key {self.newest}, hidden)"
+
+
+def number_of(mark: str) -> int:
+    """Return the number of the sealing key with this mark."""
+    return int(mark.partition(":")[0])
 
 
 def key_number(sealed: bytes) -> int:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from antiphon.address import Address
+from antiphon.client.addresses import Addresses
 from antiphon.client.aio.connect import session_on
 from antiphon.client.aio.dial import Dialled, dial
 from antiphon.client.aio.session import ClientSession
@@ -28,8 +28,8 @@ _TOO_MANY = Problem(N_("One account cannot sign in on {connections} connections:
 class SignInPlan:
     """How to sign in on each further connection: the server and credentials that the first one used."""
 
-    address: Address
-    """Address with the fingerprint of the key that the first connection found."""
+    addresses: Addresses
+    """Those of the server; the first one with the fingerprint of the key that the first connection found."""
     known: KnownServers
     name: str
     password: Password | None
@@ -56,7 +56,7 @@ class SignInPlan:
             AntiphonError: the server cannot be reached, or refuses the sign-in.
         """
         began = time.perf_counter()
-        dialled = await dial(self.address, self.known, self.timeout)
+        dialled = await dial(self.addresses, self.known, self.timeout)
         try:
             exchange = SignIn(dialled.connection, self.language, self.timeout)
             if self.password is not None:
@@ -73,7 +73,7 @@ class SignInPlan:
     async def session(self, dialled: Dialled, welcome: Welcome) -> AsyncIterator[ClientSession]:
         """Yield the session of a signed-in connection; the end of the block leaves it."""
         async with session_on(
-            self.address,
+            self.addresses,
             self.known,
             dialled,
             welcome,

@@ -23,6 +23,8 @@ from antiphon.server.hello import HelloFrame, hello_of
 from antiphon.server.home.fence import fence
 from antiphon.server.home.process import HomeProcess
 from antiphon.server.listen.entrance import Entrance
+from antiphon.server.nodes.dialer import NodeDialer
+from antiphon.server.nodes.node import Node
 from antiphon.server.relay.dialer import RelayDialer
 from antiphon.server.relay.link import RelayLink
 from antiphon.server.relay.opening import Opening
@@ -31,6 +33,7 @@ from antiphon.server.session.manager import SessionManager
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.server.topics.contract import Broker
+from antiphon.server.topics.outbox import OutboxBroker
 from antiphon.server.topics.topics import Topics
 from antiphon.services import Service, ServiceServer
 from antiphon.settings import ServerSettings
@@ -60,6 +63,8 @@ def assemble(
     language: str,
     clock: Callable[[], datetime],
     broker: Broker,
+    place: str = "",
+    node: Node | None = None,
 ) -> Parts:
     """Return the parts of a server; nothing is started yet.
 
@@ -75,9 +80,26 @@ def assemble(
         registration: whether new names are taken.
         language: of clients that name none.
         clock: wall time in UTC, for expiry and records.
-        broker: this process's end of what is published.
+        broker: this process's end of what is published; a node has one in its database instead.
+        place: whose Unix sockets it reaches (`home.place.place_here`).
+        node: what it needs to relay to other nodes, if it is one.
     """
     tasks = BackgroundTasks()
+    hello = hello_of(settings, mechanism, registration=registration)
+    home = HomeProcess(
+        store.processes,
+        fence,
+        log,
+        tasks,
+        service=service.name,
+        limits=json.dumps([settings.access, msgspec.structs.asdict(hello.limits)]),
+        place=place,
+        keys=ring.marks,
+        random=os.urandom,
+        clock=clock,
+    )
+    if node is not None and store.outbox is not None:
+        broker = OutboxBroker(store.outbox, home.id, home.sees, clock)
     topics = Topics(broker, tasks, settings.message_limit, clock)
     handlers = HandlerEnvironment(
         service=service,
@@ -87,17 +109,6 @@ def assemble(
         tasks=tasks,
         topics=topics,
         server=server,
-    )
-    hello = hello_of(settings, mechanism, registration=registration)
-    home = HomeProcess(
-        store.processes,
-        fence,
-        log,
-        tasks,
-        service=service.name,
-        limits=json.dumps([settings.access, msgspec.structs.asdict(hello.limits)]),
-        random=os.urandom,
-        clock=clock,
     )
     sessions = SessionManager(
         store.sessions,
@@ -112,7 +123,8 @@ def assemble(
         access=settings.access,
     )
     channels = ChannelRegistry(sessions, handlers)
-    dialer = RelayDialer(home, fence, log, give_up_socket)
+    nodes = None if node is None else NodeDialer(home.id, node.keys, fence, node.repeats)
+    dialer = RelayDialer(home, fence, log, give_up_socket, nodes)
 
     async def relay(process: ProcessRecord, opening: Opening, token: Token, client: Holder) -> RelayLink | None:
         named = msgspec.structs.replace(opening, process=home.id)

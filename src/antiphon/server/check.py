@@ -11,23 +11,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from antiphon.data.belonging import ANOTHERS, mark_of_database, ring_mark
+from antiphon.address import relay_place
+from antiphon.data.belonging import check_belonging, ring_missing, ring_of_database
 from antiphon.data.certificate import CERTIFICATE_FILE, KEY_FILE, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.data.keyring import LiveKeyRing
-from antiphon.errors import AntiphonError, KeyRingUnusable
+from antiphon.errors import AntiphonError
 from antiphon.files import check_makeable, check_writable, copy_as_it_is, reported
 from antiphon.language import N_
 from antiphon.observe.logfile import CONSOLE, open_file
 from antiphon.server.listen.entrance import listen_as_set
 from antiphon.server.listen.ports import Passed
 from antiphon.server.listen.reach import reach_of
+from antiphon.server.nodes.listener import listen as listen_for_nodes
 from antiphon.server.status.endpoint import listening_for_status
 from antiphon.services import as_service, load
-from antiphon.settings import ProgramSettings, ServerSettings, is_postgresql
+from antiphon.settings import ProgramSettings, ServerSettings
+from antiphon.store.contracts import Owned, ProcessRecord
 from antiphon.store.copying import copy_store
 from antiphon.store.opening import accounts_file, check_database, open_store
+from antiphon.store_address import is_postgresql
 
 _MADE = N_("{path} does not exist; it is made at the start")
 _FOUND = "{path}"
@@ -42,7 +46,7 @@ class Checked:
     """One thing that a start needs."""
 
     what: str
-    """`service`, `data folder`, `log`, `key ring`, `certificate`, `store`, `port` or `status`."""
+    """`service`, `data folder`, `log`, `key ring`, `certificate`, `store`, `port`, `relays` or `status`."""
     said: str
     """What a start would find, a translatable sentence; empty where it has a problem."""
     fields: Fields = field(default_factory=dict)
@@ -84,6 +88,8 @@ class StartCheck:
             for what in (N_("log"), N_("key ring"), N_("certificate"), N_("store")):
                 yield Checked(what, _NOT_CHECKED)
         yield _tried(N_("port"), self._port)
+        if self._settings.relay_address is not None:
+            yield _tried(N_("relays"), self._relays)
         if self._settings.status is not None:
             yield _tried(N_("status"), self._status)
 
@@ -128,7 +134,10 @@ class StartCheck:
         )
         was_there = os.path.lexists(copy.place(KEY_RING_FILE))
         if is_postgresql(self._settings.store) and not was_there:
-            copy.has_accounts = self._database()[1] is not None
+            noted, processes = self._database()[1]
+            copy.has_accounts = noted.ring is not None
+            if copy.has_accounts:
+                raise ring_missing(str(path), self._settings.store, noted, processes)
         self._ring = copy.key_ring(os.urandom)
         return _FOUND if was_there else _MADE, {"path": path}
 
@@ -158,10 +167,9 @@ class StartCheck:
             return _NOT_CHECKED, {}
         file = accounts_file(self._settings.store, self._path)
         if file is None:  # a database, of which no copy can be made
-            version, mark = self._database()
-            if mark not in (None, ring_mark(self._ring)):
-                path = str(self._place(KEY_RING_FILE))
-                raise KeyRingUnusable(path=path, problem=ANOTHERS, database=self._settings.store)
+            version, (noted, processes) = self._database()
+            path = str(self._place(KEY_RING_FILE))
+            check_belonging(self._ring, path, self._settings.store, noted, processes)
             said = N_("{database}: no tables yet; a server makes them.") if version is None else "{database}"
             return said, {"database": self._settings.store}
         was_there = os.path.lexists(file)
@@ -173,12 +181,13 @@ class StartCheck:
             said = _FOUND if was_there else _MADE
         return said, {"path": file}
 
-    def _database(self) -> tuple[int | None, bytes | None]:
-        """Return the version of the tables of a database, and what it knows its key ring by."""
+    def _database(self) -> tuple[int | None, tuple[Owned, list[ProcessRecord]]]:
+        """Return the version of the tables of a database, what it notes about its key ring, and its processes."""
         store = self._settings.store
         version = check_database(store)
-        mark = None if version is None else asyncio.run(mark_of_database(store, DataFolder(self._copy)))
-        return version, mark
+        if version is None:
+            return None, (Owned(None, None), [])
+        return version, asyncio.run(ring_of_database(store, DataFolder(self._copy)))
 
     async def _open(self, store: str, ring: LiveKeyRing) -> bool:
         """Open the copy of the store with the key ring; return whether it was upgraded."""
@@ -208,6 +217,13 @@ class StartCheck:
                 "port": listening.port,
             }
         return N_("{port} is free"), {"port": listening.port}
+
+    def _relays(self) -> Said:
+        place = relay_place(self._settings.relay_address or "")
+        assert place is not None, "the settings were checked"
+        sock, address = listen_for_nodes(*place)
+        sock.close()
+        return N_("{port} is free"), {"port": address}
 
     def _status(self) -> Said:
         assert self._settings.status is not None, "the caller has looked"

@@ -17,9 +17,10 @@ from antiphon.errors import AntiphonError, OutputFailed
 from antiphon.language import N_, Translate, catalogue, choose
 from antiphon.options import ServerOptions
 from antiphon.printable import printable
+from antiphon.server.behind import managed
 from antiphon.server.control.report import status_line
 from antiphon.server.manager import ServiceManager
-from antiphon.server.server import Server, managed
+from antiphon.server.server import Server
 from antiphon.server.signals import StopSignals, lift_time_limit
 from antiphon.services import Handler, Lifespan, echo
 from antiphon.settings import ServerSettings
@@ -200,7 +201,9 @@ def _start_block(server: Server, workers: int) -> str:
         reach = _("  Reach:   everyone who can reach this machine on this port.")
         lines.append(streams.stdout.fitted(reach, HANG))
     if server.status_place is not None:
-        lines.append(_("  Status:  http://{place}/metrics").format(place=server.status_place))
+        place = server.status_place
+        url = place if place.startswith("https://") else f"http://{place}"
+        lines.append(_("  Status:  {url}").format(url=f"{url}/"))
     if workers > 1:
         lines.append(_("  Workers: {count}").format(count=workers))
     if condition := _certificate(server):

@@ -25,20 +25,22 @@ from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.control import Controlled, taking_control
+from antiphon.server.control.live import Live, LiveQuery
 from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
 from antiphon.server.handler.service_lifecycle import ServiceLifecycle
-from antiphon.server.home.place import check_place, take_place
+from antiphon.server.home.place import check_place, place_here, take_place
 from antiphon.server.listen.announce import announce
 from antiphon.server.listen.entrance import Entrance, OwnPort
 from antiphon.server.listen.ports import Listening
 from antiphon.server.listen.reach import reach_of
 from antiphon.server.listen.reception import Reception
 from antiphon.server.manager import ServiceManager
+from antiphon.server.nodes.node import open_node
 from antiphon.server.relay.listener import taking_relays
 from antiphon.server.session.revocations import RevocationPoller
-from antiphon.server.status.endpoint import serving_status
+from antiphon.server.status.endpoint import StatusEndpoint, serving_status
 from antiphon.server.topics.contract import Broker
 from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.topics.publishing_server import PublishingServer
@@ -99,6 +101,7 @@ class Server(PublishingServer, Generic[State]):
         """Tasks that run until the last connection is gone."""
         self._watching_validity: asyncio.Task[None] | None = None
         self._accepting: list[asyncio.Task[None]] = []
+        self._status: StatusEndpoint | None = None
         self._meter: Meter
         self._host: ConnectionHost
         self._listening: Listening
@@ -182,7 +185,9 @@ class Server(PublishingServer, Generic[State]):
     async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
         settings = self.settings
         status = settings.status if self._entrance.announces_control else None
-        endpoint = await self._closing.enter_async_context(serving_status(status, log))
+        endpoint = self._status = await self._closing.enter_async_context(
+            serving_status(status, folder, settings.store, log)
+        )
 
         def tell(found: NameRewritten) -> None:
             log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
@@ -190,7 +195,8 @@ class Server(PublishingServer, Generic[State]):
         store, ring = await open_with_ring(settings.store, folder, os.urandom, serving=True, tell=tell)
         self._store = store
         self._closing.push_async_callback(store.close)
-        await take_place(store, folder.path, settings.store)
+        is_node = settings.relay_address is not None
+        await take_place(store, folder.path, settings.store, node=is_node)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.place(KEY_RING_FILE)))
@@ -198,6 +204,7 @@ class Server(PublishingServer, Generic[State]):
         if not settings.plain:
             self.certificate = await asyncio.to_thread(load_or_make, folder, [settings.host])
         self._listen(folder)
+        node = await self._closing.enter_async_context(open_node(settings.relay_address, ring, log))
         parts = assemble(
             settings,
             self._service,
@@ -209,12 +216,15 @@ class Server(PublishingServer, Generic[State]):
             mechanism=mechanism_for(self.certificate.binding if self.certificate else None),
             registration=self.registration,
             language=self.language,
-            clock=_utc_now,
+            clock=store.now,
             broker=self._broker,
+            place=place_here(folder.path),
+            node=node,
         )
         self._host, self._sessions, home = parts
         sessions = self._sessions
         self._topics = self._host.handlers.topics
+        self._closing.push_async_callback(self._topics.stop)
         await self._topics.start()
         lifecycle = self._lifecycle = ServiceLifecycle(self._host.handlers)
         await lifecycle.start()
@@ -223,8 +233,8 @@ class Server(PublishingServer, Generic[State]):
             announce(folder, log, settings, self._listening, self.addresses, registration=self.registration)
         await sessions.begin()
         await self._host.hello.look()
-        await self._closing.enter_async_context(taking_relays(folder.path, *parts))
-        await check_place(store, folder.path, settings.store)
+        await self._closing.enter_async_context(taking_relays(folder.path, *parts, node))
+        await check_place(store, folder.path, settings.store, node=is_node)
         self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
         self._reception = Reception(
@@ -241,12 +251,13 @@ class Server(PublishingServer, Generic[State]):
         self._tasks = [
             loop.create_task(self._upkeep.run()),
             loop.create_task(poller.run()),
+            loop.create_task(poller.listen(store.revocations)),
             loop.create_task(self._host.hello.run()),
             loop.create_task(self._meter.run()),
         ]
         if endpoint is not None:
             self.status_place = endpoint.place
-            endpoint.follow(self._meter.report_alone)
+            endpoint.follow(self._meter.report_alone, self._meter.look_alone)
         if self._entrance.announces_control:
             controlled = Controlled(self._meter.report_alone, self._reload, self._drain_program)
             await self._closing.enter_async_context(taking_control(folder.path, controlled, log))
@@ -304,6 +315,8 @@ class Server(PublishingServer, Generic[State]):
         """Load certificate and key; return why that has failed, if it has."""
         folder, log = DataFolder(self.data_path), self._host.log
         log.info("reloading", pid=os.getpid())
+        if self._status is not None:
+            await asyncio.to_thread(self._status.reload)
         if self.certificate is None:
             return None
         try:
@@ -325,6 +338,10 @@ class Server(PublishingServer, Generic[State]):
         """Return what this process does now. Precondition: it is open."""
         return self._meter.report()
 
+    async def look(self, query: LiveQuery) -> Live:
+        """Return who is connected to this process. Precondition: it is open."""
+        return await self._meter.look(query)
+
     async def stop(self) -> None:
         """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""
         try:
@@ -340,7 +357,7 @@ class Server(PublishingServer, Generic[State]):
         await _cancel(self._accepting)
         self._listening.close()
         self._sessions.leaving = True
-        host.drain()
+        host.drain(self.settings.drain_rate, self.settings.drain_seconds / 2)
         try:
             async with asyncio.timeout(self.settings.drain_seconds):
                 while host.connections or host.under_way:
@@ -368,27 +385,6 @@ class Server(PublishingServer, Generic[State]):
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_SECONDS)
         else:
             await asyncio.sleep(TICK_SECONDS / 10)
-
-
-def server_behind(
-    entrance: Entrance, broker: Broker, handler: Handler, settings: ServerSettings, language: str
-) -> Server:
-    """Return a server whose connections come from `entrance`, with its end of a broker.
-
-    The other arguments are those of `Server`.
-
-    Raises:
-        ServiceInvalid: `handler` cannot be served.
-    """
-    server = Server(handler, settings, language=language)
-    server._entrance, server._broker = entrance, broker  # noqa: SLF001 - it is of this module
-    return server
-
-
-def managed(server: Server, manager: ServiceManager) -> None:
-    """Have `server`, which is not open, listen on the sockets of `manager`, and tell it of reloads and the end."""
-    server._entrance = OwnPort(server.settings, manager.passed)  # noqa: SLF001 - as above
-    server._manager = manager  # noqa: SLF001 - as above
 
 
 async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> int:

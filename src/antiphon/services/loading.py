@@ -18,6 +18,9 @@ from antiphon.services.program import SCHEME, Program
 from antiphon.settings import ProgramSettings
 from antiphon.user_code import is_user_code
 
+BUILT_IN = ("echo", "chat")
+"""Services that come with Antiphon, by their names."""
+
 _NO_SUCH_SERVICE = Problem(N_("no service of that name comes with Antiphon"))
 _NO_FUNCTION = Problem(N_("the name of a function or object must follow, such as {file}:answer"))
 _NO_ATTRIBUTE = Problem(N_("“{part}” is not in {module}"))

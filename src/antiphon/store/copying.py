@@ -8,9 +8,9 @@ from filelock import FileLock, Timeout
 
 from antiphon.errors import StoreTaken
 from antiphon.files import check_makeable, copy_as_it_is, reported
-from antiphon.settings import files_folder
 from antiphon.store.files.store import SERVER_LOCK_FILE
 from antiphon.store.sql.sqlite import ACCOUNTS_FILE, SESSIONS_FILE
+from antiphon.store_address import files_folder
 
 
 def copy_store(store: str, data: Path, to: Path) -> str:

@@ -9,7 +9,6 @@ from typing import Literal
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
-from antiphon.settings import SQLITE, check_store, files_folder, is_postgresql
 from antiphon.store.contracts import Store
 from antiphon.store.copied import Copied, Told
 from antiphon.store.files import ACCOUNTS_FILE as ACCOUNTS_CSV
@@ -21,6 +20,7 @@ from antiphon.store.sql.schema import SCHEMA_VERSION
 from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
 from antiphon.store.sql.sqlite import SESSIONS_FILE as SESSIONS_DB
 from antiphon.store.sql.sqlite import version_of
+from antiphon.store_address import SQLITE, check_store, files_folder, is_postgresql
 
 __all__ = [
     "SCHEMA_VERSION",

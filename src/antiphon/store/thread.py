@@ -27,7 +27,7 @@ class StoreCalls:
 
 
 calls = StoreCalls()
-"""Calls of all stores of this process. Only its event loop counts."""
+"""Calls of all stores of this process. Beside a status page two event loops count, which may lose a call."""
 
 
 class _Job(NamedTuple):

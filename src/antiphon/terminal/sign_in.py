@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from antiphon.address import DEFAULT_PORT, Address
 from antiphon.blocklist import common_passwords
+from antiphon.client.addresses import Addresses
 from antiphon.client.aio.dial import Dialled, dial
 from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.password_forms import prove_any_form
@@ -45,6 +46,7 @@ from antiphon.terminal.last_names import LastNames
 from antiphon.terminal.name_sign_in import NameSignIn, ask_name
 from antiphon.terminal.parse import read_port
 from antiphon.terminal.password_prompt import ask_new_password
+from antiphon.terminal.signed_in import SignedIn
 from antiphon.wire.bodies import Hello, Welcome
 
 Result = TypeVar("Result")
@@ -57,18 +59,6 @@ PAUSES_MOST = 3
 """Pauses in one sign-in: while somebody else goes on guessing, the server asks for one pause after the other."""
 
 
-@dataclass(frozen=True)
-class SignedIn:
-    """The result of a sign-in: the address, the connection and the server's WELCOME."""
-
-    address: Address
-    known: KnownServers
-    dialled: Dialled
-    welcome: Welcome
-    password: Password | None
-    """The password that was proved, if any, in the form the server knows: an imported account's is its MD5."""
-
-
 class InteractiveSignIn:
     """The sign-in of one person."""
 
@@ -76,7 +66,7 @@ class InteractiveSignIn:
         self,
         console: Console,
         settings: ClientSettings,
-        destination: Address | Code | None,
+        destination: Address | Addresses | Code | None,
         password: Password | None,
         *,
         on_refused: Callable[[str], None] | None = None,
@@ -88,7 +78,9 @@ class InteractiveSignIn:
         self._console = console
         self._settings = settings
         self._known = KnownServers(settings.known_servers)
-        self._address: Address | None = None
+        self._addresses: Addresses | None = None
+        self._reached = False
+        """One of them has answered: the sign-in is with that one only, whose key a person may have confirmed."""
         self._name = settings.name
         self._invitation: Secret | None = None
         self._password = password
@@ -145,16 +137,22 @@ class InteractiveSignIn:
 
     # --- the server -----------------------------------------------------------------------------------------
 
-    def _set_destination(self, destination: Address | Code) -> None:
+    @property
+    def _address(self) -> Address:
+        """The address of the server that is asked, or of the first to be asked."""
+        assert self._addresses is not None
+        return self._addresses.first
+
+    def _set_destination(self, destination: Address | Addresses | Code) -> None:
         if isinstance(destination, Code):
             check_name(destination, self._name)
             self._invitation, destination = destination.secret, destination.address
             self._name = destination.name
-        self._address = destination
-        self._name = self._name or destination.name
+        self._addresses = Addresses.of(destination)
+        self._name = self._name or self._address.name
 
     async def _find_server(self) -> Hello:
-        if self._address is None:
+        if self._addresses is None:
             self._set_destination(await self._ask_destination())
         dialled = await self._connect()
         self._server_is_new = dialled.standing is not Standing.KNOWN
@@ -185,7 +183,6 @@ class InteractiveSignIn:
 
         A registration proves nothing about the server, so without a person it is refused.
         """
-        assert self._address is not None
         assert dialled.fingerprint is not None
         console, _ = self._console, self._console.translations.gettext
         unknown = ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
@@ -200,11 +197,11 @@ class InteractiveSignIn:
         if not await console.confirm(_("Is it the right one?")):
             raise unknown
         self._remember(dialled.fingerprint)
-        self._address = replace(self._address, fingerprint=dialled.fingerprint)
+        assert self._addresses is not None
+        self._addresses = self._addresses.starting_with(replace(self._address, fingerprint=dialled.fingerprint))
 
     def _remember(self, fingerprint: str) -> None:
         """Remember the key of a trusted server; a failure is only told, because this session can do without."""
-        assert self._address is not None
         try:
             self._known.remember(self._address.host, fingerprint, self._address.port)
         except UsageError as error:
@@ -212,10 +209,12 @@ class InteractiveSignIn:
 
     async def _connect(self) -> Dialled:
         """Return the open connection; connect if there is none."""
-        assert self._address is not None
+        assert self._addresses is not None
         if self._dialled is None or self._dialled.connection.closed.done():
             observe = self._explainer.watch if self._explainer else None
-            self._dialled = await dial(self._address, self._known, self._settings.timeout, observe)
+            tried = self._addresses.alone if self._reached else self._addresses
+            self._dialled = await dial(tried, self._known, self._settings.timeout, observe)
+            self._addresses, self._reached = self._addresses.starting_with(self._dialled.address), True
         return self._dialled
 
     async def _hang_up_to_ask(self) -> None:
@@ -239,7 +238,6 @@ class InteractiveSignIn:
 
     def _last_name(self) -> str:
         """Return the name that this person has signed in with last, an empty string if none is known."""
-        assert self._address is not None
         with contextlib.suppress(UsageError):  # no home folder
             return LastNames(self._known.path).find(self._address)
         return ""
@@ -351,7 +349,6 @@ class InteractiveSignIn:
         return await step()
 
     async def _sign_in(self, password: Password) -> SignedIn:
-        assert self._address is not None
         assert self._name is not None
         console, _ = self._console, self._console.translations.gettext
         dialled = await self._connect()
@@ -371,7 +368,6 @@ class InteractiveSignIn:
 
         A given password is refused: the person expects to be protected by it, and the server would not ask for it.
         """
-        assert self._address is not None
         if self._password is not None:
             raise PasswordNotAsked(address=self._address.host)
         if hello.access == "anyone":
@@ -388,7 +384,6 @@ class InteractiveSignIn:
 
     async def _connect_trusted(self) -> SignIn:
         """Return a sign-in on a connection with a trusted key: without SCRAM, nothing proves the server later."""
-        assert self._address is not None
         dialled = await self._connect()
         if dialled.standing is Standing.UNKNOWN:
             assert dialled.fingerprint is not None
@@ -397,14 +392,14 @@ class InteractiveSignIn:
 
     def _signed_in(self, welcome: Welcome, password: Password | None = None) -> SignedIn:
         assert self._dialled is not None
-        assert self._address is not None
         dialled = self._dialled
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
-            self._remember(dialled.fingerprint)
+            self._remember(self._address.fingerprint or dialled.fingerprint)
         if self._console.can_ask and welcome.name:
             with contextlib.suppress(UsageError):  # no home folder
                 LastNames(self._known.path).remember(self._address, welcome.name)
-        return SignedIn(self._address, self._known, dialled, welcome, password)
+        assert self._addresses is not None
+        return SignedIn(self._addresses, self._known, dialled, welcome, password)
 
     async def _register(self, sign_in: SignIn, name: str, password: Password) -> None:
         try:

@@ -130,9 +130,9 @@ class Service(PublishingServer):
         server = Connection(self._host, peer, now)
         client = _Client(address, self._failures)
         MemoryTransport.join(server, client)
-        dialled = Dialled(client, await client.hello(), None, Standing.PINNED)
-        welcome = await SignIn(client).introduce(name)
         place, known = Address("tcp", HOST, self._entered), KnownServers(Path(os.devnull))
+        dialled = Dialled(client, await client.hello(), None, Standing.PINNED, place)
+        welcome = await SignIn(client).introduce(name)
         return await self._sessions.enter_async_context(session_on(place, known, dialled, welcome, give_up=0))
 
     async def __aexit__(

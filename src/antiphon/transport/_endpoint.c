@@ -5,20 +5,10 @@
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* Python ignores SIGPIPE */
 #endif
-
-#ifdef CLOCK_MONOTONIC_COARSE
-#define CLOCK CLOCK_MONOTONIC_COARSE /* of the same time as Python's, a few ms behind, at a quarter of the cost */
-#elif defined(__APPLE__)
-#define CLOCK CLOCK_UPTIME_RAW /* Python's */
-#else
-#define CLOCK CLOCK_MONOTONIC
-#endif
-#define FROZEN_SECONDS 2.0 /* as in endpoint.py */
 
 typedef struct {
     PyObject_HEAD
@@ -54,15 +44,7 @@ static int was_reset(int fd) {
 /* Whether nothing may be read because the process has not run for a while; -1 with an exception. */
 static int is_fenced(SocketEndpoint *self) {
     if (self->fence == NULL) return 0;
-    double *state = (double *)PyByteArray_AS_STRING(self->fence); /* time of the last look, whether it is closed */
-    if (state[0] == 0) return 0;
-    struct timespec time;
-    clock_gettime(CLOCK, &time);
-    double now = time.tv_sec + time.tv_nsec * 1e-9;
-    if (now - state[0] <= FROZEN_SECONDS && state[1] == 0) {
-        if (now > state[0]) state[0] = now;
-        return 0;
-    }
+    if (is_known_open((double *)PyByteArray_AS_STRING(self->fence))) return 0;
     PyObject *answer = PyObject_CallNoArgs(self->fenced);
     int fenced = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);

@@ -37,7 +37,7 @@ class SharedBuffers:
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """The server's end of TLS: a protocol to the plain transport below, a `ServerTransport` to the protocol above.
+    """One end of TLS: a protocol to the plain transport below, a `ServerTransport` to the protocol above.
 
     `connection_made` of the protocol above is called after the handshake, `connection_lost` only if that was
     called.
@@ -49,12 +49,17 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     __slots__ = ("_above", "_below", "_incoming", "_opening", "_outgoing", "_records", "_tls", "first", "write")
 
-    def __init__(self, context: ssl.SSLContext, buffers: SharedBuffers, above: Receiver) -> None:
-        """Use the certificate and settings of `context`; `above` is the protocol of the decrypted bytes."""
+    def __init__(
+        self, context: ssl.SSLContext, buffers: SharedBuffers, above: Receiver, *, server_side: bool = True
+    ) -> None:
+        """Use the certificate and settings of `context`; `above` is the protocol of the decrypted bytes.
+
+        Without `server_side` it is the client's end, which begins the handshake.
+        """
         super().__init__(NO_EXTRA)
         self._incoming = buffers.incoming
         self._outgoing = buffers.outgoing
-        self._tls = context.wrap_bio(buffers.incoming, buffers.outgoing, server_side=True)
+        self._tls = context.wrap_bio(buffers.incoming, buffers.outgoing, server_side=server_side)
         self._above = above
         self._below: ServerTransport = None  # type: ignore[assignment] # set by `connection_made`
         self._records: RecordLayer = None  # type: ignore[assignment] # likewise
@@ -73,15 +78,21 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._opening is not None:
             await self._opening
 
+    def peer_certificate(self) -> bytes | None:
+        """Return the certificate that the peer has shown, as DER. Precondition: the handshake is done."""
+        return self._tls.getpeercert(binary_form=True)
+
     # --- called by the transport below ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the client, which starts the handshake."""
+        """Begin the handshake, or wait for the client, which begins it."""
         self._below = cast("ServerTransport", transport)
         tls: Any = getattr(self._tls, "_sslobj", self._tls)  # the wrapper costs a Python call each time
         received, send = self._above.received, self._below.write
         self._records = RecordLayer(tls, self._incoming, self._outgoing, received, self._read_on, send, self._fail)
         self.write = self._records.write
+        if not self._tls.server_side:
+            self._shake_hands()
 
     def data_received(self, data: bytes) -> None:
         """Take received bytes."""

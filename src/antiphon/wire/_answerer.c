@@ -3,7 +3,6 @@
  * It refuses nothing and sends nothing; between two calls it keeps where it stopped and a task to use again. The rules
  * are in docs/batch.md. */
 #include "_batch.h"
-#include <time.h>
 
 enum {
     LOOK_EVERY = 32, /* frames between two looks at the clock, at most; as in batch.py */
@@ -117,37 +116,6 @@ static PyObject *call_handler(BatchAnswerer *self, PyObject *message, PyObject *
     return result;
 }
 
-/* Whether `clock` is `time.perf_counter`, and CLOCK_MONOTONIC the same (on Linux); -1 with an exception. */
-static int is_system_clock(PyObject *clock) {
-#ifdef __linux__
-    PyObject *module = PyImport_ImportModule("time");
-    PyObject *counter = module == NULL ? NULL : PyObject_GetAttrString(module, "perf_counter");
-    int same = counter == NULL ? -1 : clock == counter;
-    Py_XDECREF(module);
-    Py_XDECREF(counter);
-    return same;
-#else
-    (void)clock;
-    return 0;
-#endif
-}
-
-/* Read the clock; -1 with an exception. */
-static int read_clock(BatchAnswerer *self, double *seconds) {
-#ifdef __linux__
-    struct timespec time;
-    if (self->reads_system_clock && clock_gettime(CLOCK_MONOTONIC, &time) == 0) { /* a third of a call's time */
-        *seconds = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-        return 0;
-    }
-#endif
-    PyObject *now = PyObject_CallNoArgs(self->clock);
-    if (now == NULL) return -1;
-    *seconds = PyFloat_AsDouble(now);
-    Py_DECREF(now);
-    return *seconds == -1.0 && PyErr_Occurred() ? -1 : 0;
-}
-
 /* How many messages are answered and not yet in `times`. */
 static Py_ssize_t count_untimed(BatchAnswerer *self) {
     return self->count - self->timed - (self->unanswered != NULL);
@@ -155,15 +123,11 @@ static Py_ssize_t count_untimed(BatchAnswerer *self) {
 
 /* Note the time of the messages that are answered since the last look at the clock, if there are `times`. */
 static void add_time(BatchAnswerer *self, double now) {
-    double *times = self->times.buf;
-    if (times == NULL) return;
-    Py_ssize_t untimed = count_untimed(self), size = self->times.len / (Py_ssize_t)sizeof(double), bounds = (size - 2) / 2;
+    if (self->times.buf == NULL) return;
+    Py_ssize_t untimed = count_untimed(self);
     if (untimed > 0) {
-        double mean = (now - self->began) / (double)untimed;
-        Py_ssize_t at = 0;
-        while (at < bounds && mean > times[at]) at++;
-        times[bounds + at] += (double)untimed;
-        times[size - 1] += now - self->began;
+        add_times(&self->times, now - self->began, untimed);
+        self->seconds += now - self->began;
         self->timed += untimed;
     }
     self->began = now;
@@ -172,7 +136,7 @@ static void add_time(BatchAnswerer *self, double now) {
 /* Whether the time for the frames of this call is over; it starts with the first look. -1 with an exception. */
 static int is_time_over(BatchAnswerer *self, int first, double *ends) {
     double seconds;
-    if (read_clock(self, &seconds) < 0) return -1;
+    if (read_clock(&self->clock, &seconds) < 0) return -1;
     add_time(self, seconds);
     if (first) *ends = seconds + self->turn_seconds;
     return !first && seconds >= *ends;
@@ -183,7 +147,7 @@ static int answer_frames(BatchAnswerer *self, const unsigned char *bytes, Py_ssi
     Py_ssize_t frames = 0, look = 1; /* at the clock, after so many frames; as in batch.py */
     double ends = 0;
     while (end - self->position >= HEADER_SIZE + TOKEN_SIZE && answers->used < BATCH_LIMIT) {
-        if (frames == look && self->clock != NULL) {
+        if (frames == look && self->clock.call != NULL) {
             int over = is_time_over(self, look == 1, &ends);
             if (over) return over < 0 ? -1 : 0;
             look += look == 1 ? 1 : 3 * look < LOOK_EVERY ? 3 * look : LOOK_EVERY;
@@ -238,10 +202,10 @@ PyObject *answer_batch(BatchAnswerer *self, PyObject *data, Py_ssize_t position,
         self->count = self->timed = 0;
         Py_CLEAR(self->unanswered);
         int timed = self->times.buf != NULL && end - position >= HEADER_SIZE;
-        failed = timed && read_clock(self, &self->began) < 0 ? -1 : answer_frames(self, buffer.buf, end, &answers, only);
+        failed = timed && read_clock(&self->clock, &self->began) < 0 ? -1 : answer_frames(self, buffer.buf, end, &answers, only);
         if (!failed && timed && count_untimed(self) > 0) {
             double now;
-            failed = read_clock(self, &now);
+            failed = read_clock(&self->clock, &now);
             if (!failed) add_time(self, now);
         }
     }
@@ -266,7 +230,7 @@ static int BatchAnswerer_traverse(BatchAnswerer *self, visitproc visit, void *ar
     Py_VISIT(self->acknowledge);
     Py_VISIT(self->decode);
     Py_VISIT(self->encode);
-    Py_VISIT(self->clock);
+    Py_VISIT(self->clock.call);
     Py_VISIT(self->stepping);
     Py_VISIT(self->task);
     Py_VISIT(self->unanswered);
@@ -278,7 +242,7 @@ static int BatchAnswerer_clear(BatchAnswerer *self) {
     Py_CLEAR(self->acknowledge);
     Py_CLEAR(self->decode);
     Py_CLEAR(self->encode);
-    Py_CLEAR(self->clock);
+    Py_CLEAR(self->clock.call);
     Py_CLEAR(self->stepping);
     Py_CLEAR(self->task);
     Py_CLEAR(self->unanswered);
@@ -313,19 +277,6 @@ static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyOb
     }
     BatchAnswerer *self = (BatchAnswerer *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
-    if (times != Py_None && clock != Py_None) {
-        if (PyObject_GetBuffer(times, &self->times, PyBUF_WRITABLE | PyBUF_FORMAT) < 0) {
-            self->times.buf = NULL;
-            Py_DECREF(self);
-            return NULL;
-        }
-        if (self->times.itemsize != sizeof(double) || strcmp(self->times.format, "d") != 0 ||
-            self->times.len < 2 * (Py_ssize_t)sizeof(double)) {
-            PyErr_SetString(PyExc_TypeError, "times must be an array of type d");
-            Py_DECREF(self);
-            return NULL;
-        }
-    }
     self->call = (vectorcallfunc)BatchAnswerer_call;
     memcpy(self->token, token, TOKEN_SIZE);
     self->message_limit = message_limit;
@@ -335,13 +286,13 @@ static PyObject *BatchAnswerer_new(PyTypeObject *type, PyObject *arguments, PyOb
     self->handle = Py_NewRef(handle);
     if (stepping != Py_None) self->stepping = Py_NewRef(stepping);
     if (acknowledge != Py_None) self->acknowledge = Py_NewRef(acknowledge);
-    if (clock != Py_None) self->clock = Py_NewRef(clock);
-    if ((self->reads_system_clock = is_system_clock(clock)) < 0) {
+    if (decode != Py_None) self->decode = Py_NewRef(decode);
+    if (encode != Py_None) self->encode = Py_NewRef(encode);
+    if (clock == Py_None) return (PyObject *)self;
+    if (set_clock(&self->clock, clock) < 0 || (times != Py_None && get_times(times, &self->times) < 0)) {
         Py_DECREF(self);
         return NULL;
     }
-    if (decode != Py_None) self->decode = Py_NewRef(decode);
-    if (encode != Py_None) self->encode = Py_NewRef(encode);
     return (PyObject *)self;
 }
 
@@ -359,6 +310,7 @@ static PyMemberDef members[] = {
     {"position", T_PYSSIZET, offsetof(BatchAnswerer, position), READONLY, "Where the first frame begins that is not read."},
     {"count", T_PYSSIZET, offsetof(BatchAnswerer, count), READONLY, "How many messages the handler was given."},
     {"began", T_DOUBLE, offsetof(BatchAnswerer, began), READONLY, "When the last look at the clock was, with times."},
+    {"seconds", T_DOUBLE, offsetof(BatchAnswerer, seconds), READONLY, "What it has added to the seconds of `times`."},
     {"turn_seconds", T_DOUBLE, offsetof(BatchAnswerer, turn_seconds), 0, "Seconds in which further frames are read."},
     {NULL},
 };

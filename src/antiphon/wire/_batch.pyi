@@ -3,12 +3,14 @@ from typing import Any
 
 from antiphon.wire.batch import Stepping, Unanswered, Unsettled
 from antiphon.wire.frames import Payload
+from antiphon.wire.held import Holding
 from antiphon.wire.times import Times
 
 class BatchAnswerer:
     began: float
     count: int
     position: int
+    seconds: float
     turn_seconds: float
     unanswered: Unanswered | None
     def __init__(
@@ -30,6 +32,7 @@ class BatchAnswerer:
 
 class BatchResponder:
     closed: int
+    held: HeldMessages | None
     received_bytes: int
     sent_bytes: int
     unsettled_bytes: int
@@ -42,11 +45,21 @@ class BatchResponder:
         write: Callable[[bytes], object],
         leave: Callable[[bytes | bytearray, int, bytes], object],
         write_framed: Callable[[bytes, Payload], object] | None = None,
-        wait: Callable[[Unanswered], object] | None = None,
+        wait: Callable[[Unanswered, float], object] | None = None,
     ) -> None: ...
     def __call__(self, data: bytes | bytearray, size: int) -> None: ...
     def answer(self, id: int, reply: object) -> bool: ...
     def prepare(self, id: int, reply: object) -> bytes | None: ...
+    def send(self, frame: bytes) -> None: ...
+
+class HeldMessages:
+    alone: int
+    messages: int
+    def __init__(self, answerer: BatchAnswerer, responder: BatchResponder, holding: Holding) -> None: ...
+    def hold(self, data: bytes, messages: int) -> None: ...
+    def hold_rest(self, data: bytes | bytearray, position: int, end: int) -> bool: ...
+    def take(self) -> bytes: ...
+    def answer(self, id: int, reply: object) -> bool: ...
 
 def encode_message(id: int, message: Payload, token: bytes, /) -> bytes: ...
 def read_answers(

@@ -3,20 +3,9 @@
 #include "_batch.h"
 
 enum {
-    WAITING = 2, /* of `closed`: closed by a coroutine that waits and by nothing else */
     UNSETTLED_LIMIT = 128 * 1024, /* bytes of memory for answers after which `settle` is called; as in batch.py */
     PIECE_OVERHEAD = 64, /* bytes of memory that a piece takes beside its frames; as in batch.py */
 };
-
-typedef struct {
-    PyObject_HEAD
-    vectorcallfunc call;
-    BatchAnswerer *answerer;
-    PyObject *unsettled, *settle, *write, *leave;
-    PyObject *write_framed, *wait; /* may be NULL */
-    char closed; /* 0, 1 or WAITING */
-    Py_ssize_t unsettled_bytes, unsettled_limit, received_bytes, sent_bytes;
-} BatchResponder;
 
 /* Note frames of `size` bytes that answer `messages` messages, and settle if there are many; -1 with an exception. */
 static int note_answers(BatchResponder *self, PyObject *frames, Py_ssize_t size, Py_ssize_t messages) {
@@ -69,7 +58,7 @@ static PyObject *waited_for(BatchResponder *self, PyObject *const *arguments, Py
     return answers.bytes;
 }
 
-static PyObject *BatchResponder_answer(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
+PyObject *answer_waited(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
     PyObject *frame = waited_for(self, arguments, count);
     if (frame == NULL) return NULL;
     int left = frame == Py_None, failed = 0;
@@ -81,7 +70,7 @@ static PyObject *BatchResponder_answer(BatchResponder *self, PyObject *const *ar
     return failed ? NULL : PyBool_FromLong(!left);
 }
 
-static PyObject *BatchResponder_prepare(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
+PyObject *prepare_answer(BatchResponder *self, PyObject *const *arguments, Py_ssize_t count) {
     PyObject *frame = waited_for(self, arguments, count);
     if (frame == NULL || frame == Py_None) return frame;
     Py_ssize_t size = PyBytes_GET_SIZE(frame);
@@ -90,19 +79,24 @@ static PyObject *BatchResponder_prepare(BatchResponder *self, PyObject *const *a
     return frame;
 }
 
-/* Whether the batch was one message whose coroutine waits, and there is a `wait` to take it. */
-static int only_waits(BatchResponder *self, Py_ssize_t size, PyObject *frames) {
-    BatchAnswerer *answerer = self->answerer;
-    return self->wait != NULL && answerer->unanswered != NULL && PyTuple_GET_ITEM(answerer->unanswered, 3) != Py_None &&
-           !self->closed && PyBytes_GET_SIZE(frames) == 0 && answerer->position == size;
+PyObject *send_frame(BatchResponder *self, PyObject *frame) {
+    Py_ssize_t size = PyObject_Length(frame);
+    if (size < 0) return NULL;
+    self->sent_bytes += size;
+    return PyObject_CallOneArg(self->write, frame);
 }
 
-/* Hand over a coroutine that waits; no reference to it stays here. */
-static PyObject *hand_over(BatchResponder *self) {
-    PyObject *unanswered = self->answerer->unanswered;
-    self->closed = WAITING;
-    self->answerer->unanswered = NULL;
-    PyObject *done = PyObject_CallOneArg(self->wait, unanswered);
+int waits_only(BatchAnswerer *answerer, PyObject *frames) {
+    return answerer->unanswered != NULL && PyTuple_GET_ITEM(answerer->unanswered, 3) != Py_None && PyBytes_GET_SIZE(frames) == 0;
+}
+
+PyObject *give_to(PyObject *wait, BatchAnswerer *answerer) {
+    PyObject *unanswered = answerer->unanswered, *began = PyFloat_FromDouble(answerer->began), *done = NULL;
+    if (began == NULL) return NULL;
+    answerer->unanswered = NULL;
+    PyObject *arguments[] = {unanswered, began};
+    done = PyObject_Vectorcall(wait, arguments, 2, NULL);
+    Py_DECREF(began);
     Py_DECREF(unanswered);
     return done;
 }
@@ -124,8 +118,15 @@ static PyObject *BatchResponder_call(BatchResponder *self, PyObject *const *argu
         Py_XDECREF(payload);
         return NULL;
     }
-    if (!closed && only_waits(self, size, frames)) {
-        done = hand_over(self);
+    int waits = !closed && !self->closed && self->wait != NULL && waits_only(answerer, frames);
+    if (waits && answerer->position < size) {
+        waits = self->held == NULL ? 0 : hold_rest(self->held, arguments[0], answerer->position, size);
+    }
+    if (waits > 0) {
+        self->closed = WAITING;
+        done = give_to(self->wait, answerer);
+    } else if (waits < 0) {
+        done = NULL;
     } else if (closed || answerer->position < size || answerer->unanswered != NULL || PyBytes_GET_SIZE(frames) > BATCH_LIMIT) {
         PyObject *left[] = {arguments[0], arguments[1], frames};
         done = PyObject_Vectorcall(self->leave, left, 3, NULL);
@@ -145,6 +146,7 @@ static int BatchResponder_traverse(BatchResponder *self, visitproc visit, void *
     Py_VISIT(self->leave);
     Py_VISIT(self->write_framed);
     Py_VISIT(self->wait);
+    Py_VISIT(self->held);
     return 0;
 }
 
@@ -156,6 +158,7 @@ static int BatchResponder_clear(BatchResponder *self) {
     Py_CLEAR(self->leave);
     Py_CLEAR(self->write_framed);
     Py_CLEAR(self->wait);
+    Py_CLEAR(self->held);
     return 0;
 }
 
@@ -185,6 +188,24 @@ static PyObject *BatchResponder_new(PyTypeObject *type, PyObject *arguments, PyO
     return (PyObject *)self;
 }
 
+static PyObject *get_held(BatchResponder *self, void *Py_UNUSED(closure)) {
+    return Py_NewRef(self->held == NULL ? Py_None : (PyObject *)self->held);
+}
+
+static int set_held(BatchResponder *self, PyObject *held, void *Py_UNUSED(closure)) {
+    if (held != NULL && held != Py_None && !PyObject_TypeCheck(held, &HeldMessagesType)) {
+        PyErr_SetString(PyExc_TypeError, "held must be HeldMessages");
+        return -1;
+    }
+    Py_XSETREF(self->held, held == NULL || held == Py_None ? NULL : (HeldMessages *)Py_NewRef(held));
+    return 0;
+}
+
+static PyGetSetDef properties[] = {
+    {"held", (getter)get_held, (setter)set_held, "Takes what is received behind a message whose coroutine waits.", NULL},
+    {NULL},
+};
+
 static PyMemberDef members[] = {
     {"closed", T_BYTE, offsetof(BatchResponder, closed), 0, "0: open; 1: everything is left; WAITING: a coroutine waits."},
     {"received_bytes", T_PYSSIZET, offsetof(BatchResponder, received_bytes), READONLY, "Bytes received so far."},
@@ -196,10 +217,11 @@ static PyMemberDef members[] = {
 };
 
 static PyMethodDef methods[] = {
-    {"answer", (PyCFunction)(void (*)(void))BatchResponder_answer, METH_FASTCALL,
+    {"answer", (PyCFunction)(void (*)(void))answer_waited, METH_FASTCALL,
      "Answer a message whose coroutine has waited; return False if that is left to the caller."},
-    {"prepare", (PyCFunction)(void (*)(void))BatchResponder_prepare, METH_FASTCALL,
+    {"prepare", (PyCFunction)(void (*)(void))prepare_answer, METH_FASTCALL,
      "Return the frame of such an answer, noted but not written; None if that is left to the caller."},
+    {"send", (PyCFunction)send_frame, METH_O, "Write a frame that `prepare` has returned."},
     {NULL},
 };
 
@@ -214,5 +236,6 @@ PyTypeObject BatchResponderType = {
     .tp_clear = (inquiry)BatchResponder_clear,
     .tp_dealloc = (destructor)BatchResponder_dealloc,
     .tp_members = members,
+    .tp_getset = properties,
     .tp_methods = methods,
 };

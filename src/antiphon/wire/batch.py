@@ -62,11 +62,19 @@ class Stepping(NamedTuple):
 class Batch(Answering, Protocol):
     """What a responder uses of an answerer."""
 
+    began: float
     count: int
     unanswered: Unanswered | None
 
     def frame(self, id: int, reply: object) -> bytes | None:
         """Return the frame of the only answer to a message; None if `reply` cannot be sent as it is."""
+
+
+class Held(Protocol):
+    """What a responder uses of `HeldMessages`."""
+
+    def hold_rest(self, data: bytes | bytearray, position: int, end: int) -> bool:
+        """Hold what stands between two positions, if it is whole messages and nothing else."""
 
 
 class PythonBatchAnswerer:
@@ -77,21 +85,8 @@ class PythonBatchAnswerer:
     """
 
     __slots__ = (
-        "_acknowledge",
-        "_allowed",
-        "_answer_limit",
-        "_clock",
-        "_decode",
-        "_encode",
-        "_handle",
-        "_stepping",
-        "_takes",
-        "_timed",
-        "_times",
-        "_token",
-        "began",
-        "count",
-        "position",
+        "_acknowledge", "_allowed", "_answer_limit", "_clock", "_decode", "_encode", "_handle", "_stepping",
+        "_takes", "_timed", "_times", "_token", "began", "count", "message_limit", "position", "seconds",
         "turn_seconds",
         "unanswered",
     )  # fmt: skip
@@ -125,6 +120,7 @@ class PythonBatchAnswerer:
         self._takes = takes
         self._token = token
         self._allowed = limits(Side.CLIENT, Phase.SESSION, message_limit)
+        self.message_limit = message_limit
         self._answer_limit = answer_limit
         self._decode = decode
         self._encode = encode
@@ -136,6 +132,8 @@ class PythonBatchAnswerer:
         """Of `count`, how many are in `times`."""
         self.began = 0.0
         """When the last look at the clock was, if there are `times`: there the time of `unanswered` begins."""
+        self.seconds = 0.0
+        """What it has added to the seconds of `times`, of all calls."""
         self.turn_seconds = 0.0
         """Seconds by `clock` after the first frame in which further frames are read."""
         self.position = 0
@@ -196,6 +194,7 @@ class PythonBatchAnswerer:
         if self._times is not None:
             if (untimed := self._untimed) > 0:
                 add_time(self._times, now - self.began, untimed)
+                self.seconds += now - self.began
                 self._timed += untimed
             self.began = now
 
@@ -286,7 +285,7 @@ class PythonBatchResponder:
     """
 
     __slots__ = (
-        "_answerer", "_leave", "_settle", "_unsettled", "_wait", "_write", "closed", "received_bytes",
+        "_answerer", "_leave", "_settle", "_unsettled", "_wait", "_write", "closed", "held", "received_bytes",
         "sent_bytes", "unsettled_bytes", "unsettled_limit",
     )  # fmt: skip
 
@@ -298,13 +297,14 @@ class PythonBatchResponder:
         write: Callable[[bytes], object],
         leave: Callable[[bytes | bytearray, int, bytes], object],
         write_framed: Callable[[bytes, Payload], object] | None = None,  # noqa: ARG002 - used by the twin in C
-        wait: Callable[[Unanswered], object] | None = None,
+        wait: Callable[[Unanswered, float], object] | None = None,
     ) -> None:
         """Start open.
 
         Written frames are appended to `unsettled`, each with the number of messages that it answers; `settle` is
         called to empty that list. With `write_framed`, one large answer is written without copying its payload
-        (the twin in C does so). `wait` takes a message whose coroutine waits; call `answer` in the end.
+        (the twin in C does so). `wait` takes a message whose coroutine waits, and when it began; call `answer` in
+        the end.
         """
         self._answerer = answerer
         self._unsettled = unsettled
@@ -320,6 +320,8 @@ class PythonBatchResponder:
         """0: open; 1: everything is left to the caller; `WAITING`: likewise, until `answer` succeeds."""
         self.received_bytes = self.sent_bytes = 0
         """Bytes received and bytes written so far."""
+        self.held: Held | None = None
+        """Takes what is received behind a message whose coroutine waits, if it is messages only (`held.py`)."""
 
     def __call__(self, data: bytes | bytearray, size: int) -> None:
         """Answer the first `size` bytes of `data`."""
@@ -330,7 +332,7 @@ class PythonBatchResponder:
             return
         frames = answerer(data, 0, size)
         if answerer.position < size or answerer.unanswered is not None or len(frames) > BATCH_LIMIT:
-            if not self._handed_over(size, frames):
+            if not self._handed_over(data, size, frames):
                 self._leave(data, size, frames)
         elif frames:
             self._send(frames, answerer.count)
@@ -352,6 +354,11 @@ class PythonBatchResponder:
             self.sent_bytes -= len(frame)  # the caller sends it
         return frame
 
+    def send(self, frame: bytes) -> None:
+        """Write a frame that `prepare` has returned."""
+        self.sent_bytes += len(frame)
+        self._write(frame)
+
     def _waited_for(self, id: int, reply: object) -> bytes | None:
         frame = self._answerer.frame(id, reply) if self.closed == WAITING else None
         return None if frame is None or len(frame) > BATCH_LIMIT else frame
@@ -369,16 +376,17 @@ class PythonBatchResponder:
         if self.unsettled_bytes > self.unsettled_limit:
             self._settle()
 
-    def _handed_over(self, size: int, frames: bytes) -> bool:
-        """Hand over the only message of the batch if its coroutine waits; return whether it was so."""
+    def _handed_over(self, data: bytes | bytearray, size: int, frames: bytes) -> bool:
+        """Hand over a message whose coroutine waits, if nothing else is in the batch but what can be held."""
         answerer, unanswered = self._answerer, self._answerer.unanswered
-        if unanswered is None or unanswered[3] is None or frames or answerer.position < size:
+        if unanswered is None or unanswered[3] is None or frames or self._wait is None or self.closed:
             return False
-        if self._wait is None or self.closed:
+        behind = answerer.position < size
+        if behind and (self.held is None or not self.held.hold_rest(data, answerer.position, size)):
             return False
         self.closed = WAITING
         answerer.unanswered = None  # no reference to it stays here
-        self._wait(unanswered)
+        self._wait(unanswered, answerer.began)
         return True
 
 

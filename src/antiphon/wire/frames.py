@@ -155,6 +155,29 @@ def read_frame(
     return _new(Frame, (kind, flags, id, bytes(payload), carried)), after
 
 
+def messages_ahead(
+    data: bytes | bytearray, position: int, end: int, most: int, allowed: Allowed
+) -> tuple[int, int] | None:
+    """Look at the frames between two positions without reading them, as far as they are whole.
+
+    Returns how many they are, `most` at the most, and where they end; None if one of them may be anything but a
+    MESSAGE that is allowed.
+    """
+    token_size, largest = allowed
+    least, count = COUNTED_HEADER_SIZE + token_size, 0
+    while count < most and end - position >= HEADER_SIZE:
+        length, kind, flags, reserved, id = read_header(data, position)
+        if kind != _MESSAGE or flags & ~_MESSAGE_FLAGS or reserved or not id:
+            return None
+        if not least <= length <= least + largest:
+            return None
+        if position + LENGTH_SIZE + length > end:
+            break
+        position += LENGTH_SIZE + length
+        count += 1
+    return count, position
+
+
 class FrameReader:
     """Splits the bytes of one peer into frames.
 
@@ -204,27 +227,10 @@ class FrameReader:
         return answers
 
     def messages_ahead(self, start: int, most: int) -> tuple[int, int] | None:
-        """Look at the buffered frames from `start` bytes on, without taking them, as far as they are whole.
-
-        Returns how many they are, `most` at the most, and where they end, in bytes; None if one of them may be
-        anything but a MESSAGE.
-        """
-        data, size = self._data, len(self._data)
-        at, count = self._position + start, 0
-        token_size, largest = self._allowed[_MESSAGE]
-        least = COUNTED_HEADER_SIZE + token_size
-        while count < most and size - at >= HEADER_SIZE:
-            length, kind, flags, reserved, id = read_header(data, at)
-            if kind != _MESSAGE or flags & ~_MESSAGE_FLAGS or reserved or not id:
-                return None
-            if not least <= length <= least + largest:
-                return None
-            after = at + LENGTH_SIZE + length
-            if after > size:
-                break
-            at = after
-            count += 1
-        return count, at - self._position
+        """Look at the buffered frames from `start` bytes on, as `messages_ahead`; the end counts like `start`."""
+        position = self._position
+        ahead = messages_ahead(self._data, position + start, len(self._data), most, self._allowed[_MESSAGE])
+        return None if ahead is None else (ahead[0], ahead[1] - position)
 
     def take(self) -> bytearray:
         """Return the bytes that are buffered, which are read elsewhere."""

@@ -299,7 +299,10 @@ async def reset(server: AuthServer) -> None:
     assert account is not None
     verifier = unseal(server.ring, account)
     await server.store.accounts.replace_credential(
-        account.id, SCRAM_SHA_256, lambda number: seal(server.ring, verifier, number, bytes), must_change=True
+        account.id,
+        SCRAM_SHA_256,
+        lambda number, key: seal(server.ring, verifier, number, key, bytes),
+        must_change=True,
     )
 
 

@@ -453,7 +453,7 @@ async def test_a_verifier_that_cannot_be_read_is_an_error_of_ours_and_no_refusal
     server: AuthServer, client: AuthClient
 ) -> None:
     account = await server.seed("ann")
-    await server.store.accounts.replace_credential(account.id, account.credential_type, lambda _: bytes(64))
+    await server.store.accounts.replace_credential(account.id, account.credential_type, lambda *_: bytes(64))
     first = Authenticate(mechanism="SCRAM-SHA-256", data=b"n,,n=ann,r=abcdefghijklmnopqrst")
     body = await client.request(Kind.AUTHENTICATE, first)
     assert isinstance(body, Error)

@@ -85,3 +85,11 @@ def test_a_heartbeat_is_due_after_a_time_of_saying_nothing(inside: Deadlines) ->
     inside.spoke = True
     due(inside, 5)
     assert [inside.heartbeat_due(START + after) for after in (24.9, 25)] == [False, True]
+
+
+def test_a_peer_that_is_answered_all_the_time_may_always_have_something_to_take(inside: Deadlines) -> None:
+    for step in range(120):
+        inside.heard = True
+        assert due(inside, step / 4, queued=50, taken=step * 50) is None
+    inside.heard = True
+    assert [due(inside, after, queued=50, taken=119 * 50) for after in (39.75, 39.8)] == [None, PeerTooSlow]

@@ -96,7 +96,7 @@ def uncounted(connection: Connection) -> None:
 
 def at_work(connection: Connection) -> None:
     assert connection._channel is not None
-    connection._channel.runner._begin(1, asyncio.get_running_loop().create_future())
+    connection._channel.runner.waiting.begin(1, asyncio.get_running_loop().create_future(), 0.0)
 
 
 def pausing(connection: Connection) -> None:
@@ -227,17 +227,18 @@ def test_whatever_happens_while_a_handler_waits_has_its_answer_looked_at(
     assert not {WAITING, False} & set(held(waiting_server))
 
 
-def buffered(server: Serving) -> int:
-    """Bytes that are held back until a handler has ended."""
+def held_back(server: Serving) -> int:
+    """Messages that are held back until a handler has ended."""
     (connection,) = server.read(lambda server: list(connections(server)))
-    return connection._conversation.reader.buffered
+    assert connection._fast_path is not None
+    return connection._fast_path.held
 
 
 def test_messages_that_come_while_a_handler_waits_stay_bytes_until_their_turn(
     waiting_server: Serving, waiting: RawClient
 ) -> None:
     waiting.send(waiting.conversation.message("two")[1])
-    while not buffered(waiting_server):
+    while not held_back(waiting_server):
         pass
     assert held(waiting_server) == [WAITING]
     for text in ("one", "two"):
@@ -264,7 +265,7 @@ def test_a_handler_whose_connection_is_gone_answers_the_next_one(
         held(waiting_server)
     assert (dialogue.replay.received, dialogue.replay.sent) == (1, 1)
     assert dialogue.replay.frames()[0].endswith(b"one and on")
-    assert dialogue.runner.answer_directly is None
+    assert dialogue.runner.waiting.answer is None
 
 
 def test_what_comes_behind_our_last_words_is_not_kept(server: Serving, client: RawClient) -> None:

@@ -1,4 +1,4 @@
-"""Messages behind a handler that waits: they stay bytes in the reader, and nobody can tell but by the pace."""
+"""Messages behind a handler that waits: they stay bytes, and nobody can tell but by the pace."""
 
 import asyncio
 from collections.abc import Iterator
@@ -83,7 +83,8 @@ def next_answer(client: JoinedClient) -> tuple[int, object]:
 
 def buffered(server: JoinedServer) -> int:
     (connection,) = server.connections
-    return connection._conversation.reader.buffered
+    assert connection._fast_path is not None
+    return connection._conversation.reader.buffered + connection._fast_path.held
 
 
 def queued(server: JoinedServer) -> int:

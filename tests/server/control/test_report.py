@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon.cli.status import PROBLEMS
 from antiphon.data.validity import EXPIRY_NOTICE
+from antiphon.server.control.advice import ADVICE, PROBLEMS
 from antiphon.server.control.report import PROBLEM_WORDS, ProcessReport, report_of
 from antiphon.server.control.totals import Totals
 from support.reports import FACTS, NOW, WELL
@@ -81,7 +81,7 @@ def test_every_problem_has_its_sentence() -> None:
         msgspec.structs.replace(WELL, facts=msgspec.structs.replace(FACTS, valid_from=NOW + timedelta(1))),
     ]
     told = {*problems(*ill, wanted=5, draining=True), *problems()}
-    assert told == set(PROBLEMS) == set(PROBLEM_WORDS)
+    assert told == set(PROBLEMS) == set(ADVICE) == set(PROBLEM_WORDS)
 
 
 def test_totals_of_all_processes_are_added() -> None:

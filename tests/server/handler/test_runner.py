@@ -190,7 +190,7 @@ async def test_the_fast_path_may_answer_directly_and_then_nothing_else_is_done()
         direct.append((id, answer))
         return takes
 
-    bench.runner.answer_directly = answer_directly
+    bench.runner.waiting.answer = answer_directly
     bench.runner.run(3, "later")
     await bench.until_idle()
     takes = False

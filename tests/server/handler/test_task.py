@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 
 from antiphon import Server, connect
-from antiphon.server.handler.task import HandlerTask, start
+from antiphon.server.handler import task as module
+from antiphon.server.handler.task import HandlerTask, PythonHandlerTask, start
 
 Handler = Callable[[], Coroutine[Any, Any, object]]
+TWINS = list(dict.fromkeys([PythonHandlerTask, HandlerTask]))
+"""Only the Python twin if no compiler was found."""
+
+
+@pytest.fixture(params=TWINS, autouse=True)
+def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take all steps with one of the twins."""
+    monkeypatch.setattr(module, "HandlerTask", request.param)
 
 
 async def driven(handler: Handler) -> object:
@@ -30,7 +39,7 @@ async def driven(handler: Handler) -> object:
 
     loop.call_soon(begin)
     result = await first
-    return await result if isinstance(result, HandlerTask) else result
+    return await result if isinstance(result, PythonHandlerTask) else result
 
 
 async def test_what_waits_for_nothing_is_done_at_once() -> None:

@@ -159,7 +159,7 @@ def test_what_comes_while_a_handler_waits_is_its_turn_when_that_has_ended(tmp_pa
     with joined(tmp_path / "data", handler, plain=True) as server, server.session(token) as client:
         for message in ("wait", "next"):
             client.send(client.conversation.message(message)[1])
-        server.until(lambda: any(each._conversation.reader.buffered for each in server.connections))
+        server.until(lambda: any(each._fast_path and each._fast_path.held for each in server.connections))
         assert "next" not in seen
         server.call(let_go())
         for expected in ("wait", "next"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from antiphon.errors import TryLater
+from antiphon.errors import KeyRingUnusable, TryLater
 from antiphon.server.home.fence import Fence
 from antiphon.server.home.process import HomeProcess
 from antiphon.server.home.watch import DEAD_SECONDS
@@ -48,7 +48,13 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 def made(
-    store: Store, log: RecordingLog, fence: Fence, *, service: str = "echo", limits: str = "1"
+    store: Store,
+    log: RecordingLog,
+    fence: Fence,
+    *,
+    service: str = "echo",
+    limits: str = "1",
+    keys: Callable[[], str] = lambda: "",
 ) -> HomeProcess:
     return HomeProcess(
         store.processes,
@@ -57,8 +63,10 @@ def made(
         BackgroundTasks(),
         service=service,
         limits=limits,
+        place="here",
         random=os.urandom,
         clock=lambda: datetime.now(UTC),
+        keys=keys,
     )
 
 
@@ -131,6 +139,31 @@ async def test_a_fence_that_has_closed_opens_only_when_the_store_has_answered(
         )
 
 
+async def test_a_process_without_the_key_that_seals_does_not_enter_and_stays_fenced_until_it_has_it(
+    database: str, tmp_path: Path
+) -> None:
+    store = await open_store(database, tmp_path)
+    assert store.owner is not None
+    await store.owner.join(b"ring", None, "1:a")
+    keys, log, reads, fence = ["1:a"], RecordingLog(), Reads(), Fence()
+    process = made(store, log, fence, keys=lambda: " ".join(keys))
+    await process.start(str(tmp_path / "socket"), reads.read, reads.go_on)
+    assert await store.processes.remove(process.id)  # others take it for dead, and change the key
+    assert await store.owner.seal_with("2:b", {}) == []
+    await until(lambda: log.of("key-ring-unread"))
+    assert not fence.check()
+    with pytest.raises(KeyRingUnusable, match="lacks the key that seals the accounts of the database now"):
+        await made(store, log, Fence(), keys=lambda: "1:a").start("", reads.read, reads.go_on)
+    keys.append("2:b")
+    await until(lambda: reads.went_on)
+    assert fence.check()
+    (record,) = await store.processes.all()
+    assert record.keys == "1:a 2:b"
+    assert [each.event for each in log.records] == ["fenced", "key-ring-unread", "unfenced"]
+    await process.stop()
+    await store.close()
+
+
 async def test_a_counter_that_has_moved_keeps_a_process_alive(store: Store, tmp_path: Path) -> None:
     async with running(store, tmp_path / "one") as (one, _), running(store, tmp_path / "two") as (two, _):
         seen = await one.find(two.id)
@@ -183,6 +216,20 @@ async def test_one_that_was_only_silent_keeps_its_socket(store: Store, tmp_path:
         await process.silent(frozen)
         assert await process.find("frozen") is None
     assert Path(frozen.relay_address).exists(), "it may wake, and is reached there"
+
+
+async def test_a_socket_of_a_process_that_another_node_has_found_dead_is_swept_up(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / address.FOLDER
+    folder.mkdir()
+    swept = [Path(left(folder / f"{name}.sock", name).relay_address) for name in ("first", "second")]
+    os.utime(swept[0], (0, 0))
+    async with running(store, folder / "socket") as (process, _):
+        assert [path.exists() for path in swept] == [False, True]
+        os.utime(swept[1], (0, 0))
+        await process.tidy()
+        assert not swept[1].exists()
 
 
 @pytest.mark.parametrize("listens", [True, False])

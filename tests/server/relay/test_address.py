@@ -3,6 +3,8 @@
 import os
 import socket
 import stat
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,3 +185,22 @@ def test_what_killed_processes_leave_is_removed_and_nothing_else(
     for process in alive:
         process.stop()
     assert not list((data / "relay").iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full backlog refuses, too")
+def test_sockets_of_killed_processes_that_nobody_else_reaches_are_swept_up(tmp_path: Path) -> None:
+    folder = tmp_path / "relay"
+    paths = {}
+    for id in ("listens", "alive", "young", "killed"):
+        listener, paths[id] = address.listen(folder, f"{id}.sock")
+        if id != "listens":
+            listener.close()
+        else:
+            listening = listener
+    hour_ago = time.time() - 3600
+    for id in ("listens", "alive", "killed"):
+        os.utime(paths[id], (hour_ago, hour_ago))
+    (folder / "no socket.sock").write_text("stays")
+    with listening:
+        address.sweep(folder, {"alive"})
+    assert {path.stem for path in folder.iterdir()} == {"listens", "alive", "young", "no socket"}

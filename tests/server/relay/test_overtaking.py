@@ -92,7 +92,7 @@ def test_a_request_of_a_newer_connection_replaces_the_older_one_however_late_it_
     held = Held(two.other, two.other.store.processes, "find")
     newer = knocking(two.other, two.token)
     held.until_asked()
-    two.home.let_pass(5)
+    two.home.let_pass(2.5)  # a store takes no longer
     held.let_on()
     assert isinstance(newer.body(), Welcome)
     assert older.body() == ServerBye(reason="replaced")

@@ -19,11 +19,13 @@ import yaml  # type: ignore[import-untyped]
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 
 from antiphon import Server, connect
+from antiphon.data.folder import DataFolder
 from antiphon.errors import SettingInvalid, SignInRefused
 from antiphon.server.listen import ports
 from antiphon.server.status import endpoint
 from antiphon.server.status.endpoint import serving_status
 from antiphon.server.status.metrics import FAULTS
+from antiphon.store_address import SQLITE
 from antiphon.wire.times import TIME_BOUNDS
 from support.auth import RecordingLog
 from support.documents import ROOT, read, table
@@ -257,42 +259,46 @@ async def test_a_server_is_not_ready_before_its_service_has_started_and_while_it
 # --- where it listens ---------------------------------------------------------------------------------------
 
 
-async def refusal(place: str) -> str:
+async def refusal(place: str, folder: Path) -> str:
     with pytest.raises(SettingInvalid) as raised:
-        async with serving_status(place, RecordingLog()):
+        async with serving_status(place, DataFolder(folder), SQLITE, RecordingLog()):
             pass
     return str(raised.value)
 
 
-async def test_a_place_that_cannot_be_had_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_place_that_cannot_be_had_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert await refusal(f"127.0.0.1:{port}") == f"--status: port {port} is taken on 127.0.0.1"
-    assert await refusal("192.0.2.1:0") == "--status: it is not an address of this machine"
+        assert await refusal(f"127.0.0.1:{port}", tmp_path) == f"--status: port {port} is taken on 127.0.0.1"
+    assert await refusal("192.0.2.1:0", tmp_path) == "--status: it is not an address of this machine"
     monkeypatch.setattr(endpoint, "PACKAGES", ("no_such_package",))
-    assert "pip install 'antiphon[status]'" in await refusal("127.0.0.1:0")
+    assert "pip install 'antiphon[status]'" in await refusal("127.0.0.1:0", tmp_path)
 
 
 @pytest.mark.parametrize("exposed", [True, False])
 async def test_a_place_that_other_machines_can_reach_is_logged(
-    exposed: bool, monkeypatch: pytest.MonkeyPatch
+    exposed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = RecordingLog()
     monkeypatch.setattr(
         endpoint, "listen", lambda *given, **more: replace(ports.listen(*given, **more), loopback=not exposed)
     )
-    async with serving_status("localhost:0", log) as status:
+    async with serving_status("localhost:0", DataFolder(tmp_path), SQLITE, log) as status:
         assert status is not None
     assert [record.event for record in log.records] == ["status-exposed"] * exposed
 
 
-async def test_a_fault_of_its_thread_is_logged_and_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_its_thread_is_logged_and_nothing_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fails(*_: Any, **__: Any) -> None:
         raise LookupError("a fault")
 
     monkeypatch.setattr("uvicorn.Server.serve", fails)
     log = RecordingLog()
-    async with serving_status("127.0.0.1:0", log) as status:
+    async with serving_status("127.0.0.1:0", DataFolder(tmp_path), SQLITE, log) as status:
         assert status is not None
         port = int(status.place.rpartition(":")[2])
     assert [record.event for record in log.records] == ["fault"]

@@ -9,6 +9,7 @@ import pytest
 from antiphon.errors import SettingInvalid
 from antiphon.server.workers import count
 from antiphon.server.workers.count import processors, share, worker_count
+from antiphon.server.workers.messages import Start
 from antiphon.server.workers.slots import STEADY_SECONDS, Slots
 from antiphon.settings import ProgramSettings, ServerSettings
 
@@ -49,11 +50,30 @@ def test_one_that_has_left_its_place_empties_it_no_more() -> None:
 
 
 @pytest.mark.parametrize(("most", "workers"), [(100, 3), (2, 2), (7, 4)])
-def test_shares_add_up(most: int, workers: int) -> None:
+def test_what_is_for_the_whole_server_is_shared_by_its_workers(most: int, workers: int) -> None:
     shares = [share(most, workers, number) for number in range(workers)]
     assert sum(shares) == most
     assert max(shares) - min(shares) <= 1
     assert min(shares) >= 1
+    settings, program = ServerSettings(drain_rate=30), ProgramSettings(exec_most=most)
+    start = Start(
+        "echo",
+        settings,
+        program,
+        "en",
+        as_json=False,
+        workers=workers,
+        pid=1,
+        announces=True,
+        port=1,
+        moved_from=None,
+        hosts=(),
+        loopback=True,
+    )
+    told = [start.for_worker(number, announces=number == 0) for number in range(workers)]
+    assert [each.program.exec_most for each in told] == shares
+    assert sum(each.settings.drain_rate or 0 for each in told) == pytest.approx(30)
+    assert [each.announces for each in told] == [True] + [False] * (workers - 1)
 
 
 @pytest.mark.parametrize(

@@ -244,8 +244,8 @@ def test_a_supervisor_knows_neither_a_store_nor_a_service() -> None:
     script = (
         "import sys, antiphon.cli.main, antiphon.cli.serve, antiphon.server.workers.supervise\n"
         "import antiphon.server.workers.count\n"
-        "unknown = ('sqlalchemy', 'antiphon.store', 'antiphon.services', 'antiphon.server.session')\n"
-        "print([name for name in sys.modules if name.startswith(unknown)])"
+        "unknown = ('sqlalchemy.', 'antiphon.store.', 'antiphon.services.', 'antiphon.server.session.')\n"
+        "print([name for name in sys.modules if f'{name}.'.startswith(unknown)])"
     )
     told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert told.stdout == "[]\n"

@@ -25,7 +25,7 @@ def file(people: Path) -> Path:
 
 
 async def register(store: FilesStore, name: str) -> Account:
-    return await store.accounts.register(prepare(name), lambda number: b"%d" % number, "TYPE", NOON, "::1")
+    return await store.accounts.register(prepare(name), lambda number, _: b"%d" % number, "TYPE", NOON, "::1")
 
 
 async def open_session(store: FilesStore, name: str, account_id: int, epoch: int) -> None:
@@ -135,7 +135,7 @@ async def test_sessions_that_cannot_be_ended_now_are_ended_at_the_next_look(
 
 async def test_what_a_person_may_edit_counts_without_a_restart(store: FilesStore, file: Path) -> None:
     ann, _ = await register(store, "ann"), await register(store, "bob")
-    edit(file, lambda text: without("bob")(text).replace("\nann,1,no,no", "\nАня,1,no,yes"))
+    edit(file, lambda text: without("bob")(text).replace("\nann,1,no,no,no", "\nАня,1,no,no,yes"))
     found = await store.accounts.find("аня")
     assert found
     assert (found.id, found.display, found.must_change, found.credential) == (ann.id, "Аня", True, b"1")

@@ -62,7 +62,7 @@ async def test_what_has_expired_is_forgotten_and_its_number_not_given_again(
 
 async def test_numbers_of_accounts_and_invitations_are_counted_apart(store: FilesStore, people: Path) -> None:
     await invite(store, "ann")
-    account = await store.accounts.register(prepare("ann"), lambda _: b"x", "TYPE", NOON, "::1")
+    account = await store.accounts.register(prepare("ann"), lambda *_: b"x", "TYPE", NOON, "::1")
     assert account.id == 1
     assert (people / "numbers.csv").read_text() == "file,highest\ninvitations.csv,1\naccounts.csv,1\n"
 

@@ -28,7 +28,7 @@ ANN = AccountRow(
 )
 BOB = replace(ANN, name=prepare("Вадим"), number=2, disabled=True, visited_at=NOON, visited_from="192.0.2.1")
 HEAD = ",".join(ACCOUNTS.columns)
-LINE = "Ann,1,no,no,,,2026-03-01T12:00:00.123456+00:00,::1,,,0,7,SCRAM-SHA-256,'+3NlYWxlZA=="
+LINE = "Ann,1,no,no,no,,,2026-03-01T12:00:00.123456+00:00,::1,,,0,7,SCRAM-SHA-256,'+3NlYWxlZA=="
 
 
 def said(data: str | bytes) -> str:
@@ -87,10 +87,19 @@ def test_what_cannot_be_read_is_told_of_by_its_line_and_column(column: str) -> N
 def test_a_file_of_before_the_old_forms_has_the_only_one_that_there_was() -> None:
     head = HEAD.replace("old_form,", "")
     line = LINE.replace("no,no,,,", "no,no,,")
-    imported = LINE.replace("Ann,1,no,no,,,", "Zoe,2,no,yes,2026-03-01T12:00:00+00:00,")
+    imported = LINE.replace("Ann,1,no,no,no,,,", "Zoe,2,no,no,yes,2026-03-01T12:00:00+00:00,")
     old, new = ACCOUNTS.parse(PATH, f"{head}\n{line}\n{imported}\n".encode())
     assert (old, new.old_form) == (ANN, "md5")
     assert ACCOUNTS.dump([old]).decode() == f"{HEAD}\n{LINE}\n"
+
+
+def test_a_file_of_before_the_administrators_has_none() -> None:
+    head = HEAD.replace("administrator,", "")
+    line = LINE.replace("no,no,no,", "no,no,")
+    assert ACCOUNTS.parse(PATH, f"{head}\n{line}\n".encode()) == [ANN]
+    (marked,) = ACCOUNTS.parse(PATH, f"{HEAD}\n{LINE.replace('no,no,no,', 'no,yes,no,')}\n".encode())
+    assert marked.account().administrator
+    assert marked.overview().administrator
 
 
 @pytest.mark.parametrize("number", ["-1", "1.0", "٣", "1e3", "9" * 19, " "])
@@ -113,7 +122,7 @@ def test_a_time_that_utc_cannot_hold_is_refused(time: str) -> None:
         ("", "line 1: these columns must be named there, and no others: name, number, "),
         (LINE, "line 1: these columns must be named there"),
         (f"{HEAD},remark\n", "line 1: these columns must be named there"),
-        (f"{HEAD}\n\n{LINE},more\n", "line 3: it has 15 fields instead of 14"),
+        (f"{HEAD}\n\n{LINE},more\n", "line 3: it has 16 fields instead of 15"),
         (f'{HEAD}\n{LINE}\n"Ann\n', "line 3: its quotes are not in order"),
         (f'"{HEAD}\n{LINE}\n', "line 1: its quotes are not in order"),
         (f"{HEAD}\n{LINE}\n{LINE.replace('Ann,1', 'Zoe,1')}\n", "line 3: “number” is the same as in line 2"),

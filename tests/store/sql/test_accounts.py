@@ -29,7 +29,7 @@ async def main(folder, names):
     now = datetime.datetime.now(datetime.UTC)
     for name in names:
         try:
-            await store.accounts.register(prepare(name), lambda number: b"%d" % number, "type", now, "::1")
+            await store.accounts.register(prepare(name), lambda number, _: b"%d" % number, "type", now, "::1")
         except NameTaken:
             continue
         print(name, flush=True)
@@ -89,7 +89,7 @@ async def test_no_credential_of_an_account_is_left_out_where_a_batch_ends(tmp_pa
     store = await open_sqlite(tmp_path)
     now = datetime.now(UTC)
     for name in ("ann", "bob"):
-        await store.accounts.register(prepare(name), lambda _: b"old", "one", now, "::1")
+        await store.accounts.register(prepare(name), lambda *_: b"old", "one", now, "::1")
     with closing(sqlite3.connect(tmp_path / "accounts.db")) as database, database:
         database.execute("INSERT INTO credentials SELECT account_id, 'two', data, 0, NULL, NULL FROM credentials")
     after: int | None = 0

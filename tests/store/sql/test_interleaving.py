@@ -6,7 +6,6 @@ Each test runs two transactions, statement by statement, and looks at what is le
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -348,42 +347,68 @@ async def test_a_new_password_ends_a_session_that_is_just_claimed(orders: Interl
     await orders.all(acts, check)
 
 
-@dataclass
-class Ring:
-    """The number of the key that seals, as `rekey` changes it in the file."""
-
-    newest: int = 1
+def sealed_by(_: int, key: str | None) -> bytes:
+    assert key is not None
+    return key.encode()
 
 
 @pytest.mark.parametrize("writer", ["registers", "changes the password"])
 async def test_no_credential_is_left_sealed_with_the_old_key(
     orders: Interleaving, store: Store, writer: str
 ) -> None:
-    ring = Ring()
+    assert store.owner is not None
+    await store.owner.join(b"ring", None, "key 0")
 
     async def acts(number: int) -> tuple[Act, Act]:
-        ring.newest = 1
         name = prepare(f"ann{number}")
-        old = await store.accounts.register(prepare(f"old{number}"), lambda _: b"key 1", TYPE, NOON, "::1")
-
-        def with_newest(_: int) -> bytes:
-            return b"key %d" % ring.newest
+        old = await store.accounts.register(prepare(f"old{number}"), sealed_by, TYPE, NOON, "::1")
 
         async def write(own: SqlStore, _: Party) -> object:
             if writer == "registers":
-                return await own.accounts.register(name, with_newest, TYPE, NOON, "::1")
-            return await own.accounts.replace_credential(old.id, TYPE, with_newest)
+                return await own.accounts.register(name, sealed_by, TYPE, NOON, "::1")
+            return await own.accounts.replace_credential(old.id, TYPE, sealed_by)
 
-        async def rekey(own: SqlStore, party: Party) -> object:
-            await asyncio.to_thread(party.gate)
-            ring.newest = 2
-            return await own.accounts.reseal(lambda *_: b"key 2", 0, 10_000)
+        async def rekey(own: SqlStore, _: Party) -> object:
+            assert own.owner is not None
+            key = f"key {number + 1}"
+            await own.owner.seal_with(key, {})
+            return await own.accounts.reseal(lambda *_: key.encode(), 0, 10_000)
 
         return write, rekey
 
     async def check(number: int, outcomes: list[object]) -> None:
         assert not [each for each in outcomes if isinstance(each, BaseException)]
-        assert {sealed for _, sealed in await store.accounts.specimens(5)} == {b"key 2"}
+        assert {sealed for _, sealed in await store.accounts.specimens(9)} == {b"key %d" % (number + 1)}
+
+    await orders.all(acts, check)
+
+
+async def test_no_process_that_lacks_the_new_key_enters_while_it_becomes_the_one_that_seals(
+    orders: Interleaving, store: Store
+) -> None:
+    assert store.owner is not None
+    owner = store.owner
+    await owner.join(b"ring", None, "1:a")
+
+    async def acts(number: int) -> tuple[Act, Act]:
+        for each in await store.processes.all():
+            await store.processes.remove(each.id)
+        before = (await owner.noted()).sealing
+
+        async def enter(own: SqlStore, _: Party) -> object:
+            return await own.processes.enter(process("one", keys=f"{before}"))
+
+        async def change(own: SqlStore, _: Party) -> object:
+            assert own.owner is not None
+            return [each.id for each in await own.owner.seal_with(f"{number + 2}:a", {})]
+
+        return enter, change
+
+    async def check(number: int, outcomes: list[object]) -> None:
+        assert outcomes in ([True, ["one"]], [False, []])
+        changed = (await owner.noted()).sealing == f"{number + 2}:a"
+        assert changed == (outcomes[1] == [])
+        assert len(await store.processes.all()) == (0 if changed else 1)
 
     await orders.all(acts, check)
 

@@ -18,7 +18,7 @@ async def test_of_twenty_at_two_servers_at_once_one_uses_the_invitation(tmp_path
     outcomes = await asyncio.gather(
         *(
             stores[number % 2].accounts.register(
-                prepare("ann"), lambda account: b"%d" % account, "type", NOON, "::1", invitation=b"mark"
+                prepare("ann"), lambda account, _: b"%d" % account, "type", NOON, "::1", invitation=b"mark"
             )
             for number in range(20)
         ),

@@ -192,7 +192,9 @@ async def test_texts_are_sorted_by_code_points_whatever_the_database_does(engine
 
 async def test_a_child_of_a_fork_has_no_part_in_the_connections(engine: PostgresDatabase) -> None:
     assert await engine.run(lambda connection: connection.execute("SELECT 1").fetchall()) == [(1,)]
-    (descriptor,) = (each._connection._driver.fileno() for each in engine._connections if each._connection)
+    (descriptor,) = (
+        each._connection._driver.fileno() for each in engine._connections.values() if each._connection
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the child does nothing that threads could have locked
         child = os.fork()

@@ -10,15 +10,22 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
-from antiphon.errors import AntiphonError, DatabaseOutdated, DatabaseUnusable, SettingInvalid
+from antiphon.errors import (
+    AntiphonError,
+    DatabaseOutdated,
+    DatabaseUnreachable,
+    DatabaseUnusable,
+    SettingInvalid,
+)
 from antiphon.settings import ServerSettings
 from antiphon.store.opening import open_store, upgrade, versions
 from antiphon.store.sql import schema, upgrades
-from antiphon.store.sql.postgres import prepare
+from antiphon.store.sql.postgres import opening, prepare
 from support.operator_commands import Operator
 from support.postgres import USER, Postgres
 
@@ -93,6 +100,46 @@ async def test_older_tables_are_refused_with_the_command_that_upgrades_them(
     await store.close()
     with postgres.root(empty) as root:
         assert root.execute("SELECT motto FROM accounts").fetchall() == []
+
+
+SHAPE = """
+SELECT table_name, column_name, data_type, column_default, is_nullable, collation_name
+FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, column_name
+"""
+KEYS = """
+SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace AND contype <> 'n' ORDER BY 1, 2
+"""
+INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+NEW_IN_6: dict[str, tuple[str, ...]] = {
+    "topics": (),
+    "entries": (),
+    "subscribers": (),
+    "processes": ("place", "node_address", "certificate", "keys"),
+    "antiphon": ("sealing",),
+    "accounts": ("administrator",),
+}
+"""Tables of version 6, or what it has added to a table."""
+
+
+async def test_the_first_version_in_postgresql_becomes_the_present_one(postgres: Postgres, empty: str) -> None:
+    dsn = postgres.dsn(empty)
+    prepare(dsn)
+    with postgres.root(empty) as root:
+
+        def shape() -> list[list[Any]]:
+            return [root.execute(asked.encode()).fetchall() for asked in (SHAPE, KEYS, INDEXES)]
+
+        made = shape()
+        for table, columns in NEW_IN_6.items():
+            if not columns:
+                root.execute(f"DROP TABLE {table} CASCADE".encode())
+            for column in columns:
+                root.execute(f"ALTER TABLE {table} DROP COLUMN {column}".encode())
+        root.execute("UPDATE antiphon SET version = 5")
+        assert shape() != made
+        await upgrade(dsn, Path())
+        assert shape() == made
 
 
 async def test_an_upgrade_that_fails_changes_nothing(
@@ -302,3 +349,12 @@ sys.exit(main(["serve", "--data", sys.argv[1], "--store", "postgresql://ann@loca
     assert (done.returncode, done.stdout) == (2, "False\n")
     assert "pip install 'antiphon[postgres]'" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_says_nothing_once_it_is_connected_is_given_up(
+    postgres: Postgres, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "OPEN_SECONDS", 0.3)
+    monkeypatch.setattr(opening, "_LOOK", "SELECT 0, 0 FROM pg_sleep(60)")
+    with pytest.raises(DatabaseUnreachable, match="nobody answers there in time"):
+        prepare(postgres.dsn(empty))

@@ -131,7 +131,7 @@ async def test_a_number_is_not_given_again_when_its_account_is_gone(tmp_path: Pa
 
 async def test_two_stores_of_one_process_open_a_fresh_folder_at_once(tmp_path: Path) -> None:
     one, two = await asyncio.gather(open_sqlite(tmp_path), open_sqlite(tmp_path))
-    account = await one.accounts.register(name("ann"), lambda _: b"sealed", "type", NOON, "::1")
+    account = await one.accounts.register(name("ann"), lambda *_: b"sealed", "type", NOON, "::1")
     assert await two.accounts.find("ann") == account
     await one.close()
     await two.close()

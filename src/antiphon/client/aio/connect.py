@@ -2,11 +2,12 @@
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from os import PathLike
 from typing import Any
 
 from antiphon.address import Address
+from antiphon.client.addresses import Addresses, Given
 from antiphon.client.aio.connection import ClientConnection
 from antiphon.client.aio.dial import Dialled, dial
 from antiphon.client.aio.reconnect import AsyncReconnector
@@ -26,7 +27,7 @@ AskedFor = Secret | Callable[[], Secret | Awaitable[Secret]]
 
 @contextlib.asynccontextmanager
 async def connect(
-    address: str | Address | Code,
+    address: str | Address | Code | Iterable[str | Address],
     *,
     name: str | None = None,
     password: AskedFor | None = None,
@@ -45,7 +46,10 @@ async def connect(
     invitation yet. No connection is held while the password is asked for.
 
     Args:
-        address: the server's address: `tls://ann@host:7862#sha256:...` or a part of it, down to the host.
+        address: the server's address: `tls://ann@host:7862#sha256:...` or a part of it, down to the host. A list
+            of addresses, or text with commas between them, names nodes of one server: the first that answers is
+            used, and the next one when it stops, is lost or does not answer. Each is trusted by itself, and none
+            less than another.
         name: the name to sign in with; by default the name in the address.
         password: the password, or a function, plain or `async`, that returns it. The function is called only if
             the server asks for a password.
@@ -68,14 +72,14 @@ async def connect(
     sign_in = _SignIn(address, settings, password, language)
     dialled, welcome = await sign_in.run()
     async with session_on(
-        sign_in.address, sign_in.known, dialled, welcome, timeout=timeout, give_up=give_up, language=language
+        sign_in.addresses, sign_in.known, dialled, welcome, timeout=timeout, give_up=give_up, language=language
     ) as session:
         yield session
 
 
 @contextlib.asynccontextmanager
 async def session_on(
-    address: Address,
+    addresses: Address | Addresses,
     known: KnownServers,
     dialled: Dialled,
     welcome: Welcome,
@@ -86,7 +90,7 @@ async def session_on(
 ) -> AsyncIterator[ClientSession]:
     """Yield the session that `welcome` opened; the end of the block leaves it, at once after an error."""
     patience = welcome.lifetimes.unheld if give_up is None else give_up
-    reconnector = AsyncReconnector(address, known, dialled, give_up=patience, language=language, timeout=timeout)
+    reconnector = AsyncReconnector(addresses, known, dialled, give_up=patience, language=language, timeout=timeout)
     session = ClientSession(dialled.connection, welcome, reconnector)
     try:
         yield session
@@ -97,14 +101,12 @@ async def session_on(
 
 
 class _SignIn(UnattendedSignIn[ClientConnection]):
-    def __init__(
-        self, place: str | Address | Code, settings: ClientSettings, password: AskedFor | None, language: str
-    ) -> None:
+    def __init__(self, place: Given, settings: ClientSettings, password: AskedFor | None, language: str) -> None:
         super().__init__(place, settings, password)
         self._language = language
 
     async def _dial(self) -> Dialled:
-        return await dial(self.address, self.known, self._settings.timeout)
+        return await dial(self.tried, self.known, self._settings.timeout)
 
     def _steps(self, dialled: Dialled) -> SignInSteps:
         return SignIn(dialled.connection, self._language, self._settings.timeout)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from antiphon.address import Address
+from antiphon.client.addresses import Addresses, Keys
 from antiphon.client.aio.connection import ClientConnection, Observe
 from antiphon.client.dialling import (
     DialResult,
@@ -22,17 +23,20 @@ from antiphon.client.dialling import (
     verified_context,
 )
 from antiphon.client.happy_eyeballs import DELAY_SECONDS, Endpoint, failure_of, in_order
-from antiphon.client.trust import KnownServers, Standing
+from antiphon.client.trust import Standing
 from antiphon.errors import ProtocolError, TimedOut
 from antiphon.identity.certificates import fingerprint_of
 
 Dialled = DialResult[ClientConnection]
 
 
-async def dial(address: Address, known: KnownServers, seconds: float, observe: Observe | None = None) -> Dialled:
-    """Connect to `address`; each try takes at most `seconds`. `observe` makes an observer for each connection.
+async def dial(
+    addresses: Address | Addresses, known: Keys, seconds: float, observe: Observe | None = None
+) -> Dialled:
+    """Connect to the first of `addresses` that answers; each try takes at most `seconds`.
 
-    The caller decides what to do about a key that nothing speaks for (`Standing.UNKNOWN`).
+    `observe` makes an observer for each connection. The caller decides what to do about a key that nothing speaks
+    for (`Standing.UNKNOWN`).
 
     Raises:
         ConnectError: nothing listens there, or it drops the connection, or it speaks another protocol.
@@ -41,12 +45,14 @@ async def dial(address: Address, known: KnownServers, seconds: float, observe: O
         TlsFailed: the TLS handshake failed.
         TimedOut: it took longer than `seconds`.
     """
-    return await dial_persistently(address, lambda: dial_once(address, known, seconds, observe), asyncio.sleep)
+    addresses = Addresses.of(addresses)
+    keys = addresses.keys(known)
+    return await dial_persistently(
+        addresses, lambda address: dial_once(address, keys, seconds, observe), asyncio.sleep
+    )
 
 
-async def dial_once(
-    address: Address, known: KnownServers, seconds: float, observe: Observe | None = None
-) -> Dialled:
+async def dial_once(address: Address, keys: Keys, seconds: float, observe: Observe | None = None) -> Dialled:
     """Connect to `address` within `seconds`, in one try.
 
     Raises:
@@ -56,7 +62,7 @@ async def dial_once(
         async with asyncio.timeout(seconds):
             connection = await _connect(address, observe)
             try:
-                return await _greeted(address, connection, known)
+                return await _greeted(address, connection, keys)
             except BaseException:
                 connection.abort()
                 raise
@@ -125,19 +131,19 @@ async def _abandon(attempts: Sequence[asyncio.Task[socket.socket]]) -> None:
             (await attempt).close()
 
 
-async def _greeted(address: Address, connection: ClientConnection, known: KnownServers) -> Dialled:
+async def _greeted(address: Address, connection: ClientConnection, keys: Keys) -> Dialled:
     fingerprint, standing = None, Standing.PINNED
     if address.scheme == "tls":
         certificate = connection.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         fingerprint, connection.binding = key_of(address, certificate)
-        standing = known.standing(address, fingerprint)
+        standing = keys.standing(address, fingerprint)
         if standing is Standing.UNKNOWN:
             standing = await _asked_authorities(address, connection, certificate)
     try:
         hello = await connection.hello()
     except ProtocolError as error:
         raise ungreeted(address, error) from None
-    return Dialled(connection, hello, fingerprint, standing)
+    return Dialled(connection, hello, fingerprint, standing, address)
 
 
 async def _asked_authorities(address: Address, connection: ClientConnection, certificate: bytes) -> Standing:

@@ -1,14 +1,14 @@
-"""Reconnection for asyncio: dial the same key again and resume, at the moments that the reconnect policy names."""
+"""Reconnection for asyncio: dial the address that the reconnect policy names, at its moments, and resume."""
 
 import asyncio
 from collections.abc import Callable
 
 from antiphon.address import Address
+from antiphon.client.addresses import Addresses, Keys
 from antiphon.client.aio.connection import ClientConnection
 from antiphon.client.aio.dial import Dialled, dial_once
 from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.reconnect import Reconnector
-from antiphon.client.trust import KnownServers
 from antiphon.errors import AntiphonError
 from antiphon.wire.bodies import Welcome
 
@@ -18,8 +18,8 @@ class AsyncReconnector(Reconnector):
 
     def __init__(
         self,
-        address: Address,
-        known: KnownServers,
+        addresses: Address | Addresses,
+        known: Keys,
         dialled: Dialled,
         *,
         give_up: float,
@@ -27,7 +27,7 @@ class AsyncReconnector(Reconnector):
         timeout: float = 10.0,
     ) -> None:
         """See `Reconnector`. The later connections get observers as the first one did."""
-        super().__init__(address, known, dialled, give_up=give_up, language=language, timeout=timeout)
+        super().__init__(addresses, known, dialled, give_up=give_up, language=language, timeout=timeout)
         self._observe = dialled.connection.observe
 
     async def restore(
@@ -56,10 +56,14 @@ class AsyncReconnector(Reconnector):
                 return restored
 
     async def _resume(self, received: int) -> tuple[ClientConnection, Welcome]:
-        connection = (await dial_once(self._address, self._known, self._timeout, self._observe)).connection
+        dialled = await dial_once(self._next, self._keys, self._timeout, self._observe)
+        connection = dialled.connection
         try:
+            self.check_key(dialled)
             sign_in = SignIn(connection, self._language, self._timeout)
-            return connection, await sign_in.resume(self._token, received)
+            welcome = await sign_in.resume(self._token, received)
         except BaseException:
             connection.abort()
             raise
+        self._resumed(dialled)
+        return connection, welcome

@@ -1,10 +1,11 @@
 """`connect` of the blocking client: sign in without asking anyone, and return the session."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from typing import Any
 
 from antiphon.address import Address
+from antiphon.client.addresses import Given
 from antiphon.client.blocking.connection import BlockingConnection
 from antiphon.client.blocking.dial import BlockingDialled, dial
 from antiphon.client.blocking.reconnect import BlockingReconnector
@@ -22,7 +23,7 @@ AskedFor = Secret | Callable[[], Secret]
 
 
 def connect(
-    address: str | Address | Code,
+    address: str | Address | Code | Iterable[str | Address],
     *,
     name: str | None = None,
     password: AskedFor | None = None,
@@ -40,7 +41,10 @@ def connect(
     sent. The file is only read.
 
     Args:
-        address: the server's address; or an invitation: then the name is registered if nobody has used it yet.
+        address: the server's address; or an invitation: then the name is registered if nobody has used it yet. A
+            list of addresses, or text with commas between them, names nodes of one server: the first that answers
+            is used, and the next one when it stops, is lost or does not answer. Each is trusted by itself, and
+            none less than another.
         name: the name to sign in with; by default the name in the address.
         password: the password, or a function that returns it, such as `getpass.getpass`. The function is called
             only if the server is trusted and asks for a password, and no connection is held meanwhile.
@@ -67,20 +71,18 @@ def connect(
     dialled, welcome = at_once(sign_in.run())
     patience = welcome.lifetimes.unheld if give_up is None else give_up
     reconnector = BlockingReconnector(
-        sign_in.address, sign_in.known, dialled, give_up=patience, language=language, timeout=timeout
+        sign_in.addresses, sign_in.known, dialled, give_up=patience, language=language, timeout=timeout
     )
     return Session(dialled.connection, welcome, reconnector, timeout)
 
 
 class _SignIn(UnattendedSignIn[BlockingConnection]):
-    def __init__(
-        self, place: str | Address | Code, settings: ClientSettings, password: AskedFor | None, language: str
-    ) -> None:
+    def __init__(self, place: Given, settings: ClientSettings, password: AskedFor | None, language: str) -> None:
         super().__init__(place, settings, password)
         self._language = language
 
     async def _dial(self) -> BlockingDialled:
-        return dial(self.address, self.known, self._settings.timeout)
+        return dial(self.tried, self.known, self._settings.timeout)
 
     def _steps(self, dialled: BlockingDialled) -> SignInSteps:
         return BlockingSignIn(dialled.connection, self._language)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 from antiphon.address import Address
+from antiphon.client.addresses import Addresses, Keys
 from antiphon.client.blocking.connection import BlockingConnection, Deadline
 from antiphon.client.dialling import (
     DialResult,
@@ -26,15 +27,15 @@ from antiphon.client.dialling import (
 )
 from antiphon.client.happy_eyeballs import DELAY_SECONDS, Endpoint, failure_of, in_order
 from antiphon.client.protocol.sign_in import at_once
-from antiphon.client.trust import KnownServers, Standing
+from antiphon.client.trust import Standing
 from antiphon.errors import ProtocolError, TimedOut
 from antiphon.identity.certificates import fingerprint_of
 
 BlockingDialled = DialResult[BlockingConnection]
 
 
-def dial(address: Address, known: KnownServers, seconds: float) -> BlockingDialled:
-    """Connect to `address`; each try takes at most `seconds`, but for the system's resolver.
+def dial(addresses: Address | Addresses, known: Keys, seconds: float) -> BlockingDialled:
+    """Connect to the first of `addresses` that answers; each try takes at most `seconds`, but for the resolver.
 
     The caller decides what to do about a key that nothing speaks for (`Standing.UNKNOWN`).
 
@@ -45,17 +46,19 @@ def dial(address: Address, known: KnownServers, seconds: float) -> BlockingDiall
         TlsFailed: the TLS handshake failed.
         TimedOut: it took longer than `seconds`.
     """
+    addresses = Addresses.of(addresses)
+    keys = addresses.keys(known)
 
-    async def once() -> BlockingDialled:
-        return dial_once(address, known, seconds)
+    async def once(address: Address) -> BlockingDialled:
+        return dial_once(address, keys, seconds)
 
     async def sleep(pause: float) -> None:
         time.sleep(pause)  # noqa: ASYNC251 - there is no event loop to stop
 
-    return at_once(dial_persistently(address, once, sleep))
+    return at_once(dial_persistently(addresses, once, sleep))
 
 
-def dial_once(address: Address, known: KnownServers, seconds: float) -> BlockingDialled:
+def dial_once(address: Address, keys: Keys, seconds: float) -> BlockingDialled:
     """Connect to `address` within `seconds`, in one try.
 
     Raises:
@@ -65,14 +68,14 @@ def dial_once(address: Address, known: KnownServers, seconds: float) -> Blocking
     try:
         sock = _open(address, deadline)
         try:
-            fingerprint, binding, standing = _standing(address, known, sock, deadline)
+            fingerprint, binding, standing = _standing(address, keys, sock, deadline)
             connection = _greeted(address, BlockingConnection(sock, bare(address), binding, seconds), deadline)
         except BaseException:
             sock.close()
             raise
     except (TimeoutError, TimedOut):
         raise TimedOut(address=bare(address), seconds=f"{seconds:g}") from None
-    return BlockingDialled(connection, connection.hello, fingerprint, standing)
+    return BlockingDialled(connection, connection.hello, fingerprint, standing, address)
 
 
 def _open(address: Address, deadline: Deadline) -> socket.socket:
@@ -151,14 +154,14 @@ def _secured(sock: socket.socket, tls: ssl.SSLContext, host: str, deadline: Dead
 
 
 def _standing(
-    address: Address, known: KnownServers, sock: socket.socket, deadline: Deadline
+    address: Address, keys: Keys, sock: socket.socket, deadline: Deadline
 ) -> tuple[str | None, bytes | None, Standing]:
     """Return the fingerprint of the server's key, the channel's binding, and what speaks for the key."""
     if not isinstance(sock, ssl.SSLSocket):
         return None, None, Standing.PINNED
     certificate = sock.getpeercert(binary_form=True) or b""
     fingerprint, binding = key_of(address, certificate)
-    standing = known.standing(address, fingerprint)
+    standing = keys.standing(address, fingerprint)
     if standing is Standing.UNKNOWN:
         standing = _asked_authorities(address, sock, certificate, deadline)
     return fingerprint, binding, standing

@@ -1,4 +1,4 @@
-"""Blocking reconnection: dial the same key again and resume, inside the program's calls and within their time."""
+"""Blocking reconnection: dial where the reconnect policy says and resume, within the time of a program's call."""
 
 import time
 
@@ -43,12 +43,15 @@ class BlockingReconnector(Reconnector):
 
     def _resume(self, received: int, seconds: float) -> tuple[BlockingConnection, Welcome]:
         deadline = Deadline(seconds)
-        connection = dial_once(self._address, self._known, seconds).connection
+        dialled = dial_once(self._next, self._keys, seconds)
+        connection = dialled.connection
         try:
+            self.check_key(dialled)
             connection.seconds = max(0.0, deadline.at - time.monotonic())
             welcome = at_once(BlockingSignIn(connection, self._language).resume(self._token, received))
         except BaseException:
             connection.abort()
             raise
         connection.seconds = self._timeout
+        self._resumed(dialled)
         return connection, welcome

@@ -4,8 +4,9 @@
 uses an `Admitter` for the language, the WELCOME and resumed sessions.
 """
 
+import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from gettext import NullTranslations
 from typing import NamedTuple, Protocol
 
@@ -94,6 +95,24 @@ class SignIn(Protocol):
         Raises:
             AntiphonError: the refusal to send. A `ProtocolError` ends the connection.
         """
+
+
+STEP_SECONDS = 2.75
+"""Time in which a step of a sign-in is answered (promise 23), however many questions to the store it takes."""
+
+
+@contextlib.asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """Run a block that asks the store for no longer than `STEP_SECONDS`.
+
+    Raises:
+        TryLater: it took longer. The store may have done what it was asked to.
+    """
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise TryLater from error
 
 
 ResumeSession = Callable[[Token, Holder], Awaitable[Session | ProcessRecord | None]]
@@ -198,7 +217,8 @@ class Admitter:
         token = Token(control.token)
         try:
             for _ in range(MOVES_MOST):
-                outcome = await self._resume(token, self.holder)
+                async with in_time():
+                    outcome = await self._resume(token, self.holder)
                 if isinstance(outcome, Session):
                     self.log.info("resumed", name=outcome.name, address=self.peer.address)
                     return Admission(outcome, token, self._welcome(outcome), control.body)

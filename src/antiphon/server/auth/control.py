@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from antiphon.errors import AntiphonError, ServerError, TryLater
 from antiphon.language import Translate
 from antiphon.observe.log import ServerLog
-from antiphon.server.auth.admission import Outcome, Reply, SignIn
+from antiphon.server.auth.admission import Outcome, Reply, SignIn, in_time
 from antiphon.server.auth.password_change import PasswordChange
 from antiphon.server.peer import Peer
 from antiphon.server.session.holder import Session
-from antiphon.wire.bodies import ChangePassword, EndOthers
+from antiphon.wire.bodies import ChangePassword, EndOthers, Resume
 from antiphon.wire.conversation import Control
 
 Change = Callable[[Session, Peer], PasswordChange]
@@ -68,6 +68,9 @@ class ControlHandler:
         sign_in = self._sign_in
         assert sign_in is not None, "the gate lets these kinds pass before a session only"
         try:
-            return await sign_in.step(control)
+            if isinstance(control.body, Resume):  # another process may answer, in a time of its own
+                return await sign_in.step(control)
+            async with in_time():
+                return await sign_in.step(control)
         finally:
             self.translate = sign_in.translate

@@ -17,7 +17,7 @@ from antiphon.identity.scram import NO_BINDING, SCRAM_SHA_256, ServerExchange, V
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
-from antiphon.store.contracts import Account, Marks
+from antiphon.store.contracts import Account, Marks, Seal
 from antiphon.wire.bodies import Credential
 
 NONCE_SIZE = 24
@@ -32,7 +32,7 @@ class Passwords:
         self._ring = ring
         self.throttle = throttle
         self._random = random
-        sealed = seal(ring, mock_verifier("", ring.mock_key), 0, random)
+        sealed = seal(ring, mock_verifier("", ring.mock_key), 0, None, random)
         self._decoy = Account(
             id=0, display="", key="", disabled=True, epoch=0, credential_type="", credential=sealed
         )
@@ -66,8 +66,8 @@ class Passwords:
         kept = unseal(self._ring, account or self._decoy)
         return mock if account is None else kept
 
-    def sealer(self, credential: Credential) -> Callable[[int], bytes]:
-        """Return the function that seals a new verifier for the account with a number.
+    def sealer(self, credential: Credential) -> Seal:
+        """Return the function that seals a new verifier for an account.
 
         The store calls it inside the transaction that keeps the result.
 
@@ -75,7 +75,7 @@ class Passwords:
             CredentialRefused: the verifier has other parameters than this server's (promise 3).
         """
         verifier = verifier_of(credential)
-        return lambda number: seal(self._ring, verifier, number, self._random)
+        return lambda number, key: seal(self._ring, verifier, number, key, self._random)
 
 
 class Proof:

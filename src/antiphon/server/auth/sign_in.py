@@ -107,7 +107,7 @@ class PasswordSignIn:
             given_up.give_up()
         with proof.refusals_counted():
             claimed = proof.claim(request.data)
-            name = _prepared(claimed)
+            name = prepared(claimed)
             account = await self._accounts.find(name.key) if name else None
             proof.concern(claimed, name.key if name else claimed, account)
             challenge = proof.challenge()
@@ -121,7 +121,7 @@ class PasswordSignIn:
         admitter = self._admitter
         with proof.refusals_counted():
             signature = await proof.verify(answer.data)
-            account = _allowed(proof.account, self._clock())
+            account = allowed(proof.account, self._clock())
             proof.passed()
             host = admitter.peer.host
             with admitter.told_when_full(account.display):
@@ -131,7 +131,7 @@ class PasswordSignIn:
         return admitter.admit(session, token, visit, first=visit is None, data=signature)
 
 
-def _allowed(account: Account | None, at: datetime) -> Account:
+def allowed(account: Account | None, at: datetime) -> Account:
     """Return the account whose password is proved.
 
     Raises:
@@ -144,7 +144,7 @@ def _allowed(account: Account | None, at: datetime) -> Account:
     return account
 
 
-def _prepared(claimed: str) -> Name | None:
+def prepared(claimed: str) -> Name | None:
     """Return the name that a SCRAM message claims; None for one that cannot be a name, which nobody has."""
     try:
         return prepare_afresh(claimed)

@@ -95,8 +95,7 @@ class Connection(PeerSide):
             host.tasks.start(host.channels.release(session))
         if self._channel is not None:
             self._channel.detach(self)
-        if self._end_event:
-            host.log.info(self._end_event, address=self.peer.address, name=self._name)
+        self._note_end()
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -414,5 +413,5 @@ class Connection(PeerSide):
             self._channel.detach(self)
         else:
             self._host.channels.finish(self._channel)
-        self._end_event = reason
+        self._end_event, self._end_cause = reason, cause
         self._say_last(self._conversation.bye(reason, cause=cause))

@@ -19,8 +19,8 @@ class Deadlines:
     """Notes of one connection, and the deadlines that follow. Times are seconds of one monotonic clock."""
 
     __slots__ = (
-        "_accepted_at", "_closing_at", "_heard_at", "_settings", "_spoke_at", "_taken", "_taken_at", "admitted",
-        "framed", "heard", "spoke",
+        "_accepted_at", "_closing_at", "_due", "_heard_at", "_settings", "_spoke_at", "_taken", "_taken_at",
+        "admitted", "framed", "heard", "spoke",
     )  # fmt: skip
 
     def __init__(self, settings: ServerSettings, accepted_at: float) -> None:
@@ -30,7 +30,8 @@ class Deadlines:
         self._heard_at = accepted_at
         self._spoke_at = accepted_at
         self._taken_at = accepted_at
-        self._taken = 0
+        self._taken = self._due = 0
+        """Bytes that the peer had taken at `_taken_at`, and with those that waited for it then."""
         self._closing_at = 0.0
         self.framed = False
         """A whole frame was received."""
@@ -54,9 +55,13 @@ class Deadlines:
         if self.spoke:
             self.spoke = False
             self._spoke_at = now
-        if not queued or taken - self._taken >= PROGRESS:
+        # That nothing waits is not enough: where a peer is answered all the time, something always does.
+        if not queued or taken >= self._due > self._taken or taken - self._taken >= PROGRESS:
             self._taken = taken
+            self._due = taken + queued
             self._taken_at = now
+        elif self._due <= self._taken:
+            self._due = taken + queued
         if not self.framed and now - self._accepted_at > settings.first_frame_seconds:
             return SignInTimedOut()
         if not self.admitted and now - self._accepted_at > settings.entry_seconds:

@@ -20,6 +20,7 @@ from antiphon.server.session.queue import QUEUED_MOST
 from antiphon.server.session.replay import STEP
 from antiphon.wire.batch import WAITING, BatchAnswerer, BatchResponder, Unanswered
 from antiphon.wire.frames import FrameReader
+from antiphon.wire.held import HeldMessages, Holding
 from antiphon.wire.values import encode_json_into
 
 Leave = Callable[[bytes | bytearray, int, bytes], object]
@@ -30,7 +31,7 @@ class FastPath:
     """The fast path of one session on one connection."""
 
     __slots__ = (
-        "_answerer", "_channel", "_held", "_late", "_looked", "_proceed", "_reader",
+        "_answerer", "_behind", "_channel", "_held", "_late", "_looked", "_proceed", "_reader",
         "_reading", "_received", "_responder", "_sent", "_turns", "_writer", "last_waits",
     )  # fmt: skip
 
@@ -77,7 +78,7 @@ class FastPath:
             transport.write,
             leave,
             transport.write_framed,
-            self._wait if service.is_async else None,
+            channel.runner.waiting.wait if service.is_async else None,
         )
         self._responder.unsettled_limit = replay.limit // 2
         self._reader = reader
@@ -85,12 +86,21 @@ class FastPath:
         self._proceed = proceed
         self._held = self._looked = 0
         self._received = self._sent = 0
-        self._late = LateAnswers(writer) if service.is_async else None
+        self._late: LateAnswers | None = None
+        self._behind: HeldMessages | None = None
+        """Holds back what is nothing but messages."""
         self.last_waits = False
         """Whether the coroutine of the last message of `answer_buffered` waits."""
-        self.close()
+        channel.runner.batches = self._answerer
         if steps is not None:
-            channel.runner.answer_directly = self._responder.answer
+            late, waiting = LateAnswers(writer), channel.runner.waiting
+            holding = Holding(
+                QUEUED_MOST, late.frames, late.take, waiting.wait, self._answer, self._go_on_behind, fence
+            )
+            self._late = late
+            self._behind = self._responder.held = HeldMessages(self._answerer, self._responder, holding)
+            waiting.count = replay.count
+        self.close()
         transport.hand_to(self._responder)
 
     @staticmethod
@@ -101,10 +111,12 @@ class FastPath:
     def open(self) -> None:
         """Answer what is received next on the fast path."""
         self._responder.closed = 0
+        self._answer_simply()
 
     def close(self) -> None:
         """Leave what is received next to the connection, and what is held back."""
         self._responder.closed = 1
+        self._take_back()
         self._held = self._looked = 0
         if self._late is not None:
             self._late.write()
@@ -113,6 +125,7 @@ class FastPath:
         """Write nothing any more: what is not written is in the replay buffer."""
         if self._late is not None:
             self._late.frames.clear()
+        self._behind = self._responder.held = None  # it refers to this object
 
     def _acknowledge(self, received: int) -> bool:
         """Take an ACK; return False if it is left to the connection, because somebody waits for it."""
@@ -149,6 +162,7 @@ class FastPath:
             responder.closed = WAITING
         elif not self.waits:
             self.close()
+        self._take_back()
         self._send(answers)
         return self._answerer.position
 
@@ -167,6 +181,11 @@ class FastPath:
         """Whether it is closed by a coroutine that waits, and by nothing else."""
         return self._responder.closed == WAITING
 
+    @property
+    def held(self) -> int:
+        """How many messages are held back."""
+        return self._held + (0 if self._behind is None else self._behind.messages)
+
     def wait(self) -> None:
         """Wait for the coroutine of the last message. Precondition: it waits, and nothing else is under way."""
         self._responder.closed = WAITING
@@ -177,22 +196,40 @@ class FastPath:
         Returns False if anything but messages is among it, which cannot wait (CANCEL, ACK, BYE). As many messages
         are looked at as the queue of a channel takes; then nothing more is read.
         """
-        reader = self._reader
-        self._channel.runner.answer_directly = self._answer
+        reader, behind = self._reader, self._behind
+        assert behind is not None, "only a coroutine can wait"
         if self._held < QUEUED_MOST:
             ahead = reader.messages_ahead(self._looked, QUEUED_MOST - self._held)
             if ahead is None:
                 return False
             self._held += ahead[0]
             self._looked = ahead[1]
-        self._reading.pause(paused=self._held >= QUEUED_MOST or reader.buffered >= QUEUE_LIMIT)
+        paused = self._held >= QUEUED_MOST or reader.buffered >= QUEUE_LIMIT
+        self._reading.pause(paused=paused)
+        waiting = self._channel.runner.waiting
+        if self._looked == reader.buffered and not paused:
+            behind.hold(bytes(reader.take()), self._held)
+            self._held = self._looked = 0
+            waiting.answer = behind.answer
+        else:
+            waiting.answer = self._answer
         return True
+
+    def _take_back(self) -> None:
+        """Have what is held in the reader again. Precondition: if there is any, the reader is empty."""
+        behind = self._behind
+        if behind is not None and behind.messages:
+            self._held = behind.messages
+            rest = behind.take()
+            self._looked = len(rest)
+            self._reader.feed(rest)
 
     def _answer(self, id: int, reply: object) -> bool:
         """Answer a message whose coroutine has waited, and go on with what is held back.
 
         Returns False if that is left to the caller.
         """
+        self._take_back()
         responder, late = self._responder, self._late
         assert late is not None, "only a coroutine can wait"
         if not (self._held or late.frames):
@@ -206,33 +243,32 @@ class FastPath:
         if responder.closed == 1:  # the peer takes no more: the connection goes on when it does
             return True
         if self._held or self._reader.buffered:
-            self._go_on_behind()
+            self._go_on_behind(None)
         else:
             responder.closed = 0
-            self._channel.runner.answer_directly = responder.answer  # a call less, as long as nothing is held back
+            self._answer_simply()
         return True
 
-    def _go_on_behind(self) -> None:
-        """Answer the messages that were held back."""
-        answerer, reader = self._answerer, self._reader
-        if self._held and fence.check():
+    def _answer_simply(self) -> None:
+        """Have the next message whose coroutine waits answered without a call of this object."""
+        if self._behind is not None:
+            self._channel.runner.waiting.answer = self._behind.answer
+
+    def _go_on_behind(self, answers: bytes | None) -> None:
+        """Answer the messages that were held back; the first are answered with `answers`."""
+        reader, answerer = self._reader, self._answerer
+        self._take_back()
+        if answers is None and self._held and fence.check():
             self._responder.closed = WAITING
             answerer.turn_seconds = self._turns.seconds
             buffered = reader.buffered
             answers = reader.answer_buffered(answerer)
-            left = reader.buffered
             self._held -= answerer.count
-            self._looked += left - buffered
-            unanswered = answerer.unanswered
-            if not answers and unanswered is not None and unanswered[3] is not None:
-                answerer.unanswered = None  # a message in it refers to its task
-                self._wait(unanswered)
-                waits = True
-            else:
-                waits = _waits(unanswered)
-                del unanswered  # an exception in it refers to the message
-                self._send(answers)
-            if waits and self.waits and ((self._looked == left and not self._reading.paused) or self.hold()):
+            self._looked += reader.buffered - buffered
+        if answers is not None:
+            waits = _waits(answerer.unanswered)
+            self._send(answers)
+            if waits and self.waits and self.hold():
                 return
         self.close()
         self._proceed()
@@ -254,19 +290,9 @@ class FastPath:
             else:
                 self._go_on(id, *waiting)
 
-    def _wait(self, unanswered: Unanswered) -> None:
-        """Go on with the only message received, whose coroutine waits."""
-        id, _, _, waiting = unanswered
-        assert waiting is not None
-        task, waits_for = waiting
-        channel = self._channel
-        channel.replay.count()
-        task.go_on(waits_for)
-        channel.runner.wait_for(id, task, self._answerer.began)
-
     def _go_on(self, id: int, task: HandlerTask, waits_for: Any) -> None:
         task.go_on(waits_for)
-        self._channel.runner.wait_for(id, task, self._answerer.began)
+        self._channel.runner.waiting.limit(id, task, self._answerer.began)
 
 
 def _waits(unanswered: Unanswered | None) -> bool:

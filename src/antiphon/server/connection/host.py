@@ -8,9 +8,13 @@ from antiphon.server.auth.authenticator import Authenticator
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.hello import HelloFrame
 from antiphon.server.listen.limits import Places
+from antiphon.server.session.closings import new_closings
 from antiphon.server.session.registry import ChannelRegistry
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.settings import ServerSettings
+
+DRAIN_TICKS = 0.01, 0.2
+"""Shortest and longest pause in seconds where clients are sent away by a rate; those of one pause go together."""
 
 
 class Traffic:
@@ -36,6 +40,10 @@ class Open(Protocol):
 
     def tick(self, now: float) -> None:
         """Look at the deadlines."""
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it holds a session."""
 
     def drain(self) -> None:
         """Ask the client to say goodbye."""
@@ -69,6 +77,7 @@ class ConnectionHost:
         self.channels = channels
         self.handlers = handlers
         self.connections: set[Open] = set()
+        self.closings = new_closings()
         self.traffic = Traffic()
         """See `count_bytes`."""
 
@@ -96,11 +105,30 @@ class ConnectionHost:
                 self.log.exception("fault")
                 connection.abort()
 
-    def drain(self) -> None:
-        """Ask every client to say goodbye, and those that connect from now on."""
+    def drain(self, rate: float | None, seconds: float) -> None:
+        """Ask every client to say goodbye, and those that connect from now on.
+
+        With a `rate`, so many that hold a session are asked in a second, and the others are served as ever until
+        it is their turn; those that are left after `seconds` are asked at once.
+        """
         self.tasks.stopping = True
-        for connection in list(self.connections):
+        later = {connection for connection in self.connections if connection.admitted} if rate else set()
+        for connection in self.connections - later:
             connection.drain()
+        if rate and later:
+            self.tasks.start(self._drain_by(rate, seconds, later))
+
+    async def _drain_by(self, rate: float, seconds: float, later: set[Open]) -> None:
+        loop = asyncio.get_running_loop()
+        began, asked = loop.time(), 0
+        while later := later & self.connections:
+            passed = loop.time() - began
+            due = len(later) if passed >= seconds else int(passed * rate) + 1 - asked
+            for connection in list(later)[:due]:
+                later.discard(connection)
+                connection.drain()
+            asked += due
+            await asyncio.sleep(min(max(asked / rate - passed, DRAIN_TICKS[0]), DRAIN_TICKS[1]))
 
     def abort(self) -> None:
         """Close every connection at once."""

@@ -29,12 +29,12 @@ class LateAnswers:
         self._flushing = False
         """`_flush` is due."""
         self.frames: list[bytes] = []
-        """The answers, in order. Clear it to write none of them."""
+        """The answers, in order; always the same list. Clear it to write none of them."""
 
     def add(self, frame: bytes, *, last: bool) -> None:
         """Write an answer together with those of the next iterations, and at the latest when a turn is over.
 
-        With `last`, none follows: write all of them now.
+        With `last`, none follows: write all of them now. While there are `frames`, others may be appended to them.
         """
         frames, now = self.frames, time.monotonic()
         frames.append(frame)
@@ -46,10 +46,17 @@ class LateAnswers:
         elif not self._flushing:
             self._flush_after(len(frames), IDLE_ITERATIONS)
 
+    def take(self, frame: bytes) -> int:
+        """Add an answer that others follow; return how many of the next ones the caller writes at once itself."""
+        self.add(frame, last=False)
+        alone, self._alone = self._alone, 0
+        return alone
+
     def write(self) -> None:
         """Write all of them now."""
         if self.frames:
-            frames, self.frames = self.frames, []  # before the write, which may come here again
+            frames = self.frames[:]
+            self.frames.clear()  # before the write, which may come here again
             self._writer.put(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _flush_after(self, count: int, iterations: int) -> None:
@@ -65,11 +72,9 @@ class LateAnswers:
         if not fence.check():
             self._flushing = True
             fence.wait(partial(self._flush, present, 0))
-        elif present == count and not iterations:
+        elif (present == count and not iterations) or time.monotonic() >= self._until:
             if present == 1:
                 self._alone = ALONE_MOST
-            self.write()
-        elif time.monotonic() >= self._until:
             self.write()
         else:
             self._flush_after(present, iterations - 1 if present == count else IDLE_ITERATIONS)

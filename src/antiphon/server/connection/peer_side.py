@@ -1,6 +1,7 @@
 """Peer side of a connection: its state, its deadlines, what is written, and how it ends."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from antiphon.errors import AntiphonError, PeerTooSlow, ServerStopping
@@ -11,6 +12,7 @@ from antiphon.server.connection.read_side import ReadSide
 from antiphon.server.connection.state import State
 from antiphon.server.connection.write_buffer import QUEUE_LIMIT, WriteBuffer
 from antiphon.server.peer import Peer
+from antiphon.server.session.closings import Closing
 from antiphon.server.turn_budget import ENTRY_READ_LIMIT
 from antiphon.wire.conversation import ServerConversation
 
@@ -19,15 +21,15 @@ class PeerSide(asyncio.Protocol):
     """Base of `Connection`: everything towards the peer, whatever session it holds."""
 
     __slots__ = (
-        "__weakref__", "_control", "_conversation", "_deadlines", "_end_event", "_host", "_reading", "_writer",
-        "accepted_at", "peer", "state",
+        "__weakref__", "_control", "_conversation", "_deadlines", "_end_cause", "_end_event", "_host", "_reading",
+        "_writer", "accepted_at", "accepted_by", "peer", "state",
     )  # fmt: skip
 
     def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
         """Start without a transport; `accepted_at` is the loop time at which the socket was accepted."""
         self._host = host
         self.peer = peer
-        self.accepted_at = accepted_at
+        self.accepted_at = self.accepted_by = accepted_at
         self.state = State.ENTRY
         self._deadlines = Deadlines(host.settings, accepted_at)
         self._conversation = ServerConversation(host.settings.message_limit)
@@ -36,6 +38,8 @@ class PeerSide(asyncio.Protocol):
         self._reading: ReadSide = None  # type: ignore[assignment] # likewise
         self._end_event = "broken-off"
         """The log event when the connection is gone; empty where the end was logged before."""
+        self._end_cause = ""
+        """The code of the error with which it was cut, or why the session was revoked."""
 
     @property
     def made(self) -> bool:
@@ -136,6 +140,11 @@ class PeerSide(asyncio.Protocol):
                 self.send(self._conversation.heartbeat())
                 writer.flush()
 
+    @property
+    def admitted(self) -> bool:
+        """Whether the client has signed in."""
+        return self.state is not State.ENTRY
+
     def drain(self) -> None:
         """Ask the client to say goodbye: what it sends until then is answered, so nothing is lost."""
         if self.state is State.ENTRY:
@@ -159,13 +168,22 @@ class PeerSide(asyncio.Protocol):
         """End the connection with an error; a peer that does not read is not told."""
         if not self.state.sends:
             return
-        self._end_event = ""
+        self._end_event, self._end_cause = "", error.code
         self._host.log.warning("cut", address=self.peer.address, name=self._name, code=error.code, why=str(error))
         if isinstance(error, PeerTooSlow):
             self._enter(State.CLOSED)  # at once, or what else is pushed in this step would cut it again
             self.abort()
         else:
             self._say_last(self._conversation.error(0, error, self.translate))
+
+    def _note_end(self) -> None:
+        """Log how the connection has ended; if it held a session, keep it for those who look."""
+        host, session, cause = self._host, self._control.session, self._end_cause
+        if self._end_event:
+            host.log.info(self._end_event, address=self.peer.address, name=self._name)
+        if session is not None and (self._end_event or cause):
+            name, address, reason = session.name or "", self.peer.address, self._end_event or "cut"
+            host.closings.append(Closing(datetime.now(UTC), name, address, session.opened_at, reason, cause))
 
     def _say_last(self, data: bytes) -> None:
         """Send the last words and close; on plain TCP only after the peer has had time to read them."""

@@ -11,6 +11,8 @@ from antiphon.address import Address
 from antiphon.data.certificate import Certificate
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.server.connection.host import ConnectionHost
+from antiphon.server.control.live import Live, LiveQuery, merged
+from antiphon.server.control.look import SessionLook
 from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
 from antiphon.server.control.totals import Totals
 from antiphon.server.home.process import HomeProcess
@@ -60,6 +62,7 @@ class Meter:
         self._loop = asyncio.get_running_loop()
         self._looks: deque[tuple[float, int, float]] = deque([(self._loop.time(), 0, 0.0)])
         """Loop time, messages until then, and the lag: one for each look, the oldest first."""
+        self._sessions = SessionLook(host.channels, host.closings)
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -120,6 +123,14 @@ class Meter:
             draining=self._host.stopping,
         )
 
+    async def look(self, query: LiveQuery) -> Live:
+        """Return who is connected to this process; see `SessionLook.answer`."""
+        return await self._sessions.answer(query)
+
+    async def look_alone(self, query: LiveQuery) -> Live:
+        """Return who is connected to a server that has no other process."""
+        return merged([await self.look(query)], query, [])
+
     def _facts(self) -> Facts:
         server, certificate = self._server, self._server.certificate
         return Facts(
@@ -133,4 +144,5 @@ class Meter:
             valid_from=certificate.valid_from if certificate else None,
             expires_at=certificate.expires_at if certificate else None,
             key=self._ring.newest,
+            node=server.settings.relay_address,
         )

@@ -41,6 +41,8 @@ class Facts(msgspec.Struct, frozen=True):
     """End of the certificate."""
     key: int
     """Number of the key that seals credentials."""
+    node: str | None = None
+    """Where other nodes reach its processes; None if it is no node."""
 
 
 class ProcessReport(msgspec.Struct, frozen=True):

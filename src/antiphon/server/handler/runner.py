@@ -2,17 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from inspect import isawaitable
 from types import CoroutineType
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from antiphon.errors import AntiphonError, MessageInvalid, OutcomeUnknown, ServiceFailed, ServiceTooSlow, TextOnly
 from antiphon.observe.repeats import Repeats, place_of
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.guard import as_fault, in_time
 from antiphon.server.handler.lifecycle import stop
-from antiphon.server.handler.task import HandlerTask, start
+from antiphon.server.handler.task import PythonHandlerTask, start
+from antiphon.server.handler.waiting import Task, Waiting
 from antiphon.services import Answer, Reply, Session
 from antiphon.wire.conversation import ServerConversation
 from antiphon.wire.frames import HEADER_SIZE, Payload
@@ -39,45 +40,50 @@ class Answers(Protocol):
         """Go on with the next message: a handler that had to wait has ended."""
 
 
+class Timed(Protocol):
+    """What times messages of a session beside its runner."""
+
+    @property
+    def seconds(self) -> float:
+        """Time of the service for them."""
+
+
 class HandlerRunner:
     """Runs the handler of one session; one message at a time."""
 
     __slots__ = (
-        "_answers", "_began", "_cancelled", "_environment", "_handle", "_id", "_session", "_stopping", "_take",
-        "_task", "_time_limits", "answer_directly", "repeats",
+        "_answers", "_began", "_environment", "_handle", "_seconds", "_session", "_stopping", "_take", "batches",
+        "repeats", "waiting",
     )  # fmt: skip
 
     def __init__(self, environment: HandlerEnvironment, session: Session, answers: Answers) -> None:
         """Prepare to run the service of `environment` for `session`."""
         self._environment = environment
-        self._time_limits = environment.time_limits
         self._session = session
         self._answers = answers
         self._take = environment.service.take
         self._handle = environment.service.bind(session)
         self._began = 0.0
         """When the handler that is running was called (`time.perf_counter`)."""
-        self._id = 0
-        """The message that the handler is working on; 0 where no more may be answered to it."""
-        self._task: asyncio.Future[Any] | None = None
-        """The handler, while it waits for something."""
-        self._cancelled = False
-        """The client has cancelled the message."""
         self._stopping = False
-        self.answer_directly: Callable[[int, object], bool] | None = None
-        """Set by the fast path: sends the answer of a handler that has waited, if nothing else is to be done."""
+        self._seconds = 0.0
+        """Time of the service for messages of this session that neither `batches` nor `waiting` has timed."""
+        self.batches: Timed | None = None
+        """Set by the fast path: what times its messages."""
+        self.waiting = Waiting(environment.time_limits, environment.times, self._ended)
+        """The handler, while it waits for something."""
         self.repeats = Repeats(environment.log, environment.repeat_seconds)
         """Faults and refusals of this session, for the log."""
 
     @property
     def busy(self) -> bool:
         """Whether a handler is running; precondition of `run` is that none is."""
-        return self._task is not None
+        return self.waiting.task is not None
 
     @property
     def open_id(self) -> int:
         """The id of the message whose handler is running, 0 if there is none or it can get no more answers."""
-        return self._id if self._task is not None else 0
+        return self.waiting.id if self.waiting.task is not None else 0
 
     def run(self, id: int, message: Payload) -> None:
         """Give the service a message."""
@@ -104,30 +110,39 @@ class HandlerRunner:
             self._replied(id, cast("Reply", reply))
         else:
             self._failed(id, as_fault(error))
-        if self._task is None:
-            add_time(self._environment.times, time.perf_counter() - began)
-
-    def wait_for(self, id: int, task: HandlerTask, began: float) -> None:
-        """Answer message `id` when `task`, whose first step is done, has ended; it was called at `began`."""
-        self._began = began
-        task.then = self._ended
-        self._time_limits.add(task)
-        self._id = id
-        self._cancelled = False
-        self._task = task
+        if self.waiting.task is None:
+            self._add_time(time.perf_counter() - began)
 
     def cancel(self, id: int) -> bool:
         """Cancel the handler if it is working on message `id`; return whether it is."""
-        if self._task is None or self._id != id:
+        waiting = self.waiting
+        if waiting.task is None or waiting.id != id:
             return False
-        self._cancelled = True
-        asyncio.get_running_loop().call_soon(self._task.cancel)  # after its first step, or that would never run
+        waiting.cancelled = True
+        asyncio.get_running_loop().call_soon(waiting.task.cancel)  # after its first step, or that would never run
         return True
+
+    @property
+    def seconds(self) -> float:
+        """Time of the service for all messages of this session, from the call to the last answer."""
+        beside = self.batches.seconds if self.batches is not None else 0.0
+        return self._seconds + self.waiting.seconds + beside
+
+    def leave_fast_path(self) -> None:
+        """Go on without the fast path: its connection is gone."""
+        if self.batches is not None:
+            self._seconds += self.batches.seconds
+        self.batches = self.waiting.answer = None
+
+    def _add_time(self, seconds: float) -> None:
+        """Note the time of one message."""
+        self._seconds += seconds
+        add_time(self._environment.times, seconds)
 
     async def stop(self) -> None:
         """Cancel the handler that is running, and wait for its end."""
         self._stopping = True
-        await stop(self._task)
+        await stop(self.waiting.task)
         self.repeats.finish()
 
     def log_size(self, event: str, id: int, message: Payload) -> None:
@@ -143,8 +158,8 @@ class HandlerRunner:
             self._answer(id, reply)
         elif type(reply) is not CoroutineType and isinstance(reply, AsyncIterator):
             task = self._environment.tasks.start(self._stream(id, reply))
-            self._begin(id, task)
-            task.add_done_callback(self._ended)
+            self.waiting.begin(id, task, self._began)
+            task.add_done_callback(self.waiting)
         elif isawaitable(reply):
             self._start(id, reply)
         else:
@@ -157,15 +172,10 @@ class HandlerRunner:
         except BaseException as error:  # noqa: BLE001 - as in `run`
             self._failed(id, as_fault(error))
         else:
-            if isinstance(reply, HandlerTask):
-                self.wait_for(id, reply, self._began)
+            if isinstance(reply, PythonHandlerTask):
+                self.waiting.limit(id, reply, self._began)
             else:
                 self._replied(id, reply)
-
-    def _begin(self, id: int, task: asyncio.Future[Any]) -> None:
-        self._id = id
-        self._cancelled = False
-        self._task = task
 
     async def _stream(self, id: int, answers: AsyncIterator[object]) -> None:
         more, seconds = True, self._environment.seconds
@@ -178,33 +188,27 @@ class HandlerRunner:
                 more = self._part(id, answer)
         finally:
             if not more:
-                self._id = 0  # the client was sent an ERROR: what comes now is for the log only
+                self.waiting.id = 0  # the client was sent an ERROR: what comes now is for the log only
             if (close := getattr(answers, "aclose", None)) is not None:
                 await in_time(close(), seconds)
         if more:  # in this step, so that what is pushed in the next one comes after it
             self._answer(id, None)
-            self._id = 0
+            self.waiting.id = 0
 
-    def _ended(self, task: asyncio.Future[Any]) -> None:
+    def _ended(self, id: int, task: Task) -> None:
         """Send the outcome of a handler that had to wait."""
-        id = self._id
-        self._task = None
-        self._time_limits.remove(task)
-        add_time(self._environment.times, time.perf_counter() - self._began)
         try:
             answer = task.result()
         except BaseException as error:  # noqa: BLE001 - as in `run`
-            self._not_answered(id, error, late=isinstance(task, HandlerTask) and task.late)
+            self._not_answered(id, error, late=isinstance(task, PythonHandlerTask) and task.late)
             del task  # the traceback of what was raised refers to this frame: no cycle
         else:
-            if self.answer_directly is not None and self.answer_directly(id, answer):
-                return
             self._answer(id, answer)
         self._answers.ended()
 
     def _not_answered(self, id: int, error: BaseException, *, late: bool) -> None:
         cancelled = isinstance(error, asyncio.CancelledError)
-        if cancelled and self._cancelled:
+        if cancelled and self.waiting.cancelled:
             if id:
                 self._answers.say(ServerConversation.end(id))
         elif cancelled and self._stopping:

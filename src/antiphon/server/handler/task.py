@@ -26,7 +26,7 @@ _UNCANCEL_FORGETS = sys.version_info >= (3, 13)
 """`uncancel` down to 0 also takes back a cancellation that was not delivered yet."""
 
 
-class HandlerTask(asyncio.Future[Any]):
+class PythonHandlerTask(asyncio.Future[Any]):
     """The current task of a handler while it runs, and the future of its outcome.
 
     It treats a coroutine as `asyncio.Task` does (`Task.__step` in asyncio/tasks.py), with these differences: the
@@ -40,7 +40,7 @@ class HandlerTask(asyncio.Future[Any]):
     variables: Context
     """The context variables of the handler."""
     coroutine: Coroutine[Any, Any, Any] | None = None
-    then: Callable[["HandlerTask"], None] | None = None
+    then: Callable[["PythonHandlerTask"], None] | None = None
     """Called with the task when it has ended, before its callbacks."""
     _fut_waiter: asyncio.Future[Any] | None = None  # this and the next are named as in `asyncio.Task`, for anyio
     _must_cancel = False
@@ -76,23 +76,21 @@ class HandlerTask(asyncio.Future[Any]):
 
     def go_on(self, waits_for: Any) -> None:
         """Take the next step when `waits_for`, which the coroutine has yielded, is done, and so on to the end."""
-        if getattr(waits_for, "_asyncio_future_blocking", False) and waits_for is not self:
+        if waits_for is None:  # a bare `yield` (`asyncio.sleep(0)`)
+            self._loop.call_soon(self.step, None, context=self.variables)
+        elif getattr(waits_for, "_asyncio_future_blocking", False) and waits_for is not self:
             waits_for._asyncio_future_blocking = False  # noqa: SLF001 - the protocol between futures and tasks
-            waits_for.add_done_callback(self._step, context=self.variables)
+            waits_for.add_done_callback(self.step, context=self.variables)
             self._fut_waiter = waits_for
-            if self._must_cancel and waits_for.cancel(msg=self._cancel_message):
-                self._must_cancel = False
-            return
-        if waits_for is not None:
-            wrong = self._loop.create_future()
-            wrong.set_exception(RuntimeError(f"a handler cannot wait for {waits_for!r}"))
-            waits_for = wrong
-        self._loop.call_soon(self._step, waits_for, context=self.variables)
+            if self._must_cancel:
+                self.cancel_waiter()
+        else:
+            self.wait_wrongly(waits_for)
 
-    def _step(self, waited_for: asyncio.Future[Any] | None) -> None:
-        """Take one step; `waited_for` is None after a bare `yield` (`asyncio.sleep(0)`)."""
+    def step(self, waited_for: asyncio.Future[Any] | None) -> None:
+        """Take one step; `waited_for` is None after a bare `yield`."""
         if not _check_fence():
-            fence.wait(partial(self.variables.run, self._step, waited_for))
+            self.held_back(waited_for)
             return
         failed: BaseException | None = None
         if waited_for is not None:
@@ -100,6 +98,13 @@ class HandlerTask(asyncio.Future[Any]):
                 waited_for.result()
             except BaseException as error:  # noqa: BLE001 - it is thrown into the coroutine
                 failed = error
+        try:
+            self.step_with(failed)
+        finally:
+            del self, waited_for, failed  # the traceback of what was raised refers to this frame: no cycle
+
+    def step_with(self, failed: BaseException | None) -> None:
+        """Take one step, with what has been raised where the coroutine waits. Precondition: the fence is open."""
         coroutine, loop = self.coroutine, self._loop
         assert coroutine is not None
         if self._must_cancel:
@@ -112,22 +117,51 @@ class HandlerTask(asyncio.Future[Any]):
             waits_for = coroutine.send(None) if failed is None else coroutine.throw(failed)
         except StopIteration as done:
             if self._must_cancel:
-                super().cancel(self._cancel_message)
+                self.cancelled_later()
             else:
                 _set_result(self, done.value)
-        except _CancelledError as error:
-            super().cancel(*error.args[:1])
-        except BaseException as error:
-            super().set_exception(error)
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except BaseException as error:  # noqa: BLE001 - the task ends with it
+            self.raised_later(error)
         else:
             self.go_on(waits_for)
         finally:
             _leave_task(loop, self)  # type: ignore[arg-type] # as above
             if self.then is not None and self.done():
                 self.then(self)
-            del self, waited_for, failed  # the traceback of what was raised refers to this frame: no cycle
+            del self, failed  # as above
+
+    # What is out of the ordinary, for both twins.
+
+    def held_back(self, waited_for: asyncio.Future[Any] | None) -> None:
+        """Take the step when the fence has opened."""
+        fence.wait(partial(self.variables.run, self.step, waited_for))
+
+    def cancel_waiter(self) -> None:
+        """Cancel what the coroutine waits for: it was cancelled before it began to wait."""
+        if self._fut_waiter is not None and self._fut_waiter.cancel(msg=self._cancel_message):
+            self._must_cancel = False
+
+    def wait_wrongly(self, waits_for: object) -> None:
+        """Take the next step with an error: no coroutine can wait for that."""
+        wrong = self._loop.create_future()
+        wrong.set_exception(RuntimeError(f"a handler cannot wait for {waits_for!r}"))
+        self._loop.call_soon(self.step, wrong, context=self.variables)
+
+    def cancelled_later(self) -> None:
+        """End the task, whose coroutine has cancelled it in its last step."""
+        super().cancel(self._cancel_message)
+
+    def raised_later(self, error: BaseException) -> None:
+        """End the task with what a step has raised."""
+        try:
+            if isinstance(error, _CancelledError):
+                super().cancel(*error.args[:1])
+                return
+            super().set_exception(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise error
+        finally:
+            del self, error  # as above
 
     # --- the interface of `asyncio.Task` --------------------------------------------------------------------
 
@@ -191,9 +225,20 @@ class HandlerTask(asyncio.Future[Any]):
         super().add_done_callback(function, context=context)
 
 
+try:
+    from antiphon.server.handler._handler import NativeSteps
+except ImportError:  # built without a compiler
+    HandlerTask = PythonHandlerTask
+else:
+
+    class HandlerTask(NativeSteps, PythonHandlerTask):  # type: ignore[no-redef] # the same, its usual steps in C
+        """See `PythonHandlerTask`."""
+
+
 def stepping(variables: Context) -> Stepping:
     """Return how `wire.batch` takes first steps: each in a task and a copy of `variables` of its own."""
-    return Stepping(HandlerTask, _enter_task, _leave_task, asyncio.get_running_loop(), variables)
+    loop = asyncio.get_running_loop()
+    return Stepping(partial(HandlerTask, loop=loop), _enter_task, _leave_task, loop, variables)
 
 
 def start(handler: Awaitable[Any], variables: Context) -> Any:

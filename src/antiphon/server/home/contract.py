@@ -25,11 +25,14 @@ class Reachable(Protocol):
     def understands(self, other: ProcessRecord) -> bool:
         """Return whether relays between this process and another one are understood, and serve the same."""
 
+    def is_here(self, other: ProcessRecord) -> bool:
+        """Return whether the Unix socket of a process can be reached; else it is of another node."""
+
     def still_for(self, other: ProcessRecord) -> float:
         """Return for how many seconds the counter of a process has stood still; 0 while that is not known."""
 
     async def refused(self, other: ProcessRecord) -> None:
-        """Note that nobody listens at the relay address of a process: it is dead, unless its counter has moved.
+        """Note that nobody listens at the Unix socket of a process: it is dead, unless its counter has moved.
 
         Raises:
             TryLater: it lives, or the store does not answer.

@@ -13,16 +13,21 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from antiphon.errors import AntiphonError, TryLater
+from antiphon.data.folder import KEY_RING_FILE
+from antiphon.errors import AntiphonError, KeyRingUnusable, Problem, TryLater
+from antiphon.language import N_
 from antiphon.observe.log import ServerLog
 from antiphon.server.home.fence import Fence
 from antiphon.server.home.heartbeat import Heartbeat
 from antiphon.server.home.watch import DEAD_SECONDS, ProcessWatch
+from antiphon.server.nodes.dialer import is_reached
+from antiphon.server.nodes.listener import NodePlace
 from antiphon.server.relay import address
 from antiphon.server.relay.link import RELAY_VERSION
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.store.contracts import Processes, ProcessRecord
 
+_LACKS_KEY = Problem(N_("it lacks the key that seals the accounts of the database now"))
 AGAIN_SECONDS = 0.25
 """Pause before the claims are read again, if the store did not answer."""
 
@@ -39,8 +44,10 @@ class HomeProcess:
         *,
         service: str,
         limits: str,
+        place: str,
         random: Callable[[int], bytes],
         clock: Callable[[], datetime],
+        keys: Callable[[], str] = lambda: "",
     ) -> None:
         """Prepare; `start` makes it known.
 
@@ -51,8 +58,10 @@ class HomeProcess:
             tasks: where the claims are read again.
             service: what answers here; processes with another one do not relay to this one.
             limits: the limits that clients are told, likewise.
+            place: whose Unix sockets it reaches (`place.place_here`).
             random: returns random bytes, for the id.
             clock: wall time in UTC.
+            keys: returns the marks of the sealing keys in its key ring; called in several threads.
         """
         self.id = random(8).hex()
         """The name of this process in the store."""
@@ -62,7 +71,9 @@ class HomeProcess:
         self._tasks = tasks
         self._service = service
         self._limits = limits
+        self._place = place
         self._clock = clock
+        self._keys = keys
         self.watch = ProcessWatch()
         self._heartbeat: Heartbeat | None = None
         self._record: ProcessRecord
@@ -72,7 +83,11 @@ class HomeProcess:
     # --- its own life -----------------------------------------------------------------------------------------
 
     async def start(
-        self, relay_address: str, read_claims: Callable[[], Awaitable[None]], go_on: Callable[[], None]
+        self,
+        relay_address: str,
+        read_claims: Callable[[], Awaitable[None]],
+        go_on: Callable[[], None],
+        node: NodePlace | None = None,
     ) -> None:
         """Enter the store, and show that this process lives.
 
@@ -80,8 +95,10 @@ class HomeProcess:
             relay_address: path of the socket that takes relays.
             read_claims: takes from this process the sessions that others have claimed.
             go_on: handles what has waited behind the fence.
+            node: where it takes relays of other nodes.
 
         Raises:
+            KeyRingUnusable: its key ring lacks the key that seals now.
             TryLater: the store does not answer.
         """
         self._record = ProcessRecord(
@@ -93,12 +110,17 @@ class HomeProcess:
             relay_version=RELAY_VERSION,
             service=self._service,
             limits=self._limits,
+            place=self._place,
+            node_address=node.address if node is not None else "",
+            certificate=node.certificate.digest.hex() if node is not None else "",
+            keys=self._keys(),
         )
         self._read_claims = read_claims
         self._go_on = go_on
-        await self._processes.enter(self._record)
+        await self._enter(self._record)
+        await self._sweep()
         self._fence.join(self._recover)
-        self._heartbeat = Heartbeat(self._processes.pulse(), self.id, self.watch, self._fence)
+        self._heartbeat = Heartbeat(self._processes.pulse(self._keys), self.id, self.watch, self._fence)
         self._heartbeat.start()
 
     @property
@@ -123,16 +145,24 @@ class HomeProcess:
         self._log.warning("fenced")
         self._tasks.start(self._recovered())
 
+    async def _enter(self, record: ProcessRecord) -> None:
+        if not await self._processes.enter(record):
+            raise KeyRingUnusable(path=KEY_RING_FILE, problem=_LACKS_KEY)
+
     async def _recovered(self) -> None:
+        told = False
         while self._heartbeat is not None:
             closings = self._fence.closings
             # Whoever has seen the counter stand still compares it before the row is removed: so it moves before
             # the claims are read, and from then on nobody claims a session of this process.
             beat = (self.watch.counter(self.id) or 0) + 1
             try:
-                await self._processes.enter(replace(self._record, beat=beat))
+                await self._enter(replace(self._record, beat=beat, keys=await asyncio.to_thread(self._keys)))
                 await self._read_claims()
-            except AntiphonError:
+            except AntiphonError as error:
+                if isinstance(error, KeyRingUnusable) and not told:
+                    told = True
+                    self._log.error("key-ring-unread", why=str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             if self._fence.recovered(self._recover, closings):
@@ -150,6 +180,10 @@ class HomeProcess:
         """See `Reachable`."""
         return (other.relay_version, other.service, other.limits) == (RELAY_VERSION, self._service, self._limits)
 
+    def is_here(self, other: ProcessRecord) -> bool:
+        """See `Reachable`."""
+        return not other.node_address or other.place == self._place
+
     async def refused(self, other: ProcessRecord) -> None:
         """See `Reachable`."""
         await self._bury(other.id, other.beat)
@@ -158,6 +192,10 @@ class HomeProcess:
     def still_for(self, other: ProcessRecord) -> float:
         """See `Reachable`."""
         return self.watch.still_for(other.id, time.monotonic())
+
+    def sees(self, id: str) -> bool:
+        """Return whether another process, which has a row, lives as far as this one has seen its counter."""
+        return self.watch.still_for(id, time.monotonic()) < DEAD_SECONDS
 
     async def silent(self, other: ProcessRecord) -> None:
         """See `Reachable`."""
@@ -177,7 +215,18 @@ class HomeProcess:
     async def tidy(self) -> None:
         """Remove processes that were killed and left nothing that anybody asks for."""
         for other in await self._processes.all():
-            still = other.id != self.id and self.still_for(other) >= DEAD_SECONDS
-            if still and address.is_refused(other.relay_address):
-                with contextlib.suppress(TryLater):
+            if other.id == self.id or self.still_for(other) < DEAD_SECONDS:
+                continue
+            with contextlib.suppress(TryLater):
+                if not self.is_here(other):
+                    if not await is_reached(other.node_address):
+                        await self.silent(other)
+                elif address.is_refused(other.relay_address):
                     await self.refused(other)
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Remove sockets of this folder whose processes those of other nodes have found dead."""
+        folder = Path(self._record.relay_address).parent
+        if folder.name == address.FOLDER:
+            address.sweep(folder, {each.id for each in await self._processes.all()})

@@ -6,11 +6,13 @@ import socket
 import struct
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 PATH_MOST = 103
 """Bytes of a path that every system takes; Linux takes 107."""
+YOUNG_SECONDS = 60.0
 FOLDER = "relay"
 """Folder of the sockets, inside the data folder."""
 
@@ -90,6 +92,20 @@ def remove(path: Path) -> None:
     if path.parent.name != FOLDER:
         with contextlib.suppress(OSError):
             path.parent.rmdir()
+
+
+def sweep(folder: Path, alive: Container[str]) -> None:
+    """Remove the sockets in `folder` of killed processes which others, who cannot reach it, have found dead.
+
+    `alive` holds the ids of the living. What is younger than `YOUNG_SECONDS` stays: it may be about to listen.
+    """
+    if sys.platform != "linux":  # elsewhere a full backlog refuses, too
+        return
+    for path in folder.glob("*.sock"):
+        with contextlib.suppress(OSError):
+            old = time.time() - path.lstat().st_mtime > YOUNG_SECONDS
+            if old and path.stem not in alive and is_refused(str(path)):
+                remove(path)
 
 
 def check_owner(connected: socket.socket, *, or_root: bool = False) -> None:

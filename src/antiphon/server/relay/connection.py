@@ -21,13 +21,14 @@ class RelayedConnection(Connection):
 
     __slots__ = ("_link",)
 
-    def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float, link: RelayLink) -> None:
+    def __init__(self, host: ConnectionHost, peer: Peer, accepted: tuple[float, float], link: RelayLink) -> None:
         """Start without a transport; the first bytes must be a RESUME.
 
-        `accepted_at` is when the relaying process accepted it; the deadlines begin now.
+        `accepted` is when the relaying process accepted it, at the earliest and at the latest; the deadlines begin
+        now.
         """
         super().__init__(host, peer, asyncio.get_running_loop().time())
-        self.accepted_at = accepted_at
+        self.accepted_at, self.accepted_by = accepted
         self._link = link
 
     def _greet(self) -> None:

@@ -6,10 +6,14 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from antiphon.errors import TryLater
 from antiphon.observe.log import ServerLog
 from antiphon.server.home.contract import Reachable
 from antiphon.server.home.watch import DEAD_SECONDS
+from antiphon.server.nodes.dialer import NodeDialer
+from antiphon.server.nodes.ends import NotProved
 from antiphon.server.relay import address
 from antiphon.server.relay.link import Part, RelayLink
 from antiphon.server.relay.opening import Opening, refusal_in
@@ -29,6 +33,10 @@ LOOK_SECONDS = 0.25
 BUFFER_SIZE = 64 * 1024
 
 
+_OF_THE_HOME = ("unknown-key", "wrong-proof", "malformed", "another-process", "no-address")
+"""Failures of a proof by which the home itself has answered, or was not asked: they say nothing about its life."""
+
+
 class Client(Protocol):
     """The client's connection, as the dialer sees it (`session.holder.Holder`)."""
 
@@ -39,11 +47,20 @@ class Client(Protocol):
 class _Answers:
     """The near end of a link until the home has answered (`LinkEnd`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: tuple[Part, bytes]) -> None:
+        """Begin with the part `first`, once the home is reached."""
         self.link = RelayLink(self)
+        self._first = first
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the home runs, or has answered without further ado."""
         self.outcome: asyncio.Future[tuple[Part, bytes]] = asyncio.get_running_loop().create_future()
+
+    def begin(self) -> None:
+        self.link.say(*self._first)
+
+    @property
+    def answered(self) -> bool:
+        return self.ready.done() and self.ready.exception() is None
 
     def said(self, part: Part, payload: bytes) -> None:
         if not self.ready.done():
@@ -57,9 +74,12 @@ class _Answers:
     def credited(self) -> None: ...
 
     def lost(self) -> None:
+        self.fail(ConnectionResetError())
+
+    def fail(self, error: OSError) -> None:
         for future in (self.ready, self.outcome):
             if not future.done():
-                future.set_exception(ConnectionResetError())
+                future.set_exception(error)
                 future.exception()  # or asyncio would report it as never retrieved
 
 
@@ -67,12 +87,21 @@ class RelayDialer:
     """Opens links from this process."""
 
     def __init__(
-        self, homes: Reachable, fence: Fence, log: ServerLog, connected: Callable[[socket.socket], object]
+        self,
+        homes: Reachable,
+        fence: Fence,
+        log: ServerLog,
+        connected: Callable[[socket.socket], object],
+        nodes: NodeDialer | None = None,
     ) -> None:
-        """Ask `homes` about processes; `connected` is told of each socket, so that children give it up."""
+        """Ask `homes` about processes; `connected` is told of each socket, so that children give it up.
+
+        `nodes` connects to other nodes, if this is one.
+        """
         self._homes = homes
         self._fence = fence
         self._log = log
+        self._nodes = nodes
         self._connected = connected
         self._buffer = bytearray(BUFFER_SIZE)
 
@@ -93,30 +122,63 @@ class RelayDialer:
             TryLater: the home does not answer now, or the client is gone.
         """
         understood = self._homes.understands(home)
-        answers = _Answers()
+        answers = _Answers((Part.OPEN, b"") if understood else (Part.HAND_ON, mark))
         link = answers.link
+        connecting: asyncio.Task[None] | None = None
         try:
-            self._connect(home.relay_address, link)
-            link.say(Part.OPEN) if understood else link.say(Part.HAND_ON, mark)
+            if self._homes.is_here(home):
+                self._connect(home.relay_address, link)
+                answers.begin()
+            else:
+                connecting = asyncio.get_running_loop().create_task(self._connect_node(home, answers))
             await self._answered(home, answers.ready)
             if understood:
                 _check_present(client)
-                link.say(Part.GO, opening.encode())
+                age = asyncio.get_running_loop().time() - opening.accepted_at
+                link.say(Part.GO, msgspec.structs.replace(opening, age=age).encode())
             async with asyncio.timeout(OUTCOME_SECONDS):
                 part, payload = await answers.outcome
         except OSError as error:
             link.abort()
-            await self._failed(home, error)
+            if connecting is not None and not answers.answered:
+                await self._unreached(home, error)
+            else:
+                await self._failed(home, error)
             return None
         except BaseException:
             link.abort()
             raise
+        finally:
+            if connecting is not None:
+                connecting.cancel()
         if part is Part.ADMITTED:
             return link
         link.close()
         if part is Part.REFUSED:
             raise refusal_in(payload)
         return None
+
+    async def _connect_node(self, home: ProcessRecord, answers: _Answers) -> None:
+        try:
+            if self._nodes is None:
+                raise NotProved("no-address")
+            await self._nodes.connect(home, answers.link)
+        except OSError as error:
+            answers.fail(error)
+        else:
+            answers.begin()
+
+    async def _unreached(self, home: ProcessRecord, error: OSError) -> None:
+        """Find out what it means that a home on another node does not answer: see `_failed`.
+
+        That nobody listens there is no death: a firewall refuses, too. Nor is it life if somebody else does.
+        """
+        why = error.why if isinstance(error, NotProved) else type(error).__name__
+        if self._nodes is not None and not isinstance(error, TimeoutError):
+            self._nodes.failed(home, why)
+        if why in _OF_THE_HOME:
+            raise TryLater(wait=1) from None
+        await self._homes.silent(home)
 
     async def _failed(self, home: ProcessRecord, error: OSError) -> None:
         """Find out what an error means: the session can be looked for again, or this raises `TryLater`."""

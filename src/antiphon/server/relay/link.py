@@ -18,6 +18,8 @@ RELAY_VERSION = 1
 """Version of the parts. Processes of different versions do not relay to each other; `HAND_ON` stays as it is."""
 WINDOW = 64 * KIB
 """Bytes of one direction that may be on the way."""
+CLOSE_SECONDS = 5.0
+"""Time in which the far end must close, too: TLS waits for it."""
 _PART_MOST = 16 * KIB
 """Bytes in one part of data: what stands behind it does not wait for more."""
 _TAKEN_STEP = WINDOW // 4
@@ -177,9 +179,14 @@ class RelayLink:
             end.lost()
 
     def close(self) -> None:
-        """Close after what was said."""
-        if self._transport is not None:
+        """Close after what was said, and at last without the far end."""
+        if self._transport is not None and not self._lost:
             self._transport.close()
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._end)
+
+    def _end(self) -> None:
+        if not self._lost:
+            self.abort()
 
     def abort(self) -> None:
         """Close at once."""

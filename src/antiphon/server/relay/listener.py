@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -13,14 +14,16 @@ from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.forking import give_up_socket
 from antiphon.server.home.fence import fence
 from antiphon.server.home.process import HomeProcess
+from antiphon.server.nodes.listener import NodeListener
+from antiphon.server.nodes.node import Node
 from antiphon.server.peer import Peer
 from antiphon.server.relay import address
 from antiphon.server.relay.connection import RelayedConnection
 from antiphon.server.relay.link import RELAY_VERSION, Part, RelayLink
-from antiphon.server.relay.opening import decode_opening, refusal_of
+from antiphon.server.relay.opening import Opening, decode_opening, refusal_of
 from antiphon.server.relay.transport import RelayTransport
 from antiphon.server.session.manager import SessionManager
-from antiphon.transport.contract import Fence
+from antiphon.transport.contract import Fence, Receiver
 from antiphon.transport.plain import PlainTransport
 
 OPEN_SECONDS = 3.0
@@ -80,6 +83,10 @@ class RelayListener:
         for incoming in list(self.incoming):
             incoming.link.abort()
 
+    def begin(self, far: str) -> Receiver:
+        """Begin the link of a process of another node, which has proved who it is."""
+        return _Incoming(self, far).link
+
     def _accept(self) -> None:
         try:
             far, _ = self._listener.accept()
@@ -100,9 +107,11 @@ class RelayListener:
 
 @contextlib.asynccontextmanager
 async def taking_relays(
-    data: Path, host: ConnectionHost, sessions: SessionManager, home: HomeProcess
+    data: Path, host: ConnectionHost, sessions: SessionManager, home: HomeProcess, node: Node | None = None
 ) -> AsyncIterator[None]:
     """Be known as a home of sessions, and take relays for them, in the block. `data` is the data folder.
+
+    With `node`, other nodes are taken in, too.
 
     Raises:
         TryLater: the store does not answer.
@@ -124,22 +133,33 @@ async def taking_relays(
         closing.push_async_callback(asyncio.sleep, 0)  # links that are aborted close in the next step
         closing.callback(taking.close)
         taking.start()
+        if node is not None:
+            nodes = NodeListener(
+                node.place, home.id, node.keys, taking.begin, fence=fence, log=host.log, repeats=node.repeats
+            )
+            closing.push_async_callback(nodes.close)
+            nodes.start()
+            host.log.info("node", address=node.place.address)
         closing.push_async_callback(home.stop)
-        await home.start(str(path), read_claims, channels.go_on)
+        await home.start(str(path), read_claims, channels.go_on, None if node is None else node.place)
         yield
 
 
 class _Incoming:
     """The home's end of a link until it has said what it is for (`LinkEnd`)."""
 
-    def __init__(self, listener: RelayListener) -> None:
+    def __init__(self, listener: RelayListener, far: str | None = None) -> None:
+        """Begin; `far` is the process at the other end, if it is of another node."""
         self.link = RelayLink(self)
         self._listener = listener
+        self._far = far
+        self._ready_at = math.inf
         self._limit = asyncio.get_running_loop().call_later(OPEN_SECONDS, self.link.abort)
         listener.incoming.add(self)
 
     def said(self, part: Part, payload: bytes) -> None:
         if part is Part.OPEN:
+            self._ready_at = asyncio.get_running_loop().time()
             self.link.say(Part.READY)
             return
         self._limit.cancel()
@@ -165,14 +185,26 @@ class _Incoming:
         except ValueError:
             self.link.abort()
             return
-        if opening.version != RELAY_VERSION:
+        if opening.version != RELAY_VERSION or (accepted := self._accepted(opening)) is None:
             self.link.abort()
             return
         self._listener.incoming.discard(self)
         peer = Peer(opening.address, opening.host, opening.binding, opening.process)
-        connection = RelayedConnection(self._listener.host, peer, opening.accepted_at, self.link)
+        connection = RelayedConnection(self._listener.host, peer, accepted, self.link)
         RelayTransport(self.link, connection, connection.drain, can_half_close=opening.can_half_close)
         connection.data_received(opening.resume)
+
+    def _accepted(self, opening: Opening) -> tuple[float, float] | None:
+        """Return when the client was accepted, at the earliest and at the latest, in this machine's time.
+
+        What another node says counts from a moment between READY and now. None if the opening cannot be true.
+        """
+        if self._far is None:
+            return opening.accepted_at, opening.accepted_at
+        now = asyncio.get_running_loop().time()
+        if opening.process != self._far or self._ready_at > now or not 0 <= opening.age < math.inf:
+            return None
+        return self._ready_at - opening.age, now - opening.age
 
     async def _hand_on(self, mark: bytes) -> None:
         try:

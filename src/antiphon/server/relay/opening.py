@@ -22,6 +22,8 @@ class Opening(msgspec.Struct, array_like=True, frozen=True):
     """Whether the client's connection can be closed in one direction."""
     resume: bytes
     """the RESUME frame"""
+    age: float = 0.0
+    """seconds since the client was accepted, when this is said: another machine has another monotonic time"""
 
     def __repr__(self) -> str:
         """Hide the frame, which holds the token."""

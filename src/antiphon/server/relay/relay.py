@@ -107,6 +107,8 @@ class Relay:
 
     # --- called by the server (`connection.host.Open`) ----------------------------------------------------------
 
+    admitted = True
+
     def count_bytes(self) -> None:
         """Count nothing: the home counts them."""
 

@@ -80,7 +80,8 @@ class SessionChannel:
     def detach(self, connection: ChannelConnection) -> None:
         """Go on without a connection, if `connection` is the present one."""
         if self._connection is connection:
-            self._connection = self.runner.answer_directly = None
+            self._connection = None
+            self.runner.leave_fast_path()
             self.replay.settle()
             self.away_since = asyncio.get_running_loop().time()
 

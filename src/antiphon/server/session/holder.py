@@ -13,7 +13,9 @@ class Holder(Protocol):
 
     peer: Peer
     accepted_at: float
-    """When the connection was accepted, in monotonic time."""
+    """When the connection was accepted, in monotonic time of this machine; at the earliest, if another one did."""
+    accepted_by: float
+    """The same; at the latest."""
 
     @property
     def present(self) -> bool:
@@ -57,7 +59,7 @@ def check_newer(holder: Holder, held_by: Holder) -> None:
     client has resumed the session on a newer one.
 
     Raises:
-        TryLater: it is gone, or older than the other one.
+        TryLater: it is gone, or may be older than the other one.
     """
-    if not holder.present or (held_by.present and holder.accepted_at < held_by.accepted_at):
+    if not holder.present or (held_by.present and holder.accepted_at < held_by.accepted_by):
         raise TryLater(wait=1)

@@ -4,19 +4,20 @@ The store keeps the records; the manager knows which connection holds which sess
 gets a keyed hash, and the connection compares each message with the token that it was given.
 """
 
-import asyncio
-import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 
-from antiphon.errors import AntiphonError, SessionEnded, SessionsFull, SignInRefused, TryLater
+from antiphon.errors import SessionEnded, SessionsFull, SignInRefused, TryLater
 from antiphon.identity.names import prepare
 from antiphon.identity.tokens import TOKEN_SIZE, Token, fingerprint
 from antiphon.server.home.contract import Homes
 from antiphon.server.listen.limits import number_of_source
 from antiphon.server.peer import Peer
 from antiphon.server.session.holder import Holder, Session, check_newer
+from antiphon.server.session.leftovers import Leftovers
+from antiphon.server.session.locks import SessionLocks
 from antiphon.settings import Access
 from antiphon.store.contracts import (
     Account,
@@ -41,14 +42,12 @@ SESSIONS_MOST = 10
 """Sessions of one account; one more ends one that nobody holds, so that forgotten sessions do not pile up."""
 CLIENT_SESSIONS_MOST = 1000
 """Sessions of one source (IPv4 address, IPv6 /64) without accounts: a large class can be behind one address."""
-
-
 READS_MOST = 3
 """Tries to take up a session that others change meanwhile."""
 
 
 class SessionManager:
-    """The sessions whose home is this process. Resuming and ending exclude each other."""
+    """The sessions whose home is this process. Resuming and ending one exclude each other."""
 
     leaving = False
     """The server stops: it becomes the home of no more sessions. Set from outside."""
@@ -91,7 +90,8 @@ class SessionManager:
         self._random = random
         self._access = access
         self._held: dict[bytes, Session] = {}
-        self._lock = asyncio.Lock()
+        self._locks = SessionLocks()
+        self.leftovers = Leftovers(store, homes.id)
         self._begun: dict[bytes, int] = {}
         """Epochs that sessions here have begun by a new password, where their records may not show it yet."""
         self._homes = homes
@@ -169,22 +169,25 @@ class SessionManager:
             home=self._homes.id,
             claim=FIRST_CLAIM,
         )
-        opened = await self._store.open(record, most, proved, replace=replace)
+        try:
+            opened = await self._store.open(record, most, proved, replace=replace)
+        except BaseException:
+            self.leftovers.add(record.fingerprint, FIRST_CLAIM)
+            raise
         if opened is None:
             raise SessionsFull(most=most)
         session = self._hold(record, holder, Claim(FIRST_CLAIM, opened.position), must_change=must_change)
         return session, token, opened.refusals
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def _confirming(self, session: Session) -> AsyncIterator[None]:
         """Run a block that looks at what may end a session just opened, then check that it is still held."""
         try:
             yield
             current = await self._still_held(session)
-        except BaseException:
+        except BaseException as error:
             self._let_go(session)
-            with contextlib.suppress(AntiphonError):  # nobody has its token: left in the store, it expires
-                await self._store.end(session.fingerprint, self._homes.id, session.claim)
+            await self.leftovers.leave(session.fingerprint, session.claim, error)
             raise
         if not current:
             self._let_go(session)
@@ -208,7 +211,7 @@ class SessionManager:
             TryLater: the store does not answer, or others change it again and again.
         """
         mark = self.mark_of(token)
-        async with self._lock:
+        async with self._locks.one(mark):
             for _ in range(READS_MOST):
                 now = self._clock()
                 record = await self._store.find(mark)
@@ -280,18 +283,16 @@ class SessionManager:
         Returns:
             False if another connection holds it by now; then it goes on.
         """
-        async with self._lock:
+        async with self._locks.one(session.fingerprint):
             if self._held.get(session.fingerprint, session) is not session:
                 return False
             await self._store.end(session.fingerprint, self._homes.id, session.claim)
             self._held.pop(session.fingerprint, None)
             return True
 
-    @contextlib.asynccontextmanager
-    async def changing_password(self) -> AsyncIterator[None]:
+    def changing_password(self) -> AbstractAsyncContextManager[None]:
         """Let no session be resumed here in the block, which ends with `begin_epoch`."""
-        async with self._lock:
-            yield
+        return self._locks.all()
 
     async def end_others(self, session: Session) -> int:
         """End all other sessions of the account, on every server, as its person asks; return how many there were.

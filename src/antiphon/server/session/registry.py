@@ -101,7 +101,7 @@ class ChannelRegistry:
                 await self._sessions.drop_snapshot(session)
                 self._undropped.discard(mark)
         except BaseException:  # or the session would count as held for as long as the server runs
-            await self.release(session)
+            self._handlers.tasks.start(self.release(session))  # whoever waits here is told in time
             raise
         return session
 

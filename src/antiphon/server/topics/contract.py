@@ -51,7 +51,18 @@ class Broker(Protocol):
 
     news: News
     """Called with what is published to topics that have subscribers here, in order. There may be holes, which
-    `read` fills. What was published after the end that a `read` has returned comes after it."""
+    `read` fills, and messages from before the subscription. What was published after the end that a `read` has
+    returned comes after it, or while it is under way."""
+
+    async def start(self) -> None:
+        """Take part from now on.
+
+        Raises:
+            TryLater: the broker does not answer.
+        """
+
+    async def stop(self) -> None:
+        """Take part no more."""
 
     async def publish(self, topic: str, message: Payload) -> None:
         """Publish a message; return when the broker has taken it.

@@ -18,6 +18,12 @@ class MemoryBroker:
         """Be an end of `hub`; by default of one of its own."""
         self._hub = hub or Hub(os.urandom)
 
+    async def start(self) -> None:
+        """See `Broker`: it takes part already."""
+
+    async def stop(self) -> None:
+        """See `Broker`: it ends with its process."""
+
     async def publish(self, topic: str, message: Payload) -> None:
         """See `Broker`."""
         self._hub.publish(topic, message)

@@ -18,8 +18,8 @@ from antiphon.services import Session
 from antiphon.topics import Subscriber
 from antiphon.wire.frames import Payload
 
-POST = "\0post"
-"""Name of the topic; those of services hold no control character."""
+POST = "\1post"
+"""Name of the topic; those of services hold no control character, and a database takes all but NUL."""
 
 
 Between = tuple[Position, Position]

@@ -46,7 +46,12 @@ class Topics:
         Raises:
             TryLater: the broker does not answer.
         """
+        await self._broker.start()
         await self.post.start(self._clock())
+
+    async def stop(self) -> None:
+        """Take part no more."""
+        await self._broker.stop()
 
     # --- what a service may do (`services.ServiceServer`) -----------------------------------------------------
 
@@ -63,6 +68,8 @@ class Topics:
     async def topics(self, prefix: str = "") -> list[str]:
         """See `ServiceServer`."""
         check_argument("the beginning of a topic", prefix, str)
+        if not prefix.isprintable():  # no topic of a service begins so, and not every broker could look for it
+            return []
         return [topic for topic in await self._broker.topics(prefix) if topic != POST]
 
     async def send_to(self, account: int, message: object) -> None:

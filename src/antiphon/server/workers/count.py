@@ -9,7 +9,8 @@ from pathlib import Path
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
-from antiphon.settings import ProgramSettings, ServerSettings, files_folder
+from antiphon.settings import ProgramSettings, ServerSettings
+from antiphon.store_address import files_folder
 
 WORKERS_MOST = 64
 AUTO = "auto"

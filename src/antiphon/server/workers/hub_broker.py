@@ -65,6 +65,12 @@ class HubBroker:
 
     # --- `Broker` ---------------------------------------------------------------------------------------------
 
+    async def start(self) -> None:
+        """See `Broker`: the worker has opened it."""
+
+    async def stop(self) -> None:
+        """See `Broker`: the worker closes it."""
+
     async def publish(self, topic: str, message: Payload) -> None:
         """See `Broker`."""
         await self._ask(lambda id: Publish(id, topic, message))

@@ -7,9 +7,10 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from antiphon.observe.log import ServerLog
+from antiphon.server.control.live import Live, LiveQuery
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_port, give_up_socket
 from antiphon.server.listen.accept import Take
@@ -24,9 +25,11 @@ from antiphon.server.workers.messages import (
     Counted,
     Imported,
     Leaving,
+    Look,
     Message,
     Ready,
     Released,
+    Seen,
     Start,
     Stop,
     Taken,
@@ -90,6 +93,8 @@ class SupervisorLink:
         """Sockets that came and are not taken: the supervisor does not know yet that they will be."""
         self._beating: asyncio.TimerHandle | None = None
         self._measured: Callable[[], ProcessReport]
+        self._look: Callable[[LiveQuery], Awaitable[Live]]
+        self._looking: set[asyncio.Task[None]] = set()
         for each in (end, stacks):
             each.set_inheritable(False)
             give_up_socket(each)
@@ -102,9 +107,14 @@ class SupervisorLink:
         self._channel.drained = self._take_passed
         self._channel.start()
 
-    def ready(self, text: str, measured: Callable[[], ProcessReport]) -> None:
-        """Say that the worker serves; `text` says where. Each heartbeat says what it does, as `measured`."""
-        self._measured = measured
+    def ready(
+        self, text: str, measured: Callable[[], ProcessReport], look: Callable[[LiveQuery], Awaitable[Live]]
+    ) -> None:
+        """Say that the worker serves; `text` says where.
+
+        Each heartbeat says what it does, as `measured`; `look` answers who is connected.
+        """
+        self._measured, self._look = measured, look
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature; better a part than a wait
         # Stacks come in many small writes, each of which takes near a kilobyte of the buffer.
         self._stacks.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STACKS_BUFFER)
@@ -147,8 +157,18 @@ class SupervisorLink:
             self._drop_passed() if self._leaves else self._take_passed()
         elif isinstance(message, Counted):
             self._counts.answered(message)
+        elif isinstance(message, Look):
+            task = asyncio.get_running_loop().create_task(self._answer(message))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
         elif isinstance(message, Stop):
             self._signals.begin(message.number)
+
+    async def _answer(self, look: Look) -> None:
+        try:
+            self._send(Seen(look.id, await self._look(look.query)))
+        except Exception:  # noqa: BLE001 - nobody waits for this task; who asked does without
+            self._log.exception("fault")
 
     def _take_passed(self) -> None:
         """Take what was passed, each when `Taken` is with the system: what is answered here is no one else's."""

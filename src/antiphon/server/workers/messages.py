@@ -1,12 +1,15 @@
 """Messages between a supervisor and its workers."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
+from antiphon.server.control.live import Live, LiveQuery
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.topics.contract import Position
+from antiphon.server.workers.count import share
 from antiphon.settings import ProgramSettings, ServerSettings
 from antiphon.topics import Subscriber
 
@@ -40,6 +43,13 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     reloads: bool = False
     """Whether the server is one with `--reload`: the worker tells what it imports, and shows faults."""
 
+    def for_worker(self, number: int, *, announces: bool) -> Self:
+        """Return what the worker `number`, from 0, is told: its part of what is set for the server."""
+        program = replace(self.program, exec_most=share(self.program.exec_most, self.workers, number))
+        rate = self.settings.drain_rate
+        settings = self.settings if rate is None else replace(self.settings, drain_rate=rate / self.workers)
+        return msgspec.structs.replace(self, settings=settings, program=program, announces=announces)
+
 
 class Client(msgspec.Struct, tag=True, frozen=True):
     """A connection that was accepted; its socket comes with the message."""
@@ -53,6 +63,13 @@ class Counted(msgspec.Struct, tag=True, frozen=True):
 
     id: int
     wait: float
+
+
+class Look(msgspec.Struct, tag=True, frozen=True):
+    """Say which sessions are connected. It is answered by `Seen`."""
+
+    id: int
+    query: LiveQuery
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
@@ -119,6 +136,13 @@ class Beat(msgspec.Struct, tag=True, frozen=True):
     """The event loop of the worker runs, and this is what it does."""
 
     report: ProcessReport
+
+
+class Seen(msgspec.Struct, tag=True, frozen=True):
+    """The answer to `Look`."""
+
+    id: int
+    live: Live
 
 
 class Leaving(msgspec.Struct, tag=True, frozen=True):
@@ -198,10 +222,10 @@ class News(msgspec.Struct, tag=True, frozen=True):
     message: Any
 
 
-ToWorker = Start | Client | Counted | Stop | Answer | News
+ToWorker = Start | Client | Counted | Look | Stop | Answer | News
 AboutTopics = Publish | Subscribe | Unsubscribe | Read | Who | Which
 ToSupervisor = (
-    Failed | Ready | Imported | Taken | Closed | Released | Count | Forgive | Beat | Leaving | AboutTopics
+    Failed | Ready | Imported | Taken | Closed | Released | Count | Forgive | Beat | Seen | Leaving | AboutTopics
 )
 Message = ToWorker | ToSupervisor
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from antiphon.errors import AntiphonError, WorkerEnded, every_error
+from antiphon.server.control.live import Live, LiveQuery
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.listen.limits import RegistrationLimits, SourceFailures
 from antiphon.server.topics.hub import Hub
@@ -28,9 +29,11 @@ from antiphon.server.workers.messages import (
     Forgive,
     Imported,
     Leaving,
+    Look,
     Message,
     Ready,
     Released,
+    Seen,
     Start,
     Stop,
     Taken,
@@ -38,6 +41,8 @@ from antiphon.server.workers.messages import (
 
 STACKS_SECONDS = 0.3
 """Pause after which the stacks of a worker are taken to be complete."""
+LOOKS_MOST = 16
+"""Questions of those who look that one worker answers at once."""
 STACKS_MOST = 65_536
 """Bytes of stacks that are read; further ones are dropped."""
 
@@ -101,6 +106,11 @@ class WorkerProcess:
         """Whether the supervisor has killed it."""
         self.report: ProcessReport | None = None
         """What its last heartbeat has said of it."""
+        self.seen: Live | None = None
+        """What it has answered last to a `Look`."""
+        self._look_id = 0
+        self._looks: dict[int, asyncio.Future[Live]] = {}
+        """Looks that it has not answered, by their ids."""
         self.served = False
         """Whether it was ever ready."""
         self.sources: set[str] = set()
@@ -184,6 +194,20 @@ class WorkerProcess:
         """Why it has ended without serving."""
         return self._failure or WorkerEnded(end=self.end)
 
+    def look(self, query: LiveQuery) -> "asyncio.Future[Live] | None":
+        """Ask which sessions are connected; return None if it still has to answer what others asked.
+
+        Cancel the future when nobody waits for it any more.
+        """
+        if len(self._looks) >= LOOKS_MOST or self._channel.waiting:
+            return None
+        self._look_id += 1
+        id, asked = self._look_id, self._loop.create_future()
+        self._looks[id] = asked
+        asked.add_done_callback(lambda _: self._looks.pop(id, None))
+        self._channel.send(Look(id, query))
+        return asked
+
     # --- messages ---------------------------------------------------------------------------------------------
 
     def _received(self, message: Message, _: socket.socket | None) -> None:
@@ -193,6 +217,11 @@ class WorkerProcess:
                 self.report = message.report
                 self.heard_at = self._loop.time()
                 self.seat.silent = False
+            case Seen():
+                self.seen = message.live
+                asked = self._looks.pop(message.id, None)
+                if asked is not None and not asked.done():
+                    asked.set_result(message.live)
             case Taken():
                 owner.dispatcher.taken(self.seat)
             case Closed():

@@ -10,6 +10,7 @@ from antiphon.observe.log import ServerLog
 from antiphon.server.control.report import ServerReport, report_of
 from antiphon.server.control.totals import Totals
 from antiphon.server.workers.attention import Attention
+from antiphon.server.workers.looks import WorkerLooks
 from antiphon.server.workers.messages import Start
 from antiphon.server.workers.process import State, WorkerProcess
 from antiphon.version import __version__
@@ -27,9 +28,12 @@ class WorkerReports:
         self._events: Counter[str] = Counter()
         self._messages = 0
         self._totals = Totals()
+        self.looks = WorkerLooks()
+        """Of those who ask who is connected."""
 
     def ended(self, worker: WorkerProcess) -> None:
         """Keep what a worker has done that has ended."""
+        self.looks.ended(worker)
         if worker.report is not None:
             self._events.update(worker.report.events)
             self._messages += worker.report.messages

@@ -48,7 +48,7 @@ async def supervise(
     log = open_log(settings.log or folder.path / "server.log", settings.log_level)
     log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path), workers=workers)
     try:
-        async with serving_status(settings.status, log) as status:
+        async with serving_status(settings.status, folder, settings.store, log) as status:
             listening = listen_as_set(settings, folder.last_port, manager.passed)
             start = Start(
                 service=service,
@@ -77,7 +77,8 @@ async def supervise(
                 reloading=reloading,
             )
             if status is not None:
-                status.follow(supervisor.report)
+                status.follow(supervisor.report, supervisor.look)
+                supervisor.at_reload = status.reload
             return await supervisor.run()
     except AntiphonError as error:
         log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault

@@ -8,16 +8,14 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.control import Controlled, taking_control
+from antiphon.server.control.live import Live, LiveQuery
 from antiphon.server.control.report import ServerReport, status_line
 from antiphon.server.listen.entrance import accept_all, hourly_limits
 from antiphon.server.listen.limits import RegistrationLimits, SourceFailures
@@ -26,14 +24,13 @@ from antiphon.server.manager import ServiceManager
 from antiphon.server.signals import StopSignals
 from antiphon.server.topics.hub import Hub
 from antiphon.server.workers.attention import Attention
-from antiphon.server.workers.count import share
 from antiphon.server.workers.dispatch import Dispatcher
 from antiphon.server.workers.messages import Start
 from antiphon.server.workers.process import State, WorkerProcess
 from antiphon.server.workers.reloading import Reloading
 from antiphon.server.workers.reports import WorkerReports
 from antiphon.server.workers.slots import Slots
-from antiphon.settings import files_folder
+from antiphon.store_address import files_folder
 
 TICK_SECONDS = 0.25
 """Pause between two looks at the workers."""
@@ -103,6 +100,8 @@ class Supervisor:
         """Why the last reload has failed."""
         self._incoming: list[WorkerProcess] = []
         """The new workers while a reload is under way."""
+        self.at_reload: Callable[[], None] = lambda: None
+        """Called, in a thread, at each reload."""
         self._failed = False
         """Whether a worker has not drained in order."""
 
@@ -145,11 +144,8 @@ class Supervisor:
             await asyncio.wait(tasks)
 
     def _begin(self, number: int, *, announces: bool = False) -> WorkerProcess:
-        start = self._start
-        program = replace(start.program, exec_most=share(start.program.exec_most, start.workers, number))
-        told = msgspec.structs.replace(start, program=program, announces=announces)
         worker = (self._development and self._development.take()) or WorkerProcess(self, self._hub)
-        worker.begin(number, told)
+        worker.begin(number, self._start.for_worker(number, announces=announces))
         self._workers.add(worker)
         return worker
 
@@ -291,6 +287,7 @@ class Supervisor:
         """Start new workers, and drain the old ones once all new ones serve; if one cannot, the old ones stay."""
         self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
         self._reload_failure = None
+        await asyncio.to_thread(self.at_reload)
         if files_folder(self._start.settings.store) is not None:  # with `--reload` only
             await self._end_old()
         workers = self._incoming
@@ -339,6 +336,10 @@ class Supervisor:
         """Return what the server does."""
         now = asyncio.get_running_loop().time()
         return self._reports.report(self._workers, now, draining=self._stopping.done())
+
+    async def look(self, query: LiveQuery) -> Live:
+        """Return who is connected."""
+        return await self._reports.looks.look(list(self._workers), query)
 
     # --- the end ----------------------------------------------------------------------------------------------
 

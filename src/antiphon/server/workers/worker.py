@@ -15,8 +15,9 @@ from antiphon.language import catalogue
 from antiphon.observe import records
 from antiphon.observe.faults import FaultPrinter
 from antiphon.observe.log import ServerLog
+from antiphon.server.behind import server_behind
 from antiphon.server.run import until_stopped, where_it_listens
-from antiphon.server.server import Server, server_behind
+from antiphon.server.server import Server
 from antiphon.server.signals import StopSignals
 from antiphon.server.workers.channel import receive_now, send_now
 from antiphon.server.workers.hub_broker import HubBroker
@@ -73,7 +74,7 @@ async def _serve(server: Server, link: SupervisorLink, broker: HubBroker, start:
 
     def opened() -> None:
         text = where_it_listens(server, start.pid, as_json=start.as_json, workers=start.workers)
-        link.ready(text, server.measured)
+        link.ready(text, server.measured, server.look)
 
     try:
         return await until_stopped(server, opened, lambda: None, begun)

@@ -10,6 +10,10 @@ from typing import NamedTuple, Protocol
 
 from antiphon.identity.names import Name
 
+Seal = Callable[[int, str | None], bytes]
+"""Returns a credential as it is kept: sealed for the account with the number, by the key with the mark. The mark
+is `Owned.sealing`; None for a store that has no owner."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
@@ -31,6 +35,8 @@ class Account:
     """whether a new password must be chosen before anything else"""
     expires_at: datetime | None = None
     """when the credential expires, if ever: an imported one does"""
+    administrator: bool = False
+    """whether it may use the status page"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +59,8 @@ class Overview:
     """whether a new password must be chosen at the next sign-in"""
     expires_at: datetime | None = None
     """when the credential expires, if ever"""
+    administrator: bool = False
+    """whether it may use the status page"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +68,8 @@ class NewAccount:
     """An account to be added."""
 
     name: Name
-    seal: Callable[[int], bytes] = field(repr=False)
-    """gets the account's number and returns the sealed credential; called as `Accounts` says of callbacks"""
+    seal: Seal = field(repr=False)
+    """called as `Accounts` says of callbacks"""
     credential_type: str
     must_change: bool = False
     expires_at: datetime | None = None
@@ -101,7 +109,7 @@ class Accounts(Protocol):
     async def register(
         self,
         name: Name,
-        seal: Callable[[int], bytes],
+        seal: Seal,
         credential_type: str,
         at: datetime,
         address: str,
@@ -110,8 +118,8 @@ class Accounts(Protocol):
     ) -> Account:
         """Add an account with a new name and one credential, in one transaction.
 
-        `seal` gets the new account's number and returns the credential as it is kept. No `reseal` runs between
-        its call and the commit, so that what it has sealed with an older key is sealed again. `at` and `address`
+        No `reseal` runs between the call of `seal` and the commit, so that what it has sealed with an older key is
+        sealed again. `at` and `address`
         say when and from where the account registered. With the fingerprint of an `invitation`, the same
         transaction uses it up: of many who use one at once, one wins.
 
@@ -146,6 +154,12 @@ class Accounts(Protocol):
     async def set_disabled(self, account_id: int, *, disabled: bool) -> bool:
         """Disable or enable an account; return whether that was a change, which begins a new epoch."""
 
+    async def set_administrator(self, account_id: int, *, administrator: bool) -> bool:
+        """Give an account the administrator's mark, or take it away; return whether that was a change.
+
+        No epoch begins: sessions of clients have nothing to do with it.
+        """
+
     async def rename(self, account_id: int, name: Name) -> None:
         """Change the name of an account, and begin a new epoch, because sessions carry the name.
 
@@ -157,7 +171,7 @@ class Accounts(Protocol):
         self,
         account_id: int,
         credential_type: str,
-        seal: Callable[[int], bytes],
+        seal: Seal,
         *,
         must_change: bool = False,
         epoch: int | None = None,

@@ -4,6 +4,7 @@ A process is alive as long as it is here. It advances its counter, and the other
 long it has stood still; the store has no part in that.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -26,6 +27,19 @@ class ProcessRecord:
     service: str
     """processes that differ in this or in `limits` do not relay to each other"""
     limits: str
+    place: str = ""
+    """machine and data folder of the process (`server.home.place`); empty for one of an earlier version"""
+    node_address: str = ""
+    """host and port that take relays from other places, over TLS; empty if the process takes none from there"""
+    certificate: str = ""
+    """SHA-256 of the certificate that it shows there, in hexadecimal"""
+    keys: str = ""
+    """marks of the sealing keys in its key ring (`identity.keys.KeyRing.marks`)"""
+
+    @property
+    def where(self) -> str:
+        """Machine and data folder, as people and `scp` write them; empty if they are not known."""
+        return self.place.partition("#")[0]
 
 
 class Processes(Protocol):
@@ -34,8 +48,12 @@ class Processes(Protocol):
     Every method raises `TryLater` when the store cannot do its work.
     """
 
-    async def enter(self, process: ProcessRecord) -> None:
-        """Add a process, or replace its record."""
+    async def enter(self, process: ProcessRecord) -> bool:
+        """Add a process, or replace its record.
+
+        Returns:
+            False if it lacks the key that seals (`Owned.sealing`): then nothing is changed.
+        """
 
     async def find(self, id: str) -> ProcessRecord | None:
         """Return a process; None if it is dead."""
@@ -50,15 +68,20 @@ class Processes(Protocol):
             whether it was removed.
         """
 
-    def pulse(self) -> "Pulse":
-        """Return the pulse, for a thread of its own: it waits neither for the event loop nor for other calls."""
+    def pulse(self, keys: Callable[[], str] = lambda: "") -> "Pulse":
+        """Return the pulse, for a thread of its own: it waits neither for the event loop nor for other calls.
+
+        `keys` is called in that thread, and returns `ProcessRecord.keys` as they are then.
+        """
 
 
 class Pulse(Protocol):
     """Heartbeats of the processes, on a database connection of its own; it blocks the one thread that uses it."""
 
     def beat(self, id: str) -> dict[str, int] | None:
-        """Advance the counter of the process `id`, and return the counters of all, in one transaction.
+        """Advance the counter of the process `id`, note its keys, and return the counters of all.
+
+        It is one transaction.
 
         Returns:
             None if `id` is not there any more: others take the process for dead.

@@ -1,8 +1,10 @@
 """Contract of the revocation log: how servers learn that a session was ended elsewhere.
 
-`Sessions` writes the log, each entry in the transaction that ends the session. Servers poll it.
+`Sessions` writes the log, each entry in the transaction that ends the session. Servers poll it,
+and a store may hasten them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -33,6 +35,12 @@ class RevocationLog(Protocol):
 
     async def entries(self, after: int) -> list[Revocation]:
         """Return the revocations with a higher number than `after`, in order."""
+
+    async def listen(self, heard: Callable[[], object]) -> None:
+        """Call `heard` in this event loop soon after entries are written, until cancelled.
+
+        Only a hint: it may miss some, and returns at once where the store has no such thing. Poll as well.
+        """
 
     async def position(self) -> int:
         """Return the number of the newest revocation, 0 if there was none."""

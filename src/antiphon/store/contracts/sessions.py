@@ -10,6 +10,11 @@ from typing import NamedTuple, Protocol
 
 from antiphon.store.contracts.failures import Marks
 
+SHORT_ID_SIZE = 6
+"""Bytes of a session's fingerprint that serve as its id: 48 bits are enough to tell sessions apart.
+
+The fingerprint is a keyed hash of the token, so an id is of no use to a thief.
+"""
 TOO_MANY = "too-many"
 """Reason of the revocation of a session that makes way for a new one."""
 
@@ -39,6 +44,16 @@ class SessionRecord:
     """the process that holds its channel; None after `Sessions.hand_on`; untrue as `owner` is"""
     claim: int = 0
     """how many homes it has had; a process that names an earlier one has lost the session"""
+
+    @property
+    def short_id(self) -> str:
+        """The id by which operators name it."""
+        return short_id(self.fingerprint)
+
+
+def short_id(fingerprint: bytes) -> str:
+    """Return the id by which operators name the session with this fingerprint."""
+    return fingerprint[:SHORT_ID_SIZE].hex()
 
 
 class Claim(NamedTuple):

@@ -1,6 +1,7 @@
 """Contract of a store: one contract for each concern, opened and closed together."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from antiphon.store.contracts.accounts import Accounts
 from antiphon.store.contracts.clients import Clients
 from antiphon.store.contracts.failures import LoginFailures
 from antiphon.store.contracts.invitations import Invitations
+from antiphon.store.contracts.outbox import Outbox
 from antiphon.store.contracts.owner import Owner
 from antiphon.store.contracts.processes import Processes
 from antiphon.store.contracts.revocations import RevocationLog
@@ -53,8 +55,15 @@ class Store(Protocol):
         """Whose it is; None for one that stands in the data folder of its servers."""
 
     @property
+    def outbox(self) -> Outbox | None:
+        """What is published to topics; None for a store that only processes of one machine share."""
+
+    @property
     def copies(self) -> Sequence[Path]:
         """Copies of databases that were upgraded when the store was opened."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC for its records: the same on all machines that share the store."""
 
     async def close(self) -> None:
         """Close everything: every method of every contract raises `TryLater` from then on. May be called again."""

@@ -28,6 +28,7 @@ class AccountRow:
     name: Name
     number: int
     disabled: bool = False
+    administrator: bool = False
     must_change: bool
     expires_at: datetime | None
     old_form: str | None = None
@@ -52,6 +53,7 @@ class AccountRow:
             credential=self.credential,
             must_change=self.must_change,
             expires_at=self.expires_at,
+            administrator=self.administrator,
         )
 
     def overview(self) -> Overview:
@@ -68,6 +70,7 @@ class AccountRow:
             refusals=self.refusals,
             must_change=self.must_change,
             expires_at=self.expires_at,
+            administrator=self.administrator,
         )
 
 
@@ -85,6 +88,7 @@ ACCOUNTS = Layout(
         "name": NAME,
         "number": NUMBER,
         "disabled": FLAG,
+        "administrator": FLAG,
         "must_change": FLAG,
         "expires_at": MOMENT_OR_NONE,
         "old_form": _OLD_FORM,
@@ -98,7 +102,10 @@ ACCOUNTS = Layout(
         "credential": BYTES,
     },
     unique={"name": lambda row: row.name.key, "number": lambda row: row.number},
-    later={"old_form": lambda values: "md5" if values["expires_at"] else None},  # there was no other form before
+    later={
+        "old_form": lambda values: "md5" if values["expires_at"] else None,  # there was no other form before
+        "administrator": lambda _: False,
+    },
 )
 
 
@@ -116,5 +123,5 @@ def new_row(new: NewAccount, number: int, at: datetime, address: str) -> Account
         # SQLite in the same data folder, or of a file that was thrown away.
         epoch=secrets.randbelow(2**31),
         credential_type=new.credential_type,
-        credential=new.seal(number),
+        credential=new.seal(number, None),
     )

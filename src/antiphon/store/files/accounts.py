@@ -11,7 +11,7 @@ from pathlib import Path
 
 from antiphon.errors import NameTaken, SignInRefused, TryLater
 from antiphon.identity.names import Name
-from antiphon.store.contracts import Account, NewAccount, Overview, Resealed, Visit
+from antiphon.store.contracts import Account, NewAccount, Overview, Resealed, Seal, Visit
 from antiphon.store.files.account_rows import ACCOUNTS, AccountRow, new_row
 from antiphon.store.files.edits import Edits
 from antiphon.store.files.invitations import FilesInvitations
@@ -61,7 +61,7 @@ class FilesAccounts:
     async def register(
         self,
         name: Name,
-        seal: Callable[[int], bytes],
+        seal: Seal,
         credential_type: str,
         at: datetime,
         address: str,
@@ -131,6 +131,11 @@ class FilesAccounts:
         )
         return before is not None and before.disabled != disabled
 
+    async def set_administrator(self, account_id: int, *, administrator: bool) -> bool:
+        """See `contracts.Accounts`."""
+        before = await self._change(account_id, lambda row: replace(row, administrator=administrator))
+        return before is not None and before.administrator != administrator
+
     async def rename(self, account_id: int, name: Name) -> None:
         """See `contracts.Accounts`."""
 
@@ -145,7 +150,7 @@ class FilesAccounts:
         self,
         account_id: int,
         credential_type: str,
-        seal: Callable[[int], bytes],
+        seal: Seal,
         *,
         must_change: bool = False,
         epoch: int | None = None,
@@ -158,7 +163,7 @@ class FilesAccounts:
             return replace(
                 row,
                 credential_type=credential_type,
-                credential=seal(account_id),
+                credential=seal(account_id, None),
                 must_change=must_change,
                 expires_at=None,
                 old_form=None,

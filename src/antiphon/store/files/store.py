@@ -5,7 +5,6 @@ A server holds the folder alone, because it keeps its files in memory. Commands 
 
 import asyncio
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +12,7 @@ from filelock import FileLock, Timeout
 from antiphon.errors import Problem, StoreTaken, StoreUnusable
 from antiphon.files import make_folder, reported
 from antiphon.language import N_
+from antiphon.store.clock import StoreClock
 from antiphon.store.files.accounts import ACCOUNTS_FILE, FilesAccounts
 from antiphon.store.files.clients import CLIENTS_FILE, FilesClients
 from antiphon.store.files.invitations import INVITATIONS_FILE, FilesInvitations
@@ -63,6 +63,8 @@ class FilesStore:
         self.failures = SqlLoginFailures(database)
         self.processes = SqlProcesses(database)
         self.owner = None
+        self.outbox = None
+        self.now = StoreClock().now
         self.copies = [] if database.copy is None else [database.copy]
 
     def make(self) -> None:
@@ -100,8 +102,8 @@ class FilesStore:
             self._held.release()
 
     async def _end_sessions(self, account_id: int, reason: str) -> None:
-        # The one place where a store reads a clock: no caller passes the time of an edit.
-        await self.sessions.revoke_account(account_id, reason, datetime.now(UTC))
+        # No caller passes the time of an edit.
+        await self.sessions.revoke_account(account_id, reason, self.now())
 
 
 async def open_files(

@@ -7,9 +7,10 @@ from sqlalchemy import Integer, bindparam, delete, exists, func, insert, or_, se
 
 from antiphon.errors import NameTaken, SignInRefused
 from antiphon.identity.names import Name
-from antiphon.store.contracts import Account, NewAccount, Overview, Resealed, Visit
+from antiphon.store.contracts import Account, NewAccount, Overview, Resealed, Seal, Visit
 from antiphon.store.sql.database import Connection, Database, Lock
 from antiphon.store.sql.invitations import use_up
+from antiphon.store.sql.processes import sealing_key
 from antiphon.store.sql.schema import ACCOUNTS, CREDENTIALS
 from antiphon.store.sql.statement import Statement
 
@@ -39,6 +40,7 @@ _FIND = Statement(
         ACCOUNTS.c.key,
         ACCOUNTS.c.disabled,
         ACCOUNTS.c.epoch,
+        ACCOUNTS.c.administrator,
         CREDENTIALS.c.type.label("credential_type"),
         CREDENTIALS.c.data.label("credential"),
         CREDENTIALS.c.must_change,
@@ -82,6 +84,7 @@ _OVERVIEWS = Statement(
         ACCOUNTS.c.visited_at,
         ACCOUNTS.c.visited_from,
         ACCOUNTS.c.refusals,
+        ACCOUNTS.c.administrator,
         CREDENTIALS.c.must_change,
         CREDENTIALS.c.expires_at,
     )
@@ -97,6 +100,12 @@ _NEXT_EPOCH = Statement(
 
 _SET_DISABLED = Statement(
     _NEW_EPOCH.where(ACCOUNTS.c.disabled != bindparam("wanted")).values(disabled=bindparam("wanted"))
+)
+
+_SET_ADMINISTRATOR = Statement(
+    update(ACCOUNTS)
+    .where(ACCOUNTS.c.id == bindparam("account"), ACCOUNTS.c.administrator != bindparam("wanted"))
+    .values(administrator=bindparam("wanted"))
 )
 
 _OTHER = ACCOUNTS.alias()
@@ -158,14 +167,18 @@ _REMOVE = Statement(delete(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")
 class SqlAccounts:
     """`contracts.Accounts` in a database."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep accounts in a database that has the tables of `schema.ACCOUNTS_SCHEMA`."""
+    def __init__(self, database: Database, *, shared: bool = False) -> None:
+        """Keep accounts in a database that has the tables of `schema.ACCOUNTS_SCHEMA`.
+
+        With `shared`, it has those of `schema.SHARED_SCHEMA` too, which name the key that seals.
+        """
         self._database = database
+        self._shared = shared
 
     async def register(
         self,
         name: Name,
-        seal: Callable[[int], bytes],
+        seal: Seal,
         credential_type: str,
         at: datetime,
         address: str,
@@ -176,10 +189,10 @@ class SqlAccounts:
         new = NewAccount(name=name, seal=seal, credential_type=credential_type)
 
         def work(connection: Connection) -> Account:
-            connection.lock(Lock.SEALING, shared=True)
+            key = self._key(connection)
             if invitation is not None:
                 use_up(connection, invitation, name, at, address)
-            return _add(connection, new, at, address)
+            return _add(connection, new, key, at, address)
 
         return await self._database.run(work)
 
@@ -187,8 +200,8 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
 
         def work(connection: Connection) -> list[Account]:
-            connection.lock(Lock.SEALING, shared=True)
-            return [_add(connection, new, at, address) for new in accounts]
+            key = self._key(connection)
+            return [_add(connection, new, key, at, address) for new in accounts]
 
         return await self._database.run(work)
 
@@ -221,6 +234,12 @@ class SqlAccounts:
             lambda connection: _SET_DISABLED.change(connection, account=account_id, wanted=disabled) > 0
         )
 
+    async def set_administrator(self, account_id: int, *, administrator: bool) -> bool:
+        """See `contracts.Accounts`."""
+        return await self._database.run(
+            lambda connection: _SET_ADMINISTRATOR.change(connection, account=account_id, wanted=administrator) > 0
+        )
+
     async def rename(self, account_id: int, name: Name) -> None:
         """See `contracts.Accounts`."""
 
@@ -235,7 +254,7 @@ class SqlAccounts:
         self,
         account_id: int,
         credential_type: str,
-        seal: Callable[[int], bytes],
+        seal: Seal,
         *,
         must_change: bool = False,
         epoch: int | None = None,
@@ -243,14 +262,14 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
 
         def work(connection: Connection) -> int | None:
-            connection.lock(Lock.SEALING, shared=True)
+            key = self._key(connection)
             if not _NEXT_EPOCH.change(connection, account=account_id, proved=epoch):
                 return None
             _REPLACE.change(
                 connection,
                 account=account_id,
                 credential_type=credential_type,
-                credential=seal(account_id),
+                credential=seal(account_id, key),
                 change=must_change,
             )
             return int(_EPOCH.value(connection, account=account_id))
@@ -287,13 +306,18 @@ class SqlAccounts:
         """See `contracts.Accounts`."""
         await self._database.run(lambda connection: _REMOVE.change(connection, account=account_id))
 
+    def _key(self, connection: Connection) -> str | None:
+        """Have no key be changed until the transaction ends; return the mark of the one that seals."""
+        connection.lock(Lock.SEALING, shared=True)
+        return sealing_key(connection) if self._shared else None
 
-def _add(connection: Connection, new: NewAccount, at: datetime, address: str) -> Account:
+
+def _add(connection: Connection, new: NewAccount, key: str | None, at: datetime, address: str) -> Account:
     row = {"key": new.name.key, "display": new.name.display, "registered_at": at, "registered_from": address}
     added = _ADD_ACCOUNT.row(connection, **row)
     if added is None:
         raise NameTaken(name=new.name.display)
-    credential = new.seal(added["id"])
+    credential = new.seal(added["id"], key)
     _ADD_CREDENTIAL.change(
         connection,
         account_id=added["id"],

@@ -6,18 +6,22 @@
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Dialect
 
 Result = TypeVar("Result")
+
+POLLS: Final = "polls"
+"""The `order` of what is read again and again: it waits for nothing else, whatever all others wait for."""
 
 
 class Lock(IntEnum):
     """What transactions can lock that is no row: a number of PostgreSQL's advisory locks."""
 
     SEALING = 1
-    """The choice of a sealing key: shared by those who seal, for `reseal` alone."""
+    """The choice of a sealing key: shared by those who seal and by processes that enter, for `reseal` and for its
+    change alone."""
     SESSIONS = 2
     """The sessions of an account, for who adds one, and for who ends all."""
     REVOCATIONS = 3
@@ -30,6 +34,8 @@ class Lock(IntEnum):
     """The invitations of a name."""
     TABLES = 7
     """The version of the tables."""
+    TOPICS = 8
+    """The topics with their messages: held until the commit, as `REVOCATIONS`."""
 
 
 class Cursor(Protocol):
@@ -70,6 +76,9 @@ class Connection(Protocol):
         Transactions that take several locks take them in the order in which `sessions.py` lists them.
         """
 
+    def notify(self, channel: str) -> None:
+        """Have those hear who listen to `channel` (`Database.listen`), once the transaction is committed."""
+
 
 class Database(Protocol):
     """Database that runs transactions, and answers within the time of the contracts."""
@@ -85,7 +94,7 @@ class Database(Protocol):
         but its result. A transaction that has begun is finished even if nobody waits for it any more.
 
         Calls with the same `order`, if it is not None, are carried out in the order in which they were made.
-        Others may overtake each other.
+        Others may overtake each other. Those of `POLLS` wait for no others.
 
         Raises:
             TryLater: the engine cannot do it now, with the engine's error as the cause; or the database is closed.
@@ -93,6 +102,12 @@ class Database(Protocol):
 
     def direct(self) -> "Direct":
         """Return another connection, for a thread that waits neither for this database nor for the event loop."""
+
+    async def listen(self, channel: str, heard: Callable[[], object]) -> None:
+        """Call `heard` soon after each transaction that has notified `channel`, until cancelled; it may miss some.
+
+        An engine that cannot tell of such things returns at once.
+        """
 
     async def close(self) -> None:
         """Finish the transaction in progress and close. May be called again."""

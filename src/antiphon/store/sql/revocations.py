@@ -1,5 +1,6 @@
 """The revocation log in SQL."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from antiphon.store.contracts import REVOCATIONS_KEPT, Revocation
-from antiphon.store.sql.database import Connection, Database, Lock
+from antiphon.store.sql.database import POLLS, Connection, Database, Lock
 from antiphon.store.sql.schema import REVOCATIONS
 from antiphon.store.sql.statement import Statement
 
@@ -21,6 +22,8 @@ NEWEST = select(func.coalesce(func.max(REVOCATIONS.c.id), 0))
 """The position of the log, for other statements too."""
 _POSITION = Statement(NEWEST)
 _TRIM = Statement(delete(REVOCATIONS).where(REVOCATIONS.c.at <= bindparam("before")))
+
+_CHANNEL = "antiphon_revocations"
 
 
 # For the transactions that end sessions: each takes the connection of a transaction.
@@ -42,6 +45,7 @@ def _log(connection: Connection, **entry: Any) -> None:
     # Held until the commit: whoever has read a number has read all lower ones.
     connection.lock(Lock.REVOCATIONS)
     _REVOKE.change(connection, **entry)
+    connection.notify(_CHANNEL)
 
 
 def position(connection: Connection) -> int:
@@ -58,8 +62,12 @@ class SqlRevocationLog:
 
     async def entries(self, after: int) -> list[Revocation]:
         """See `contracts.RevocationLog`."""
-        rows = await self._database.run(lambda connection: _ENTRIES.rows(connection, after=after))
+        rows = await self._database.run(lambda connection: _ENTRIES.rows(connection, after=after), POLLS)
         return [Revocation(**row) for row in rows]
+
+    async def listen(self, heard: Callable[[], object]) -> None:
+        """See `contracts.RevocationLog`."""
+        await self._database.listen(_CHANNEL, heard)
 
     async def position(self) -> int:
         """See `contracts.RevocationLog`."""

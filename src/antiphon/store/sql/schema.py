@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
 earlier version is upgraded by the engine."""
 
@@ -36,11 +36,21 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's
         """Return the number for a time that has a time zone."""
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else utc_number(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - same
         """Return the time, in UTC."""
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else utc_time(value)
+
+
+def utc_number(time: datetime) -> int:
+    """Return the number that `UtcTime` keeps for a time with a time zone."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def utc_time(number: int) -> datetime:
+    """Return the time, in UTC, for which `UtcTime` keeps a number."""
+    return _EPOCH + timedelta(microseconds=number)
 
 
 # Engines with one size of integers give the size that is needed; texts are compared and sorted by code points.
@@ -69,6 +79,7 @@ ACCOUNTS = Table(
     Column("previous_at", UtcTime),
     Column("previous_from", _Words),
     Column("previous_refusals", _Number),
+    Column("administrator", Boolean, nullable=False, server_default=text("FALSE")),
     sqlite_autoincrement=True,  # a number is never given again: seals and sessions name it
 )
 
@@ -140,6 +151,10 @@ PROCESSES = Table(
     Column("relay_version", _Number, nullable=False),
     Column("service", _Words, nullable=False),
     Column("limits", _Words, nullable=False),
+    Column("place", _Words, nullable=False, server_default=text("''")),
+    Column("node_address", _Words, nullable=False, server_default=text("''")),
+    Column("certificate", _Words, nullable=False, server_default=text("''")),
+    Column("keys", _Words, nullable=False, server_default=text("''")),
     sqlite_with_rowid=False,
 )
 
@@ -184,4 +199,43 @@ ANTIPHON = Table(
     Column("version", _Number, nullable=False),  # of the tables
     Column("ring", LargeBinary),  # mark of the key ring that belongs to it
     Column("place", _Words),  # machine and data folder of the servers that use it
+    Column("sealing", _Words),  # mark of the key that seals its accounts
+)
+
+TOPICS = Table(
+    "topics",
+    SHARED_SCHEMA,
+    Column("id", _Number, primary_key=True),
+    Column("name", _Words, nullable=False, unique=True),
+    Column("epoch", _Number, nullable=False),
+    Column("first", _Number, nullable=False, server_default=text("1")),  # the oldest entry that is kept
+    Column("last", _Number, nullable=False, server_default=text("0")),
+    Column("size", _Number, nullable=False, server_default=text("0")),  # bytes of the entries that are kept
+    Column("used", _Number, nullable=False),  # in the order of the entries' numbers
+)
+
+ENTRIES = Table(
+    "entries",
+    SHARED_SCHEMA,
+    Column("id", _Number, primary_key=True),  # in the order of commits
+    Column("topic", ForeignKey("topics.id", ondelete="CASCADE"), nullable=False),
+    Column("offset", _Number, nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Column("is_text", Boolean, nullable=False),
+    Column("size", _Number, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("entries_of_topic", "topic", "offset", unique=True),
+)
+
+SUBSCRIBERS = Table(
+    "subscribers",
+    SHARED_SCHEMA,
+    Column("topic", ForeignKey("topics.id", ondelete="CASCADE"), primary_key=True),
+    Column("process", _Words, primary_key=True),  # untrue if it is not in `processes`
+    Column("number", _Number, primary_key=True),
+    Column("account", _Number, nullable=False),
+    Column("name", _Words, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("info", LargeBinary, nullable=False),  # text that may hold NUL
+    Index("subscribers_of_process", "process"),
 )

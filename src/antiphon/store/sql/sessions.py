@@ -2,11 +2,12 @@
 
 A transaction that reads before it writes locks what it reads, in this order, so that no two wait for each other:
 
-1. `Lock.SESSIONS` of the account: who opens a session, and who ends all of an account;
-2. the rows of sessions, by fingerprint;
-3. `Lock.PROCESS` of a former home: who claims;
-4. failures and sources of a name (`failures.py`);
-5. `Lock.REVOCATIONS`: who writes to the revocation log, last of all.
+1. `Lock.SEALING`: who seals, who changes the key that does, and a process that enters;
+2. `Lock.SESSIONS` of the account: who opens a session, and who ends all of an account;
+3. the rows of sessions, by fingerprint;
+4. `Lock.PROCESS` of a former home: who claims; its own: a process that enters;
+5. failures and sources of a name (`failures.py`);
+6. `Lock.REVOCATIONS`: who writes to the revocation log, last of all.
 """
 
 from collections.abc import Sequence

@@ -128,6 +128,9 @@ class SqliteConnection(sqlite3.Connection):
         """See `database.Connection`: one writer at a time has all locks."""
         self.begin_writing()
 
+    def notify(self, channel: str) -> None:
+        """See `database.Connection`: a file tells nobody."""
+
 
 class SqliteDatabase:
     """Database in a file, with one connection that is kept open: a pool costs more than the statements here."""
@@ -177,6 +180,9 @@ class SqliteDatabase:
     def direct(self) -> "SqliteDirect":
         """See `database.Database`."""
         return SqliteDirect(self._connect)
+
+    async def listen(self, channel: str, heard: Callable[[], object]) -> None:
+        """See `database.Database`: there is nothing to hear."""
 
     def _transact(self, work: Callable[[SqliteConnection], Result]) -> Result:
         with self._connection:

@@ -41,6 +41,50 @@ END
 Without it the home of the session would go on with an old channel. Statements of later versions never meet the
 condition (`sessions.py`).
 """
+_OUTBOX = (
+    """
+    CREATE TABLE topics (
+        id BIGSERIAL NOT NULL,
+        name TEXT NOT NULL,
+        epoch BIGINT NOT NULL,
+        first BIGINT DEFAULT 1 NOT NULL,
+        last BIGINT DEFAULT 0 NOT NULL,
+        size BIGINT DEFAULT 0 NOT NULL,
+        used BIGINT NOT NULL,
+        PRIMARY KEY (id),
+        UNIQUE (name)
+    )
+    """,
+    """
+    CREATE TABLE entries (
+        id BIGSERIAL NOT NULL,
+        topic BIGINT NOT NULL,
+        "offset" BIGINT NOT NULL,
+        message BYTEA NOT NULL,
+        is_text BOOLEAN NOT NULL,
+        size BIGINT NOT NULL,
+        at BIGINT NOT NULL,
+        PRIMARY KEY (id),
+        FOREIGN KEY(topic) REFERENCES topics (id) ON DELETE CASCADE
+    )
+    """,
+    'CREATE UNIQUE INDEX entries_of_topic ON entries (topic, "offset")',
+    """
+    CREATE TABLE subscribers (
+        topic BIGINT NOT NULL,
+        process TEXT NOT NULL,
+        number BIGINT NOT NULL,
+        account BIGINT NOT NULL,
+        name TEXT NOT NULL,
+        since BIGINT NOT NULL,
+        info BYTEA NOT NULL,
+        PRIMARY KEY (topic, process, number),
+        FOREIGN KEY(topic) REFERENCES topics (id) ON DELETE CASCADE
+    )
+    """,
+    "CREATE INDEX subscribers_of_process ON subscribers (process)",
+)
+"""Tables that only a database which processes of many machines share has."""
 BESIDE_TABLES: Final[dict[str, tuple[str, ...]]] = {"sessions": (_TAKEN_BY_VERSION_4,)}
 """Statements that a new database gets after its tables, by a table of the database they are for."""
 STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
@@ -65,11 +109,22 @@ STEPS: Final[dict[int, dict[str, tuple[str, ...]]]] = {
             _TAKEN_BY_VERSION_4,
         ),
     },
+    6: {
+        "accounts": ("ALTER TABLE accounts ADD COLUMN administrator BOOLEAN DEFAULT FALSE NOT NULL",),
+        "processes": (
+            "ALTER TABLE processes ADD COLUMN place TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE processes ADD COLUMN node_address TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE processes ADD COLUMN certificate TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE processes ADD COLUMN keys TEXT NOT NULL DEFAULT ''",
+        ),
+        "antiphon": ("ALTER TABLE antiphon ADD COLUMN sealing TEXT", *_OUTBOX),
+    },
 }
 """Statements that make each version of the tables from the one before it, by a table of the database they are for.
 
 They take nothing away that a server of the version before needs, which may still have the file open. The
-first version in PostgreSQL is 5: steps from 6 on must be written for both engines.
+first version in PostgreSQL is 5: steps from 6 on must be written for both engines. There `TEXT` is compared by
+code points, as in SQLite (`postgres.opening`).
 """
 OLDEST: Final = min(STEPS) - 1
 """The oldest version that can be upgraded."""

@@ -5,15 +5,20 @@ statement is prepared. So it also works through a pooler (PgBouncer) that gives 
 to the server.
 """
 
+import math
 import os
+import select
+import time
 import weakref
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import pq
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.waiting import Ready, Wait
 from sqlalchemy import Dialect
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
@@ -25,6 +30,9 @@ STATEMENT_SECONDS = 2.0
 """Time for one statement, waiting for locks included: below `thread.ANSWER_SECONDS`."""
 IDLE_SECONDS = 3.0
 """Time between two statements of a transaction. A process that is frozen inside one gives its locks back then."""
+BEGIN_SECONDS = 0.75
+"""Time for the BEGIN on a connection that was used before. It waits for no lock, so that only a connection that is
+dead without a word, or a server that is, takes longer."""
 _BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED;"
     f"SET LOCAL statement_timeout = {STATEMENT_SECONDS * 1000:.0f};"
@@ -44,8 +52,64 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "tcp_user_timeout": 5000,
 }
 
-_open: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+_open: weakref.WeakSet[psycopg.Connection[Any] | psycopg.AsyncConnection[Any]] = weakref.WeakSet()
 """All open connections of this process, for its children to give up."""
+
+
+Value = TypeVar("Value")
+_POLLED: Final[dict[int, int]] = {
+    Wait.R: select.POLLIN,
+    Wait.W: select.POLLOUT,
+    Wait.RW: select.POLLIN | select.POLLOUT,
+}
+"""What to wait for at a socket, by what the driver waits for."""
+
+
+class SilentError(psycopg.OperationalError):
+    """The server has not answered in time: it is frozen, or the network is cut and nobody says so."""
+
+
+class Driver(psycopg.Connection[Any]):
+    """Connection of the driver that waits for the server no longer than it is told to.
+
+    The server's own limits end nothing if the server does not run, and those of TCP nothing if its machine does.
+    """
+
+    ends_at = math.inf
+    """Until when it waits, in the seconds of `time.monotonic`; then it is closed: nobody knows what was done."""
+
+    def wait(self, gen: PQGen[Value], *limits: Any, **named: Any) -> Value:
+        """Wait for what the driver does; `limits` are for its own waiting, which `ends_at` replaces.
+
+        Raises:
+            SilentError: it took until `ends_at`.
+        """
+        if self.ends_at == math.inf:
+            return super().wait(gen, *limits, **named)
+        try:
+            return self._wait(gen)
+        except SilentError:
+            self.close()
+            raise
+
+    def _wait(self, steps: PQGen[Value]) -> Value:
+        polled, descriptor = select.poll(), self.pgconn.socket
+        try:
+            wanted = next(steps)
+            while True:
+                polled.register(descriptor, _POLLED[wanted])
+                left = self.ends_at - time.monotonic()
+                found = polled.poll(max(0.0, left) * 1000)
+                if not found:
+                    raise SilentError("timeout: the server does not answer")
+                ((_, events),) = found
+                if events & ~(select.POLLIN | select.POLLOUT):  # the driver finds out what is wrong with it
+                    events = _POLLED[Wait.RW]
+                ready = (Ready.R if events & select.POLLIN else 0) | (Ready.W if events & select.POLLOUT else 0)
+                wanted = steps.send(ready)
+        except StopIteration as end:
+            value: Value = end.value
+            return value
 
 
 class PostgresConnection:
@@ -53,7 +117,7 @@ class PostgresConnection:
 
     dialect: Final[Dialect] = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
-    def __init__(self, driver: psycopg.Connection[Any]) -> None:
+    def __init__(self, driver: Driver) -> None:
         """Use an open connection that commits nothing by itself and begins nothing either (autocommit)."""
         self._driver = driver
 
@@ -75,7 +139,18 @@ class PostgresConnection:
         function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
         self.execute(f"SELECT {function}({_LOCK_CLASS + lock}, {number})")
 
+    def notify(self, channel: str) -> None:
+        """See `database.Connection`. Others hear of it when the transaction is committed."""
+        self.execute("SELECT pg_notify(%(channel)s, '')", {"channel": channel})
+
     # --- its transactions -------------------------------------------------------------------------------------
+
+    def limit(self, ends_at: float) -> None:
+        """Wait for the server no longer than this, in the seconds of `time.monotonic`, from now on.
+
+        Whatever takes longer raises `SilentError`, and the connection is closed.
+        """
+        self._driver.ends_at = ends_at
 
     def begin(self) -> None:
         """Begin a transaction, with its time limits, in one round trip."""
@@ -114,12 +189,32 @@ def connect(dsn: str) -> PostgresConnection:
     Raises:
         psycopg.Error: there is no connection.
     """
-    given = conninfo_to_dict(dsn)
-    parameters = {name: value for name, value in _DEFAULTS.items() if name not in given}
     # Prepared statements belong to one connection of the server, and a pooler gives us several.
-    driver = psycopg.connect(dsn, autocommit=True, prepare_threshold=None, **parameters)
+    driver = Driver.connect(dsn, autocommit=True, prepare_threshold=None, **_defaults_for(dsn))
     _open.add(driver)
     return PostgresConnection(driver)
+
+
+async def connect_to_listen(dsn: str) -> psycopg.AsyncConnection[object]:
+    """Connect to the database as `connect` does, for `listening`; `give_back` closes it.
+
+    Raises:
+        psycopg.Error: there is no connection.
+    """
+    driver = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **_defaults_for(dsn))
+    _open.add(driver)
+    return driver
+
+
+async def give_back(driver: psycopg.AsyncConnection[object]) -> None:
+    """Close a connection of `connect_to_listen`."""
+    _open.discard(driver)
+    await driver.close()
+
+
+def _defaults_for(dsn: str) -> dict[str, Any]:
+    given = conninfo_to_dict(dsn)
+    return {name: value for name, value in _DEFAULTS.items() if name not in given}
 
 
 def _give_up_in_child() -> None:

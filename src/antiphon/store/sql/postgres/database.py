@@ -15,11 +15,17 @@ import psycopg
 from psycopg import errors
 
 from antiphon.errors import TryLater
-from antiphon.store.sql.postgres.connection import PostgresConnection, connect
-from antiphon.store.thread import ANSWER_SECONDS, StoreThread
+from antiphon.store.sql.database import POLLS
+from antiphon.store.sql.postgres.connection import BEGIN_SECONDS, PostgresConnection
+from antiphon.store.sql.postgres.connector import Connector
+from antiphon.store.sql.postgres.listening import listen
+from antiphon.store.thread import StoreThread
 
 THREADS = 4
-"""Connections of one process for its transactions; its heartbeat has another one."""
+"""Connections of one process for its transactions; what it polls, and its heartbeat, have one each beside them."""
+TRANSACTION_SECONDS = 2.25
+"""Time of a transaction, with its tries: more than for a statement, and below `thread.ANSWER_SECONDS`. After that
+its connection is closed, so that no thread waits for a server that does not run."""
 TRIES = 5
 """Most tries of a transaction; the next one would hardly come within the time of the contracts."""
 PAUSE_SECONDS = 0.02
@@ -41,20 +47,24 @@ class PostgresDirect:
     Once it has broken it is closed, and the next transaction makes another one.
     """
 
-    def __init__(self, dsn: str) -> None:
-        """Connect to the `postgresql://` address when it is first used."""
-        self._dsn = dsn
+    def __init__(self, dsn: str, connector: Connector | None = None, *, patient: bool = True) -> None:
+        """Connect to the `postgresql://` address when it is first used; with `connector`, by it.
+
+        While the database is away, one that is not `patient` fails at once: others wait behind it.
+        """
+        self._connector = connector or Connector(dsn)
+        self._patient = patient
         self._connection: PostgresConnection | None = None
 
     def run(self, work: Callable[[PostgresConnection], Result]) -> Result:
         """See `database.Direct`."""
-        until = time.monotonic() + ANSWER_SECONDS
+        until = time.monotonic() + TRANSACTION_SECONDS
         tries = 0
         while True:
             tries += 1
             was_open = self._connection is not None
             try:
-                return self._transact(work)
+                return self._transact(work, until)
             except _CONFLICTS as error:
                 if tries >= TRIES or time.monotonic() > until:
                     raise TryLater from error
@@ -73,19 +83,24 @@ class PostgresDirect:
         if connection is not None:
             connection.close()
 
-    def _transact(self, work: Callable[[PostgresConnection], Result]) -> Result:
+    def _transact(self, work: Callable[[PostgresConnection], Result], until: float) -> Result:
         """Do `work` as one transaction, once.
 
         Raises:
             _LostBeforeCommit: the connection broke, and nothing was done.
             psycopg.Error: it failed; if the connection broke at the commit, nobody knows whether it was done.
         """
+        begin_until = until
         if self._connection is None:
-            self._connection = connect(self._dsn)
+            self._connection = self._connector.connection(until, patient=self._patient)
+        else:  # it may be dead without a word
+            begin_until = min(until, time.monotonic() + BEGIN_SECONDS)
         connection = self._connection
         committing = False
         try:
+            connection.limit(begin_until)
             connection.begin()
+            connection.limit(until)
             result = work(connection)
             committing = True
             connection.commit()
@@ -112,8 +127,11 @@ class PostgresDatabase:
     def __init__(self, dsn: str, threads: int = THREADS) -> None:
         """Connect to the `postgresql://` address, which `opening.prepare` has made ready, as transactions come."""
         self._dsn = dsn
+        self._connector = Connector(dsn)
         self._threads = [StoreThread(f"postgres-{number}") for number in range(threads)]
-        self._connections = [PostgresDirect(dsn) for _ in self._threads]
+        self._polling = StoreThread("postgres-polls")
+        self._connections = {each: PostgresDirect(dsn, self._connector, patient=False) for each in self._threads}
+        self._connections[self._polling] = self.direct()
 
     async def run(self, work: Callable[[PostgresConnection], Result], order: object = None) -> Result:
         """See `database.Database`. Calls with the same `order` use the same thread.
@@ -121,17 +139,23 @@ class PostgresDatabase:
         Raises:
             TryLater: the server does not answer or refuses, or the database is closed.
         """
+        thread = self._polling if order is POLLS else self._thread(order)
+        return await thread.run(partial(self._connections[thread].run, work))
+
+    def _thread(self, order: object) -> StoreThread:
         if order is None:
-            number = min(range(len(self._threads)), key=lambda each: self._threads[each].waiting)
-        else:
-            number = hash(order) % len(self._threads)
-        return await self._threads[number].run(partial(self._connections[number].run, work))
+            return min(self._threads, key=lambda each: each.waiting)
+        return self._threads[hash(order) % len(self._threads)]
 
     def direct(self) -> PostgresDirect:
         """See `database.Database`."""
-        return PostgresDirect(self._dsn)
+        return PostgresDirect(self._dsn, self._connector)
+
+    async def listen(self, channel: str, heard: Callable[[], object]) -> None:
+        """See `database.Database`."""
+        await listen(self._dsn, channel, heard)
 
     async def close(self) -> None:
         """See `database.Database`. A transaction that does not end is left behind."""
-        pairs = zip(self._threads, self._connections, strict=True)
-        await asyncio.gather(*(thread.close(connection.close) for thread, connection in pairs))
+        await asyncio.gather(*(thread.close(direct.close) for thread, direct in self._connections.items()))
+        self._connector.close()

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -13,18 +15,25 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from antiphon.errors import DatabaseOutdated, DatabaseUnreachable, DatabaseUnusable, Problem
 from antiphon.language import N_
+from antiphon.store.clock import StoreClock
 from antiphon.store.sql import schema
 from antiphon.store.sql.database import Lock
 from antiphon.store.sql.postgres.connection import PostgresConnection, connect
 from antiphon.store.sql.postgres.database import PostgresDatabase
+from antiphon.store.sql.postgres.outbox import PostgresOutbox
+from antiphon.store.sql.processes import time_of
 from antiphon.store.sql.store import SqlStore
 from antiphon.store.sql.upgrades import upgrade
 
 TABLES_SECONDS = 30.0
 """Time for the making or the upgrade of the tables, waiting for another process that does it included."""
+OPEN_SECONDS = 2 * TABLES_SECONDS
+"""Time for all of an opening: a server that says nothing any more is given up then."""
 _SCHEMAS: Final[tuple[MetaData, ...]] = (schema.ACCOUNTS_SCHEMA, schema.SESSIONS_SCHEMA, schema.SHARED_SCHEMA)
 _TABLES: Final[list[Table]] = [table for each in _SCHEMAS for table in each.sorted_tables]
 _VERSION = "SELECT version FROM antiphon"
+_TEXT, _WORDS = re.compile(r"\bTEXT\b"), 'TEXT COLLATE "C"'
+"""The type of texts in `upgrades.STEPS`, and as `schema` has it here."""
 _LOOK = (
     "SELECT count(*), count(*) FILTER (WHERE relname = 'antiphon') FROM pg_class"
     " WHERE relnamespace = to_regnamespace(quote_ident(current_schema()))"
@@ -94,15 +103,17 @@ async def open_postgres(dsn: str) -> SqlStore:
             a newer version.
         DatabaseOutdated: its tables are of an earlier version.
     """
-    await asyncio.to_thread(prepare, dsn)
+    clock = StoreClock()
+    await asyncio.to_thread(prepare, dsn, clock=clock)
     database = PostgresDatabase(dsn)
-    return SqlStore(database, database, shared=True)
+    return SqlStore(database, database, shared=True, clock=clock, outbox=PostgresOutbox(database))
 
 
-def prepare(dsn: str, *, upgrading: bool = False) -> int | None:
+def prepare(dsn: str, *, upgrading: bool = False, clock: StoreClock | None = None) -> int | None:
     """Make the tables of an empty database; with `upgrading`, those of an earlier version become the present ones.
 
-    It blocks. Of several processes that start together, one makes the tables, and the others wait.
+    `clock` follows that of the database. It blocks. Of several processes that start together, one makes the
+    tables, and the others wait.
 
     Returns:
         The version that was found; None for an empty database.
@@ -111,6 +122,8 @@ def prepare(dsn: str, *, upgrading: bool = False) -> int | None:
         AntiphonError: as `open_postgres`; nothing is made then.
     """
     with _reported(dsn), contextlib.closing(_connected(dsn)) as connection:
+        if clock is not None:
+            clock.follow(lambda: time_of(connection))
         found = _found(connection, dsn)
         if found is not None and not (upgrading and found < schema.SCHEMA_VERSION):
             _check(found, dsn)
@@ -121,7 +134,7 @@ def prepare(dsn: str, *, upgrading: bool = False) -> int | None:
                 _make(connection)
             elif upgrading and found < schema.SCHEMA_VERSION:
                 tables = {table.name for table in _TABLES}
-                upgrade(connection.execute, tables, found)
+                upgrade(lambda step: connection.execute(_TEXT.sub(_WORDS, step)), tables, found)
                 connection.execute("UPDATE antiphon SET version = %(version)s", {"version": schema.SCHEMA_VERSION})
             else:
                 _check(found, dsn)
@@ -143,7 +156,9 @@ def _connected(dsn: str) -> PostgresConnection:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # what it says may repeat a part of a password
         raise DatabaseUnusable(database=dsn.partition("@")[2] or "…", problem=_NO_ADDRESS) from None
-    return connect(dsn)
+    connection = connect(dsn)
+    connection.limit(time.monotonic() + OPEN_SECONDS)
+    return connection
 
 
 def _found(connection: PostgresConnection, dsn: str) -> int | None:
