@@ -1,4 +1,4 @@
-"""Topics: their names, and who is subscribed to one."""
+"""Topics: their names, their limits, and who is subscribed to one."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -12,6 +12,18 @@ TOPIC_MOST = 200
 
 INFO_MOST = 400
 """Bytes of what a service says of a subscriber, in UTF-8: enough for the longest name with something beside it."""
+
+TOPICS_MOST = 10_000
+"""Topics of a server, or of a database. For a new one, that is forgotten which was not used for longest and has no
+subscribers."""
+HISTORY_MOST = 1000
+"""Entries that are kept of one topic: more than are published while a client is on its way to another process."""
+HISTORY_LIMIT = 1024 * 1024
+"""Bytes of memory that the entries of one topic take; its newest entry is kept however large it is."""
+TOTAL_LIMIT = 64 * HISTORY_LIMIT
+"""Bytes of memory that all entries take."""
+ENTRY_OVERHEAD = 64
+"""Bytes of memory that an entry takes beside its message: a pair, its size, and a place in the queue."""
 
 _EMPTY = Problem(N_("it has no character"))
 _TOO_LONG = Problem(N_("it is longer than {most} bytes in UTF-8"))

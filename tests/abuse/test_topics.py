@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from antiphon.server.topics.hub import TOTAL_LIMIT
 from antiphon.services import Session
+from antiphon.topics import TOTAL_LIMIT
 from antiphon.wire.kinds import KIB
 from support.inside import channels
 from support.serving import ATTACKER, Honest, Serving, seed, serving

@@ -16,8 +16,8 @@ from antiphon.client.aio.session import ClientSession
 from antiphon.errors import AntiphonError
 from antiphon.server.connection.write_buffer import PUSHED_LIMIT
 from antiphon.server.session import registry
-from antiphon.server.topics.hub import HISTORY_MOST
 from antiphon.services import chat, chat_lines, load
+from antiphon.topics import HISTORY_MOST
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB
 from support.chat_room import ChatRoom

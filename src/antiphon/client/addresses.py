@@ -17,7 +17,7 @@ from antiphon.identity.names import prepare
 from antiphon.language import N_
 
 Given = str | Address | Code | Iterable[str | Address]
-"""What a program gives as the place of a server; text may hold several addresses, with commas between them."""
+"""Place of a server, as a program gives it; text may hold several addresses, with commas between them."""
 
 _NONE = Problem(N_("There is no address."))
 _MIXED = Problem(N_("Either all addresses begin with tls:// or all with tcp://."))

@@ -67,7 +67,7 @@ class UnattendedSignIn(ABC, Generic[Connection]):
             check_name(place, settings.name)
             self._invitation, place = place.secret, Addresses.of(place.address)
         self.addresses = place
-        """Those of the server, first the one that the connection leads to."""
+        """Addresses of the server, first that of the connection."""
         self._reached = False
         """Whether one of them has answered: this sign-in is then with that one only."""
         self.known = KnownServers(settings.known_servers)

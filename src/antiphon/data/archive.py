@@ -75,7 +75,7 @@ class _Format(msgspec.Struct):
 
 
 class Writer(Protocol):
-    """What an archive is written to."""
+    """Target that an archive is written to."""
 
     def write(self, data: bytes, /) -> object:
         """Write all of `data`."""

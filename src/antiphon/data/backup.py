@@ -31,7 +31,7 @@ UNFINISHED = ".antiphon-backup-"
 """Beginning of the name of a folder with what is unfinished."""
 ARCHIVE = "archive"
 _TEMPORARY = Path(tempfile.gettempdir())
-"""Where the copy stands if the archive goes to a pipe."""
+"""Folder of the copy if the archive goes to a pipe."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 

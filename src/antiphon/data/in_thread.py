@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class _Abandoned(Exception):
-    """Nobody waits for the work any more."""
+    """Error in the thread when nobody waits for the work any more."""
 
 
 async def in_thread(work: Callable[[Told], Result], told: Told) -> Result:

@@ -76,7 +76,7 @@ class Nodes(Protocol):
         """
 
     async def seal_with(self, key: str) -> list[ProcessRecord]:
-        """Have the key with this mark seal, unless processes lack it; return those."""
+        """Make the key with this mark the one that seals, unless processes lack it; return those."""
 
 
 class _Unreadable(Exception):
@@ -156,7 +156,7 @@ async def _seal_all(
 async def _agreed(
     folder: DataFolder, nodes: Nodes, random: Callable[[int], bytes]
 ) -> tuple[KeyRing, list[ProcessRecord]]:
-    """Have the newest key of `folder` seal in the whole database; a further one is added if it does already.
+    """Make the newest key of `folder` seal in the whole database; a further one is added if it does already.
 
     Returns:
         The ring, and the processes that lack its newest key if that was added now; it does not seal then.

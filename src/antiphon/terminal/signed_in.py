@@ -14,7 +14,7 @@ class SignedIn:
     """The result of a sign-in: the address, the connection and the server's WELCOME."""
 
     addresses: Addresses
-    """Those of the server, first the one of the connection."""
+    """Addresses of the server, first that of the connection."""
     known: KnownServers
     dialled: Dialled
     welcome: Welcome

@@ -15,12 +15,12 @@ from antiphon.server.session.registry import AWAY_SECONDS
 from antiphon.server.session.subscriptions import TOPICS_OF_SESSION
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.server.topics.contract import Position, Stretch
-from antiphon.server.topics.hub import HISTORY_MOST, Hub
+from antiphon.server.topics.hub import Hub
 from antiphon.server.topics.memory import MemoryBroker
 from antiphon.server.topics.post import POST, between
 from antiphon.server.topics.topics import Topics
 from antiphon.services import Session
-from antiphon.topics import TOPIC_MOST, check_topic
+from antiphon.topics import HISTORY_MOST, TOPIC_MOST, check_topic
 from antiphon.wire.bodies import Error, Resume, Welcome
 from antiphon.wire.frames import Payload
 from antiphon.wire.kinds import KIB

@@ -29,7 +29,7 @@ class Option:
     opposites: tuple[str, ...] = ()
     """Switches that undo it, such as `--no-plain`."""
     word: str
-    """What stands for the value; an empty string of a switch."""
+    """Word that stands for the value; the empty string for a switch."""
     help: str
     group: str = MAIN_GROUP
     words: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ EXIT_CODES = {
     7: "A limit of ping was exceeded.",
     130: "Ctrl-C ended it.",
 }
-"""What each exit code means, where a command's own text does not say it."""
+"""Meaning of each exit code, where a command's own text does not say it."""
 
 _SPECIAL = str.maketrans(
     {"\\": r"\e", "'": r"\(aq", '"': r"\(dq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", "…": "..."}

@@ -13,19 +13,15 @@ from typing import Protocol
 from antiphon.errors import Problem, TopicsFull
 from antiphon.language import N_
 from antiphon.server.topics.contract import READ_LIMIT, Entry, Position, Stretch
-from antiphon.topics import Subscriber
+from antiphon.topics import (
+    ENTRY_OVERHEAD,
+    HISTORY_LIMIT,
+    HISTORY_MOST,
+    TOPICS_MOST,
+    TOTAL_LIMIT,
+    Subscriber,
+)
 from antiphon.wire.frames import Payload
-
-TOPICS_MOST = 10_000
-"""Topics of a server. For a new one, that is forgotten which was not used for longest and has no subscribers."""
-HISTORY_MOST = 1000
-"""Entries that are kept of one topic: more than are published while a client is on its way to another process."""
-HISTORY_LIMIT = 1024 * 1024
-"""Bytes of memory that the entries of one topic take; its newest entry is kept however large it is."""
-TOTAL_LIMIT = 64 * HISTORY_LIMIT
-"""Bytes of memory that all entries take."""
-ENTRY_OVERHEAD = 64
-"""Bytes of memory that an entry takes beside its message: a pair, its size, and a place in the queue."""
 
 IN_ALL = Problem(N_("the server has {most}"))
 

@@ -15,18 +15,15 @@ from antiphon.store.sql.database import Lock
 from antiphon.store.sql.postgres.connection import PostgresConnection
 from antiphon.store.sql.postgres.database import PostgresDatabase
 from antiphon.store.sql.schema import utc_number, utc_time
-from antiphon.topics import Subscriber
+from antiphon.topics import (
+    ENTRY_OVERHEAD,
+    HISTORY_LIMIT,
+    HISTORY_MOST,
+    TOPICS_MOST,
+    TOTAL_LIMIT,
+    Subscriber,
+)
 
-TOPICS_MOST: Final = 10_000
-"""Topics of a database."""
-HISTORY_MOST: Final = 1000
-"""Messages that are kept of one topic."""
-HISTORY_LIMIT: Final = 1024 * 1024
-"""Bytes that the messages of one topic take in memory; its newest one is kept however large it is."""
-TOTAL_LIMIT: Final = 64 * HISTORY_LIMIT
-"""Bytes that all messages take, whenever the outbox was trimmed."""
-ENTRY_OVERHEAD: Final = 64
-"""Bytes that a message takes beside its own."""
 NEWS_MOST: Final = 500
 """Messages that are given at once."""
 NEWS_LIMIT: Final = 64 * 1024
