@@ -2,7 +2,6 @@
 
 import random
 import sys
-import tracemalloc
 
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.ping.histogram import HOUR_NS, Histogram
+from support.leaks import assert_keeps_less
 
 PERCENTS = [0, 10, 50, 90, 99, 99.9, 99.99, 100]
 TIMES = st.lists(
@@ -127,13 +127,10 @@ def test_a_million_times_take_no_more_memory_than_the_first() -> None:
     times = [int(draw.lognormvariate(12, 3)) for _ in range(1000)]
     ours = histogram_of(times)
     size = sys.getsizeof(ours._counts)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+
+    def record_again() -> None:
         for time in times:
             ours.record(time)
-        grown = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-    assert grown < 1024
+
+    assert_keeps_less(record_again, 1024)
     assert sys.getsizeof(ours._counts) == size < 300_000

@@ -1,7 +1,5 @@
 """Held messages: both twins hold, answer and leave the same."""
 
-import gc
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +17,7 @@ from antiphon.wire.batch import (
 from antiphon.wire.frames import encode, encode_message, messages_ahead
 from antiphon.wire.held import HeldMessages, Holding, PythonHeldMessages
 from antiphon.wire.kinds import TOKEN_SIZE, Allowed, Flag, Kind
+from support.leaks import assert_no_block_stays
 from support.steps import something, stepping
 
 TOKEN = bytes(range(TOKEN_SIZE))
@@ -307,13 +306,4 @@ def test_nothing_leaks_of_messages_that_were_held(twin: Twin) -> None:
         bench.answered(1, "reply")
         bench.responder.held = None
 
-    for _ in range(150):  # until Python's own lists of free objects are full
-        once()
-        gc.collect(0)
-    gc.collect()
-    before = sys.getallocatedblocks()
-    for _ in range(150):
-        once()
-        gc.collect(0)
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 100  # one for each round would be 150
+    assert_no_block_stays(once)

@@ -6,7 +6,6 @@ import socket
 import ssl
 import struct
 import threading
-import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from antiphon.client.blocking.framed import FramedSocket, FramedTlsSocket
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.folder import DataFolder
 from antiphon.errors import ConnectionLost, FrameTooLarge, NotText, SettingInvalid
+from support.leaks import assert_takes_less
 from support.raw import tls_context
 
 LARGE = 8 * 1024 * 1024
@@ -210,14 +210,12 @@ def test_such_a_socket_of_the_callers_stays_the_callers(family: int, kind: socke
 def test_a_header_that_claims_4_gib_is_refused_before_memory_is_taken(pair: Pair) -> None:
     framed, peer = pair
     peer.sendall(HUGE)
-    tracemalloc.start()
-    try:
+
+    def receive() -> None:
         with pytest.raises(FrameTooLarge, match="4294967295 bytes in one frame are too many: 1048576 are allowed"):
             framed.receive_bytes()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 64 * 1024
+
+    assert_takes_less(receive, 64 * 1024)
 
 
 def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(pair: Pair) -> None:
@@ -225,14 +223,12 @@ def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(pair: Pair) 
     framed.frame_limit = 1 << 30
     framed.settimeout(0)
     peer.sendall(struct.pack(">I", 1 << 30) + b"little")
-    tracemalloc.start()
-    try:
+
+    def receive() -> None:
         with pytest.raises(BlockingIOError):
             framed.receive_bytes()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 256 * 1024
+
+    assert_takes_less(receive, 256 * 1024)
 
 
 def test_the_limit_passes_and_one_byte_more_does_not(pair: Pair) -> None:
