@@ -159,7 +159,7 @@ def left(server: Server) -> tuple[int, int]:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until `condition()` holds; each check is an iteration of the server's event loop."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
 

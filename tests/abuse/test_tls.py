@@ -176,7 +176,7 @@ def openssl(server: Serving, *options: str) -> str:
         [OPENSSL, "s_client", "-connect", host, *options],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     return (done.stdout + done.stderr).decode("utf-8", "replace")

@@ -128,7 +128,7 @@ def test_people_sign_in_to_a_server_that_was_restored_from_one_that_ran(tmp_path
         fingerprint = server.address.fingerprint
         registering = threading.Thread(target=register, args=[str(server.address)])
         registering.start()
-        assert first.wait(20)
+        assert first.wait(60)
         before = registered[-1]
         saved = run_antiphon("backup", "-", "--keys", tmp_path / "keys", "--data", data, home=tmp_path)
         enough.set()

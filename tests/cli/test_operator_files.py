@@ -51,7 +51,7 @@ def test_server_and_commands_see_each_others_changes(server: ServerProcess, peop
             "was": "bob",
             "sessions_ended": 1,
         }
-        client.sock.settimeout(5)
+        client.sock.settimeout(60)
         assert client.body() == ServerBye(reason="revoked", cause="renamed")
     with RawClient(server.address) as client:
         client.sign_in("ann", PASSWORD, new=True)

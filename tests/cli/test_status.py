@@ -33,7 +33,7 @@ def report(server: ServerProcess) -> dict[str, Any]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.1)

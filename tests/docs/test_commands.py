@@ -180,7 +180,7 @@ def serve(line: str, place: Place) -> None:
         assert process.stdout is not None
         assert re.match(r"Antiphon \S+ listens on port \d+", process.stdout.readline())
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "")
 
 

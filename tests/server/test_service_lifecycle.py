@@ -130,7 +130,7 @@ async def test_a_service_that_cannot_start_stops_the_start_and_the_log_has_its_t
             pass
     assert not port_file.exists()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", broken.port), timeout=5)
+        socket.create_connection(("127.0.0.1", broken.port), timeout=60)
     log = records(tmp_path / "data" / "server.log")
     assert [each.event for each in log] == ["started", "service-failed", "not-started", "stopped"]
     assert log[1].fields.startswith(' hook="started" exception="Traceback ')
@@ -172,5 +172,5 @@ def test_a_signal_ends_a_server_whose_service_still_starts(folder: Path) -> None
         while not (folder / "waiting").exists():
             time.sleep(0.01)
         server.send_signal(signal.SIGTERM)
-        out, errors = server.communicate(timeout=20)
+        out, errors = server.communicate(timeout=60)
         assert (server.wait(), out, errors) == (0, "", "")

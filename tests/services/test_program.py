@@ -43,7 +43,7 @@ def served(tmp_path: Path, tokens: list[bytes]) -> Served:
 
 def logged(server: Serving, what: str) -> str:
     """Wait until the log contains `what`; return the log."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while what not in (log := server.server.log_path.read_text("utf-8")):
         assert time.monotonic() < ends, log
         time.sleep(0.01)

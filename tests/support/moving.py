@@ -13,7 +13,7 @@ from antiphon.wire.bodies import Body, Error, Welcome
 from support.processes import ServerProcess
 from support.raw import RawClient
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.01
 SERVICE = '''
 import asyncio, os, time

@@ -153,7 +153,7 @@ def test_only_where_a_terminal_reflows_the_rows_above_are_erased(
 
 def wait_for(condition: Callable[[], bool], terminal: Terminal) -> None:
     """Read the output until a condition holds."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < ends, terminal.raw
         terminal.pexpect.read_nonblocking(1000, timeout=20)
@@ -175,14 +175,14 @@ class Tmux:
             env=self._environment,
             capture_output=True,
             encoding="utf-8",
-            timeout=20,
+            timeout=60,
             check=True,
         )
         return done.stdout
 
     def shows(self, wanted: Callable[[str], bool]) -> str:
         """Wait until the screen is as wanted; return it."""
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while not wanted(screen := self.do("capture-pane", "-p", "-S", "-100")):
             assert time.monotonic() < ends, screen
             time.sleep(0.02)

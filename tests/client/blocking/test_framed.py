@@ -40,8 +40,8 @@ def pair() -> Iterator[Pair]:
     """Give a framed socket and its peer, which is a plain one; both with a time limit."""
     ours, peer = socket.socketpair()
     with FramedSocket.wrap(ours) as framed, peer:
-        framed.settimeout(20)
-        peer.settimeout(20)
+        framed.settimeout(60)
+        peer.settimeout(60)
         yield framed, peer
 
 
@@ -61,15 +61,15 @@ def secured(certificate: Certificate) -> Iterator[tuple[FramedTlsSocket, FramedT
     ):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(20)
+        listener.settimeout(60)
         assert isinstance(listener, FramedTlsSocket)
         listener.frame_limit = LARGE
         accepted = pool.submit(listener.accept)
-        plain = socket.create_connection(listener.getsockname(), timeout=20)
+        plain = socket.create_connection(listener.getsockname(), timeout=60)
         with asking.wrap_socket(plain, server_hostname="localhost") as client, accepted.result()[0] as server:
             assert isinstance(client, FramedTlsSocket)
             client.frame_limit = LARGE
-            server.settimeout(20)
+            server.settimeout(60)
             yield client, server
 
 
@@ -83,7 +83,7 @@ def both(kind: str, certificate: Certificate) -> Iterator[tuple[FramedSocket, Fr
         left, right = (FramedSocket.wrap(sock) for sock in socket.socketpair())
         with left, right:
             for sock in (left, right):
-                sock.settimeout(20)
+                sock.settimeout(60)
                 sock.frame_limit = LARGE
             yield left, right
 
@@ -312,7 +312,7 @@ def test_a_peer_that_drips_a_frame_does_not_extend_the_time(kind: str, certifica
             framed.receive_bytes()
         assert framed.gettimeout() == 0.3
         peer.sendall(b"." * (1000 - len(dripped)))
-        framed.settimeout(20)
+        framed.settimeout(60)
         assert framed.receive_bytes() == b"." * 1000, "what had come was kept"
 
 
@@ -345,13 +345,13 @@ def test_signals_interrupt_neither_sending_nor_receiving(pair: Pair) -> None:
     main = threading.get_ident()
 
     def echo() -> None:
-        came.get(timeout=20)  # while the main thread waits for us to take what it sends
+        came.get(timeout=60)  # while the main thread waits for us to take what it sends
         data = b""
         while len(data) < LARGE + 4:
             data += peer.recv(LARGE)
         while not came.empty():
             came.get()
-        came.get(timeout=20)  # and while it waits for the answer
+        came.get(timeout=60)  # and while it waits for the answer
         peer.sendall(data)
 
     try:
@@ -409,7 +409,7 @@ def test_a_listening_framed_socket_accepts_framed_sockets_with_its_limit() -> No
     with FramedSocket() as listener, FramedSocket() as asking:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(20)
+        listener.settimeout(60)
         listener.frame_limit = 7
         asking.connect(listener.getsockname())
         accepted, address = listener.accept()

@@ -181,7 +181,7 @@ class Moved:
         await self.is_back()
 
     async def is_back(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._is_back.wait()
 
     def lead(self, server: ServerProcess) -> None:
@@ -262,7 +262,7 @@ def test_a_busy_session_of_a_home_that_stops_can_still_be_resumed_through_a_rela
         with client:
             assert (welcome.received, welcome.missed, welcome.sent) == (1, 0, 1)
             assert client.ask("pid") == str(other.process.pid)
-        assert home.wait(20) == 0
+        assert home.wait(60) == 0
         home.process.close()
 
 

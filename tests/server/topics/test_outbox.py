@@ -61,7 +61,7 @@ class Heard:
         self.gaps.append(entries)
 
     async def until(self, message: Payload) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while message not in self.messages:
                 await asyncio.sleep(0.005)
 
@@ -139,7 +139,7 @@ async def test_of_what_is_kept_no_more_when_it_is_back_a_process_is_told(nodes: 
     await far.outbox.trim(BEGAN + OUTBOX_KEPT + timedelta(seconds=1))
     near.outbox.cut = False
     near.broker.look()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not near.heard.gaps:
             await asyncio.sleep(0.005)
     assert (near.heard.messages, near.heard.gaps) == ([], [5])
@@ -169,7 +169,7 @@ async def test_a_number_that_is_committed_late_is_not_skipped(nodes: tuple[Node,
         PostgresConnection(late).lock(Lock.TOPICS)
         publishing = asyncio.create_task(near.broker.publish("news", "second"))
         with psycopg.connect(database, autocommit=True) as watching:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not watching.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
                     await asyncio.sleep(0.005)
         late.execute(

@@ -45,7 +45,7 @@ class Hints:
         self._came.set()
 
     async def next(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._came.wait()
         self._came.clear()
 
@@ -92,7 +92,7 @@ async def test_a_connection_that_is_lost_is_made_again_and_one_that_ends_is_clos
             await hints.next()
             ((again,),) = root.execute(LISTENING).fetchall()
             assert again != pid
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while root.execute(LISTENING).fetchall():
                 await asyncio.sleep(0.01)
 
@@ -156,7 +156,7 @@ async def test_behind_a_pooler_nobody_listens(database: str, postgres: Postgres)
     name = database.partition("@/")[2].partition("?")[0]
     dsn = f"postgresql://keeper:correct@127.0.0.1:{port}/{name}"
     task = asyncio.create_task(listening.listen(dsn, "antiphon_revocations", hints.heard))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await pooler.ended.wait()
     with postgres.root() as root:
         assert root.execute(LISTENING).fetchall() == []

@@ -34,7 +34,7 @@ async def engine(
     name = database.rpartition("@/")[2].partition("?")[0]
     made = PostgresDatabase(f"postgresql://keeper@127.0.0.1:{network.port}/{name}")
     together = threading.Barrier(THREADS)
-    await asyncio.gather(*(made.run(lambda _: together.wait(5)) for _ in range(THREADS)))  # each has a connection
+    await asyncio.gather(*(made.run(lambda _: together.wait(60)) for _ in range(THREADS)))  # each has a connection
     yield made
     await made.close()
 
