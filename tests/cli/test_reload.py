@@ -156,11 +156,12 @@ def server(log: list[str]) -> int:
 def gone(pid: int) -> bool:
     """Wait until the process has ended."""
     ends = time.monotonic() + 60
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < ends:
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            break
-        time.sleep(0.01)
-    return time.monotonic() < ends
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            if time.monotonic() > ends:
+                return False
+            time.sleep(0.01)
+    return True
 
 
 def test_a_signal_while_the_server_is_replaced_stops_both_and_cuts_nobody(

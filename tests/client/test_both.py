@@ -55,11 +55,14 @@ NOWHERE = KnownServers(Path("/nonexistent/known_servers"))
 Result = TypeVar("Result")
 Play = Callable[[Peer], None]
 
+LAST = ("is it over?", 60.0)
+"""The last message of each exchange, and its time limit: more than a busy machine takes."""
+
 
 class Client:
     """What one client does with a fake server that lets in whoever asks."""
 
-    async def asked(self, play: Play, *messages: str, limit: float = 20, give_up: float = 0) -> list[Any]:
+    async def asked(self, play: Play, *messages: str, limit: float = 60, give_up: float = 0) -> list[Any]:
         """Return what each message was answered, or the error; then why the session is over.
 
         The connection is tried again for `give_up` seconds.
@@ -80,10 +83,10 @@ class Client:
 
 
 class Waiting(Client):
-    async def asked(self, play: Play, *messages: str, limit: float = 20, give_up: float = 0) -> list[Any]:
+    async def asked(self, play: Play, *messages: str, limit: float = 60, give_up: float = 0) -> list[Any]:
         async with faked(play) as there, self._session(there, give_up) as session:
-            asked = (*messages, "is it over?")
-            return [await _outcome(session.ask(message, timeout=limit)) for message in asked]
+            asked = [(message, limit) for message in messages] + [LAST]
+            return [await _outcome(session.ask(message, timeout=within)) for message, within in asked]
 
     async def pushed(self, play: Play) -> list[Any]:
         async with faked(play) as there, self._session(there) as session:
@@ -97,7 +100,7 @@ class Waiting(Client):
 
     async def signed_in(self, play: Play, *, resume: bool = False) -> AntiphonError | None:
         async with faked(play) as there:
-            connection = (await dial_waiting(there.address, NOWHERE, 20)).connection
+            connection = (await dial_waiting(there.address, NOWHERE, 60)).connection
             sign_in = SignIn(connection)
             try:
                 await (sign_in.resume(bytes(16)) if resume else sign_in.introduce("ann"))
@@ -116,7 +119,7 @@ class Waiting(Client):
     def _session(there: Fake, give_up: float = 0) -> Any:
         @contextlib.asynccontextmanager
         async def opened() -> Any:
-            dialled = await dial_waiting(there.address, NOWHERE, 20)
+            dialled = await dial_waiting(there.address, NOWHERE, 60)
             opening = await SignIn(dialled.connection).introduce("ann")
             async with session_on(there.address, NOWHERE, dialled, opening, give_up=give_up) as session:
                 yield session
@@ -125,10 +128,10 @@ class Waiting(Client):
 
 
 class Blocking(Client):
-    async def asked(self, play: Play, *messages: str, limit: float = 20, give_up: float = 0) -> list[Any]:
+    async def asked(self, play: Play, *messages: str, limit: float = 60, give_up: float = 0) -> list[Any]:
         def work(session: BlockingSession) -> list[Any]:
-            asked = (*messages, "is it over?")
-            return [_said(partial(session.ask, message, timeout=limit)) for message in asked]
+            asked = [(message, limit) for message in messages] + [LAST]
+            return [_said(partial(session.ask, message, timeout=within)) for message, within in asked]
 
         return await self._in_session(play, work, give_up)
 
@@ -147,7 +150,7 @@ class Blocking(Client):
     async def signed_in(self, play: Play, *, resume: bool = False) -> AntiphonError | None:
         def work() -> AntiphonError | None:
             with fake(play) as there:
-                connection = dial_blocking(there.address, NOWHERE, 20).connection
+                connection = dial_blocking(there.address, NOWHERE, 60).connection
                 sign_in = BlockingSignIn(connection)
                 try:
                     at_once(sign_in.resume(bytes(16)) if resume else sign_in.introduce("ann"))
@@ -170,7 +173,7 @@ class Blocking(Client):
     async def _in_session(play: Play, work: Callable[[BlockingSession], Result], give_up: float = 0) -> Result:
         def visit() -> Result:
             with fake(play) as there:
-                dialled = dial_blocking(there.address, NOWHERE, 20)
+                dialled = dial_blocking(there.address, NOWHERE, 60)
                 opening = at_once(BlockingSignIn(dialled.connection).introduce("ann"))
                 reconnector = BlockingReconnector(there.address, NOWHERE, dialled, give_up=give_up)
                 with BlockingSession(dialled.connection, opening, reconnector, 20) as session:

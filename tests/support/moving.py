@@ -64,6 +64,11 @@ class Moving:
         time.sleep(float(rest))
         return "unblocked"
 
+    def on_block_until(self, rest, session):
+        while not Path(rest).exists():
+            time.sleep(0.01)
+        return "unblocked"
+
     async def on_count(self, rest, session):
         for number in range(int(rest)):
             yield str(number)

@@ -33,7 +33,7 @@ async def server_here(folder: Path, handler: Handler, **options: Any) -> AsyncIt
 async def session_of(address: Address, token: bytes, **options: Any) -> AsyncIterator[ClientSession]:
     """Yield the session of `token`; `options` are those of `session_on`."""
     known = KnownServers(Path("/nonexistent/known_servers"))
-    dialled = await dial(address, known, 10)
+    dialled = await dial(address, known, 60)
     welcome = await SignIn(dialled.connection).resume(token)
     async with session_on(address, known, dialled, welcome, **options) as session:
         yield session

@@ -255,7 +255,7 @@ async def test_publishing_is_announced(opened: PostgresDatabase, database: str) 
     with psycopg.connect(database, autocommit=True) as listening:
         listening.execute(f"LISTEN {CHANNEL}".encode())
         await PostgresOutbox(opened).publish([("news", "1"), ("news", "2")], BEGAN)
-        assert [each.channel for each in listening.notifies(timeout=10, stop_after=1)] == [CHANNEL]
+        assert [each.channel for each in listening.notifies(timeout=60, stop_after=1)] == [CHANNEL]
 
 
 async def test_a_position_of_a_topic_that_is_not_there_is_read_from_the_first(nodes: tuple[Node, Node]) -> None:
