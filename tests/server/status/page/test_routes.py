@@ -119,7 +119,7 @@ def test_streams_that_are_open_do_not_hold_up_the_end(tmp_path: Path) -> None:
         waiting = threading.Thread(target=wait)
         waiting.start()
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     waiting.join()
     stream.close()
     assert ended == ["event: stopped"]
