@@ -163,7 +163,7 @@ def test_a_pause_in_the_input_is_not_its_end(server: ServerProcess, tmp_path: Pa
                     assert process.poll() is None
             os.close(writing)
             assert told.read() == "You have left.\n"
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_list_that_comes_in_parts_is_read_to_its_end(
         os.close(writing)
         with os.fdopen(out, encoding="utf-8") as shown:
             text = shown.read()
-        assert process.wait(30) == 0, text
+        assert process.wait(60) == 0, text
         assert all(part in text for part in told), text
 
 
@@ -218,7 +218,7 @@ def test_output_that_does_not_block_gets_everything(server: ServerProcess, tmp_p
         while chunk := os.read(reading, 65536):
             got += chunk
         os.close(streams[2])
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert got == lines
 
 

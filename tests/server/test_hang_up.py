@@ -76,7 +76,7 @@ def test_a_closed_terminal_stops_the_server_in_order(tmp_path: Path, workers: st
             assert time.monotonic() < ends
             time.sleep(0.02)
         terminal.pexpect.close()
-        assert terminal.process.wait(30) == 0
+        assert terminal.process.wait(60) == 0
         assert " stopping " in log.read_text()
         assert log.read_text().rstrip().rpartition(" info ")[2].startswith("stopped ")
 
@@ -88,5 +88,5 @@ def test_under_nohup_it_is_ignored(tmp_path: Path) -> None:
         assert process.stdout.readline(), process.stderr.read()
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert " reloading " not in (tmp_path / "data" / "server.log").read_text()

@@ -40,7 +40,7 @@ GO_ON = threading.Event()
 async def answer(message: str) -> str:
     if message == "block":
         BLOCKED.set()
-        GO_ON.wait(30)
+        GO_ON.wait(60)
     if message == "fail":
         raise ValueError(message)
     if message == "wait":
