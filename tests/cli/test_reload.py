@@ -39,7 +39,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def process(tmp_path: Path) -> Iterator[PipedProcess]:
     with PipedProcess(
         ANTIPHON, "serve", "shop.py:answer", "--reload", "--data", tmp_path / "data", "--port", "0",
-        "--plain", "--access", "anyone", "--drain-seconds", "5", "--no-input",
+        "--plain", "--access", "anyone", "--drain-seconds", "5", "--entry-seconds", "60", "--no-input",
         environment=clean_environment(tmp_path),
     ) as process:  # fmt: skip
         yield process

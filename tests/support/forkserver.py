@@ -46,9 +46,29 @@ def preload(password: str) -> None:
             importlib.import_module(name)
     hashlib.pbkdf2_hmac = cache(hashlib.pbkdf2_hmac)  # type: ignore[assignment]
     hashlib.pbkdf2_hmac("sha256", password.encode(), bytes(SALT_SIZE), ITERATIONS)
+    keep_no_disk_waiting()
     for module in (accounts, sign_in):
         module.make_verifier = unsalted(password, module.make_verifier)  # type: ignore[attr-defined] # it imports it
     gc.freeze()  # the collector of each fork then skips these objects
+
+
+def keep_no_disk_waiting(replace: Callable[[Any, str, Any], object] = setattr) -> None:
+    """Have nothing in this process and its forks wait until the disk has what is written.
+
+    A process that is killed loses nothing by it, only a machine without power would. A disk that many tests share
+    takes seconds, which a store answers with `TryLater`. `replace` is that of a `MonkeyPatch`, if any.
+    """
+    from antiphon.store.sql import sqlite
+
+    connect = sqlite._connect
+
+    def connect_at_once(*arguments: Any) -> Any:
+        connection = connect(*arguments)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    replace(os, "fsync", lambda _descriptor: None)
+    replace(sqlite, "_connect", connect_at_once)
 
 
 def unsalted(password: str, make: Callable[..., Verifier]) -> Callable[..., Verifier]:

@@ -145,7 +145,7 @@ def test_only_where_a_terminal_reflows_the_rows_above_are_erased(
                 answered += 1
                 terminal.press(f"\x1b[10;{column}R")
             else:
-                terminal.pexpect.read_nonblocking(1000, timeout=20)
+                terminal.pexpect.read_nonblocking(1000, timeout=60)
         assert (answered == ASKED_MOST) == (column == 7), "asked again, but not for ever"
         erased = terminal.raw[before:].partition("\x1b[J")[0]
         assert ("\x1b[A" in erased or "\x1b[1A" in erased) == rows_up
@@ -156,7 +156,7 @@ def wait_for(condition: Callable[[], bool], terminal: Terminal) -> None:
     ends = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < ends, terminal.raw
-        terminal.pexpect.read_nonblocking(1000, timeout=20)
+        terminal.pexpect.read_nonblocking(1000, timeout=60)
 
 
 class Tmux:

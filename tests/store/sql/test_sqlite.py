@@ -15,9 +15,11 @@ import pytest
 
 from antiphon.errors import FolderUnusable, TryLater
 from antiphon.store.contracts import STORE_SECONDS, Account
-from antiphon.store.sql import SqlStore, open_sqlite
+from antiphon.store.sql import SqlStore, open_sqlite, sqlite
 from antiphon.store.sql.sqlite import SqliteDatabase
 from store.test_accounts_contract import NOON, register
+
+CONNECT = sqlite._connect
 
 LOCKER = """
 import sqlite3, sys
@@ -87,12 +89,17 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
-async def test_accounts_are_synchronised_in_full_and_sessions_normally(store: SqlStore) -> None:
+async def test_accounts_are_synchronised_in_full_and_sessions_normally(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full, normal = 2, 1
+    monkeypatch.setattr(sqlite, "_connect", CONNECT)  # not as the other tests have it, which wait for no disk
+    store = await open_sqlite(tmp_path)
     for database, synchronous in ((database_of(store.accounts), full), (database_of(store.sessions), normal)):
         assert await database.run(lambda connection: pragma(connection, "journal_mode")) == "wal"
         assert await database.run(lambda connection: pragma(connection, "synchronous")) == synchronous
         assert await database.run(lambda connection: pragma(connection, "foreign_keys")) == 1
+    await store.close()
 
 
 async def test_a_credential_without_an_account_is_refused(store: SqlStore) -> None:
