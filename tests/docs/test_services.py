@@ -32,7 +32,7 @@ TALKS = [
     for block in PAGE
     if block.language == "text" and (".py:" in block.about or block.about == "chat")
 ]
-SECONDS = 20
+SECONDS = 60
 
 
 @pytest.fixture(autouse=True)
