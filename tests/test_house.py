@@ -28,7 +28,7 @@ LAZY = ("if TYPE_CHECKING:\n", "if not TYPE_CHECKING:\n")
 def said_by(*command: str) -> str:
     """Return the output of a command, run without the variables of an outer `make test`."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    result = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=150)
     assert result.stderr == ""
     return result.stdout
 
@@ -112,7 +112,7 @@ def test_clean_takes_what_was_built_and_kept_and_no_source(tmp_path: Path) -> No
     for name in sources + made:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True, timeout=150)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"Makefile", *sources}
 
@@ -140,7 +140,7 @@ def test_a_python_that_is_too_old_is_refused_in_one_sentence(tmp_path: Path) -> 
         env={"PATH": "/usr/bin:/bin", "PYTHON": str(old)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert result.returncode == 1

@@ -15,7 +15,7 @@ PACKAGES = {"ip": "iproute2", "ps": "procps", "nsenter": "util-linux"}
 
 
 def run_apart(
-    script: str, environment: dict[str, str], folder: Path, what: str, seconds: float = 100
+    script: str, environment: dict[str, str], folder: Path, what: str, seconds: float = 220
 ) -> subprocess.CompletedProcess[str]:
     """Run a script of bash that shows `what`; leave the test out if it cannot be run here."""
     if os.geteuid() != 0:
