@@ -117,6 +117,12 @@ def test_clean_takes_what_was_built_and_kept_and_no_source(tmp_path: Path) -> No
     assert left == {"Makefile", *sources}
 
 
+def test_python_keeps_what_it_has_compiled() -> None:
+    probe = ["make", "-s", "--eval", 'probe: ; @echo "$$PYTHONDONTWRITEBYTECODE"', "probe"]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert subprocess.check_output(probe, cwd=ROOT, env=env, text=True, timeout=30) == "\n"
+
+
 def test_ci_says_check_test_and_browser() -> None:
     text = (ROOT / ".ci" / "run").read_text("utf-8")
     assert re.findall(r"^timeout .* make ([a-z-]+)$", text, re.MULTILINE) == ["check", "test", "browser"]
