@@ -59,15 +59,22 @@ def attacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize(
-    ("piece", "connections", "sources"),
+    ("attacked", "piece", "connections", "sources"),
     [
-        ("optional", 1, 1),
-        ("optional", 40, 1),
-        ("optional", 250, 7),
-        ("heartbeats", 40, 1),
-        ("large-optional", 40, 1),
-        ("identify", 40, 1),
+        ("tcp", "optional", 1, 1),
+        ("tcp", "optional", 40, 1),
+        ("tcp", "optional", 250, 7),
+        ("tcp", "heartbeats", 40, 1),
+        ("tcp", "large-optional", 40, 1),
+        ("tcp", "identify", 40, 1),
+        ("tls", "optional", 250, 7),
+        ("tls", "identify", 40, 1),
+        pytest.param("tls", "optional", 1, 1, marks=pytest.mark.long),
+        pytest.param("tls", "optional", 40, 1, marks=pytest.mark.long),
+        pytest.param("tls", "heartbeats", 40, 1, marks=pytest.mark.long),
+        pytest.param("tls", "large-optional", 40, 1, marks=pytest.mark.long),
     ],
+    indirect=["attacked"],
 )
 def test_nobody_in_session_waits_for_strangers_who_write_without_end(
     attacked: Attacked, piece: str, connections: int, sources: int

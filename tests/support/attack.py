@@ -32,7 +32,7 @@ NEWCOMER_SECONDS = 2.0
 """In which somebody who comes while an attack goes on is in."""
 ROUNDS = 5 if LONG else 3
 """How often an attack is repeated until one round is good: a busy machine spoils some, a stalling server all."""
-ROUND_SECONDS = 10.0 if LONG else 1.5
+ROUND_SECONDS = 10.0 if LONG else 1.0
 HONEST_SECONDS = 15.0
 """What the honest client waits for an answer before it gives up; the wait counts."""
 SOURCES = tuple(f"127.0.0.{last}" for last in range(20, 27))
