@@ -33,11 +33,14 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for tests that change nothing on it."""
+    """A server for tests that change nothing on it, which is checked at the end."""
     folder = tmp_path_factory.mktemp("unchanged") / "data"
     seed(folder, "bob")
     with ServerProcess(folder, "--plain") as running:
+        before = [told(running, kind, "list") for kind in ("accounts", "sessions")]
         yield running
+        assert [told(running, kind, "list") for kind in ("accounts", "sessions")] == before
+        assert [len(listed) for listed in before] == [1, 1]
 
 
 def act(server: ServerProcess, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -274,7 +277,6 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(sentence)
     assert len(done.stderr.splitlines()) == 1
-    assert len(told(unchanged, "accounts", "list")) == len(told(unchanged, "sessions", "list")) == 1
 
 
 def test_a_short_password_is_refused_by_the_command(server: ServerProcess) -> None:

@@ -273,7 +273,7 @@ def test_without_their_supervisor_workers_drain_and_end(folder: Path) -> None:
     server.kill()
 
 
-@pytest.mark.parametrize("often", [4, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("often", [2, pytest.param(20, marks=pytest.mark.long)])
 async def test_sighup_under_load_brings_new_workers_and_nothing_is_lost(folder: Path, often: int) -> None:
     with WorkersProcess(folder) as server:
         old = server.workers
