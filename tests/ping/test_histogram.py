@@ -92,6 +92,17 @@ def test_two_merged_are_one_that_has_counted_both(first: list[int], second: list
     assert told(empty) == told(both)
 
 
+@settings(max_examples=30)
+@given(TIMES, st.integers(1, 5))
+def test_a_time_that_is_counted_many_times_at_once_is_counted_like_one_after_another(
+    times: list[int], count: int
+) -> None:
+    ours, once = Histogram(), histogram_of([-1, 2 * HOUR_NS, *times] * count)
+    for time in (-1, 2 * HOUR_NS, *times):
+        ours.record(time, count)
+    assert told(ours) == told(once)
+
+
 def told(ours: Histogram) -> tuple[object, ...]:
     return list(ours.rows()), ours.count, ours.total, ours.shortest, ours.longest
 
