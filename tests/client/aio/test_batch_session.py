@@ -158,6 +158,19 @@ async def test_beside_messages_of_a_batch_others_are_answered_as_ever(session: B
     assert session._waiting == 0
 
 
+async def test_what_a_lost_connection_has_left_is_taken_one_by_one_until_the_counts_are_even(
+    session: BatchSession,
+) -> None:
+    heard = Collector(session)
+    messages = send(session, "one", "two")
+    session._replay.resume(2, sent=2, at_work=[])  # as after a RESUME: both answers are sent again
+    await messages[1].over.wait()
+    assert [message.news for message in messages] == [[message.message, None] for message in messages]
+    assert not heard.reads
+    (after,) = send(session, "three")
+    assert await heard.count(1) == [(after, after.message)]
+
+
 async def test_what_is_taken_back_is_stopped_and_nothing_is_sent_for_what_is_answered(
     session: BatchSession, desk: Desk
 ) -> None:
