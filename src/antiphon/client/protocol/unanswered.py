@@ -70,6 +70,22 @@ class UnansweredMessages(Generic[Asker]):
         return sent
 
     @property
+    def last_id(self) -> int:
+        """The id of the last message; 0 before the first one."""
+        return self._last_id
+
+    def exchanged(self, messages: int) -> None:
+        """Count messages that were sent one after another, each answered with one frame before the next one.
+
+        Precondition: `ordinary`, and none is unanswered.
+        """
+        if messages:
+            self._sent += messages
+            self.received += messages
+            self._heard = self._sent
+            self._last_id = (self._last_id + messages - 1) % LAST_ID + 1
+
+    @property
     def ordinary(self) -> bool:
         """Whether nothing is lost, and nothing is left of a RESUME: `answered` may take the place of `take`."""
         return not self._gap and self._settled_at is None

@@ -24,6 +24,11 @@ class Window:
         return self._messages >= WINDOW or self._size >= WINDOW_BYTES
 
     @property
+    def empty(self) -> bool:
+        """Whether no message is unanswered."""
+        return not self._messages
+
+    @property
     def low(self) -> bool:
         """Whether half of it is free: time to send many messages at once."""
         return self._messages <= WINDOW // 2 and self._size <= WINDOW_BYTES // 2
