@@ -114,6 +114,19 @@ async def test_the_server_is_told_what_has_come(server: Server, session: ClientS
     assert sum(map(len, channel.replay.frames())) < ACK_EVERY + 16 * KIB
 
 
+async def test_a_heartbeat_knows_what_has_come_and_gone(session: ClientSession) -> None:
+    connection = session.connection
+    heartbeat = connection._protocol.heartbeat
+    connection._tick()
+    before = heartbeat._heard_at, heartbeat._spoke_at
+    assert await session.ask("hello") == await session.ask("hello")
+    assert is_alone(session)
+    connection._tick()
+    assert not is_alone(session)
+    assert heartbeat._heard_at > before[0]
+    assert heartbeat._spoke_at > before[1]
+
+
 async def test_a_value_is_asked_alone_too(session: ClientSession) -> None:
     assert await session.ask({"number": 1}) == '{"number":1}'
     assert is_alone(session)
