@@ -376,6 +376,11 @@ def play(twin: Any, steps: list[tuple[str, Any]]) -> list[object]:
         state = asking and (asking.id, asking.message, asking.size, asking.done(), asking.cancelled)
         seen.append((step, result, state, side.exchange.open, len(side.soon)))
     settled = [(answered, size, pending and pending.id) for answered, size, pending in side.settled]
+    if asking is not None:
+        asking.cancel()
+    side.settled.clear()  # no circles: the leak check would have to collect garbage each time
+    side.soon.clear()
+    del side.exchange
     return [seen, settled, side.written]
 
 
