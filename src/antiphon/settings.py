@@ -16,7 +16,7 @@ from antiphon.address import DEFAULT_PORT, RELAY_PORTS, status_place
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.setting_checks import SECONDS_MOST, check_positive, check_range, check_types, flag_of
-from antiphon.store_address import NO_HOME, SQLITE, check_relay_address, check_store
+from antiphon.store_address import NO_HOME, check_relay_address, check_store
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
 
 DEFAULT_HOST = "localhost"
@@ -100,10 +100,11 @@ class ServerSettings:
     data: Path | None = _option(
         None, "Folder for accounts, sessions, keys, certificate and log [default: this user's data folder]."
     )
-    store: str = _option(
-        SQLITE,
+    store: str | None = _option(
+        None,
         "Where accounts are kept: sqlite (in the data folder), files:DIR (files that a person can read), or "
-        "postgresql://USER@HOST/DATABASE (with antiphon[postgres]; the password comes from ~/.pgpass).",
+        "postgresql://USER@HOST/DATABASE (with antiphon[postgres]; the password comes from ~/.pgpass) "
+        "[default: as the last time with this data folder, else sqlite].",
     )
     relay_address: str | None = _option(
         None,
@@ -167,7 +168,8 @@ class ServerSettings:
             SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
         check_types(self)
-        check_store(self.store)
+        if self.store is not None:
+            check_store(self.store)
         if self.status is not None and status_place(self.status) is None:
             raise SettingInvalid(source="--status", problem=_NO_PLACE, place=self.status)
         if self.relay_address is not None:

@@ -18,14 +18,16 @@ from antiphon.cli.store_access import LoggedStoreOptions, now, open_data_and_log
 from antiphon.data.archive import Manifest
 from antiphon.data.backup import back_up, check_target
 from antiphon.data.credentials import check_ring
-from antiphon.data.folder import KEY_RING_FILE
+from antiphon.data.folder import KEY_RING_FILE, DataFolder
 from antiphon.data.in_thread import in_thread
 from antiphon.data.restore import Backup, restore_backup
+from antiphon.data.store_note import note_store
 from antiphon.errors import FileUnusable, InputMissing, OutputFailed, Problem, UsageError
 from antiphon.files import reported
 from antiphon.language import N_
 from antiphon.observe.log import open_log
 from antiphon.store.opening import check_copied
+from antiphon.store_address import SQLITE
 from antiphon.terminal.console import Console
 
 PIPE = "-"
@@ -156,6 +158,7 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
         people = backup.folder_of(options.store, data)
         with _progress(console, options) as told:
             manifest = await restore_backup(backup, data, people, told)
+    note_store(DataFolder(data), f"files:{people}" if manifest.store == "files" else SQLITE)
     log = open_log(options.log or data / "server.log")
     try:
         log.info(
@@ -163,7 +166,7 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
         )
     finally:
         log.close()
-    command = f"antiphon serve --data {data}" + (f" --store files:{people}" if manifest.store == "files" else "")
+    command = f"antiphon serve --data {data}"
     report_result(
         console,
         options,

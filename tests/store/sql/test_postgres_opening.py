@@ -28,6 +28,7 @@ from antiphon.store.sql import schema, upgrades
 from antiphon.store.sql.postgres import opening, prepare
 from support.operator_commands import Operator
 from support.postgres import USER, Postgres
+from support.serving import seed
 
 VERSION = schema.SCHEMA_VERSION
 
@@ -181,6 +182,10 @@ def test_the_command_tells_versions_and_upgrades(
         "databases": {dsn: VERSION},
         "wanted": VERSION,
     }
+    mistyped = operator.run("db", "upgrade")
+    assert (mistyped.code, "no accounts are kept there" in mistyped.err) == (2, True)
+    assert not operator.data.exists() or not (operator.data / "accounts.db").exists()
+    seed(operator.data)
     operator.run("db", "upgrade")  # SQLite
     told = operator.run("db", "status")
     assert told.err.count(f"version {VERSION}; this program needs version {VERSION}") == 2

@@ -10,6 +10,7 @@ from typing import Protocol
 from antiphon.address import Address
 from antiphon.data.certificate import Certificate
 from antiphon.data.keyring import LiveKeyRing
+from antiphon.data.store_note import store_of
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.live import Live, LiveQuery, merged
 from antiphon.server.control.look import SessionLook
@@ -138,7 +139,7 @@ class Meter:
             access=server.settings.access,
             registration="open" if server.registration else "closed",
             data=str(server.data_path),
-            store=server.settings.store,
+            store=store_of(server.settings),
             log=str(server.log_path),
             fingerprint=certificate.fingerprint if certificate else None,
             valid_from=certificate.valid_from if certificate else None,
