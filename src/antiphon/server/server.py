@@ -27,7 +27,7 @@ from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.control import Controlled, taking_control
-from antiphon.server.control.live import Live, LiveQuery
+from antiphon.server.control.live import ClosedSession, Live, LiveQuery
 from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
@@ -346,6 +346,10 @@ class Server(PublishingServer, Generic[State]):
     async def look(self, query: LiveQuery) -> Live:
         """Return who is connected to this process. Precondition: it is open."""
         return await self._meter.look(query)
+
+    def closed(self) -> list[ClosedSession]:
+        """Return the sessions that have closed last, the newest first. Precondition: it is open."""
+        return self._meter.closed()
 
     async def stop(self) -> None:
         """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""

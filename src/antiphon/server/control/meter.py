@@ -12,7 +12,7 @@ from antiphon.data.certificate import Certificate
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.data.store_note import store_of
 from antiphon.server.connection.host import ConnectionHost
-from antiphon.server.control.live import Live, LiveQuery, merged
+from antiphon.server.control.live import ClosedSession, Live, LiveQuery, merged
 from antiphon.server.control.look import SessionLook
 from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
 from antiphon.server.control.totals import Totals
@@ -127,6 +127,10 @@ class Meter:
     async def look(self, query: LiveQuery) -> Live:
         """Return who is connected to this process; see `SessionLook.answer`."""
         return await self._sessions.answer(query)
+
+    def closed(self) -> list[ClosedSession]:
+        """Return the sessions that have closed last, the newest first."""
+        return self._sessions.closed()
 
     async def look_alone(self, query: LiveQuery) -> Live:
         """Return who is connected to a server that has no other process."""

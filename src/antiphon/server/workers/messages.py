@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from antiphon.server.control.live import Live, LiveQuery
+from antiphon.server.control.live import ClosedSession, Live, LiveQuery
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.topics.contract import Position
 from antiphon.server.workers.count import share
@@ -136,6 +136,8 @@ class Beat(msgspec.Struct, tag=True, frozen=True):
     """The event loop of the worker runs, and this is what it does."""
 
     report: ProcessReport
+    closed: list[ClosedSession] | None = None
+    """Sessions that have closed last, the newest first; None: the same as before."""
 
 
 class Seen(msgspec.Struct, tag=True, frozen=True):
