@@ -15,10 +15,10 @@ from antiphon.server.topics.contract import Position
 from antiphon.server.topics.outbox import OutboxBroker
 from antiphon.server.topics.subscription import Subscription
 from antiphon.store.contracts import OUTBOX_KEPT
-from antiphon.store.sql.database import Lock
+from antiphon.store.sql.database import TOPICS_CHANNEL, Lock
 from antiphon.store.sql.postgres.connection import Driver, PostgresConnection
 from antiphon.store.sql.postgres.database import PostgresDatabase
-from antiphon.store.sql.postgres.outbox import CHANNEL, PostgresOutbox
+from antiphon.store.sql.postgres.outbox import PostgresOutbox
 from antiphon.store.sql.processes import SqlProcesses
 from antiphon.topics import Subscriber
 from antiphon.wire.frames import Payload
@@ -253,9 +253,9 @@ async def test_many_news_come_in_parts_and_a_large_message_is_to_be_read(opened:
 
 async def test_publishing_is_announced(opened: PostgresDatabase, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as listening:
-        listening.execute(f"LISTEN {CHANNEL}".encode())
+        listening.execute(f"LISTEN {TOPICS_CHANNEL}".encode())
         await PostgresOutbox(opened).publish([("news", "1"), ("news", "2")], BEGAN)
-        assert [each.channel for each in listening.notifies(timeout=10, stop_after=1)] == [CHANNEL]
+        assert [each.channel for each in listening.notifies(timeout=10, stop_after=1)] == [TOPICS_CHANNEL]
 
 
 async def test_a_position_of_a_topic_that_is_not_there_is_read_from_the_first(nodes: tuple[Node, Node]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from antiphon.store.contracts import Store
 from antiphon.store.opening import open_store
-from antiphon.store.sql.database import Connection
+from antiphon.store.sql.database import REVOCATIONS_CHANNEL, TOPICS_CHANNEL, Connection
 from antiphon.store.sql.postgres import listening
 from antiphon.store.sql.postgres.connection import connect_to_listen
 from antiphon.store.sql.postgres.database import PostgresDatabase
@@ -65,7 +65,7 @@ async def test_a_revocation_is_heard_of_when_it_is_committed_and_not_before(data
     engine = PostgresDatabase(database)
 
     def fail(connection: Connection) -> None:
-        connection.notify("antiphon_revocations")
+        connection.notify(REVOCATIONS_CHANNEL)
         raise LookupError
 
     async with hints_of(store) as hints:
@@ -120,6 +120,28 @@ async def test_a_child_of_a_fork_does_not_hear_and_cuts_nobody_off(
         assert len(made) == 1
 
 
+async def test_all_channels_share_a_connection_and_each_listener_hears_its_own(
+    database: str, store: Store, postgres: Postgres
+) -> None:
+    assert store.outbox is not None
+    topics, engine = Hints(), PostgresDatabase(database)
+    async with hints_of(store) as revoked:
+        listening_too = asyncio.create_task(store.outbox.listen(topics.heard))
+        await topics.next()  # the connection listens already
+        with postgres.root() as root:
+            assert len(root.execute(LISTENING).fetchall()) == 1
+        await engine.run(lambda connection: connection.notify(TOPICS_CHANNEL))
+        await topics.next()
+        await store.sessions.revoke(b"one", "revoked", NOON)
+        await revoked.next()
+        assert (revoked.count, topics.count) == (2, 2)
+        listening_too.cancel()
+        await asyncio.wait([listening_too])
+        await store.sessions.revoke(b"two", "revoked", NOON)
+        await revoked.next()  # who goes takes it from nobody
+    await engine.close()
+
+
 class Pooler:
     """A pooler as PgBouncer is one to its clients: their connection has another number than the server's."""
 
@@ -155,7 +177,7 @@ async def test_behind_a_pooler_nobody_listens(database: str, postgres: Postgres)
     port = server.sockets[0].getsockname()[1]
     name = database.partition("@/")[2].partition("?")[0]
     dsn = f"postgresql://keeper:correct@127.0.0.1:{port}/{name}"
-    task = asyncio.create_task(listening.listen(dsn, "antiphon_revocations", hints.heard))
+    task = asyncio.create_task(listening.Listener(dsn).listen(REVOCATIONS_CHANNEL, hints.heard))
     async with asyncio.timeout(20):
         await pooler.ended.wait()
     with postgres.root() as root:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from antiphon.store.contracts import OUTBOX_KEPT, Kept, Posted
-from antiphon.store.sql.database import Lock
+from antiphon.store.sql.database import TOPICS_CHANNEL, Lock
 from antiphon.store.sql.postgres.connection import PostgresConnection
 from antiphon.store.sql.postgres.database import PostgresDatabase
 from antiphon.store.sql.schema import utc_number, utc_time
@@ -28,8 +28,6 @@ NEWS_MOST: Final = 500
 """Messages that are given at once."""
 NEWS_LIMIT: Final = 64 * 1024
 """Bytes of a message above which it is not given along with others."""
-CHANNEL: Final = "antiphon_topics"
-"""Channel of NOTIFY on which everything published is announced."""
 
 _FIND = "SELECT id, name, epoch, first, last, size FROM topics WHERE name = ANY(%(names)s)"
 _COUNT = "SELECT count(*) FROM topics"
@@ -118,7 +116,7 @@ class PostgresOutbox:
             taken = [found.add(topic, message, utc_number(now)) for topic, message in messages]
             if any(taken):
                 found.write()
-                connection.notify(CHANNEL)
+                connection.notify(TOPICS_CHANNEL)
             return taken
 
         return await self._database.run(work)
@@ -217,7 +215,7 @@ class PostgresOutbox:
 
     async def listen(self, heard: Callable[[], object]) -> None:
         """See `contracts.Outbox`."""
-        await self._database.listen(CHANNEL, heard)
+        await self._database.listen(TOPICS_CHANNEL, heard)
 
     async def topics(self, prefix: str) -> list[tuple[str, str]]:
         """See `contracts.Outbox`."""
