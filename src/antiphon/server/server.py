@@ -347,9 +347,9 @@ class Server(PublishingServer, Generic[State]):
         """Return who is connected to this process. Precondition: it is open."""
         return await self._meter.look(query)
 
-    def closed(self) -> list[ClosedSession]:
+    def last_closed(self) -> list[ClosedSession]:
         """Return the sessions that have closed last, the newest first. Precondition: it is open."""
-        return self._meter.closed()
+        return self._meter.last_closed()
 
     async def stop(self) -> None:
         """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""

@@ -128,9 +128,9 @@ class Meter:
         """Return who is connected to this process; see `SessionLook.answer`."""
         return await self._sessions.answer(query)
 
-    def closed(self) -> list[ClosedSession]:
+    def last_closed(self) -> list[ClosedSession]:
         """Return the sessions that have closed last, the newest first."""
-        return self._sessions.closed()
+        return self._sessions.last_closed()
 
     async def look_alone(self, query: LiveQuery) -> Live:
         """Return who is connected to a server that has no other process."""
