@@ -37,7 +37,7 @@ EXEC_MEMORY_MOST = 2**40
 DRAIN_MOST = 15
 """Seconds. With the worst case of closing added, a stop stays within the 30 s of promise 24."""
 
-LIMITS, TIMING = "limits", "timing"
+LIMITS, TIMING, CLUSTER = "limits", "timing", "cluster"
 """Groups of options that few need; `--help` shows them apart."""
 
 Access = Literal["anyone", "identify", "authenticate"]
@@ -84,6 +84,7 @@ class ServerSettings:
         None,
         "Addresses or networks of balancers, separated by commas: their connections begin with a header of the "
         "PROXY protocol, which names the client.",
+        CLUSTER,
     )
     plain: bool = _option(False, "Plain TCP instead of TLS; on this machine only.")
     plain_anywhere: bool = _option(
@@ -109,6 +110,7 @@ class ServerSettings:
         None,
         "Be one of several nodes on one PostgreSQL database: HOST[:PORT[-PORT]] at which the others reach this "
         f"one; each process takes one of the ports [default ports: {RELAY_PORTS[0]}-{RELAY_PORTS[-1]}].",
+        CLUSTER,
     )
     log: Path | None = _option(None, "Log file, or - for standard error [default: server.log in the data folder].")
     log_level: LogLevel = _option(
