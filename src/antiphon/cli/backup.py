@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -163,7 +164,9 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
         )
     finally:
         log.close()
-    command = f"antiphon serve --data {data}" + (f" --store files:{people}" if manifest.store == "files" else "")
+    words = ["antiphon", "serve", "--data", str(data)]
+    if manifest.store == "files":
+        words += ["--store", f"files:{people}"]
     report_result(
         console,
         options,
@@ -171,7 +174,7 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
         _("Restored: {count} accounts, as they were on {time}, into {path}.").format(
             count=manifest.accounts, time=iso_time(manifest.made_at), path=data
         ),
-        _("Start the server: {command}").format(command=command),
+        _("Start the server: {command}").format(command=shlex.join(words)),
     )
     return 0
 

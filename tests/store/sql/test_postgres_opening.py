@@ -93,7 +93,7 @@ async def test_older_tables_are_refused_with_the_command_that_upgrades_them(
     request.getfixturevalue("later")
     with pytest.raises(DatabaseOutdated) as refused:
         await open_store(dsn, Path())
-    assert (refused.value.exit_code, f"antiphon db upgrade --store {dsn}" in str(refused.value)) == (2, True)
+    assert (refused.value.exit_code, f"antiphon db upgrade --store '{dsn}'" in str(refused.value)) == (2, True)
     assert versions(dsn, Path()) == {dsn: VERSION}
     assert await asyncio.gather(*(upgrade(dsn, Path()) for _ in range(3))) == [()] * 3
     store = await open_store(dsn, Path())
