@@ -123,7 +123,7 @@ class _Seat:
 
 
 class Chat:
-    """A chat for all sessions of a server; rooms and their histories are kept in memory only."""
+    """A chat for all sessions of a server; what is said is kept as topics are: in memory, with nodes in a database."""
 
     def __init__(self, *, at_once: float = AT_ONCE, a_second: float = A_SECOND) -> None:
         """Create the chat.
