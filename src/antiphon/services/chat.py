@@ -123,7 +123,7 @@ class _Seat:
 
 
 class Chat:
-    """A chat for all sessions of a server; what is said is kept as topics are: in memory, with nodes in a database."""
+    """A chat for all sessions; what is said is kept as topics are, in memory or by nodes for a day."""
 
     def __init__(self, *, at_once: float = AT_ONCE, a_second: float = A_SECOND) -> None:
         """Create the chat.
