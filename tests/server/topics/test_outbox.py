@@ -261,3 +261,27 @@ async def test_publishing_is_announced(opened: PostgresDatabase, database: str) 
 async def test_a_position_of_a_topic_that_is_not_there_is_read_from_the_first(nodes: tuple[Node, Node]) -> None:
     near, _ = nodes
     assert await near.broker.read("nothing", Position(5, 5)) == (0, 1, 0, [])
+
+
+async def test_who_asks_for_the_subscribers_of_many_topics_asks_the_database_little(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = nodes
+    await other.broker.subscribe("sport", 2, BOB)
+    asked: list[list[str]] = []
+    present = one.outbox.present
+
+    async def counted(topics: list[str]) -> Any:
+        asked.append(topics)
+        return await present(topics)
+
+    monkeypatch.setattr(one.outbox, "present", counted)
+    rooms = ["news", "sport", *map(str, range(100))]
+    found = await asyncio.gather(*(one.broker.present(room) for room in rooms * 3))
+    assert found == [[ANN, ANN], [BOB], *([[]] * 100)] * 3
+    assert asked == [rooms], "each of those who ask would be a transaction of its own"
+    one.outbox.cut = True
+    refused = await asyncio.gather(*map(one.broker.present, rooms), return_exceptions=True)
+    assert {type(error) for error in refused} == {TryLater}
+    one.outbox.cut = False
+    assert await one.broker.present("sport") == [BOB]
