@@ -8,12 +8,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import datetime
-from itertools import chain
-from typing import Any
 
 from antiphon.errors import TopicsFull, TryLater
 from antiphon.server.topics.contract import READ_LIMIT, Entry, News, Position, Stretch
 from antiphon.server.topics.hub import IN_ALL
+from antiphon.server.topics.presence import Presence
 from antiphon.store.contracts import Kept, Outbox, Posted, Present
 from antiphon.topics import Subscriber
 from antiphon.wire.frames import Payload
@@ -53,9 +52,7 @@ class OutboxBroker:
         self._waiting: list[tuple[str, Payload, asyncio.Future[bool]]] = []
         """Messages that are published next."""
         self._publishing: asyncio.Task[None] | None = None
-        self._asked: dict[str, list[asyncio.Future[list[Present]]]] = {}
-        """Topics whose subscribers somebody wants to know next."""
-        self._asking: asyncio.Task[None] | None = None
+        self._presence = Presence(self._who)
         self._leaving: dict[tuple[str, int], None] = {}
         """Subscriptions that have ended here, and not yet in the database."""
         self._read_to = 0
@@ -74,16 +71,16 @@ class OutboxBroker:
     async def stop(self) -> None:
         """See `Broker`."""
         running, self._running = self._running, []
-        running += [task for task in (self._publishing, self._asking) if task is not None]
+        if self._publishing is not None:
+            running.append(self._publishing)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        waiting: list[asyncio.Future[Any]] = [answer for *_, answer in self._waiting]
-        for answer in chain(waiting, *self._asked.values()):
+        await self._presence.stop()
+        for *_, answer in self._waiting:
             if not answer.done():
                 answer.set_exception(TryLater())
         self._waiting.clear()
-        self._asked.clear()
         self._local.clear()
         with contextlib.suppress(TryLater):
             await self._outbox.unsubscribe(self._process, await self._outbox.subscriptions(self._process))
@@ -147,11 +144,7 @@ class OutboxBroker:
 
     async def present(self, topic: str) -> list[Subscriber]:
         """See `Broker`."""
-        answer: asyncio.Future[list[Present]] = asyncio.get_running_loop().create_future()
-        self._asked.setdefault(topic, []).append(answer)
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
-        found = await answer
+        found = await self._presence.of(topic)
         here = self._local.get(topic, {})
         return [
             each.subscriber
@@ -161,27 +154,8 @@ class OutboxBroker:
 
     # --- helpers ----------------------------------------------------------------------------------------------
 
-    async def _ask(self) -> None:
-        """Ask who is subscribed to the topics that wait, all at once: one question is under way at a time."""
-        try:
-            while self._asked:
-                asked, self._asked = self._asked, {}
-                found: dict[str, list[Present]] | None = None
-                try:
-                    found = await self._outbox.present(list(asked))
-                except TryLater:
-                    pass  # those who wait are told
-                finally:
-                    for topic, answers in asked.items():
-                        for answer in answers:
-                            if answer.done():  # who asked waits no more
-                                continue
-                            if found is None:
-                                answer.set_exception(TryLater())
-                            else:
-                                answer.set_result(found.get(topic, []))
-        finally:
-            self._asking = None
+    async def _who(self, topics: list[str]) -> dict[str, list[Present]]:
+        return await self._outbox.present(topics)
 
     async def _publish(self) -> None:
         """Publish what waits, as much as may be in one transaction after the other."""

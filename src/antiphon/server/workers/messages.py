@@ -185,10 +185,10 @@ class Read(msgspec.Struct, tag=True, frozen=True):
 
 
 class Who(msgspec.Struct, tag=True, frozen=True):
-    """Say who is subscribed."""
+    """Say who is subscribed to each of these topics."""
 
     id: int
-    topic: str
+    topics: list[str]
 
 
 class Which(msgspec.Struct, tag=True, frozen=True):
@@ -207,7 +207,8 @@ class Answer(msgspec.Struct, tag=True, frozen=True):
     first: int = 0
     last: int = 0
     entries: list[tuple[int, Any]] = []
-    present: list[Subscriber] = []
+    present: list[list[Subscriber]] = []
+    """For each topic of a `Who`, in order."""
     topics: list[str] = []
     most: int = 0
     """Not 0: there are so many topics, and can be no more."""
