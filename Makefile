@@ -6,6 +6,7 @@
 .PHONY: help install run test browser pictures test-lowest fuzz abuse soak faults cluster check format bench docs wheel clean develop
 
 export PYTHON
+unexport PYTHONDONTWRITEBYTECODE  # without a cache each process of `make test` compiles all tests: 10 s in each
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-20s %s\n", $$1, $$2 }'

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.forkserver import keep_no_disk_waiting
 from support.left_out import pytest_sessionfinish
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ def remembered_hashes() -> Iterator[None]:
     """Cache PBKDF2 for each password and salt: its 600,000 iterations take 0.2 s."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashlib, "pbkdf2_hmac", cache(hashlib.pbkdf2_hmac))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def disk_at_once() -> Iterator[None]:
+    """Have nothing wait for the disk, which many tests share; `antiphon` commands and servers do not either."""
+    with pytest.MonkeyPatch.context() as patch:
+        keep_no_disk_waiting(patch.setattr)
         yield
 
 

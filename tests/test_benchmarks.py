@@ -29,7 +29,7 @@ def run(benchmarks: Path, *options: str, **environment: str) -> subprocess.Compl
         capture_output=True,
         text=True,
         env=os.environ | {"BENCH_JSON": "", "CC": ""} | environment,
-        timeout=100,
+        timeout=220,
         check=False,
     )
 
@@ -190,7 +190,7 @@ def test_what_ping_itself_costs_is_measured_or_what_it_needs_is_said(benchmarks:
         capture_output=True,
         text=True,
         env=os.environ | {"CC": ""},
-        timeout=100,
+        timeout=220,
         check=False,
     )
     if not can_build(tmp_path):

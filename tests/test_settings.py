@@ -100,7 +100,7 @@ def test_settings_do_not_change_and_hold_no_password() -> None:
         ("session_total", "1", "--session-total: must be float, not '1'"),
         ("access", "all", "--access: must be one of 'anyone', 'identify', 'authenticate', not 'all'"),
         ("registration", 5, "--registration: must be one of 'open', 'closed', not 5"),
-        ("store", Path("x"), "--store: must be str, not "),
+        ("store", Path("x"), "--store: must be str | None, not "),
         ("timeout", None, "--timeout: must be float, not None"),
     ],
 )

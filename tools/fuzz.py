@@ -25,7 +25,7 @@ PARTS = ["antiphon/wire/_batch", "antiphon/transport/_endpoint", "antiphon/serve
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
 RUNTIMES = ["libasan.so", f"libclang_rt.asan-{platform.machine()}.so", "libclang_rt.asan.so"]
 """Names of the library of GCC and Clang that must be loaded before Python, which is not linked with it."""
-WIRE = ("batch_answerer", "batch_responder", "batch_twins", "client_batch", "held", "stepping")
+WIRE = ("batch_answerer", "batch_responder", "batch_twins", "client_batch", "exchange", "held", "stepping")
 TESTS = [f"tests/wire/test_{name}.py" for name in WIRE]
 TESTS += [f"tests/transport/test_{name}.py" for name in ("endpoint", "endpoint_twins", "record_layer")]
 TESTS += [f"tests/server/handler/test_{name}.py" for name in ("task", "task_as_asyncio", "waiting_twins")]

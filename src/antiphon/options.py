@@ -24,7 +24,7 @@ class ServerOptions(TypedDict, total=False):
     access: Access
     anyone_anywhere: bool
     data: _Path | None
-    store: str
+    store: str | None
     relay_address: str | None
     log: _Path | None
     log_level: LogLevel

@@ -16,7 +16,7 @@ from antiphon.address import DEFAULT_PORT, RELAY_PORTS, status_place
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.setting_checks import SECONDS_MOST, check_positive, check_range, check_types, flag_of
-from antiphon.store_address import NO_HOME, SQLITE, check_relay_address, check_store
+from antiphon.store_address import NO_HOME, check_relay_address, check_store
 from antiphon.wire.kinds import KIB, MESSAGE_LIMIT, MESSAGE_LIMIT_MOST
 
 DEFAULT_HOST = "localhost"
@@ -37,7 +37,7 @@ EXEC_MEMORY_MOST = 2**40
 DRAIN_MOST = 15
 """Seconds. With the worst case of closing added, a stop stays within the 30 s of promise 24."""
 
-LIMITS, TIMING = "limits", "timing"
+LIMITS, TIMING, CLUSTER = "limits", "timing", "cluster"
 """Groups of options that few need; `--help` shows them apart."""
 
 Access = Literal["anyone", "identify", "authenticate"]
@@ -84,6 +84,7 @@ class ServerSettings:
         None,
         "Addresses or networks of balancers, separated by commas: their connections begin with a header of the "
         "PROXY protocol, which names the client.",
+        CLUSTER,
     )
     plain: bool = _option(False, "Plain TCP instead of TLS; on this machine only.")
     plain_anywhere: bool = _option(
@@ -100,15 +101,17 @@ class ServerSettings:
     data: Path | None = _option(
         None, "Folder for accounts, sessions, keys, certificate and log [default: this user's data folder]."
     )
-    store: str = _option(
-        SQLITE,
+    store: str | None = _option(
+        None,
         "Where accounts are kept: sqlite (in the data folder), files:DIR (files that a person can read), or "
-        "postgresql://USER@HOST/DATABASE (with antiphon[postgres]; the password comes from ~/.pgpass).",
+        "postgresql://USER@HOST/DATABASE (with antiphon[postgres]; the password comes from ~/.pgpass) "
+        "[default: as the last time with this data folder, else sqlite].",
     )
     relay_address: str | None = _option(
         None,
         "Be one of several nodes on one PostgreSQL database: HOST[:PORT[-PORT]] at which the others reach this "
         f"one; each process takes one of the ports [default ports: {RELAY_PORTS[0]}-{RELAY_PORTS[-1]}].",
+        CLUSTER,
     )
     log: Path | None = _option(None, "Log file, or - for standard error [default: server.log in the data folder].")
     log_level: LogLevel = _option(
@@ -167,7 +170,8 @@ class ServerSettings:
             SettingInvalid: an option has the wrong type or is out of range; `source` names its flag.
         """
         check_types(self)
-        check_store(self.store)
+        if self.store is not None:
+            check_store(self.store)
         if self.status is not None and status_place(self.status) is None:
             raise SettingInvalid(source="--status", problem=_NO_PLACE, place=self.status)
         if self.relay_address is not None:

@@ -30,8 +30,8 @@ _SECRET_PARAMETERS = {"password", "sslpassword", "oauth_client_secret"}
 """Parameters of libpq that hold secrets."""
 
 
-def check_store(store: str) -> None:
-    """Check the value of `--store`.
+def check_store(store: str, source: str = "--store") -> None:
+    """Check a value of `--store`; `source` is where it stands.
 
     Raises:
         SettingInvalid: it names no store, or the home folder of an unknown user; or it is the address of a
@@ -42,20 +42,20 @@ def check_store(store: str) -> None:
         keys = {key for key, _ in parse_qsl(parameters, keep_blank_values=True)}
         user, at, _ = place.rpartition("@")
         if (at and ":" in user) or keys & _SECRET_PARAMETERS:
-            raise SettingInvalid(source="--store", problem=_PASSWORD_SHOWN)
+            raise SettingInvalid(source=source, problem=_PASSWORD_SHOWN)
     else:
-        files_folder(store)
+        files_folder(store, source)
 
 
-def check_relay_address(place: str, store: str) -> None:
-    """Check the value of `--relay-address`, beside that of `--store`.
+def check_relay_address(place: str, store: str | None) -> None:
+    """Check the value of `--relay-address`, beside that of `--store`, which may not be known yet.
 
     Raises:
         SettingInvalid: it names no host with ports, or the store is none of several nodes.
     """
     if relay_place(place) is None:
         raise SettingInvalid(source="--relay-address", problem=_NO_RELAY_PLACE, place=place)
-    if not is_postgresql(store):
+    if store is not None and not is_postgresql(store):
         raise SettingInvalid(source="--relay-address", problem=_NO_NODES)
 
 
@@ -64,8 +64,10 @@ def is_postgresql(store: str) -> bool:
     return store.startswith(POSTGRESQL)
 
 
-def files_folder(store: str) -> Path | None:
-    """Return the absolute folder that the value of `--store` names; None for SQLite and PostgreSQL.
+def files_folder(store: str, source: str = "--store") -> Path | None:
+    """Return the absolute folder that a value of `--store` names; None for SQLite and PostgreSQL.
+
+    `source` is where the value stands.
 
     Raises:
         SettingInvalid: it names no store, or the home folder of an unknown user.
@@ -75,8 +77,8 @@ def files_folder(store: str) -> Path | None:
         return None
     if scheme != "files" or not folder:
         shown = "…" if "@" in store or "=" in store else store  # there may be a password in it
-        raise SettingInvalid(source="--store", problem=_NO_STORE, store=shown)
+        raise SettingInvalid(source=source, problem=_NO_STORE, store=shown)
     try:
         return Path(folder).expanduser().absolute()
     except RuntimeError:  # ~name, and no user has the name
-        raise SettingInvalid(source="--store", problem=NO_HOME, store=store) from None
+        raise SettingInvalid(source=source, problem=NO_HOME, store=store) from None

@@ -81,11 +81,11 @@ def test_10_000_that_connect_and_close_leave_nothing_in_two_workers(tmp_path: Pa
         for number in range(WARM_UP):
             come_and_go(server, number, context)
         tasks_before = asyncio.run(tasks(server))
-        wait_until(lambda: descriptors() == at_rest, 30)
+        wait_until(lambda: descriptors() == at_rest)
         memory_before = memory()
         for number in range(CLIENTS):
             come_and_go(server, number, context)
-        wait_until(lambda: descriptors() == at_rest, 30)
+        wait_until(lambda: descriptors() == at_rest)
         grown = {who: now - memory_before[who] for who, now in memory().items()}
         tasks_after = asyncio.run(tasks(server))
         tell("grown", **grown, descriptors=at_rest, tasks=[tasks_before, tasks_after])

@@ -119,7 +119,7 @@ def test_nobody_waits_for_messages_that_fail_without_end_and_the_log_stays_small
 ) -> None:
     log = Path(attacked.server.start["log"])
     before, began = log.stat().st_size, time.monotonic()
-    worst = worst_wait(attacked.server.address, attacked.honest, attacked.flood(piece), tmp_path)
+    worst = worst_wait(attacked.server, attacked.honest, attacked.flood(piece), tmp_path)
     rate = (log.stat().st_size - before) / (time.monotonic() - began)
     tell("log", bytes_a_second=round(rate))
     assert worst < WORST_WAIT

@@ -59,28 +59,34 @@ def attacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize(
-    ("piece", "connections", "sources"),
+    ("attacked", "piece", "connections", "sources"),
     [
-        ("optional", 1, 1),
-        ("optional", 40, 1),
-        ("optional", 250, 7),
-        ("heartbeats", 40, 1),
-        ("large-optional", 40, 1),
-        ("identify", 40, 1),
+        ("tcp", "optional", 1, 1),
+        ("tcp", "optional", 40, 1),
+        ("tcp", "optional", 250, 7),
+        ("tcp", "heartbeats", 40, 1),
+        ("tcp", "large-optional", 40, 1),
+        ("tcp", "identify", 40, 1),
+        ("tls", "optional", 250, 7),
+        ("tls", "identify", 40, 1),
+        pytest.param("tls", "optional", 1, 1, marks=pytest.mark.long),
+        pytest.param("tls", "optional", 40, 1, marks=pytest.mark.long),
+        pytest.param("tls", "heartbeats", 40, 1, marks=pytest.mark.long),
+        pytest.param("tls", "large-optional", 40, 1, marks=pytest.mark.long),
     ],
+    indirect=["attacked"],
 )
 def test_nobody_in_session_waits_for_strangers_who_write_without_end(
     attacked: Attacked, piece: str, connections: int, sources: int
 ) -> None:
-    address = attacked.server.address
     flood = Flood(
-        address=address,
+        address=attacked.server.address,
         pieces=[PIECES[piece]],
         connections=connections,
         sources=SOURCES[:sources],
         again=True,
     )
-    assert worst_wait(address, attacked.token, flood, attacked.home) < WORST_WAIT
+    assert worst_wait(attacked.server, attacked.token, flood, attacked.home) < WORST_WAIT
 
 
 @pytest.mark.parametrize(("connections", "sources"), [(40, 1), (250, 7)])
@@ -97,7 +103,7 @@ def test_a_newcomer_is_in_soon_while_strangers_write_without_end(
     times = []
     for _ in range(ROUNDS):
         with flooding(flood, attacked.home):
-            times.append(newcomer(attacked.server.address, "bea"))
+            times.append(newcomer(attacked.server, "bea"))
         if times[-1] < NEWCOMER_SECONDS:
             break
     tell("newcomer", seconds=times)

@@ -11,6 +11,7 @@ from antiphon.identity.names import prepare
 from antiphon.store.opening import open_store
 from antiphon.wire.bodies import Identified, Register
 from antiphon.wire.kinds import Kind
+from support.attack import LONG
 from support.processes import PASSWORD, ServerProcess
 from support.raw import RawClient
 from support.serving import credential
@@ -49,7 +50,9 @@ async def missing(folder: Path, names: list[str], kept_in: str) -> list[str]:
         await store.close()
 
 
-@pytest.mark.parametrize(("store", "kills", "longest"), [("sqlite", 30, 0.06), ("files:{}", 8, 0.3)])
+@pytest.mark.parametrize(
+    ("store", "kills", "longest"), [("sqlite", 30 if LONG else 12, 0.06), ("files:{}", 8, 0.3)]
+)
 def test_every_account_acknowledged_before_a_kill_is_there_afterwards(
     tmp_path: Path, store: str, kills: int, longest: float
 ) -> None:

@@ -19,7 +19,7 @@ from support.wire_client import Closed
 
 A_CONNECTION = 3
 """Refusals that end one."""
-NEW_NAMES = 1200
+NEW_NAMES = 700
 """What one source tries: far more than a class that mistypes does in an hour."""
 PROOFS = {"empty": "", "malformed": "!!!", "short": "QUFB", "wrong": "A" * 43 + "="}
 HOME = "127.0.0.1"

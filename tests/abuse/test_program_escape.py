@@ -17,9 +17,9 @@ from support.processes import ServerProcess
 from support.raw import RawClient
 from support.serving import in_session, seed
 
-GONE_WITHIN = 10.0
-"""Seconds from the end of a session to that of its program: grace twice, and what killing takes."""
-LIVES_SECONDS = 20
+GONE_WITHIN = 40.0
+"""Seconds from the end of a session to that of its program on a busy machine: grace twice, and killing."""
+LIVES_SECONDS = 100
 """After which what has escaped ends by itself."""
 CHAINS = 64 if LONG else 16
 """With 64 there is always a process between its birth and its fork; they leave little of the machine to others."""

@@ -49,7 +49,7 @@ def test_one_account_that_comes_and_goes_keeps_nobody_from_a_program(tmp_path: P
     names = [f"newcomer{number}" for number in range(NEWCOMERS)]
     seed_names(tmp_path / "data", ["eve", *names])
     stop = threading.Event()
-    options = ("--plain", "--exec-most", str(MOST), "--exec-wait", "20")
+    options = ("--plain", "--exec-most", str(MOST), "--exec-wait", "60")
     with ServerProcess(tmp_path / "data", SLOW_TO_END, *options) as server:
         attackers = [threading.Thread(target=stand_in_the_way, args=(server, stop)) for _ in range(THREADS)]
         for attacker in attackers:

@@ -26,11 +26,11 @@ FILLING = 30_000
 """Messages that are answered with more than a replay buffer holds, 12 bytes each."""
 FILLING_UNPROVED = 20_000
 """The same for a session that nobody has proved a password for; without its own limit it would be too much."""
-LOOKS = 60
-"""Looks at the memory of a server; if it takes too much, it does so at each of them."""
+LOOKS = 300
+"""Looks at the memory of a server, 0.3 s apart; if it takes too much, it does so at each of them."""
 GIVE_BACK = {"MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "32768", "MALLOC_TOP_PAD_": "0"}
 """Variables of glibc: freed memory goes back to the system at once, so that the process shows what is kept."""
-UNPROVED = 300 if LONG else 30
+UNPROVED = 300 if LONG else 12
 SERVICE = """
 def silent(message: str):
     return "1" if message == "1" else None
@@ -87,7 +87,7 @@ def grown(server: ServerProcess, flood: Flood, home: Path, most: int = 0) -> int
 
 
 def test_ends_that_are_not_acknowledged_take_what_the_replay_buffer_may(tmp_path: Path, service: str) -> None:
-    tokens = seed(tmp_path / "data", sessions=10)
+    tokens = seed(tmp_path / "data", sessions=6)
     warming = seed(tmp_path / "data", "bea")
     with ServerProcess(tmp_path / "data", service, "--plain", **GIVE_BACK) as server:
         grown(server, filling(server, warming), tmp_path, SERVER_MOST)  # what it takes itself
@@ -122,5 +122,5 @@ def test_who_acknowledges_loses_nothing_meanwhile(tmp_path: Path, service: str) 
             welcome = client.request(Kind.IDENTIFY, Identify(name="ann"))
             assert isinstance(welcome, Welcome), welcome
         flood = filling(server, tokens, FILLING_UNPROVED)
-        with Paced(server.address, welcome.token or b""), flooding(flood, tmp_path) as running:
+        with Paced(server, welcome.token or b""), flooding(flood, tmp_path) as running:
             running.held()

@@ -116,7 +116,7 @@ def test_what_is_typed_is_completed(
         cwd=place,
         env=clean_environment(place, TERM="dumb"),
         encoding="utf-8",
-        timeout=30,
+        timeout=60,
         dimensions=(50, 200),
     )
     terminal.delaybeforesend = None

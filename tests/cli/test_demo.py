@@ -60,7 +60,7 @@ def test_make_run_prints_the_answers_and_nothing_else(tmp_path: Path) -> None:
         env=clean_environment(tmp_path, ANTIPHON_DATA=str(data), **ANN),
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=220,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr

@@ -62,14 +62,14 @@ def data(tmp_path: Path) -> Path:
         "ping $ADDRESS --interval 0.05 2>&1 | head -2",
         "ping $ADDRESS --interval 0.05 | head -1",
         "ping $ADDRESS --interval 0 --count 100 --quiet | true",
-        "connect --explain $ADDRESS 2>&1 < <(sleep 20) | head -1",
+        "connect --explain $ADDRESS 2>&1 < <(sleep 60) | head -1",
     ],
 )
 def test_a_command_whose_reader_has_gone_ends_at_once(server: ServerProcess, tmp_path: Path, command: str) -> None:
     began = time.monotonic()
     done = shell(f"antiphon {command} >/dev/null; echo ${{PIPESTATUS[0]}}", tmp_path, ADDRESS=str(server.address))
     assert (done.stdout, done.stderr) == ("1\n", "")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
 
 
 @pytest.mark.parametrize("command", ["accounts list", "accounts export -", "--help", "accounts list --json"])
@@ -163,7 +163,7 @@ def test_a_pause_in_the_input_is_not_its_end(server: ServerProcess, tmp_path: Pa
                     assert process.poll() is None
             os.close(writing)
             assert told.read() == "You have left.\n"
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_list_that_comes_in_parts_is_read_to_its_end(
         os.close(writing)
         with os.fdopen(out, encoding="utf-8") as shown:
             text = shown.read()
-        assert process.wait(30) == 0, text
+        assert process.wait(60) == 0, text
         assert all(part in text for part in told), text
 
 
@@ -218,7 +218,7 @@ def test_output_that_does_not_block_gets_everything(server: ServerProcess, tmp_p
         while chunk := os.read(reading, 65536):
             got += chunk
         os.close(streams[2])
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert got == lines
 
 

@@ -56,6 +56,19 @@ def test_help_of_the_whole_names_each_command_once(tmp_path: Path) -> None:
             assert not re.search(rf"^│ {command}\b", done.stdout, re.MULTILINE), command
 
 
+def test_help_says_what_each_command_of_a_group_does(capsys: pytest.CaptureFixture[str]) -> None:
+    app.help_print([])
+    whole = capsys.readouterr().out
+    groups = [name for name in COMMANDS if app[name].default_command is None]
+    assert "accounts" in groups
+    for group in groups:
+        app.help_print([group])
+        described = re.findall(r"^│ ([a-z]+)  +[A-Z]", capsys.readouterr().out, re.MULTILINE)
+        assert set(described) == {name for name in app[group] if not name.startswith("-")}, group
+        (listed,) = re.findall(rf"^{group}  +[^:]*:\s+((?:[a-z]+,\s+)*[a-z]+)$", whole, re.MULTILINE)
+        assert set(re.split(r",\s+", listed)) == set(described)
+
+
 def test_help_of_serve_shows_what_most_need_first_and_the_others_in_groups(tmp_path: Path) -> None:
     text = run_antiphon("serve", "--help", home=tmp_path).stdout
     _, *panels = re.split("^╭─ (.*?) ─+╮$", text, flags=re.MULTILINE)
@@ -63,7 +76,9 @@ def test_help_of_serve_shows_what_most_need_first_and_the_others_in_groups(tmp_p
         title: re.findall(r"^│ (?:SERVICE )?--([a-z-]+)", panel, re.MULTILINE)
         for title, panel in zip(panels[::2], panels[1::2], strict=True)
     }
-    assert list(shown) == ["Parameters", "Limits", "Timing", "Options of exec:COMMAND", "Workers"]
+    assert list(shown) == [
+        "Parameters", "Limits", "Timing", "Options of exec:COMMAND", "Workers", "Balancer and nodes",
+    ]  # fmt: skip
     assert shown["Parameters"][:3] == ["service", "host", "port"]
     assert {"no-input", "config", "check"} <= set(shown["Parameters"])
     assert "entry-most" in shown["Limits"]
@@ -71,6 +86,7 @@ def test_help_of_serve_shows_what_most_need_first_and_the_others_in_groups(tmp_p
     assert seconds <= set(shown["Timing"])
     assert set(shown["Options of exec:COMMAND"]) == options_of(ProgramSettings)
     assert shown["Workers"] == ["workers"]
+    assert set(shown["Balancer and nodes"]) == {"proxy-from", "relay-address"}
 
 
 @pytest.mark.parametrize(

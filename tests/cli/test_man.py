@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli.main import app
+from antiphon.cli.main import app, main
 from antiphon.cli.reference.declaration import Command, declared
 from antiphon.cli.reference.man_page import EXIT_CODES, page, page_name, text
 from antiphon.errors import every_error
@@ -108,3 +108,11 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_two_runs_write_the_same(whole: Command) -> None:
     serve = whole.commands[0]
     assert page(serve, whole) == page(declared(app["serve"], ("serve",)), whole)
+
+
+def test_a_missing_folder_is_named_as_it_was_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["man", f"{tmp_path}/missing"]) == 2
+    assert " ".join(capsys.readouterr().err.split()) == (
+        f"There is no folder {tmp_path}/missing. Make it (mkdir -p {tmp_path}/missing), or name another one."
+    )
+    assert not (tmp_path / "missing").exists()

@@ -28,9 +28,12 @@ def test_the_commands_work_on_a_database_as_on_files(
     assert json.loads(rekeyed.out) == {"number": 2, "accounts": 2}
     assert operator.run("accounts", "rename", "ann", "anna", *store).code == 0
     assert operator.run("invite", "bob", "--json", *store).code == 0
-    invited = operator.run("invitations", "list", "--json", *store)
+    invited = operator.run("invitations", "list", "--json")  # the folder notes its store
     assert [each["name"] for each in json.loads(invited.out)] == ["bob"]
-    assert json.loads(operator.run("sessions", "list", "--json", *store).out) == []
+    assert json.loads(operator.run("sessions", "list", "--json").out) == []
+    assert operator.run("accounts", "add", "eve", "--password-file", password).code == 0
+    assert operator.run("backup", tmp_path / "saved").err.startswith("--store: a PostgreSQL database is backed up")
+    assert not (operator.data / "accounts.db").exists()
     another = Operator(tmp_path / "another", capsys)
     for command in (
         ("accounts", "list"),

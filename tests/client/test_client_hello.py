@@ -83,11 +83,11 @@ def listener() -> Iterator[Listener]:
 
 
 def by_waiting(address: Address, known: Path) -> None:
-    asyncio.run(dial_waiting.dial(address, KnownServers(known), 10))
+    asyncio.run(dial_waiting.dial(address, KnownServers(known), 60))
 
 
 def by_blocking(address: Address, known: Path) -> None:
-    dial_blocking.dial(address, KnownServers(known), 10)
+    dial_blocking.dial(address, KnownServers(known), 60)
 
 
 @pytest.mark.parametrize("dial", [by_waiting, by_blocking], ids=["asyncio", "blocking"])

@@ -46,7 +46,7 @@ def in_child(do: Callable[[], object]) -> str:
 
 
 def test_a_child_cannot_use_a_blocking_session_and_the_parent_goes_on(server: ServerProcess) -> None:
-    with connect(server.address, name="ann", password=PASSWORD, timeout=10) as session:
+    with connect(server.address, name="ann", password=PASSWORD, timeout=60) as session:
         assert session.ask("before") == "before"
         waiting = session.ask_stream("a stream that is open at the fork")
         uses: list[Callable[[], object]] = [
@@ -68,7 +68,7 @@ def test_a_child_cannot_use_a_blocking_session_and_the_parent_goes_on(server: Se
 def test_a_child_that_leaves_a_blocking_session_touches_nothing(
     server: ServerProcess, error: type[BaseException] | None
 ) -> None:
-    with connect(server.address, name="ann", password=PASSWORD, timeout=10, give_up=0) as session:
+    with connect(server.address, name="ann", password=PASSWORD, timeout=60, give_up=0) as session:
         stream = session.ask_stream("not read")
 
         def leave() -> None:
@@ -93,10 +93,10 @@ def test_a_child_cannot_use_a_session_of_the_asyncio_client(server: ServerProces
 
 
 def test_a_child_that_connects_itself_has_a_session_of_its_own(server: ServerProcess) -> None:
-    with connect(server.address, name="ann", password=PASSWORD, timeout=10) as session:
+    with connect(server.address, name="ann", password=PASSWORD, timeout=60) as session:
 
         def ask() -> object:
-            with connect(server.address, name="ann", password=PASSWORD, timeout=10) as own:
+            with connect(server.address, name="ann", password=PASSWORD, timeout=60) as own:
                 return own.ask("the child's")
 
         assert in_child(ask) == repr("the child's")

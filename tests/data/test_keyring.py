@@ -89,20 +89,20 @@ def test_of_two_threads_that_follow_the_file_one_reads_it_after_the_other(file: 
         ring = file.read()
         begun.append(len(ring.sealing_keys))
         reading.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return ring
 
     live = LiveKeyRing(file.read(), read_slowly)
     threads = [threading.Thread(target=live.follow) for _ in range(2)]
     threads[0].start()
-    assert reading.wait(10)
+    assert reading.wait(60)
     file.change(lambda ring: ring.with_new_key(os.urandom))
     threads[1].start()
     threads[1].join(0.1)
     assert begun == [1]
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     sealed = file.read().seal(b"plain", b"", NONCE)
     file.ring = None  # so that what the threads have read must do
     assert live.open(sealed, b"") == b"plain"

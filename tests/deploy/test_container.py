@@ -129,7 +129,7 @@ def test_the_password_of_compose_is_in_files_alone_which_are_never_part_of_an_im
     files = {name: Path(each["file"]) for name, each in described["secrets"].items()}
     assert {path.parent for path in files.values()} == {Path("../secrets")}, "beside `packaging/`, which is copied"
     (block,) = (block for block in blocks(read("docs/operating.md")) if block.about == "secrets")
-    subprocess.run(["bash", "-eu", "-c", block.text], cwd=tmp_path, check=True, timeout=10)
+    subprocess.run(["bash", "-eu", "-c", block.text], cwd=tmp_path, check=True, timeout=60)
     made = {name: tmp_path / "secrets" / path.name for name, path in files.items()}
     password = made["password"].read_text("utf-8").strip()
     assert re.fullmatch(r"[A-Za-z0-9]{30,}", password)

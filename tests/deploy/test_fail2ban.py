@@ -169,7 +169,7 @@ def found(log: Path, mode: str) -> list[tuple[str, float]]:
     regex = installed("fail2ban-regex")
     command = [regex, "--raw", "--config", str(FILES), "--out", "row", str(log), f"antiphon[mode={mode}]"]
     environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "America/New_York"}
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=150)
     rows = [ast.literal_eval(row.rstrip(",")) for row in told.stdout.splitlines()]
     return [(address, moment) for address, moment, _ in rows]
 
@@ -212,7 +212,7 @@ def test_the_jail_is_one_that_fail2ban_starts(log: Path, tmp_path: Path) -> None
     jail = tmp_path / "etc/jail.d/antiphon.conf"
     (kept_in,) = re.findall(r"^logpath = (.+)$", jail.read_text("utf-8"), re.MULTILINE)
     jail.write_text(jail.read_text("utf-8").replace(kept_in, str(log)), "utf-8")
-    told = subprocess.check_output([client, "-c", tmp_path / "etc", "-d"], text=True, timeout=60)
+    told = subprocess.check_output([client, "-c", tmp_path / "etc", "-d"], text=True, timeout=150)
     done = [ast.literal_eval(line) for line in told.splitlines()]
     assert [each[1] for each in done if each[0] == "start"] == ["antiphon"]
     assert ["set", "antiphon", "addlogpath", str(log), "head"] in done

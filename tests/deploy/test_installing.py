@@ -109,7 +109,7 @@ def names_in(wheel: Path) -> list[str]:
 
 
 def test_the_commands_are_ones_that_a_shell_reads() -> None:
-    subprocess.run(["bash", "-n"], input=script(), text=True, check=True, timeout=10)
+    subprocess.run(["bash", "-n"], input=script(), text=True, check=True, timeout=60)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_the_programs_do_what_they_say(tmp_path: Path) -> None:
                 env=environment,
                 capture_output=True,
                 encoding="utf-8",
-                timeout=60,
+                timeout=150,
                 check=False,
             )
             assert done.stderr == ""

@@ -27,7 +27,7 @@ def test_a_conversation_outlives_the_node_that_answers(tmp_path: Path) -> None:
         env=clean_environment(tmp_path) | {"PYTHONPATH": str(ROOT / "tests")},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=220,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

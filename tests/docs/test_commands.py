@@ -87,7 +87,7 @@ class Place(NamedTuple):
     def output_of(self, command: str) -> str:
         """Run a command, which must succeed; return its output."""
         with all_killed_at_end(self.start(command)) as process:
-            out, errors = process.communicate("hello\n", timeout=60)
+            out, errors = process.communicate("hello\n", timeout=150)
             assert process.returncode == 0, f"{command}\n{out}{errors}"
             return out
 
@@ -180,7 +180,7 @@ def serve(line: str, place: Place) -> None:
         assert process.stdout is not None
         assert re.match(r"Antiphon \S+ listens on port \d+", process.stdout.readline())
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=150)
         assert (process.returncode, errors) == (0, "")
 
 

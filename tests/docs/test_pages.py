@@ -30,7 +30,7 @@ def test_the_documents_become_pages_without_a_warning_and_hold_every_public_name
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=220,
     )
     assert (built.returncode, built.stderr) == (0, "")
     for document in PAGES:

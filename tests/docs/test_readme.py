@@ -36,7 +36,7 @@ def seen(visit: str, home: Path, language: str) -> str:
         home, TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1", USER="ann", LANGUAGE=language, LANG="C.UTF-8"
     )
     demo = pexpect.spawn(
-        str(ANTIPHON), ["demo"], env=environment, encoding="utf-8", dimensions=(50, 250), timeout=20
+        str(ANTIPHON), ["demo"], env=environment, encoding="utf-8", dimensions=(50, 250), timeout=150
     )
     out = ""
     for line in visit.splitlines():

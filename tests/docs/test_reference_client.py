@@ -58,7 +58,7 @@ def run(
         env=clean_environment(tmp_path, ANTIPHON_PASSWORD=password),
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=150,
         check=False,
     )
 
@@ -243,6 +243,6 @@ def test_it_needs_the_standard_library_only() -> None:
 
 
 def test_without_an_address_it_says_how_it_is_used(tmp_path: Path) -> None:
-    bare = subprocess.run([sys.executable, "-I", SCRIPT], capture_output=True, text=True, check=False, timeout=60)
+    bare = subprocess.run([sys.executable, "-I", SCRIPT], capture_output=True, text=True, check=False, timeout=150)
     assert "reference_client.py 'tls://ann@localhost:7862" in refused(bare)
     assert "the address is not valid" in refused(run("tls://ann@localhost:99999#sha256:x", tmp_path))

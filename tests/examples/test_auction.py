@@ -53,7 +53,7 @@ def test_bidders_at_two_workers_agree_who_was_first(antiphon_server: Callable[..
     lines = {ann: [""], bob: [""]}
     for person in (ann, bob):
         while lines[person][-1] != "ann offers lamp":
-            lines[person].append(str(person.receive(timeout=30)))
+            lines[person].append(str(person.receive(timeout=60)))
     for amount in range(1, BIDS + 1):
         for person in (ann, bob):
             person.send(f"bid lamp {amount}")
@@ -62,7 +62,7 @@ def test_bidders_at_two_workers_agree_who_was_first(antiphon_server: Callable[..
     ann.ask("sold lamp")
     for person in (ann, bob):
         while lines[person][-1] != f"lamp is sold to bob for {BIDS}":
-            lines[person].append(str(person.receive(timeout=30)))
+            lines[person].append(str(person.receive(timeout=60)))
     told = [[line for line in each[1:] if line != HELP and "not count" not in line] for each in lines.values()]
     assert told[0] == told[1]
     assert sum(" offers vase" in line for line in told[0]) == BIDS

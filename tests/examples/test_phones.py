@@ -18,7 +18,7 @@ def said(folder: Path, name: str, *lines: str) -> list[str]:
         capture_output=True,
         encoding="utf-8",
         check=True,
-        timeout=20,
+        timeout=60,
     )
     assert done.stderr == ""
     return done.stdout.splitlines()

@@ -47,39 +47,48 @@ class Seen:
     """The longest wait for an answer to a message."""
     broken: list[str] = field(default_factory=list)
     """Rules that were broken."""
+    late: list[str] = field(default_factory=list)
+    """Those of them that a busy machine breaks too: what took too long."""
 
     def judge(self, talkers: Iterable[Talker]) -> None:
         """Find the rules that were broken."""
         talkers = list(talkers)
         self.longest = max(talker.longest for talker in talkers)
-        self.broken = [*self._talking(talkers), *self._coming(), *self._returning(), *self._servers()]
+        self.late = list(self._late())
+        self.broken = [*self.late, *self._talking(talkers), *self._coming(), *self._returning(), *self._servers()]
 
-    def _talking(self, talkers: list[Talker]) -> Iterator[str]:
+    def _late(self) -> Iterator[str]:
         if self.longest > ANSWER_SECONDS + self.slack:
             yield f"an answer took {self.longest:.2f} s"
+        yield from self._shown(
+            "too slow", [each for each in self.attempts if each.longest > STEP_SECONDS + self.slack]
+        )
+        if self.well is None or self.well > WELL_SECONDS:
+            yield f"not well {WELL_SECONDS:g} s after the return"
+        if self.applied is None or self.applied > APPLIED_SECONDS + self.slack:
+            yield f"revocations were applied {_seconds(self.applied)} s after the return"
+        if max(excess for _, excess in self.lags) > LAG_SECONDS:
+            yield f"a loop lagged: {self.lags}"
+
+    def _talking(self, talkers: list[Talker]) -> Iterator[str]:
         for talker in talkers:
             yield from talker.faults
             if talker.lost:
                 yield f"{talker.name} has lost its connection {talker.lost} times"
 
     def _coming(self) -> Iterator[str]:
-        slow = [each for each in self.attempts if each.longest > STEP_SECONDS + self.slack]
         wrong = [each for each in self.attempts if each.outcome not in ALLOWED[each.way]]
-        for what, attempts in (("too slow", slow), ("not allowed", wrong)):
-            for each in attempts[:SHOWN]:
-                yield f"{what}: {each.shown}, begun at {each.began - self.began:.1f} s"
+        yield from self._shown("not allowed", wrong)
+
+    def _shown(self, what: str, attempts: list[Attempt]) -> Iterator[str]:
+        for each in attempts[:SHOWN]:
+            yield f"{what}: {each.shown}, begun at {each.began - self.began:.1f} s"
 
     def _returning(self) -> Iterator[str]:
-        if self.well is None or self.well > WELL_SECONDS:
-            yield f"not well {WELL_SECONDS:g} s after the return"
-        if self.applied is None or self.applied > APPLIED_SECONDS + self.slack:
-            yield f"revocations were applied {_seconds(self.applied)} s after the return"
         if self.problems:
             yield f"{WELL_SECONDS:g} s after the return the servers say {self.problems}"
 
     def _servers(self) -> Iterator[str]:
-        if max(excess for _, excess in self.lags) > LAG_SECONDS:
-            yield f"a loop lagged: {self.lags}"
         if self.claimed:
             yield f"{self.claimed} sessions of living homes were claimed"
         yield from (line for line in self.logs if any(f" {alarm} " in f"{line} " for alarm in ALARMS))

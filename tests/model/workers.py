@@ -27,7 +27,7 @@ from model.world import (
 
 SUPERVISED_ALARMS = ("worker-killed ", "worker-not-started ")
 """Events of a supervisor that the log must not have."""
-RELOAD_SECONDS = 20.0
+RELOAD_SECONDS = 60.0
 """Longest time until a supervisor begins to reload."""
 STRANGER_SECONDS = 0.3
 """For how long a stranger has the place of a connection that was cut."""

@@ -30,8 +30,10 @@ DEATH_SECONDS = 4.5
 """A process that was frozen for less is never taken for dead."""
 PATIENCE = 60.0
 """Seconds until everything must have come to its end, once nothing more happens."""
-EXIT_WITHIN = 20.0
+EXIT_WITHIN = 60.0
 """Seconds from SIGTERM to the exit."""
+LOOKS = 1000
+"""Looks, 0.05 s apart, until nothing is left behind."""
 LOG_LINES = 150
 """Lines of the log that are shown where a rule is broken."""
 PASSWORDS_MOST = 4
@@ -386,7 +388,7 @@ class World:
 
     async def _check_sessions(self) -> None:
         """Check that no session is left in the store soon."""
-        for _ in range(100):
+        for _ in range(LOOKS):
             left = self._rows("sessions")
             if not left:
                 return
@@ -412,7 +414,7 @@ class World:
 
     async def _check_descriptors(self, pid: int, at_rest: Counter[str]) -> None:
         now: Counter[str] = Counter()
-        for _ in range(100):
+        for _ in range(LOOKS):
             now = descriptors(pid, self.data)
             if not now - at_rest:
                 return

@@ -267,7 +267,7 @@ def test_a_stuck_disk_blocks_nobody_and_what_is_dropped_is_told(path: Path) -> N
     file = StuckFile(path)
     writer = LogWriter(file, lost, size=10)
     writer.put("first")
-    assert file.asked.wait(10)
+    assert file.asked.wait(60)
     for number in range(25):
         writer.put(str(number))
     file.answers.set()
@@ -280,7 +280,7 @@ def test_a_stuck_disk_does_not_stop_the_closing(path: Path, monkeypatch: pytest.
     file = StuckFile(path)
     writer = LogWriter(file, lost, size=1)
     writer.put("first")
-    assert file.asked.wait(10)
+    assert file.asked.wait(60)
     writer.put("second")
     writer.close()
     assert path.read_bytes() == b""

@@ -2,7 +2,6 @@
 
 import random
 import sys
-import tracemalloc
 
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.ping.histogram import HOUR_NS, Histogram
+from support.leaks import assert_keeps_less
 
 PERCENTS = [0, 10, 50, 90, 99, 99.9, 99.99, 100]
 TIMES = st.lists(
@@ -92,6 +92,17 @@ def test_two_merged_are_one_that_has_counted_both(first: list[int], second: list
     assert told(empty) == told(both)
 
 
+@settings(max_examples=30)
+@given(TIMES, st.integers(1, 5))
+def test_a_time_that_is_counted_many_times_at_once_is_counted_like_one_after_another(
+    times: list[int], count: int
+) -> None:
+    ours, once = Histogram(), histogram_of([-1, 2 * HOUR_NS, *times] * count)
+    for time in (-1, 2 * HOUR_NS, *times):
+        ours.record(time, count)
+    assert told(ours) == told(once)
+
+
 def told(ours: Histogram) -> tuple[object, ...]:
     return list(ours.rows()), ours.count, ours.total, ours.shortest, ours.longest
 
@@ -127,13 +138,10 @@ def test_a_million_times_take_no_more_memory_than_the_first() -> None:
     times = [int(draw.lognormvariate(12, 3)) for _ in range(1000)]
     ours = histogram_of(times)
     size = sys.getsizeof(ours._counts)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+
+    def record_again() -> None:
         for time in times:
             ours.record(time)
-        grown = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-    assert grown < 1024
+
+    assert_keeps_less(record_again, 1024)
     assert sys.getsizeof(ours._counts) == size < 300_000

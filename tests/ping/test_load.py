@@ -2,21 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from antiphon.client.aio.answers import Answers
 from antiphon.errors import (
     AntiphonError,
     ConnectionLost,
+    MessageTooLarge,
     OutcomeUnknown,
     ServiceFailed,
     SessionEnded,
     from_wire,
 )
-from antiphon.ping.load import Load, Plan
-from antiphon.ping.tally import Tally
+from antiphon.ping.load import Load
+from antiphon.ping.plan import Plan
+from antiphon.ping.tally import Tally, Trip
 from antiphon.wire.frames import Payload
 from support.virtual_time import FakeSession, now_ns, run_virtually
 
@@ -112,11 +113,11 @@ def test_no_more_are_on_their_way_than_the_depth() -> None:
     on_way = most = 0
 
     class Watching(FakeSession):
-        async def begin(self, message: Payload) -> object:  # type: ignore[override]
+        def prepare(self, messages: Sequence[Trip], size: int) -> bytes:
             nonlocal on_way, most
-            on_way += 1
+            on_way += len(messages)
             most = max(most, on_way)
-            return await super().begin(message)
+            return super().prepare(messages, size)
 
     def answered(_: int, message: Payload) -> Payload:
         nonlocal on_way
@@ -127,6 +128,161 @@ def test_no_more_are_on_their_way_than_the_depth() -> None:
         on_way = most = 0
         assert run(plan, lambda: Watching(lambda _: 0.01, answered)).answered == 100
         assert most == 7
+
+
+class Together(FakeSession):
+    """Answers all messages of one write in one read, after a second; `answered` makes the answers."""
+
+    def __init__(self, room: int = 256) -> None:
+        super().__init__(lambda _: None)
+        self.writes: list[int] = []
+        self._room = room
+
+    def room(self, size: int) -> int:
+        return self._room
+
+    def write(self, frames: bytes) -> None:
+        trips = self._prepared
+        self.writes.append(len(trips))
+        self._room -= len(trips)
+        asyncio.get_running_loop().call_later(1, self._read, trips)
+
+    def _read(self, trips: list[Trip]) -> None:
+        self._room += len(trips)
+        self.on_answers(self.answered(trips))
+
+    def answered(self, trips: list[Trip]) -> list[tuple[Trip, Payload]]:
+        return [(trip, trip.message) for trip in trips]
+
+
+def test_answers_of_one_read_have_one_time_and_as_many_messages_follow_in_one_write() -> None:
+    sessions: list[Together] = []
+
+    def together() -> Together:
+        sessions.append(Together())
+        return sessions[-1]
+
+    tally = run(Plan(count=40, depth=16), together)
+    assert sessions[0].writes == [16, 16, 8]
+    assert (tally.sent, tally.answered, tally.wrong, tally.lost) == (40, 40, 0, 0)
+    assert (tally.times.count, tally.times.shortest, tally.times.longest) == (40, 10**9, 10**9)
+
+
+def test_messages_of_a_schedule_that_follow_in_one_write_have_each_its_own_time() -> None:
+    class Ticking(Together):
+        """Answers all that has come, each second."""
+
+        came: tuple[Trip, ...] = ()
+
+        def write(self, frames: bytes) -> None:
+            if not self.came:
+                asyncio.get_running_loop().call_later(1, self._tick)
+            self.came += (*self._prepared,)
+            self.writes.append(len(self._prepared))
+
+        def _tick(self) -> None:
+            came, self.came = self.came, ()
+            self.on_answers(self.answered([*came]))
+
+    sessions: list[Ticking] = []
+
+    def ticking() -> Ticking:
+        sessions.append(Ticking())
+        return sessions[-1]
+
+    tally = run(Plan(rate=100, count=20, depth=8), ticking, ticking)
+    assert [session.writes for session in sessions] == [[1] * 8 + [2]] * 2
+    due = [number / 100 for number in range(20)]
+    answered = [1 + number % 2 / 100 + (number >= 16) for number in range(20)]
+    times = sorted(round((end - begin) * 1e9) for begin, end in zip(due, answered, strict=True))
+    assert tally.times.count == 20
+    assert tally.times.total == pytest.approx(sum(times), abs=1000)
+    assert tally.times.shortest == pytest.approx(times[0])
+    assert tally.times.longest == pytest.approx(times[-1])
+    assert tally.uncorrected is not None
+    assert tally.uncorrected.longest == pytest.approx(10**9)
+
+
+def test_among_answers_of_one_read_each_has_its_own_time_and_its_own_outcome() -> None:
+    class Mixed(Together):
+        """Has the answers to two writes in its second read, two of them exchanged, and one twice."""
+
+        def answered(self, trips: list[Trip]) -> list[tuple[Trip, Payload]]:
+            if len(self.writes) == 1:
+                first, *self.rest = trips
+                return [(first, first.message)]
+            one, two, three = self.rest
+            one.put(one.message)
+            return [(one, one.message), (two, three.message), (three, two.message), *super().answered(trips)]
+
+    sessions: list[Mixed] = []
+
+    def mixed() -> Mixed:
+        sessions.append(Mixed())
+        return sessions[-1]
+
+    tally = run(Plan(count=5, depth=4), mixed)
+    assert (tally.sent, tally.answered, tally.wrong, tally.lost) == (5, 5, 3, 0)
+    assert [round(time, -7) for time, _ in tally.times.rows()] == [10**9]
+    assert tally.times.count == 2
+    assert [trip.message for trip in sessions[0].taken_back] == [sessions[0].rest[0].message]
+
+
+def test_no_more_are_sent_at_once_than_the_session_has_room_for() -> None:
+    sessions: list[Together] = []
+
+    def narrow() -> Together:
+        sessions.append(Together(room=3))
+        return sessions[-1]
+
+    tally = run(Plan(count=10, depth=16), narrow)
+    assert sessions[0].writes == [3, 3, 3, 1]
+    assert tally.answered == 10
+
+
+def test_sending_goes_on_when_the_end_of_a_message_that_was_settled_before_makes_room() -> None:
+    class Narrow(FakeSession):
+        """Has room for one message, until its END comes; the service gives two answers before it."""
+
+        def room(self, size: int) -> int:
+            return 1 - len([trip for trip in self._waiting if trip.id != -1])
+
+        def _reply(self, trip: Trip, number: int, message: Payload) -> None:
+            trip.put(message)
+            trip.put(message)
+            assert trip.ended
+            asyncio.get_running_loop().call_later(1, self._end, trip)
+
+        def _end(self, trip: Trip) -> None:
+            trip.id = -1
+            trip.end()
+
+    tally = run(Plan(count=3), lambda: Narrow(lambda _: 0.5))
+    assert (tally.answered, tally.wrong) == (3, 3)
+
+
+def test_the_time_begins_right_before_the_write() -> None:
+    clock = 0
+
+    class Slow(FakeSession):
+        """Takes a second to make frames, and a millisecond for a round trip."""
+
+        def prepare(self, messages: Sequence[Trip], size: int) -> bytes:
+            nonlocal clock
+            clock += 10**9
+            return super().prepare(messages, size)
+
+        def _reply(self, trip: Trip, number: int, message: Payload) -> None:
+            nonlocal clock
+            clock += 10**6
+            super()._reply(trip, number, message)
+
+    async def main() -> None:
+        load = Load(Plan(count=3), [Slow(lambda _: 0.001)], clock=lambda: clock, spin=0)
+        await load.run()
+        assert (load.tally.times.count, load.tally.times.longest) == (3, 10**6)
+
+    run_virtually(main())
 
 
 # --- counts -------------------------------------------------------------------------------------------------
@@ -167,9 +323,9 @@ def test_an_error_is_counted_by_its_code_and_the_first_one_kept() -> None:
 
 def test_a_second_answer_makes_it_wrong_and_is_wanted_no_more() -> None:
     class Twice(FakeSession):
-        def _reply(self, answers: Answers, number: int, message: Payload) -> None:
-            answers.put(message)
-            answers.put(message)
+        def _reply(self, trip: Trip, number: int, message: Payload) -> None:
+            trip.put(message)
+            trip.put(message)
 
     tally = run(Plan(count=3), lambda: Twice(lambda _: 0.001))
     assert (tally.answered, tally.wrong) == (3, 3)
@@ -254,6 +410,24 @@ def test_the_end_of_a_session_ends_the_run_with_its_reason_and_the_others_are_an
     run_virtually(main())
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_cannot_be_sent_ends_the_run(first: int) -> None:
+    class Small(FakeSession):
+        def prepare(self, messages: Sequence[Trip], size: int) -> bytes:
+            if len(self.messages) == first:
+                raise MessageTooLarge(size=size, limit=1)
+            return super().prepare(messages, size)
+
+    async def main() -> None:
+        load = Load(Plan(count=9), [Small(lambda _: 0.1), FakeSession(lambda _: 0.25)], clock=now_ns, spin=0)
+        with pytest.raises(MessageTooLarge):
+            await load.run()
+        tally = load.tally
+        assert (tally.sent, tally.answered, tally.lost, tally.unsent) == (first + 1, first + 1, 0, 0)
+
+    run_virtually(main())
+
+
 def test_a_link_that_comes_and_goes_is_told_of() -> None:
     async def main() -> None:
         session = FakeSession(lambda _: 0.1)
@@ -279,7 +453,7 @@ def test_each_message_that_has_come_to_its_end_is_told_of() -> None:
             spin=0,
         )
         told: list[tuple[int, bool]] = []
-        load.on_settled = lambda trip: told.append((trip.number, trip.right))
+        load.on_settled = lambda trip: told.append((trip.count, trip.right))
         await load.run()
         return told
 

@@ -14,7 +14,8 @@ from antiphon.errors import FileUnusable
 from antiphon.ping import plot, report
 from antiphon.ping.histogram import Histogram
 from antiphon.ping.live import LiveLine
-from antiphon.ping.load import Load, Plan
+from antiphon.ping.load import Load
+from antiphon.ping.plan import Plan
 from antiphon.ping.result import Result, Target, Times, result_of
 from antiphon.ping.units import shown_percentile, shown_share, shown_time
 from antiphon.version import __version__

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from antiphon.errors import FileUnusable
-from antiphon.ping.load import Load, Plan
+from antiphon.ping.load import Load
+from antiphon.ping.plan import Plan
 from antiphon.ping.report import comparison, summary
 from antiphon.ping.result import LARGEST, Lost, Result, Target, read, result_of, written
 from support.virtual_time import FakeSession, now_ns, run_virtually

@@ -29,7 +29,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lock(data: Path, monkeypatch: pytest.MonkeyPatch) -> FileLock:
-    monkeypatch.setattr(folder_module, "LOCK_SECONDS", 10 * HELD_SECONDS)
+    monkeypatch.setattr(folder_module, "LOCK_SECONDS", 100 * HELD_SECONDS)
     return FileLock(data / "lock", thread_local=False)
 
 

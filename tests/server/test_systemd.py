@@ -41,7 +41,7 @@ class Manager:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._name = f"@antiphon-test-{os.getpid()}-{self.listener.fileno()}"
         self._notify.bind(f"\0{self._name[1:]}")
-        self._notify.settimeout(20)
+        self._notify.settimeout(60)
         self.told: list[str] = []
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
@@ -86,7 +86,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 async def asked(manager: Manager, file: Path) -> AsyncIterator["asyncio.Task[object]"]:
     """Ask the program in a session; the block begins when it has the message."""
     async with connect(manager.address(), name="ann", give_up=20) as session:
-        answering = asyncio.ensure_future(session.ask(file.name, timeout=20))
+        answering = asyncio.ensure_future(session.ask(file.name, timeout=60))
         await until(lambda: file.exists() and file.read_text().endswith("\n"))
         yield answering
         await asyncio.wait({answering})
@@ -109,7 +109,7 @@ async def test_a_service_manager_starts_reloads_and_stops_a_server_and_starts_it
             server.send_signal(signal.SIGTERM)
             assert await answering == "0"
         manager.wait_for("STOPPING=1")
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
     finally:
         server.kill()
         server.wait()
@@ -139,7 +139,7 @@ async def test_a_service_manager_starts_reloads_and_stops_a_server_and_starts_it
             server.send_signal(signal.SIGTERM)
             with pytest.raises(ServiceFailed):
                 await answering
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
         assert manager.wait_for("STOPPING=1") == "STOPPING=1\nSTATUS=stopping"
     finally:
         early.close()

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from antiphon.services import Chat
-from antiphon.services.chat import ROOMS_MOST
 from antiphon.services.chat_lines import LINE_LIMIT, LINES_MOST
+from antiphon.services.chat_rooms import ROOMS_MOST
 from antiphon.wire.kinds import KIB
 from support.chat_room import ChatRoom, Guest
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.services import Chat
-from antiphon.services.chat import REMEMBERED, ROOMS_OF_ONE
+from antiphon.services.chat_rooms import REMEMBERED, ROOMS_OF_ONE
 from support.chat_room import ChatRoom, Guest
 
 NAMES = ("ann", "bob", "Вадим")

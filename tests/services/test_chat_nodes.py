@@ -21,7 +21,7 @@ def heard_until(session: blocking.Session, *lasts: str) -> list[str]:
     """Return what is pushed to a session until the `lasts` have come."""
     heard: list[str] = []
     while not set(lasts) <= set(heard):
-        heard.append(str(session.receive(timeout=30)))
+        heard.append(str(session.receive(timeout=60)))
     return [line for line in heard if ": " in line]
 
 
@@ -70,7 +70,7 @@ def talk(nodes: list[ServerProcess], database: str, people: list[blocking.Sessio
     assert said[0] == said[1]
     assert sorted(said[0]) == sorted(lasts)
     nodes[1].kill()
-    gone = time.monotonic() + 20
+    gone = time.monotonic() + 60
     while ann.ask("/who") != "[lobby] -- ann, eve":
         assert time.monotonic() < gone, "who was at a node that is dead is still there"
         time.sleep(0.2)

@@ -14,7 +14,7 @@ def heard_until(session: blocking.Session, *lasts: str) -> list[str]:
     """Return what is pushed to a session until the `lasts` have come."""
     heard: list[str] = []
     while not set(lasts) <= set(heard):
-        heard.append(str(session.receive(timeout=30)))
+        heard.append(str(session.receive(timeout=60)))
     return heard
 
 

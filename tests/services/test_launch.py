@@ -31,7 +31,7 @@ def served(tmp_path: Path, tokens: list[bytes]) -> Served:
 
     def serve(command: str, **options: Any) -> AbstractContextManager[Serving]:
         ours = {name: options.pop(name) for name in list(options) if name.startswith("exec_")}
-        program = Program(command, **{"exec_wait": 20.0} | ours)
+        program = Program(command, **{"exec_wait": 60.0} | ours)
         return serving(tmp_path / "data", program, plain=True, **options)
 
     return serve

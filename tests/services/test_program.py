@@ -35,7 +35,7 @@ def served(tmp_path: Path, tokens: list[bytes]) -> Served:
 
     def serve(command: str, **options: Any) -> AbstractContextManager[Serving]:
         ours = {name: options.pop(name) for name in list(options) if name.startswith("exec_")}
-        program = Program(command, **{"exec_wait": 20.0} | ours)
+        program = Program(command, **{"exec_wait": 60.0} | ours)
         return serving(tmp_path / "data", program, plain=True, **options)
 
     return serve
@@ -43,7 +43,7 @@ def served(tmp_path: Path, tokens: list[bytes]) -> Served:
 
 def logged(server: Serving, what: str) -> str:
     """Wait until the log contains `what`; return the log."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while what not in (log := server.server.log_path.read_text("utf-8")):
         assert time.monotonic() < ends, log
         time.sleep(0.01)
@@ -85,7 +85,9 @@ def test_a_program_that_says_nothing_ends_the_answer(served: Served, tokens: lis
     script = "read line; read line; echo $line; exec cat"
     with served(shell(script), exec_wait=0.1) as server, server.session(tokens[0]) as client:
         assert ask(client, "nothing comes of it") is None
-        assert ask(client, "something") == "something"
+        id = asked(client, "something")
+        told = said(client, 2)  # in this order, or the end first, if a busy machine takes more than 0.1 s
+        assert told in ([(id, "something"), (id, None)], [(id, None), (0, "something")])
 
 
 def test_lines_that_answer_no_message_are_pushed(served: Served, tokens: list[bytes]) -> None:
@@ -97,7 +99,7 @@ def test_lines_that_answer_no_message_are_pushed(served: Served, tokens: list[by
 
 def test_the_rest_of_an_answer_is_not_the_next_answer(served: Served, tokens: list[bytes]) -> None:
     script = "while read line; do echo $line 1; sleep 0.1; echo $line 2; done"
-    with served(shell(script), exec_pause=0.6) as server, server.session(tokens[0]) as client:
+    with served(shell(script), exec_pause=1.0) as server, server.session(tokens[0]) as client:
         first = asked(client, "a")
         assert said(client, 1) == [(first, "a 1")]
         client.send(client.conversation.cancel(first))

@@ -82,7 +82,7 @@ async def test_a_heartbeat_waits_neither_for_the_loop_nor_for_the_store(store: S
     counted: list[dict[str, int] | None] = []
     thread = Thread(target=lambda: counted.append(pulse.beat("one")))
     thread.start()
-    thread.join(20)  # it blocks the loop
+    thread.join(60)  # it blocks the loop
     assert counted == [{"one": 1}]
     pulse.close()
 

@@ -56,7 +56,7 @@ async def test_what_has_begun_is_finished_and_what_was_given_up_before_is_not_be
         store_thread.do(lambda: done.append("late")),
     )
     wanted = store_thread.do(lambda: done.append("wanted"))
-    assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     unwanted.cancel()
     cancelled.cancel()
     late.set_exception(TimeoutError())
@@ -80,7 +80,7 @@ async def test_nothing_of_what_was_done_is_held() -> None:
     weakref.finalize(thing, gone.set)
     await store_thread.do(lambda: None)
     del thing
-    assert await asyncio.to_thread(gone.wait, 10)
+    assert await asyncio.to_thread(gone.wait, 60)
     await store_thread.close()
 
 
@@ -109,7 +109,7 @@ async def test_what_is_frozen_is_try_later_in_time_and_goes_on_when_it_thaws() -
     try:
         calls = [store_thread.run(frozen), *(store_thread.run(lambda: done.append(1)) for _ in range(3))]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - began < STORE_SECONDS
+        assert time.monotonic() - began < 3 * STORE_SECONDS  # on a busy machine
         assert {type(outcome) for outcome in outcomes} == {TryLater}
         assert done == []
     finally:

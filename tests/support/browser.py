@@ -19,7 +19,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 BROWSERS = "chromium", "google-chrome", "chrome"
 DRIVER = "chromedriver"
-PATIENCE_SECONDS = 25.0
+PATIENCE_SECONDS = 60.0
 _ON_ITS_WAY = (WebDriverException,)
 """Raised while one page goes and another comes."""
 FLAGS = (

@@ -19,7 +19,7 @@ from antiphon.wire.conversation import Control, ServerConversation
 from antiphon.wire.frames import Frame
 from antiphon.wire.kinds import Kind
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 """Time limit in seconds for a client that has stopped sending."""
 
 

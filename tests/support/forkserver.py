@@ -1,9 +1,12 @@
 """A process that has imported Antiphon and runs each requested command in a fork of itself.
 
 An import takes half a second of processor time, a fork a hundredth of a second. A fork has its own streams,
-terminal, signals and exit code, like any process; `tests/cli/test_installed.py` tests what it leaves out.
+terminal, signals and exit code, like any process; `tests/cli/test_installed.py` tests what it leaves out. At its
+end a fork does not take the imported modules apart: that would copy most of their memory, for longer than many
+commands run.
 """
 
+import atexit
 import contextlib
 import fcntl
 import gc
@@ -19,6 +22,7 @@ import socket
 import struct
 import sys
 import termios
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -46,9 +50,29 @@ def preload(password: str) -> None:
             importlib.import_module(name)
     hashlib.pbkdf2_hmac = cache(hashlib.pbkdf2_hmac)  # type: ignore[assignment]
     hashlib.pbkdf2_hmac("sha256", password.encode(), bytes(SALT_SIZE), ITERATIONS)
+    keep_no_disk_waiting()
     for module in (accounts, sign_in):
         module.make_verifier = unsalted(password, module.make_verifier)  # type: ignore[attr-defined] # it imports it
     gc.freeze()  # the collector of each fork then skips these objects
+
+
+def keep_no_disk_waiting(replace: Callable[[Any, str, Any], object] = setattr) -> None:
+    """Have nothing in this process and its forks wait until the disk has what is written.
+
+    A process that is killed loses nothing by it, only a machine without power would. A disk that many tests share
+    takes seconds, which a store answers with `TryLater`. `replace` is that of a `MonkeyPatch`, if any.
+    """
+    from antiphon.store.sql import sqlite
+
+    connect = sqlite._connect
+
+    def connect_at_once(*arguments: Any) -> Any:
+        connection = connect(*arguments)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    replace(os, "fsync", lambda _descriptor: None)
+    replace(sqlite, "_connect", connect_at_once)
 
 
 def unsalted(password: str, make: Callable[..., Verifier]) -> Callable[..., Verifier]:
@@ -120,12 +144,36 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False, buffering=1)
 
 
+def run() -> int:
+    """Run the command of this fork; return its exit code."""
+    from antiphon.cli import main
+
+    try:
+        if sys.argv[0].endswith(".py"):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            main.run()
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        return end.code or 0
+    return 0
+
+
+def leave(code: int) -> None:
+    """End this fork as the interpreter does, in the same order; only the modules are left as they are."""
+    threading._shutdown()  # type: ignore[attr-defined] # it waits for threads
+    atexit._run_exitfuncs()
+    gc.collect()  # what nobody closed or awaited is warned of
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(code)  # the interpreter says what could not be written
+    os._exit(code)
+
+
 if __name__ == "__main__":
     preload(sys.argv[2])
     serve(socket.socket(fileno=int(sys.argv[1])))
-    if sys.argv[0].endswith(".py"):
-        runpy.run_path(sys.argv[0], run_name="__main__")
-        sys.exit()
-    from antiphon.cli.main import run
-
-    run()
+    leave(run())

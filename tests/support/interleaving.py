@@ -22,7 +22,7 @@ from antiphon.store.sql.postgres import database as engine
 from antiphon.store.sql.postgres.connection import PostgresConnection, connect
 from antiphon.store.sql.store import SqlStore
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.001
 _BLOCKED = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
 

@@ -1,8 +1,12 @@
-"""Leak checks: references to watched objects and, in `make fuzz`, memory; blocks of memory."""
+"""Leak checks: references to watched objects and, in `make fuzz`, memory; blocks of memory; Python's memory.
+
+Other threads, caches and lists of free objects take memory now and then: what is checked must take it each time.
+"""
 
 import ctypes
 import gc
 import sys
+import tracemalloc
 from array import array
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -61,3 +65,34 @@ def assert_no_block_stays(once: Callable[[], object]) -> None:
         if grown[-1] < ROUNDS // 2:
             return
     raise AssertionError(f"in each {ROUNDS} rounds blocks stay: {grown}")
+
+
+def assert_takes_less(play: Callable[[], object], limit: int) -> None:
+    """Repeat `play`: at no moment it takes `limit` bytes of Python's memory."""
+    _assert_less(lambda: _memory_of(play)[1], limit)
+
+
+def assert_keeps_less(play: Callable[[], object], limit: int) -> None:
+    """Repeat `play`: it does not leave `limit` bytes of Python's memory taken, those of its result included."""
+    _assert_less(lambda: _memory_of(play)[0], limit)
+
+
+def _memory_of(play: Callable[[], object]) -> tuple[int, int]:
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        result = play()
+        after, most = tracemalloc.get_traced_memory()
+        del result
+    finally:
+        tracemalloc.stop()
+    return after - before, most - before
+
+
+def _assert_less(measure: Callable[[], int], limit: int) -> None:
+    seen = []
+    for _ in range(TRIES):
+        seen.append(measure())
+        if seen[-1] < limit:
+            return
+    raise AssertionError(f"each time it is more than {limit} bytes: {seen}")

@@ -5,7 +5,7 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 def get(place: str, path: str, accept: str = "") -> tuple[int, str, str]:

@@ -13,7 +13,7 @@ from antiphon.wire.bodies import Body, Error, Welcome
 from support.processes import ServerProcess
 from support.raw import RawClient
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.01
 SERVICE = '''
 import asyncio, os, time
@@ -62,6 +62,11 @@ class Moving:
 
     def on_block(self, rest, session):
         time.sleep(float(rest))
+        return "unblocked"
+
+    def on_block_until(self, rest, session):
+        while not Path(rest).exists():
+            time.sleep(0.01)
         return "unblocked"
 
     async def on_count(self, rest, session):

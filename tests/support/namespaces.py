@@ -15,7 +15,7 @@ PACKAGES = {"ip": "iproute2", "ps": "procps", "nsenter": "util-linux"}
 
 
 def run_apart(
-    script: str, environment: dict[str, str], folder: Path, what: str, seconds: float = 100
+    script: str, environment: dict[str, str], folder: Path, what: str, seconds: float = 220
 ) -> subprocess.CompletedProcess[str]:
     """Run a script of bash that shows `what`; leave the test out if it cannot be run here."""
     if os.geteuid() != 0:
@@ -23,7 +23,7 @@ def run_apart(
     for program, package in PACKAGES.items():
         if shutil.which(program) is None:
             left_out(what, f"apt install {package}")
-    if subprocess.run([*APART, "true"], check=False, timeout=20).returncode:
+    if subprocess.run([*APART, "true"], check=False, timeout=60).returncode:
         pytest.skip("this system makes no namespaces")
     command = [*APART, "bash", "-euo", "pipefail", "-c", script]
     return subprocess.run(

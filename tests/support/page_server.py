@@ -61,7 +61,7 @@ class PageServer:
 
     def inside(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine in the event loop of the page, and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self.endpoint._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self.endpoint._loop).result(60)
 
     def change(self, work: Callable[[Store], Coroutine[Any, Any, Result]]) -> Result:
         """Do something with the store from outside, as a command does."""

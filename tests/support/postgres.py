@@ -95,7 +95,7 @@ class Postgres:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(signal.SIGQUIT)  # nobody needs its data any more
-            process.wait(30)
+            process.wait(60)
 
     @contextmanager
     def root(self, database: str = ROOT) -> Iterator[psycopg.Connection[Any]]:

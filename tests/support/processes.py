@@ -29,6 +29,8 @@ ANTIPHON = Path(sys.executable).with_name("antiphon")
 """The path of the installed command."""
 PASSWORD = "correct horse battery"
 """A password that satisfies every rule."""
+PATIENCE_SECONDS = 60.0
+"""Longest wait for what another process does: on a busy machine its start alone may take 10 s."""
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
@@ -134,7 +136,7 @@ class PipedProcess(Process):
         self.stdout = os.fdopen(pipes[1][0], encoding="utf-8", errors="surrogateescape", newline="")
         self.stderr = os.fdopen(pipes[2][0], encoding="utf-8", newline="")
 
-    def communicate(self, given: bytes = b"", timeout: float = 10) -> tuple[str, str]:
+    def communicate(self, given: bytes = b"", timeout: float = PATIENCE_SECONDS) -> tuple[str, str]:
         """Write the input, wait for the end, and return the content of both output streams."""
         with ThreadPoolExecutor(3) as pool:
             feeding = pool.submit(self._feed, given)
@@ -206,7 +208,7 @@ class ServerProcess:
 
     def logged(self, pattern: str, times: int = 1) -> None:
         """Wait until the log has `pattern` so many times: a record is written a moment after its event."""
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + PATIENCE_SECONDS
         while len(re.findall(pattern, self.log)) < times:
             assert time.monotonic() < ends, f"no {pattern} in {self.log}"
             time.sleep(0.01)
@@ -215,7 +217,7 @@ class ServerProcess:
         """Send a signal to the server."""
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 40) -> int:
+    def wait(self, timeout: float = PATIENCE_SECONDS) -> int:
         """Wait for the end of the server; return its exit code."""
         return self.process.wait(timeout)
 
@@ -240,7 +242,11 @@ class ServerProcess:
 
 
 def run_antiphon(
-    *arguments: str | Path, home: Path, stdin: str | bytes = "", timeout: float = 60, **environment: str
+    *arguments: str | Path,
+    home: Path,
+    stdin: str | bytes = "",
+    timeout: float = PATIENCE_SECONDS,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run `antiphon` with `stdin` through a pipe and return its result; text is UTF-8."""
     process = PipedProcess(ANTIPHON, *arguments, environment=clean_environment(home, **environment))
@@ -252,7 +258,7 @@ def run_installed(
 ) -> subprocess.CompletedProcess[str]:
     """Run the installed command in a new process, without the fork server."""
     process = PipedProcess(ANTIPHON, *arguments, environment=clean_environment(home, **environment), cold=True)
-    return _run(process, stdin, 60)
+    return _run(process, stdin, PATIENCE_SECONDS)
 
 
 def _run(process: PipedProcess, stdin: str | bytes, timeout: float) -> subprocess.CompletedProcess[str]:

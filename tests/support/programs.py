@@ -47,7 +47,7 @@ def ask(client: RawClient, message: str) -> object:
 
 def until_gone(*pids: int) -> None:
     """Wait until no such process is left, except zombies that were not reaped yet."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while any(map(alive, pids)):
         assert time.monotonic() < ends, [pid for pid in pids if alive(pid)]
         time.sleep(0.01)

@@ -13,6 +13,9 @@ from antiphon.address import Address
 from antiphon.identity.certificates import binding_of
 from support.wire_client import Closed, WireClient
 
+PATIENCE_SECONDS = 60.0
+"""Longest wait for what a server sends, on a busy machine."""
+
 
 def tls_context() -> ssl.SSLContext:
     """Return a client context that checks no certificate."""
@@ -22,7 +25,7 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def dial(address: Address, timeout: float = 10, source: str = "") -> socket.socket:
+def dial(address: Address, timeout: float = PATIENCE_SECONDS, source: str = "") -> socket.socket:
     """Return a TCP connection to `address`, from the local address `source` if it is given."""
     host = {"localhost": "127.0.0.1"}.get(address.host, address.host)
     return socket.create_connection((host, address.port), timeout, (source, 0) if source else None)
@@ -34,7 +37,9 @@ _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class RawClient(WireClient):
     """One connection over a socket."""
 
-    def __init__(self, address: Address, timeout: float = 10, source: str = "", *, first: bytes = b"") -> None:
+    def __init__(
+        self, address: Address, timeout: float = PATIENCE_SECONDS, source: str = "", *, first: bytes = b""
+    ) -> None:
         """Connect, over TLS if the address says so, without reading anything; send `first` before TLS."""
         super().__init__()
         self.sock: socket.socket = dial(address, timeout, source)

@@ -14,7 +14,7 @@ from antiphon.identity.passwords import Password
 from antiphon.identity.scram import SCRAM_SHA_256, ClientExchange
 from support.processes import PASSWORD
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 Headers = dict[str, str | None]
 """Values of headers by their names; None for one that is not sent."""

@@ -20,7 +20,7 @@ BEGUN = re.compile(r"\x1b(?:\[[0-9;?]*|\][^\x07]*)?$")
 UP = "\x1b[A"
 CTRL_C = "\x03"
 CTRL_D = "\x04"
-TIMEOUT = 30
+TIMEOUT = 60
 LINES = 50
 
 

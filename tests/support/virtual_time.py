@@ -1,11 +1,12 @@
 """Sessions with chosen answer times, in virtual time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from antiphon.client.aio.answers import Answers
+from antiphon.client.protocol.window import WINDOW
 from antiphon.errors import AntiphonError, SessionEnded
+from antiphon.ping.tally import Trip
 from antiphon.testing import VirtualLoop
 from antiphon.wire.frames import Payload
 
@@ -37,50 +38,63 @@ class FakeSession:
         *,
         one_at_a_time: bool = False,
     ) -> None:
+        self.on_answers: Callable[[list[tuple[Trip, Payload]]], object] = lambda _: None
         self.on_lost: Callable[[AntiphonError], object] = lambda _: None
         self.on_back: Callable[[float], object] = lambda _: None
         self.messages: list[Payload] = []
         self.sent_at: list[float] = []
-        self.closed = 0
+        self.taken_back: list[Trip] = []
         self._delay = delay
         self._answer = answer
         self._one_at_a_time = one_at_a_time
         self._free_at = 0.0
         self._over: asyncio.Future[AntiphonError | None] = asyncio.get_running_loop().create_future()
-        self._waiting: list[Answers] = []
+        self._prepared: list[Trip] = []
+        self._waiting: list[Trip] = []
 
-    async def begin(self, message: Payload) -> Answers:
+    def room(self, size: int) -> int:
+        return WINDOW
+
+    def prepare(self, messages: Sequence[Trip], size: int) -> bytes:
         if self._over.done():
             raise SessionEnded
+        assert {len(trip.message) for trip in messages} == {size}
+        self._prepared = list(messages)
+        return b"frames"
+
+    def write(self, frames: bytes) -> None:
+        for trip in self._prepared:
+            self._send(trip)
+
+    def _send(self, trip: Trip) -> None:
         number = len(self.messages)
-        self.messages.append(message)
-        answers = Answers(lambda _: None, lambda _: None)
+        self.messages.append(trip.message)
         loop = asyncio.get_running_loop()
         self.sent_at.append(loop.time())
-        self._waiting.append(answers)
+        self._waiting.append(trip)
         delay = self._delay(number)
         if delay is not None:
             begins = max(loop.time(), self._free_at) if self._one_at_a_time else loop.time()
             self._free_at = begins + delay
-            loop.call_at(begins + delay, self._reply, answers, number, message)
-        return answers
+            loop.call_at(begins + delay, self._reply, trip, number, trip.message)
 
-    def _reply(self, answers: Answers, number: int, message: Payload) -> None:
-        if answers.ended:
+    def _reply(self, trip: Trip, number: int, message: Payload) -> None:
+        if trip.ended:
             return
         answer = self._answer(number, message)
-        if isinstance(answer, AntiphonError):
-            answers.end(answer)
-            return
-        if answer is not None:
-            answers.put(answer)
-        answers.end()
+        if answer is None or isinstance(answer, AntiphonError):
+            trip.end(answer)
+        else:
+            self.on_answers([(trip, answer)])
+
+    def take_back(self, message: Trip) -> None:
+        self.taken_back.append(message)
 
     def fail(self, reason: AntiphonError, ends: Callable[[], AntiphonError]) -> None:
         """End the session because of `reason`; messages on their way end with the error that `ends` returns."""
         self._over.set_result(reason)
-        for answers in self._waiting:
-            answers.end(ends())
+        for trip in self._waiting:
+            trip.end(ends())
 
     async def ended(self) -> AntiphonError | None:
         return await asyncio.shield(self._over)

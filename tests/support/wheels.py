@@ -22,6 +22,6 @@ def built(folder: Path) -> Path:
             shutil.copy(ROOT / name, tree / name)
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     environment = os.environ | {"CC": "false"}
-    subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True, timeout=200)
     (wheel,) = folder.glob("*.whl")
     return wheel

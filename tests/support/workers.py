@@ -143,8 +143,8 @@ async def talking(server: ServerProcess, count: int) -> AsyncIterator[list[Talke
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition()` holds, for half a minute at most."""
-    async with asyncio.timeout(30):
+    """Wait until `condition()` holds, for a minute at most."""
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 

@@ -177,7 +177,7 @@ def test_a_pipe_that_stays_open_hears_what_others_say_and_says_what_comes(
         while (line := process.stdout.readline()) != "[builds] bob: seen\\x1b[2J\n":
             assert line
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     bob.hears("[builds] ann: it is green")
     bob.hears("[lobby] -- ann has left")
 
@@ -186,7 +186,7 @@ def test_a_pipe_that_ends_says_all_and_leaves(server: Serving, bob: ChatClient, 
     piped = clean_environment(tmp_path, **environment("ann"))
     with PipedProcess(ANTIPHON, "connect", str(server.address), environment=piped) as process:
         out, _ = process.communicate("".join(f"fine {number}\n" for number in range(60)).encode() + b"/who\n", 30)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert out.splitlines()[-1] == "[lobby] -- bob, ann"
     bob.hears("[lobby] ann: fine 59")
     bob.hears("[lobby] -- ann has left")

@@ -1,11 +1,17 @@
 """Tests of the password change on a terminal, on request and when it is required."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from antiphon.errors import ChangeUnknown
+from antiphon.identity.passwords import Password
+from antiphon.terminal.console import Console
+from antiphon.terminal.password_change import InteractivePasswordChange
 from antiphon.wire.bodies import Error, ServerBye, Welcome
 from support.processes import PASSWORD
 from support.serving import Serving, seed, serving
@@ -134,3 +140,23 @@ def test_who_does_not_choose_a_due_password_is_asked_again_next_time(
     with Terminal("connect", str(server.address), home=tmp_path, LANG="ru_RU.UTF-8", **environment) as terminal:
         terminal.shows("Прежде всего нужно выбрать новый пароль.")
         terminal.asks("Новый пароль:")
+
+
+async def test_where_nobody_knows_whether_it_was_changed_nothing_else_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Unanswered(InteractivePasswordChange):
+        async def _change(self, _old: Password, _new: Password | None) -> None:
+            raise ChangeUnknown
+
+    async def typed(_console: Console, _question: str) -> str:
+        return PASSWORD
+
+    monkeypatch.setattr(Console, "ask_secret", typed)
+    session: Any = SimpleNamespace(
+        info=SimpleNamespace(name="ann"), connection=SimpleNamespace(closed=asyncio.Future())
+    )
+    await Unanswered(Console("en"), session, 1.0, old=Password(PASSWORD), new=None).requested()
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith("It is not known whether the password was changed")
+    assert "was not changed" not in told

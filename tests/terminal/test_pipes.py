@@ -52,7 +52,7 @@ def echoed(server: ServerProcess, home: Path, given: bytes) -> bytes:
     return done.stdout.encode("utf-8", "surrogateescape")
 
 
-@pytest.mark.parametrize("count", [1_000, 100_000])
+@pytest.mark.parametrize("count", [1_000, 40_000])
 def test_all_lines_come_back_in_order_and_nothing_else(server: ServerProcess, tmp_path: Path, count: int) -> None:
     done = shell(f'seq 1 {count} | antiphon connect "$ADDRESS" | diff - <(seq 1 {count})', server, tmp_path)
     assert (done.returncode, done.stdout) == (0, ""), done
@@ -154,7 +154,7 @@ def test_an_answer_comes_while_the_pipe_stays_open(server: ServerProcess, tmp_pa
 def test_exit_ends_the_program_while_the_pipe_stays_open(server: ServerProcess, tmp_path: Path) -> None:
     with piped(server, tmp_path) as process:
         process.stdin.write(b"exit\n")
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert process.stderr.read().endswith("You have left.\n")
 
 
@@ -164,7 +164,7 @@ def test_an_interrupt_leaves_politely(server: ServerProcess, tmp_path: Path) -> 
         assert process.stdout.readline() == "hello\n"
         ended = server.log.count("session-ended")
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
         assert len(process.stderr.read().splitlines()) == 2, "greeted, and then silent"
         server.logged("session-ended", ended + 1)
 
@@ -180,7 +180,7 @@ def test_a_lost_connection_is_told_once_whatever_was_under_way(tmp_path: Path) -
         server.signal(signal.SIGSTOP)
         process.stdin.write(b"never\nanswered\n")
         server.kill()
-        assert process.wait(30) == 3
+        assert process.wait(60) == 3
         assert process.stderr.read().splitlines()[2:] == [
             str(ConnectionLost(address=f"tls://localhost:{server.address.port}"))
         ]

@@ -145,7 +145,7 @@ def test_only_where_a_terminal_reflows_the_rows_above_are_erased(
                 answered += 1
                 terminal.press(f"\x1b[10;{column}R")
             else:
-                terminal.pexpect.read_nonblocking(1000, timeout=20)
+                terminal.pexpect.read_nonblocking(1000, timeout=60)
         assert (answered == ASKED_MOST) == (column == 7), "asked again, but not for ever"
         erased = terminal.raw[before:].partition("\x1b[J")[0]
         assert ("\x1b[A" in erased or "\x1b[1A" in erased) == rows_up
@@ -153,10 +153,10 @@ def test_only_where_a_terminal_reflows_the_rows_above_are_erased(
 
 def wait_for(condition: Callable[[], bool], terminal: Terminal) -> None:
     """Read the output until a condition holds."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < ends, terminal.raw
-        terminal.pexpect.read_nonblocking(1000, timeout=20)
+        terminal.pexpect.read_nonblocking(1000, timeout=60)
 
 
 class Tmux:
@@ -175,14 +175,14 @@ class Tmux:
             env=self._environment,
             capture_output=True,
             encoding="utf-8",
-            timeout=20,
+            timeout=60,
             check=True,
         )
         return done.stdout
 
     def shows(self, wanted: Callable[[str], bool]) -> str:
         """Wait until the screen is as wanted; return it."""
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while not wanted(screen := self.do("capture-pane", "-p", "-S", "-100")):
             assert time.monotonic() < ends, screen
             time.sleep(0.02)

@@ -46,7 +46,7 @@ def owner(request: pytest.FixtureRequest) -> Iterator[Owner]:
     near, far = socket.socketpair()
     with near, far:
         near.setblocking(False)
-        far.settimeout(10)
+        far.settimeout(60)
         yield Owner(request.param, near, far)
 
 

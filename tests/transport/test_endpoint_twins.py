@@ -210,7 +210,7 @@ class World:
         if self.far.fileno() >= 0:
             with suppress(OSError):  # the plan has done it
                 self.near.shutdown(socket.SHUT_WR)
-            self.far.settimeout(10)
+            self.far.settimeout(60)
             while data := self.far.recv(LARGE):
                 self.arrived += data
             assert self.arrived == self.taken

@@ -1,7 +1,6 @@
 """Frames: each case whole, byte by byte and with trailing bytes; then what is refused, and when."""
 
 import itertools
-import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -28,6 +27,7 @@ from antiphon.wire.frames import (
     encode_message,
 )
 from antiphon.wire.kinds import ENTRY_LIMIT, MESSAGE_LIMIT, Allowed, Flag, Kind, Phase, Side, limits
+from support.leaks import assert_keeps_less, assert_takes_less
 
 TOKEN = bytes(range(16))
 OTHER = bytes(reversed(TOKEN))
@@ -216,40 +216,33 @@ def test_before_sign_in_a_byte_above_the_limit_is_refused_from_the_header(
 
 @pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.HEARTBEAT, 0x80])
 def test_a_header_that_claims_4_gib_is_refused_and_takes_no_memory(kind: int) -> None:
-    reader = session_reader()
     claim = header(0xFFFFFFFF, kind)
-    tracemalloc.start()
-    try:
+
+    def read() -> None:
         with pytest.raises(FrameTooLarge):
-            events(reader, claim)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 64 * 1024
+            events(session_reader(), claim)
+
+    assert_takes_less(read, 64 * 1024)
 
 
 def test_a_header_with_the_limit_takes_no_memory_before_the_payload() -> None:
-    reader = session_reader()
     promise = header(8 + 16 + MESSAGE_LIMIT, Kind.MESSAGE)
-    tracemalloc.start()
-    try:
-        assert events(reader, promise) == []
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 64 * 1024
+
+    def read() -> None:
+        assert events(session_reader(), promise) == []
+
+    assert_takes_less(read, 64 * 1024)
 
 
 def test_an_idle_reader_keeps_no_memory() -> None:
-    reader = session_reader()
     data = encode_message(1, "a" * MESSAGE_LIMIT, token=TOKEN)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+
+    def read() -> FrameReader:
+        reader = session_reader()
         assert len(events(reader, data[:100], data[100:])) == 1
-        assert tracemalloc.get_traced_memory()[0] - before < 64 * 1024
-    finally:
-        tracemalloc.stop()
+        return reader
+
+    assert_keeps_less(read, 64 * 1024)
 
 
 # --- headers that cannot be ---------------------------------------------------------------------------------

@@ -403,6 +403,6 @@ async def test_callbacks_that_are_added_in_the_first_step_are_called(twin: Twin)
         assert asked(answerer, "one", "fail") == answers("one")
 
     loop.call_soon(work)  # where no other task is current
-    first, second = await asyncio.wait_for(done, 10)
+    first, second = await asyncio.wait_for(done, 60)
     assert first == "one"
     assert isinstance(second, LookupError)

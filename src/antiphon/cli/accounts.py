@@ -8,11 +8,13 @@ from cyclopts import App, Parameter
 from antiphon import streams
 from antiphon.blocklist import common_passwords
 from antiphon.cli.accounts_admin import admin
+from antiphon.cli.accounts_export import account_record, export_accounts
+from antiphon.cli.accounts_import import import_accounts
 from antiphon.cli.accounts_rekey import rekey_accounts
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import password_from
 from antiphon.cli.event_loop import run_loop
-from antiphon.cli.output import Record, iso_time, report_result, secret_shown, show_records
+from antiphon.cli.output import report_result, secret_shown, show_records
 from antiphon.cli.sessions import session_records
 from antiphon.cli.store_access import (
     LoggedStoreOptions,
@@ -28,7 +30,6 @@ from antiphon.identity.passwords import Password, check, passphrase
 from antiphon.identity.scram import ITERATIONS, SALT_SIZE, Verifier, make_verifier
 from antiphon.language import N_
 from antiphon.settings import PASSWORD_MINIMUM, PASSWORD_MINIMUM_LEAST
-from antiphon.store.contracts import Overview
 from antiphon.terminal.console import Console
 from antiphon.terminal.password_prompt import ask_new_password
 from antiphon.wire.bodies import SCRAM_SHA_256
@@ -46,8 +47,8 @@ app = App(
 )
 app.command(admin)
 app.command(rekey_accounts, name="rekey")
-app.command("antiphon.cli.accounts_import:import_accounts", name="import")
-app.command("antiphon.cli.accounts_export:export_accounts", name="export")
+app.command(import_accounts, name="import")
+app.command(export_accounts, name="export")
 
 
 @app.command
@@ -365,19 +366,3 @@ async def _rename(options: LoggedStoreOptions, console: Console, name: str, new:
 
 def _verifier(password: Password) -> Verifier:
     return make_verifier(password, os.urandom(SALT_SIZE), ITERATIONS)
-
-
-def account_record(overview: Overview) -> Record:
-    """Return the record of an account, as the commands show it."""
-    return {
-        "name": overview.name,
-        "disabled": overview.disabled,
-        "administrator": overview.administrator,
-        "registered_at": iso_time(overview.registered_at),
-        "registered_from": overview.registered_from,
-        "visited_at": iso_time(overview.visited_at),
-        "visited_from": overview.visited_from,
-        "refusals": overview.refusals,
-        "must_change": overview.must_change,
-        "expires_at": iso_time(overview.expires_at),
-    }

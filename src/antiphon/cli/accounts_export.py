@@ -12,11 +12,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from antiphon import streams
-from antiphon.cli.accounts import account_record
 from antiphon.cli.accounts_import import NOT_PLAIN
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
-from antiphon.cli.output import Record, report_result
+from antiphon.cli.output import Record, iso_time, report_result
 from antiphon.cli.store_access import LoggedStoreOptions, OpenData, open_data_and_log, operator_name
 from antiphon.errors import FileUnusable
 from antiphon.files import write_atomically
@@ -118,3 +117,19 @@ def _write(path: Path, text: str) -> None:
     ):  # the atomic write would replace a device by a file
         raise FileUnusable(path=str(path), problem=NOT_PLAIN)
     write_atomically(path, text.encode(), FileUnusable)
+
+
+def account_record(overview: Overview) -> Record:
+    """Return the record of an account, as the commands show it."""
+    return {
+        "name": overview.name,
+        "disabled": overview.disabled,
+        "administrator": overview.administrator,
+        "registered_at": iso_time(overview.registered_at),
+        "registered_from": overview.registered_from,
+        "visited_at": iso_time(overview.visited_at),
+        "visited_from": overview.visited_from,
+        "refusals": overview.refusals,
+        "must_change": overview.must_change,
+        "expires_at": iso_time(overview.expires_at),
+    }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -18,14 +19,16 @@ from antiphon.cli.store_access import LoggedStoreOptions, now, open_data_and_log
 from antiphon.data.archive import Manifest
 from antiphon.data.backup import back_up, check_target
 from antiphon.data.credentials import check_ring
-from antiphon.data.folder import KEY_RING_FILE
+from antiphon.data.folder import KEY_RING_FILE, DataFolder
 from antiphon.data.in_thread import in_thread
 from antiphon.data.restore import Backup, restore_backup
+from antiphon.data.store_note import note_store
 from antiphon.errors import FileUnusable, InputMissing, OutputFailed, Problem, UsageError
 from antiphon.files import reported
 from antiphon.language import N_
 from antiphon.observe.log import open_log
 from antiphon.store.opening import check_copied
+from antiphon.store_address import SQLITE
 from antiphon.terminal.console import Console
 
 PIPE = "-"
@@ -156,6 +159,7 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
         people = backup.folder_of(options.store, data)
         with _progress(console, options) as told:
             manifest = await restore_backup(backup, data, people, told)
+    note_store(DataFolder(data), f"files:{people}" if manifest.store == "files" else SQLITE)
     log = open_log(options.log or data / "server.log")
     try:
         log.info(
@@ -163,7 +167,7 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
         )
     finally:
         log.close()
-    command = f"antiphon serve --data {data}" + (f" --store files:{people}" if manifest.store == "files" else "")
+    words = ["antiphon", "serve", "--data", str(data)]
     report_result(
         console,
         options,
@@ -171,7 +175,7 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
         _("Restored: {count} accounts, as they were on {time}, into {path}.").format(
             count=manifest.accounts, time=iso_time(manifest.made_at), path=data
         ),
-        _("Start the server: {command}").format(command=command),
+        _("Start the server: {command}").format(command=shlex.join(words)),
     )
     return 0
 

@@ -7,9 +7,10 @@ from cyclopts import App
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
 from antiphon.cli.output import report_result
-from antiphon.cli.store_access import StoreOptions
+from antiphon.cli.store_access import StoreOptions, check_made
 from antiphon.data.folder import DataFolder
 from antiphon.store.opening import SCHEMA_VERSION, upgrade, versions
+from antiphon.store_address import is_postgresql
 from antiphon.terminal.console import Console
 
 app = App(
@@ -50,10 +51,10 @@ def status(*, options: StoreOptions = StoreOptions(), common: CommonOptions = Co
 
 @app.command(name="upgrade")
 def upgrade_tables(*, options: StoreOptions = StoreOptions(), common: CommonOptions = CommonOptions()) -> int:
-    """Make the tables of this version from those of an earlier one, all or none; an empty database is set up.
+    """Make the tables of this version from those of an earlier one, all or none.
 
     A server upgrades SQLite files by itself, and keeps a copy. A PostgreSQL database is upgraded by this command
-    alone: make a backup, and stop the servers of the earlier version first.
+    alone: make a backup, and stop the servers of the earlier version first. An empty one is set up.
 
     For example:
         antiphon db upgrade --store postgresql://antiphon@db.example.org/antiphon
@@ -64,6 +65,8 @@ def upgrade_tables(*, options: StoreOptions = StoreOptions(), common: CommonOpti
 async def _upgrade(options: StoreOptions, console: Console) -> int:
     _ = console.translations.gettext
     store = options.store_found
+    if not is_postgresql(store):  # a database may be set up from elsewhere
+        await check_made(options)
     before = await asyncio.to_thread(versions, store, options.folder)
     copies = await upgrade(store, DataFolder.open(options.folder).path)
     done = [place for place, version in before.items() if version != SCHEMA_VERSION]

@@ -38,14 +38,14 @@ def import_names(
     if dry_run:
         said = _("Names to be kept at their addresses: {count}. Nothing was changed.")
     else:
-        run_loop(_keep(options, known))
+        run_loop(_keep(options, console, known))
         said = _("Names kept at their addresses: {count}. They count where the server has --access identify.")
     report.tell(options, console, said.format(count=len(known)))
     return 0
 
 
-async def _keep(options: LoggedStoreOptions, known: Sequence[Known]) -> int:
-    async with open_data_and_log(options, make=True) as (here, log):
+async def _keep(options: LoggedStoreOptions, console: Console, known: Sequence[Known]) -> int:
+    async with open_data_and_log(options, console=console, make=True) as (here, log):
         await keep_clients(here.store.clients, known, here.store.now(), NAMES_MOST)
         log.info("names-imported", count=len(known), by=operator_name())
     return 0

@@ -40,7 +40,7 @@ app = App(
     "restore        restore a backup into a new data folder\n"
     "schema         show what messages a service takes, and what it answers\n"
     "accounts       manage accounts: add, list, show, disable, enable, remove,\n"
-    "               password, rename, import, export, rekey\n"
+    "               password, rename, admin, import, export, rekey\n"
     "sessions       show who is signed in, and end sessions: list, revoke\n"
     "invite         make a code with which one person registers\n"
     "invitations    show who is invited, and withdraw codes: list, revoke\n"

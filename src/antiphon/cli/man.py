@@ -6,8 +6,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from antiphon.cli.common_options import CommonOptions
-from antiphon.errors import FileUnusable
+from antiphon.errors import FileUnusable, Problem, UsageError
 from antiphon.files import reported
+from antiphon.language import N_
+
+_NO_FOLDER = Problem(N_("There is no folder {path}. Make it (mkdir -p {path}), or name another one."))
 
 
 def man(
@@ -28,6 +31,8 @@ def man(
 
     console = common.console()
     written = 0
+    if not folder.is_dir():
+        raise UsageError(problem=_NO_FOLDER, path=folder)
     place = folder / "man1"
     with reported(place, FileUnusable):
         place.mkdir(exist_ok=True)

@@ -5,13 +5,14 @@ from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from antiphon.settings import LIMITS, TIMING
+from antiphon.settings import CLUSTER, LIMITS, TIMING
 
 PROGRAM = Group("Options of exec:COMMAND", sort_key=3)
 WORKERS = Group("Workers", sort_key=4)
 _GROUPS = {
     LIMITS: Group("Limits", sort_key=1),
     TIMING: Group("Timing", sort_key=2),
+    CLUSTER: Group("Balancer and nodes", sort_key=5),
 }
 
 

@@ -20,6 +20,7 @@ from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.connect import destination_from, password_from
 from antiphon.cli.event_loop import run_loop
 from antiphon.client.addresses import Addresses
+from antiphon.client.aio.batch_session import BatchSession
 from antiphon.client.aio.session import ClientSession
 from antiphon.client.dialling import bare
 from antiphon.errors import AnswersFaulty, AntiphonError, FileUnusable, PasswordDue, Problem
@@ -29,7 +30,8 @@ from antiphon.identity.passwords import Password
 from antiphon.language import N_
 from antiphon.ping.chart import chart
 from antiphon.ping.live import PAUSE, LiveLine
-from antiphon.ping.load import Load, Plan
+from antiphon.ping.load import Load
+from antiphon.ping.plan import Plan
 from antiphon.ping.plot import check_drawable, draw
 from antiphon.ping.report import comparison, drawing, live, summary
 from antiphon.ping.result import Result, Target, read, result_of, written
@@ -177,7 +179,7 @@ class _Run:
         destination: Addresses | Code | None,
         password: Password | None,
         new: Password | None,
-    ) -> tuple[list[ClientSession], Target]:
+    ) -> tuple[list[BatchSession], Target]:
         """Sign in the first connection interactively, and the others at the same time with what it has learnt."""
         console, more = self._console, self._wanted.connections - 1
         began = time.perf_counter() - console.seconds_asking
@@ -250,7 +252,7 @@ class _Run:
             self._line.clear()
         return None
 
-    async def _leave(self, sessions: list[ClientSession], *, in_haste: bool) -> None:
+    async def _leave(self, sessions: list[BatchSession], *, in_haste: bool) -> None:
         """End the sessions; `in_haste` does not wait for answers, nor does Ctrl-C. The summary follows anyway."""
         leave = ClientSession.hang_up if in_haste else ClientSession.leave
         leaving = [asyncio.create_task(leave(session)) for session in sessions]
@@ -271,15 +273,15 @@ class _Run:
 
     def _describe_trip(self, trip: Trip, target: Target) -> str:
         _ = self._console.translations.gettext
-        time = shown_time(trip.answered_at - trip.sent_at)
+        time = shown_time(trip.answered_at - trip.sending.sent_at)
         if trip.right:
             text = _("{size} bytes from {address}: number {number}, {time}")
-            return text.format(size=len(trip.message), address=target.address, number=trip.number, time=time)
+            return text.format(size=len(trip.message), address=target.address, number=trip.count, time=time)
         if trip.lost:
-            return _("Number {number} is lost.").format(number=trip.number)
+            return _("Number {number} is lost.").format(number=trip.count)
         text = _("Number {number} was answered wrongly, {time}")
-        why = "" if trip.answers.error is None else f": {trip.answers.error.text(_)}"
-        return text.format(number=trip.number, time=time) + why
+        why = "" if trip.error is None else f": {trip.error.text(_)}"
+        return text.format(number=trip.count, time=time) + why
 
     def _tell_trip(self, target: Target, trip: Trip) -> None:
         with streams.ends_command():  # a callback of the connection

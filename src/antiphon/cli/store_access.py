@@ -17,6 +17,7 @@ from cyclopts import Parameter
 
 from antiphon.data.belonging import open_with_ring, ring_missing, ring_of_database
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
+from antiphon.data.store_note import note_store, noted_store, whole_name
 from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable, UsageError
 from antiphon.identity.names import prepare
 from antiphon.identity.throttle import name_mark
@@ -25,7 +26,7 @@ from antiphon.observe.log import ServerLog, open_log
 from antiphon.printable import printable
 from antiphon.store.contracts import Account, Overview, Store
 from antiphon.store.files import NameRewritten
-from antiphon.store.opening import accounts_file, check_database, found_store, open_store
+from antiphon.store.opening import accounts_file, check_database, open_store
 from antiphon.store_address import SQLITE, check_store, files_folder, is_postgresql
 from antiphon.terminal.console import Console
 
@@ -46,7 +47,7 @@ class StoreOptions:
         default=None,
         metadata={
             "help": "Where the server keeps accounts: sqlite, files:DIR, or postgresql://USER@HOST/DATABASE "
-            "[default: what the data folder holds]."
+            "[default: the one that the data folder is used with, else sqlite]."
         },
     )
     json: Annotated[bool, Parameter(negative=())] = field(
@@ -64,15 +65,16 @@ class StoreOptions:
 
     @property
     def store_found(self) -> str:
-        """The store that is named, else the files that the data folder holds, else SQLite.
+        """The store that is named, else the one that the data folder notes, else SQLite.
 
         Raises:
             SettingInvalid: what is named is no store, or an address with a password in it.
+            UsageError: the note cannot be read, as `noted_store` says.
         """
         if self.store is not None:
             check_store(self.store)
             return self.store
-        return found_store(self.folder)
+        return noted_store(self.folder) or SQLITE
 
 
 @Parameter(name="*")
@@ -141,6 +143,18 @@ def holds_accounts(options: StoreOptions) -> bool:
     return (accounts_file(options.store_found, path) or path / KEY_RING_FILE).exists()
 
 
+async def check_made(options: StoreOptions) -> None:
+    """Check that the store that `options` select has been made: a mistyped path must not make another one.
+
+    Raises:
+        FolderUnusable, StoreUnusable: it has not.
+        KeyRingElsewhere: it is a database, and its key ring is missing here.
+        UsageError: as `StoreOptions.store_found`.
+    """
+    if not holds_accounts(options):
+        raise await _nothing_in(options, options.store_found)
+
+
 async def _nothing_in(options: StoreOptions, chosen: str) -> UsageError:
     if is_postgresql(chosen):
         if await asyncio.to_thread(check_database, chosen) is not None:
@@ -151,7 +165,7 @@ async def _nothing_in(options: StoreOptions, chosen: str) -> UsageError:
         return FolderUnusable(path=str(options.folder), problem=_NO_RING)
     unusable = FolderUnusable if chosen == SQLITE else StoreUnusable
     demo = options.folder / DEMO_FOLDER
-    of_demo = options.data is None and found_store(demo) != SQLITE
+    of_demo = options.data is None and (demo / KEY_RING_FILE).exists()
     place = files_folder(chosen) or options.folder
     return unusable(path=str(place), problem=_ONLY_DEMO if of_demo else _NO_ACCOUNTS, demo=demo)
 
@@ -160,9 +174,9 @@ async def _nothing_in(options: StoreOptions, chosen: str) -> UsageError:
 async def open_data(
     options: StoreOptions, *, console: Console | None = None, make: bool = False
 ) -> AsyncIterator[OpenData]:
-    """Open the store that `options` select; `make` creates a missing folder.
+    """Open the store that `options` select; `make` creates a missing folder and store, which the folder notes.
 
-    `console` is where each name is told of that a spreadsheet has rewritten.
+    `console` is where each name is told of that a spreadsheet has rewritten, and that servers use another store.
 
     Raises:
         SettingInvalid: `--store` names no known kind of store.
@@ -171,14 +185,20 @@ async def open_data(
         FolderUnsafe: other users of this machine can reach the files in it.
     """
     path, chosen = options.folder, options.store_found
-    if not make and not holds_accounts(options):  # a mistyped path must not create a folder
-        raise await _nothing_in(options, chosen)
+    noted = noted_store(path)
+    if console is not None and noted not in (None, whole_name(chosen)):
+        other = console.translations.gettext("{path} is used with --store {noted}; this is about {chosen}.")
+        console.tell(other.format(path=path, noted=printable(str(noted)), chosen=printable(chosen)))
+    if not make:
+        await check_made(options)
     folder = DataFolder.open(path, accounts_file(chosen, path))
     found: list[NameRewritten] = []
     if make or is_postgresql(chosen):
         store, _ = await open_with_ring(chosen, folder, os.urandom, tell=found.append)
     else:
         store = await open_store(chosen, folder.path, tell=found.append)
+    if noted is None and make:
+        note_store(folder, chosen)
     try:
         if console is not None:
             for each in found:

@@ -13,10 +13,10 @@ _ELSEWHERE = Problem(
 )
 
 
-_forks: list[None] = []
+forks: list[None] = []
 """As long as this process has forked ancestors that have imported this module: an id that costs no call."""
 if hasattr(os, "register_at_fork"):  # where there is no fork, there is no other process
-    os.register_at_fork(after_in_child=lambda: _forks.append(None))
+    os.register_at_fork(after_in_child=lambda: forks.append(None))
 
 
 class HomeProcess:
@@ -26,12 +26,12 @@ class HomeProcess:
 
     def __init__(self) -> None:
         """Remember this process."""
-        self._forks = len(_forks)
+        self._forks = len(forks)
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether this is another process, forked after this object was made."""
-        return len(_forks) != self._forks
+        return len(forks) != self._forks
 
     def check(self) -> None:
         """Let only the home process pass.
@@ -39,5 +39,5 @@ class HomeProcess:
         Raises:
             UsageError: this is another process.
         """
-        if len(_forks) != self._forks:
+        if len(forks) != self._forks:
             raise UsageError(problem=_ELSEWHERE)

@@ -54,7 +54,7 @@
     ├── OverThreshold             figures of `antiphon ping` over --fail-over          exit 7
     └── ServerError               a fault of the server, its store or its service      exit 1
         └── TryLater, ServiceFailed, ServiceTooSlow, AnswerInvalid, OutcomeUnknown,
-            AnswersFaulty, WorkerEnded, ReloadFailed
+            ChangeUnknown, AnswersFaulty, WorkerEnded, ReloadFailed
 
 The same classes serve both sides: the server sends `code` in an ERROR frame, and the client raises the class with
 that code.
@@ -110,6 +110,7 @@ from antiphon.errors.protocol import (
 )
 from antiphon.errors.server import (
     AnswerInvalid,
+    ChangeUnknown,
     Fault,
     OutcomeUnknown,
     ReloadFailed,
@@ -215,6 +216,7 @@ __all__ = [
     "CertificateRefused",
     "CertificateTooWeak",
     "CertificateUnusable",
+    "ChangeUnknown",
     "ConnectError",
     "ConnectRefused",
     "ConnectionLost",

@@ -30,7 +30,7 @@ class DatabaseOutdated(DatabaseUnusable):
         "The database {database} has the tables of version {version}; this program needs version {wanted}."
     )
     hint = N_(
-        "Make a backup, stop the servers of the earlier version, and run antiphon db upgrade --store {database}."
+        "Make a backup, stop the servers of the earlier version, and run antiphon db upgrade --store {quoted}."
     )
 
 

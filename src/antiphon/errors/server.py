@@ -68,6 +68,14 @@ class OutcomeUnknown(ServerError):
     )
 
 
+class ChangeUnknown(ServerError):
+    """The store did not say in time whether it has kept the new password: it may be changed or not."""
+
+    code = "change-unknown"
+    sentence = N_("It is not known whether the password was changed: the server did not answer in time.")
+    hint = N_("Try the new password at the next sign-in; if it is refused, the old one still counts.")
+
+
 class WorkerEnded(ServerError):
     """A worker process ended before it served, without an error of its own."""
 

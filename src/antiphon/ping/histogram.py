@@ -30,30 +30,19 @@ class Histogram:
         self.longest = 0
         """Exact extremes; 0 while the histogram is empty."""
 
-    def record(self, nanoseconds: int) -> None:
-        """Count one time; a negative one (a clock that was set back) counts as 0."""
-        if self.shortest < nanoseconds <= self.longest <= HOUR_NS:  # most of them
-            shift = nanoseconds.bit_length() - _BITS
-            self._counts[nanoseconds if shift <= 0 else (shift << HALF_BITS) + (nanoseconds >> shift)] += 1
-            self.count += 1
-            self.total += nanoseconds
-            return
-        if nanoseconds > self.longest:
-            self.longest = nanoseconds
-            if nanoseconds > HOUR_NS:
-                self._counts[-1] += 1
-                self._add(nanoseconds)
-                return
-        nanoseconds = max(0, nanoseconds)
-        shift = nanoseconds.bit_length() - _BITS
-        self._counts[nanoseconds if shift <= 0 else (shift << HALF_BITS) + (nanoseconds >> shift)] += 1
-        self._add(nanoseconds)
-
-    def _add(self, nanoseconds: int) -> None:
+    def record(self, nanoseconds: int, count: int = 1) -> None:
+        """Count a time, once or `count` times; a negative one (a clock that was set back) counts as 0."""
+        self.longest = max(self.longest, nanoseconds)
+        nanoseconds = max(nanoseconds, 0)
         if nanoseconds < self.shortest or not self.count:
             self.shortest = nanoseconds
-        self.count += 1
-        self.total += nanoseconds
+        if nanoseconds > HOUR_NS:
+            self._counts[-1] += count
+        else:
+            shift = nanoseconds.bit_length() - _BITS
+            self._counts[nanoseconds if shift <= 0 else (shift << HALF_BITS) + (nanoseconds >> shift)] += count
+        self.count += count
+        self.total += nanoseconds * count
 
     def merge(self, other: "Histogram") -> None:
         """Add all times of `other`."""
@@ -97,10 +86,7 @@ class Histogram:
         """Return the histogram that `rows` came from; its mean and extremes have three digits only."""
         made = cls()
         for time, count in rows:
-            made.record(time)
-            made._counts[_index(min(time, HOUR_NS))] += count - 1
-            made.count += count - 1
-            made.total += time * (count - 1)
+            made.record(time, count)
         return made
 
     def _occupied(self) -> Iterator[tuple[int, int]]:

@@ -7,14 +7,13 @@ sessions and reports the figures. The clock is passed in, so that tests need not
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from itertools import cycle
 from typing import Any, Protocol
 
-from antiphon.client.aio.answers import Answers
 from antiphon.errors import AntiphonError, SessionEnded
 from antiphon.ping.payload import Payloads
-from antiphon.ping.tally import Outage, Tally, Trip
+from antiphon.ping.plan import Plan
+from antiphon.ping.tally import Outage, Sending, Tally, Trip
 from antiphon.wire.frames import Payload
 
 SPIN_SECONDS = 0.002
@@ -22,38 +21,26 @@ SPIN_SECONDS = 0.002
 
 
 class LoadSession(Protocol):
-    """The methods of `client.aio.session.ClientSession` that a load uses."""
+    """The methods of `client.aio.batch_session.BatchSession` that a load uses."""
 
+    on_answers: Callable[[list[tuple[Trip, Payload]]], object]
     on_lost: Callable[[AntiphonError], object]
     on_back: Callable[[float], object]
 
-    async def begin(self, message: Payload, /) -> Answers:
-        """Send a message; return its stream of answers."""
+    def room(self, size: int) -> int:
+        """Return how many messages of `size` bytes may be sent now."""
+
+    def prepare(self, messages: Sequence[Trip], size: int) -> bytes:
+        """Make the frames of messages, each of `size` bytes, for `write`."""
+
+    def write(self, frames: bytes) -> None:
+        """Send what `prepare` has made."""
+
+    def take_back(self, message: Trip) -> None:
+        """Have the service stop: no further answer to a message is wanted."""
 
     async def ended(self) -> AntiphonError | None:
         """Wait until the session is over; return the reason, None if it was left."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How many messages to send, and when."""
-
-    size: int = 64
-    """Bytes of a message."""
-    depth: int = 1
-    """Most unanswered messages at once on each connection."""
-    interval: float = 0.0
-    """Closed loop: least seconds from a message to the one that its answer triggers."""
-    rate: float | None = None
-    """Open loop: messages a second over all connections; None for a closed loop."""
-    count: int | None = None
-    """Messages in all; None for no limit."""
-    duration: float | None = None
-    """Seconds to send messages for; None for no limit."""
-    patience: float = 10.0
-    """Seconds to wait for answers after the last message."""
-    seed: int = 0
-    """Seed of the random text of the messages."""
 
 
 class Load:
@@ -81,13 +68,13 @@ class Load:
         """Called with each message that is complete: answered, refused or lost."""
         self.on_outage: Callable[[Outage], object] = _ignore
         """Called when a connection is lost, and again when its session has resumed."""
-        self._clock = clock
+        self.now = clock
+        """Returns the time of the clock, in nanoseconds."""
         self._spin = spin
-        self.text = Payloads(plan.size, plan.seed).message
-        """Returns the text of the message with a number."""
+        self._texts = Payloads(plan.size, plan.seed).messages
         self._claimed = 0
         self._over = False
-        self.numbered = 0
+        self._numbered = 0
         """Number of the last message."""
         self._lanes = [_Lane(self, index, session) for index, session in enumerate(sessions)]
         self._enough = asyncio.Event()
@@ -95,8 +82,6 @@ class Load:
         self._quiet = asyncio.Event()
         """Set when no message is due or unanswered, or when `stop` was called twice."""
         self._began = self._ended = 0
-        self.now = clock
-        """Returns the time of the clock, in nanoseconds."""
 
     # --- run --------------------------------------------------------------------------------------------------
 
@@ -106,9 +91,9 @@ class Load:
         Raises:
             AntiphonError: a session ended, or a message could not be sent; the counts so far are valid.
         """
-        self._began = self._clock()
-        work = [asyncio.create_task(lane.watch()) for lane in self._lanes]
-        work += [asyncio.create_task(lane.send()) for lane in self._lanes]
+        self._began = self.now()
+        work: list[asyncio.Future[Any]] = [asyncio.create_task(lane.watch()) for lane in self._lanes]
+        work += [lane.failure for lane in self._lanes]
         if self.plan.rate is None:
             self._fill_lanes()
         else:
@@ -116,7 +101,7 @@ class Load:
         try:
             await _first(self._enough, work, self.plan.duration)
             self._finish()
-            self._ended = self._clock()
+            self._ended = self.now()
             self._check_quiet()
             await _first(self._quiet, work, self.plan.patience)
         except AntiphonError:  # of one session: the others still get their answers
@@ -127,7 +112,7 @@ class Load:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-            self._ended = max(self._ended or self._clock(), *(lane.answered_at for lane in self._lanes))
+            self._ended = max(self._ended or self.now(), *(lane.answered_at for lane in self._lanes))
             for lane in self._lanes:
                 lane.give_up()
 
@@ -143,7 +128,7 @@ class Load:
     @property
     def seconds(self) -> float:
         """Seconds since the start; after the end, until sending ended or the last answer came."""
-        return ((self._ended or self._clock()) - self._began) / 1e9
+        return ((self._ended or self.now()) - self._began) / 1e9
 
     @property
     def over(self) -> bool:
@@ -156,30 +141,39 @@ class Load:
 
     # --- schedule ---------------------------------------------------------------------------------------------
 
-    def claim(self) -> bool:
-        """Return whether one more message may be sent; if so, count it."""
-        if self._claimed == self.plan.count or self._over:
-            return False
-        self._claimed += 1
-        return True
+    def claim(self, wanted: int) -> int:
+        """Return how many of the `wanted` further messages may be sent, and count them."""
+        if self._over:
+            return 0
+        if self.plan.count is not None:
+            wanted = min(wanted, self.plan.count - self._claimed)
+        self._claimed += wanted
+        return wanted
 
     def _fill_lanes(self) -> None:
         for _ in range(self.plan.depth):
             for lane in self._lanes:
-                if self.claim():
-                    lane.owe()
+                lane.owed += self.claim(1)
+        for lane in self._lanes:
+            lane.send()
 
     async def _keep_schedule(self, rate: float) -> None:
         """Release each message when it is due, whether or not earlier ones were answered."""
-        number = 0
+        number, lanes = 0, self._lanes
         while True:
-            now = self._clock()
-            while (due := self.due_at(number, rate)) <= now:
-                if not self.claim():
-                    await self._quiet.wait()
-                    return
-                self._lanes[number % len(self._lanes)].owe()
-                number += 1
+            now, first = self.now(), number
+            over = False
+            while not over and (due := self.due_at(number, rate)) <= now:
+                if self.claim(1):
+                    lanes[number % len(lanes)].owed += 1
+                    number += 1
+                else:
+                    over = True
+            for each in range(first, min(number, first + len(lanes))):
+                lanes[each % len(lanes)].send()
+            if over:
+                await self._quiet.wait()
+                return
             await asyncio.sleep(max(0.0, (due - now) / 1e9 - self._spin))
 
     def due_at(self, number: int, rate: float) -> int:
@@ -193,13 +187,22 @@ class Load:
 
     # --- for the lanes ----------------------------------------------------------------------------------------
 
+    def texts(self, count: int) -> list[str]:
+        """Return the texts of the next messages."""
+        first = self._numbered + 1
+        self._numbered += count
+        return self._texts(first, count)
+
     def settled(self, trip: Trip) -> None:
         """Count a message that is complete."""
-        tally = self.tally
-        tally.settle(trip)
+        self.tally.settle(trip)
         if self.on_settled is not None:
             self.on_settled(trip)
-        if tally.answered + tally.lost == self.plan.count:
+        self.check_over()
+
+    def check_over(self) -> None:
+        """End the run if every message is complete."""
+        if self.tally.answered + self.tally.lost == self.plan.count:
             self._finish()
         if self._over:
             self._check_quiet()
@@ -213,18 +216,22 @@ class _Lane:
     """The messages of one session, of which up to the plan's depth are unanswered at once."""
 
     def __init__(self, load: Load, index: int, session: LoadSession) -> None:
+        self.now = load.now
         self._load = load
         self._index = index
         self._session = session
         self._plan = load.plan
         self._sent = 0
         self._on_way: set[Trip] = set()
-        self._wake = asyncio.Event()
         self.owed = 0
         """Messages that are due and not sent yet."""
         self.answered_at = 0
         """Time of the last answer, in nanoseconds of the clock."""
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails when a message could not be sent."""
+        self._sends_soon = False
         self._outage: Outage | None = None
+        session.on_answers = self._hear
         session.on_lost = self._lost
         session.on_back = self._back
 
@@ -232,11 +239,6 @@ class _Lane:
     def busy(self) -> bool:
         """Whether a message is due or unanswered."""
         return bool(self.owed or self._on_way)
-
-    def owe(self) -> None:
-        """Make one more message due."""
-        self.owed += 1
-        self._wake.set()
 
     async def watch(self) -> None:
         """Wait for the end of the session.
@@ -246,70 +248,118 @@ class _Lane:
         """
         raise await self._session.ended() or SessionEnded()
 
-    async def send(self) -> None:
-        """Send messages that are due, as far as the depth allows, until cancelled.
+    # --- sending ----------------------------------------------------------------------------------------------
 
-        Raises:
-            AntiphonError: a message could not be sent.
-        """
-        load, depth, rate, on_way = self._load, self._plan.depth, self._plan.rate, self._on_way
-        now, begin = load.now, self._session.begin
-        while True:
-            while self.owed and len(on_way) < depth:
-                self.owed -= 1
-                number = load.numbered = load.numbered + 1
-                message = load.text(number)
-                sent_at = due_at = now()
-                if rate is not None:
-                    due_at = load.due_at(self._index + self._sent * load.width, rate)
-                self._sent += 1
-                answers = await begin(message)
-                load.tally.sent += 1
-                trip = Trip(number, message, due_at, sent_at, answers)
-                on_way.add(trip)
-                answers.on_news = partial(self._hear, trip)
-            self._wake.clear()
-            await self._wake.wait()
+    def send(self) -> None:
+        """Send the messages that are due, as far as depth and session allow; each answer lets more follow."""
+        size, on_way, session, load = self._plan.size, self._on_way, self._session, self._load
+        while (free := min(self.owed, self._plan.depth - len(on_way))) > 0 and not self.failure.done():
+            count = min(free, session.room(size))
+            if not count:
+                return
+            texts, sendings = load.texts(count), self._sendings(count)
+            trips = [Trip(text, sending, self) for text, sending in zip(texts, cycle(sendings), strict=False)]
+            try:
+                frames = session.prepare(trips, size)
+            except AntiphonError as error:
+                self.failure.set_exception(error)
+                return
+            now = load.now()  # what was done before is no part of the round trip
+            for sending in sendings:
+                sending.sent_at = now
+            session.write(frames)
+            self.owed -= count
+            self._sent += count
+            load.tally.sent += count
+            on_way.update(trips)
 
-    def _hear(self, trip: Trip) -> None:
-        answers = trip.answers
-        if not trip.answered_at:
-            trip.answered_at = self._load.now()
-        news = answers.take_all()
-        trip.received = [*trip.received, *news] if trip.received else news
-        if answers.ended:
-            self._settle(trip)
-        elif len(trip.received) > 1:
-            answers.close()  # a wrong answer; closing ends the stream
+    def _sendings(self, count: int) -> list[Sending]:
+        """Return one for each of `count` messages; in a closed loop, where they are due together, one for all."""
+        load, rate = self._load, self._plan.rate
+        if rate is None:
+            return [Sending()]
+        first, width = self._index + self._sent * load.width, load.width
+        return [Sending(load.due_at(first + place * width, rate)) for place in range(count)]
 
-    def _settle(self, trip: Trip) -> None:
-        trip.answers.on_news = None  # break the reference cycle
+    def send_soon(self) -> None:
+        """Send at the end of this step of the event loop."""
+        if not self._sends_soon:
+            self._sends_soon = True
+            asyncio.get_running_loop().call_soon(self._send_now)
+
+    def _send_now(self) -> None:
+        self._sends_soon = False
+        self.send()
+
+    # --- answers ----------------------------------------------------------------------------------------------
+
+    def _hear(self, answers: list[tuple[Trip, Payload]]) -> None:
+        """Take the answers of one read, each the only one to its message. Their time is now: that of the read."""
+        load = self._load
+        now = load.now()
+        if load.on_settled is not None or self._plan.interval:
+            for trip, payload in answers:
+                self._take(trip, payload, now)
+            return
+        self.answered_at = now
+        on_way, tally = self._on_way, load.tally
+        sending, count, right = None, 0, 0
+        for trip, payload in answers:
+            if payload != trip.message or trip.received or trip.ended:
+                self._take(trip, payload, now)
+                continue
+            on_way.discard(trip)
+            if trip.sending is not sending:
+                if sending is not None:
+                    tally.right(sending, now, count)
+                sending, count = trip.sending, 0
+            count += 1
+            right += 1
+        if sending is not None:
+            tally.right(sending, now, count)
+        if self._plan.rate is None:
+            self.owed += load.claim(right)
+        self.send()
+        load.check_over()
+
+    def _take(self, trip: Trip, payload: Payload, now: int) -> None:
+        trip.answered_at = trip.answered_at or now
+        trip.put(payload)
+        trip.end()
+
+    def refuse_more(self, trip: Trip) -> None:
+        """Have the service stop: the trip has a second answer."""
+        self._session.take_back(trip)
+
+    def settle(self, trip: Trip) -> None:
+        """Count a trip that is complete, and go on."""
+        if trip not in self._on_way:
+            return
         self._on_way.discard(trip)
         self.answered_at = trip.answered_at
         self._load.settled(trip)
         plan = self._plan
         if plan.rate is not None:
-            self._wake.set()
+            self.send_soon()
         else:
-            left = plan.interval and plan.interval - (trip.answered_at - trip.sent_at) / 1e9
+            left = plan.interval and plan.interval - (trip.answered_at - trip.sending.sent_at) / 1e9
             if left > 0:
                 asyncio.get_running_loop().call_later(left, self._go_on)
             else:
                 self._go_on()
 
     def _go_on(self) -> None:
-        if self._load.claim():
-            self.owed += 1
-            self._wake.set()
+        self.owed += self._load.claim(1)
+        self.send_soon()
 
     def give_up(self) -> None:
         """Count messages that are due as unsent and unanswered ones as lost; cancel their answers."""
         self._load.tally.unsent += self.owed
-        for trip in list(self._on_way):
-            trip.answers.on_news = None
-            trip.answers.close()
-            self._load.tally.lost += 1
-        self._on_way.clear()
+        self._load.tally.lost += len(self._on_way)
+        given_up, self._on_way = self._on_way, set()
+        for trip in given_up:
+            trip.end()
+            self._session.take_back(trip)
 
     def _lost(self, reason: AntiphonError) -> None:
         self._outage = Outage(self._index + 1, self._load.seconds, reason)
@@ -322,10 +372,13 @@ class _Lane:
             self._load.on_outage(self._outage)
 
 
-async def _first(event: asyncio.Event, work: Iterable["asyncio.Task[Any]"], seconds: float | None) -> None:
-    """Wait for `event` for at most `seconds`; raise the exception of a task in `work` that fails meanwhile."""
+async def _first(event: asyncio.Event, work: Iterable["asyncio.Future[Any]"], seconds: float | None) -> None:
+    """Wait for `event` for at most `seconds`; raise the exception of what fails, or has failed, of `work`."""
     waiting = asyncio.create_task(event.wait())
     try:
+        for task in work:
+            if task.done():
+                task.result()
         done, _ = await asyncio.wait(
             {waiting, *(task for task in work if not task.done())},
             timeout=seconds,

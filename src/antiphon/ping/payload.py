@@ -22,10 +22,19 @@ class Payloads:
         self._rest = size - PING_SIZE_LEAST
         self._text = "".join(random.Random(seed).choices(_ALPHABET, k=self._rest + _SPAN))  # noqa: S311 - no secret
 
-    def message(self, number: int) -> str:
-        """Return the message with this number."""
-        at = number % _SPAN
-        return f"{number:016x}{self._text[at : at + self._rest]}"
+    def messages(self, first: int, count: int) -> list[str]:
+        """Return `count` messages; the number of the first one is `first`."""
+        text, rest = self._text, self._rest
+        return [
+            f"{number:016x}{text[at : at + rest]}"
+            for number in range(first, first + count)
+            for at in (number % _SPAN,)
+        ]
+
+
+def number_of(message: str) -> int:
+    """Return the number of a message."""
+    return int(message[:PING_SIZE_LEAST], 16)
 
 
 def same(answer: str | bytes, message: str) -> bool:

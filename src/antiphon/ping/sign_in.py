@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from antiphon.client.addresses import Addresses
-from antiphon.client.aio.connect import session_on
+from antiphon.client.aio.batch_session import BatchSession
+from antiphon.client.aio.connect import leaving
 from antiphon.client.aio.dial import Dialled, dial
-from antiphon.client.aio.session import ClientSession
+from antiphon.client.aio.reconnect import AsyncReconnector
 from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.trust import KnownServers
 from antiphon.errors import Problem, UsageError
@@ -70,23 +71,23 @@ class SignInPlan:
         return dialled, welcome, time.perf_counter() - began
 
     @asynccontextmanager
-    async def session(self, dialled: Dialled, welcome: Welcome) -> AsyncIterator[ClientSession]:
+    async def session(self, dialled: Dialled, welcome: Welcome) -> AsyncIterator[BatchSession]:
         """Yield the session of a signed-in connection; the end of the block leaves it."""
-        async with session_on(
+        reconnector = AsyncReconnector(
             self.addresses,
             self.known,
             dialled,
-            welcome,
-            timeout=self.timeout,
             give_up=self.give_up,
             language=self.language,
-        ) as session:
+            timeout=self.timeout,
+        )
+        async with leaving(BatchSession(dialled.connection, welcome, reconnector)) as session:
             yield session
 
 
 async def open_sessions(
     plan: SignInPlan, more: int, stack: AsyncExitStack
-) -> tuple[list[ClientSession], list[float]]:
+) -> tuple[list[BatchSession], list[float]]:
     """Open `more` sessions, which `stack` leaves at its end; return them and the seconds that each sign-in took.
 
     Raises:

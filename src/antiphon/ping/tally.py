@@ -1,46 +1,95 @@
 """Counts of a run so far: messages by outcome, round-trip times, lost connections."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
-from antiphon.client.aio.answers import Answers
+from antiphon.client.protocol.batch import BatchMessage
 from antiphon.errors import AntiphonError, OutcomeUnknown
 from antiphon.ping.histogram import Histogram
-from antiphon.ping.payload import same
+from antiphon.ping.payload import number_of, same
 from antiphon.wire.frames import Payload
 
 
-@dataclass(eq=False)
-class Trip:
-    """The round trip of one message; times are nanoseconds of the run's clock."""
+class Sending:
+    """When messages were due and sent, in nanoseconds of the run's clock; those of one write may share it."""
 
-    number: int
-    """Number from 1, over all connections."""
-    message: str
-    due_at: int
-    """When it was due."""
-    sent_at: int
-    answers: Answers
-    answered_at: int = field(default=0, init=False)
-    """When its first answer, or its end, came; 0 before."""
-    received: Sequence[Payload] = field(default=(), init=False)
+    __slots__ = ("due_at", "sent_at")
+
+    def __init__(self, due_at: int | None = None) -> None:
+        """Note when they are due; None: when they are sent."""
+        self.due_at = due_at
+        self.sent_at = 0
+
+
+class Lane(Protocol):
+    """What a trip tells of its answers to."""
+
+    def now(self) -> int:
+        """Return the time of the run's clock, in nanoseconds."""
+
+    def refuse_more(self, trip: "Trip") -> None:
+        """Have the service stop: the trip has a second answer."""
+
+    def settle(self, trip: "Trip") -> None:
+        """Take note that a trip is complete."""
+
+    def send_soon(self) -> None:
+        """Take note that the session may have room again."""
+
+
+class Trip(BatchMessage):
+    """The round trip of one message. The class holds what most of them have."""
+
+    answered_at = 0
+    """When its first answer, or its end, came, in nanoseconds of the run's clock; 0 before."""
+    received: tuple[Payload, ...] = ()
     """Answers so far."""
+    error: AntiphonError | None = None
+    """Why it ended."""
+    ended = False
+
+    def __init__(self, message: str, sending: Sending, lane: Lane) -> None:
+        """Begin with a message that `lane` sends."""
+        self.message = message
+        self.sending = sending
+        self._lane = lane
+
+    @property
+    def count(self) -> int:
+        """Its number among all messages of the run, from 1."""
+        return number_of(self.message)
 
     @property
     def right(self) -> bool:
         """Whether it got exactly one answer, equal to the message."""
-        received = self.received
-        if len(received) != 1 or self.answers.error is not None:
-            return False
-        answer = received[0]
-        return answer == self.message if isinstance(answer, str) else same(answer, self.message)
+        return self.error is None and len(self.received) == 1 and same(self.received[0], self.message)
 
     @property
     def lost(self) -> bool:
         """Whether it ended without an answer or a refusal from the server."""
-        error = self.answers.error
+        error = self.error
         return error is not None and (error.told is None or isinstance(error, OutcomeUnknown))
+
+    def put(self, payload: Payload) -> None:
+        """Take an answer; a second one makes it wrong, and no more are wanted."""
+        if self.ended:
+            return
+        self.answered_at = self.answered_at or self._lane.now()
+        self.received += (payload,)
+        if len(self.received) > 1:
+            self._lane.refuse_more(self)
+            self.end()
+
+    def end(self, error: AntiphonError | None = None) -> None:
+        """End it; the first end counts."""
+        if self.ended:
+            self._lane.send_soon()  # until now the session has counted it as unanswered
+            return
+        self.ended = True
+        self.error = error
+        self.answered_at = self.answered_at or self._lane.now()
+        self._lane.settle(self)
 
 
 @dataclass
@@ -79,21 +128,25 @@ class Tally:
         """The same, measured from when the message was sent."""
         self.outages: list[Outage] = []
 
+    def right(self, sending: Sending, answered_at: int, count: int = 1) -> None:
+        """Count messages that were sent together, and were answered correctly and together."""
+        self.answered += count
+        self.times.record(answered_at - (sending.sent_at if sending.due_at is None else sending.due_at), count)
+        if self.uncorrected is not None:
+            self.uncorrected.record(answered_at - sending.sent_at, count)
+
     def settle(self, trip: Trip) -> None:
         """Count a message that is complete."""
         if trip.right:
-            self.answered += 1
-            self.times.record(trip.answered_at - trip.due_at)
-            if self.uncorrected is not None:
-                self.uncorrected.record(trip.answered_at - trip.sent_at)
+            self.right(trip.sending, trip.answered_at)
         elif trip.lost:
             self.lost += 1
         else:
             self.answered += 1
             self.wrong += 1
-            if trip.answers.error is not None:
-                self.errors[trip.answers.error.code] += 1
-                self.first_error = self.first_error or trip.answers.error
+            if trip.error is not None:
+                self.errors[trip.error.code] += 1
+                self.first_error = self.first_error or trip.error
 
     @property
     def wrong_share(self) -> float:

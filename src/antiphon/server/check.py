@@ -8,7 +8,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from antiphon.address import relay_place
@@ -17,6 +17,7 @@ from antiphon.data.certificate import CERTIFICATE_FILE, KEY_FILE, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.data.keyring import LiveKeyRing
+from antiphon.data.store_note import store_of
 from antiphon.errors import AntiphonError
 from antiphon.files import check_makeable, check_writable, copy_as_it_is, reported
 from antiphon.language import N_
@@ -68,6 +69,8 @@ class StartCheck:
         self._program = program
         self._path: Path
         """The data folder, once it was found usable."""
+        self._kept_in: str
+        """The store of that folder, as the value of `--store`; known with it."""
         self._copy: Path
         """A folder with copies of what is in it."""
         self._ring: LiveKeyRing | None = None
@@ -110,11 +113,17 @@ class StartCheck:
         path = self._path = (self._settings.data or data_folder()).absolute()
         if not os.path.lexists(path):
             check_makeable(path)
+            self._find_store()
             return _MADE, {"path": path}
         DataFolder.open(path)
         with reported(path):
             check_writable(path)
+        self._find_store()
         return _FOUND, {"path": path}
+
+    def _find_store(self) -> None:
+        self._kept_in = store_of(self._settings)
+        self._settings = replace(self._settings, store=self._kept_in)  # which checks `--relay-address` against it
 
     def _log(self) -> Said:
         path = self._settings.log or self._path / "server.log"
@@ -129,15 +138,15 @@ class StartCheck:
     def _key_ring(self) -> Said:
         copy_as_it_is(self._path / KEY_RING_FILE, self._copy / KEY_RING_FILE)
         copy, path = (
-            DataFolder(self._copy, accounts_file(self._settings.store, self._path)),
+            DataFolder(self._copy, accounts_file(self._kept_in, self._path)),
             self._place(KEY_RING_FILE),
         )
         was_there = os.path.lexists(copy.place(KEY_RING_FILE))
-        if is_postgresql(self._settings.store) and not was_there:
+        if is_postgresql(self._kept_in) and not was_there:
             noted, processes = self._database()[1]
             copy.has_accounts = noted.ring is not None
             if copy.has_accounts:
-                raise ring_missing(str(path), self._settings.store, noted, processes)
+                raise ring_missing(str(path), self._kept_in, noted, processes)
         self._ring = copy.key_ring(os.urandom)
         return _FOUND if was_there else _MADE, {"path": path}
 
@@ -165,15 +174,15 @@ class StartCheck:
     def _store(self) -> Said:
         if self._ring is None:
             return _NOT_CHECKED, {}
-        file = accounts_file(self._settings.store, self._path)
+        file = accounts_file(self._kept_in, self._path)
         if file is None:  # a database, of which no copy can be made
             version, (noted, processes) = self._database()
             path = str(self._place(KEY_RING_FILE))
-            check_belonging(self._ring, path, self._settings.store, noted, processes)
+            check_belonging(self._ring, path, self._kept_in, noted, processes)
             said = N_("{database}: no tables yet; a server makes them.") if version is None else "{database}"
-            return said, {"database": self._settings.store}
+            return said, {"database": self._kept_in}
         was_there = os.path.lexists(file)
-        store = copy_store(self._settings.store, self._path, self._copy)
+        store = copy_store(self._kept_in, self._path, self._copy)
         upgraded = asyncio.run(self._open(store, self._ring))
         if upgraded and was_there:
             said = N_("{path} is of an older version; it is upgraded at the start, and a copy is kept")
@@ -183,7 +192,7 @@ class StartCheck:
 
     def _database(self) -> tuple[int | None, tuple[Owned, list[ProcessRecord]]]:
         """Return the version of the tables of a database, what it notes about its key ring, and its processes."""
-        store = self._settings.store
+        store = self._kept_in
         version = check_database(store)
         if version is None:
             return None, (Owned(None, None), [])

@@ -150,7 +150,9 @@ async def until_stopped(
     with StopSignals(stop, reload_if_open) as signals:
         begun(signals)
         try:
-            async with server:
+            async with contextlib.AsyncExitStack() as stack:
+                with contextlib.redirect_stdout(sys.stderr):  # programs read our address on standard output
+                    await stack.enter_async_context(server)
                 gc.freeze()  # what is there now stays: the collector need not look at it again and again
                 opened()
                 is_open = True

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from antiphon.data.belonging import open_with_ring
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
+from antiphon.data.store_note import note_store, store_of
 from antiphon.errors import AntiphonError
 from antiphon.identity.scram import mechanism_for
 from antiphon.observe.log import ServerLog, open_log
@@ -25,7 +27,7 @@ from antiphon.server.assembly import assemble
 from antiphon.server.connection.connection import Connection
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.control import Controlled, taking_control
-from antiphon.server.control.live import Live, LiveQuery
+from antiphon.server.control.live import ClosedSession, Live, LiveQuery
 from antiphon.server.control.meter import Meter
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_in_children
@@ -167,9 +169,10 @@ class Server(PublishingServer, Generic[State]):
     # --- opening ------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        settings = self.settings
+        store = store_of(self.settings)
+        settings = self.settings = replace(self.settings, store=store)
         data = settings.data or data_folder()
-        folder = DataFolder.open(data, accounts_file(settings.store, data))
+        folder = DataFolder.open(data, accounts_file(store, data))
         self.data_path = folder.path
         self.log_path = settings.log or folder.path / "server.log"
         log = open_log(self.log_path, settings.log_level)
@@ -177,26 +180,28 @@ class Server(PublishingServer, Generic[State]):
         log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path))
         self._closing.callback(log.info, "stopped", pid=os.getpid())
         try:
-            await self._open_below(folder, log)
+            await self._open_below(folder, store, log)
         except AntiphonError as error:
             log.error("not-started", code=error.code, why=str(error))  # noqa: TRY400 - the operator's, not a fault
             raise
 
-    async def _open_below(self, folder: DataFolder, log: ServerLog) -> None:
+    async def _open_below(self, folder: DataFolder, kept_in: str, log: ServerLog) -> None:
         settings = self.settings
         status = settings.status if self._entrance.announces_control else None
         endpoint = self._status = await self._closing.enter_async_context(
-            serving_status(status, folder, settings.store, log)
+            serving_status(status, folder, kept_in, log)
         )
 
         def tell(found: NameRewritten) -> None:
             log.warning("name-rewritten", path=found.path, line=found.line, name=found.name, was=found.was)
 
-        store, ring = await open_with_ring(settings.store, folder, os.urandom, serving=True, tell=tell)
+        store, ring = await open_with_ring(kept_in, folder, os.urandom, serving=True, tell=tell)
         self._store = store
         self._closing.push_async_callback(store.close)
         is_node = settings.relay_address is not None
-        await take_place(store, folder.path, settings.store, node=is_node)
+        await take_place(store, folder.path, kept_in, node=is_node)
+        if before := note_store(folder, kept_in):
+            log.warning("store-changed", was=before, now=kept_in)
         for copy in store.copies:
             log.info("store-upgraded", copy=str(copy))
         await check_ring(ring, store.accounts, str(folder.place(KEY_RING_FILE)))
@@ -234,7 +239,7 @@ class Server(PublishingServer, Generic[State]):
         await sessions.begin()
         await self._host.hello.look()
         await self._closing.enter_async_context(taking_relays(folder.path, *parts, node))
-        await check_place(store, folder.path, settings.store, node=is_node)
+        await check_place(store, folder.path, kept_in, node=is_node)
         self._upkeep = Upkeep(self._host, sessions, home, ring)
         loop = asyncio.get_running_loop()
         self._reception = Reception(
@@ -341,6 +346,10 @@ class Server(PublishingServer, Generic[State]):
     async def look(self, query: LiveQuery) -> Live:
         """Return who is connected to this process. Precondition: it is open."""
         return await self._meter.look(query)
+
+    def last_closed(self) -> list[ClosedSession]:
+        """Return the sessions that have closed last, the newest first. Precondition: it is open."""
+        return self._meter.last_closed()
 
     async def stop(self) -> None:
         """Stop accepting, answer the messages received, send BYE, close; in the drain time and a little more."""

@@ -8,7 +8,6 @@ is escaped, so that no control character reaches a terminal.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import chain, count
 from weakref import WeakValueDictionary
 
@@ -27,34 +26,34 @@ from antiphon.services.chat_lines import (
     check_whole,
     key_of,
     lines_of,
-    listed,
     mark_of,
     packed,
     room_name,
     topic_of,
 )
-from antiphon.services.contract import ServiceServer, Session
+from antiphon.services.chat_rooms import (
+    LOBBY,
+    ROOM,
+    SPEAKS,
+    YOU_SPEAK_IN,
+    Seat,
+    enter,
+    join,
+    leave,
+    rooms_in,
+    rooms_of,
+    tell_joined,
+    tell_left,
+    who,
+)
+from antiphon.services.contract import Session
 from antiphon.services.rate_limit import RateLimit
 from antiphon.topics import Subscriber
 
-LOBBY = "lobby"
-"""The room in which everybody begins; it always exists."""
-REMEMBERED = 50
-"""Lines of a room's history, shown to a person who joins."""
-READ_BACK = 4 * REMEMBERED
-"""Notes of a room that are read for them: some are no lines, and tell who came and went."""
 AT_ONCE = 50
 """Lines and commands of one person that pass without a wait (burst)."""
 A_SECOND = 10
 """Lines and commands of one person a second after that: more than anybody reads, and no flood."""
-ROOMS_OF_ONE = 10
-"""Rooms that one person can be in."""
-ROOMS_MOST = 100
-"""Rooms in all."""
-ROOM = "room/"
-"""Beginning of the topics that are rooms."""
-SPEAKS = "speaks"
-"""Topic without messages: the `info` says where a session speaks that does not speak in its last room."""
 
 _HELP = (
     N_("A line that begins with a slash is a command; //text says a text that begins with one."),
@@ -65,17 +64,10 @@ _HELP = (
     N_("/msg NAME text: say something to one person only"),
     N_("/me text: say what you do"),
 )
-_EARLIER = N_("[{room}] -- what was said before you came:")
 _JOINED = N_("[{room}] -- {name} has joined")
 _LEFT = N_("[{room}] -- {name} has left")
 _MISSED = N_("[{room}] -- lines may be missing here")
 _MISSED_PRIVATE = N_("Messages to you may be missing here.")
-_YOU_SPEAK_IN = N_("You speak in {room} now. /help tells what else you can do.")
-_NO_ROOM = N_("You are in no room; /join ROOM goes into one.")
-_NO_SUCH_ROOM = N_("There is no room {room}; /rooms shows those there are.")
-_NOT_IN_ROOM = N_("You are not in {room}.")
-_ROOMS_OF_ONE = N_("You are in {most} rooms, and cannot be in more; /leave goes out of one.")
-_ROOMS_MOST = N_("There are {most} rooms, and there cannot be more; /rooms lists them.")
 _NOT_HERE = N_("There is nobody here by the name of {name}.")
 _NOT_NOW = N_("The chat cannot do this now; try again.")
 _TO_YOU = N_("[{name} to you] {text}")
@@ -83,47 +75,8 @@ _UNKNOWN = N_("There is no command {command}; /help shows those there are, //tex
 _GUEST = "guest-{number}"
 
 
-@dataclass(eq=False)
-class _Seat:
-    """One session of a person, with the rooms that it is in."""
-
-    session: Session
-    mark: str
-    name: str = ""
-    """The name in the chat, which may have a number added."""
-    rate_limit: RateLimit = field(default_factory=lambda: RateLimit(1, 1))
-    rooms: list[str] = field(default_factory=list)
-    """Rooms that this session is in; it speaks in the last one."""
-    entering: dict[str, list[str]] = field(default_factory=dict)
-    """Rooms that it is just going into, with what was said in them."""
-
-    @property
-    def server(self) -> ServiceServer:
-        return self.session.server
-
-    @property
-    def room(self) -> str:
-        """The room in which this session speaks.
-
-        Raises:
-            Refused: it is in none.
-        """
-        if not self.rooms:
-            raise Refused(_NO_ROOM)
-        return self.rooms[-1]
-
-    def translated(self, sentence: str, **fields: object) -> str:
-        return self.session.translate(sentence).format(**fields)
-
-    def tell(self, sentence: str, **fields: object) -> None:
-        self.session.send(self.translated(sentence, **fields))
-
-    async def publish(self, topic: str, kind: Kind, text: str) -> None:
-        await self.session.publish(topic, Note(kind, self.mark, text).written())
-
-
 class Chat:
-    """A chat for all sessions of a server; rooms and their histories are kept in memory only."""
+    """A chat for all sessions; what is said is kept as topics are, in memory or by nodes for a day."""
 
     def __init__(self, *, at_once: float = AT_ONCE, a_second: float = A_SECOND) -> None:
         """Create the chat.
@@ -141,37 +94,37 @@ class Chat:
 
     async def opened(self, session: Session) -> None:
         """Put a new session into the lobby, or one that goes on into its rooms."""
-        seat = session.state = _Seat(session, mark_of(session))
+        seat = session.state = Seat(session, mark_of(session))
         brought = session.topics
         before = next(iter(brought.values()), "")
         seat.name = await self._claim_name(session, before)
         limit = RateLimit(self._at_once, self._a_second)
         seat.rate_limit = self._rate_limits.setdefault(key_of(seat.name), limit)
         if seat.name == before:
-            seat.rooms = _rooms_of(session)
+            seat.rooms = rooms_of(session)
             seat.rooms.sort(key=brought.get(SPEAKS, "").__eq__)  # stable: that one is the last
         else:  # somebody else has the name by now: the rooms know this one by it
             for topic in brought:
                 session.unsubscribe(topic)
         if not seat.rooms:
-            await _enter(seat, LOBBY)
+            await enter(seat, LOBBY)
         elif not any(topic.startswith(NAME) for topic in brought):  # the others were told that it has left
             for room in seat.rooms:
-                await _tell_joined(seat, room)
-        seat.tell(_YOU_SPEAK_IN, room=seat.rooms[-1])
+                await tell_joined(seat, room)
+        seat.tell(YOU_SPEAK_IN, room=seat.rooms[-1])
 
     async def closed(self, session: Session) -> None:
         """Tell the rooms of a session that it has left; should it come back, it goes on in them.
 
         A session that another process takes over keeps its name, and nobody is told.
         """
-        seat: _Seat | None = session.state
+        seat: Seat | None = session.state
         if seat is None or session.server_stops:
             return
         session.unsubscribe(topic_of(seat.name))
         with suppress(TryLater):  # then the server is ending
             for room in seat.rooms:
-                await _tell_left(seat, room)
+                await tell_left(seat, room)
 
     async def _claim_name(self, session: Session, before: str) -> str:
         """Return a name that nobody else in the chat has, the one `before` if possible, and hold it.
@@ -199,7 +152,7 @@ class Chat:
 
     def published(self, topic: str, message: str | bytes, session: Session) -> None:
         """Push to a session what a note of a topic tells, in its person's language."""
-        seat: _Seat = session.state
+        seat: Seat = session.state
         note = Note.read(message)
         if note.kind is Kind.PRIVATE:
             name, *lines = note.text.split("\n")
@@ -232,7 +185,7 @@ class Chat:
 
     async def received(self, message: str, session: Session) -> AsyncIterator[str]:
         """Send a text to the room, or carry out a command and answer it; a text gets no answer."""
-        seat: _Seat = session.state
+        seat: Seat = session.state
         steps = min(len(message.splitlines()), LINES_MOST)
         if wait := seat.rate_limit.wait(asyncio.get_running_loop().time(), steps or 1):
             await asyncio.sleep(wait)
@@ -245,7 +198,7 @@ class Chat:
         for answer in answers:
             yield answer
 
-    async def _do(self, seat: _Seat, message: str) -> list[str]:
+    async def _do(self, seat: Seat, message: str) -> list[str]:
         """Carry out a message; return the answers.
 
         Raises:
@@ -263,13 +216,13 @@ class Chat:
             case "/help":
                 return [seat.translated(line) for line in _HELP]
             case "/join":
-                return await _join(seat, room_name(text))
+                return await join(seat, room_name(text))
             case "/leave":
-                return await _leave(seat, room_name(text) if text else seat.room)
+                return await leave(seat, room_name(text) if text else seat.room)
             case "/rooms":
-                return [f"{room} ({len(names)})" for room, names in (await _rooms(seat.server)).items()]
+                return [f"{room} ({len(names)})" for room, names in (await rooms_in(seat.server)).items()]
             case "/who":
-                return await _who(seat, room_name(text) if text else seat.room)
+                return await who(seat, room_name(text) if text else seat.room)
             case "/me":
                 return await _say(seat, " ", text, mark="* ")
             case "/msg":
@@ -280,7 +233,7 @@ class Chat:
 # --- texts ------------------------------------------------------------------------------------------------------
 
 
-async def _say(seat: _Seat, separator: str, text: str, mark: str = "") -> list[str]:
+async def _say(seat: Seat, separator: str, text: str, mark: str = "") -> list[str]:
     """Send a text, as `mark`, name, `separator` and text, to everybody else in the room."""
     room = seat.room
     lines = [f"[{room}] {mark}{seat.name}{separator}{line}" for line in lines_of(text)]
@@ -290,7 +243,7 @@ async def _say(seat: _Seat, separator: str, text: str, mark: str = "") -> list[s
     return []
 
 
-async def _say_privately(seat: _Seat, text: str) -> list[str]:
+async def _say_privately(seat: Seat, text: str) -> list[str]:
     """Send a private message (`text` is recipient and message) to all sessions of the recipient."""
     to, said = (*text.split(maxsplit=1), "", "")[:2]
     lines, topic = lines_of(said), topic_of(to)
@@ -302,113 +255,7 @@ async def _say_privately(seat: _Seat, text: str) -> list[str]:
     return []
 
 
-# --- rooms ------------------------------------------------------------------------------------------------------
-
-
-async def _join(seat: _Seat, room: str) -> list[str]:
-    if room in seat.rooms:
-        seat.rooms.remove(room)
-        seat.rooms.append(room)
-        await _keep_room(seat)
-    else:
-        rooms = await _rooms(seat.server)
-        mine = {each for each, names in rooms.items() if seat.name in names}
-        if len(mine | {room}) > ROOMS_OF_ONE:
-            raise Refused(_ROOMS_OF_ONE, most=ROOMS_OF_ONE)
-        if room not in rooms and len(rooms) >= ROOMS_MOST:
-            raise Refused(_ROOMS_MOST, most=ROOMS_MOST)
-        await _enter(seat, room)
-        await _keep_room(seat)
-    return [seat.translated(_YOU_SPEAK_IN, room=room)]
-
-
-async def _leave(seat: _Seat, room: str) -> list[str]:
-    if room not in seat.rooms:
-        await _names(seat.server, room)
-        raise Refused(_NOT_IN_ROOM, room=room)
-    seat.rooms.remove(room)
-    seat.session.unsubscribe(ROOM + room)
-    await _keep_room(seat)
-    await _tell_left(seat, room)
-    return [seat.translated(_YOU_SPEAK_IN, room=seat.room)]
-
-
-async def _who(seat: _Seat, room: str) -> list[str]:
-    return listed(room, await _names(seat.server, room))
-
-
-async def _enter(seat: _Seat, room: str) -> None:
-    """Add a session to a room: show it the history, and tell the others unless the person is there already."""
-    topic, session = ROOM + room, seat.session
-    there = await session.server.present(topic)
-    new = not there and room != LOBBY
-    before: list[str] = []
-    seat.entering[room] = before
-    try:
-        await session.subscribe(topic, 0 if new else READ_BACK, seat.name)
-    finally:
-        del seat.entering[room]
-    seat.rooms.append(room)
-    if before:
-        seat.tell(_EARLIER, room=room)
-    for line in before[-REMEMBERED:]:
-        session.send(line)
-    if seat.name not in _each_once(there):
-        await seat.publish(topic, Kind.BEGAN if new else Kind.JOINED, seat.name)
-
-
-def _rooms_of(session: Session) -> list[str]:
-    """Return the rooms of a session as its topics know them, in the order in which it has come in."""
-    return [topic.removeprefix(ROOM) for topic in session.topics if topic.startswith(ROOM)]
-
-
-async def _keep_room(seat: _Seat) -> None:
-    """Have the session speak in the same room when it goes on in another process, with its topics alone."""
-    seat.session.unsubscribe(SPEAKS)
-    if seat.rooms[-1:] != _rooms_of(seat.session)[-1:]:
-        await seat.session.subscribe(SPEAKS, info=seat.room)
-
-
-async def _tell_joined(seat: _Seat, room: str) -> None:
-    """Tell those in a room that a person is back, unless the person was there with another session."""
-    there = await seat.server.present(ROOM + room)
-    if [each.info for each in there].count(seat.name) == 1:
-        await seat.publish(ROOM + room, Kind.JOINED, seat.name)
-
-
-async def _tell_left(seat: _Seat, room: str) -> None:
-    """Tell those who are left in a room, unless the person is still there with another session."""
-    there = await seat.server.present(ROOM + room)
-    if there and seat.name not in _each_once(there):
-        await seat.publish(ROOM + room, Kind.LEFT, seat.name)
-
-
-async def _rooms(server: ServiceServer) -> dict[str, list[str]]:
-    """Return all rooms, and who is in each; the lobby always is one."""
-    topics = await server.topics(ROOM)
-    present = await asyncio.gather(*map(server.present, topics))
-    rooms = {topic.removeprefix(ROOM): _each_once(there) for topic, there in zip(topics, present, strict=True)}
-    return {LOBBY: []} | {room: names for room, names in rooms.items() if names}
-
-
-async def _names(server: ServiceServer, room: str) -> list[str]:
-    """Return the people in a room.
-
-    Raises:
-        Refused: there is no such room.
-    """
-    names = _each_once(await server.present(ROOM + room))
-    if not names and room != LOBBY:
-        raise Refused(_NO_SUCH_ROOM, room=room)
-    return names
-
-
-# --- people -----------------------------------------------------------------------------------------------------
-
-
-def _each_once(there: list[Subscriber]) -> list[str]:
-    """Return the names of people, each once, however many sessions they have."""
-    return list(dict.fromkeys(each.info for each in there))
+# --- people -------------------------------------------------------------------------------------------------
 
 
 def _is_other(session: Session, there: Subscriber) -> bool:

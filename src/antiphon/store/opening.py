@@ -14,20 +14,18 @@ from antiphon.store.copied import Copied, Told
 from antiphon.store.files import ACCOUNTS_FILE as ACCOUNTS_CSV
 from antiphon.store.files import Tell, copy_files, open_files
 from antiphon.store.files.copying import LAYOUTS
-from antiphon.store.files.numbers import NUMBERS_FILE
 from antiphon.store.sql import copy_accounts, open_sqlite
 from antiphon.store.sql.schema import SCHEMA_VERSION
 from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
 from antiphon.store.sql.sqlite import SESSIONS_FILE as SESSIONS_DB
 from antiphon.store.sql.sqlite import version_of
-from antiphon.store_address import SQLITE, check_store, files_folder, is_postgresql
+from antiphon.store_address import check_store, files_folder, is_postgresql
 
 __all__ = [
     "SCHEMA_VERSION",
     "accounts_file",
     "check_copied",
     "copy_store",
-    "found_store",
     "open_store",
     "store_files",
     "upgrade",
@@ -148,15 +146,6 @@ def _postgres() -> ModuleType:
     if importlib.util.find_spec("psycopg") is None:
         raise SettingInvalid(source="--store", problem=_NO_PSYCOPG)
     return importlib.import_module("antiphon.store.sql.postgres")
-
-
-def found_store(data: Path) -> str:
-    """Return the value of `--store` for the data folder `data`, if it keeps its files in that same folder.
-
-    An `accounts.csv` alone may be anything: the store's other file of accounts must stand beside it.
-    """
-    files = (data / ACCOUNTS_CSV).exists() and (data / NUMBERS_FILE).exists()
-    return f"files:{data}" if files and not (data / ACCOUNTS_DB).exists() else SQLITE
 
 
 def accounts_file(store: str, data: Path) -> Path | None:

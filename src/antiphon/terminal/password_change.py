@@ -3,7 +3,7 @@
 from antiphon.blocklist import common_passwords
 from antiphon.client.aio.password_change import PasswordChange
 from antiphon.client.aio.session import ClientSession
-from antiphon.errors import AntiphonError, PasswordDue, UsageError
+from antiphon.errors import AntiphonError, ChangeUnknown, PasswordDue, UsageError
 from antiphon.identity.passwords import Password, check
 from antiphon.terminal.console import Console
 from antiphon.terminal.password_prompt import ask_new_password
@@ -45,6 +45,9 @@ class InteractivePasswordChange:
                 return
         except (KeyboardInterrupt, UsageError):
             pass
+        except ChangeUnknown as error:
+            console.tell_error(error)
+            return
         except AntiphonError as error:
             if self._session.connection.closed.done():  # the line loop reports the reason
                 return

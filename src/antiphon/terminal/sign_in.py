@@ -1,51 +1,45 @@
 """Interactive sign-in: from the arguments of a command to an open session, asking only for what is missing.
 
 No connection is held while a person is typing: the client learns from HELLO what the server wants, closes the
-connection, asks, and connects again.
+connection (`server_contact`), asks, and connects again.
 """
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from antiphon.address import DEFAULT_PORT, Address
+from antiphon.address import Address
 from antiphon.blocklist import common_passwords
 from antiphon.client.addresses import Addresses
-from antiphon.client.aio.dial import Dialled, dial
 from antiphon.client.aio.sign_in import SignIn
 from antiphon.client.password_forms import prove_any_form
-from antiphon.client.trust import KnownServers, Standing
+from antiphon.client.trust import Standing
 from antiphon.client.unattended import check_name
 from antiphon.errors import (
-    HostUnknown,
     InputMissing,
     InvitationUsed,
     NameTaken,
     NameUnknown,
     PasswordNotAsked,
     RegistrationClosed,
-    ServerKeyUnknown,
     SessionsFull,
     SignInRefused,
     TooManyFailures,
     TryLater,
     UsageError,
 )
-from antiphon.identity.invitations import Code, Secret, read_place
+from antiphon.identity.invitations import Code, Secret
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, check
-from antiphon.settings import DEFAULT_HOST, ClientSettings
+from antiphon.settings import ClientSettings
 from antiphon.terminal.console import Console
-from antiphon.terminal.explain import Explainer
 from antiphon.terminal.invitation import can_register, tell_registration_closed
 from antiphon.terminal.last_names import LastNames
 from antiphon.terminal.name_sign_in import NameSignIn, ask_name
-from antiphon.terminal.parse import read_port
 from antiphon.terminal.password_prompt import ask_new_password
+from antiphon.terminal.server_contact import ServerContact, ask_destination
 from antiphon.terminal.signed_in import SignedIn
 from antiphon.wire.bodies import Hello, Welcome
 
@@ -77,17 +71,11 @@ class InteractiveSignIn:
         """
         self._console = console
         self._settings = settings
-        self._known = KnownServers(settings.known_servers)
-        self._addresses: Addresses | None = None
-        self._reached = False
-        """One of them has answered: the sign-in is with that one only, whose key a person may have confirmed."""
+        self._server = ServerContact(console, settings)
         self._name = settings.name
         self._invitation: Secret | None = None
         self._password = password
         self._on_refused = on_refused
-        self._dialled: Dialled | None = None
-        explains = settings.explain != "no"
-        self._explainer = Explainer(console, short=settings.explain == "short") if explains else None
         self._registering = False
         self._refused_forms: dict[Password, set[Password]] = {}
         """For each password given, its forms that were refused, so that none counts as two failures."""
@@ -97,8 +85,6 @@ class InteractiveSignIn:
         """The sign-in by name, if that is how the server lets people in."""
         self._registration_unknown = False
         """A registration was sent, and the server could not tell whether it was stored."""
-        self._server_is_new = True
-        """This client has not connected to this server before."""
         if destination is not None:
             self._set_destination(destination)
 
@@ -131,122 +117,44 @@ class InteractiveSignIn:
         try:
             yield
         except BaseException:
-            if self._dialled is not None:
-                self._dialled.connection.abort()
+            self._server.abort()
             raise
 
     # --- the server -----------------------------------------------------------------------------------------
-
-    @property
-    def _address(self) -> Address:
-        """The address of the server that is asked, or of the first to be asked."""
-        assert self._addresses is not None
-        return self._addresses.first
 
     def _set_destination(self, destination: Address | Addresses | Code) -> None:
         if isinstance(destination, Code):
             check_name(destination, self._name)
             self._invitation, destination = destination.secret, destination.address
             self._name = destination.name
-        self._addresses = Addresses.of(destination)
-        self._name = self._name or self._address.name
+        self._server.addresses = Addresses.of(destination)
+        self._name = self._name or self._server.address.name
 
     async def _find_server(self) -> Hello:
-        if self._addresses is None:
-            self._set_destination(await self._ask_destination())
-        dialled = await self._connect()
-        self._server_is_new = dialled.standing is not Standing.KNOWN
-        if dialled.standing is Standing.UNKNOWN:
-            await self._confirm_key(dialled)
-        return dialled.hello
-
-    async def _ask_destination(self) -> Address | Code:
-        console, _ = self._console, self._console.translations.gettext
-        if not console.can_ask:
-            raise InputMissing(what=_("The address"), how=_("an argument or ANTIPHON_ADDRESS"))
-        loop = asyncio.get_running_loop()
-        while True:
-            address = await console.ask(_("Host"), read_place, DEFAULT_HOST)
-            if isinstance(address, Code):
-                return address
-            try:
-                await loop.getaddrinfo(address.host, None)
-                break
-            except (socket.gaierror, UnicodeError):
-                console.tell_error(HostUnknown(host=address.host))
-        if address.fingerprint is None and address.port == DEFAULT_PORT:
-            address = replace(address, port=await console.ask(_("Port"), read_port, str(DEFAULT_PORT)))
-        return address
-
-    async def _confirm_key(self, dialled: Dialled) -> None:
-        """Ask the person whether an unknown key is the right one; without a person, SCRAM has to prove the server.
-
-        A registration proves nothing about the server, so without a person it is refused.
-        """
-        assert dialled.fingerprint is not None
-        console, _ = self._console, self._console.translations.gettext
-        unknown = ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
-        if not console.can_ask:
-            if self._settings.register:
-                raise unknown
-            return
-        await self._hang_up_to_ask()
-        console.tell(_("The server {host} is new here. Its key is").format(host=self._address.host))
-        console.tell(f"    {dialled.fingerprint}")
-        console.tell(_("The operator's console shows the same, if it is the right one."))
-        if not await console.confirm(_("Is it the right one?")):
-            raise unknown
-        self._remember(dialled.fingerprint)
-        assert self._addresses is not None
-        self._addresses = self._addresses.starting_with(replace(self._address, fingerprint=dialled.fingerprint))
-
-    def _remember(self, fingerprint: str) -> None:
-        """Remember the key of a trusted server; a failure is only told, because this session can do without."""
-        try:
-            self._known.remember(self._address.host, fingerprint, self._address.port)
-        except UsageError as error:
-            self._console.tell_error(error)
-
-    async def _connect(self) -> Dialled:
-        """Return the open connection; connect if there is none."""
-        assert self._addresses is not None
-        if self._dialled is None or self._dialled.connection.closed.done():
-            observe = self._explainer.watch if self._explainer else None
-            tried = self._addresses.alone if self._reached else self._addresses
-            self._dialled = await dial(tried, self._known, self._settings.timeout, observe)
-            self._addresses, self._reached = self._addresses.starting_with(self._dialled.address), True
-        return self._dialled
-
-    async def _hang_up_to_ask(self) -> None:
-        """Close the connection before a question: the person may take longer than the server's deadline."""
-        with self._explainer.before_question() if self._explainer else contextlib.nullcontext():
-            await self._hang_up()
-
-    async def _hang_up(self) -> None:
-        if self._dialled is not None:
-            await self._dialled.connection.hang_up()
-            self._dialled = None
+        if self._server.addresses is None:
+            self._set_destination(await ask_destination(self._console))
+        return await self._server.find()
 
     # --- the name and the password --------------------------------------------------------------------------
 
     async def _find_name(self) -> None:
         if self._name is None:
             if self._console.can_ask:
-                await self._hang_up_to_ask()
+                await self._server.hang_up_to_ask()
             self._name = await ask_name(self._console, self._last_name())
         self._name = prepare(self._name).display
 
     def _last_name(self) -> str:
         """Return the name that this person has signed in with last, an empty string if none is known."""
         with contextlib.suppress(UsageError):  # no home folder
-            return LastNames(self._known.path).find(self._address)
+            return LastNames(self._server.known.path).find(self._server.address)
         return ""
 
     async def _check_name_is_free(self) -> None:
         """Find out whether to register: ask the server whether the name is free, if it takes new names."""
         assert self._name is not None
         console, settings = self._console, self._settings
-        dialled = await self._connect()
+        dialled = await self._server.connect()
         sign_in = SignIn(dialled.connection, console.language, settings.timeout)
         if self._invitation is not None:
             self._registering = await can_register(console, sign_in, self._name, self._invitation)
@@ -264,11 +172,11 @@ class InteractiveSignIn:
         console, _ = self._console, self._console.translations.gettext
         if not console.can_ask:
             raise InputMissing(what=_("The password"), how=_("--password-file or ANTIPHON_PASSWORD"))
-        hello = (await self._connect()).hello
-        await self._hang_up_to_ask()
+        hello = (await self._server.connect()).hello
+        await self._server.hang_up_to_ask()
         if self._registering:
             return await self._ask_new_password(hello)
-        if self._server_is_new and self._invitation is None and not hello.registration:
+        if self._server.is_new and self._invitation is None and not hello.registration:
             tell_registration_closed(console)
         return Password(await console.ask_secret(_("Password")))
 
@@ -297,7 +205,7 @@ class InteractiveSignIn:
                 if not asked:
                     raise
                 self._console.tell_error(error)
-                await self._hang_up()
+                await self._server.hang_up()
             except SignInRefused as error:
                 if not asked or attempts == ATTEMPTS_MOST:
                     raise
@@ -305,7 +213,7 @@ class InteractiveSignIn:
                 self._console.tell_error(error)
                 if self._on_refused is not None and self._name is not None:
                     self._on_refused(self._name)
-                await self._hang_up()
+                await self._server.hang_up()
 
     async def _sign_in_in_any_form(self, password: Password) -> SignedIn:
         """Sign in; if the password is refused, try the forms in which an imported account may have it."""
@@ -316,7 +224,7 @@ class InteractiveSignIn:
         if self._registering:
             return await prove(password)
         refused = self._refused_forms.setdefault(password, set())
-        return await prove_any_form(password, refused, self._connect, self._hang_up, prove)
+        return await prove_any_form(password, refused, self._server.connect, self._server.hang_up, prove)
 
     async def _making_room(self, step: Callable[[], Awaitable[Result]]) -> Result:
         """Run a step; if all sessions are in use, ask whether to end the oldest one, and run it again."""
@@ -326,7 +234,7 @@ class InteractiveSignIn:
             if self._replace or not self._console.can_ask:
                 raise
             _ = self._console.translations.gettext
-            await self._hang_up()
+            await self._server.hang_up()
             self._console.tell(error.text(_))
             if not await self._console.confirm(_("End the oldest one?")):
                 raise
@@ -344,14 +252,14 @@ class InteractiveSignIn:
                 gettext = self._console.translations.gettext
                 self._console.tell(error.text(gettext))
                 self._console.tell(gettext("Trying again in {wait} s.").format(wait=f"{error.wait:g}"))
-                await self._hang_up()
+                await self._server.hang_up()
                 await asyncio.sleep(error.wait)
         return await step()
 
     async def _sign_in(self, password: Password) -> SignedIn:
         assert self._name is not None
         console, _ = self._console, self._console.translations.gettext
-        dialled = await self._connect()
+        dialled = await self._server.connect()
         sign_in = SignIn(dialled.connection, console.language, self._settings.timeout)
         if self._registering:
             check(password.text, dialled.hello.password_minimum, name=self._name, common=common_passwords())
@@ -369,37 +277,31 @@ class InteractiveSignIn:
         A given password is refused: the person expects to be protected by it, and the server would not ask for it.
         """
         if self._password is not None:
-            raise PasswordNotAsked(address=self._address.host)
+            raise PasswordNotAsked(address=self._server.address.host)
         if hello.access == "anyone":
-            return self._signed_in(await (await self._connect_trusted()).introduce(None, replace=self._replace))
+            return self._signed_in(
+                await (await self._server.connect_trusted()).introduce(None, replace=self._replace)
+            )
         self.by_name = NameSignIn(
             self._console,
-            self._connect_trusted,
-            self._hang_up_to_ask,
+            self._server.connect_trusted,
+            self._server.hang_up_to_ask,
             takes_names=hello.registration,
             last=self._last_name(),
             replace=self._replace,
         )
         return self._signed_in(await self.by_name.run(self._name))
 
-    async def _connect_trusted(self) -> SignIn:
-        """Return a sign-in on a connection with a trusted key: without SCRAM, nothing proves the server later."""
-        dialled = await self._connect()
-        if dialled.standing is Standing.UNKNOWN:
-            assert dialled.fingerprint is not None
-            raise ServerKeyUnknown(host=self._address.host, fingerprint=dialled.fingerprint)
-        return SignIn(dialled.connection, self._console.language, self._settings.timeout)
-
     def _signed_in(self, welcome: Welcome, password: Password | None = None) -> SignedIn:
-        assert self._dialled is not None
-        dialled = self._dialled
+        server, dialled = self._server, self._server.dialled
+        assert dialled is not None
         if dialled.fingerprint is not None and dialled.standing is not Standing.VOUCHED:
-            self._remember(self._address.fingerprint or dialled.fingerprint)
+            server.remember(server.address.fingerprint or dialled.fingerprint)
         if self._console.can_ask and welcome.name:
             with contextlib.suppress(UsageError):  # no home folder
-                LastNames(self._known.path).remember(self._address, welcome.name)
-        assert self._addresses is not None
-        return SignedIn(self._addresses, self._known, dialled, welcome, password)
+                LastNames(server.known.path).remember(server.address, welcome.name)
+        assert server.addresses is not None
+        return SignedIn(server.addresses, server.known, dialled, welcome, password)
 
     async def _register(self, sign_in: SignIn, name: str, password: Password) -> None:
         try:

@@ -77,9 +77,10 @@ int append_reply(BatchAnswerer *self, Answers *answers, uint32_t id, PyObject *r
 /* Keep for the caller: what the handler returned; with `waiting`, its task and what it waits for; else the exception
    that is set. -1 with an exception. */
 static int keep_unanswered(BatchAnswerer *self, uint32_t id, PyObject *reply, PyObject *waiting) {
-    PyObject *error = reply == NULL ? take_exception() : Py_NewRef(Py_None);
+    PyObject *error = reply == NULL ? take_exception() : Py_NewRef(Py_None), *number = PyLong_FromUnsignedLong(id);
     Py_CLEAR(self->unanswered); /* a nested call may have left one */
-    self->unanswered = Py_BuildValue("(IOOO)", id, reply ? reply : Py_None, error, waiting ? waiting : Py_None);
+    if (number != NULL) self->unanswered = PyTuple_Pack(4, number, reply ? reply : Py_None, error, waiting ? waiting : Py_None);
+    Py_XDECREF(number);
     Py_DECREF(error);
     return self->unanswered == NULL ? -1 : 0;
 }

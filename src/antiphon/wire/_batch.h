@@ -44,7 +44,10 @@ enum { WAITING = 2 }; /* of `closed`: closed by a coroutine that waits and by no
 
 enum { MAKE, ENTER, LEAVE, LOOP, VARIABLES, STEPPING_SIZE }; /* the fields of `Stepping`, in order */
 
-extern PyTypeObject BatchAnswererType, BatchResponderType, HeldMessagesType;
+extern PyTypeObject BatchAnswererType, BatchResponderType, HeldMessagesType, ExchangeType, AskingType;
+
+/* Make the types of an exchange ready; -1 with an exception. */
+int init_exchange(void);
 
 /* Intern the names that steps need; -1 with an exception. */
 int init_stepping(void);
@@ -80,6 +83,10 @@ PyObject *give_to(PyObject *wait, BatchAnswerer *answerer);
 /* Hold what stands between two positions, if it is whole messages and nothing else. Return 1 if so, 0 if not; -1 with an
    exception. */
 int hold_rest(HeldMessages *self, PyObject *data, Py_ssize_t position, Py_ssize_t end);
+
+/* Return the frame of a message from the client, and the size of its payload; NULL without an exception if that is larger
+   than `limit`, NULL with an exception if it is no payload. */
+PyObject *frame_message(uint32_t id, PyObject *message, PyObject *token, Py_ssize_t limit, Py_ssize_t *message_size);
 
 /* Functions of the module, for the client; client_batch.py has their twins. */
 PyObject *encode_message(PyObject *module, PyObject *const *arguments, Py_ssize_t count);

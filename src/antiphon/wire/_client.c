@@ -25,6 +25,28 @@ static Py_ssize_t find_payload(PyObject *message, const char **payload, unsigned
     return PyBytes_GET_SIZE(*owner);
 }
 
+PyObject *frame_message(uint32_t id, PyObject *message, PyObject *token, Py_ssize_t limit, Py_ssize_t *message_size) {
+    const char *payload;
+    unsigned char flags = 0;
+    PyObject *owner, *frame = NULL;
+    Py_ssize_t size = find_payload(message, &payload, &flags, &owner), token_size = PyBytes_GET_SIZE(token);
+    if (size < 0) return NULL;
+    *message_size = size;
+    if (size <= limit) frame = PyBytes_FromStringAndSize(NULL, HEADER_SIZE + token_size + size);
+    if (frame != NULL) {
+        unsigned char *bytes = (unsigned char *)PyBytes_AS_STRING(frame);
+        write_u32(bytes, (uint32_t)(COUNTED_HEADER_SIZE + token_size + size));
+        bytes[4] = MESSAGE;
+        bytes[5] = flags;
+        bytes[6] = bytes[7] = 0;
+        write_u32(bytes + 8, id);
+        memcpy(bytes + HEADER_SIZE, PyBytes_AS_STRING(token), token_size);
+        memcpy(bytes + HEADER_SIZE + token_size, payload, size);
+    }
+    Py_XDECREF(owner);
+    return frame;
+}
+
 PyObject *encode_message(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
     if (count != 3 || !PyBytes_Check(arguments[2])) {
         PyErr_SetString(PyExc_TypeError, "encode_message takes an id, a message and a token");
@@ -32,27 +54,9 @@ PyObject *encode_message(PyObject *Py_UNUSED(module), PyObject *const *arguments
     }
     unsigned long id = PyLong_AsUnsignedLong(arguments[0]);
     if (id == (unsigned long)-1 && PyErr_Occurred()) return NULL;
-    const char *payload;
-    unsigned char flags = 0;
-    PyObject *owner, *token = arguments[2], *frame = NULL;
-    Py_ssize_t size = find_payload(arguments[1], &payload, &flags, &owner), token_size = PyBytes_GET_SIZE(token);
-    if (size < 0) return NULL;
-    if (id > UINT32_MAX || size > (Py_ssize_t)UINT32_MAX - COUNTED_HEADER_SIZE - token_size) {
-        PyErr_SetString(PyExc_OverflowError, "the id or the length does not fit in 32 bits");
-    } else {
-        frame = PyBytes_FromStringAndSize(NULL, HEADER_SIZE + token_size + size);
-    }
-    if (frame != NULL) {
-        unsigned char *bytes = (unsigned char *)PyBytes_AS_STRING(frame);
-        write_u32(bytes, (uint32_t)(COUNTED_HEADER_SIZE + token_size + size));
-        bytes[4] = MESSAGE;
-        bytes[5] = flags;
-        bytes[6] = bytes[7] = 0;
-        write_u32(bytes + 8, (uint32_t)id);
-        memcpy(bytes + HEADER_SIZE, PyBytes_AS_STRING(token), token_size);
-        memcpy(bytes + HEADER_SIZE + token_size, payload, size);
-    }
-    Py_XDECREF(owner);
+    Py_ssize_t size, limit = (Py_ssize_t)UINT32_MAX - COUNTED_HEADER_SIZE - PyBytes_GET_SIZE(arguments[2]);
+    PyObject *frame = id > UINT32_MAX ? NULL : frame_message((uint32_t)id, arguments[1], arguments[2], limit, &size);
+    if (frame == NULL && !PyErr_Occurred()) PyErr_SetString(PyExc_OverflowError, "the id or the length does not fit in 32 bits");
     return frame;
 }
 

@@ -1,7 +1,9 @@
 /* `HeldMessages`, the twin in C of `PythonHeldMessages` in held.py, which describes it; the same tests run over both. */
 #include "_batch.h"
 
-enum { MOST, LATE, LATER, WAIT, LAST_ONE, GO_ON, FENCE, HOLDING_SIZE }; /* the fields of `Holding`, in order */
+enum { MOST, LATE, LATER, WAIT, LAST_ONE, GO_ON, FENCE, DUE, GREW, WRITE, HOLDING_SIZE }; /* the fields of `Holding`, in order */
+
+enum { DUE_MOST = 32 }; /* as in held.py */
 
 struct HeldMessages {
     PyObject_HEAD
@@ -10,7 +12,7 @@ struct HeldMessages {
     PyObject *holding;
     PyObject *state, *check; /* of the fence */
     PyObject *data; /* bytes; NULL if nothing is held */
-    Py_ssize_t position, messages, most, alone;
+    Py_ssize_t position, messages, most, alone, at_once;
 };
 
 /* Hold so many messages from a position in bytes on. Steals the reference. */
@@ -60,13 +62,25 @@ static int call(HeldMessages *self, int field, PyObject *argument) {
     return drop_result(PyObject_CallOneArg(PyTuple_GET_ITEM(self->holding, field), argument));
 }
 
+/* Write a frame at once, or with those of other connections; -1 with an exception. */
+static int write_alone(HeldMessages *self, PyObject *frame) {
+    if (self->at_once > 0) {
+        self->at_once--;
+        return drop_result(send_frame(self->responder, frame));
+    }
+    PyObject *due = PyTuple_GET_ITEM(self->holding, DUE);
+    if (PyList_Append(PyTuple_GET_ITEM(self->holding, LATE), frame) < 0 || PyList_Append(due, (PyObject *)self) < 0) return -1;
+    Py_ssize_t count = PyList_GET_SIZE(due);
+    return count == 1 || count == DUE_MOST ? drop_result(PyObject_CallNoArgs(PyTuple_GET_ITEM(self->holding, GREW))) : 0;
+}
+
 /* Write the frame of an answer, now or later; -1 with an exception. */
 static int put(HeldMessages *self, PyObject *frame) {
     PyObject *late = PyTuple_GET_ITEM(self->holding, LATE);
     if (PyList_GET_SIZE(late) > 0) return PyList_Append(late, frame);
     if (self->alone > 0) {
         self->alone--;
-        return drop_result(send_frame(self->responder, frame));
+        return write_alone(self, frame);
     }
     PyObject *alone = PyObject_CallOneArg(PyTuple_GET_ITEM(self->holding, LATER), frame);
     if (alone == NULL) return -1;
@@ -114,6 +128,18 @@ static PyObject *HeldMessages_answer(HeldMessages *self, PyObject *const *argume
     Py_DECREF(frame);
     if (failed || (self->responder->closed == WAITING && answer_next(self) < 0)) return NULL;
     Py_RETURN_TRUE;
+}
+
+static PyObject *HeldMessages_write_late(HeldMessages *self, PyObject *Py_UNUSED(none)) {
+    PyObject *late = PyTuple_GET_ITEM(self->holding, LATE);
+    if (PyList_GET_SIZE(late) == 0) Py_RETURN_NONE;
+    int open = PyList_GET_SIZE(late) == 1 && self->responder->closed == WAITING ? is_open(self) : 0;
+    if (open < 0) return NULL;
+    if (!open) return PyObject_CallNoArgs(PyTuple_GET_ITEM(self->holding, WRITE));
+    PyObject *frame = Py_NewRef(PyList_GET_ITEM(late, 0)); /* out of the list before the write, which may come here again */
+    PyObject *done = PyList_SetSlice(late, 0, 1, NULL) < 0 ? NULL : send_frame(self->responder, frame);
+    Py_DECREF(frame);
+    return done;
 }
 
 static PyObject *HeldMessages_hold(HeldMessages *self, PyObject *arguments) {
@@ -175,7 +201,8 @@ static PyObject *HeldMessages_new(PyTypeObject *type, PyObject *arguments, PyObj
         return NULL;
     Py_ssize_t most = PyTuple_GET_SIZE(holding) == HOLDING_SIZE ? PyLong_AsSsize_t(PyTuple_GET_ITEM(holding, MOST)) : 0;
     if (PyErr_Occurred()) return NULL;
-    if (PyTuple_GET_SIZE(holding) != HOLDING_SIZE || !PyList_Check(PyTuple_GET_ITEM(holding, LATE))) {
+    if (PyTuple_GET_SIZE(holding) != HOLDING_SIZE || !PyList_Check(PyTuple_GET_ITEM(holding, LATE)) ||
+        !PyList_Check(PyTuple_GET_ITEM(holding, DUE))) {
         PyErr_SetString(PyExc_TypeError, "holding must be a Holding");
         return NULL;
     }
@@ -195,7 +222,9 @@ static PyObject *HeldMessages_new(PyTypeObject *type, PyObject *arguments, PyObj
 
 static PyMemberDef members[] = {
     {"messages", T_PYSSIZET, offsetof(HeldMessages, messages), READONLY, "How many are held."},
-    {"alone", T_PYSSIZET, offsetof(HeldMessages, alone), READONLY, "How many of the next answers are to be written at once."},
+    {"alone", T_PYSSIZET, offsetof(HeldMessages, alone), READONLY,
+     "How many of the next answers wait for none of this connection."},
+    {"at_once", T_PYSSIZET, offsetof(HeldMessages, at_once), 0, "How many of those are to be written at once."},
     {NULL},
 };
 
@@ -205,6 +234,7 @@ static PyMethodDef methods[] = {
     {"hold", (PyCFunction)HeldMessages_hold, METH_VARARGS, "Hold bytes, which are so many whole messages."},
     {"hold_rest", (PyCFunction)HeldMessages_hold_rest, METH_VARARGS,
      "Hold what stands between two positions, if it is fewer than `most` whole messages and nothing else."},
+    {"write_late", (PyCFunction)HeldMessages_write_late, METH_NOARGS, "Write the only late frame, or leave that to `write`."},
     {"take", (PyCFunction)HeldMessages_take, METH_NOARGS, "Return what is held, and hold nothing."},
     {NULL},
 };

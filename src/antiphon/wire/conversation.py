@@ -216,6 +216,11 @@ class ClientConversation(_Conversation):
             self._enter_session()
         return control
 
+    @property
+    def answer_limit(self) -> int:
+        """Bytes of an answer, at the most."""
+        return self._limit
+
     def answers(self) -> list[Answer]:
         """Return the answers that come next, each the only one to its message; `next` returns what is left.
 

@@ -11,6 +11,9 @@ from antiphon.wire.batch import WAITING, Unanswered
 from antiphon.wire.frames import messages_ahead
 from antiphon.wire.kinds import TOKEN_SIZE, Allowed
 
+DUE_MOST = 32
+"""Connections whose answers are written one behind the other; as in _held.c."""
+
 
 class Gate(Protocol):
     """The fence of a process, as held messages use it (`server.home.fence`)."""
@@ -29,7 +32,8 @@ class Holding(NamedTuple):
     late: list[bytes]
     """Frames that are not written yet. One is appended if there is any; otherwise `later` is asked."""
     later: Callable[[bytes], int]
-    """Writes a frame or keeps it in `late`; returns how many of the next ones are to be written at once."""
+    """Writes a frame or keeps it in `late`; returns how many of the next ones wait for none behind them: each
+    becomes a `late` frame that is `due`."""
     wait: Callable[[Unanswered, float], object]
     """As that of a responder."""
     last: Callable[[int, object], bool]
@@ -38,12 +42,18 @@ class Holding(NamedTuple):
     """Is called with the frames of the answers, if the next message is answered or its coroutine does not only
     wait; with None if nothing may be answered now. It takes what is still held."""
     fence: Gate
+    due: list[Any]
+    """Those of all connections whose `late` frame is written in one go: each has its `write_late` called."""
+    grew: Callable[[], object]
+    """Is called when `due` has its first entry, and when it has `DUE_MOST`."""
+    write: Callable[[], object]
+    """Writes the `late` frames where `write_late` leaves that."""
 
 
 class PythonHeldMessages:
     """The messages that one connection holds back. `answer` is called with the answer to the one before them."""
 
-    __slots__ = ("_answerer", "_data", "_holding", "_position", "_responder", "alone", "messages")
+    __slots__ = ("_answerer", "_data", "_holding", "_position", "_responder", "alone", "at_once", "messages")
 
     def __init__(self, answerer: Any, responder: Any, holding: Holding) -> None:
         """Hold none."""
@@ -55,7 +65,9 @@ class PythonHeldMessages:
         self.messages = 0
         """How many are held."""
         self.alone = 0
-        """How many of the next answers are to be written at once."""
+        """How many of the next answers wait for none of this connection."""
+        self.at_once = 0
+        """How many of those are to be written at once; the others wait for those of other connections."""
 
     def hold(self, data: bytes, messages: int) -> None:
         """Hold `data`, which is so many whole messages and nothing else."""
@@ -88,12 +100,31 @@ class PythonHeldMessages:
             holding.late.append(frame)
         elif self.alone > 0:
             self.alone -= 1
-            responder.send(frame)
+            self._write_alone(frame)
         else:
             self.alone = holding.later(frame)
         if responder.closed == WAITING:  # else the peer takes no more
             self._answer_next()
         return True
+
+    def write_late(self) -> None:
+        """Write the only `late` frame; anything but that, and nothing, is left to `write`."""
+        holding = self._holding
+        if len(holding.late) == 1 and self._responder.closed == WAITING and holding.fence.check():
+            self._responder.send(holding.late.pop())
+        elif holding.late:
+            holding.write()
+
+    def _write_alone(self, frame: bytes) -> None:
+        if self.at_once > 0:
+            self.at_once -= 1
+            self._responder.send(frame)
+            return
+        holding = self._holding
+        holding.late.append(frame)
+        holding.due.append(self)
+        if len(holding.due) in {1, DUE_MOST}:
+            holding.grew()
 
     def _answer_next(self) -> None:
         answerer, holding, messages = self._answerer, self._holding, self.messages
@@ -116,7 +147,7 @@ class PythonHeldMessages:
             holding.go_on(frames)
 
 
-__all__ = ["HeldMessages", "Holding", "PythonHeldMessages"]
+__all__ = ["DUE_MOST", "HeldMessages", "Holding", "PythonHeldMessages"]
 
 try:
     from antiphon.wire._batch import HeldMessages

@@ -268,7 +268,7 @@ async def test_a_link_comes_back_whatever_a_program_does_when_it_is_told(data: P
     ):
         session.on_lost = session.on_back = clumsy
         await proxy.cut()
-        assert await session.ask("hello", timeout=20) == "got hello"
+        assert await session.ask("hello", timeout=60) == "got hello"
     assert [type(failure["exception"]) for failure in failures] == [ZeroDivisionError] * 2
 
 

@@ -36,7 +36,7 @@ class Counter:
 
     def stop(self) -> None:
         self.process.send_signal(15)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
         self.process.close()
 
     def counted(self) -> list[str]:

@@ -160,7 +160,7 @@ async def test_what_comes_in_the_step_of_the_end_keeps_the_end_from_nothing() ->
     pushes = Pushes(lambda _: None, lambda _: None)
     pushes.give_to(got.append)
     pushes.put("late")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         await pushes.stop()
         await pushes.delivered()
     assert not got

@@ -321,11 +321,11 @@ async def test_what_is_left_early_is_taken_back(data: Path, tokens: list[bytes],
                 service.cancelled.clear()
                 leave(session)
                 assert session.ask("next") == "got next"
-                assert service.cancelled.wait(20)
+                assert service.cancelled.wait(60)
             service.cancelled.clear()
             stream = session.ask_stream("forever")
             assert next(stream) == bytes(16 * KIB)
-        assert service.cancelled.wait(20), "the end of the block takes back what is under way"
+        assert service.cancelled.wait(60), "the end of the block takes back what is under way"
         assert not list(stream)
 
     await on_bench(data, tokens[0], service, work)
@@ -343,7 +343,7 @@ async def test_what_is_left_while_the_link_is_lost_is_taken_back_on_the_next(
 
     def until_cut(bench: Bench) -> float:
         def cut() -> None:
-            assert service.begun.wait(20)
+            assert service.begun.wait(60)
             bench.cut(*[LinkFault("down", cut_at=1)] * 3)
 
         threading.Thread(target=cut).start()
@@ -357,7 +357,7 @@ async def test_with_retry_what_is_unknown_is_asked_again(
 ) -> None:
     def work(bench: Bench) -> None:
         def kill() -> None:
-            assert service.begun.wait(20)
+            assert service.begun.wait(60)
             bench.forget()
             bench.cut()
 

@@ -50,7 +50,7 @@ def test_a_server_that_takes_nothing_is_given_up_in_time(tmp_path: Path, *, secu
 
     def play(peer: Peer) -> None:
         let_in(peer)
-        assert done.wait(20)
+        assert done.wait(60)
 
     certificate = load_or_make(DataFolder.open(tmp_path), ["localhost"]) if secure else None
     with fake(play, certificate=certificate) as there:
@@ -76,7 +76,7 @@ def test_a_server_that_says_goodbye_while_it_is_sent_something_is_heard() -> Non
     def play(peer: Peer) -> None:
         let_in(peer)
         peer.send(peer.conversation.bye("replaced"))
-        assert done.wait(20)
+        assert done.wait(60)
 
     with fake(play) as there:
         connection = inside(there)
@@ -89,11 +89,11 @@ def test_frames_that_go_together_are_sent_at_the_end_of_the_block_whatever_ends_
 
     def play(peer: Peer) -> None:
         let_in(peer)
-        assert sent.wait(20)
+        assert sent.wait(60)
         peer.sock.settimeout(0)
         with pytest.raises(BlockingIOError):
             peer.sock.recv(1)
-        peer.sock.settimeout(20)
+        peer.sock.settimeout(60)
         looked.set()
         assert peer.sock.recv(65536) == b"ab"
 
@@ -103,7 +103,7 @@ def test_frames_that_go_together_are_sent_at_the_end_of_the_block_whatever_ends_
             connection.send(b"a")
             connection.send(b"b")
             sent.set()
-            assert looked.wait(20)
+            assert looked.wait(60)
             raise ZeroDivisionError
         connection.abort()
 

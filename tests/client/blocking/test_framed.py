@@ -6,7 +6,6 @@ import socket
 import ssl
 import struct
 import threading
-import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from antiphon.client.blocking.framed import FramedSocket, FramedTlsSocket
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.folder import DataFolder
 from antiphon.errors import ConnectionLost, FrameTooLarge, NotText, SettingInvalid
+from support.leaks import assert_takes_less
 from support.raw import tls_context
 
 LARGE = 8 * 1024 * 1024
@@ -40,8 +40,8 @@ def pair() -> Iterator[Pair]:
     """Give a framed socket and its peer, which is a plain one; both with a time limit."""
     ours, peer = socket.socketpair()
     with FramedSocket.wrap(ours) as framed, peer:
-        framed.settimeout(20)
-        peer.settimeout(20)
+        framed.settimeout(60)
+        peer.settimeout(60)
         yield framed, peer
 
 
@@ -61,15 +61,15 @@ def secured(certificate: Certificate) -> Iterator[tuple[FramedTlsSocket, FramedT
     ):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(20)
+        listener.settimeout(60)
         assert isinstance(listener, FramedTlsSocket)
         listener.frame_limit = LARGE
         accepted = pool.submit(listener.accept)
-        plain = socket.create_connection(listener.getsockname(), timeout=20)
+        plain = socket.create_connection(listener.getsockname(), timeout=60)
         with asking.wrap_socket(plain, server_hostname="localhost") as client, accepted.result()[0] as server:
             assert isinstance(client, FramedTlsSocket)
             client.frame_limit = LARGE
-            server.settimeout(20)
+            server.settimeout(60)
             yield client, server
 
 
@@ -83,7 +83,7 @@ def both(kind: str, certificate: Certificate) -> Iterator[tuple[FramedSocket, Fr
         left, right = (FramedSocket.wrap(sock) for sock in socket.socketpair())
         with left, right:
             for sock in (left, right):
-                sock.settimeout(20)
+                sock.settimeout(60)
                 sock.frame_limit = LARGE
             yield left, right
 
@@ -210,14 +210,12 @@ def test_such_a_socket_of_the_callers_stays_the_callers(family: int, kind: socke
 def test_a_header_that_claims_4_gib_is_refused_before_memory_is_taken(pair: Pair) -> None:
     framed, peer = pair
     peer.sendall(HUGE)
-    tracemalloc.start()
-    try:
+
+    def receive() -> None:
         with pytest.raises(FrameTooLarge, match="4294967295 bytes in one frame are too many: 1048576 are allowed"):
             framed.receive_bytes()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 64 * 1024
+
+    assert_takes_less(receive, 64 * 1024)
 
 
 def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(pair: Pair) -> None:
@@ -225,14 +223,12 @@ def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(pair: Pair) 
     framed.frame_limit = 1 << 30
     framed.settimeout(0)
     peer.sendall(struct.pack(">I", 1 << 30) + b"little")
-    tracemalloc.start()
-    try:
+
+    def receive() -> None:
         with pytest.raises(BlockingIOError):
             framed.receive_bytes()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 256 * 1024
+
+    assert_takes_less(receive, 256 * 1024)
 
 
 def test_the_limit_passes_and_one_byte_more_does_not(pair: Pair) -> None:
@@ -316,7 +312,7 @@ def test_a_peer_that_drips_a_frame_does_not_extend_the_time(kind: str, certifica
             framed.receive_bytes()
         assert framed.gettimeout() == 0.3
         peer.sendall(b"." * (1000 - len(dripped)))
-        framed.settimeout(20)
+        framed.settimeout(60)
         assert framed.receive_bytes() == b"." * 1000, "what had come was kept"
 
 
@@ -349,13 +345,13 @@ def test_signals_interrupt_neither_sending_nor_receiving(pair: Pair) -> None:
     main = threading.get_ident()
 
     def echo() -> None:
-        came.get(timeout=20)  # while the main thread waits for us to take what it sends
+        came.get(timeout=60)  # while the main thread waits for us to take what it sends
         data = b""
         while len(data) < LARGE + 4:
             data += peer.recv(LARGE)
         while not came.empty():
             came.get()
-        came.get(timeout=20)  # and while it waits for the answer
+        came.get(timeout=60)  # and while it waits for the answer
         peer.sendall(data)
 
     try:
@@ -387,7 +383,7 @@ def test_two_sides_that_send_at_once_do_not_wait_for_each_other(kind: str, certi
         while len(came) < 2:
             came.append(framed.receive_bytes() or b"")
         assert came == [b"1" * LARGE, b"2"]
-        assert framed.gettimeout() == 20
+        assert framed.gettimeout() == 60
 
 
 def test_a_peer_that_neither_reads_nor_writes_ends_the_wait_in_time(pair: Pair) -> None:
@@ -413,7 +409,7 @@ def test_a_listening_framed_socket_accepts_framed_sockets_with_its_limit() -> No
     with FramedSocket() as listener, FramedSocket() as asking:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(20)
+        listener.settimeout(60)
         listener.frame_limit = 7
         asking.connect(listener.getsockname())
         accepted, address = listener.accept()
@@ -429,7 +425,7 @@ def test_a_duplicate_is_framed_and_has_the_limit(pair: Pair) -> None:
     framed, peer = pair
     framed.frame_limit = 7
     with framed.dup() as twin:
-        assert (type(twin), twin.frame_limit, twin.gettimeout()) == (FramedSocket, 7, 20)
+        assert (type(twin), twin.frame_limit, twin.gettimeout()) == (FramedSocket, 7, 60)
         twin.send_text("hello")
         assert peer.recv(100) == packed(b"hello")
 

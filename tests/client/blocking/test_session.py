@@ -267,7 +267,7 @@ def test_a_password_is_asked_for_when_the_server_is_trusted_and_no_connection_is
             gone.set()
 
     def ask() -> str:
-        assert gone.wait(20)
+        assert gone.wait(60)
         asked.set()
         return PASSWORD
 
@@ -589,7 +589,7 @@ def test_messages_of_a_list_are_sent_in_one_write_and_those_of_a_generator_as_th
 
     def messages() -> Iterator[str]:
         yield "first"
-        assert came.wait(20)
+        assert came.wait(60)
         yield "second"
 
     with fake(play) as there, inside(there) as session:
@@ -701,7 +701,7 @@ def test_a_server_that_stops_between_many_messages_answers_those_it_took() -> No
 
     def messages() -> Iterator[str]:
         yield from ("one", "two")
-        assert stopping.wait(20)
+        assert stopping.wait(60)
         yield from ("three", "four")
 
     with fake(play) as there, inside(there) as session:
@@ -738,7 +738,7 @@ def test_a_session_with_nothing_to_say_says_that_it_is_there_and_takes_what_came
         peer.send(peer.conversation.bye("left"))
 
     with fake(play) as there, inside(there) as session:
-        assert pushed.wait(20)
+        assert pushed.wait(60)
         session.heartbeat()
         assert session.receive() == "news"
 
@@ -765,7 +765,7 @@ def test_a_session_that_was_silent_too_long_hears_why_it_was_cut() -> None:
         cut.set()
 
     with fake(play) as there, inside(there) as session:
-        assert cut.wait(20)
+        assert cut.wait(60)
         with pytest.raises(PeerSilent):
             send_on(session)
 
@@ -782,7 +782,7 @@ def test_an_answer_that_comes_too_late_is_nobodys() -> None:
     def play(peer: Peer) -> None:
         let_in(peer)
         first = message(peer)
-        assert late.wait(20)
+        assert late.wait(60)
         second = message(peer)
         peer.send(peer.conversation.answer(first.id, "first") + peer.conversation.answer(second.id, "second"))
         assert goodbye(peer) == "left"
@@ -913,7 +913,7 @@ def test_ctrl_c_says_goodbye_and_waits_for_nobody() -> None:
     def play(peer: Peer) -> None:
         let_in(peer)
         assert goodbye(peer) == "left"
-        assert interrupted.wait(10), "the client waits for us"
+        assert interrupted.wait(60), "the client waits for us"
 
     with fake(play) as there:
         with pytest.raises(KeyboardInterrupt), inside(there):

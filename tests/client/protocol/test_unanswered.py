@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.client.protocol.unanswered import UnansweredMessages
+from antiphon.client.protocol.unanswered import Sent, UnansweredMessages
 from antiphon.errors import FrameInvalid, ProtocolError
+from antiphon.wire.conversation import LAST_ID
+from antiphon.wire.frames import Payload
 
 
 def sending(*messages: str) -> UnansweredMessages[str]:
@@ -43,6 +45,44 @@ def test_an_only_answer_is_counted_like_any_last_one() -> None:
         assert book.received == other.received == id
         assert [sent.id for sent in book.unanswered] == [sent.id for sent in other.unanswered]
     assert book.resume(2, sent=2) == other.resume(2, sent=2) == []
+
+
+def test_many_messages_and_their_only_answers_are_counted_like_one_after_another() -> None:
+    book, other = sending("a", "b", "c", "d"), sending("a")
+    many = [Sent(0, 0, message, message) for message in ("b", "c", "d")]
+    other.send_all(many)
+    for sent in many:
+        sent.written = True
+    assert [(each.id, each.number) for each in other.unanswered] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    taken: list[tuple[Sent[str], Payload]] = []
+    other.answered_all([(1, "A"), (3, "C"), (2, b"B")], taken)
+    for id in (1, 3, 2):
+        book.answered(id)
+    assert [(sent.asker, answer) for sent, answer in taken] == [("a", "A"), ("c", "C"), ("b", b"B")]
+    assert [other.holds(sent) for sent in many] == [False, False, True]
+    assert book.received == other.received == 3
+    for each in (book, other):
+        with pytest.raises(ProtocolError):
+            each.resume(2, sent=3)  # it has answered the third message
+        assert [sent.id for sent in each.resume(3, sent=3)] == [4]
+
+
+def test_of_many_answers_those_before_a_wrong_one_are_counted_and_taken() -> None:
+    book = sending("a", "b")
+    taken: list[tuple[Sent[str], Payload]] = []
+    for wrong in (1, 7):
+        with pytest.raises(FrameInvalid):
+            book.answered_all([(wrong % 3, "A"), (wrong, "again"), (2, "B")], taken)
+    assert [sent.asker for sent, _ in taken] == ["a"]
+    assert book.received == 1
+
+
+def test_ids_of_many_messages_begin_again_and_pass_over_those_in_use() -> None:
+    book = sending("a", "b")
+    book._last_id = LAST_ID - 1
+    many = [Sent(0, 0, message, message) for message in ("c", "d")]
+    book.send_all(many)
+    assert [sent.id for sent in many] == [LAST_ID, 3]
 
 
 def test_an_only_answer_to_what_was_not_asked_is_refused_and_not_counted() -> None:

@@ -384,7 +384,7 @@ async def test_a_server_that_stops_does_not_try_again(
     await server.session()
     server.tasks.stopping = True
     await change(inside)
-    await asyncio.wait_for(server.settled(), 5)
+    await asyncio.wait_for(server.settled(), 60)
     assert len(flaky) == 1
 
 

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from antiphon.server.connection.write_buffer import WriteBuffer
+from antiphon.server.handler.turn_end import TurnEnd
 from antiphon.server.session.queue import QUEUED_MOST
 from antiphon.wire.bodies import Error
 from antiphon.wire.conversation import Control
@@ -206,6 +207,47 @@ def test_answers_that_follow_at_once_are_written_together(tmp_path: Path, monkey
         assert [next_answer(client) for _ in ids] == list(zip(ids, messages, strict=True))
     assert sum(written) == len(messages)
     assert max(written) > 1
+
+
+def test_answers_of_several_sessions_are_written_when_the_handlers_of_all_have_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: set[TurnEnd] = set()
+    due: list[int] = []
+    grew = TurnEnd.grew
+
+    def noted(end: TurnEnd) -> None:
+        ends.add(end)
+        grew(end)
+
+    async def handler(message: str) -> str:
+        due.append(max((len(end.due) for end in ends), default=0))
+        gates.append(asyncio.get_running_loop().create_future())
+        await gates[-1]
+        return message
+
+    def let_all_on(_: object) -> None:
+        for gate in gates[-2:]:
+            gate.set_result(None)
+
+    gates: list[asyncio.Future[None]] = []
+    monkeypatch.setattr(TurnEnd, "grew", noted)
+    messages = ["one", "two", "three", "four", "five"]
+    one, other = seed(tmp_path / "data", sessions=2)
+    with (
+        joined(tmp_path / "data", handler, plain=True) as running,
+        running.session(one) as first,
+        running.session(other) as second,
+    ):
+        ids = [send(running, client, *messages) for client in (first, second)]
+        for number, message in enumerate(messages):
+            running.until(lambda: len(gates) == 2 * (number + 1))  # noqa: B023 - called at once
+            running.read(let_all_on)
+            for client, its in zip((first, second), ids, strict=True):
+                assert next_answer(client) == (its[number], message)
+    assert (
+        due == [0] * 6 + [1, 2] * 2
+    )  # the first two answers of each have waited for the next one of their session
 
 
 def test_an_answer_does_not_wait_for_a_handler_that_waits(

@@ -5,8 +5,10 @@ from typing import cast
 
 import pytest
 
+from antiphon.server.connection import late_answers
 from antiphon.server.connection.late_answers import ALONE_MOST, IDLE_ITERATIONS, LateAnswers
 from antiphon.server.connection.write_buffer import WriteBuffer
+from antiphon.server.home.fence import Fence
 
 
 class Written:
@@ -66,3 +68,25 @@ async def test_after_one_that_waited_in_vain_the_next_ones_do_not_wait(
     assert written.pieces == [b"1", *[b"2"] * ALONE_MOST]
     late.add(b"3", last=False)
     assert written.pieces[-1] == b"2"
+
+
+async def test_behind_a_closed_fence_they_wait_until_it_opens(
+    late: LateAnswers, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recover() -> None:
+        """Read no claims."""
+
+    fence = Fence()
+    fence.join(recover)
+    monkeypatch.setattr(late_answers, "fence", fence)
+    late.frames.append(b"1")
+    fence.close()
+    late.write_in_turn()
+    await pass_by(1)
+    assert not written.pieces
+    fence.recovered(recover, fence.closings)
+    await pass_by(2)
+    assert written.pieces == [b"1"]
+    late.frames.append(b"2")
+    late.write_in_turn()
+    assert written.pieces == [b"1", b"2"]

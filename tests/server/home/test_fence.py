@@ -219,4 +219,4 @@ async def test_guarded_work_behaves_as_if_it_were_awaited() -> None:
 async def test_the_clock_of_the_fence_is_the_monotonic_one(home: Home) -> None:
     fence = Fence()
     fence.join(home.recover)
-    assert abs(memoryview(fence.state).cast("d")[0] - time.monotonic()) < 1
+    assert abs(memoryview(fence.state).cast("d")[0] - time.monotonic()) < 60

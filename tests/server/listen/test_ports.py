@@ -41,7 +41,7 @@ def test_localhost_is_both_families_with_one_port(taken: Listening) -> None:
     assert taken.moved_from is None
     assert taken.hosts == ("localhost",)
     for address in ("127.0.0.1", "::1"):
-        socket.create_connection((address, taken.port), timeout=5).close()
+        socket.create_connection((address, taken.port), timeout=60).close()
 
 
 def test_listening_sockets_never_block(taken: Listening) -> None:
@@ -109,7 +109,7 @@ def test_the_search_goes_on_from_1024_after_the_last_port() -> None:
 
 def test_a_port_is_free_again_right_after_its_server_has_closed_connections() -> None:
     first = listen("127.0.0.1", 0)
-    client = socket.create_connection(("127.0.0.1", first.port), timeout=5)
+    client = socket.create_connection(("127.0.0.1", first.port), timeout=60)
     first.sockets[0].setblocking(True)
     served, _ = first.sockets[0].accept()
     served.close()  # the side that closes first waits in TIME_WAIT
@@ -175,7 +175,7 @@ def test_all_addresses_are_told_as_addresses_that_can_be_reached() -> None:
         assert listening.hosts
         assert "*" not in listening.hosts
         for host in listening.hosts:
-            socket.create_connection((host, listening.port), timeout=5).close()
+            socket.create_connection((host, listening.port), timeout=60).close()
     finally:
         listening.close()
 

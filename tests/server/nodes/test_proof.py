@@ -34,7 +34,7 @@ RING = KeyRing.generate(os.urandom)
 KEYS = proof_keys(RING)
 ANOTHER = proof_keys(KeyRing.generate(os.urandom))
 CERTIFICATE = make_certificate()
-SECONDS = 10
+SECONDS = 60
 
 
 class Served(asyncio.Protocol):

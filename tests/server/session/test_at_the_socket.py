@@ -51,7 +51,7 @@ def test_a_handler_goes_on_after_a_reset_and_a_new_connection_gets_its_answer(tm
     with serving(tmp_path / "data", gate, plain=plain) as server:
         first, _ = back(server, token, 0)
         ids = sent(first, "wait", "next")
-        assert gate.begun.wait(10)
+        assert gate.begun.wait(60)
         first.cut()
         while server.read(connections):
             pass  # each look is a step of the server

@@ -20,7 +20,7 @@ async def test_all_who_wait_look_again_when_they_are_woken() -> None:
         looks += 1
         return blocked
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         waiting = [asyncio.create_task(readiness.wait(is_blocked)) for _ in range(3)]
         while looks < 3:
             await asyncio.sleep(0)
@@ -39,7 +39,7 @@ async def test_all_who_wait_look_again_when_they_are_woken() -> None:
 async def test_who_never_waits_lets_others_run_after_each_slice() -> None:
     readiness, ran = Readiness(TurnBudget()), asyncio.Event()
     asyncio.get_running_loop().call_soon(ran.set)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not ran.is_set():
             await readiness.wait(lambda: False)
 

@@ -42,7 +42,7 @@ class Ends:
 
     async def until(self, end: Broker, count: int) -> list[tuple[int, Payload | None]]:
         """Wait for so many news."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.news[end]) < count:
                 await asyncio.sleep(0.001)
         return self.told(end)
@@ -140,7 +140,7 @@ async def test_who_does_not_subscribe_and_who_does_no_more_is_told_nothing(ends:
     await ends.one.publish("news", "before")
     await ends.one.subscribe("news", 1, ANN)
     await ends.one.publish("news", "1")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while "1" not in [message for _, message in ends.told(ends.one)]:  # what came before may be told first
             await asyncio.sleep(0.001)
     ends.one.unsubscribe("news", 1)

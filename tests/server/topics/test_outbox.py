@@ -15,10 +15,10 @@ from antiphon.server.topics.contract import Position
 from antiphon.server.topics.outbox import OutboxBroker
 from antiphon.server.topics.subscription import Subscription
 from antiphon.store.contracts import OUTBOX_KEPT
-from antiphon.store.sql.database import Lock
+from antiphon.store.sql.database import TOPICS_CHANNEL, Lock
 from antiphon.store.sql.postgres.connection import Driver, PostgresConnection
 from antiphon.store.sql.postgres.database import PostgresDatabase
-from antiphon.store.sql.postgres.outbox import CHANNEL, PostgresOutbox
+from antiphon.store.sql.postgres.outbox import PostgresOutbox
 from antiphon.store.sql.processes import SqlProcesses
 from antiphon.topics import Subscriber
 from antiphon.wire.frames import Payload
@@ -61,7 +61,7 @@ class Heard:
         self.gaps.append(entries)
 
     async def until(self, message: Payload) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while message not in self.messages:
                 await asyncio.sleep(0.005)
 
@@ -139,7 +139,7 @@ async def test_of_what_is_kept_no_more_when_it_is_back_a_process_is_told(nodes: 
     await far.outbox.trim(BEGAN + OUTBOX_KEPT + timedelta(seconds=1))
     near.outbox.cut = False
     near.broker.look()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not near.heard.gaps:
             await asyncio.sleep(0.005)
     assert (near.heard.messages, near.heard.gaps) == ([], [5])
@@ -169,7 +169,7 @@ async def test_a_number_that_is_committed_late_is_not_skipped(nodes: tuple[Node,
         PostgresConnection(late).lock(Lock.TOPICS)
         publishing = asyncio.create_task(near.broker.publish("news", "second"))
         with psycopg.connect(database, autocommit=True) as watching:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not watching.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
                     await asyncio.sleep(0.005)
         late.execute(
@@ -193,6 +193,7 @@ async def test_who_was_taken_for_dead_is_absent_and_subscribed_again_when_it_goe
     await far.outbox.trim(BEGAN)
     assert await far.outbox.subscriptions("one") == set()
     await far.broker.publish("news", "meanwhile")
+    await SqlProcesses(opened).enter(process("one"))  # else each trim removes what it mends
     monkeypatch.setattr("antiphon.server.topics.outbox.TEND_SECONDS", 0.01)
     near.broker._running.append(asyncio.create_task(near.broker._tend()))
     await near.heard.until("meanwhile")
@@ -253,11 +254,35 @@ async def test_many_news_come_in_parts_and_a_large_message_is_to_be_read(opened:
 
 async def test_publishing_is_announced(opened: PostgresDatabase, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as listening:
-        listening.execute(f"LISTEN {CHANNEL}".encode())
+        listening.execute(f"LISTEN {TOPICS_CHANNEL}".encode())
         await PostgresOutbox(opened).publish([("news", "1"), ("news", "2")], BEGAN)
-        assert [each.channel for each in listening.notifies(timeout=10, stop_after=1)] == [CHANNEL]
+        assert [each.channel for each in listening.notifies(timeout=60, stop_after=1)] == [TOPICS_CHANNEL]
 
 
 async def test_a_position_of_a_topic_that_is_not_there_is_read_from_the_first(nodes: tuple[Node, Node]) -> None:
     near, _ = nodes
     assert await near.broker.read("nothing", Position(5, 5)) == (0, 1, 0, [])
+
+
+async def test_who_asks_for_the_subscribers_of_many_topics_asks_the_database_little(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = nodes
+    await other.broker.subscribe("sport", 2, BOB)
+    asked: list[list[str]] = []
+    present = one.outbox.present
+
+    async def counted(topics: list[str]) -> Any:
+        asked.append(topics)
+        return await present(topics)
+
+    monkeypatch.setattr(one.outbox, "present", counted)
+    rooms = ["news", "sport", *map(str, range(100))]
+    found = await asyncio.gather(*(one.broker.present(room) for room in rooms * 3))
+    assert found == [[ANN, ANN], [BOB], *([[]] * 100)] * 3
+    assert asked == [rooms], "each of those who ask would be a transaction of its own"
+    one.outbox.cut = True
+    refused = await asyncio.gather(*map(one.broker.present, rooms), return_exceptions=True)
+    assert {type(error) for error in refused} == {TryLater}
+    one.outbox.cut = False
+    assert await one.broker.present("sport") == [BOB]

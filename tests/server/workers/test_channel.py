@@ -25,7 +25,7 @@ class End:
         )
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.got) < count:
                 await asyncio.sleep(0.001)
 
@@ -159,7 +159,7 @@ async def test_a_message_that_fails_is_not_received_again() -> None:
     while not got:
         await asyncio.sleep(0)
     one.channel.send(Closed())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while Closed() not in got:
             await asyncio.sleep(0.001)
     assert got == [*(Count(number, "failures", "192.0.2.1") for number in range(3)), Closed()]
@@ -192,7 +192,7 @@ async def test_what_is_tried_to_be_sent_is_with_the_system_or_not_sent_at_all() 
     assert not one.waiting
     assert not room.is_set()
     two.channel.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await room.wait()
     assert one.try_to_send(Closed())
     one.close()

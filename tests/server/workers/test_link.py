@@ -89,7 +89,7 @@ class Pair:
 
     async def until(self, count: int) -> list[Message]:
         """Return the first messages, once there are so many."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.got) < count:
                 await asyncio.sleep(0.001)
         return self.got[:count]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from antiphon.blocking import connect
@@ -23,10 +22,8 @@ def test_figures_are_of_all_workers_and_outlive_them(tmp_path: Path) -> None:
         try:
             os.kill(killed, signal.SIGKILL)
             until(lambda: figures(place)["antiphon_faults_total worker-died"] == 1)
-            began = time.monotonic()
             assert get(place, "/healthz")[0] == 200
-            now = figures(place)
-            assert time.monotonic() - began < 2
+            now = figures(place)  # the frozen one would be waited for in vain
         finally:
             os.kill(frozen, signal.SIGCONT)
         assert (now["antiphon_messages_total"], now["antiphon_handler_seconds_count"]) == (10, 10)

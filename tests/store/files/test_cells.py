@@ -2,7 +2,6 @@
 
 import csv
 import io
-import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from antiphon.store.files.cells import LINE_LIMIT, LineUnreadable, read_cells, write_cells
 from antiphon.store.files.spreadsheet import plain
+from support.leaks import assert_takes_less
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"])) | st.text("=+-@\t\r\n'\",; ａ＝", max_size=4)
 
@@ -59,13 +59,12 @@ def test_a_cell_of_endless_lines_is_refused() -> None:
 
 def test_a_huge_line_is_refused_without_a_copy_of_it() -> None:
     data = "a,b\n1,😀".encode() + bytes(1000 * LINE_LIMIT)
-    tracemalloc.start()
-    try:
+
+    def read() -> None:
         with pytest.raises(LineUnreadable):
             list(read_cells(data))
-        assert tracemalloc.get_traced_memory()[1] < LINE_LIMIT
-    finally:
-        tracemalloc.stop()
+
+    assert_takes_less(read, LINE_LIMIT)
 
 
 def test_what_is_no_text_is_refused_with_its_line() -> None:

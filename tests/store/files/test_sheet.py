@@ -69,7 +69,10 @@ def test_a_row_changed_by_hand_is_seen(sheet: Sheet[Thing], name: str) -> None:
     assert sheet.rows() == [ONE, Thing(name[:3], 2)]
 
 
-def test_an_editor_that_empties_the_file_first_is_waited_for(sheet: Sheet[Thing]) -> None:
+def test_an_editor_that_empties_the_file_first_is_waited_for(
+    sheet: Sheet[Thing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheet_module, "SETTLED_SECONDS", 0.5)  # a busy machine may pause who writes
     written = threading.Event()
 
     def editor() -> None:
@@ -97,7 +100,10 @@ def test_what_another_process_of_ours_has_written_is_not_waited_for(
     assert sheet.rows() == [ONE]
 
 
-def test_an_editor_that_takes_the_file_away_first_is_waited_for(sheet: Sheet[Thing]) -> None:
+def test_an_editor_that_takes_the_file_away_first_is_waited_for(
+    sheet: Sheet[Thing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheet_module, "SETTLED_SECONDS", 0.5)  # as above
     aside = sheet.path.with_suffix(".bak")
     sheet.path.rename(aside)
     threading.Timer(0.05, aside.rename, [sheet.path]).start()
@@ -108,6 +114,7 @@ def test_a_file_that_is_written_to_all_the_time_is_given_up(
     sheet: Sheet[Thing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sheet_module, "CHANGING_SECONDS", 0.1)
+    monkeypatch.setattr(sheet_module, "SETTLED_SECONDS", 0.5)  # a busy machine may pause who writes
     begun, done = threading.Event(), threading.Event()
 
     def restless() -> None:

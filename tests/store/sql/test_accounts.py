@@ -77,7 +77,7 @@ async def test_an_account_that_was_acknowledged_survives_a_kill(tmp_path: Path, 
     acknowledged = [process.stdout.readline().strip() for _ in range(chance.randrange(1, 40))]
     await asyncio.sleep(chance.uniform(0, 0.005))  # so that the kill falls anywhere within a transaction
     process.kill()
-    acknowledged += process.communicate(timeout=30)[0].split()
+    acknowledged += process.communicate(timeout=60)[0].split()
     store = await open_sqlite(tmp_path)
     found = [await store.accounts.find(name) for name in acknowledged]
     await store.close()

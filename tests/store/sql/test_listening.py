@@ -14,7 +14,7 @@ import pytest
 
 from antiphon.store.contracts import Store
 from antiphon.store.opening import open_store
-from antiphon.store.sql.database import Connection
+from antiphon.store.sql.database import REVOCATIONS_CHANNEL, TOPICS_CHANNEL, Connection
 from antiphon.store.sql.postgres import listening
 from antiphon.store.sql.postgres.connection import connect_to_listen
 from antiphon.store.sql.postgres.database import PostgresDatabase
@@ -45,7 +45,7 @@ class Hints:
         self._came.set()
 
     async def next(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._came.wait()
         self._came.clear()
 
@@ -65,7 +65,7 @@ async def test_a_revocation_is_heard_of_when_it_is_committed_and_not_before(data
     engine = PostgresDatabase(database)
 
     def fail(connection: Connection) -> None:
-        connection.notify("antiphon_revocations")
+        connection.notify(REVOCATIONS_CHANNEL)
         raise LookupError
 
     async with hints_of(store) as hints:
@@ -92,7 +92,7 @@ async def test_a_connection_that_is_lost_is_made_again_and_one_that_ends_is_clos
             await hints.next()
             ((again,),) = root.execute(LISTENING).fetchall()
             assert again != pid
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while root.execute(LISTENING).fetchall():
                 await asyncio.sleep(0.01)
 
@@ -118,6 +118,28 @@ async def test_a_child_of_a_fork_does_not_hear_and_cuts_nobody_off(
         await store.sessions.revoke(b"one", "revoked", NOON)
         await hints.next()
         assert len(made) == 1
+
+
+async def test_all_channels_share_a_connection_and_each_listener_hears_its_own(
+    database: str, store: Store, postgres: Postgres
+) -> None:
+    assert store.outbox is not None
+    topics, engine = Hints(), PostgresDatabase(database)
+    async with hints_of(store) as revoked:
+        listening_too = asyncio.create_task(store.outbox.listen(topics.heard))
+        await topics.next()  # the connection listens already
+        with postgres.root() as root:
+            assert len(root.execute(LISTENING).fetchall()) == 1
+        await engine.run(lambda connection: connection.notify(TOPICS_CHANNEL))
+        await topics.next()
+        await store.sessions.revoke(b"one", "revoked", NOON)
+        await revoked.next()
+        assert (revoked.count, topics.count) == (2, 2)
+        listening_too.cancel()
+        await asyncio.wait([listening_too])
+        await store.sessions.revoke(b"two", "revoked", NOON)
+        await revoked.next()  # who goes takes it from nobody
+    await engine.close()
 
 
 class Pooler:
@@ -155,8 +177,8 @@ async def test_behind_a_pooler_nobody_listens(database: str, postgres: Postgres)
     port = server.sockets[0].getsockname()[1]
     name = database.partition("@/")[2].partition("?")[0]
     dsn = f"postgresql://keeper:correct@127.0.0.1:{port}/{name}"
-    task = asyncio.create_task(listening.listen(dsn, "antiphon_revocations", hints.heard))
-    async with asyncio.timeout(20):
+    task = asyncio.create_task(listening.Listener(dsn).listen(REVOCATIONS_CHANNEL, hints.heard))
+    async with asyncio.timeout(60):
         await pooler.ended.wait()
     with postgres.root() as root:
         assert root.execute(LISTENING).fetchall() == []

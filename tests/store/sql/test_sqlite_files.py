@@ -153,5 +153,5 @@ def test_four_processes_open_a_fresh_folder_at_once(tmp_path: Path, attempt: int
         opener.stdin.write("\n")
         opener.stdin.flush()
     for opener in openers:
-        opener.communicate(timeout=30)
+        opener.communicate(timeout=60)
     assert [opener.returncode for opener in openers] == [0] * 4

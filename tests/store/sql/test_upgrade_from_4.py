@@ -177,7 +177,7 @@ async def test_an_upgrade_that_is_killed_at_any_step_leaves_either_version_whole
     subprocess.run(
         [sys.executable, "-m", "support.upgrade_kills", "4", tmp_path],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
-        timeout=100,
+        timeout=200,
         check=True,
     )
     folders = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))

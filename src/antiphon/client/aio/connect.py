@@ -4,7 +4,7 @@ import contextlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar
 
 from antiphon.address import Address
 from antiphon.client.addresses import Addresses, Given
@@ -20,6 +20,8 @@ from antiphon.identity.invitations import Code
 from antiphon.identity.passwords import Password
 from antiphon.settings import ClientSettings
 from antiphon.wire.bodies import Welcome
+
+Opened = TypeVar("Opened", bound=ClientSession)
 
 Secret = str | Password
 AskedFor = Secret | Callable[[], Secret | Awaitable[Secret]]
@@ -91,7 +93,13 @@ async def session_on(
     """Yield the session that `welcome` opened; the end of the block leaves it, at once after an error."""
     patience = welcome.lifetimes.unheld if give_up is None else give_up
     reconnector = AsyncReconnector(addresses, known, dialled, give_up=patience, language=language, timeout=timeout)
-    session = ClientSession(dialled.connection, welcome, reconnector)
+    async with leaving(ClientSession(dialled.connection, welcome, reconnector)) as session:
+        yield session
+
+
+@contextlib.asynccontextmanager
+async def leaving(session: Opened) -> AsyncIterator[Opened]:
+    """Yield `session`; the end of the block leaves it, at once after an error."""
     try:
         yield session
     except BaseException:

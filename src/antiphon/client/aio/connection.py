@@ -13,6 +13,7 @@ from antiphon.client.home_process import HomeProcess
 from antiphon.client.protocol.connection import ConnectionProtocol, Pending, Receiver, State
 from antiphon.errors import AntiphonError
 from antiphon.wire.bodies import Body, Hello, Limits
+from antiphon.wire.exchange import Exchange
 from antiphon.wire.kinds import Kind
 
 FAREWELL_SECONDS = 5.0
@@ -61,6 +62,8 @@ class ClientConnection(asyncio.Protocol):
         self._greeting = _future(self._loop, self._protocol.greeting)
         self._can_write = asyncio.Event()
         self._can_write.set()
+        self.exchange: Exchange | None = None
+        """Set by the session, for messages that are alone on their way."""
         self.takes_more = True
         """Whether `ready` would not wait."""
         self._batch: list[bytes] = []
@@ -85,6 +88,8 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes from the server."""
+        if self.exchange is not None and self.exchange.take(data):
+            return
         if self._observer is not None:
             self._observer.received(data)
         self._protocol.receive(data)
@@ -96,6 +101,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Make `ready` wait."""
+        self._leave_exchange()
         self.takes_more = False
         self._can_write.clear()
 
@@ -107,6 +113,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who still waits."""
         del exc  # the transport's own words; the protocol's error says what it means
+        self._leave_exchange()
         if self._observer is not None:
             self._observer.closed()
         if self._timer is not None:
@@ -130,13 +137,20 @@ class ClientConnection(asyncio.Protocol):
         elif self._timer is None and protocol.greeting.reply is not None:
             self._tick()
 
+    def _leave_exchange(self) -> None:
+        """Count what the exchange keeps: something else happens."""
+        if self.exchange is not None:
+            self.exchange.leave()
+
     def _tick(self) -> None:
+        self._leave_exchange()
         wake = self._protocol.tick(self._loop.time(), listening=not self._reading_paused)
         self._timer = self._loop.call_at(wake, self._tick)
         self._heed()
 
     def fail(self, error: AntiphonError) -> None:
         """Close at once because of `error`; nothing that still comes is handled."""
+        self._leave_exchange()
         self._protocol.fail(error)
         self._transport.abort()
 
@@ -224,6 +238,25 @@ class ClientConnection(asyncio.Protocol):
                 self._observer.sent(data)
             self._transport.write(data)
 
+    def is_quiet(self, receiver: Receiver) -> bool:
+        """Return whether `receiver` may write and read by itself: nothing is under way, and nobody watches."""
+        return (
+            self._joined == 1
+            and not self._batch
+            and self.takes_more
+            and self._observer is None
+            and self._protocol.is_quiet(receiver)
+            and not self._transport.is_closing()
+        )
+
+    def has_heard(self) -> None:
+        """Note that bytes have come and gone beside the protocol."""
+        self._protocol.heartbeat.heard = self._protocol.heartbeat.spoke = True
+
+    def has_spoken(self) -> None:
+        """Note that a message has been sent beside the protocol."""
+        self._protocol.heartbeat.spoke = True
+
     async def ready(self) -> None:
         """Wait until the server has taken enough for more to be sent, or the connection is closed."""
         await self._can_write.wait()
@@ -262,11 +295,13 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once without a word: the session can be resumed for a while."""
         if not self.closed.done():
+            self._leave_exchange()
             self._protocol.abort()
             self._heed()
 
     def say_bye(self, reason: str) -> None:
         """Say BYE: nothing is sent after it."""
+        self._leave_exchange()
         self._flush()
         self._protocol.say_bye(reason)
         self._heed()

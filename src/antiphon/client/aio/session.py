@@ -9,13 +9,13 @@ import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar, overload
 
+from antiphon.client.aio.alone import SessionAlone
 from antiphon.client.aio.answers import Answers
 from antiphon.client.aio.ask_many import ask_ahead, ask_as_they_come
 from antiphon.client.aio.connection import ClientConnection
 from antiphon.client.aio.pushes import OnPush, Pushes
 from antiphon.client.aio.reconnect import AsyncReconnector
 from antiphon.client.aio.window import WaitingWindow
-from antiphon.client.protocol.session import SessionProtocol
 from antiphon.client.protocol.sign_in import expect
 from antiphon.client.protocol.values import AnswerReader, message_of, reader_of
 from antiphon.client.protocol.window import check_message
@@ -34,7 +34,7 @@ FAREWELL_SECONDS = 1.0
 """Seconds that `hang_up` waits for the server's BYE."""
 
 
-class ClientSession(SessionProtocol[ClientConnection, Answers]):
+class ClientSession(SessionAlone):
     """An open session, made by `connect`. Iterate over it, or set `on_push`, for what the service sends by itself.
 
     Use it in the process that opened it: in a child that is forked meanwhile, sending raises `UsageError`, and
@@ -47,6 +47,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         super().__init__(
             connection, welcome, reconnector.policy, Answers, waiting_limit=INBOX_LIMIT, window=self._room
         )
+        self._exchange_on(connection)
         self._pushes: Pushes = Pushes(*self._callbacks)  # type: ignore[arg-type] # as in the base class
         self._reconnector = reconnector
         self._ended = asyncio.Event()
@@ -129,8 +130,23 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
                     return await self.ask(message, retry=retry)
             except TimeoutError:
                 raise TimedOut(address=self._reconnector.shown, seconds=f"{timeout:g}") from None
+        if not isinstance(message, (str, bytes)):
+            self._connection.home.check()
+            message = message_of(message)
         while True:
-            answers = self._begin_now(message, awaited=True) or await self.begin(message)
+            if (asking := self._ask_alone(message)) is None:
+                answers = self._begin_now(message, awaited=True) or await self.begin(message)
+            else:
+                try:
+                    if (answer := await asking) is not None:
+                        return answer
+                except BaseException:  # cancelled
+                    self._exchange.leave()
+                    if asking.answers is not None:
+                        asking.answers.close()
+                    raise
+                answers = asking.answers
+                answers.on_news = None
             try:
                 while not answers.ready:
                     await answers.news()
@@ -219,6 +235,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         if not spoiled and (answers := self._begin_now(message)) is not None:
             return answers
         self._connection.home.check()
+        self._end_exchange()
         if not isinstance(message, (str, bytes)):
             message = message_of(message)
         size = check_message(message, self._limits)
@@ -242,6 +259,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
         """
         connection = self._connection
         connection.home.check()
+        self._end_exchange()
         if not isinstance(message, (str, bytes)):
             message = message_of(message)
         size = check_message(message, self._limits)
@@ -342,11 +360,13 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
 
     def _go_on(self, connection: ClientConnection, welcome: Welcome) -> None:
         super()._go_on(connection, welcome)
+        self._exchange_on(connection)
         self._moved.set()
         if self._full:
             self._fill()
 
     def _end(self, reason: AntiphonError | None) -> None:
+        self._exchange.leave()
         super()._end(reason)
         self._answered.set()
         self._moved.set()
@@ -374,6 +394,7 @@ class ClientSession(SessionProtocol[ClientConnection, Answers]):
     async def _leave(self, *, in_haste: bool) -> None:
         if self._connection.home.is_elsewhere:
             return
+        self._exchange.leave()
         if not self.over:
             self._leaving = True
             self._connection.read_on(wanted=True)

@@ -33,7 +33,7 @@ LAST_WORDS_SECONDS = 1.0
 """Seconds to read on from a server that takes nothing any more: it may have said why."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """Raised by a socket without timeout that would have to wait."""
-_OPEN = State.OPEN  # its members are slow to look up
+_OPEN, _OVER = State.OPEN, (State.ENDED, State.FAILED)  # its members are slow to look up
 
 
 class Deadline:
@@ -235,8 +235,9 @@ class BlockingConnection:
         if data := self._protocol.data_to_send():
             self._owed.append(data)
         if not self._busy:
-            self._pay()
-            if self._protocol.state in (State.ENDED, State.FAILED) and not self.closed:
+            if self._owed:
+                self._pay()
+            if self._protocol.state in _OVER and not self.closed:
                 self._close()
 
     @contextlib.contextmanager
@@ -309,7 +310,7 @@ class BlockingConnection:
                 if not data:
                     raise ConnectionResetError
                 self._protocol.receive(data)
-                if self._protocol.state in (State.ENDED, State.FAILED):
+                if self._protocol.state in _OVER:
                     return
 
     def _select(self, events: int, deadline: float) -> None:
@@ -323,7 +324,7 @@ class BlockingConnection:
         """Read on from a server that takes nothing any more."""
         deadline = time.monotonic() + LAST_WORDS_SECONDS
         with contextlib.suppress(OSError), self._occupied():
-            while self._protocol.state not in (State.ENDED, State.FAILED):
+            while self._protocol.state not in _OVER:
                 if not self._readable(max(0.0, deadline - time.monotonic())):
                     return
                 with contextlib.suppress(*NOT_NOW):
@@ -363,7 +364,7 @@ def _waiting_for(sock: socket.socket) -> Callable[[float], bool]:
         def waits(seconds: float) -> bool:
             if pending is not None and pending():
                 return True
-            return bool(poll.poll(math.ceil(min(seconds, MOST_WAIT) * 1000)))
+            return bool(poll.poll(math.ceil(min(seconds, MOST_WAIT) * 1000) if seconds else 0))
 
     else:  # Windows
 

@@ -352,7 +352,7 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
 
     def _take(self, box: Inbox, deadline: Deadline) -> Payload | None:
         if not box.ready:
-            self._wait(lambda: box.ready, deadline)
+            self._wait(box.is_ready, deadline)
         return box.take()
 
     def _wait(self, until: Callable[[], bool], deadline: Deadline) -> None:
@@ -363,12 +363,15 @@ class Session(SessionProtocol[BlockingConnection, Inbox]):
             UsageError: this process was forked after the session was opened.
         """
         self._connection.home.check()
-        while not until():
+        while True:
             try:
-                if self._connection.closed:
-                    self._reconnect(deadline)
+                if not self._connection.closed:
+                    if self._connection.wait(until, deadline):
+                        return
+                elif until():
+                    return
                 else:
-                    self._connection.wait(until, deadline)
+                    self._reconnect(deadline)
             except TimeoutError:
                 raise TimedOut(address=self.address, seconds=f"{deadline.seconds:g}") from None
 

@@ -145,6 +145,14 @@ class ConnectionProtocol:
         self._to_send.clear()
         return data
 
+    def is_quiet(self, receiver: Receiver) -> bool:
+        """Return whether `receiver` gets the frames, nothing is left to read or to send, and both sides speak."""
+        return (
+            self._receiver is receiver
+            and self.state is State.OPEN
+            and not (self.lost or self._to_send or self.conversation.reader.buffered)
+        )
+
     def connection_lost(self) -> None:
         """Note that the transport is closed: whatever still waits is told why."""
         if self.lost:

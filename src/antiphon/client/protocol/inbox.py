@@ -48,6 +48,10 @@ class Inbox:
         """Whether `take` returns or raises something now."""
         return bool(self._items) or self._ended
 
+    def is_ready(self) -> bool:
+        """Return what `ready` is, for a caller that asks again and again: this is one call and not two."""
+        return bool(self._items) or self._ended
+
     def put(self, payload: Payload) -> None:
         """Add a payload."""
         self._items.append(payload)

@@ -4,11 +4,12 @@ The rules are those of docs/protocol.md, "Continuity": which messages are sent a
 which have an outcome that nobody can know. No I/O and no clock.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from antiphon.errors import FrameInvalid, ProtocolError
+from antiphon.wire.client_batch import Answer
 from antiphon.wire.conversation import LAST_ID
 from antiphon.wire.frames import Payload
 
@@ -59,6 +60,10 @@ class UnansweredMessages(Generic[Asker]):
         """Messages that are not answered yet, in the order in which they were sent."""
         return self._unanswered.values()
 
+    def holds(self, sent: Sent[Asker]) -> bool:
+        """Return whether a message is still unanswered."""
+        return self._unanswered.get(sent.id) is sent
+
     def send(self, message: Payload, asker: Asker) -> Sent[Asker]:
         """Add a message that is to be sent, now or on the next connection."""
         id = self._last_id % LAST_ID + 1
@@ -68,6 +73,34 @@ class UnansweredMessages(Generic[Asker]):
         self._sent += 1
         sent = self._unanswered[id] = Sent(id, self._sent, message, asker)
         return sent
+
+    def send_all(self, messages: Iterable[Sent[Asker]]) -> None:
+        """Add messages that are to be sent, in order; each is given its id and its number."""
+        id, number, unanswered = self._last_id, self._sent, self._unanswered
+        for sent in messages:
+            id = id % LAST_ID + 1
+            while id in unanswered:
+                id = id % LAST_ID + 1
+            number += 1
+            sent.id, sent.number = id, number
+            unanswered[id] = sent
+        self._last_id, self._sent = id, number
+
+    @property
+    def last_id(self) -> int:
+        """The id of the last message; 0 before the first one."""
+        return self._last_id
+
+    def exchanged(self, messages: int) -> None:
+        """Count messages that were sent one after another, each answered with one frame before the next one.
+
+        Precondition: `ordinary`, and none is unanswered.
+        """
+        if messages:
+            self._sent += messages
+            self.received += messages
+            self._heard = self._sent
+            self._last_id = (self._last_id + messages - 1) % LAST_ID + 1
 
     @property
     def ordinary(self) -> bool:
@@ -89,6 +122,28 @@ class UnansweredMessages(Generic[Asker]):
         self._heard = max(self._heard, sent.number)
         del self._unanswered[id]
         return sent
+
+    def answered_all(self, answers: Iterable[Answer], taken: list[tuple[Sent[Asker], Payload]]) -> None:
+        """Do what `answered` does with each of several answers; append each message with its answer to `taken`.
+
+        Precondition: `ordinary`.
+
+        Raises:
+            FrameInvalid: one answers no message that was sent; `taken` has those before it.
+        """
+        unanswered, heard, before = self._unanswered, self._heard, len(taken)
+        try:
+            for id, payload in answers:
+                sent = unanswered.get(id)
+                if sent is None or not sent.written:
+                    raise FrameInvalid(problem=f"an answer came to {id}, which was not asked")
+                del unanswered[id]
+                if sent.number > heard:  # noqa: PLR1730 - a call of max for each
+                    heard = sent.number
+                taken.append((sent, payload))
+        finally:
+            self.received += len(taken) - before
+            self._heard = heard
 
     def take(self, id: int, *, last: bool) -> Sent[Asker] | None:
         """Count a received frame, the `last` one for its message or not; return the message, None for a push.

@@ -24,13 +24,25 @@ class Window:
         return self._messages >= WINDOW or self._size >= WINDOW_BYTES
 
     @property
+    def empty(self) -> bool:
+        """Whether no message is unanswered."""
+        return not self._messages
+
+    @property
     def low(self) -> bool:
         """Whether half of it is free: time to send many messages at once."""
         return self._messages <= WINDOW // 2 and self._size <= WINDOW_BYTES // 2
 
-    def add(self, size: int) -> None:
-        """Count a message of `size` bytes that is sent."""
-        self._messages += 1
+    def room(self, size: int) -> int:
+        """Return how many messages of `size` bytes can be sent until it is full."""
+        if self.full:
+            return 0
+        messages = WINDOW - self._messages
+        return min(messages, -(-(WINDOW_BYTES - self._size) // size)) if size else messages
+
+    def add(self, size: int, messages: int = 1) -> None:
+        """Count a message of `size` bytes that is sent, or several that have so many together."""
+        self._messages += messages
         self._size += size
 
     def remove(self, size: int, messages: int = 1) -> None:

@@ -98,18 +98,23 @@ class SignIn(Protocol):
 
 
 STEP_SECONDS = 2.75
-"""Time in which a step of a sign-in is answered (promise 23), however many questions to the store it takes."""
+"""Time in which a control frame is answered (promise 23), however many questions to the store it takes."""
+
+
+def time_limit() -> float:
+    """Return the time of the event loop at which a step that begins now has to be answered."""
+    return asyncio.get_running_loop().time() + STEP_SECONDS
 
 
 @contextlib.asynccontextmanager
-async def in_time() -> AsyncIterator[None]:
-    """Run a block that asks the store for no longer than `STEP_SECONDS`.
+async def in_time(until: float | None = None) -> AsyncIterator[None]:
+    """Run a block that asks the store for no longer than `STEP_SECONDS`, or `until` a `time_limit`.
 
     Raises:
         TryLater: it took longer. The store may have done what it was asked to.
     """
     try:
-        async with asyncio.timeout(STEP_SECONDS):
+        async with asyncio.timeout_at(time_limit() if until is None else until):
             yield
     except TimeoutError as error:
         raise TryLater from error

@@ -64,7 +64,8 @@ class ControlHandler:
             return await self._password_change.step(control.body)
         if isinstance(control.body, EndOthers):
             assert self.session is not None, "as above"
-            return await self._end_others(self.session, self._peer)
+            async with in_time():  # to do it twice is harmless
+                return await self._end_others(self.session, self._peer)
         sign_in = self._sign_in
         assert sign_in is not None, "the gate lets these kinds pass before a session only"
         try:

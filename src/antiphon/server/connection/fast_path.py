@@ -93,9 +93,18 @@ class FastPath:
         """Whether the coroutine of the last message of `answer_buffered` waits."""
         channel.runner.batches = self._answerer
         if steps is not None:
-            late, waiting = LateAnswers(writer), channel.runner.waiting
+            late, waiting, end = LateAnswers(writer), channel.runner.waiting, handlers.turn_end
             holding = Holding(
-                QUEUED_MOST, late.frames, late.take, waiting.wait, self._answer, self._go_on_behind, fence
+                most=QUEUED_MOST,
+                late=late.frames,
+                later=late.take,
+                wait=waiting.wait,
+                last=self._answer,
+                go_on=self._go_on_behind,
+                fence=fence,
+                due=end.due,
+                grew=end.grew,
+                write=late.write_in_turn,
             )
             self._late = late
             self._behind = self._responder.held = HeldMessages(self._answerer, self._responder, holding)

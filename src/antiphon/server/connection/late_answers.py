@@ -12,7 +12,7 @@ IDLE_ITERATIONS = 2
 """Iterations of the event loop without a new answer after which those that wait are written: a handler that is
 woken through a queue takes two."""
 ALONE_MOST = 16
-"""Answers that are written at once after one that has waited in vain."""
+"""Answers that do not wait for others of their connection after one that has waited in vain."""
 
 
 class LateAnswers:
@@ -25,7 +25,7 @@ class LateAnswers:
         self._writer = writer
         self._until = 0.0
         self._alone = 0
-        """Answers that are still to be written at once: none comes soon after them."""
+        """Answers that are still not to wait: none comes soon after them."""
         self._flushing = False
         """`_flush` is due."""
         self.frames: list[bytes] = []
@@ -47,7 +47,7 @@ class LateAnswers:
             self._flush_after(len(frames), IDLE_ITERATIONS)
 
     def take(self, frame: bytes) -> int:
-        """Add an answer that others follow; return how many of the next ones the caller writes at once itself."""
+        """Add an answer that others follow; return how many of the next ones the caller writes itself."""
         self.add(frame, last=False)
         alone, self._alone = self._alone, 0
         return alone
@@ -58,6 +58,13 @@ class LateAnswers:
             frames = self.frames[:]
             self.frames.clear()  # before the write, which may come here again
             self._writer.put(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def write_in_turn(self) -> None:
+        """Write all of them, as soon as the fence is open."""
+        if fence.check():
+            self.write()
+        else:
+            fence.wait(self.write_in_turn)
 
     def _flush_after(self, count: int, iterations: int) -> None:
         self._flushing = True

@@ -1,6 +1,7 @@
 """Who is there: the connected sessions of a server, those that have just closed, and who talks most.
 
-It is asked for by a person who looks, a page at a time. Nothing is gathered while nobody asks.
+It is asked for by a person who looks, a page at a time. Nothing is gathered while nobody asks, but for the last
+closings of each worker, which its heartbeat carries: they outlive it.
 """
 
 import heapq

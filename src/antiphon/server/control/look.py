@@ -54,7 +54,7 @@ class SessionLook:
             found=len(found),
             sessions=found[: query.end],
             talkers=most_talkative(sessions),
-            closed=self._closed(),
+            closed=self.last_closed(),
         )
 
     async def _walk(self) -> None:
@@ -78,7 +78,8 @@ class SessionLook:
     def _forget(self) -> None:
         self._sessions, self._counts, self._looked_at, self._forgetting = [], {}, None, None
 
-    def _closed(self) -> list[ClosedSession]:
+    def last_closed(self) -> list[ClosedSession]:
+        """Return the sessions that have closed last, the newest first."""
         return [ClosedSession(*each) for each in reversed(self._closings)]
 
 

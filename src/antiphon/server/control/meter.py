@@ -10,8 +10,9 @@ from typing import Protocol
 from antiphon.address import Address
 from antiphon.data.certificate import Certificate
 from antiphon.data.keyring import LiveKeyRing
+from antiphon.data.store_note import store_of
 from antiphon.server.connection.host import ConnectionHost
-from antiphon.server.control.live import Live, LiveQuery, merged
+from antiphon.server.control.live import ClosedSession, Live, LiveQuery, merged
 from antiphon.server.control.look import SessionLook
 from antiphon.server.control.report import Facts, ProcessReport, ServerReport, report_of
 from antiphon.server.control.totals import Totals
@@ -127,6 +128,10 @@ class Meter:
         """Return who is connected to this process; see `SessionLook.answer`."""
         return await self._sessions.answer(query)
 
+    def last_closed(self) -> list[ClosedSession]:
+        """Return the sessions that have closed last, the newest first."""
+        return self._sessions.last_closed()
+
     async def look_alone(self, query: LiveQuery) -> Live:
         """Return who is connected to a server that has no other process."""
         return merged([await self.look(query)], query, [])
@@ -138,7 +143,7 @@ class Meter:
             access=server.settings.access,
             registration="open" if server.registration else "closed",
             data=str(server.data_path),
-            store=server.settings.store,
+            store=store_of(server.settings),
             log=str(server.log_path),
             fingerprint=certificate.fingerprint if certificate else None,
             valid_from=certificate.valid_from if certificate else None,

@@ -6,10 +6,14 @@
 #include "_handler.h"
 
 static struct {
-    PyObject *coroutine, *variables, *then, *waiter, *must_cancel, *loop, *blocking, *result, *add_done_callback, *call_soon;
-    PyObject *step, *held_back, *step_with, *raised_later, *cancelled_later, *cancel_waiter, *wait_wrongly;
+    PyObject *coroutine, *variables, *then, *go_on, *waiter, *must_cancel, *loop, *blocking, *result, *add_done_callback;
+    PyObject *call_soon, *held_back, *step_with, *raised_later, *cancelled_later, *cancel_waiter, *wait_wrongly;
     PyObject *context; /* a tuple: the name of the only keyword argument of `add_done_callback` and `call_soon` */
 } names;
+
+static PyObject *NativeSteps_step(PyObject *task, PyObject *waited_for);
+
+static PyMethodDef step_method = {"step", NativeSteps_step, METH_O, "Take one step."};
 
 static PyObject *enter_task, *leave_task, *set_result, *fence_state, *check_fence;
 
@@ -26,10 +30,10 @@ int init_steps(void) {
         PyObject **place;
         const char *text;
     } all[] = {
-        {&names.coroutine, "coroutine"}, {&names.variables, "variables"}, {&names.then, "then"},
+        {&names.coroutine, "coroutine"}, {&names.variables, "variables"}, {&names.then, "then"}, {&names.go_on, "go_on"},
         {&names.waiter, "_fut_waiter"}, {&names.must_cancel, "_must_cancel"}, {&names.loop, "_loop"},
         {&names.blocking, "_asyncio_future_blocking"}, {&names.result, "result"},
-        {&names.add_done_callback, "add_done_callback"}, {&names.call_soon, "call_soon"}, {&names.step, "step"},
+        {&names.add_done_callback, "add_done_callback"}, {&names.call_soon, "call_soon"},
         {&names.held_back, "held_back"}, {&names.step_with, "step_with"}, {&names.raised_later, "raised_later"},
         {&names.cancelled_later, "cancelled_later"}, {&names.cancel_waiter, "cancel_waiter"},
         {&names.wait_wrongly, "wait_wrongly"},
@@ -79,8 +83,8 @@ static PyObject *call_with_context(PyObject *method, PyObject *const *arguments,
     return PyObject_VectorcallMethod(method, all, count, names.context);
 }
 
-/* Take the next step when `waits_for` is done; -1 with an exception. */
-static int go_on(PyObject *task, PyObject *attributes, PyObject *waits_for) {
+/* As `go_on`, with the attributes of the task. */
+static int wait_for(PyObject *task, PyObject *attributes, PyObject *waits_for) {
     int failed = -1, blocking = 0;
     if (waits_for != Py_None) {
         PyObject *value = PyObject_GetAttr(waits_for, names.blocking);
@@ -94,7 +98,7 @@ static int go_on(PyObject *task, PyObject *attributes, PyObject *waits_for) {
         }
         if (!blocking) return drop_result(PyObject_CallMethodOneArg(task, names.wait_wrongly, waits_for));
     }
-    PyObject *step = PyObject_GetAttr(task, names.step);
+    PyObject *step = PyCFunction_New(&step_method, task); /* as the attribute, without looking for it */
     if (step == NULL) return -1;
     if (blocking) {
         PyObject *arguments[] = {waits_for, step};
@@ -116,29 +120,47 @@ static int go_on(PyObject *task, PyObject *attributes, PyObject *waits_for) {
     return failed;
 }
 
+int go_on(PyObject *task, PyObject *waits_for) {
+    if (!PyObject_TypeCheck(task, &NativeStepsType)) return drop_result(PyObject_CallMethodOneArg(task, names.go_on, waits_for));
+    PyObject *attributes = PyObject_GenericGetDict(task, NULL);
+    int failed = attributes == NULL ? -1 : wait_for(task, attributes, waits_for);
+    Py_XDECREF(attributes);
+    return failed;
+}
+
+int set_then(PyObject *task, PyObject *then) {
+    if (!PyObject_TypeCheck(task, &NativeStepsType)) return PyObject_SetAttr(task, names.then, then);
+    PyObject *attributes = PyObject_GenericGetDict(task, NULL);
+    int failed = attributes == NULL ? -1 : PyDict_SetItem(attributes, names.then, then);
+    Py_XDECREF(attributes);
+    return failed;
+}
+
 /* Make a task the current task of its loop, or no longer; -1 with an exception. */
 static int switch_task(PyObject *how, PyObject *loop, PyObject *task) {
     PyObject *arguments[] = {loop, task};
     return drop_result(PyObject_Vectorcall(how, arguments, 2, NULL));
 }
 
-/* End a task with what its coroutine has returned; -1 with an exception. */
+/* End a task with what its coroutine has returned. Return 1; 0 if it has cancelled itself; -1 with an exception. */
 static int end_task(PyObject *task, PyObject *attributes, PyObject *value) {
     int cancelled = is_true(attributes, names.must_cancel);
     if (cancelled < 0) return -1;
     if (cancelled) return drop_result(PyObject_CallMethodNoArgs(task, names.cancelled_later));
     PyObject *arguments[] = {task, value};
-    return drop_result(PyObject_Vectorcall(set_result, arguments, 2, NULL));
+    return drop_result(PyObject_Vectorcall(set_result, arguments, 2, NULL)) < 0 ? -1 : 1;
 }
 
-/* Tell whoever is to be told that a task has ended. An exception that is set stays; -1 with an exception. */
-static int tell(PyObject *task, PyObject *attributes) {
+/* Tell whoever is to be told that a task has ended, with what it has returned, or NULL. An exception that is set stays; -1
+   with an exception. */
+static int tell(PyObject *task, PyObject *attributes, PyObject *returned) {
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
     PyObject *then = PyDict_GetItemWithError(attributes, names.then);
     int failed = PyErr_Occurred() ? -1 : 0;
     if (then != NULL && then != Py_None) {
         Py_INCREF(then);
-        failed = drop_result(PyObject_CallOneArg(then, task));
+        failed = Py_IS_TYPE(then, &WaitingType) ? answer_ended(then, task, returned)
+                                                : drop_result(PyObject_CallOneArg(then, task));
         Py_DECREF(then);
     }
     if (error == NULL) return failed;
@@ -157,30 +179,30 @@ static int send_none(PyObject *task, PyObject *attributes, PyObject *coroutine, 
     PySendResult how = PyIter_Send(coroutine, Py_None, &result);
     int failed;
     if (how == PYGEN_NEXT) {
-        failed = go_on(task, attributes, result);
+        failed = wait_for(task, attributes, result);
     } else if (how == PYGEN_RETURN) {
-        failed = end_task(task, attributes, result);
+        int ended = end_task(task, attributes, result);
+        failed = ended < 0 ? -1 : 0;
+        if (ended != 1) Py_CLEAR(result);
     } else {
         PyObject *error = take_exception();
         failed = drop_result(PyObject_CallMethodOneArg(task, names.raised_later, error));
         Py_DECREF(error);
     }
-    Py_XDECREF(result);
     PyObject *error = failed ? take_exception() : NULL;
     if (switch_task(leave_task, loop, task) < 0) {
+        Py_XDECREF(result);
         Py_XDECREF(error);
         return -1;
     }
     if (error != NULL) set_exception(error);
-    return how == PYGEN_NEXT ? failed : tell(task, attributes);
+    if (how != PYGEN_NEXT) failed = tell(task, attributes, result);
+    Py_XDECREF(result);
+    return failed;
 }
 
 static PyObject *NativeSteps_go_on(PyObject *task, PyObject *waits_for) {
-    PyObject *attributes = PyObject_GenericGetDict(task, NULL);
-    if (attributes == NULL) return NULL;
-    int failed = go_on(task, attributes, waits_for);
-    Py_DECREF(attributes);
-    if (failed) return NULL;
+    if (go_on(task, waits_for)) return NULL;
     Py_RETURN_NONE;
 }
 

@@ -15,18 +15,16 @@ typedef struct {
     char cancelled;
 } Waiting;
 
-static PyObject *then_name, *go_on_name, *add_name, *timer_name, *time_name, *loop_name, *result_name, *cancelled_name;
+static PyObject *add_name, *timer_name, *time_name, *loop_name, *result_name, *cancelled_name;
 
 int init_waiting(void) {
-    then_name = PyUnicode_InternFromString("then");
-    go_on_name = PyUnicode_InternFromString("go_on");
     add_name = PyUnicode_InternFromString("add");
     timer_name = PyUnicode_InternFromString("timer");
     time_name = PyUnicode_InternFromString("time");
     loop_name = PyUnicode_InternFromString("_loop");
     result_name = PyUnicode_InternFromString("result");
     cancelled_name = PyUnicode_InternFromString("cancelled");
-    int failed = !then_name || !go_on_name || !add_name || !timer_name || !time_name || !loop_name || !result_name;
+    int failed = !add_name || !timer_name || !time_name || !loop_name || !result_name;
     return failed || !cancelled_name ? -1 : 0;
 }
 
@@ -52,7 +50,7 @@ static void begin(Waiting *self, uint32_t id, PyObject *task, double began) {
 }
 
 static int limit(Waiting *self, uint32_t id, PyObject *task, double began) {
-    if (PyObject_SetAttr(task, then_name, (PyObject *)self) < 0 || limit_time(self, task) < 0) return -1;
+    if (set_then(task, (PyObject *)self) < 0 || limit_time(self, task) < 0) return -1;
     begin(self, id, task, began);
     return 0;
 }
@@ -86,22 +84,27 @@ static PyObject *Waiting_wait(Waiting *self, PyObject *const *arguments, Py_ssiz
     if (PyErr_Occurred()) return NULL;
     PyObject *task = PyTuple_GET_ITEM(waiting, 0);
     if (self->count != NULL && self->count != Py_None && drop_result(PyObject_CallNoArgs(self->count)) < 0) return NULL;
-    if (drop_result(PyObject_CallMethodOneArg(task, go_on_name, PyTuple_GET_ITEM(waiting, 1))) < 0) return NULL;
+    if (go_on(task, PyTuple_GET_ITEM(waiting, 1)) < 0) return NULL;
     if (limit(self, (uint32_t)id, task, began) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
-/* Have the message answered directly. Return 1 if it is; 0 if that is left; -1 with an exception. */
-static int answer_directly(Waiting *self, PyObject *id, PyObject *task) {
-    if (self->answer == NULL || self->answer == Py_None) return 0;
+/* Return what a task has returned; NULL if it was cancelled or has raised something, which the caller meets again; NULL with
+ * an exception if that cannot be told. */
+static PyObject *result_of(PyObject *task) {
     PyObject *cancelled = PyObject_CallMethodNoArgs(task, cancelled_name);
     Py_XDECREF(cancelled);
-    if (cancelled != Py_False) return cancelled == NULL ? -1 : 0;
+    if (cancelled != Py_False) return NULL;
     PyObject *reply = PyObject_CallMethodNoArgs(task, result_name);
-    if (reply == NULL) {
-        PyErr_Clear(); /* the caller meets it again */
-        return 0;
-    }
+    if (reply == NULL) PyErr_Clear(); /* the caller meets it again */
+    return reply;
+}
+
+/* Have the message answered directly. Return 1 if it is; 0 if that is left; -1 with an exception. */
+static int answer_directly(Waiting *self, PyObject *id, PyObject *task, PyObject *reply) {
+    if (self->answer == NULL || self->answer == Py_None) return 0;
+    reply = reply == NULL ? result_of(task) : Py_NewRef(reply);
+    if (reply == NULL) return PyErr_Occurred() ? -1 : 0;
     PyObject *arguments[] = {id, reply}, *answer = Py_NewRef(self->answer); /* the call may change the attribute */
     PyObject *done = PyObject_Vectorcall(answer, arguments, 2, NULL);
     int answered = done == NULL ? -1 : PyObject_IsTrue(done);
@@ -111,31 +114,35 @@ static int answer_directly(Waiting *self, PyObject *id, PyObject *task) {
     return answered;
 }
 
+int answer_ended(PyObject *waiting, PyObject *task, PyObject *reply) {
+    Waiting *self = (Waiting *)waiting;
+    Py_CLEAR(self->task);
+    if (PyDict_DelItem(self->begun, task) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) return -1;
+        PyErr_Clear();
+    }
+    double now;
+    if (read_clock(&self->clock, &now) < 0) return -1;
+    add_times(&self->times, now - self->began, 1);
+    self->seconds += now - self->began;
+    PyObject *id = PyLong_FromUnsignedLong(self->id);
+    if (id == NULL) return -1;
+    int answered = answer_directly(self, id, task, reply);
+    if (answered == 0) {
+        PyObject *left[] = {id, task};
+        answered = drop_result(PyObject_Vectorcall(self->ended, left, 2, NULL));
+    }
+    Py_DECREF(id);
+    return answered < 0 ? -1 : 0;
+}
+
 static PyObject *Waiting_call(Waiting *self, PyObject *const *arguments, size_t flags, PyObject *named) {
     if (PyVectorcall_NARGS(flags) != 1 || named != NULL) {
         PyErr_SetString(PyExc_TypeError, "a task is needed");
         return NULL;
     }
-    PyObject *task = arguments[0], *done = NULL;
-    Py_CLEAR(self->task);
-    if (PyDict_DelItem(self->begun, task) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_KeyError)) return NULL;
-        PyErr_Clear();
-    }
-    double now;
-    if (read_clock(&self->clock, &now) < 0) return NULL;
-    add_times(&self->times, now - self->began, 1);
-    self->seconds += now - self->began;
-    PyObject *id = PyLong_FromUnsignedLong(self->id);
-    if (id == NULL) return NULL;
-    int answered = answer_directly(self, id, task);
-    if (answered > 0) done = Py_NewRef(Py_None);
-    if (answered == 0) {
-        PyObject *left[] = {id, task};
-        done = PyObject_Vectorcall(self->ended, left, 2, NULL);
-    }
-    Py_DECREF(id);
-    return done;
+    if (answer_ended((PyObject *)self, arguments[0], NULL) < 0) return NULL;
+    Py_RETURN_NONE;
 }
 
 static int Waiting_traverse(Waiting *self, visitproc visit, void *arg) {

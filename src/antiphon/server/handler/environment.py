@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from antiphon.observe.log import ServerLog
 from antiphon.observe.repeats import REPEAT_SECONDS
 from antiphon.server.handler.time_limits import TimeLimits
+from antiphon.server.handler.turn_end import TurnEnd
 from antiphon.server.tasks import BackgroundTasks
 from antiphon.server.topics.topics import Topics
 from antiphon.server.turn_budget import TurnBudget
@@ -36,6 +37,8 @@ class HandlerEnvironment:
     """The context variables that the server was started with; each message of a coroutine handler has a copy."""
     turns: TurnBudget = field(default_factory=TurnBudget)
     """Shared by all connections, and by handlers that send many answers."""
+    turn_end: TurnEnd = field(default_factory=TurnEnd)
+    """Shared by all connections: answers of handlers that have waited."""
     times: Times = field(default_factory=lambda: new_times(TIME_BOUNDS))
     """Of all messages that were given to the service, from the call to the last answer."""
 

@@ -238,7 +238,7 @@ else:
 def stepping(variables: Context) -> Stepping:
     """Return how `wire.batch` takes first steps: each in a task and a copy of `variables` of its own."""
     loop = asyncio.get_running_loop()
-    return Stepping(partial(HandlerTask, loop=loop), _enter_task, _leave_task, loop, variables)
+    return Stepping(HandlerTask, _enter_task, _leave_task, loop, variables)
 
 
 def start(handler: Awaitable[Any], variables: Context) -> Any:

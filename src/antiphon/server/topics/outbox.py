@@ -12,7 +12,8 @@ from datetime import datetime
 from antiphon.errors import TopicsFull, TryLater
 from antiphon.server.topics.contract import READ_LIMIT, Entry, News, Position, Stretch
 from antiphon.server.topics.hub import IN_ALL
-from antiphon.store.contracts import Kept, Outbox, Posted
+from antiphon.server.topics.presence import Presence
+from antiphon.store.contracts import Kept, Outbox, Posted, Present
 from antiphon.topics import Subscriber
 from antiphon.wire.frames import Payload
 
@@ -51,6 +52,7 @@ class OutboxBroker:
         self._waiting: list[tuple[str, Payload, asyncio.Future[bool]]] = []
         """Messages that are published next."""
         self._publishing: asyncio.Task[None] | None = None
+        self._presence = Presence(self._who)
         self._leaving: dict[tuple[str, int], None] = {}
         """Subscriptions that have ended here, and not yet in the database."""
         self._read_to = 0
@@ -74,6 +76,7 @@ class OutboxBroker:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await self._presence.stop()
         for *_, answer in self._waiting:
             if not answer.done():
                 answer.set_exception(TryLater())
@@ -141,14 +144,18 @@ class OutboxBroker:
 
     async def present(self, topic: str) -> list[Subscriber]:
         """See `Broker`."""
+        found = await self._presence.of(topic)
         here = self._local.get(topic, {})
         return [
-            who
-            for process, number, who in await self._outbox.present(topic)
-            if (number in here if process == self._process else self._is_alive(process))
+            each.subscriber
+            for each in found
+            if (each.number in here if each.process == self._process else self._is_alive(each.process))
         ]
 
     # --- helpers ----------------------------------------------------------------------------------------------
+
+    async def _who(self, topics: list[str]) -> dict[str, list[Present]]:
+        return await self._outbox.present(topics)
 
     async def _publish(self) -> None:
         """Publish what waits, as much as may be in one transaction after the other."""

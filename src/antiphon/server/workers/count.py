@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from antiphon.data.store_note import store_of
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.settings import ProgramSettings, ServerSettings
@@ -42,6 +43,7 @@ def worker_count(
 
     Raises:
         SettingInvalid: there cannot be so many, with these settings or on this system.
+        UsageError: as `store_of`.
     """
     count = processors() if value == AUTO else int(value) if value.isdecimal() and value.isascii() else 0
     if not 1 <= count <= WORKERS_MOST:
@@ -54,7 +56,7 @@ def worker_count(
         raise SettingInvalid(source="--workers", problem=_NO_SOCKETS)
     if count == 1:
         return 1
-    if files_folder(settings.store) is not None:
+    if files_folder(store_of(settings)) is not None:
         raise SettingInvalid(source="--workers", problem=_NOT_FILES)
     if service.startswith(PROGRAM) and program.exec_most < count:
         raise SettingInvalid(source="--exec-most", problem=_TOO_FEW_PROGRAMS, workers=count)

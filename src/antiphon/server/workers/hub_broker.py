@@ -10,6 +10,7 @@ from antiphon.server.forking import give_up_socket
 from antiphon.server.topics.contract import Entry, Position, Stretch
 from antiphon.server.topics.contract import News as TakeNews
 from antiphon.server.topics.hub import IN_ALL
+from antiphon.server.topics.presence import Presence
 from antiphon.server.workers.channel import Channel
 from antiphon.server.workers.messages import (
     Answer,
@@ -47,6 +48,7 @@ class HubBroker:
         """Questions that are not answered."""
         self._reads: dict[tuple[str, Position], asyncio.Future[Answer]] = {}
         """Reads that are not answered: subscriptions at one place share them."""
+        self._presence = Presence(self._who)
         self._order = asyncio.Lock()
         self._room = asyncio.Event()
         """Set while nothing waits for the supervisor to read."""
@@ -98,7 +100,11 @@ class HubBroker:
 
     async def present(self, topic: str) -> list[Subscriber]:
         """See `Broker`."""
-        return (await self._ask(lambda id: Who(id, topic))).present
+        return await self._presence.of(topic)
+
+    async def _who(self, topics: list[str]) -> dict[str, list[Subscriber]]:
+        answer = await self._ask(lambda id: Who(id, topics))
+        return dict(zip(topics, answer.present, strict=True))
 
     # --- the channel ------------------------------------------------------------------------------------------
 

@@ -75,20 +75,20 @@ class HubEnd:
                     self._channel.send(self._answer(message))
 
     def _answer(self, asked: Publish | Subscribe | Read | Who | Which) -> Answer:
-        hub, id, topic = self._hub, asked.id, asked.topic
+        hub, id = self._hub, asked.id
         try:
             match asked:
                 case Publish():
-                    hub.publish(topic, asked.message)
+                    hub.publish(asked.topic, asked.message)
                     return Answer(id)
                 case Subscribe():
-                    return _stretch(id, hub.subscribe(self, topic, asked.number, asked.subscriber))
+                    return _stretch(id, hub.subscribe(self, asked.topic, asked.number, asked.subscriber))
                 case Read():
-                    return _stretch(id, hub.read(topic, asked.after))
+                    return _stretch(id, hub.read(asked.topic, asked.after))
                 case Who():
-                    return Answer(id, present=hub.present(topic))
+                    return Answer(id, present=list(map(hub.present, asked.topics)))
                 case Which():
-                    return Answer(id, topics=hub.topics(topic))
+                    return Answer(id, topics=hub.topics(asked.topic))
         except TopicsFull as error:
             return Answer(id, most=int(str(error.fields["most"])))
 

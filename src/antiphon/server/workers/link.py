@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from antiphon.observe.log import ServerLog
-from antiphon.server.control.live import Live, LiveQuery
+from antiphon.server.control.live import ClosedSession, Live, LiveQuery
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.forking import give_up_port, give_up_socket
 from antiphon.server.listen.accept import Take
@@ -94,6 +94,9 @@ class SupervisorLink:
         self._beating: asyncio.TimerHandle | None = None
         self._measured: Callable[[], ProcessReport]
         self._look: Callable[[LiveQuery], Awaitable[Live]]
+        self._ended: Callable[[], list[ClosedSession]]
+        self._told_closed: list[ClosedSession] = []
+        """What the last heartbeat has said of it."""
         self._looking: set[asyncio.Task[None]] = set()
         for each in (end, stacks):
             each.set_inheritable(False)
@@ -108,13 +111,18 @@ class SupervisorLink:
         self._channel.start()
 
     def ready(
-        self, text: str, measured: Callable[[], ProcessReport], look: Callable[[LiveQuery], Awaitable[Live]]
+        self,
+        text: str,
+        measured: Callable[[], ProcessReport],
+        look: Callable[[LiveQuery], Awaitable[Live]],
+        closed: Callable[[], list[ClosedSession]],
     ) -> None:
         """Say that the worker serves; `text` says where.
 
-        Each heartbeat says what it does, as `measured`; `look` answers who is connected.
+        Each heartbeat says what it does, as `measured`, and who has left, as `closed`; `look` answers who is
+        connected.
         """
-        self._measured, self._look = measured, look
+        self._measured, self._look, self._ended = measured, look, closed
         self._stacks.setblocking(False)  # noqa: FBT003 - the socket module's signature; better a part than a wait
         # Stacks come in many small writes, each of which takes near a kilobyte of the buffer.
         self._stacks.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STACKS_BUFFER)
@@ -126,7 +134,11 @@ class SupervisorLink:
         """End with a last heartbeat, when the worker has drained."""
         if self._beating is not None:
             self._beating.cancel()
-            self._send(Beat(self._measured()))
+            self._send(self._beat_now())
+
+    def _beat_now(self) -> Beat:
+        before, self._told_closed = self._told_closed, self._ended()
+        return Beat(self._measured(), None if self._told_closed == before else self._told_closed)
 
     # --- `Entrance` -------------------------------------------------------------------------------------------
 
@@ -210,7 +222,7 @@ class SupervisorLink:
         loop = asyncio.get_running_loop()
         self._beating = loop.call_later(BEAT_SECONDS, self._beat)
         if not self._channel.waiting:
-            self._send(Beat(self._measured()))
+            self._send(self._beat_now())
             self._tell_imports()
         if not self._signals.came:  # from then on the timer belongs to the stop
             faulthandler.dump_traceback_later(SILENT_SECONDS, file=self._stacks.fileno())

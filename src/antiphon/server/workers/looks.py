@@ -17,12 +17,11 @@ class WorkerLooks:
     def __init__(self) -> None:
         """Begin without anything that was seen."""
         self._closed: deque[ClosedSession] = deque(maxlen=CLOSED_MOST)
-        """Of workers that have ended, as far as somebody has looked at them."""
+        """Of workers that have ended, until their last heartbeat."""
 
     def ended(self, worker: WorkerProcess) -> None:
         """Keep what has closed at a worker that has ended."""
-        if worker.seen is not None:
-            self._closed.extend(reversed(worker.seen.closed))
+        self._closed.extend(reversed(worker.closed))
 
     async def look(self, workers: Iterable[WorkerProcess], query: LiveQuery) -> Live:
         """Return who is connected to `workers`, as far as they answer in time."""

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from antiphon.server.control.live import Live, LiveQuery
+from antiphon.server.control.live import ClosedSession, Live, LiveQuery
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.topics.contract import Position
 from antiphon.server.workers.count import share
@@ -136,6 +136,8 @@ class Beat(msgspec.Struct, tag=True, frozen=True):
     """The event loop of the worker runs, and this is what it does."""
 
     report: ProcessReport
+    closed: list[ClosedSession] | None = None
+    """Sessions that have closed last, the newest first; None: the same as before."""
 
 
 class Seen(msgspec.Struct, tag=True, frozen=True):
@@ -185,10 +187,10 @@ class Read(msgspec.Struct, tag=True, frozen=True):
 
 
 class Who(msgspec.Struct, tag=True, frozen=True):
-    """Say who is subscribed."""
+    """Say who is subscribed to each of these topics."""
 
     id: int
-    topic: str
+    topics: list[str]
 
 
 class Which(msgspec.Struct, tag=True, frozen=True):
@@ -207,7 +209,8 @@ class Answer(msgspec.Struct, tag=True, frozen=True):
     first: int = 0
     last: int = 0
     entries: list[tuple[int, Any]] = []
-    present: list[Subscriber] = []
+    present: list[list[Subscriber]] = []
+    """For each topic of a `Who`, in order."""
     topics: list[str] = []
     most: int = 0
     """Not 0: there are so many topics, and can be no more."""

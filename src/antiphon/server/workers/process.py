@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from antiphon.errors import AntiphonError, WorkerEnded, every_error
-from antiphon.server.control.live import Live, LiveQuery
+from antiphon.server.control.live import ClosedSession, Live, LiveQuery
 from antiphon.server.control.report import ProcessReport
 from antiphon.server.listen.limits import RegistrationLimits, SourceFailures
 from antiphon.server.topics.hub import Hub
@@ -106,8 +106,8 @@ class WorkerProcess:
         """Whether the supervisor has killed it."""
         self.report: ProcessReport | None = None
         """What its last heartbeat has said of it."""
-        self.seen: Live | None = None
-        """What it has answered last to a `Look`."""
+        self.closed: list[ClosedSession] = []
+        """Sessions that had closed last at its last heartbeat, the newest first."""
         self._look_id = 0
         self._looks: dict[int, asyncio.Future[Live]] = {}
         """Looks that it has not answered, by their ids."""
@@ -215,10 +215,11 @@ class WorkerProcess:
         match message:
             case Beat():
                 self.report = message.report
+                if message.closed is not None:
+                    self.closed = message.closed
                 self.heard_at = self._loop.time()
                 self.seat.silent = False
             case Seen():
-                self.seen = message.live
                 asked = self._looks.pop(message.id, None)
                 if asked is not None and not asked.done():
                     asked.set_result(message.live)

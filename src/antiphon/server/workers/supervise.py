@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from antiphon import streams
 from antiphon.data.folder import DataFolder
+from antiphon.data.store_note import store_of
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import open_log
 from antiphon.server.listen.entrance import admission_limits, listen_as_set
@@ -45,10 +46,12 @@ async def supervise(
         AntiphonError: it cannot serve; the errors are those of `load` and `Server`, and `WorkerEnded`.
     """
     folder = DataFolder.open(settings.data)
+    store = store_of(settings)
+    settings = replace(settings, store=store)  # a worker that replaces another one has the same
     log = open_log(settings.log or folder.path / "server.log", settings.log_level)
     log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path), workers=workers)
     try:
-        async with serving_status(settings.status, folder, settings.store, log) as status:
+        async with serving_status(settings.status, folder, store, log) as status:
             listening = listen_as_set(settings, folder.last_port, manager.passed)
             start = Start(
                 service=service,

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from antiphon.data.store_note import store_of
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import ServerLog
 from antiphon.server.control.control import Controlled, taking_control
@@ -288,7 +289,7 @@ class Supervisor:
         self._log.info("reloading", pid=self._start.pid)  # a log that was renamed is opened again by this
         self._reload_failure = None
         await asyncio.to_thread(self.at_reload)
-        if files_folder(self._start.settings.store) is not None:  # with `--reload` only
+        if files_folder(store_of(self._start.settings)) is not None:  # with `--reload` only
             await self._end_old()
         workers = self._incoming
         try:

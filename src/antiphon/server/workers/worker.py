@@ -74,7 +74,7 @@ async def _serve(server: Server, link: SupervisorLink, broker: HubBroker, start:
 
     def opened() -> None:
         text = where_it_listens(server, start.pid, as_json=start.as_json, workers=start.workers)
-        link.ready(text, server.measured, server.look)
+        link.ready(text, server.measured, server.look, server.last_closed)
 
     try:
         return await until_stopped(server, opened, lambda: None, begun)

@@ -4,7 +4,7 @@ from antiphon.store.contracts.accounts import Account, Accounts, NewAccount, Ove
 from antiphon.store.contracts.clients import Client, Clients
 from antiphon.store.contracts.failures import COUNTED_NAMES, KNOWN_SOURCES, LoginFailures, Marks
 from antiphon.store.contracts.invitations import Invitation, Invitations, check_invitation
-from antiphon.store.contracts.outbox import OUTBOX_KEPT, Kept, Outbox, Posted
+from antiphon.store.contracts.outbox import OUTBOX_KEPT, Kept, Outbox, Posted, Present
 from antiphon.store.contracts.owner import Owned, Owner
 from antiphon.store.contracts.processes import Processes, ProcessRecord, Pulse
 from antiphon.store.contracts.revocations import REVOCATIONS_KEPT, Revocation, RevocationLog
@@ -35,6 +35,7 @@ __all__ = [
     "Owned",
     "Owner",
     "Posted",
+    "Present",
     "ProcessRecord",
     "Processes",
     "Pulse",

@@ -4,7 +4,7 @@ Everything published has a number, and numbers are given in the order of commits
 lower ones. Each topic also numbers its own messages from 1; `epoch` names one life of it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -33,6 +33,14 @@ class Posted(NamedTuple):
     """Its number in the topic."""
     message: str | bytes | None
     """None if it is too large to be given along with others."""
+
+
+class Present(NamedTuple):
+    """A subscription of a topic."""
+
+    process: str
+    number: int
+    subscriber: Subscriber
 
 
 class Outbox(Protocol):
@@ -101,8 +109,8 @@ class Outbox(Protocol):
         Only processes that are in `Processes` count, here and in `present`.
         """
 
-    async def present(self, topic: str) -> list[tuple[str, int, Subscriber]]:
-        """Return who is subscribed to a topic, with process and number of each, in the order of `since`."""
+    async def present(self, topics: Collection[str]) -> dict[str, list[Present]]:
+        """Return who is subscribed to topics, by topic and in the order of `since`; without those of nobody."""
 
     async def trim(self, now: datetime) -> None:
         """Forget what is kept for too long or beyond the limits, and subscribers whose process is gone."""

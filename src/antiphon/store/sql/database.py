@@ -14,6 +14,10 @@ Result = TypeVar("Result")
 
 POLLS: Final = "polls"
 """The `order` of what is read again and again: it waits for nothing else, whatever all others wait for."""
+REVOCATIONS_CHANNEL: Final = "antiphon_revocations"
+TOPICS_CHANNEL: Final = "antiphon_topics"
+CHANNELS: Final = (REVOCATIONS_CHANNEL, TOPICS_CHANNEL)
+"""What transactions can notify of: a longer revocation log, and messages of topics."""
 
 
 class Lock(IntEnum):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from antiphon.store.contracts import REVOCATIONS_KEPT, Revocation
-from antiphon.store.sql.database import POLLS, Connection, Database, Lock
+from antiphon.store.sql.database import POLLS, REVOCATIONS_CHANNEL, Connection, Database, Lock
 from antiphon.store.sql.schema import REVOCATIONS
 from antiphon.store.sql.statement import Statement
 
@@ -22,8 +22,6 @@ NEWEST = select(func.coalesce(func.max(REVOCATIONS.c.id), 0))
 """The position of the log, for other statements too."""
 _POSITION = Statement(NEWEST)
 _TRIM = Statement(delete(REVOCATIONS).where(REVOCATIONS.c.at <= bindparam("before")))
-
-_CHANNEL = "antiphon_revocations"
 
 
 # For the transactions that end sessions: each takes the connection of a transaction.
@@ -45,7 +43,7 @@ def _log(connection: Connection, **entry: Any) -> None:
     # Held until the commit: whoever has read a number has read all lower ones.
     connection.lock(Lock.REVOCATIONS)
     _REVOKE.change(connection, **entry)
-    connection.notify(_CHANNEL)
+    connection.notify(REVOCATIONS_CHANNEL)
 
 
 def position(connection: Connection) -> int:
@@ -67,7 +65,7 @@ class SqlRevocationLog:
 
     async def listen(self, heard: Callable[[], object]) -> None:
         """See `contracts.RevocationLog`."""
-        await self._database.listen(_CHANNEL, heard)
+        await self._database.listen(REVOCATIONS_CHANNEL, heard)
 
     async def position(self) -> int:
         """See `contracts.RevocationLog`."""

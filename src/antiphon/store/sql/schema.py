@@ -18,7 +18,6 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
-from sqlalchemy.dialects import postgresql
 
 SCHEMA_VERSION = 6
 """Version of the tables. Every change of a table raises it; a database of a later version is refused, one of an
@@ -55,7 +54,7 @@ def utc_time(number: int) -> datetime:
 
 # Engines with one size of integers give the size that is needed; texts are compared and sorted by code points.
 _Number = Integer().with_variant(BigInteger, "postgresql")
-_Words = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_Words = Text().with_variant(Text(collation="C"), "postgresql")
 
 ACCOUNTS_SCHEMA = MetaData()
 SESSIONS_SCHEMA = MetaData()

@@ -1,6 +1,8 @@
 """The page of a real server with workers: the supervisor, which has no store, ends what workers hold."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 from antiphon.blocking import connect
@@ -38,6 +40,11 @@ def test_an_administrator_ends_a_session_that_a_worker_holds(tmp_path: Path) -> 
             record = asyncio.run(session_in(folder))
             assert page.post("/actions/revoke", {"session": record.short_id}).value["sessions_ended"] == 1
             server.logged(' session-revoked name="ann"', 1)
+        for pid in server.workers:
+            os.kill(pid, signal.SIGTERM)
+        server.logged(" worker-ended ", 2)  # nobody has looked since, and what they knew is kept
+        closed = page.get("/").text.partition('id="closed"')[2]
+        assert ">ann<" in closed
         code = page.post("/actions/invite", {"name": "cat"}).value["code"]
         assert code.startswith("antiphon1://cat@")
         assert ' sessions-revoked name="ann" by="ann" address=127.0.0.1:' in server.log

@@ -47,6 +47,7 @@ def test_a_cookie_opens_the_session_that_it_was_given_for_and_no_other_does(sess
     assert len(cookie) == len(ann.csrf) == 43, "256 bits"
     assert len({cookie, other, ann.csrf, bob.csrf}) == 4
     assert cookie not in repr(vars(sessions)), "only a hash is kept"
+    assert ann.csrf not in repr(vars(sessions)), "a secret is not shown"
     assert (is_token(ann.csrf, ann), is_token(bob.csrf, ann), is_token("", ann)) == (True, False, False)
 
 

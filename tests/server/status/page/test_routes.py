@@ -97,7 +97,7 @@ def test_streams_are_bounded_and_a_closed_one_makes_room(server: PageServer) -> 
     assert page.get("/").status == 200
     for stream in streams:
         stream.close()
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while server.endpoint._pages._streams:
         assert time.monotonic() < ends
         time.sleep(0.02)
@@ -119,7 +119,7 @@ def test_streams_that_are_open_do_not_hold_up_the_end(tmp_path: Path) -> None:
         waiting = threading.Thread(target=wait)
         waiting.start()
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     waiting.join()
     stream.close()
     assert ended == ["event: stopped"]

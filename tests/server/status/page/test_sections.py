@@ -122,6 +122,16 @@ def test_a_page_of_many_says_where_it_is_and_leads_on() -> None:
     assert "This page is empty by now." in sections(view(found=5, page=3))["sessions"]
 
 
+def test_a_node_says_where_others_reach_it_and_which_sessions_they_relay() -> None:
+    facts = msgspec.structs.replace(WELL.facts, node="node1.example.org:7700")
+    node = view(session(relayed=True), workers=[msgspec.structs.replace(WELL, facts=facts)])
+    assert "7, relayed" in sections(node)["sessions"]
+    assert "node1.example.org:7700" in sections(node)["facts"]
+    alone = sections(view(session(relayed=True)))
+    assert "relayed" not in alone["sessions"]
+    assert "Node" not in alone["facts"]
+
+
 def test_only_accounts_can_be_disabled() -> None:
     acts = [attrs.get("data-act") for _, attrs in Elements(sections(view(session()))["sessions"]).found]
     assert {"revoke", "disable"} <= set(acts)

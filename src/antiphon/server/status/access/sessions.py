@@ -27,7 +27,7 @@ class Administrator:
 
     name: str
     """display name of the account"""
-    csrf: str
+    csrf: str = field(repr=False)
     """what every POST of this session must send in the header `X-Antiphon-CSRF`"""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """set once the session is over, for whatever reason: a stream that is open ends then"""

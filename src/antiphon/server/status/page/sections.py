@@ -306,6 +306,8 @@ def _facts(view: View, report: ServerReport) -> Iterable[tuple[str, Child]]:
     else:
         yield _("Certificate"), _("valid until {time}").format(time=_day(facts.expires_at))
     yield _("Store"), [facts.store, " ", _("written {seconds} ago").format(seconds=view.figures.seconds(written))]
+    if facts.node is not None:
+        yield _("Node"), _address(facts.node)
     yield _("Log"), _address(facts.log)
 
 

@@ -34,5 +34,9 @@ class View:
 
     @cached_property
     def several(self) -> bool:
-        """Whether there are workers to tell apart."""
-        return self.report is not None and (self.report.workers_wanted > 1 or len(self.report.workers) > 1)
+        """Whether there are workers to tell apart, or other nodes that relay to this one."""
+        report = self.report
+        if report is None:
+            return False
+        is_node = any(each.facts.node is not None for each in report.workers)
+        return is_node or max(report.workers_wanted, len(report.workers)) > 1

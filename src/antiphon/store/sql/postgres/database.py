@@ -18,7 +18,7 @@ from antiphon.errors import TryLater
 from antiphon.store.sql.database import POLLS
 from antiphon.store.sql.postgres.connection import BEGIN_SECONDS, PostgresConnection
 from antiphon.store.sql.postgres.connector import Connector
-from antiphon.store.sql.postgres.listening import listen
+from antiphon.store.sql.postgres.listening import Listener
 from antiphon.store.thread import StoreThread
 
 THREADS = 4
@@ -132,6 +132,7 @@ class PostgresDatabase:
         self._polling = StoreThread("postgres-polls")
         self._connections = {each: PostgresDirect(dsn, self._connector, patient=False) for each in self._threads}
         self._connections[self._polling] = self.direct()
+        self._listener = Listener(dsn)
 
     async def run(self, work: Callable[[PostgresConnection], Result], order: object = None) -> Result:
         """See `database.Database`. Calls with the same `order` use the same thread.
@@ -153,7 +154,7 @@ class PostgresDatabase:
 
     async def listen(self, channel: str, heard: Callable[[], object]) -> None:
         """See `database.Database`."""
-        await listen(self._dsn, channel, heard)
+        await self._listener.listen(channel, heard)
 
     async def close(self) -> None:
         """See `database.Database`. A transaction that does not end is left behind."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -189,7 +190,9 @@ def check_version(dsn: str) -> int | None:
 
 def _check(version: int, dsn: str) -> None:
     if version < schema.SCHEMA_VERSION:
-        raise DatabaseOutdated(database=dsn, version=version, wanted=schema.SCHEMA_VERSION)
+        raise DatabaseOutdated(
+            database=dsn, quoted=shlex.quote(dsn), version=version, wanted=schema.SCHEMA_VERSION
+        )
     if version > schema.SCHEMA_VERSION:
         raise DatabaseUnusable(database=dsn, problem=_NEWER)
 

@@ -6,12 +6,12 @@ of commits, and a topic does not go while somebody comes. Readers wait for nobod
 
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from antiphon.store.contracts import OUTBOX_KEPT, Kept, Posted
-from antiphon.store.sql.database import Lock
+from antiphon.store.contracts import OUTBOX_KEPT, Kept, Posted, Present
+from antiphon.store.sql.database import TOPICS_CHANNEL, Lock
 from antiphon.store.sql.postgres.connection import PostgresConnection
 from antiphon.store.sql.postgres.database import PostgresDatabase
 from antiphon.store.sql.schema import utc_number, utc_time
@@ -28,8 +28,6 @@ NEWS_MOST: Final = 500
 """Messages that are given at once."""
 NEWS_LIMIT: Final = 64 * 1024
 """Bytes of a message above which it is not given along with others."""
-CHANNEL: Final = "antiphon_topics"
-"""Channel of NOTIFY on which everything published is announced."""
 
 _FIND = "SELECT id, name, epoch, first, last, size FROM topics WHERE name = ANY(%(names)s)"
 _COUNT = "SELECT count(*) FROM topics"
@@ -85,8 +83,9 @@ SELECT DISTINCT topics.id, topics.name, process FROM topics JOIN subscribers ON 
 WHERE starts_with(topics.name, %(prefix)s) AND process IN (SELECT id FROM processes)
 ORDER BY topics.id, process"""
 _PRESENT = """
-SELECT process, number, account, subscribers.name, since, info FROM subscribers JOIN topics ON topics.id = topic
-WHERE topics.name = %(name)s AND process IN (SELECT id FROM processes)
+SELECT topics.name, process, number, account, subscribers.name, since, info
+FROM subscribers JOIN topics ON topics.id = topic
+WHERE topics.name = ANY(%(names)s) AND process IN (SELECT id FROM processes)
 ORDER BY since, process, number"""
 _OLD = """
 SELECT topic AS id, max("offset") + 1 AS first FROM entries JOIN topics ON topics.id = topic
@@ -118,7 +117,7 @@ class PostgresOutbox:
             taken = [found.add(topic, message, utc_number(now)) for topic, message in messages]
             if any(taken):
                 found.write()
-                connection.notify(CHANNEL)
+                connection.notify(TOPICS_CHANNEL)
             return taken
 
         return await self._database.run(work)
@@ -217,18 +216,20 @@ class PostgresOutbox:
 
     async def listen(self, heard: Callable[[], object]) -> None:
         """See `contracts.Outbox`."""
-        await self._database.listen(CHANNEL, heard)
+        await self._database.listen(TOPICS_CHANNEL, heard)
 
     async def topics(self, prefix: str) -> list[tuple[str, str]]:
         """See `contracts.Outbox`."""
         return [(name, process) for _, name, process in await self._rows(_TOPICS, prefix=prefix)]
 
-    async def present(self, topic: str) -> list[tuple[str, int, Subscriber]]:
+    async def present(self, topics: Collection[str]) -> dict[str, list[Present]]:
         """See `contracts.Outbox`."""
-        return [
-            (process, number, Subscriber(account, name, utc_time(since), info.decode()))
-            for process, number, account, name, since, info in await self._rows(_PRESENT, name=topic)
-        ]
+        found: dict[str, list[Present]] = {}
+        rows = await self._rows(_PRESENT, names=list(topics))
+        for topic, process, number, account, name, since, info in rows:
+            who = Subscriber(account, name, utc_time(since), info.decode())
+            found.setdefault(topic, []).append(Present(process, number, who))
+        return found
 
     async def trim(self, now: datetime) -> None:
         """See `contracts.Outbox`."""
