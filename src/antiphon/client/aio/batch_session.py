@@ -72,6 +72,9 @@ class BatchSession(ClientSession):
         if self._replay.holds(message):  # type: ignore[arg-type] # as above
             self._take_back(message)  # type: ignore[arg-type]
 
+    def _ask_alone(self, message: object) -> None:
+        """Leave each message to `_say`: an exchange knows nothing of batches."""
+
     def _say(self, message: Payload, size: int, *, spoiled: bool = False, alone: bool = False) -> Answers:
         self._batches_only = False
         return super()._say(message, size, spoiled=spoiled, alone=alone)
