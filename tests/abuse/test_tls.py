@@ -229,7 +229,7 @@ def test_any_name_and_any_protocol_may_be_asked_for_and_each_suite_is_spoken(
 
 
 def test_every_phrase_is_documented() -> None:
-    rows = table(read("docs/operating.md"), "why", "what the client did")
+    rows = table(read("docs/monitoring.md"), "why", "what the client did")
     assert [row[0] for row in rows] == list(PHRASES)
 
 

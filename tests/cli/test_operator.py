@@ -409,7 +409,7 @@ def test_the_JSON_has_the_fields_that_are_documented(tmp_path: Path) -> None:  #
         )
         found = json.loads(done.stdout)
         given[command] = set(found[0] if isinstance(found, list) else found)
-    rows: dict[str, str] = dict(table(read("docs/operating.md"), "command", "JSON"))  # type: ignore[arg-type] # pairs
+    rows: dict[str, str] = dict(table(read("docs/accounts.md"), "command", "JSON"))  # type: ignore[arg-type] # pairs
     elsewhere = (
         "known-servers ",
         "db ",

@@ -244,7 +244,7 @@ def test_the_jail_is_that_of_the_unit() -> None:
 
 
 def test_every_reason_is_either_an_attack_or_harmless() -> None:
-    reasons = {row[0] for row in table(read("docs/operating.md"), "why", "why it was refused")}
+    reasons = {row[0] for row in table(read("docs/monitoring.md"), "why", "why it was refused")}
     known = {ending.split('why="')[1][:-1] for _, ending in [*ATTACKS, *HARMLESS] if "why=" in ending}
     # Whoever has one of these has proved the right password; the first takes a race, the others the status page.
     assert known | {"changed", "no-administrator", "password-due"} == reasons

@@ -1,4 +1,4 @@
-"""Tests of what docs/operating.md and `--help` say of `antiphon accounts import`, against the command."""
+"""Tests of what docs/accounts.md and `--help` say of `antiphon accounts import`, against the command."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from antiphon.identity.old_forms import HASHES, read_form
 from support.documents import read, table
 from support.processes import run_antiphon
 
-TEXT = read("docs/operating.md")
+TEXT = read("docs/accounts.md")
 SHAPES = table(TEXT, "a file like this (a slash stands between lines)", "is imported with")
 DIGEST = md5(b"secret").hexdigest()
 

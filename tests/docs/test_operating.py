@@ -1,4 +1,4 @@
-"""Tests of docs/operating.md against the code: options, files, log events, the configuration file, signals."""
+"""Tests of the pages of the operator against the code: options, files, log, configuration file, signals."""
 
 import ast
 import re
@@ -24,6 +24,9 @@ from support.processes import PASSWORD, ServerProcess, run_antiphon
 from support.raw import RawClient
 
 TEXT = read("docs/operating.md")
+ACCOUNTS_TEXT = read("docs/accounts.md")
+DATA_TEXT = read("docs/data.md")
+MONITORING_TEXT = read("docs/monitoring.md")
 OF_OTHERS = {"--create", "--stop-timeout", "--upgrade"}
 """Options of other programs that the documents name."""
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
@@ -176,7 +179,7 @@ def test_the_configuration_file_is_one_that_the_commands_take(tmp_path: Path) ->
 
 
 def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -> None:
-    rows = table(TEXT, "file", "mode", "what it holds", "in a backup")
+    rows = table(DATA_TEXT, "file", "mode", "what it holds", "in a backup")
     listed = {name: mode for name, mode, _, _ in rows}
     with ServerProcess(tmp_path / "data", port="7862") as server:  # only a port that was asked for is remembered
         assert run_antiphon("accounts", "rekey", "--data", server.folder, home=tmp_path).returncode == 0
@@ -188,7 +191,7 @@ def test_every_file_of_the_data_folder_is_listed_with_its_mode(tmp_path: Path) -
 
 
 def test_every_file_of_the_store_of_files_is_listed_with_its_mode(tmp_path: Path) -> None:
-    rows = table(TEXT, "file in DIR", "mode", "what it holds", "in a backup")
+    rows = table(DATA_TEXT, "file in DIR", "mode", "what it holds", "in a backup")
     with ServerProcess(tmp_path / "data", "--store", f"files:{tmp_path}/people"):
         pass
     run_antiphon(
@@ -198,7 +201,7 @@ def test_every_file_of_the_store_of_files_is_listed_with_its_mode(tmp_path: Path
     found = {path.name: f"{stat.S_IMODE(path.stat().st_mode):04o}" for path in (tmp_path / "people").iterdir()}
     assert {name: mode for name, mode, _, _ in rows} == found
     assert [
-        column for column, _, _ in table(TEXT, "column of accounts.csv", "what stands there", "by hand")
+        column for column, _, _ in table(DATA_TEXT, "column of accounts.csv", "what stands there", "by hand")
     ] == list(ACCOUNTS.columns)
 
 
@@ -210,7 +213,7 @@ def test_the_start_as_JSON_has_the_fields_that_are_listed(tmp_path: Path) -> Non
 
 
 def test_every_event_of_the_log_is_listed_with_level_and_fields() -> None:
-    rows = table(TEXT, "event", "level", "fields", "what happened")
+    rows = table(MONITORING_TEXT, "event", "level", "fields", "what happened")
     listed = {(event, level, kept) for event, levels, kept, _ in rows for level in levels.split(", ")}
     logged = {("logged", level, "source, message, exception") for level in ("debug", "info", "warning", "error")}
     assert listed == set(events()) | logged | {("records-dropped", "warning", "count")}
@@ -248,8 +251,11 @@ def events() -> Iterator[tuple[str, str, str]]:
 
 
 def test_the_examples_of_the_log_are_events_that_are_listed() -> None:
-    rows = {(event, level) for event, level, _, _ in table(TEXT, "event", "level", "fields", "what happened")}
-    example = next(block for block in blocks(section(TEXT, "## The log")) if block.language == "text")
+    rows = {
+        (event, level)
+        for event, level, _, _ in table(MONITORING_TEXT, "event", "level", "fields", "what happened")
+    }
+    example = next(block for block in blocks(section(MONITORING_TEXT, "## The log")) if block.language == "text")
     shown = {(words[2], words[1]) for line in example.text.splitlines() if (words := line.split())}
     assert shown
     assert shown <= rows
@@ -311,6 +317,8 @@ def test_nothing_more_is_said_on_standard_output(tmp_path: Path) -> None:
 
 
 def test_the_recipe_for_a_class_is_the_same_in_russian() -> None:
-    (english,) = (commands(block) for block in blocks(TEXT) if "clients.csv --data ./school" in block.text)
+    (english,) = (
+        commands(block) for block in blocks(ACCOUNTS_TEXT) if "clients.csv --data ./school" in block.text
+    )
     (russian,) = (commands(block) for block in blocks(read("docs/class.ru.md")))
     assert [line for line in russian if line] == [line for line in english if line]

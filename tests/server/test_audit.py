@@ -220,7 +220,7 @@ def the(story: Story, *events: str) -> Iterator[Record]:
 def test_everything_has_happened_and_each_is_logged(story: Story) -> None:
     happened = {record.event for record in story.records}
     assert happened >= ACTS | BY_PEERS | {"keys-changed", "message-refused"}
-    documented = {row[0] for row in table(read("docs/operating.md"), "event", "level", "fields", "what happened")}
+    documented = {row[0] for row in table(read("docs/monitoring.md"), "event", "level", "fields", "what happened")}
     acts = {
         event
         for event in documented

@@ -1,4 +1,4 @@
-"""Failures of the TLS handshake: the reason in one of a few fixed phrases, for the log (docs/operating.md)."""
+"""Failures of the TLS handshake: the reason in one of a few fixed phrases, for the log (docs/monitoring.md)."""
 
 import ssl
 

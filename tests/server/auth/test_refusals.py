@@ -207,5 +207,5 @@ AT_THE_PAGE = {"no-administrator", "password-due"}
 
 
 def test_every_reason_is_documented() -> None:
-    documented = {row[0] for row in table(read("docs/operating.md"), "why", "why it was refused")}
+    documented = {row[0] for row in table(read("docs/monitoring.md"), "why", "why it was refused")}
     assert documented == {why for _, why in ATTEMPTS} | {"given-up", "another-name", *AT_THE_PAGE}

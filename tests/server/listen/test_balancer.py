@@ -261,5 +261,5 @@ def test_a_value_that_names_no_network_is_refused(value: str) -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    rows = table(read("docs/operating.md"), "why", "what the balancer did")
+    rows = table(read("docs/monitoring.md"), "why", "what the balancer did")
     assert [row[0] for row in rows] == list(REASONS)

@@ -190,7 +190,7 @@ def test_every_metric_is_described_and_the_dashboard_and_the_alerts_have_only_su
         "antiphon_certificate_expiry_timestamp_seconds"
     }
     assert {
-        name for name, _, _ in table(read("docs/operating.md"), "metric", "what it is", "when it is red")
+        name for name, _, _ in table(read("docs/monitoring.md"), "metric", "what it is", "when it is red")
     } == families
     found = {name.partition(" ")[0] for name in samples(text)} | families
     dashboard = json.loads((ROOT / "packaging" / "grafana-dashboard.json").read_text("utf-8"))
@@ -206,7 +206,9 @@ def test_every_metric_is_described_and_the_dashboard_and_the_alerts_have_only_su
 
 
 def test_every_fault_is_an_event_of_the_log() -> None:
-    events = {event for event, *_ in table(read("docs/operating.md"), "event", "level", "fields", "what happened")}
+    events = {
+        event for event, *_ in table(read("docs/monitoring.md"), "event", "level", "fields", "what happened")
+    }
     assert set(FAULTS) <= events
 
 

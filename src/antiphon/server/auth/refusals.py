@@ -59,7 +59,7 @@ class Refusals:
             name: the name as it was claimed, if any was.
             key: what attempts under the name are counted by; None to count for the connection alone.
             code: of the error.
-            why: one word of docs/operating.md, for the log alone.
+            why: one word of docs/monitoring.md, for the log alone.
 
         Raises:
             TooManyRefusals: it is the last one that this connection may have.

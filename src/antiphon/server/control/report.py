@@ -90,7 +90,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     started_at: datetime
     draining: bool
     problems: list[str]
-    """Words of docs/operating.md for what is not well; none if all is."""
+    """Words of docs/monitoring.md for what is not well; none if all is."""
     workers_wanted: int
     workers: list[ProcessReport]
     """Those that serve; without `--workers` it is the server's one process."""

@@ -22,7 +22,7 @@ SLOW = "took too long"
 CLOSED = "connection closed"
 TOO_MANY = "too many at once"
 REASONS = ("no header", "broken header", "header too long", "not TCP", SILENT, SLOW, CLOSED, TOO_MANY)
-"""All reasons for which a connection from a balancer is refused (docs/operating.md)."""
+"""All reasons for which a connection from a balancer is refused (docs/monitoring.md)."""
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ KeysOf = Callable[[], Mapping[int, bytes]]
 
 
 class NotProved(OSError):
-    """The far end has not proved that it holds the key ring; `why` is a word for the log (docs/operating.md)."""
+    """The far end has not proved that it holds the key ring; `why` is a word for the log (docs/monitoring.md)."""
 
     def __init__(self, why: str) -> None:
         """Say why."""

@@ -19,7 +19,7 @@ class Posted(NamedTuple):
 
     @property
     def obstacle(self) -> str | None:
-        """Why no new connection would be served, in one word of docs/operating.md; None if one would be.
+        """Why no new connection would be served, in one word of docs/monitoring.md; None if one would be.
 
         One worker that is well is enough.
         """
