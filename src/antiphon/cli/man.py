@@ -1,5 +1,6 @@
 """`antiphon man`: write the manual pages."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from antiphon.errors import FileUnusable, Problem, UsageError
 from antiphon.files import reported
 from antiphon.language import N_
 
-_NO_FOLDER = Problem(N_("There is no folder {path}. Make it (mkdir -p {path}), or name another one."))
+_NO_FOLDER = Problem(N_("There is no folder {path}. Make it ({command}), or name another one."))
 
 
 def man(
@@ -32,7 +33,7 @@ def man(
     console = common.console()
     written = 0
     if not folder.is_dir():
-        raise UsageError(problem=_NO_FOLDER, path=folder)
+        raise UsageError(problem=_NO_FOLDER, path=folder, command=shlex.join(["mkdir", "-p", str(folder)]))
     place = folder / "man1"
     with reported(place, FileUnusable):
         place.mkdir(exist_ok=True)
