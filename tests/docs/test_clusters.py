@@ -1,5 +1,6 @@
-"""Cluster of the document: the demonstration does what the page shows, and HAProxy takes its configuration."""
+"""Cluster of the document: the demonstration does what the page shows, and so do the commands and HAProxy."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from support import forked_command
 from support.documents import ROOT
 from support.left_out import left_out
-from support.processes import clean_environment
+from support.processes import ANTIPHON, clean_environment, fork_requests
+from support.serving import seed
 
 PAGE = (ROOT / "docs" / "clusters.md").read_text("utf-8")
 
@@ -47,3 +50,25 @@ def test_haproxy_takes_the_configuration(tmp_path: Path) -> None:
         ["haproxy", "-c", "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True, timeout=20, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_people_of_a_server_on_sqlite_are_invited_to_the_database(tmp_path: Path, database: str) -> None:
+    found = re.search(r"```bash people\n(.*?)antiphon serve ", PAGE, re.DOTALL)
+    assert found
+    seed(tmp_path / "data")
+    forked_command.install(tmp_path, ANTIPHON)
+    paths = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    requests = fork_requests().fileno()
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", found[1]],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path, PATH=paths, DATABASE=database) | {forked_command.REQUESTS: str(requests)},
+        pass_fds=[requests],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "codes.txt").read_text().startswith("ann\tantiphon1://ann@chat.example.org:7862/")
