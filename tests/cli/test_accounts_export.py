@@ -154,3 +154,13 @@ def test_an_account_that_goes_meanwhile_is_left_out(here: Operator, monkeypatch:
     monkeypatch.setattr(SqlAccounts, "find", find)
     rows = json.loads(here.run("accounts", "export", "--secrets", "--json").out)
     assert len(rows) == len(NAMES) - 1
+
+
+@pytest.mark.parametrize("arguments", [["--secrets"], ["--format", "json"]])
+def test_an_export_is_told_from_a_file_of_an_old_system(
+    here: Operator, tmp_path: Path, arguments: list[str]
+) -> None:
+    path = tmp_path / "export"
+    here.run("accounts", "export", str(path), *arguments)
+    done = here.run("accounts", "import", str(path), "--scheme", "plain", "--dry-run")
+    assert (done.code, "holds accounts of Antiphon" in done.err, "antiphon invite" in done.err) == (2, True, True)

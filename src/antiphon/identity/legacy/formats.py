@@ -16,6 +16,12 @@ _PICKLE = Problem(
         "let the program that wrote it write JSON instead, with json.dump."
     )
 )
+_OUR_OWN = Problem(
+    N_(
+        "{path} holds accounts of Antiphon, without passwords that could be imported: restore a backup with "
+        "antiphon restore, or invite these people with antiphon invite."
+    )
+)
 _SQLITE = Problem(
     N_(
         "{path} is an SQLite database: export the table with names and passwords as CSV, for example with "
@@ -58,6 +64,10 @@ _MAGIC: list[tuple[bytes, Problem]] = [
 _PICKLE_1 = re.compile(rb"[\](})]+q\0|c[\w.]+\n[\w.]+\nq\0")
 _PICKLE_0 = re.compile(r"\([dl]p?\d*\n|\([SV][^\n]*\np\d+\n|c[\w.]+\n[\w.]+\n(?:p\d+\n|\()")
 """Beginning of a pickle of protocol 0, which is text and ends with a full stop."""
+_OUR_ACCOUNTS = re.compile(
+    r'"?name"?[,;\t]"?(?:number"?[,;\t]"?)?disabled"?[,;\t]|\[\s*\{\s*"name":\s*"(?:[^"\\\n]|\\.)*",\s*"disabled":'
+)
+"""Beginning of what `antiphon accounts export` writes, and of `accounts.csv` of a store of files."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 _SECTION = re.compile(r"\[[\w .:/-]+\]")
 _YAML_LINE = re.compile(r"---(?:\s|$)|%YAML|-\s|-$")
@@ -134,6 +144,8 @@ def _problem(text: str, *, is_json: bool) -> Problem | None:
     first, _, rest = begin.partition("\n")
     if _PICKLE_0.match(begin) and text.rstrip().endswith("."):
         return _PICKLE
+    if _OUR_ACCOUNTS.match(begin):
+        return _OUR_OWN
     if begin.startswith("<"):
         return _XML
     if is_json:
