@@ -101,7 +101,7 @@ def test_every_exit_code_is_explained() -> None:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = run_antiphon("man", tmp_path / "no" / "man", home=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{tmp_path}/no/man/man1 cannot be used: ")
+    assert done.stderr.startswith(f"There is no folder {tmp_path}/no/man. Make it (mkdir -p ")
     assert not (tmp_path / "no").exists()
 
 
