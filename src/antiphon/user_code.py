@@ -1,4 +1,7 @@
-"""User code: the source files that are the user's own, not of Python, Antiphon or an installed package."""
+"""User code: the source files that are the user's own, not of Python, Antiphon or an installed package.
+
+And what an exception of it says: on one line, with the place in it.
+"""
 
 import sys
 import traceback
@@ -24,6 +27,25 @@ def is_user_code(file: str) -> bool:
 def is_antiphon(file: str) -> bool:
     """Return whether a frame's file is of Antiphon."""
     return Path(file).is_relative_to(_ANTIPHON)
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception on one line."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg}"
+    return traceback.format_exception_only(error)[0].strip().partition("\n")[0]
+
+
+def location_of(error: BaseException) -> str:
+    """Return the file and line of the last frame of the user's own code."""
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
+        return f"{error.filename}, line {error.lineno or 1}"
+    cause = error.__cause__ if error.__traceback__ is None else None
+    frames = traceback.extract_tb((cause or error).__traceback__)
+    if not frames:
+        return "?"
+    last = next((each for each in reversed(frames) if is_user_code(each.filename)), frames[-1])
+    return f"{last.filename}, line {last.lineno}"
 
 
 class ImportedSources:

@@ -68,6 +68,8 @@ def test_who_does_not_say_where_the_keys_go_or_are_is_told(
     assert operator.run("backup", "b", "--keys", "k", "--without-keys").code == 2
     assert operator.run("backup", "b", "--keys", "b").err == "Keys and accounts go into two files.\n"
     file = tmp_path / "backup.tar"
+    done = new.run("restore", file)
+    assert (done.code, done.err) == (2, f"{file} cannot be used: there is no such file. Name another file.\n")
     done = operator.run("backup", file, "--without-keys")
     assert done.err.splitlines()[1].startswith("The keys are not in it; without them nobody can sign in")
     done = new.run("restore", file)

@@ -129,6 +129,32 @@ def test_a_server_that_is_stopped_is_told_to_be_silent(tmp_path: Path, monkeypat
         assert found.ask("status").report
 
 
+SECOND_WAITS = """
+import pathlib, time
+here = pathlib.Path(__file__).parent
+try:
+    (here / "first").touch(exist_ok=False)
+except FileExistsError:
+    while not (here / "go").exists():
+        time.sleep(0.01)
+
+def answer(message: str) -> str:
+    return message
+"""
+
+
+def test_while_further_workers_start_all_is_well(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SECOND_WAITS)
+    service = f"{tmp_path / 'shop.py'}:answer"
+    with ServerProcess(tmp_path / "data", service, "--workers", "2", "--plain") as server:
+        done = act(server, "status")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[0].endswith(": it starts, 1 of 2 workers serve.")
+        (tmp_path / "go").touch()
+        until(lambda: not report(server)["starting"])
+        assert len(report(server)["workers"]) == 2
+
+
 def test_of_workers_it_tells_each_and_waits_for_none(tmp_path: Path) -> None:
     with WorkersProcess(tmp_path / "data") as server:
         with connect(str(server.address), name="ann") as session:

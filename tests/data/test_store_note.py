@@ -36,6 +36,27 @@ def test_files_inside_move_with_the_folder(folder: DataFolder, tmp_path: Path) -
     assert noted_store(moved) == f"files:{moved}/people"
 
 
+def test_files_inside_are_the_same_by_every_path(folder: DataFolder, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder.path)
+    for store in (f"files:{tmp_path}/link/people", f"files:{folder.path}/../data/people"):
+        assert note_store(folder, store) is None
+        assert noted_store(folder.path) == f"files:{folder.path}/people"
+    assert note_store(folder, f"files:{tmp_path}/people") == f"files:{folder.path}/people"
+
+
+def test_a_folder_of_files_of_an_earlier_version_has_no_note(folder: DataFolder) -> None:
+    (folder.path / "accounts.csv").touch()
+    (folder.path / "secret.key").touch()
+    assert noted_store(folder.path) is None, "accounts.csv alone may be a file to import"
+    (folder.path / "numbers.csv").touch()
+    assert noted_store(folder.path) == store_of(ServerSettings(data=folder.path)) == f"files:{folder.path}"
+    assert note_store(folder, f"files:{folder.path}") is None
+    assert (folder.path / STORE_FILE).read_text() == "files:.\n"
+    (folder.path / STORE_FILE).unlink()
+    (folder.path / "accounts.db").touch()
+    assert noted_store(folder.path) is None, "a server has begun a database there"
+
+
 @pytest.mark.parametrize(
     ("written", "told"),
     [

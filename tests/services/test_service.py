@@ -1,5 +1,6 @@
 """`as_service`: which handlers are accepted, and with which arguments they are called."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -148,6 +149,24 @@ def test_what_cannot_be_served_is_refused_with_the_reason(handler: Any, problem:
     with pytest.raises(ServiceInvalid, match=problem) as refused:
         as_service(handler)
     assert refused.value.exit_code == 2
+
+
+class Raising:
+    def received(self, message: str) -> str:
+        return message
+
+    @property
+    def opened(self) -> None:
+        raise OSError("no\nroom")
+
+
+def test_a_property_that_raises_is_told_with_its_line() -> None:
+    with pytest.raises(ServiceInvalid) as refused:
+        as_service(Raising())
+    assert re.fullmatch(
+        r"“Raising” cannot be served: OSError: no \(\S+test_service\.py, line \d+\)\.", str(refused.value)
+    )
+    assert isinstance(refused.value.__cause__, OSError)
 
 
 def test_an_object_may_leave_out_that_sessions_come_and_go() -> None:

@@ -16,6 +16,7 @@ from antiphon.store.contracts import (
     Store,
 )
 from antiphon.store.opening import open_store
+from support.patient_store import wait_for_stores
 from support.retried import retry_everything
 
 STORES = {"sqlite": "sqlite", "files": "files:{folder}", "retried": "sqlite", "postgres": "{database}"}
@@ -26,6 +27,7 @@ STORES = {"sqlite": "sqlite", "files": "files:{folder}", "retried": "sqlite", "p
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Store]:
+    wait_for_stores(monkeypatch)
     if request.param == "retried":
         retry_everything(monkeypatch)
     database = request.getfixturevalue("database") if request.param == "postgres" else ""

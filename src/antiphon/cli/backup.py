@@ -152,13 +152,14 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
     _ = console.translations.gettext
     data = options.folder.expanduser().absolute()
     file = PIPE if source is None else str(source)
-    keys = await _keys_of(source, keys, console)
-    with _opened(source) as accounts, _opened(keys) as of_keys:
-        with reported(source or Path(PIPE), FileUnusable):
-            backup = Backup((file, accounts), (str(keys), of_keys))
-        people = backup.folder_of(options.store, data)
-        with _progress(console, options) as told:
-            manifest = await restore_backup(backup, data, people, told)
+    with _opened(source) as accounts:  # before its keys are asked for: it may not be there
+        keys = await _keys_of(source, keys, console)
+        with _opened(keys) as of_keys:
+            with reported(source or Path(PIPE), FileUnusable):
+                backup = Backup((file, accounts), (str(keys), of_keys))
+            people = backup.folder_of(options.store, data)
+            with _progress(console, options) as told:
+                manifest = await restore_backup(backup, data, people, told)
     note_store(DataFolder(data), f"files:{people}" if manifest.store == "files" else SQLITE)
     log = open_log(options.log or data / "server.log")
     try:

@@ -14,7 +14,7 @@ from antiphon.address import DEFAULT_PORT
 from antiphon.cli.common_options import CommonOptions
 from antiphon.cli.event_loop import run_loop
 from antiphon.cli.option_groups import PROGRAM, WORKERS, grouped
-from antiphon.data.folder import DataFolder
+from antiphon.data.folder import DataFolder, data_folder
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
 from antiphon.server.manager import ServiceManager
@@ -134,5 +134,5 @@ def _with_port(console: Console, settings: ServerSettings, manager: ServiceManag
 
 
 async def _ask_for_port(console: Console, settings: ServerSettings) -> int:
-    default = DataFolder.open(settings.data).last_port or DEFAULT_PORT
+    default = DataFolder(settings.data or data_folder()).last_port or DEFAULT_PORT
     return await console.ask(console.translations.gettext("Port"), lambda text: read_port(text, 0), str(default))

@@ -35,7 +35,8 @@ def status(
 ) -> int:
     """Show how running servers are: connections, sessions, messages, refusals, certificate, store, log.
 
-    The exit code is 0 if all is well, 1 if something is not, and 3 if no server runs.
+    The exit code is 0 if all is well, 1 if something is not, and 3 if no server runs. While further workers
+    start, all is well.
 
     For example:
         antiphon status
@@ -155,9 +156,13 @@ def _lines(report: ServerReport, console: Console) -> Iterator[str]:
     _ = console.translations.gettext
     up = _duration(datetime.now(UTC) - report.started_at, _)
     told = _("Antiphon {version}, process {pid}, up {up}: all is well.")
-    if report.problems:
+    if report.problems not in ([], ["starting"]):
         told = _("Antiphon {version}, process {pid}, up {up}: NOT well.")
-    yield told.format(version=report.version, pid=report.pid, up=up)
+    elif report.starting:
+        told = _("Antiphon {version}, process {pid}, up {up}: it starts, {count} of {wanted} workers serve.")
+    yield told.format(
+        version=report.version, pid=report.pid, up=up, count=len(report.workers), wanted=report.workers_wanted
+    )
     for problem in report.problems:
         yield "  ! " + _(PROBLEMS[problem]).format(days=EXPIRY_NOTICE.days)
     if not report.workers:

@@ -16,8 +16,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from antiphon.data.belonging import open_with_ring, ring_missing, ring_of_database
-from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
-from antiphon.data.store_note import note_store, noted_store, whole_name
+from antiphon.data.folder import KEY_RING_FILE, DataFolder, check_before_making, data_folder
+from antiphon.data.store_note import note_store, noted_store, same_store
 from antiphon.errors import AccountUnknown, FolderUnusable, Problem, StoreUnusable, UsageError
 from antiphon.identity.names import prepare
 from antiphon.identity.throttle import name_mark
@@ -186,10 +186,12 @@ async def open_data(
     """
     path, chosen = options.folder, options.store_found
     noted = noted_store(path)
-    if console is not None and noted not in (None, whole_name(chosen)):
+    if console is not None and noted is not None and not same_store(noted, chosen):
         other = console.translations.gettext("{path} is used with --store {noted}; this is about {chosen}.")
         console.tell(other.format(path=path, noted=printable(str(noted)), chosen=printable(chosen)))
-    if not make:
+    if make:
+        await check_before_making(path, chosen)
+    else:
         await check_made(options)
     folder = DataFolder.open(path, accounts_file(chosen, path))
     found: list[NameRewritten] = []

@@ -3,6 +3,7 @@
 Files are replaced whole: a file that exists is complete.
 """
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from antiphon.errors import KeyRingUnusable, Problem, UsageError
 from antiphon.files import make_folder, read_private, reported, user_folder, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
-from antiphon.store_address import SQLITE
+from antiphon.store_address import SQLITE, is_postgresql
 
 KEY_RING_FILE = "secret.key"
 PORT_FILE = "port"
@@ -41,6 +42,23 @@ def data_folder() -> Path:
     if folder is None:
         raise UsageError(problem=_HOMELESS)
     return folder
+
+
+async def check_before_making(path: Path, store: str) -> None:
+    """Check, if the data folder `path` is still to be made, that a database can be used; if not, nothing is made.
+
+    Raises:
+        AntiphonError: it cannot, as `store.opening.open_store` says.
+    """
+    if is_postgresql(store):
+        await asyncio.to_thread(_check_unless_made, path, store)
+
+
+def _check_unless_made(path: Path, store: str) -> None:
+    if not path.exists():
+        from antiphon.store.opening import check_database  # noqa: PLC0415 - a supervisor needs no SQL
+
+        check_database(store)
 
 
 class DataFolder:

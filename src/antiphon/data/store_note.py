@@ -19,7 +19,9 @@ _FILES = "files:"
 
 
 def noted_store(data: Path) -> str | None:
-    """Return the value of `--store` that the data folder `data` notes; None without a note, or without the folder.
+    """Return the value of `--store` that the data folder `data` is used with; None if it does not show one.
+
+    That is what the note says. A folder of an earlier version has none; its files show if it is a store of files.
 
     Raises:
         SettingInvalid: what stands there names no store, or shows a password.
@@ -31,6 +33,10 @@ def noted_store(data: Path) -> str | None:
     if found is None:
         return None
     check_folder(data, found)
+    return _noted(data) or _held(data)
+
+
+def _noted(data: Path) -> str | None:
     path = data.absolute() / STORE_FILE
     written = read_private(path)
     if written is None:
@@ -42,25 +48,34 @@ def noted_store(data: Path) -> str | None:
     return store
 
 
+def _held(data: Path) -> str | None:
+    """Return the store of files that the data folder itself is; None if it is none, or holds a database."""
+    if DataFolder(data).lacks_key_ring:
+        return None
+    from antiphon.store.opening import holds_files  # noqa: PLC0415 - a supervisor needs no SQL
+
+    return f"{_FILES}{data.absolute()}" if holds_files(data) else None
+
+
 def note_store(folder: DataFolder, store: str) -> str | None:
     """Note that `folder` is used with `store`, a value of `--store`; return the other one that it noted before.
 
     A folder that cannot be written to notes nothing: that is not worth failing a start for.
     """
     with contextlib.suppress(UsageError):
-        if _noted(folder) == whole_name(store):
+        if same_store(_readable(folder), store):
             return None
         with folder.lock():
-            before = _noted(folder)
-            if before != whole_name(store):
+            before = _readable(folder)
+            if not same_store(before, store):
                 folder.write_private(STORE_FILE, os.fsencode(_as_written(folder.path, store)) + b"\n")
                 return before
     return None
 
 
-def _noted(folder: DataFolder) -> str | None:
+def _readable(folder: DataFolder) -> str | None:
     with contextlib.suppress(UsageError):  # what cannot be read is replaced
-        return noted_store(folder.path)
+        return _noted(folder.path)
     return None
 
 
@@ -68,13 +83,18 @@ def _as_written(data: Path, store: str) -> str:
     place = files_folder(store)
     if place is None:
         return store
-    return _FILES + str(place.relative_to(data) if place.is_relative_to(data) else place)
+    for inside, outside in ((place, data), (place.resolve(), data.resolve())):
+        if inside.is_relative_to(outside):
+            return f"{_FILES}{inside.relative_to(outside)}"
+    return f"{_FILES}{place}"
 
 
-def whole_name(store: str) -> str:
-    """Return a value of `--store` with the absolute path of a folder of files."""
-    place = files_folder(store)
-    return store if place is None else f"{_FILES}{place}"
+def same_store(one: str | None, other: str) -> bool:
+    """Return whether two values of `--store` name the same store, also by other paths (`..`, links)."""
+    if one is None or one == other:
+        return one == other
+    places = files_folder(one), files_folder(other)
+    return None not in places and len({os.path.realpath(str(place)) for place in places}) == 1
 
 
 def store_of(settings: ServerSettings) -> str:

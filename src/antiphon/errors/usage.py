@@ -339,6 +339,10 @@ class ServiceInvalid(UsageError):
     sentence = N_("“{service}” cannot be served: {problem}.")
     hint = N_("Give a function that takes a message and returns the answer; see docs/services.md.")
 
+    def advice(self, translate: Translate = str) -> str:
+        """See `AntiphonError`; empty if its own code failed when it was inspected, at a `place`."""
+        return "" if "place" in self.fields else super().advice(translate)
+
 
 class ServiceNotLoaded(UsageError):
     """The service named after `antiphon serve` does not exist, or failed while it was loaded."""

@@ -17,7 +17,7 @@ from antiphon.address import Address, Scheme
 from antiphon.data.belonging import open_with_ring
 from antiphon.data.certificate import Certificate, load_or_make
 from antiphon.data.credentials import check_ring
-from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
+from antiphon.data.folder import KEY_RING_FILE, DataFolder, check_before_making, data_folder
 from antiphon.data.store_note import note_store, store_of
 from antiphon.errors import AntiphonError
 from antiphon.identity.scram import mechanism_for
@@ -172,6 +172,7 @@ class Server(PublishingServer, Generic[State]):
         store = store_of(self.settings)
         settings = self.settings = replace(self.settings, store=store)
         data = settings.data or data_folder()
+        await check_before_making(data, store)
         folder = DataFolder.open(data, accounts_file(store, data))
         self.data_path = folder.path
         self.log_path = settings.log or folder.path / "server.log"

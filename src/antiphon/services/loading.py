@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +15,7 @@ from antiphon.services.contract import Handler
 from antiphon.services.echo import echo
 from antiphon.services.program import SCHEME, Program
 from antiphon.settings import ProgramSettings
-from antiphon.user_code import is_user_code
+from antiphon.user_code import location_of, message_of
 
 BUILT_IN = ("echo", "chat")
 """Services that come with Antiphon, by their names."""
@@ -126,22 +125,3 @@ def _attribute(service: str, module: ModuleType, attribute: str) -> Any:
                 service=service, problem=_NO_ATTRIBUTE, part=part, module=module.__name__
             ) from None
     return found
-
-
-def message_of(error: BaseException) -> str:
-    """Return the message of an exception on one line."""
-    if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {error.msg}"
-    return traceback.format_exception_only(error)[0].strip().partition("\n")[0]
-
-
-def location_of(error: BaseException) -> str:
-    """Return the file and line of the last frame of the user's own code."""
-    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
-        return f"{error.filename}, line {error.lineno or 1}"
-    cause = error.__cause__ if error.__traceback__ is None else None
-    frames = traceback.extract_tb((cause or error).__traceback__)
-    if not frames:
-        return "?"
-    last = next((each for each in reversed(frames) if is_user_code(each.filename)), frames[-1])
-    return f"{last.filename}, line {last.lineno}"

@@ -8,10 +8,11 @@ from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from antiphon.errors import MessageInvalid, Problem, ServiceInvalid, TextOnly
+from antiphon.errors import AntiphonError, MessageInvalid, Problem, ServiceInvalid, TextOnly
 from antiphon.language import N_
 from antiphon.services.annotations import Annotations, Wants
 from antiphon.services.contract import Handler, Lifespan, Reply, ServiceServer, Session
+from antiphon.user_code import location_of, message_of
 from antiphon.wire.frames import Payload
 from antiphon.wire.values import Shape, Unfit
 
@@ -20,6 +21,7 @@ _A_NAME = Problem(N_("it is text; only the command takes a service by its name")
 _A_CLASS = Problem(N_("it is a class; give an instance of it"))
 _RUNNING = Problem(N_("it is what a call of the function has returned; leave out the parentheses behind its name"))
 
+_RAISED = Problem(N_("{error} ({place})"))
 _NOT_A_HOOK = Problem(N_("its “{hook}” is not a function that takes the {arguments}"))
 _NEVER_RUNS = Problem(N_("its “{hook}” is a generator, which would never run"))
 _NO_LIFESPAN = Problem(
@@ -125,8 +127,22 @@ def as_service(handler: Handler, lifespan: Lifespan | None = None) -> Service:
         lifespan: in place of its attribute `lifespan`, if it has one.
 
     Raises:
-        ServiceInvalid: it is not a handler.
+        ServiceInvalid: it is not a handler, or it raises when it is inspected.
     """
+    try:
+        return _inspected(handler, lifespan)
+    except (AntiphonError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a property of the user's, or a decorator's `__getattr__`, may raise anything
+        raise ServiceInvalid(
+            service=type(handler).__qualname__,
+            problem=_RAISED,
+            error=message_of(error),
+            place=location_of(error),
+        ) from error
+
+
+def _inspected(handler: Handler, lifespan: Lifespan | None) -> Service:
     name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
     if inspect.isclass(handler):
         raise ServiceInvalid(service=name, problem=_A_CLASS)

@@ -14,6 +14,7 @@ from antiphon.store.copied import Copied, Told
 from antiphon.store.files import ACCOUNTS_FILE as ACCOUNTS_CSV
 from antiphon.store.files import Tell, copy_files, open_files
 from antiphon.store.files.copying import LAYOUTS
+from antiphon.store.files.numbers import NUMBERS_FILE
 from antiphon.store.sql import copy_accounts, open_sqlite
 from antiphon.store.sql.schema import SCHEMA_VERSION
 from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
@@ -26,6 +27,7 @@ __all__ = [
     "accounts_file",
     "check_copied",
     "copy_store",
+    "holds_files",
     "open_store",
     "store_files",
     "upgrade",
@@ -146,6 +148,15 @@ def _postgres() -> ModuleType:
     if importlib.util.find_spec("psycopg") is None:
         raise SettingInvalid(source="--store", problem=_NO_PSYCOPG)
     return importlib.import_module("antiphon.store.sql.postgres")
+
+
+def holds_files(data: Path) -> bool:
+    """Return whether the data folder `data` is a store of files itself, and no SQLite store beside it was begun.
+
+    An `accounts.csv` alone may be anything: the store's other file of accounts must stand beside it.
+    """
+    files = (data / ACCOUNTS_CSV).exists() and (data / NUMBERS_FILE).exists()
+    return files and not (data / ACCOUNTS_DB).exists()
 
 
 def accounts_file(store: str, data: Path) -> Path | None:

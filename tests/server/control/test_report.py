@@ -60,8 +60,14 @@ def test_a_certificate_that_is_not_valid_yet_is_told() -> None:
 
 def test_workers_that_are_missing_and_a_drain_are_told() -> None:
     assert problems(WELL, wanted=2) == ["worker-missing"]
-    assert problems() == ["nobody-serves"]
+    assert problems() == problems(starting=False) == ["nobody-serves"]
     assert problems(WELL, draining=True) == ["draining"]
+
+
+def test_a_start_is_no_fault_once_somebody_serves() -> None:
+    assert problems(WELL, wanted=2, starting=True) == []
+    assert problems(starting=True) == ["starting"]
+    assert problems(msgspec.structs.replace(WELL, silent_s=9), wanted=2, starting=True) == ["worker-silent"]
 
 
 def test_what_ended_workers_did_is_kept() -> None:
@@ -80,7 +86,7 @@ def test_every_problem_has_its_sentence() -> None:
         msgspec.structs.replace(WELL, facts=msgspec.structs.replace(FACTS, expires_at=NOW + timedelta(1))),
         msgspec.structs.replace(WELL, facts=msgspec.structs.replace(FACTS, valid_from=NOW + timedelta(1))),
     ]
-    told = {*problems(*ill, wanted=5, draining=True), *problems()}
+    told = {*problems(*ill, wanted=5, draining=True), *problems(), *problems(starting=True)}
     assert told == set(PROBLEMS) == set(ADVICE) == set(PROBLEM_WORDS)
 
 

@@ -25,6 +25,8 @@ def posted(*workers: ProcessReport, age: float = 0.5, **server: Any) -> Posted:
         (posted(WELL, SILENT), None),
         (posted(WELL, AWAY), None),
         (posted(), "nobody-serves"),
+        (posted(starting=True), "starting"),
+        (posted(WELL, starting=True), None),
         (posted(WELL, draining=True), "draining"),
         (posted(AWAY), "store-away"),
         (posted(UNREAD, AWAY), "store-away"),

@@ -22,6 +22,7 @@ from antiphon.store.sql.postgres.outbox import PostgresOutbox
 from antiphon.store.sql.processes import SqlProcesses
 from antiphon.topics import Subscriber
 from antiphon.wire.frames import Payload
+from support.patient_store import wait_for_stores
 from support.stored import process
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -31,13 +32,17 @@ ANN, BOB = (Subscriber(number, name, BEGAN + timedelta(number)) for number, name
 class Link(PostgresOutbox):
     """One process's way to the database, which can be cut."""
 
-    cut = False
+    cut: asyncio.Event | None = None
+    """Since it was cut; set once it has been looked for news in vain."""
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name != "_rows" and asyncio.iscoroutinefunction(found) and super().__getattribute__("cut"):
+        cut: asyncio.Event | None = super().__getattribute__("cut")
+        if name != "_rows" and asyncio.iscoroutinefunction(found) and cut is not None:
 
             async def away(*_: object) -> None:
+                if name in {"news", "ends"}:
+                    cut.set()
                 raise TryLater
 
             return away
@@ -77,6 +82,13 @@ class Node:
         self.heard = Heard()
         self.subscription = Subscription(self.broker, BackgroundTasks(), self.heard, "news", 1, ANN)
 
+    async def cut(self) -> None:
+        """Cut it off, and wait until it has noticed: no read of before is under way then."""
+        self.outbox.cut = asyncio.Event()
+        self.broker.look()
+        async with asyncio.timeout(60):
+            await self.outbox.cut.wait()
+
     def _news(self, topic: str, epoch: int, offset: int, message: Payload | None) -> None:
         self.subscription.news(epoch, offset, message, None)
 
@@ -85,7 +97,8 @@ Join = Callable[[str], Any]
 
 
 @pytest.fixture
-async def opened(database: str) -> AsyncIterator[PostgresDatabase]:
+async def opened(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresDatabase]:
+    wait_for_stores(monkeypatch)
     opened = PostgresDatabase(database, threads=2)
     yield opened
     await opened.close()
@@ -101,7 +114,7 @@ async def nodes(opened: PostgresDatabase) -> AsyncIterator[tuple[Node, Node]]:
         await node.subscription.join()
     yield nodes
     for node in nodes:
-        node.outbox.cut = False
+        node.outbox.cut = None
         await node.broker.stop()
 
 
@@ -111,7 +124,7 @@ async def test_what_is_said_while_the_database_is_away_is_refused_and_what_other
     near, far = nodes
     await near.broker.publish("news", "before")
     await near.heard.until("before")
-    near.outbox.cut = True
+    await near.cut()
     with pytest.raises(TryLater):
         await near.broker.publish("news", "refused")
     for number in range(5):
@@ -119,7 +132,7 @@ async def test_what_is_said_while_the_database_is_away_is_refused_and_what_other
     near.broker.look()
     await far.heard.until("4")
     assert near.heard.messages == ["before"]
-    near.outbox.cut = False
+    near.outbox.cut = None
     near.broker.look()
     await near.heard.until("4")
     await near.broker.publish("news", "after")
@@ -131,13 +144,12 @@ async def test_what_is_said_while_the_database_is_away_is_refused_and_what_other
 
 async def test_of_what_is_kept_no_more_when_it_is_back_a_process_is_told(nodes: tuple[Node, Node]) -> None:
     near, far = nodes
-    near.outbox.cut = True
-    near.broker.look()
+    await near.cut()
     for number in range(5):
         await far.broker.publish("news", f"{number}")
     await far.heard.until("4")
     await far.outbox.trim(BEGAN + OUTBOX_KEPT + timedelta(seconds=1))
-    near.outbox.cut = False
+    near.outbox.cut = None
     near.broker.look()
     async with asyncio.timeout(60):
         while not near.heard.gaps:
@@ -281,8 +293,8 @@ async def test_who_asks_for_the_subscribers_of_many_topics_asks_the_database_lit
     found = await asyncio.gather(*(one.broker.present(room) for room in rooms * 3))
     assert found == [[ANN, ANN], [BOB], *([[]] * 100)] * 3
     assert asked == [rooms], "each of those who ask would be a transaction of its own"
-    one.outbox.cut = True
+    one.outbox.cut = asyncio.Event()
     refused = await asyncio.gather(*map(one.broker.present, rooms), return_exceptions=True)
     assert {type(error) for error in refused} == {TryLater}
-    one.outbox.cut = False
+    one.outbox.cut = None
     assert await one.broker.present("sport") == [BOB]

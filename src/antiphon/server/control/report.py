@@ -19,7 +19,7 @@ SLOW_SECONDS = 0.5
 
 PROBLEM_WORDS = (
     "certificate-expired", "certificate-expires", "certificate-not-yet-valid", "draining", "log-lost",
-    "nobody-serves", "overloaded", "store-away", "worker-missing", "worker-silent",
+    "nobody-serves", "overloaded", "starting", "store-away", "worker-missing", "worker-silent",
 )  # fmt: skip
 """What `ServerReport.problems` may hold."""
 
@@ -100,6 +100,8 @@ class ServerReport(msgspec.Struct, frozen=True):
     """Messages that they handled."""
     ended_totals: Totals = Totals()
     """Of them, and of the supervisor."""
+    starting: bool = False
+    """Whether workers have not served yet since the start of the server, and none has ended."""
 
     @property
     def events(self) -> Counter[str]:
@@ -140,32 +142,38 @@ def report_of(
     started_at: datetime,
     now: datetime,
     draining: bool = False,
+    starting: bool = False,
     wanted: int = 1,
     ended: Counter[str] | None = None,
     ended_messages: int = 0,
     ended_totals: Totals | None = None,
 ) -> ServerReport:
     """Return the report of a server whose processes report `workers`, with what is wrong. `now` is in UTC."""
+    starting = starting and len(workers) < wanted
+    problems = _problems(workers, wanted, now, draining=draining, starting=starting)
     return ServerReport(
         version=version,
         pid=pid,
         started_at=started_at,
         draining=draining,
-        problems=list(dict.fromkeys(_problems(workers, wanted, now, draining=draining))),
+        problems=list(dict.fromkeys(problems)),
         workers_wanted=wanted,
         workers=workers,
         ended=dict(ended or {}),
         ended_messages=ended_messages,
         ended_totals=ended_totals or Totals(),
+        starting=starting,
     )
 
 
-def _problems(workers: list[ProcessReport], wanted: int, now: datetime, *, draining: bool) -> Iterable[str]:
+def _problems(
+    workers: list[ProcessReport], wanted: int, now: datetime, *, draining: bool, starting: bool
+) -> Iterable[str]:
     if draining:
         yield "draining"
     if not workers:
-        yield "nobody-serves"
-    elif len(workers) < wanted:
+        yield "starting" if starting else "nobody-serves"
+    elif len(workers) < wanted and not starting:
         yield "worker-missing"
     for worker in workers:
         if worker.silent_s > SILENT_SECONDS:

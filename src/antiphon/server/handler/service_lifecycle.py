@@ -11,7 +11,7 @@ from antiphon.language import N_
 from antiphon.server.handler.environment import HandlerEnvironment
 from antiphon.server.handler.guard import as_fault
 from antiphon.server.home.fence import guarded
-from antiphon.services.loading import location_of, message_of
+from antiphon.user_code import location_of, message_of
 
 LEAST_SECONDS = 2.0
 """What a service has in all to end its tasks and to stop, also where the handlers have used up the drain time."""

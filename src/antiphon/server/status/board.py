@@ -6,7 +6,7 @@ from typing import NamedTuple
 from antiphon.server.control.report import SILENT_SECONDS, ServerReport
 
 STARTING = "starting"
-"""Why a server is not ready that has not reported yet."""
+"""Why a server is not ready that has not reported yet, or whose first worker does not serve yet."""
 SILENT = "silent"
 """Why one is not ready whose event loop does not run."""
 
@@ -29,7 +29,7 @@ class Posted(NamedTuple):
         if report.draining:
             return "draining"
         if not report.workers:
-            return "nobody-serves"
+            return STARTING if report.starting else "nobody-serves"
         if self.age > SILENT_SECONDS:
             return SILENT
         if not any(worker.well for worker in report.workers):

@@ -28,12 +28,15 @@ class WorkerReports:
         self._events: Counter[str] = Counter()
         self._messages = 0
         self._totals = Totals()
+        self._starting = True
+        """Whether no worker has ended."""
         self.looks = WorkerLooks()
         """Of those who ask who is connected."""
 
     def ended(self, worker: WorkerProcess) -> None:
         """Keep what a worker has done that has ended."""
         self.looks.ended(worker)
+        self._starting = False
         if worker.report is not None:
             self._events.update(worker.report.events)
             self._messages += worker.report.messages
@@ -44,7 +47,9 @@ class WorkerReports:
         reports = []
         events, messages = self._events + self._log.events, self._messages
         totals = self._totals.plus(Totals(log_dropped=self._log.dropped))
+        starting = self._starting and not draining
         for worker in sorted(workers, key=lambda each: each.number):
+            starting &= worker.left_at is None and worker.state is not State.LEAVING
             if worker.report is None:
                 continue
             if worker.state is State.SERVING and (draining or worker.left_at is None):
@@ -61,6 +66,7 @@ class WorkerReports:
             started_at=self._started_at,
             now=datetime.now(UTC),
             draining=draining,
+            starting=starting,
             wanted=self._start.workers,
             ended=events,
             ended_messages=messages,

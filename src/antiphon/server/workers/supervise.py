@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 
 from antiphon import streams
-from antiphon.data.folder import DataFolder
+from antiphon.data.folder import DataFolder, check_before_making, data_folder
 from antiphon.data.store_note import store_of
 from antiphon.errors import AntiphonError
 from antiphon.observe.log import open_log
@@ -45,8 +45,9 @@ async def supervise(
     Raises:
         AntiphonError: it cannot serve; the errors are those of `load` and `Server`, and `WorkerEnded`.
     """
-    folder = DataFolder.open(settings.data)
-    store = store_of(settings)
+    store, data = store_of(settings), settings.data or data_folder()
+    await check_before_making(data, store)
+    folder = DataFolder.open(data)
     settings = replace(settings, store=store)  # a worker that replaces another one has the same
     log = open_log(settings.log or folder.path / "server.log", settings.log_level)
     log.info("started", version=__version__, pid=os.getpid(), folder=str(folder.path), workers=workers)
