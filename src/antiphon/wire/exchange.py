@@ -181,7 +181,7 @@ class PythonExchange:
         """Start closed.
 
         `settle` is called when the exchange is left: with the number of messages that were answered, the bytes of
-        the answers' frames, and the message that is on its way or None.
+        frames that are not acknowledged, and the message that is on its way or None.
         """
         self.loop = loop
         self._wire = wire
@@ -192,9 +192,10 @@ class PythonExchange:
         self._pending: PythonAsking | None = None
         self.open = False
 
-    def enter(self, last_id: int) -> None:
-        """Open it; the last message had this id. Precondition: it is closed."""
+    def enter(self, last_id: int, unacknowledged: int) -> None:
+        """Open it; the last message had this id, and so many bytes are not acknowledged. Precondition: it is closed."""
         self._id = last_id
+        self._unacknowledged = unacknowledged
         self.open = True
 
     def leave(self) -> None:
