@@ -193,7 +193,10 @@ class PythonExchange:
         self.open = False
 
     def enter(self, last_id: int, unacknowledged: int) -> None:
-        """Open it; the last message had this id, and so many bytes are not acknowledged. Precondition: it is closed."""
+        """Open it; the last message had this id, and so many bytes are not acknowledged.
+
+        Precondition: it is closed.
+        """
         self._id = last_id
         self._unacknowledged = unacknowledged
         self.open = True
