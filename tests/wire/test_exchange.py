@@ -275,6 +275,30 @@ def test_what_ends_the_program_is_raised_by_the_loop_and_not_by_the_connection(t
     assert taken == [True]
 
 
+@pytest.mark.parametrize("error", [LookupError, RuntimeError])
+async def test_what_a_step_raises_does_not_reach_the_connection(twin: Any, error: Any) -> None:
+    loop, told, steps = asyncio.get_running_loop(), asyncio.Event(), []
+    side = Side(twin, loop)
+
+    def step(asking: Any) -> None:  # of a task of a third party
+        steps.append(asking.result())
+        raise error
+
+    def report(_: object, context: Any) -> None:
+        steps.append(type(context["exception"]))
+        told.set()
+
+    loop.set_exception_handler(report)
+    asking = side.exchange.ask("hello")
+    next(asking)
+    asking.add_done_callback(step, context=copy_context())
+    loop.call_soon(lambda: steps.append(side.exchange.take(SERVER.answer(1, "world"))))
+    await told.wait()
+    assert steps == ["world", True, error]
+    await asyncio.sleep(0)
+    assert len(steps) == 3
+
+
 async def test_a_task_that_is_cancelled_while_it_waits_is_told_why(twin: Any) -> None:
     side = Side(twin, asyncio.get_running_loop())
     task = asyncio.create_task(asked(side))

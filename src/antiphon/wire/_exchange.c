@@ -56,11 +56,11 @@ static int is_outside_of_tasks(PyObject *loop) {
     return task == Py_None;
 }
 
-/* Take note of what a step of the task has raised: not all transports pass it on, so the loop raises it. */
-static int raise_soon(Exchange *exchange) {
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) && !PyErr_ExceptionMatches(PyExc_SystemExit)) return -1;
-    PyObject *error = take_exception();
-    int failed = call_soon(exchange, PyTuple_GET_ITEM(exchange->loop, RAISES), error, NULL);
+/* Have the loop raise what a step of the task has raised, as from a callback of its own: it must not end the connection.
+   Steals the reference. */
+static int raise_soon(Exchange *exchange, PyObject *error) {
+    int failed = 0;
+    if (exchange->loop != NULL) failed = call_soon(exchange, PyTuple_GET_ITEM(exchange->loop, RAISES), error, NULL);
     Py_DECREF(error);
     return failed;
 }
@@ -84,8 +84,7 @@ static int resume(Asking *self) {
     failed = PyContext_Exit(context);
     if (error != NULL) {
         if (failed) PyErr_Clear();
-        set_exception(error);
-        failed = exchange->loop == NULL ? -1 : raise_soon(exchange);
+        failed = raise_soon(exchange, error);
     }
     Py_DECREF(context);
     Py_DECREF(exchange);

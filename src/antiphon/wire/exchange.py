@@ -164,12 +164,17 @@ class PythonAsking:
             self._resume_soon()
             return
         try:
-            self._resume = self._context = None
-            context.run(resume, self)
-        except (KeyboardInterrupt, SystemExit) as error:
-            loop.call_soon(loop.raises, error)  # not all transports pass it on
-        except RuntimeError:  # the context is entered already
-            loop.call_soon(resume, self, context=context)
+            context.run(self._step, resume)
+        except RuntimeError:  # the context is entered already; what the step has raised does not come here
+            self._resume_soon()
+
+    def _step(self, resume: Callable[[Any], object]) -> None:
+        self._resume = self._context = None
+        try:
+            resume(self)
+        except BaseException as error:  # noqa: BLE001 - as from a callback of the loop; it must not end the connection
+            loop = self._exchange.loop
+            loop.call_soon(loop.raises, error)
 
 
 class PythonExchange:
