@@ -45,7 +45,7 @@ class Side:
             loop = Loop(real, real.call_soon, asyncio.current_task, asyncio.CancelledError, _raise)
         wire = Wire(self.write, lambda: self.closing, TOKEN, LIMIT, LIMIT, ACK_EVERY, self.forks)
         self.exchange = twin(loop, wire, lambda *counts: self.settled.append(counts))
-        self.exchange.enter(0)
+        self.exchange.enter(0, 0)
 
     def call_soon(self, function: object, *_: object, context: object = None) -> None:
         self.soon.append((function, context))
@@ -88,7 +88,7 @@ def test_a_message_is_sent_with_the_token_and_the_next_id(side: Side) -> None:
 
 def test_the_ids_begin_anew_behind_the_last_one(side: Side) -> None:
     side.exchange.leave()
-    side.exchange.enter(LAST_ID)
+    side.exchange.enter(LAST_ID, 0)
     assert side.exchange.ask("hello").id == 1
 
 
@@ -186,11 +186,22 @@ def test_an_ack_that_is_due_is_left_to_the_caller(side: Side) -> None:
     assert side.settled == [(asking.id - 1, (asking.id - 1) * size, asking)]
 
 
+def test_what_was_not_acknowledged_before_counts_for_the_ack_too(side: Side) -> None:
+    side.exchange.leave()
+    size = len(SERVER.answer(1, "x"))
+    side.exchange.enter(0, ACK_EVERY - 2 * size)
+    side.exchange.ask("hello")
+    assert side.exchange.take(SERVER.answer(1, "x"))
+    side.exchange.ask("hello")
+    assert not side.exchange.take(SERVER.answer(2, "x"))
+    assert side.settled[1][:2] == (1, ACK_EVERY - size)
+
+
 def test_the_exchange_is_left_once_and_counts_anew(side: Side) -> None:
     side.exchange.leave()
     side.exchange.leave()
     assert side.settled == [(0, 0, None)]
-    side.exchange.enter(7)
+    side.exchange.enter(7, 0)
     assert side.exchange.ask("hello").id == 8
 
 
@@ -262,6 +273,30 @@ def test_what_ends_the_program_is_raised_by_the_loop_and_not_by_the_connection(t
     with pytest.raises(error):
         asyncio.run(main())
     assert taken == [True]
+
+
+@pytest.mark.parametrize("error", [LookupError, RuntimeError])
+async def test_what_a_step_raises_does_not_reach_the_connection(twin: Any, error: Any) -> None:
+    loop, told, steps = asyncio.get_running_loop(), asyncio.Event(), []
+    side = Side(twin, loop)
+
+    def step(asking: Any) -> None:  # of a task of a third party
+        steps.append(asking.result())
+        raise error
+
+    def report(_: object, context: Any) -> None:
+        steps.append(type(context["exception"]))
+        told.set()
+
+    loop.set_exception_handler(report)
+    asking = side.exchange.ask("hello")
+    next(asking)
+    asking.add_done_callback(step, context=copy_context())
+    loop.call_soon(lambda: steps.append(side.exchange.take(SERVER.answer(1, "world"))))
+    await told.wait()
+    assert steps == ["world", True, error]
+    await asyncio.sleep(0)
+    assert len(steps) == 3
 
 
 async def test_a_task_that_is_cancelled_while_it_waits_is_told_why(twin: Any) -> None:
@@ -363,7 +398,7 @@ def play(twin: Any, steps: list[tuple[str, Any]]) -> list[object]:
             side.exchange.leave()
         elif step == "enter":
             side.exchange.leave()
-            side.exchange.enter(1)
+            side.exchange.enter(1, 900)
         elif asking is not None:
             try:
                 if step == "await":

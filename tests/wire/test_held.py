@@ -50,8 +50,10 @@ class Gate:
     def __init__(self) -> None:
         self.state = bytearray(16)
         self.is_open = True
+        self.within: Callable[[], object] = lambda: None
 
     def check(self) -> bool:
+        self.within()
         return self.is_open
 
     def close(self) -> None:
@@ -208,6 +210,17 @@ def test_late_frames_are_left_unless_there_is_one_and_it_may_be_written(twin: Tw
     bench.held.write_late()
     assert bench.happened() == [("rest", [b"two"])] * 2
     assert bench.late == [b"two"]
+
+
+@twins
+def test_a_late_frame_that_is_dropped_meanwhile_is_not_written(twin: Twin) -> None:
+    bench = Bench(twin)
+    bench.receive(message(1, "wait"))
+    bench.late[:] = [b"one"]
+    bench.gate.within = bench.late.clear
+    memoryview(bench.gate.state).cast("d")[0] = 1.0  # the last look was long ago
+    bench.held.write_late()
+    assert bench.happened() == []
 
 
 @twins

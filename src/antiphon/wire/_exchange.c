@@ -56,11 +56,11 @@ static int is_outside_of_tasks(PyObject *loop) {
     return task == Py_None;
 }
 
-/* Take note of what a step of the task has raised: not all transports pass it on, so the loop raises it. */
-static int raise_soon(Exchange *exchange) {
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) && !PyErr_ExceptionMatches(PyExc_SystemExit)) return -1;
-    PyObject *error = take_exception();
-    int failed = call_soon(exchange, PyTuple_GET_ITEM(exchange->loop, RAISES), error, NULL);
+/* Have the loop raise what a step of the task has raised, as from a callback of its own: it must not end the connection.
+   Steals the reference. */
+static int raise_soon(Exchange *exchange, PyObject *error) {
+    int failed = 0;
+    if (exchange->loop != NULL) failed = call_soon(exchange, PyTuple_GET_ITEM(exchange->loop, RAISES), error, NULL);
     Py_DECREF(error);
     return failed;
 }
@@ -84,8 +84,7 @@ static int resume(Asking *self) {
     failed = PyContext_Exit(context);
     if (error != NULL) {
         if (failed) PyErr_Clear();
-        set_exception(error);
-        failed = exchange->loop == NULL ? -1 : raise_soon(exchange);
+        failed = raise_soon(exchange, error);
     }
     Py_DECREF(context);
     Py_DECREF(exchange);
@@ -259,14 +258,21 @@ PyTypeObject AskingType = {
 
 /* --- the exchange ------------------------------------------------------------------------------------------------ */
 
-static PyObject *Exchange_enter(Exchange *self, PyObject *number) {
-    unsigned long id = PyLong_AsUnsignedLong(number);
+static PyObject *Exchange_enter(Exchange *self, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "enter takes an id and a number of bytes");
+        return NULL;
+    }
+    unsigned long id = PyLong_AsUnsignedLong(arguments[0]);
     if (id == (unsigned long)-1 && PyErr_Occurred()) return NULL;
     if (id > UINT32_MAX) {
         PyErr_SetString(PyExc_OverflowError, "the id does not fit in 32 bits");
         return NULL;
     }
+    Py_ssize_t unacknowledged = PyLong_AsSsize_t(arguments[1]);
+    if (unacknowledged == -1 && PyErr_Occurred()) return NULL;
     self->id = (uint32_t)id;
+    self->unacknowledged = unacknowledged;
     self->open = self->settle != NULL;
     Py_RETURN_NONE;
 }
@@ -453,7 +459,8 @@ static PyMemberDef exchange_members[] = {
 };
 
 static PyMethodDef exchange_methods[] = {
-    {"enter", (PyCFunction)Exchange_enter, METH_O, "Open it; the last message had this id."},
+    {"enter", (PyCFunction)(void (*)(void))Exchange_enter, METH_FASTCALL,
+     "Open it; the last message had this id, and so many bytes are not acknowledged."},
     {"leave", (PyCFunction)Exchange_leave, METH_NOARGS, "Close it; nothing happens if it is closed."},
     {"ask", (PyCFunction)Exchange_ask, METH_O, "Send a message and return it, to be awaited; None if that is left to the caller."},
     {"take", (PyCFunction)Exchange_take, METH_O, "Take received bytes, if they are the answer to the message on its way."},

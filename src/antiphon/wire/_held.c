@@ -135,6 +135,7 @@ static PyObject *HeldMessages_write_late(HeldMessages *self, PyObject *Py_UNUSED
     if (PyList_GET_SIZE(late) == 0) Py_RETURN_NONE;
     int open = PyList_GET_SIZE(late) == 1 && self->responder->closed == WAITING ? is_open(self) : 0;
     if (open < 0) return NULL;
+    if (PyList_GET_SIZE(late) == 0) Py_RETURN_NONE; /* the look at the fence has run other code */
     if (!open) return PyObject_CallNoArgs(PyTuple_GET_ITEM(self->holding, WRITE));
     PyObject *frame = Py_NewRef(PyList_GET_ITEM(late, 0)); /* out of the list before the write, which may come here again */
     PyObject *done = PyList_SetSlice(late, 0, 1, NULL) < 0 ? NULL : send_frame(self->responder, frame);

@@ -164,12 +164,17 @@ class PythonAsking:
             self._resume_soon()
             return
         try:
-            self._resume = self._context = None
-            context.run(resume, self)
-        except (KeyboardInterrupt, SystemExit) as error:
-            loop.call_soon(loop.raises, error)  # not all transports pass it on
-        except RuntimeError:  # the context is entered already
-            loop.call_soon(resume, self, context=context)
+            context.run(self._step, resume)
+        except RuntimeError:  # the context is entered already; what the step has raised does not come here
+            self._resume_soon()
+
+    def _step(self, resume: Callable[[Any], object]) -> None:
+        self._resume = self._context = None
+        try:
+            resume(self)
+        except BaseException as error:  # noqa: BLE001 - as from a callback of the loop; it must not end the connection
+            loop = self._exchange.loop
+            loop.call_soon(loop.raises, error)
 
 
 class PythonExchange:
@@ -181,7 +186,7 @@ class PythonExchange:
         """Start closed.
 
         `settle` is called when the exchange is left: with the number of messages that were answered, the bytes of
-        the answers' frames, and the message that is on its way or None.
+        frames that are not acknowledged, and the message that is on its way or None.
         """
         self.loop = loop
         self._wire = wire
@@ -192,9 +197,13 @@ class PythonExchange:
         self._pending: PythonAsking | None = None
         self.open = False
 
-    def enter(self, last_id: int) -> None:
-        """Open it; the last message had this id. Precondition: it is closed."""
+    def enter(self, last_id: int, unacknowledged: int) -> None:
+        """Open it; the last message had this id, and so many bytes are not acknowledged.
+
+        Precondition: it is closed.
+        """
         self._id = last_id
+        self._unacknowledged = unacknowledged
         self.open = True
 
     def leave(self) -> None:

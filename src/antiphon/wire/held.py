@@ -110,9 +110,12 @@ class PythonHeldMessages:
     def write_late(self) -> None:
         """Write the only `late` frame; anything but that, and nothing, is left to `write`."""
         holding = self._holding
-        if len(holding.late) == 1 and self._responder.closed == WAITING and holding.fence.check():
-            self._responder.send(holding.late.pop())
-        elif holding.late:
+        alone = len(holding.late) == 1 and self._responder.closed == WAITING and holding.fence.check()
+        if not holding.late:  # the look at the fence may have run other code
+            return
+        if alone:
+            self._responder.send(holding.late.pop(0))
+        else:
             holding.write()
 
     def _write_alone(self, frame: bytes) -> None:

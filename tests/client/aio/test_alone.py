@@ -114,6 +114,15 @@ async def test_the_server_is_told_what_has_come(server: Server, session: ClientS
     assert sum(map(len, channel.replay.frames())) < ACK_EVERY + 16 * KIB
 
 
+async def test_the_server_is_told_what_has_come_between_heartbeats(server: Server, session: ClientSession) -> None:
+    for number in range(5 * ACK_EVERY // (8 * KIB)):
+        await session.ask(f"{number} ".ljust(8 * KIB))
+        session.connection._tick()  # not due, since something was sent: no HEARTBEAT, and no ACK with it
+        assert not is_alone(session)
+    [channel] = channels(server)
+    assert sum(map(len, channel.replay.frames())) < ACK_EVERY + 16 * KIB
+
+
 async def test_a_heartbeat_knows_what_has_come_and_gone(session: ClientSession) -> None:
     connection = session.connection
     heartbeat = connection._protocol.heartbeat

@@ -51,7 +51,7 @@ class SessionAlone(SessionProtocol[ClientConnection, Answers]):
         if self._interrupted:
             self._interrupted -= 1
             return None
-        self._exchange.enter(self._replay.last_id)
+        self._exchange.enter(self._replay.last_id, self._unacknowledged)
         return self._exchange.ask(message)
 
     def _is_alone(self) -> bool:
@@ -73,7 +73,7 @@ class SessionAlone(SessionProtocol[ClientConnection, Answers]):
     def _settle(self, answered: int, unacknowledged: int, asking: Asking | None) -> None:
         """Count what was asked in the exchange, which is left."""
         self._replay.exchanged(answered)
-        self._unacknowledged += unacknowledged
+        self._unacknowledged = unacknowledged
         if answered:
             self._policy.used = True
             self._connection.has_heard()
