@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.errors import ConnectRefused, InputMissing, SessionsFull, SignInRefused
+from antiphon.errors import ConnectRefused, InputMissing, NameUnknown, SessionsFull
 from antiphon.server.session.manager import SESSIONS_MOST
 from antiphon.wire import bodies, frames
 from antiphon.wire.bodies import Error, ServerBye
@@ -133,7 +133,7 @@ def test_a_new_name_is_registered_only_when_that_is_said(server: ServerProcess, 
     environment: dict[str, Any] = {"ANTIPHON_NAME": "newcomer", "ANTIPHON_PASSWORD": PASSWORD}
     refused = run_antiphon("connect", str(server.address), home=tmp_path, **environment)
     assert refused.returncode == 4
-    assert refused.stderr == f"{SignInRefused()}\n"
+    assert refused.stderr == f"{NameUnknown(name='newcomer')}\n"
     first = run_antiphon("connect", str(server.address), "--register", home=tmp_path, **environment)
     assert (first.returncode, first.stdout) == (0, "")
     assert "The password is kept. Now you sign in with it.\n" in first.stderr

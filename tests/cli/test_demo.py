@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_one_is_refused_in_one_sentence(tmp_path: Path) 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"{tmp_path / 'file'} cannot be used: it is not a folder. "
-        "Name another folder with --data, or make room for this one.\n"
+        "Name another folder with --data, or set this one right.\n"
     )
 
 

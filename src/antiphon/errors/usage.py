@@ -148,7 +148,7 @@ class FolderUnusable(UsageError):
     code = "folder-unusable"
     blame = "operator"
     sentence = N_("{path} cannot be used: {problem}.")
-    hint = N_("Name another folder with --data, or make room for this one.")
+    hint = N_("Name another folder with --data, or set this one right.")
 
 
 class RowInvalid(UsageError):

@@ -18,6 +18,7 @@ from antiphon.client.password_forms import prove_any_form
 from antiphon.client.trust import Standing
 from antiphon.client.unattended import check_name
 from antiphon.errors import (
+    AntiphonError,
     InputMissing,
     InvitationUsed,
     NameTaken,
@@ -165,8 +166,6 @@ class InteractiveSignIn:
             return
         if settings.register or console.can_ask:
             self._registering = bool((await sign_in.identify(self._name)).free)
-        if self._registering and not settings.register and not console.can_ask:
-            raise NameUnknown(name=self._name)
 
     async def _ask_password(self) -> Password:
         console, _ = self._console, self._console.translations.gettext
@@ -208,12 +207,28 @@ class InteractiveSignIn:
                 await self._server.hang_up()
             except SignInRefused as error:
                 if not asked or attempts == ATTEMPTS_MOST:
+                    await self._check_name_is_known()
                     raise
                 attempts += 1
                 self._console.tell_error(error)
                 if self._on_refused is not None and self._name is not None:
                     self._on_refused(self._name)
                 await self._server.hang_up()
+
+    async def _check_name_is_known(self) -> None:
+        """In a pipe, find out whether a refused name is new: then --register helps, and no password does."""
+        assert self._name is not None
+        console = self._console
+        if console.can_ask:  # the person was asked whether to register
+            return
+        try:
+            dialled = await self._server.connect()
+            sign_in = SignIn(dialled.connection, console.language, self._settings.timeout)
+            free = dialled.hello.registration and (await sign_in.identify(self._name)).free
+        except AntiphonError:  # the refusal is what matters
+            return
+        if free:
+            raise NameUnknown(name=self._name)
 
     async def _sign_in_in_any_form(self, password: Password) -> SignedIn:
         """Sign in; if the password is refused, try the forms in which an imported account may have it."""
