@@ -13,7 +13,8 @@ import scramp  # noqa: F401 - imported by `identity` when it is needed: here bef
 from antiphon.data.credentials import seal, unseal, verifier_of
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import MechanismUnsupported, NameLocked, SignInRefused, TooManyFailures, TryLater
-from antiphon.identity.scram import NO_BINDING, SCRAM_SHA_256, ServerExchange, Verifier, mock_verifier
+from antiphon.identity.scram import SCRAM_SHA_256, Verifier, mock_verifier
+from antiphon.identity.scram_server import NO_BINDING, ServerExchange
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
