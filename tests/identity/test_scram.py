@@ -1,5 +1,3 @@
-import hashlib
-import hmac
 from base64 import b64decode, b64encode
 
 import pytest
@@ -27,6 +25,7 @@ from support.scram import (
     client,
     exchange,
     server,
+    signed_by_hand,
 )
 
 # --- the RFCs -----------------------------------------------------------------------------------------------
@@ -200,16 +199,10 @@ def test_a_relay_with_another_certificate_is_refused() -> None:
         answering.verify(proof)
 
 
-def signed_by_hand(channel: bytes, nonce: str) -> bytes:
+def signed(channel: bytes, nonce: str) -> bytes:
     """Return a proof with the right password over any `c=` and `r=`, which no honest client makes."""
-    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.text.encode(), SALT, LEAST_ITERATIONS)
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
-    without = f"c={b64encode(channel).decode()},r={nonce}"
-    bare = MESSAGES.first.removeprefix(b"p=tls-server-end-point,,")
-    message = b",".join((bare, MESSAGES.challenge, without.encode()))
-    signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
-    proof = bytes(one ^ other for one, other in zip(client_key, signature, strict=True))
-    return f"{without},p={b64encode(proof).decode()}".encode()
+    bare = MESSAGES.first.decode().removeprefix("p=tls-server-end-point,,")
+    return signed_by_hand(bare, MESSAGES.challenge.decode(), f"c={b64encode(channel).decode()},r={nonce}").encode()
 
 
 RIGHT_CHANNEL = b"p=tls-server-end-point,," + BINDING
@@ -217,8 +210,8 @@ RIGHT_NONCE = CLIENT_NONCE + SERVER_NONCE
 
 
 def test_a_proof_made_by_hand_is_taken_when_everything_is_right() -> None:
-    assert signed_by_hand(RIGHT_CHANNEL, RIGHT_NONCE) == MESSAGES.proof
-    assert challenged().verify(signed_by_hand(RIGHT_CHANNEL, RIGHT_NONCE)) == MESSAGES.final
+    assert signed(RIGHT_CHANNEL, RIGHT_NONCE) == MESSAGES.proof
+    assert challenged().verify(signed(RIGHT_CHANNEL, RIGHT_NONCE)) == MESSAGES.final
 
 
 @pytest.mark.parametrize(
@@ -235,7 +228,7 @@ def test_a_proof_made_by_hand_is_taken_when_everything_is_right() -> None:
 )
 def test_a_right_password_over_another_channel_or_nonce_is_refused(channel: bytes, nonce: str) -> None:
     with pytest.raises(SignInRefused):
-        challenged().verify(signed_by_hand(channel, nonce))
+        challenged().verify(signed(channel, nonce))
 
 
 @pytest.mark.parametrize("proof", [b"", b"=", b"AAAA", b"not base64!", b64encode(bytes(32)), b64encode(bytes(33))])

@@ -19,10 +19,10 @@ from antiphon.identity.scram import (
     SCRAM_SHA_256,
     SCRAM_SHA_256_PLUS,
     ClientExchange,
-    ServerExchange,
     make_verifier,
     mechanism_for,
 )
+from antiphon.identity.scram_server import ServerExchange
 from support.scram import (
     ADDRESS,
     BINDING,

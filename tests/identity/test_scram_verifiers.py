@@ -10,11 +10,11 @@ from antiphon.identity.scram import (
     SALT_SIZE,
     SCRAM_SHA_256,
     ClientExchange,
-    ServerExchange,
     Verifier,
     check_parameters,
     mock_verifier,
 )
+from antiphon.identity.scram_server import ServerExchange
 
 SALT = bytes(range(SALT_SIZE))
 MOCK_KEY = b"m" * 32

@@ -221,7 +221,7 @@ class AuthServer:
         moments = (last - timedelta(hours=number) for number in reversed(range(times)))  # never too early
         throttle = Throttle(self.store.failures, self.ring.mock_key, lambda: next(moments), SourceFailures())
         for _ in range(times):
-            await throttle.attempt(prepare(name).key, host)
+            await throttle.attempt(throttle.marks(prepare(name).key, host), host)
 
     async def refusals(self, name: str) -> int:
         """Return how many sign-ins were refused under a name since its last one."""

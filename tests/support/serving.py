@@ -118,7 +118,7 @@ async def _fail(folder: Path, name: str, times: int, host: str, last: datetime) 
     throttle = Throttle(store.failures, key, lambda: next(moments), SourceFailures())
     try:
         for _ in range(times):
-            await throttle.attempt(prepare(name).key, host)
+            await throttle.attempt(throttle.marks(prepare(name).key, host), host)
     finally:
         await store.close()
 

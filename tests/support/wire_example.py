@@ -17,10 +17,10 @@ from antiphon.identity.scram import (
     ITERATIONS,
     SALT_SIZE,
     ClientExchange,
-    ServerExchange,
     make_verifier,
     mechanism_for,
 )
+from antiphon.identity.scram_server import ServerExchange
 from antiphon.language import catalogue
 from antiphon.server.auth.greeting import greeting
 from antiphon.settings import ServerSettings

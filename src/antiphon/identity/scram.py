@@ -1,17 +1,12 @@
-"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, 5929, 7677), client and server side, on top of scramp.
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, 5929, 7677): verifiers, and the client's side on top of scramp.
 
-scramp follows the RFCs but trusts its input. This module limits the size of every message before it is parsed,
-lets the caller look up the account between two steps, and turns every failure into one error. The caller passes
-nonces in.
+scramp follows the RFCs but trusts its input. This module limits the size of every message before it is parsed, and
+turns every failure into one error. The caller passes nonces in. The server's side is `scram_server`.
 """
 
 import hmac
-import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Self
 
 import msgspec
@@ -23,9 +18,7 @@ from antiphon.errors import (
     ProtocolError,
     ServerError,
     ServerUnproven,
-    SignInRefused,
 )
-from antiphon.identity.names import LONGEST as LONGEST_NAME
 from antiphon.identity.names import prepare
 from antiphon.identity.passwords import Password, saslprepared
 from antiphon.language import N_
@@ -51,12 +44,7 @@ LEAST_NONCE = 20
 """Characters of each side's part of the nonce, at least: 15 random bytes in base64, as in the example of RFC 7677.
 A nonce that can occur twice would let a proof be used again."""
 
-WRONG_BINDING = "channel-binding-wrong"
-NO_BINDING = "channel-binding-missing"
-MALFORMED = "malformed"
-"""Values of `why` in `SignInRefused`, for the server's log alone: the peer gets the same refusal for all."""
-
-_BINDING_TYPE = "tls-server-end-point"  # tls-unique is undefined in TLS 1.3
+BINDING_TYPE = "tls-server-end-point"  # tls-unique is undefined in TLS 1.3
 
 _TOO_MANY_ITERATIONS = Problem(
     N_("the server asks for {iterations} rounds of hashing; this client does at most {most}")
@@ -66,9 +54,6 @@ _TOO_FEW_ITERATIONS = Problem(
 )
 _CHALLENGE_UNREADABLE = Problem(N_("the server's challenge cannot be read"))
 _NONCE_TOO_SHORT = Problem(N_("the server's nonce has {size} characters; this client takes {least} or more"))
-
-_ESCAPED = re.compile(r"=(2C|3D)?")
-"""An equals sign in a name, with the two digits that must follow it (RFC 5802, 5.1): capitals, and no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +84,6 @@ class Verifier:
     def __repr__(self) -> str:
         """Return the name of the type, without the keys."""
         return "Verifier(hidden)"
-
-
-class _Step(IntEnum):
-    """The next step of a server's exchange."""
-
-    FIRST = 0
-    CHALLENGE = 1
-    FINAL = 2
-    OVER = 3
 
 
 def mechanism_for(binding: bytes | None) -> str:
@@ -157,118 +133,6 @@ def mock_verifier(name_key: str, mock_key: bytes) -> Verifier:
     return Verifier(salt, ITERATIONS, stored_key, server_key)
 
 
-class ServerExchange:
-    """The server's side of one SCRAM exchange. Call `name_in`, `challenge` and `verify` in this order, each once.
-
-    After a refusal, and for a call out of order, every further step is refused.
-    """
-
-    def __init__(self, mechanism: str, binding: bytes | None, nonce: str) -> None:
-        """Begin with the `mechanism` that the client chose.
-
-        `binding` is the channel binding of this connection (RFC 5929, 4), None on plain TCP; `nonce` is 18 or more
-        random bytes in base64, never used before.
-
-        Raises:
-            MechanismUnsupported: this kind of connection needs the other mechanism.
-        """
-        from scramp import ScramMechanism  # noqa: PLC0415 - see `make_verifier`
-
-        _check_mechanism(mechanism, binding)
-        self._mechanism = ScramMechanism(mechanism)
-        self._binding = binding
-        self._nonce = nonce
-        self._next = _Step.FIRST
-        self._client_first = ""
-
-    def name_in(self, client_first: bytes) -> str:
-        """Return the name that the client's first message claims, as sent. Pass it to `names.prepare`.
-
-        Raises:
-            SignInRefused: the message is not a valid first message, or has more than `MESSAGE_LIMIT` bytes.
-        """
-        with self._step(_Step.FIRST):
-            self._client_first = _text(client_first)
-            _flag, _authzid, claim, rest = self._client_first.split(",", 3)
-            if not claim.startswith("n="):
-                raise ValueError("the third field is not a name")
-            if len(rest.partition(",")[0].removeprefix("r=")) < LEAST_NONCE:
-                raise ValueError("the nonce is too short")
-            name = _ESCAPED.sub(_unescaped, claim[2:])
-            if len(name) > LONGEST_NAME:
-                raise ValueError("longer than any name; preparing it would take milliseconds")
-            return name
-
-    def challenge(self, verifier: Verifier) -> bytes:
-        """Return the server's first message; `verifier` is that of the account, or a mock one.
-
-        Raises:
-            SignInRefused: the client's first message breaks a rule of RFC 5802, or is not bound to the TLS channel
-                (flag `n` or `y`).
-        """
-        with self._step(_Step.CHALLENGE):
-            self._check_flag()
-            keys = (verifier.salt, verifier.stored_key, verifier.server_key, verifier.iterations)
-            self._server = self._mechanism.make_server(
-                lambda _name: keys, channel_binding=_channel(self._binding), s_nonce=self._nonce
-            )
-            self._server.set_client_first(self._client_first)
-            return str(self._server.get_server_first()).encode()
-
-    def verify(self, client_final: bytes) -> bytes:
-        """Check the client's proof; return the server's final message, which proves that it knows the account.
-
-        Raises:
-            SignInRefused: the proof does not match the verifier, or the message is invalid.
-        """
-        with self._step(_Step.FINAL):
-            text = _text(client_final)
-            self._check_channel(text.partition(",")[0])
-            self._server.set_client_final(text)
-            _check_base64(text.rpartition(",p=")[2])
-            return str(self._server.get_server_final()).encode()
-
-    @contextmanager
-    def _step(self, step: _Step) -> Iterator[None]:
-        due, self._next = self._next, _Step.OVER
-        if due != step:
-            raise SignInRefused
-        try:
-            yield
-        except SignInRefused:
-            raise
-        except Exception as error:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
-            raise _refusal(error) from None
-        self._next = _Step(step + 1)
-
-    def _check_flag(self) -> None:
-        """Check that over TLS the client's first message is to be bound to the channel, in the one way there is.
-
-        Raises:
-            SignInRefused: it is not.
-        """
-        flag = self._client_first.partition(",")[0]
-        if self._binding is not None and flag in ("n", "y"):
-            raise SignInRefused(why=NO_BINDING)
-        if self._binding is not None and flag.startswith("p=") and flag != f"p={_BINDING_TYPE}":
-            raise SignInRefused(why=WRONG_BINDING)
-
-    def _check_channel(self, field: str) -> None:
-        """Check that over TLS the first field of the client's final message is of this channel.
-
-        A relay with another certificate fails here, with the right password as with a wrong one.
-
-        Raises:
-            SignInRefused: the field is of another channel, or of none.
-        """
-        if self._binding is None:
-            return
-        header = f"p={_BINDING_TYPE},,".encode()
-        channel = b64decode(field.removeprefix("c="), validate=True)
-        if channel != header + self._binding:
-            raise SignInRefused(why=NO_BINDING if channel in (header, b"n,,", b"y,,") else WRONG_BINDING)
-
-
 class ClientExchange:
     """The client's side of one SCRAM exchange. Call `first`, `answer` and `verify` in this order, each once."""
 
@@ -285,7 +149,7 @@ class ClientExchange:
         """
         from scramp import ScramClient  # noqa: PLC0415 - see `make_verifier`
 
-        _check_mechanism(mechanism, binding)
+        check_mechanism(mechanism, binding)
         saslprepared(password.text)
         self._client = ScramClient(
             [mechanism],
@@ -310,7 +174,7 @@ class ClientExchange:
                 `MOST_ITERATIONS`, or adds fewer than `LEAST_NONCE` characters to the nonce.
         """
         try:
-            self._client.set_server_first(_text(challenge))
+            self._client.set_server_first(text_of(challenge))
         except Exception:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
             raise ProtocolError(problem=_CHALLENGE_UNREADABLE) from None
         _check_iterations(int(self._client.iterations), least)
@@ -328,31 +192,19 @@ class ClientExchange:
             ServerUnproven: the server's signature is wrong or missing, or came before the client's proof.
         """
         try:
-            text = _text(server_final)
+            text = text_of(server_final)
             self._client.set_server_final(text)
-            _check_base64(text.removeprefix("v="))
+            check_base64(text.removeprefix("v="))
         except Exception:  # noqa: BLE001 - on hostile input scramp raises undocumented exceptions
             raise ServerUnproven(address=address) from None
 
 
-def _unescaped(found: re.Match[str]) -> str:
-    """Return the character that an escape in a name stands for.
+def check_mechanism(mechanism: str, binding: bytes | None) -> None:
+    """Check that a mechanism is the one of a connection with this channel binding.
 
     Raises:
-        ValueError: it is neither `=2C` nor `=3D`.
+        MechanismUnsupported: it is the other one, or none of the two.
     """
-    if found[1] is None:
-        raise ValueError("an equals sign without 2C or 3D")
-    return "," if found[1] == "2C" else "="
-
-
-def _refusal(error: Exception) -> SignInRefused:
-    """Return the refusal for what scramp, or a check of ours, has found in a client's message."""
-    of_proof = getattr(error, "server_error", None)
-    return SignInRefused() if of_proof and of_proof.value == "invalid-proof" else SignInRefused(why=MALFORMED)
-
-
-def _check_mechanism(mechanism: str, binding: bytes | None) -> None:
     if mechanism != mechanism_for(binding):
         raise MechanismUnsupported(mechanism=mechanism, mechanisms=mechanism_for(binding))
 
@@ -366,10 +218,10 @@ def _check_iterations(iterations: int, least: int = LEAST_ITERATIONS) -> None:
 
 def _channel(binding: bytes | None) -> tuple[str, bytes] | None:
     """Return a channel binding in the form that scramp takes."""
-    return None if binding is None else (_BINDING_TYPE, binding)
+    return None if binding is None else (BINDING_TYPE, binding)
 
 
-def _check_base64(text: str) -> None:
+def check_base64(text: str) -> None:
     """Check that `text` is canonical base64: decoders ignore spare bits, so a proof would have several spellings.
 
     Raises:
@@ -379,7 +231,12 @@ def _check_base64(text: str) -> None:
         raise ValueError("not canonical base64")
 
 
-def _text(message: bytes) -> str:
+def text_of(message: bytes) -> str:
+    """Return the text of a message from the peer.
+
+    Raises:
+        ValueError: it is over `MESSAGE_LIMIT`, or not UTF-8.
+    """
     if len(message) > MESSAGE_LIMIT:
         raise ValueError("over the limit")
     return message.decode("utf-8")

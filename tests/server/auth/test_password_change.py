@@ -135,7 +135,9 @@ async def test_an_old_password_that_cannot_be_counted_is_not_looked_at(
 ) -> None:
     await server.fail("ann", 20, ATTACKER)
     verified: list[object] = []
-    monkeypatch.setattr("antiphon.identity.scram.ServerExchange.verify", lambda *given: verified.append(given))
+    monkeypatch.setattr(
+        "antiphon.identity.scram_server.ServerExchange.verify", lambda *given: verified.append(given)
+    )
     elsewhere = server.client(ATTACKER)
     await inside.break_off()
     await elsewhere.resume(inside.token)

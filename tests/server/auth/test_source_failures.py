@@ -40,7 +40,9 @@ async def test_what_is_put_off_is_neither_looked_at_nor_counted_nor_kept(
         await guess(limited, f"name{number}")
     await limited.settled()
     before = await limited.store.failures.refusals()
-    monkeypatch.setattr("antiphon.identity.scram.ServerExchange.verify", lambda *_: pytest.fail("looked at"))
+    monkeypatch.setattr(
+        "antiphon.identity.scram_server.ServerExchange.verify", lambda *_: pytest.fail("looked at")
+    )
     client = limited.client(ATTACKER)
     assert [code(await client.guess(f"more{number}")) for number in range(3)] == [
         "try-later",

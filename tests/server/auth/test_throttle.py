@@ -101,7 +101,9 @@ async def test_a_sign_in_that_cannot_be_counted_is_not_looked_at(
     await server.seed()
     await server.fail("ann", 20)
     verified: list[object] = []
-    monkeypatch.setattr("antiphon.identity.scram.ServerExchange.verify", lambda *args: verified.append(args))
+    monkeypatch.setattr(
+        "antiphon.identity.scram_server.ServerExchange.verify", lambda *args: verified.append(args)
+    )
     assert (await guess(server, "ann", HOME)).code == "too-many-failures"
     assert verified == []
 

@@ -13,7 +13,8 @@ import scramp  # noqa: F401 - imported by `identity` when it is needed: here bef
 from antiphon.data.credentials import seal, unseal, verifier_of
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.errors import MechanismUnsupported, NameLocked, SignInRefused, TooManyFailures, TryLater
-from antiphon.identity.scram import NO_BINDING, SCRAM_SHA_256, ServerExchange, Verifier, mock_verifier
+from antiphon.identity.scram import SCRAM_SHA_256, Verifier, mock_verifier
+from antiphon.identity.scram_server import NO_BINDING, ServerExchange
 from antiphon.server.auth.refusals import Refusals
 from antiphon.server.auth.throttle import Throttle
 from antiphon.server.peer import Peer
@@ -84,8 +85,8 @@ class Proof:
     Run each step inside `refusals_counted`, and what else may refuse the sign-in too.
     """
 
-    __slots__ = ("_counted", "_exchange", "_key", "_matched", "_name", "_passwords", "_peer", "_refusals",
-                 "account")  # fmt: skip
+    __slots__ = ("_counted", "_exchange", "_key", "_marks", "_matched", "_name", "_passwords", "_peer",
+                 "_refusals", "account")  # fmt: skip
 
     def __init__(self, exchange: ServerExchange, peer: Peer, refusals: Refusals, passwords: Passwords) -> None:
         """Begin `exchange`; refusals go to `refusals`."""
@@ -99,6 +100,7 @@ class Proof:
         """Whether the client's proof matches the verifier."""
         self._name: str | None = None
         self._key: str | None = None
+        self._marks: Marks | None = None
         self.account: Account | None = None
         """The account whose password is proved; None for a name that nobody has."""
 
@@ -142,7 +144,9 @@ class Proof:
                 not looked at.
         """
         # The attempt is counted as a failure first: of guesses that arrive together, none is free (promise 4).
-        self._counted = await self._passwords.throttle.attempt(self._key_of_name, self._peer.host)
+        throttle, host = self._passwords.throttle, self._peer.host
+        self._marks = throttle.marks(self._key_of_name, host)
+        self._counted = await throttle.attempt(self._marks, host)
         signature = self._exchange.verify(client_final)
         self._matched = True
         return signature
@@ -150,7 +154,8 @@ class Proof:
     @property
     def marks(self) -> Marks:
         """What the store counts these attempts by: the opening of a session forgives them."""
-        return self._passwords.throttle.marks(self._key_of_name, self._peer.host)
+        assert self._marks is not None, "`verify` comes first"
+        return self._marks
 
     def passed(self) -> None:
         """Take the attempt out of the count of its source, now that the password is proved."""
@@ -161,7 +166,7 @@ class Proof:
     async def forgive(self) -> None:
         """Forget the failures under the name, now that the password is proved."""
         self.passed()
-        await self._passwords.throttle.succeeded(self._key_of_name, self._peer.host)
+        await self._passwords.throttle.succeeded(self.marks)
 
     def give_up(self) -> None:
         """Count as a refusal that the exchange is given up for another one: nobody asks for challenges for free.

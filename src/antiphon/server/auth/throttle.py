@@ -36,8 +36,8 @@ class Throttle:
         self._sources = sources
         self._source_failures = source_failures
 
-    async def attempt(self, name_key: str, host: str) -> bool:
-        """Count an attempt from the IP `host` under a name, or under what was claimed to be one.
+    async def attempt(self, marks: Marks, host: str) -> bool:
+        """Count an attempt from the IP `host` under a name, or under what was claimed to be one: `marks` of both.
 
         Returns:
             Whether it counts for the source too: `passed` takes it out of that count.
@@ -53,7 +53,7 @@ class Throttle:
         at = self._clock()
         seconds: float | None = math.inf
         try:
-            seconds = await self._failures.attempt(*self.marks(name_key, host), at, only_known=full > 0)
+            seconds = await self._failures.attempt(*marks, at, only_known=full > 0)
         finally:
             if seconds and not full:  # not a failure
                 self._sources.forgive(host)
@@ -69,9 +69,9 @@ class Throttle:
         """Take an attempt from `host` out of the count of its source: it was no failure."""
         self._sources.forgive(host)
 
-    async def succeeded(self, name_key: str, host: str) -> None:
-        """Forget the failures under the name; from now on its owner is known at this `host`."""
-        await self._failures.succeeded(*self.marks(name_key, host), self._clock())
+    async def succeeded(self, marks: Marks) -> None:
+        """Forget the failures under the name; from now on its owner is known at this source."""
+        await self._failures.succeeded(*marks, self._clock())
 
     async def refused(self, name_key: str) -> None:
         """Count a refusal under the name, for its owner to see at the next sign-in."""
