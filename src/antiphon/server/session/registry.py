@@ -77,17 +77,21 @@ class ChannelRegistry:
 
         Raises:
             SessionEnded: it was left, revoked or expired, or never was.
-            TryLater: the store does not answer, or the session is just being given up.
+            TryLater: the store does not answer, or the session is just being given up, or was meanwhile: what the
+                store then has of it is newer than what has been read.
         """
         mark = self._sessions.mark_of(token)
         await self._left(mark)
         if self._sessions.leaving:
             await self._pass_on(mark)
+        before = self._channels.get(mark)
         session = await self._sessions.resume(token, holder)
         if not isinstance(session, Session):
             return session
         try:
             channel = self._channels.get(mark)
+            if mark in self._leaving or (channel is None and before is not None):
+                raise TryLater(wait=1)  # noqa: TRY301 - it is released below
             if channel is not None and channel.session.claim != session.claim:  # others had it meanwhile
                 self.finish(channel)
                 channel = None
@@ -100,6 +104,8 @@ class ChannelRegistry:
             if mark in self._undropped:  # no message is handled before: the store must not give it again after one
                 await self._sessions.drop_snapshot(session)
                 self._undropped.discard(mark)
+            if self._channels.get(mark) is not channel:
+                raise TryLater(wait=1)  # noqa: TRY301 - as above
         except BaseException:  # or the session would count as held for as long as the server runs
             self._handlers.tasks.start(self.release(session))  # whoever waits here is told in time
             raise
