@@ -47,7 +47,7 @@ def _derived(secret: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Challenge:
-    """What the listener begins with."""
+    """First words of the listener."""
 
     listener: bytes
     nonce: bytes
@@ -85,7 +85,7 @@ class Challenge:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the dialer says to a challenge."""
+    """Words of the dialer to a challenge."""
 
     dialer: bytes
     nonce: bytes

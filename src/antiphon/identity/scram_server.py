@@ -87,7 +87,7 @@ class ServerExchange:
         self._next = _Step.FIRST
         self._name = ""
         self._flag = ""
-        """How the client binds itself to the channel."""
+        """GS2 flag: the way in which the client binds itself to the channel."""
         self._authzid = ""
         self._first_bare = ""
         self._challenge = ""

@@ -37,7 +37,7 @@ class LoadSession(Protocol):
         """Send what `prepare` has made."""
 
     def take_back(self, message: Trip) -> None:
-        """Have the service stop: no further answer to a message is wanted."""
+        """Stop the service: no further answer to a message is wanted."""
 
     async def ended(self) -> AntiphonError | None:
         """Wait until the session is over; return the reason, None if it was left."""
@@ -328,7 +328,7 @@ class _Lane:
         trip.end()
 
     def refuse_more(self, trip: Trip) -> None:
-        """Have the service stop: the trip has a second answer."""
+        """Stop the service: the trip has a second answer."""
         self._session.take_back(trip)
 
     def settle(self, trip: Trip) -> None:

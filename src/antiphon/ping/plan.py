@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How many messages to send, and when."""
+    """Number and times of the messages to send."""
 
     size: int = 64
     """Bytes of a message."""

@@ -30,7 +30,7 @@ class SignInPlan:
     """How to sign in on each further connection: the server and credentials that the first one used."""
 
     addresses: Addresses
-    """Those of the server; the first one with the fingerprint of the key that the first connection found."""
+    """Addresses of the server; the first one with the fingerprint of the key that the first connection found."""
     known: KnownServers
     name: str
     password: Password | None

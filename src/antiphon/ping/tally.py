@@ -23,13 +23,13 @@ class Sending:
 
 
 class Lane(Protocol):
-    """What a trip tells of its answers to."""
+    """Receiver of what a trip tells of its answers."""
 
     def now(self) -> int:
         """Return the time of the run's clock, in nanoseconds."""
 
     def refuse_more(self, trip: "Trip") -> None:
-        """Have the service stop: the trip has a second answer."""
+        """Stop the service: the trip has a second answer."""
 
     def settle(self, trip: "Trip") -> None:
         """Take note that a trip is complete."""
