@@ -84,6 +84,16 @@ class Listener:
         self.waiting.add(task)
         task.add_done_callback(self.waiting.discard)
 
+    async def is_answered(self) -> bool:
+        """Publish a message; return whether it was taken: then the service has opened the session where it is now.
+
+        A session that comes to a new home after the last message is told of a gap, and never hears it.
+        """
+        self.published += 1
+        text = f"{self.name}:{self.published}"
+        await self._publish(TOPICS[0], text)
+        return text in self.taken[TOPICS[0]]
+
     async def _publish(self, topic: str, text: str) -> None:
         try:
             assert await self.session.ask(f"{topic} {text}") == "taken"
@@ -200,12 +210,15 @@ class TopicsWorld:
         self._away.clear()
 
     async def _settle(self) -> None:
-        """Wait for all answers; then publish a last message to each topic, which all hear."""
+        """Wait for all answers and sessions; then publish a last message to each topic, which all hear."""
         for listener in self.listeners:
             while listener.waiting:
                 await asyncio.wait(listener.waiting)
                 for task in listener.waiting:
                     task.result()
+        for listener in self.listeners:
+            while not await listener.is_answered():
+                pass
         last = self.listeners[0]
         for topic in TOPICS:
             assert await last.session.ask(f"{topic} the:end") == "taken"
