@@ -81,14 +81,25 @@ def test_who_does_not_say_where_the_keys_go_or_are_is_told(
     assert not new.data.exists()
 
 
-def test_a_postgresql_database_has_tools_of_its_own(tmp_path: Path, operator: Operator, new: Operator) -> None:
+def test_a_postgresql_database_has_tools_of_its_own(tmp_path: Path, operator: Operator) -> None:
     file, database = tmp_path / "backup.tar", ("--store", "postgresql://nowhere.test/antiphon")
     done = operator.run("backup", file, *database)
     assert (done.code, "is backed up by its own tools (pg_dump)" in done.err) == (2, True)
     assert not file.exists()
+
+
+def test_people_move_into_a_postgresql_database(
+    tmp_path: Path, operator: Operator, new: Operator, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, another = tmp_path / "backup.tar", Operator(tmp_path / "another", capsys)
     operator.run("backup", file)
-    assert new.run("restore", file, *database).code == 2
-    assert not new.data.exists()
+    done = new.run("restore", file, "--store", database)
+    assert (done.code, done.err.splitlines()[1]) == (0, f"The accounts are in {database}.")
+    assert new.run("accounts", "list").out.splitlines()[0].startswith("ann\t"), "the folder notes the database"
+    done = another.run("restore", file, "--store", database)
+    told = f"Nothing can be restored into {database}: it has accounts, or a server has used it."
+    assert (done.code, done.err) == (2, f"{told} Name a folder or a database that is new or empty.\n")
+    assert not another.data.exists()
 
 
 def test_on_a_terminal_it_shows_how_far_it_is(

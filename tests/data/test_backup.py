@@ -76,7 +76,7 @@ class Place:
     def restore(self, *, store: str | None = None) -> None:
         with self.file.open("rb") as accounts, self.keys.open("rb") as keys:
             backup = Backup(("backup.tar", accounts), ("backup.keys", keys))
-            asyncio.run(restore_backup(backup, self.new, backup.folder_of(store, self.new)))
+            asyncio.run(restore_backup(backup, self.new, backup.store_for(store, self.new)))
 
     def refused(self, **options: Any) -> str:
         """Return why a restore is refused; nothing of it is left."""
@@ -127,7 +127,7 @@ def test_its_files_are_private_plain_and_restored_as_private(place: Place, umask
     assert b"secret" not in place.file.read_bytes()
     with tarfile.open(place.keys, "r:") as archive:
         assert archive.getnames() == ["manifest.json", "secret.key"]
-    assert sorted(path.name for path in place.new.iterdir()) == ["accounts.db", "port", "secret.key"]
+    assert sorted(path.name for path in place.new.iterdir()) == ["accounts.db", "port", "secret.key", "store"]
     assert (names_in(place.new), lost(place.new)) == (NAMES, [])
 
 
@@ -280,8 +280,6 @@ def test_a_store_of_files_is_restored_where_it_is_wanted(place: Place, of_files:
     assert sorted(kept) == ["accounts.csv", "clients.txt", "invitations.csv", "numbers.csv"]
     assert all((before / name).read_bytes() == data for name, data in kept.items())
     assert (place.new / "secret.key").read_bytes() == (place.data / "secret.key").read_bytes()
-    with pytest.raises(BackupRefused, match="leave --store out"):
-        place.restore(store="sqlite")
 
 
 def test_while_somebody_writes_the_files_no_half_of_them_is_taken(place: Place, of_files: str) -> None:
@@ -415,7 +413,7 @@ def test_one_of_an_earlier_version_is_upgraded(saved: Place, tmp_path: Path) -> 
 
     rewrite(saved.file, earlier)
     saved.restore()
-    assert sorted(path.name for path in saved.new.iterdir()) == ["accounts.db", "secret.key"]
+    assert sorted(path.name for path in saved.new.iterdir()) == ["accounts.db", "secret.key", "store"]
     assert version_of(saved.new / "accounts.db") == SCHEMA_VERSION
     assert (names_in(saved.new), lost(saved.new)) == (NAMES, [])
 
@@ -450,7 +448,7 @@ def test_it_is_restored_into_an_empty_folder_only(saved: Place) -> None:
     with EmptyFolder.taken(place.new), pytest.raises(RestoreRefused, match="another restore is under way there"):
         place.restore()
     place.restore()
-    assert sorted(path.name for path in place.new.iterdir()) == ["accounts.db", "secret.key"]
+    assert sorted(path.name for path in place.new.iterdir()) == ["accounts.db", "secret.key", "store"]
 
 
 def test_on_what_a_killed_restore_leaves_no_server_starts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,7 +464,7 @@ def test_on_what_a_killed_restore_leaves_no_server_starts(place: Place, monkeypa
     monkeypatch.setattr(os, "rename", killed_at_the_keys)
     assert os.waitstatus_to_exitcode(forked(place.restore)) == -9
     there = {path.name for path in place.new.iterdir() if not path.name.startswith(UNFINISHED_RESTORE)}
-    assert there == {"accounts.db", "certificate.key", "certificate.pem"}
+    assert there == {"accounts.db", "certificate.key", "certificate.pem", "store"}
     with pytest.raises(KeyRingUnusable, match="it is missing"):
         DataFolder.open(place.new).key_ring(os.urandom)
     with pytest.raises(RestoreRefused):

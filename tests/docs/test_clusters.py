@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.blocking import connect
 from support import forked_command
 from support.documents import ROOT
 from support.left_out import left_out
-from support.processes import ANTIPHON, clean_environment, fork_requests
+from support.processes import ANTIPHON, PASSWORD, ServerProcess, clean_environment, fork_requests
 from support.serving import seed
 
 PAGE = (ROOT / "docs" / "clusters.md").read_text("utf-8")
@@ -52,7 +53,7 @@ def test_haproxy_takes_the_configuration(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_people_of_a_server_on_sqlite_are_invited_to_the_database(tmp_path: Path, database: str) -> None:
+def test_the_people_of_a_server_on_sqlite_move_into_the_database(tmp_path: Path, database: str) -> None:
     found = re.search(r"```bash people\n(.*?)antiphon serve ", PAGE, re.DOTALL)
     assert found
     seed(tmp_path / "data")
@@ -71,4 +72,8 @@ def test_the_people_of_a_server_on_sqlite_are_invited_to_the_database(tmp_path: 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "codes.txt").read_text().startswith("ann\tantiphon1://ann@chat.example.org:7862/")
+    with (
+        ServerProcess(tmp_path / "node1") as server,
+        connect(str(server.address), name="ann", password=PASSWORD) as session,
+    ):
+        assert session.ask("there?") == "there?"

@@ -19,16 +19,15 @@ from antiphon.cli.store_access import LoggedStoreOptions, now, open_data_and_log
 from antiphon.data.archive import Manifest
 from antiphon.data.backup import back_up, check_target
 from antiphon.data.credentials import check_ring
-from antiphon.data.folder import KEY_RING_FILE, DataFolder
+from antiphon.data.folder import KEY_RING_FILE
 from antiphon.data.in_thread import in_thread
 from antiphon.data.restore import Backup, restore_backup
-from antiphon.data.store_note import note_store
 from antiphon.errors import FileUnusable, InputMissing, OutputFailed, Problem, UsageError
 from antiphon.files import reported
 from antiphon.language import N_
 from antiphon.observe.log import open_log
 from antiphon.store.opening import check_copied
-from antiphon.store_address import SQLITE
+from antiphon.store_address import is_postgresql
 from antiphon.terminal.console import Console
 
 PIPE = "-"
@@ -137,11 +136,13 @@ def restore(
 ) -> int:
     """Restore a backup into a data folder that is new or empty.
 
-    Accounts that were kept in files go into the data folder too, or to where
-    --store files:DIR says.
+    The accounts go into it too, or into the empty PostgreSQL database that
+    --store names. Accounts that were kept in files can also go to files:DIR, or
+    into SQLite.
 
     For example:
         antiphon restore antiphon.tar --keys antiphon.keys --data /srv/antiphon
+        antiphon restore antiphon.tar --store postgresql://antiphon@db/antiphon
     """
     source = None if file == PIPE else Path(file).expanduser()
     keys = None if keys is None else keys.expanduser()
@@ -157,10 +158,9 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
         with _opened(keys) as of_keys:
             with reported(source or Path(PIPE), FileUnusable):
                 backup = Backup((file, accounts), (str(keys), of_keys))
-            people = backup.folder_of(options.store, data)
+            store = backup.store_for(options.store, data)
             with _progress(console, options) as told:
-                manifest = await restore_backup(backup, data, people, told)
-    note_store(DataFolder(data), f"files:{people}" if manifest.store == "files" else SQLITE)
+                manifest = await restore_backup(backup, data, store, told)
     log = open_log(options.log or data / "server.log")
     try:
         log.info(
@@ -169,15 +169,18 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
     finally:
         log.close()
     words = ["antiphon", "serve", "--data", str(data)]
-    report_result(
-        console,
-        options,
-        {"path": file, "keys": str(keys), "data": str(data), **_facts(manifest)},
+    said = [
         _("Restored: {count} accounts, as they were on {time}, into {path}.").format(
             count=manifest.accounts, time=iso_time(manifest.made_at), path=data
         ),
         _("Start the server: {command}").format(command=shlex.join(words)),
-    )
+    ]
+    kind = store.partition(":")[0]
+    if is_postgresql(store):
+        kind = "postgresql"
+        said.insert(1, _("The accounts are in {database}.").format(database=store))
+    record = {"path": file, "keys": str(keys), "data": str(data), **_facts(manifest), "store": kind}
+    report_result(console, options, record, *said)
     return 0
 
 

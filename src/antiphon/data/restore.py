@@ -1,9 +1,11 @@
-"""Restore of a backup into new or empty folders, which hold all of it in the end, or nothing.
+"""Restore of a backup into folders and databases that are empty: they hold all of it in the end, or nothing.
 
 Everything is unpacked into a hidden folder inside, and checked there: sums, tables, and whether the keys open the
-accounts. Then each file gets its name, the key ring last: until it is there, no server starts on the folder.
+accounts. Then each file gets its name, the key ring last: until it is there, no server starts on the folder. What
+goes into a database is committed right before that.
 """
 
+import asyncio
 import contextlib
 import shutil
 from pathlib import Path
@@ -11,23 +13,25 @@ from typing import Any, BinaryIO
 
 from antiphon.data.archive import ArchiveReader, Manifest
 from antiphon.data.backup import BESIDE, KEYS
+from antiphon.data.belonging import ring_mark
 from antiphon.data.credentials import check_ring
 from antiphon.data.empty_folder import EmptyFolder
 from antiphon.data.folder import KEY_RING_FILE
 from antiphon.data.in_thread import in_thread
 from antiphon.data.keyring import LiveKeyRing
+from antiphon.data.store_note import STORE_FILE, store_note
 from antiphon.errors import BackupRefused, FolderUnusable, KeyRingUnusable, Problem, RowInvalid, StoreUnusable
-from antiphon.files import reported
+from antiphon.files import reported, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
+from antiphon.store.contracts import Owned
 from antiphon.store.copied import Told
-from antiphon.store.opening import SCHEMA_VERSION, check_copied, open_store, store_files
-from antiphon.store_address import SQLITE, files_folder
+from antiphon.store.opening import SCHEMA_VERSION, Kind, check_filled, fill_store, open_store, store_files
+from antiphon.store_address import SQLITE, check_store, files_folder
 
 _OTHER_KEYS = Problem(N_("its keys do not open the accounts: they are another server's, or were changed since"))
 _NEWER = Problem(N_("it is of a newer version of this program"))
-_OF_FILES = Problem(N_("it holds a store of files; name its folder with --store files:DIR, or leave --store out"))
-_OF_SQLITE = Problem(N_("it holds an SQLite store; leave --store out"))
+_NOT_INTO_FILES = Problem(N_("it holds an SQLite store, which does not go into files; leave --store out"))
 
 
 class Backup:
@@ -50,64 +54,90 @@ class Backup:
         self.accounts.check_names(set(self.files), set(BESIDE))
         self.keys.check_names({KEY_RING_FILE}, set(KEYS))
 
-    def folder_of(self, store: str | None, data: Path) -> Path:
-        """Return where the accounts go if `--store` is `store` and `--data` is `data`.
+    @property
+    def kind(self) -> Kind:
+        """What the accounts were kept in."""
+        return self.accounts.manifest.store or "sqlite"
+
+    def store_for(self, store: str | None, data: Path) -> str:
+        """Return the store that the accounts go into if `--store` is `store` and `--data` is `data`.
 
         Raises:
-            BackupRefused: that store is of another kind.
-            SettingInvalid: it is no store, or a database that has tools of its own.
+            BackupRefused: they cannot go into one of that kind.
+            SettingInvalid: it is no store.
         """
-        if store is not None:
-            check_copied(store)
-        folder = None if store is None else files_folder(store)
-        if self.accounts.manifest.store == "files":
-            if store == SQLITE:
-                raise BackupRefused(path=self.path, problem=_OF_FILES)
-            return folder or data
-        if folder is not None:
-            raise BackupRefused(path=self.path, problem=_OF_SQLITE)
-        return data
+        if store is None:
+            return SQLITE if self.kind == "sqlite" else f"files:{data}"
+        check_store(store)
+        folder = files_folder(store)
+        if folder is None:
+            return store
+        if self.kind == "sqlite":
+            raise BackupRefused(path=self.path, problem=_NOT_INTO_FILES)
+        return f"files:{folder}"
 
 
-async def restore_backup(
-    backup: Backup, data: Path, people: Path, told: Told = lambda _done, _of: None
-) -> Manifest:
-    """Restore a backup into the data folder `data`, its accounts into `people`; return what it says of itself.
+async def restore_backup(backup: Backup, data: Path, store: str, told: Told = lambda _done, _of: None) -> Manifest:
+    """Restore a backup into the data folder `data`, its accounts into a store; return what it says of itself.
 
     Args:
         backup: the backup.
         data: a folder that is empty, or is made.
-        people: what `Backup.folder_of` has returned; it may be `data`.
+        store: what `Backup.store_for` has returned.
         told: called as the work goes on, from a thread.
 
     Raises:
-        RestoreRefused: a folder is not empty.
+        RestoreRefused: a folder or the database is not empty.
         BackupRefused: the backup is damaged, or the keys do not open the accounts.
-        UsageError: a folder cannot be used.
+        AntiphonError: a folder or the database cannot be used, as `open_store` says.
         TryLater: the accounts cannot be opened now.
     """
+    await asyncio.to_thread(check_filled, store)
+    people = files_folder(store) or data
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(EmptyFolder.taken(data))
-        store = home if people == data else stack.enter_context(EmptyFolder.taken(people))
-        with reported(store.path):
-            await in_thread(lambda told: backup.accounts.extract(store.stage, told), told)
+        place = home if people == data else stack.enter_context(EmptyFolder.taken(people))
+        with reported(place.path):
+            await in_thread(lambda told: backup.accounts.extract(place.stage, told), told)
         with reported(home.path):
             await in_thread(lambda told: backup.keys.extract(home.stage, told), lambda _done, _of: None)
-        await _check(backup, store.stage, home.stage)
-        keys = [entry.name for entry in backup.keys.manifest.files if entry.name != KEY_RING_FILE]
+        owned = await _check(backup, place.stage, home.stage)
+        write_atomically(home.stage / STORE_FILE, store_note(data, store), FolderUnusable)
         beside = [entry.name for entry in backup.accounts.manifest.files if entry.name in BESIDE]
-        store.take(backup.files)
-        if store is not home:
-            with reported(home.path):
-                for name in beside:
-                    shutil.copyfile(store.stage / name, home.stage / name)  # it may be another disk
-                    (home.stage / name).chmod(0o600)
-        home.take([*beside, *keys, KEY_RING_FILE])
+        keys = [entry.name for entry in backup.keys.manifest.files if entry.name != KEY_RING_FILE]
+        rest = [*beside, *keys, STORE_FILE]
+        if files_folder(store) or (store == SQLITE and backup.kind == "sqlite"):
+            place.take(backup.files)
+            if place is not home:
+                with reported(home.path):
+                    for name in beside:
+                        shutil.copyfile(place.stage / name, home.stage / name)  # it may be another disk
+                        (home.stage / name).chmod(0o600)
+            home.take(rest)
+        else:
+            made = store_files("sqlite") if store == SQLITE else ()
+            await in_thread(
+                lambda told: fill_store(
+                    backup.kind,
+                    home.stage,
+                    store,
+                    home.stage,
+                    owned,
+                    ready=lambda: home.take([*made, *rest]),
+                    told=told,
+                ),
+                told,
+            )
+        home.take([KEY_RING_FILE])
     return backup.accounts.manifest
 
 
-async def _check(backup: Backup, accounts: Path, keys: Path) -> None:
-    """Check that the accounts in one folder can be used, and that the keys in another open them."""
+async def _check(backup: Backup, accounts: Path, keys: Path) -> Owned:
+    """Check that the accounts in one folder can be used, and that the keys in another open them.
+
+    Returns:
+        What a database notes about these keys.
+    """
     try:
         ring = KeyRing.parse((keys / KEY_RING_FILE).read_bytes())
     except ValueError as error:
@@ -118,9 +148,11 @@ async def _check(backup: Backup, accounts: Path, keys: Path) -> None:
     except (FolderUnusable, StoreUnusable, RowInvalid) as error:
         fields: dict[str, Any] = {**error.fields, "path": backup.path}
         raise BackupRefused(**fields) from error
+    live = LiveKeyRing(ring, lambda: ring)
     try:
-        await check_ring(LiveKeyRing(ring, lambda: ring), store.accounts, backup.keys_path)
+        await check_ring(live, store.accounts, backup.keys_path)
     except KeyRingUnusable as error:
         raise BackupRefused(path=backup.keys_path, problem=_OTHER_KEYS) from error
     finally:
         await store.close()
+    return Owned(ring_mark(live), None, live.newest_mark)

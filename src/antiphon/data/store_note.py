@@ -68,7 +68,7 @@ def note_store(folder: DataFolder, store: str) -> str | None:
         with folder.lock():
             before = _readable(folder)
             if not same_store(before, store):
-                folder.write_private(STORE_FILE, os.fsencode(_as_written(folder.path, store)) + b"\n")
+                folder.write_private(STORE_FILE, store_note(folder.path, store))
                 return before
     return None
 
@@ -77,6 +77,11 @@ def _readable(folder: DataFolder) -> str | None:
     with contextlib.suppress(UsageError):  # what cannot be read is replaced
         return _noted(folder.path)
     return None
+
+
+def store_note(data: Path, store: str) -> bytes:
+    """Return the content of the note of the data folder `data` that it is used with `store`."""
+    return os.fsencode(_as_written(data, store)) + b"\n"
 
 
 def _as_written(data: Path, store: str) -> str:

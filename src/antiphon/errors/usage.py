@@ -285,12 +285,12 @@ class BackupRefused(UsageError):
 
 
 class RestoreRefused(UsageError):
-    """The folder to restore into holds something, or another restore uses it."""
+    """The folder or database to restore into holds something, or another restore uses it."""
 
     code = "restore-refused"
     blame = "operator"
     sentence = N_("Nothing can be restored into {path}: {problem}.")
-    hint = N_("Name a new or an empty folder.")
+    hint = N_("Name a folder or a database that is new or empty.")
 
 
 class CredentialUnreadable(UsageError):

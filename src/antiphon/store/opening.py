@@ -1,21 +1,22 @@
 """Opening and copying of the store that `--store` names, and the file that shows whether it has accounts."""
 
 import asyncio
+import contextlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
 from antiphon.errors import Problem, SettingInvalid
 from antiphon.language import N_
-from antiphon.store.contracts import Store
+from antiphon.store.contracts import Owned, Store
 from antiphon.store.copied import Copied, Told
 from antiphon.store.files import ACCOUNTS_FILE as ACCOUNTS_CSV
-from antiphon.store.files import Tell, copy_files, open_files
+from antiphon.store.files import Tell, contents_of_files, copy_files, open_files
 from antiphon.store.files.copying import LAYOUTS
 from antiphon.store.files.numbers import NUMBERS_FILE
-from antiphon.store.sql import copy_accounts, open_sqlite
+from antiphon.store.sql import contents_of_sqlite, copy_accounts, fill_sqlite, open_sqlite
 from antiphon.store.sql.schema import SCHEMA_VERSION
 from antiphon.store.sql.sqlite import ACCOUNTS_FILE as ACCOUNTS_DB
 from antiphon.store.sql.sqlite import SESSIONS_FILE as SESSIONS_DB
@@ -26,13 +27,18 @@ __all__ = [
     "SCHEMA_VERSION",
     "accounts_file",
     "check_copied",
+    "check_filled",
     "copy_store",
+    "fill_store",
     "holds_files",
     "open_store",
     "store_files",
     "upgrade",
     "versions",
 ]
+
+Kind = Literal["sqlite", "files"]
+"""What accounts are kept in that `copy_store` copies."""
 
 _OWN_TOOLS = Problem(
     N_(
@@ -91,7 +97,51 @@ def copy_store(store: str, data: Path, to: Path, told: Told) -> Copied:
     return copy_accounts(data, to, told) if folder is None else copy_files(folder, to, told)
 
 
-def store_files(kind: Literal["sqlite", "files"]) -> tuple[str, ...]:
+def check_filled(store: str) -> None:
+    """Check that `fill_store` can fill the store that `store` names: a database, or SQLite.
+
+    It blocks. An empty database gets its tables.
+
+    Raises:
+        RestoreRefused: it is a database that has accounts, or that a server has used.
+        AntiphonError: it is a database that cannot be used, as `open_store` says.
+    """
+    if is_postgresql(store):
+        _postgres().check_fillable(store)
+
+
+def fill_store(
+    kind: Kind, copied: Path, store: str, data: Path, owned: Owned, *, ready: Callable[[], object], told: Told
+) -> None:
+    """Fill a store with what `copy_store` has copied into the folder `copied`, all or nothing.
+
+    It blocks.
+
+    Args:
+        kind: what it was kept in.
+        copied: the folder; its tables are of this version, and nobody else uses it.
+        store: the store to fill, for which `check_filled` was called.
+        data: its data folder, without a store.
+        owned: the key ring that has sealed the accounts.
+        ready: called when all is written; what it raises undoes all in a database.
+        told: called as the work goes on.
+
+    Raises:
+        RowInvalid, FolderUnusable: what was copied cannot be read, or the folder cannot be written.
+        RestoreRefused, AntiphonError: as `check_filled`.
+    """
+    with contextlib.ExitStack() as stack:
+        contents = (
+            stack.enter_context(contents_of_sqlite(copied)) if kind == "sqlite" else contents_of_files(copied)
+        )
+        if is_postgresql(store):
+            _postgres().fill_postgres(store, contents, owned, ready, told)
+        else:
+            fill_sqlite(data, contents, told)
+            ready()
+
+
+def store_files(kind: Kind) -> tuple[str, ...]:
     """Return the names of the files that `copy_store` makes; the first one shows that there are accounts."""
     return (ACCOUNTS_DB,) if kind == "sqlite" else tuple(LAYOUTS)
 

@@ -2,6 +2,7 @@
 
 from antiphon.store.files.accounts import ACCOUNTS_FILE
 from antiphon.store.files.clients import CLIENTS_FILE
+from antiphon.store.files.contents import contents_of_files
 from antiphon.store.files.copying import copy_files
 from antiphon.store.files.rewritten import NameRewritten, Tell
 from antiphon.store.files.spreadsheet import guarded
@@ -13,6 +14,7 @@ __all__ = [
     "FilesStore",
     "NameRewritten",
     "Tell",
+    "contents_of_files",
     "copy_files",
     "guarded",
     "open_files",

@@ -52,6 +52,9 @@ class Cursor(Protocol):
     def fetchall(self) -> list[Any]:
         """Return the rows that the statement gave."""
 
+    def fetchmany(self, size: int, /) -> list[Any]:
+        """Return the next `size` of these rows, or as many as are left."""
+
 
 class Connection(Protocol):
     """Open connection of an engine, inside a transaction."""
@@ -79,6 +82,9 @@ class Connection(Protocol):
         It includes `begin_writing`. What later statements read was committed before, whoever held the lock.
         Transactions that take several locks take them in the order in which `sessions.py` lists them.
         """
+
+    def number_above(self, table: str, highest: int) -> None:
+        """Give the next new row of `table`, and all after it, a number above `highest`, which is at least 1."""
 
     def notify(self, channel: str) -> None:
         """Have those hear who listen to `channel` (`Database.listen`), once the transaction is committed."""

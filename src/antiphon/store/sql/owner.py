@@ -20,6 +20,16 @@ _SEAL_WITH = Statement(update(ANTIPHON).values(sealing=bindparam("its_key")))
 _ANYBODY = Statement(ALIVE.limit(1))
 
 
+def take(connection: Connection) -> Owned:
+    """Return what is noted; nobody else notes anything until the transaction ends."""
+    return Owned(**_TAKE.rows(connection)[0])
+
+
+def note(connection: Connection, owned: Owned) -> None:
+    """Note something else. Precondition: `take` was called in this transaction."""
+    _NOTE.change(connection, its_ring=owned.ring, its_place=owned.place, its_key=owned.sealing)
+
+
 class SqlOwner:
     """`contracts.Owner` in a database."""
 
@@ -38,11 +48,11 @@ class SqlOwner:
             if sealing is not None:
                 connection.lock(Lock.SEALING)  # whoever seals at this moment has been told of no key
             connection.begin_writing()
-            before = Owned(**_TAKE.rows(connection)[0])
+            before = take(connection)
             free = place is not None and _ANYBODY.value(connection) is None
             after = Owned(before.ring or ring, place if free else before.place, before.sealing or sealing)
             if after != before:
-                _NOTE.change(connection, its_ring=after.ring, its_place=after.place, its_key=after.sealing)
+                note(connection, after)
             return after
 
         return await self._database.run(work)

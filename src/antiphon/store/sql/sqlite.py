@@ -128,6 +128,12 @@ class SqliteConnection(sqlite3.Connection):
         """See `database.Connection`: one writer at a time has all locks."""
         self.begin_writing()
 
+    def number_above(self, table: str, highest: int) -> None:
+        """See `database.Connection`."""
+        values = {"name": table, "seq": highest}
+        if not self.execute("UPDATE sqlite_sequence SET seq = max(seq, :seq) WHERE name = :name", values).rowcount:
+            self.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)", values)
+
     def notify(self, channel: str) -> None:
         """See `database.Connection`: a file tells nobody."""
 

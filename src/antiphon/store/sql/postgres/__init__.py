@@ -5,10 +5,13 @@ that only PostgreSQL knows stands here: at the start its errors become `Database
 `DatabaseUnreachable`, later `TryLater` with the driver's error as the cause.
 """
 
+from antiphon.store.sql.postgres.filling import check_fillable, fill_postgres
 from antiphon.store.sql.postgres.opening import check_version, open_postgres, prepare, version_of
 
 __all__ = [
+    "check_fillable",
     "check_version",
+    "fill_postgres",
     "open_postgres",
     "prepare",
     "version_of",

@@ -139,6 +139,11 @@ class PostgresConnection:
         function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
         self.execute(f"SELECT {function}({_LOCK_CLASS + lock}, {number})")
 
+    def number_above(self, table: str, highest: int) -> None:
+        """See `database.Connection`. Precondition: no number of `table` was given yet."""
+        values = {"table": table, "highest": highest}
+        self.execute("SELECT setval(pg_get_serial_sequence(%(table)s, 'id'), %(highest)s)", values)
+
     def notify(self, channel: str) -> None:
         """See `database.Connection`. Others hear of it when the transaction is committed."""
         self.execute("SELECT pg_notify(%(channel)s, '')", {"channel": channel})

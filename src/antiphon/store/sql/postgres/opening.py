@@ -122,14 +122,14 @@ def prepare(dsn: str, *, upgrading: bool = False, clock: StoreClock | None = Non
     Raises:
         AntiphonError: as `open_postgres`; nothing is made then.
     """
-    with _reported(dsn), contextlib.closing(_connected(dsn)) as connection:
+    with reported_by_postgres(dsn), contextlib.closing(connected(dsn)) as connection:
         if clock is not None:
             clock.follow(lambda: time_of(connection))
         found = _found(connection, dsn)
         if found is not None and not (upgrading and found < schema.SCHEMA_VERSION):
             _check(found, dsn)
             return found
-        with _alone(connection):
+        with alone(connection):
             found = _found(connection, dsn)  # another process may have made them meanwhile
             if found is None:
                 _make(connection)
@@ -148,11 +148,17 @@ def version_of(dsn: str) -> int | None:
     Raises:
         AntiphonError: as `open_postgres`, but for the version.
     """
-    with _reported(dsn), contextlib.closing(_connected(dsn)) as connection:
+    with reported_by_postgres(dsn), contextlib.closing(connected(dsn)) as connection:
         return _found(connection, dsn)
 
 
-def _connected(dsn: str) -> PostgresConnection:
+def connected(dsn: str) -> PostgresConnection:
+    """Return a connection to the database of a `postgresql://` address, on which all takes `OPEN_SECONDS` at most.
+
+    Raises:
+        DatabaseUnusable: libpq cannot read the address.
+        psycopg.Error: there is no connection.
+    """
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # what it says may repeat a part of a password
@@ -198,7 +204,7 @@ def _check(version: int, dsn: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(connection: PostgresConnection) -> Iterator[None]:
+def alone(connection: PostgresConnection) -> Iterator[None]:
     """Run a block as one transaction, in which nobody else makes or upgrades tables."""
     connection.begin()
     try:
@@ -225,7 +231,7 @@ def _value(connection: PostgresConnection, text: str) -> Any:
 
 
 @contextlib.contextmanager
-def _reported(dsn: str) -> Iterator[None]:
+def reported_by_postgres(dsn: str) -> Iterator[None]:
     """Turn errors of the driver into the error that names the database and the problem."""
     try:
         yield
