@@ -1,6 +1,7 @@
 """The check of a start: every problem is told with its own sentence, and nothing is served or changed."""
 
 import os
+import re
 import socket
 import sqlite3
 from contextlib import closing
@@ -11,8 +12,10 @@ import pytest
 
 from antiphon.data.certificate import CERTIFICATE_FILE, KEY_FILE
 from antiphon.data.folder import KEY_RING_FILE, DataFolder
+from antiphon.data.validity import EXPIRY_NOTICE
 from antiphon.server.check import StartCheck
 from antiphon.settings import ProgramSettings, ServerSettings
+from support.certificate_authority import issue_certificate
 from support.old_stores import make_old
 from support.serving import seed, serving
 
@@ -63,6 +66,21 @@ def test_what_is_there_is_found_and_stays_as_it_is(tmp_path: Path, store: str) -
     assert found["certificate"].endswith(key)
     assert found["store"] == ("DATA/accounts.db" if store == "sqlite" else f"{tmp_path}/people/accounts.csv")
     assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("begins", "days", "words"),
+    [
+        (-9, EXPIRY_NOTICE.days - 1, r"valid until 20\S+ only, key \S+: renew the certificate"),
+        (-9, -1, r"which has expired on 20\S+, key \S+: renew the certificate"),
+        (1, 99, r"which is not valid before 20\S+, key \S+"),
+    ],
+)
+def test_a_certificate_whose_dates_are_wrong_is_told_before_the_start(
+    tmp_path: Path, begins: int, days: int, words: str
+) -> None:
+    issue_certificate(tmp_path / "data", begins=begins, days=days)
+    assert re.fullmatch(f"DATA/{CERTIFICATE_FILE}, {words}", told(tmp_path / "data")["certificate"])
 
 
 def test_a_store_of_an_older_version_is_said_to_be_upgraded_and_is_not(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from antiphon.address import relay_place
@@ -18,6 +19,7 @@ from antiphon.data.credentials import check_ring
 from antiphon.data.folder import KEY_RING_FILE, DataFolder, data_folder
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.data.store_note import store_of
+from antiphon.data.validity import Condition, condition_of
 from antiphon.errors import AntiphonError
 from antiphon.files import check_makeable, check_writable, copy_as_it_is, reported
 from antiphon.language import N_
@@ -36,6 +38,13 @@ from antiphon.store_address import is_postgresql
 
 _MADE = N_("{path} does not exist; it is made at the start")
 _FOUND = "{path}"
+_DATES: dict[Condition | None, str] = {
+    None: N_("{path}, valid until {until}, key {key}"),
+    "certificate-expires": N_("{path}, valid until {until} only, key {key}: renew the certificate"),
+    "certificate-expired": N_("{path}, which has expired on {until}, key {key}: renew the certificate"),
+    "certificate-not-yet-valid": N_("{path}, which is not valid before {since}, key {key}"),
+}
+"""What is found of a certificate, by what there is to say of its dates; whatever it is, a server starts."""
 _NOT_CHECKED = N_("not checked, because what it needs has a problem")
 
 Fields = dict[str, object]
@@ -160,10 +169,11 @@ class StartCheck:
         certificate = load_or_make(copy, [self._settings.host])
         if not was_there:
             return _MADE, {"path": path}
-        until = certificate.expires_at.date().isoformat()
-        return N_("{path}, valid until {until}, key {key}"), {
+        condition = condition_of(certificate.valid_from, certificate.expires_at, datetime.now(UTC))
+        return _DATES[condition], {
             "path": path,
-            "until": until,
+            "since": certificate.valid_from.date().isoformat(),
+            "until": certificate.expires_at.date().isoformat(),
             "key": certificate.fingerprint,
         }
 
