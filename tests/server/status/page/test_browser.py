@@ -291,3 +291,5 @@ def test_a_page_that_is_open_does_not_hold_up_the_end_of_the_server(
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     browser.shown("Not live", "main")
+    browser.run("document.querySelector('#state').innerHTML = '<p class=well>All is well.</p>'")  # said last
+    assert "All is well." not in browser.text("main"), "nobody knows"
