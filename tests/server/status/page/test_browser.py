@@ -9,7 +9,9 @@ import os
 import signal
 import socket
 import struct
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -32,6 +34,24 @@ window.updates = 0;
 const seen = new MutationObserver(() => window.updates++);
 seen.observe(document.body, { subtree: true, childList: true, characterData: true });
 """
+EVIL = """<!doctype html><title></title><iframe name="frame"></iframe>
+<form method="post" enctype="text/plain" action="PLACEactions/disable" target="frame">
+<input name='{"name":"ann","x":"' value='"}'></form>
+<script>
+const ask = (path, more) => fetch("PLACE" + path, { credentials: "include", ...more }).then(
+  (answer) => `${answer.status} ${answer.type}`, () => "refused");
+const act = { method: "POST", body: '{"name":"ann"}' };
+const sent = new Promise((done) => { document.querySelector("iframe").onload = done; });
+document.forms[0].submit();
+Promise.all([
+  ask("actions/disable", { ...act, mode: "no-cors" }),
+  ask("actions/disable", { ...act, headers: { "Content-Type": "application/json" } }),
+  ask("sign-out", { method: "POST", body: "{}", mode: "no-cors" }),
+  ask("", {}),
+  ask("events", {}),
+]).then((told) => sent.then(() => { document.title = told.join(" "); }));
+</script>"""
+"""A page of somebody else, which an administrator visits: it acts, signs out and reads in their name."""
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -281,6 +301,67 @@ def test_it_can_be_read_without_its_script(browser: Browser, server: WorkersProc
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     assert "All is well." in text
     assert text.count("<svg") == 3
+
+
+def test_a_forged_cookie_opens_nothing_and_scripts_do_not_see_the_real_one(
+    browser: Browser, server: WorkersProcess, place: str
+) -> None:
+    sign_in(browser, place)
+    browser.shown("Signed in as boss")
+    assert browser.run("return document.cookie") == ""
+    (cookie,) = browser.driver.get_cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    value = cookie["value"]
+    forged = value[:-2] + ("A" if value[-2] != "A" else "B") + value[-1]
+    browser.driver.execute_cdp_cmd(
+        "Network.setCookie", {"url": place, "name": cookie["name"], "value": forged, "httpOnly": True}
+    )
+    browser.open(place)
+    browser.until(lambda: browser.all("#password"))
+    assert "All is well." not in browser.text()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_page_of_another_origin_changes_and_reads_nothing(
+    browser: Browser, server: WorkersProcess, place: str, host: str
+) -> None:
+    """On another port of the same host the cookie comes along; on another host it does not."""
+    sign_in(browser, place)
+    browser.shown("Signed in as boss")
+    with other_site(place) as port:
+        browser.open(f"http://{host}:{port}/")
+        browser.until(lambda: browser.run("return document.title") != "")
+        assert browser.run("return document.title") == " ".join(["refused"] * 5)
+    asked = {path for fault in browser.faults() for path in ("/actions/disable", "/sign-out") if path in fault}
+    assert asked == {"/actions/disable", "/sign-out"}, "the browser has sent them, or asked whether it may"
+    with connect(str(server.address), name="ann", password=PASSWORD) as ann:
+        assert str(ann.ask("?")).isdecimal(), "the account is not disabled"
+    browser.open(place)
+    browser.shown("Signed in as boss")
+
+
+@contextlib.contextmanager
+def other_site(place: str) -> Iterator[int]:
+    """Serve, at the port that is yielded, a page that does what it can to the page at `place`."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(EVIL.replace("PLACE", place).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("", 0), Site) as site:
+        serving = threading.Thread(target=site.serve_forever, args=[0.05])
+        serving.start()
+        try:
+            yield site.server_port
+        finally:
+            site.shutdown()
+            serving.join()
 
 
 def test_a_page_that_is_open_does_not_hold_up_the_end_of_the_server(
