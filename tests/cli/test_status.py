@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -76,6 +77,8 @@ def test_it_tells_people_too_in_both_languages(server: ServerProcess) -> None:
     assert str(server.address) in done.stdout
     russian = act(server, "status", "--lang", "ru")
     assert "в порядке" in russian.stdout
+    assert "authenticate, регистрация open" in russian.stdout
+    assert re.search(r" [\d.]+ мс$", russian.stdout, re.MULTILINE), "the lag"
 
 
 def test_the_socket_is_for_this_user_and_nothing_is_left_of_one_that_was_killed(tmp_path: Path) -> None:

@@ -173,7 +173,9 @@ def _lines(report: ServerReport, console: Console) -> Iterator[str]:
     refused = ", ".join(f"{code} {count}" for code, count in refusals(report)) or "0"
     rows = [
         *((_("Connect"), address) for address in facts.addresses),
-        (_("Access"), f"{facts.access}, registration {facts.registration}"),
+        (_("Access"), _("{access}, registration {registration}").format(
+            access=facts.access, registration=facts.registration
+        )),
         (_("Connections"), f"{sum(worker.connections for worker in report.workers):,}"),
         (_("Sessions"), f"{sum(worker.sessions for worker in report.workers):,}"),
         (_("Messages"), _("{rate:,.1f} a second, {count:,} in all").format(rate=rate, count=report.messages)),
@@ -190,7 +192,7 @@ def _lines(report: ServerReport, console: Console) -> Iterator[str]:
         (_("Key"), str(facts.key)),
         (_("Data"), facts.data),
         (_("Log"), facts.log),
-        (_("Lag"), f"{max(worker.lag_s for worker in report.workers) * 1000:.1f} ms"),
+        (_("Lag"), _milliseconds(max(worker.lag_s for worker in report.workers), _)),
     ]  # fmt: skip
     width = max(len(name) for name, _value in rows) + 2
     yield from (f"  {name + ':':{width}}{value}" for name, value in rows)
@@ -204,8 +206,8 @@ def _show_workers(report: ServerReport, options: ControlOptions, console: Consol
             "connections": worker.connections,
             "sessions": worker.sessions,
             "rate": f"{worker.messages_per_s:,.1f}",
-            "lag": f"{worker.lag_s * 1000:.1f} ms",
-            "heard": f"{worker.silent_s:.1f} s",
+            "lag": _milliseconds(worker.lag_s, _),
+            "heard": _("{value} s").format(value=f"{worker.silent_s:.1f}"),
         }
         for worker in report.workers
     ]
@@ -224,6 +226,10 @@ def _certificate(fingerprint: str | None, expires_at: datetime | None, _: Transl
     if fingerprint is None or expires_at is None:
         return _("none: plain TCP")
     return _("{fingerprint}, valid until {time}").format(fingerprint=fingerprint, time=iso_time(expires_at))
+
+
+def _milliseconds(seconds: float, _: Translate) -> str:
+    return _("{value} ms").format(value=f"{seconds * 1000:.1f}")
 
 
 def _duration(up: Any, _: Translate) -> str:
