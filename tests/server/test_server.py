@@ -211,3 +211,12 @@ async def test_anyone_is_refused_beyond_this_machine_unless_told(tmp_path: Path)
     told = ServerSettings(data=tmp_path, port=0, host="*", access="anyone", anyone_anywhere=True)
     async with Server(settings=told) as server:
         assert not server.registration
+
+
+@pytest.mark.parametrize(("log", "told"), [("here.log", "{folder}/here.log"), ("/dev/stderr", "/dev/stderr")])
+async def test_a_report_says_where_the_log_is_whatever_folder_it_is_read_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with Server(settings=settings(tmp_path, log=Path(log))) as running:
+        assert running.measured().facts.log == told.format(folder=tmp_path)

@@ -11,6 +11,7 @@ from antiphon.address import Address
 from antiphon.data.certificate import Certificate
 from antiphon.data.keyring import LiveKeyRing
 from antiphon.data.store_note import store_of
+from antiphon.observe.logfile import CONSOLE
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.control.live import ClosedSession, Live, LiveQuery, merged
 from antiphon.server.control.look import SessionLook
@@ -144,10 +145,15 @@ class Meter:
             registration="open" if server.registration else "closed",
             data=str(server.data_path),
             store=store_of(server.settings),
-            log=str(server.log_path),
+            log=_place_of(server.log_path),
             fingerprint=certificate.fingerprint if certificate else None,
             valid_from=certificate.valid_from if certificate else None,
             expires_at=certificate.expires_at if certificate else None,
             key=self._ring.newest,
             node=server.settings.relay_address,
         )
+
+
+def _place_of(log: Path) -> str:
+    """Return where the log is, for somebody in another folder than the server's."""
+    return str(log if str(log) in CONSOLE else log.absolute())
