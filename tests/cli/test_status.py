@@ -98,8 +98,10 @@ def test_a_store_that_takes_nothing_makes_it_unwell_until_it_does(server: Server
     with sqlite3.connect(server.folder / "sessions.db", isolation_level=None) as database:
         database.execute("BEGIN IMMEDIATE")
         until(lambda: report(server)["problems"] == ["store-away"])
+        server.logged(r' error store-failed code="try-later" exception=".*database is locked')
         database.execute("ROLLBACK")
     until(lambda: not report(server)["problems"])
+    server.logged(" info store-answers")
 
 
 def test_a_reload_that_fails_is_told_with_its_reason_and_the_server_goes_on(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 
 from antiphon.errors import TryLater
+from antiphon.observe.log import ServerLog
 from antiphon.server.home.fence import Fence
 from antiphon.server.home.watch import ProcessWatch
 from antiphon.store.contracts import Pulse
@@ -16,17 +17,22 @@ BEAT_SECONDS = 1.0
 """Pause between two advances of the counter."""
 LOOK_SECONDS = 0.25
 """Pause between two looks at the fence: a handler that blocks the event loop does not close it."""
+STORE_AWAY_SECONDS = 3.0
+"""Age of the last answer of the store from which it counts as away: three heartbeats, or twelve reads."""
 
 
 class Heartbeat:
     """The heartbeat of one process. Beside the event loop: a handler that blocks it is not death."""
 
-    def __init__(self, pulse: Pulse, id: str, watch: ProcessWatch, fence: Fence) -> None:
+    def __init__(self, pulse: Pulse, id: str, watch: ProcessWatch, fence: Fence, log: ServerLog) -> None:
         """Advance the counter of the process `id`, and show `watch` those of all; look at `fence`."""
         self._pulse = pulse
         self._id = id
         self._watch = watch
         self._fence = fence
+        self._log = log
+        self._away = False
+        """Whether the log has been told that the store is away."""
         self.answered_at = time.monotonic()
         """When the store has taken a heartbeat last, in the seconds of `time.monotonic`."""
         self._stopping = threading.Event()
@@ -64,10 +70,16 @@ class Heartbeat:
     def _beat(self) -> None:
         try:
             counters = self._pulse.beat(self._id)
-        except TryLater:
+        except TryLater as error:
             self._watch.failed()
+            if not self._away and time.monotonic() - self.answered_at > STORE_AWAY_SECONDS:
+                self._away = True
+                self._log.exception("store-failed", code=error.code)
             return
         self.answered_at = time.monotonic()
+        if self._away:
+            self._away = False
+            self._log.info("store-answers")
         if counters is None:  # others have taken this process for dead
             if not self._stopping.is_set():
                 self._fence.close()

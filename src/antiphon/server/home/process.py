@@ -120,7 +120,7 @@ class HomeProcess:
         await self._enter(self._record)
         await self._sweep()
         self._fence.join(self._recover)
-        self._heartbeat = Heartbeat(self._processes.pulse(self._keys), self.id, self.watch, self._fence)
+        self._heartbeat = Heartbeat(self._processes.pulse(self._keys), self.id, self.watch, self._fence, self._log)
         self._heartbeat.start()
 
     @property
