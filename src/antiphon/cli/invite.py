@@ -1,7 +1,5 @@
 """`antiphon invite` and `antiphon invitations`: make, list and revoke codes for one registration each."""
 
-import contextlib
-import ipaddress
 import os
 import socket
 import sys
@@ -28,7 +26,7 @@ from antiphon.cli.store_access import (
 )
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
-from antiphon.data.inviting import KEPT_AFTER_EXPIRY, LIFETIME_MOST, lifetime_in, make_code
+from antiphon.data.inviting import KEPT_AFTER_EXPIRY, LIFETIME_MOST, is_here_only, lifetime_in, make_code
 from antiphon.errors import (
     AccountExists,
     AddressInvalid,
@@ -43,7 +41,6 @@ from antiphon.errors import (
 from antiphon.identity.invitations import Code
 from antiphon.identity.names import Name, prepare
 from antiphon.language import N_
-from antiphon.settings import DEFAULT_HOST
 from antiphon.store.contracts import Invitation
 from antiphon.terminal.console import Console
 
@@ -265,16 +262,10 @@ def _address(folder: DataFolder, public: str | None, console: Console, *, quiet:
     if public is None and last is None and not quiet:
         guess = _("No server has run here yet: the code names {address}; --public-address sets another address.")
         console.tell(guess.format(address=replace(address, fingerprint=None)))
-    elif _is_loopback(address.host) and not quiet:
+    elif is_here_only(address.host) and not quiet:
         near = _("The code is for {host} and works on this machine only; --public-address sets another address.")
         console.tell(near.format(host=address.host))
     return address
-
-
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == DEFAULT_HOST
 
 
 def _public_address(text: str, last: Address) -> Address:

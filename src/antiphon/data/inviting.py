@@ -1,5 +1,7 @@
 """Inviting: makes a code with which one name can register, for the command and for the status page."""
 
+import contextlib
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +10,7 @@ from datetime import datetime, timedelta
 from antiphon.address import Address
 from antiphon.identity.invitations import Code, fingerprint
 from antiphon.identity.names import Name
+from antiphon.settings import DEFAULT_HOST
 from antiphon.store.contracts import Invitations
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -53,3 +56,10 @@ async def make_code(
     code = Code.make(replace(address, name=name.display), random)
     await invitations.invite(fingerprint(code.secret, token_key), name, at, expires_at, by)
     return code
+
+
+def is_here_only(host: str) -> bool:
+    """Return whether a code for this host works on its own machine only."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == DEFAULT_HOST

@@ -185,7 +185,7 @@ def test_somebody_is_invited_and_the_code_is_shown_once(server: PageServer) -> N
     assert page.post("/actions/invite", {"name": "cat"}).value["code"] == "no-address"
     server.folder.last_address = parse("tls://school.example:7862")
     done = page.post("/actions/invite", {"name": "Cat", "lifetime": "2d"})
-    assert done.status == 200
+    assert (done.status, done.value["note"]) == (200, None)
     code = Code.read(done.value["code"])
     assert (code.address.host, code.address.name) == ("school.example", "Cat")
     assert code.address.fingerprint is not None
@@ -194,6 +194,9 @@ def test_somebody_is_invited_and_the_code_is_shown_once(server: PageServer) -> N
     assert 1.9 < (invitation.expires_at - datetime.now(UTC)).total_seconds() / 86400 < 2.1
     assert last(server, "invited") == {"name": "Cat", "by": "ann"}
     assert done.value["code"] not in repr(server.log.records)
+    server.folder.last_address = parse("tls://localhost:7862")
+    near = page.post("/actions/invite", {"name": "Dan"})
+    assert near.value["note"].startswith("This code is for localhost and works on this machine only; ")
 
 
 @pytest.mark.parametrize(

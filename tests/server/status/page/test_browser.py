@@ -154,6 +154,7 @@ def test_an_operator_sees_who_comes_and_goes_and_acts(
 
     browser.find("button[data-act=invite]").click()
     browser.find("#invited").send_keys("guest", Keys.ENTER)
+    browser.shown("works on this machine only", "#outcome")
     browser.shown("Give this code to guest.", "#outcome")
     with connect(browser.text("#code").strip(), password=PASSWORD) as guest:
         assert str(guest.ask("?")).isdecimal()

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from antiphon.address import Address
 from antiphon.data.certificate import load_or_make
 from antiphon.data.folder import DataFolder
-from antiphon.data.inviting import KEPT_AFTER_EXPIRY, lifetime_in, make_code
+from antiphon.data.inviting import KEPT_AFTER_EXPIRY, is_here_only, lifetime_in, make_code
 from antiphon.identity.names import prepare
 from antiphon.language import N_
 from antiphon.server.status.access.answers import Refused, body_of, said, translate_for
@@ -31,6 +31,10 @@ _OWN_ACCOUNT = N_("You are signed in with this account. Use: antiphon accounts d
 _HAS_ACCOUNT = N_("There is an account with this name already.")
 _NO_LIFETIME = N_("A code is valid for a time such as 12h, 7d or 2w, and for a year at most.")
 _NO_ADDRESS = N_("The server has not listened yet: a code would have no address.")
+_HERE_ONLY = N_(
+    "This code is for {host} and works on this machine only; antiphon invite --public-address makes one for"
+    " others."
+)
 _ENDED = N_("Sessions ended: {count}.")
 _DISABLED = N_("“{name}” is disabled.")
 
@@ -124,7 +128,8 @@ def action_routes(guard: Guard) -> list[BaseRoute]:
         )
         log.info("invited", name=name.display, by=administrator.name, address=guard.peer_of(request).address)
         expires_at = (at + lifetime).isoformat(timespec="seconds")
-        return said({"name": name.display, "code": code.written(), "expires_at": expires_at})
+        near = translate_for(request)(_HERE_ONLY).format(host=address.host) if is_here_only(address.host) else None
+        return said({"name": name.display, "code": code.written(), "expires_at": expires_at, "note": near})
 
     actions = {"revoke": revoke, "disable": disable, "invite": invite}
     return [Route(f"/actions/{name}", guard.action(act), methods=["POST"]) for name, act in actions.items()]

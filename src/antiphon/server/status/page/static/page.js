@@ -159,7 +159,8 @@ async function invite() {
   name.value = "";
   if ((await answerOf(byId("invite"))) !== "yes") return;
   const answer = await post("/actions/invite", { name: name.value });
-  await tell(byId("invite").dataset.told.replace("{name}", () => answer.name), answer.code);
+  const told = byId("invite").dataset.told.replace("{name}", () => answer.name);
+  await tell(answer.note ? `${answer.note} ${told}` : told, answer.code);
 }
 
 document.addEventListener("click", async (event) => {
