@@ -32,6 +32,7 @@ def test_a_server_whose_processes_are_well_is_well() -> None:
         ({"store_age_s": 3.1}, "store-away"),
         ({"revocations_age_s": 3.1}, "store-away"),
         ({"lag_s": 0.6}, "overloaded"),
+        ({"lag_s": 14.0, "revocations_age_s": 14.2}, "overloaded"),
         ({"log_lost": 1}, "log-lost"),
     ],
 )

@@ -76,8 +76,11 @@ class ProcessReport(msgspec.Struct, frozen=True):
 
     @property
     def store_away(self) -> bool:
-        """Whether the store has not answered for a while."""
-        return max(self.store_age_s, self.revocations_age_s) > STORE_AWAY_SECONDS
+        """Whether the store has not answered for a while.
+
+        What has not been read because the event loop did not run is no fault of the store.
+        """
+        return max(self.store_age_s, self.revocations_age_s - self.lag_s) > STORE_AWAY_SECONDS
 
 
 class ServerReport(msgspec.Struct, frozen=True):
