@@ -1,11 +1,15 @@
 """Document of the page: what stays while its sections change."""
 
+from antiphon.language import N_
 from antiphon.server.status.page.html import Html, joined, tag
 from antiphon.server.status.page.sections import sections
 from antiphon.server.status.page.view import View
 
 SEARCH_SIZE = 64
 """Most characters of a search."""
+_NOT_LIVE = N_(
+    "Not live: the server cannot be reached, or too many of these pages are open. These figures are old."
+)
 
 
 def document(view: View, name: str, csrf: str) -> str:
@@ -42,8 +46,7 @@ def _body(view: View, parts: dict[str, Html], name: str) -> Html:
         ),
         tag(
             "main",
-            tag("p", _("Not live: the server cannot be reached. These figures are old."), class_="offline",
-                role="status", hidden=True, data_old=True),
+            tag("p", _(_NOT_LIVE), class_="offline", role="status", hidden=True, data_old=True),
             tag("section", parts["state"], id="state", aria_label=_("State of the server"), aria_live="polite"),
             tag("section", parts["pictures"], id="pictures", aria_label=_("The last 15 minutes")),
             tag(
