@@ -142,6 +142,23 @@ async def talking(server: ServerProcess, count: int) -> AsyncIterator[list[Talke
         await asyncio.gather(*tasks)
 
 
+@contextlib.asynccontextmanager
+async def arriving(server: ServerProcess) -> AsyncIterator[None]:
+    """Have people come and go during the block; nobody may be refused."""
+
+    async def arrive(name: str) -> None:
+        while not stop.is_set():
+            async with connect(str(server.address), name=name, timeout=60) as session:
+                await session.ask("who?", timeout=60)
+
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(arrive(f"arrives{number}"))
+        yield
+        stop.set()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until `condition()` holds, for a minute at most."""
     async with asyncio.timeout(60):

@@ -26,6 +26,7 @@ from antiphon.errors import (
     Problem,
     RegistrationClosed,
     ServerKeyUnknown,
+    ServerStopping,
     SignInRefused,
     TryLater,
     UsageError,
@@ -110,18 +111,24 @@ class UnattendedSignIn(ABC, Generic[Connection]):
     async def run(self) -> tuple[DialResult[Connection], Welcome]:
         """Return a connection with an open session, and the WELCOME that opened it.
 
-        If a server is lost, stops or is overloaded meanwhile, the next one is tried from the beginning.
+        If a server is lost, stops or is overloaded meanwhile, the next one is tried from the beginning. If there
+        is no other and it stops, it is tried once more: one of its workers may have been replaced.
 
         Raises:
             AntiphonError: as `connect`.
         """
         left = len(self.addresses)
+        stops: ServerStopping | None = None
         while True:
             try:
                 return await self._run()
-            except (ConnectError, TryLater):
+            except (ConnectError, TryLater) as error:
                 left -= 1
-                if not (left and self._reached):
+                if isinstance(error, ServerStopping) and len(self.addresses) == 1 and stops is None:
+                    stops = error
+                elif left <= 0 or not self._reached:
+                    if stops is not None and isinstance(error, ConnectError):
+                        raise stops from None
                     raise
                 self.addresses, self._reached, self._dialled = self.addresses.turned, False, None
 

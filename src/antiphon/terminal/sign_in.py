@@ -19,12 +19,14 @@ from antiphon.client.trust import Standing
 from antiphon.client.unattended import check_name
 from antiphon.errors import (
     AntiphonError,
+    ConnectError,
     InputMissing,
     InvitationUsed,
     NameTaken,
     NameUnknown,
     PasswordNotAsked,
     RegistrationClosed,
+    ServerStopping,
     SessionsFull,
     SignInRefused,
     TooManyFailures,
@@ -92,16 +94,30 @@ class InteractiveSignIn:
     async def run(self) -> SignedIn:
         """Sign in and return the open session.
 
+        In a pipe a server that stops meanwhile is tried once more: one of its workers may have been replaced.
+
         Raises:
             AntiphonError: the sign-in failed; the class says why.
         """
         with self._abort_on_failure():
-            hello = await self._find_server()
-            if hello.access in ("identify", "anyone"):
-                return await self._sign_in_without_password(hello)
-            await self._find_name()
-            await self._with_pauses(self._check_name_is_free)
-            return await self._sign_in_with_password()
+            try:
+                return await self._run()
+            except ServerStopping as error:
+                if self._console.can_ask:  # the person would be asked again
+                    raise
+                await self._server.hang_up()
+                try:
+                    return await self._run()
+                except ConnectError:
+                    raise error from None
+
+    async def _run(self) -> SignedIn:
+        hello = await self._find_server()
+        if hello.access in ("identify", "anyone"):
+            return await self._sign_in_without_password(hello)
+        await self._find_name()
+        await self._with_pauses(self._check_name_is_free)
+        return await self._sign_in_with_password()
 
     async def run_with_other_name(self, wrong: str) -> SignedIn:
         """Ask for the right name and sign in again; call it when the session under the `wrong` name has ended.

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
@@ -166,6 +167,11 @@ def test_a_service_that_never_starts_is_given_up() -> None:
         assert asyncio.get_running_loop().time() - began == pytest.approx(SERVICE_SECONDS)
         assert ended == [True]
         assert desk.seen == ["entered", "left"]
+        (record,) = bench.log.records
+        assert (record.event, record.fields["hook"]) == ("service-failed", "started")
+        trace = "".join(traceback.format_exception(cast("Any", record.fields["exception"])))
+        assert "await asyncio.Event().wait()" in trace, "the sentence says that the log has it"
+        assert trace.endswith("TimeoutError: started took longer than --service-seconds\n")
 
     run_virtually(work())
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -286,3 +287,22 @@ async def test_a_store_that_is_slow_to_answer_does_not_fence_a_process_that_runs
             await until(lambda: (process.watch.counter(process.id) or 0) > 0)
     await store.close()
     assert (True, 0) in seen, seen
+
+
+async def test_a_process_that_gets_no_thread_says_so_and_leaves_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "fence":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    process, reads = made(store, RecordingLog(), Fence()), Reads()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await process.start("nowhere", reads.read, reads.go_on)
+    await process.stop()
+    assert await store.processes.find(process.id) is None

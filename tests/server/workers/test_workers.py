@@ -22,10 +22,12 @@ from support.processes import ANTIPHON, PipedProcess, clean_environment, run_ant
 from support.raw import RawClient
 from support.serving import credential
 from support.terminal import CTRL_C, Terminal
-from support.workers import WorkersProcess, kill, talking, until
+from support.workers import WorkersProcess, arriving, kill, talking, until
 
 SOON = 20.0
 """Seconds that nobody waits in vain: a busy machine needs far less, who waits for a time limit far more."""
+BACK = 2.0
+"""Seconds after which half of the sessions of a killed worker are back at the latest (measured: 0.1 s)."""
 BEGUN = """
 import asyncio, os
 from pathlib import Path
@@ -79,6 +81,8 @@ async def test_when_one_of_two_is_killed_the_others_lose_nothing_and_its_session
             assert set(talker.pids) == {survivor}, "their connections stay where they are"
         assert sum(talker.unknown for talker in lost) <= len(lost), "one message each was on its way"
         assert all(gap < SOON for talker in talkers for _, gap in talker.gaps)
+        away = sorted(max((gap for _, gap in talker.gaps), default=0.0) for talker in lost)
+        assert away[len(away) // 2] < BACK, "they wait for no time limit"
         assert len(server.workers) == 2
         assert " worker-died " in server.log
 
@@ -289,7 +293,7 @@ async def test_sighup_under_load_brings_new_workers_and_nothing_is_lost(folder: 
     with WorkersProcess(folder) as server:
         old = server.workers
         log = Path(server.start["log"])
-        async with talking(server, 10) as talkers:
+        async with talking(server, 10) as talkers, arriving(server):
             for times in range(1, often + 1):
                 log.rename(log.with_suffix(f".log.{50 - times}"))
                 server.signal(signal.SIGHUP)

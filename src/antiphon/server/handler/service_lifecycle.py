@@ -34,6 +34,8 @@ class ServiceLifecycle:
         """The hook that runs, or ran last."""
         self._fault: Exception | None = None
         """What it raised, if the service has not started."""
+        self._waited: BaseException | None = None
+        """The cancellation that has ended a service which took too long to start: it shows where it waited."""
         self._life: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
         self._ending = asyncio.Event()
@@ -65,7 +67,11 @@ class ServiceLifecycle:
             if self._started.is_set():
                 return
             if not life.done():
-                raise self._not_started(_TOO_SLOW, hook=self._hook)
+                hook = self._hook
+                await self._give_up()
+                slow = self._fault or self._too_slow()
+                self._log(slow)
+                raise self._not_started(_TOO_SLOW, hook=hook) from slow
             fault = self._fault or as_fault(asyncio.CancelledError())
             self._log(fault)
             raise self._not_started(_RAISED, error=message_of(fault), place=location_of(fault)) from fault
@@ -76,6 +82,10 @@ class ServiceLifecycle:
 
     def _not_started(self, problem: Problem, **fields: str) -> ServiceNotStarted:
         return ServiceNotStarted(service=self._environment.service.title, problem=problem, wait=0, **fields)
+
+    def _too_slow(self) -> Exception:
+        where = None if self._waited is None else self._waited.__traceback__
+        return TimeoutError(f"{self._hook} took longer than --service-seconds").with_traceback(where)
 
     async def _give_up(self) -> None:
         """End what has begun of a service that has not started."""
@@ -117,6 +127,7 @@ class ServiceLifecycle:
     def _failed(self, error: BaseException) -> None:
         """Keep the first thing that a service raised before it had started; log what comes later."""
         if isinstance(error, asyncio.CancelledError) and self._is_given_up:
+            self._waited = error
             return
         fault = as_fault(error)
         if self._started.is_set():

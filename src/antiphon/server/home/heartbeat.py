@@ -50,7 +50,8 @@ class Heartbeat:
         """End the threads; it may take as long as the store does. Blocks."""
         self._stopping.set()
         for thread in self._threads:
-            thread.join(BEAT_SECONDS)
+            if thread.ident is not None:  # the system may have had no room for another thread
+                thread.join(BEAT_SECONDS)
 
     def _keep_looking(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
