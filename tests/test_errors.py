@@ -178,8 +178,8 @@ def test_a_problem_is_translated_with_its_sentence_and_filled_from_the_same_fiel
 
 
 def test_an_error_reads_as_sentence_and_hint() -> None:
-    assert str(TryLater()) == "The server cannot do this now. Try again in 3 seconds."
-    assert TryLater(wait=0.5).full() == "The server cannot do this now. Try again in 0.5 seconds."
+    assert str(TryLater()) == "The server cannot do this now. Try again in 3 s."
+    assert TryLater(wait=0.5).full() == "The server cannot do this now. Try again in 0.5 s."
     assert str(BodyInvalid(kind="BYE", problem="x")).endswith("See docs/protocol.md.")
 
 

@@ -201,7 +201,7 @@ def test_a_form_that_was_refused_is_not_counted_again_when_the_other_has_to_wait
     with Terminal("connect", str(server.address), home=tmp_path, ANTIPHON_NAME="ann") as terminal:
         for _ in range(2):
             terminal.answer("Password:", "cat")
-            terminal.matches(r"Try again in [123]\d seconds")
+            terminal.matches(r"Try again in [123]\d s\.")
         forgive(data, "ann")
         terminal.answer("Password:", "cat")
         terminal.shows("Connected to")

@@ -26,7 +26,7 @@ class TryLater(ServerError):
 
     code = "try-later"
     sentence = N_("The server cannot do this now.")
-    hint = N_("Try again in {wait} seconds.")
+    hint = N_("Try again in {wait} s.")
 
     def __init__(self, *, wait: float = 3, **fields: object) -> None:
         """Create the error; `wait` is in how many seconds to try again."""

@@ -31,7 +31,7 @@ class TooManyFailures(SignInError):
 
     code = "too-many-failures"
     sentence = N_("Too many sign-ins under this name have failed; this one was not checked.")
-    hint = N_("Try again in {wait} seconds.")
+    hint = N_("Try again in {wait} s.")
 
     def __init__(self, *, wait: float = 1, **fields: object) -> None:
         """Create the error; `wait` is in how many seconds to try again."""

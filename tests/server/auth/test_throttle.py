@@ -37,7 +37,7 @@ async def test_from_the_fifth_failure_on_even_the_right_password_has_to_wait(ser
     refused = await sign_in(server, "ann")
     assert isinstance(refused, Error)
     assert (refused.code, refused.wait) == ("too-many-failures", 1)
-    assert refused.hint == "Try again in 1 seconds."
+    assert refused.hint == "Try again in 1 s."
     server.clock.advance(refused.wait)
     await server.settled()
     welcome = await sign_in(server, "ann")
