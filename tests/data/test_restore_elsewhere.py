@@ -327,6 +327,9 @@ def test_on_what_one_that_was_killed_leaves_no_server_starts(
         with pytest.raises(KeyRingElsewhere, match="it is missing"):
             asyncio.run(open_with_ring(database, DataFolder.open(move.new), os.urandom))
     else:
+        for store in ("sqlite", database):
+            with pytest.raises(FolderUnusable, match="a restore into it was cut short"):
+                asyncio.run(open_with_ring(store, DataFolder.open(move.new), os.urandom))
         asyncio.run(move.to(database))
         asyncio.run(check_moved(move.new, move.people))
 
