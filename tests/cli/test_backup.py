@@ -102,6 +102,17 @@ def test_people_move_into_a_postgresql_database(
     assert not another.data.exists()
 
 
+def test_a_restore_that_cannot_be_logged_does_not_run(tmp_path: Path, operator: Operator, new: Operator) -> None:
+    file, log = tmp_path / "backup.tar", tmp_path / "logs" / "restore.log"
+    assert operator.run("backup", file).code == 0
+    done = new.run("restore", file, "--log", log)
+    assert (done.code, done.err.startswith(f"{log} cannot be used: ")) == (2, True), done.err
+    assert not new.data.exists()
+    log.parent.mkdir()
+    assert new.run("restore", file, "--log", log).code == 0
+    assert " restored by=" in log.read_text()
+
+
 def test_on_a_terminal_it_shows_how_far_it_is(
     tmp_path: Path, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -465,6 +465,10 @@ def test_on_what_a_killed_restore_leaves_no_server_starts(place: Place, monkeypa
     assert os.waitstatus_to_exitcode(forked(place.restore)) == -9
     there = {path.name for path in place.new.iterdir() if not path.name.startswith(UNFINISHED_RESTORE)}
     assert there == {"accounts.db", "certificate.key", "certificate.pem", "store"}
+    with pytest.raises(FolderUnusable, match="a restore into it was cut short"):
+        DataFolder.open(place.new).key_ring(os.urandom)
+    for stage in place.new.glob(f"{UNFINISHED_RESTORE}*"):
+        shutil.rmtree(stage)
     with pytest.raises(KeyRingUnusable, match="it is missing"):
         DataFolder.open(place.new).key_ring(os.urandom)
     with pytest.raises(RestoreRefused):

@@ -1,8 +1,11 @@
 """A backup that is restored into another kind of store: all of it moves, or nothing."""
 
 import asyncio
+import contextlib
 import errno
 import os
+import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +21,18 @@ from antiphon.data.empty_folder import UNFINISHED
 from antiphon.data.folder import DataFolder
 from antiphon.data.restore import Backup, restore_backup
 from antiphon.data.store_note import noted_store
-from antiphon.errors import AntiphonError, BackupRefused, FolderUnusable, KeyRingElsewhere, RestoreRefused
+from antiphon.errors import (
+    AntiphonError,
+    BackupRefused,
+    DatabaseUnreachable,
+    FolderUnusable,
+    KeyRingElsewhere,
+    RestoreRefused,
+)
 from antiphon.identity.names import prepare
 from antiphon.store.contracts import NewAccount, Store
+from antiphon.store.copied import Told
+from antiphon.store.sql.postgres.connection import PostgresConnection
 from antiphon.wire.bodies import SCRAM_SHA_256
 from support.rekey_kills import forked
 from support.serving import verifier
@@ -100,14 +112,19 @@ class Move:
         self.file, self.keys = folder / "backup.tar", folder / "backup.keys"
         store = "sqlite" if kind == "sqlite" else f"files:{self.data}"
         self.people = asyncio.run(settle(self.data, store))
-        back_up(DataFolder.open(self.data), store, self.file, self.keys, made_at=AT)
+        self._store = store
+        self.save()
 
-    async def to(self, store: str, new: Path | None = None) -> None:
+    def save(self) -> None:
+        """Make the backup, again if the store was changed."""
+        back_up(DataFolder.open(self.data), self._store, self.file, self.keys, made_at=AT, force=True)
+
+    async def to(self, store: str, new: Path | None = None, told: Told = lambda _done, _of: None) -> None:
         """Restore it into a store."""
         with self.file.open("rb") as accounts, self.keys.open("rb") as keys:
             backup = Backup(("backup.tar", accounts), ("backup.keys", keys))
             data = new or self.new
-            await restore_backup(backup, data, backup.store_for(store, data))
+            await restore_backup(backup, data, backup.store_for(store, data), told)
 
     def refused(self, store: str, expected: type[AntiphonError]) -> str:
         """Return why it is not restored there; no folder is there then."""
@@ -206,6 +223,96 @@ def test_after_an_error_nothing_is_in_the_database(
     assert rows(database) == 0
 
 
+def end_connections(database: str) -> None:
+    """End all connections to a database, as its operator can."""
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+        )
+
+
+def test_a_connection_that_is_lost_is_told_as_that(
+    move: Move, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_rename_of("store", monkeypatch, lambda: end_connections(database))
+    assert "cannot be reached: the connection to it was lost." in move.refused(database, DatabaseUnreachable)
+    assert rows(database) == 0
+
+
+def test_a_commit_whose_answer_is_lost_has_happened(
+    move: Move, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = PostgresConnection.commit
+
+    def unanswered(self: PostgresConnection) -> None:
+        commit(self)
+        if rows(database) and not self.lost:
+            monkeypatch.setattr(PostgresConnection, "commit", commit)
+            self.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(PostgresConnection, "commit", unanswered)
+    asyncio.run(move.to(database))
+    assert PostgresConnection.commit is commit
+    asyncio.run(check_moved(move.new, move.people))
+
+
+async def cancelled(move: Move, database: str, when: Callable[[Callable[[], object]], Told]) -> None:
+    """Restore, and cancel that from its thread; `when` gets what cancels, and returns what is told of the work."""
+    loop, seen = asyncio.get_running_loop(), threading.Event()
+
+    def cancel() -> None:
+        loop.call_soon_threadsafe(lambda: (restoring.cancel(), loop.call_soon(seen.set)))
+        assert seen.wait(30)
+
+    restoring = asyncio.ensure_future(move.to(database, told=when(cancel)))
+    await restoring
+
+
+def test_who_gives_up_while_rows_are_written_leaves_nothing(move: Move, database: str) -> None:
+    def when(cancel: Callable[[], object]) -> Told:
+        def told(done: int, of: int) -> None:
+            if done and of < 100:  # rows, not bytes
+                cancel()
+
+        return told
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled(move, database, when))
+    assert not move.new.exists()
+    assert rows(database) == 0
+
+
+def test_who_gives_up_while_it_is_committed_is_too_late(
+    move: Move, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def when(cancel: Callable[[], object]) -> Told:
+        at_rename_of("store", monkeypatch, cancel)
+        return lambda _done, _of: None
+
+    asyncio.run(cancelled(move, database, when))
+    asyncio.run(check_moved(move.new, move.people))
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("UPDATE clients SET address = ?", "d\0ra"),
+        ("UPDATE clients SET address = ?", "".join(map(chr, range(0x4E00, 0x6E00)))),
+        ("UPDATE credentials SET account_id = ? WHERE account_id = 1", 77),
+        ("UPDATE accounts SET registered_at = ?", 10**18),
+    ],
+)
+def test_what_a_database_cannot_hold_is_told(move: Move, database: str, change: str, value: object) -> None:
+    with contextlib.closing(sqlite3.connect(move.data / "accounts.db")) as connection, connection:
+        connection.execute(change, [value])
+    move.save()
+    told = move.refused(database, BackupRefused)
+    assert "PostgreSQL cannot hold a row of it: a text contains a NUL character or is too long, or the row" in told
+    assert rows(database) == 0
+
+
 @pytest.mark.parametrize(("name", "written"), [("store", False), ("secret.key", True)])
 def test_on_what_one_that_was_killed_leaves_no_server_starts(
     move: Move, database: str, monkeypatch: pytest.MonkeyPatch, name: str, *, written: bool
@@ -220,6 +327,9 @@ def test_on_what_one_that_was_killed_leaves_no_server_starts(
         with pytest.raises(KeyRingElsewhere, match="it is missing"):
             asyncio.run(open_with_ring(database, DataFolder.open(move.new), os.urandom))
     else:
+        for store in ("sqlite", database):
+            with pytest.raises(FolderUnusable, match="a restore into it was cut short"):
+                asyncio.run(open_with_ring(store, DataFolder.open(move.new), os.urandom))
         asyncio.run(move.to(database))
         asyncio.run(check_moved(move.new, move.people))
 

@@ -159,6 +159,7 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
             with reported(source or Path(PIPE), FileUnusable):
                 backup = Backup((file, accounts), (str(keys), of_keys))
             store = backup.store_for(options.store, data)
+            _check_log(options.log, data)
             with _progress(console, options) as told:
                 manifest = await restore_backup(backup, data, store, told)
     log = open_log(options.log or data / "server.log")
@@ -182,6 +183,12 @@ async def _restore(options: LoggedStoreOptions, console: Console, source: Path |
     record = {"path": file, "keys": str(keys), "data": str(data), **_facts(manifest), "store": kind}
     report_result(console, options, record, *said)
     return 0
+
+
+def _check_log(log: Path | None, data: Path) -> None:
+    """Check that a log elsewhere than in `data` can be written: a command that cannot be logged does not run."""
+    if log is not None and not log.absolute().is_relative_to(data):
+        open_log(log).close()
 
 
 async def _keys_of(source: Path | None, keys: Path | None, console: Console) -> Path:

@@ -14,9 +14,10 @@ from typing import Self
 from filelock import FileLock
 
 from antiphon.address import Address, parse
+from antiphon.data.empty_folder import UNFINISHED as UNFINISHED_RESTORE
 from antiphon.data.given import given_file, read_given
 from antiphon.data.keyring import LiveKeyRing
-from antiphon.errors import KeyRingUnusable, Problem, UsageError
+from antiphon.errors import FolderUnusable, KeyRingUnusable, Problem, UsageError
 from antiphon.files import make_folder, read_private, reported, user_folder, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
@@ -29,6 +30,7 @@ LOCK_FILE = "lock"
 LOCK_SECONDS = 30.0
 """The lock is held for milliseconds; a process that holds it for so long is stuck."""
 _GIVEN = Problem(N_("the service manager has given it, so it can only be changed there"))
+_UNFINISHED = Problem(N_("a restore into it was cut short, or is under way; empty it, and restore again"))
 _HOMELESS = Problem(N_("This user has no home folder: name a folder with --data."))
 
 
@@ -130,8 +132,10 @@ class DataFolder:
         Raises:
             KeyRingUnusable: it is damaged, or missing although there are accounts sealed with it.
             FolderUnsafe: others can read it.
-            FolderUnusable: it cannot be read or written.
+            FolderUnusable: it cannot be read or written; or it is missing because a restore was cut short.
         """
+        if self.lacks_key_ring and any(self.path.glob(f"{UNFINISHED_RESTORE}*")):
+            raise FolderUnusable(path=str(self.path), problem=_UNFINISHED)
         with self.lock():
             if self.lacks_key_ring and not self._has_accounts():
                 self.write_private(KEY_RING_FILE, KeyRing.generate(random).dump())

@@ -8,7 +8,10 @@ goes into a database is committed right before that.
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO
 
 from antiphon.data.archive import ArchiveReader, Manifest
@@ -24,6 +27,7 @@ from antiphon.errors import BackupRefused, FolderUnusable, KeyRingUnusable, Prob
 from antiphon.files import reported, write_atomically
 from antiphon.identity.keys import KeyRing
 from antiphon.language import N_
+from antiphon.store.contents import ContentsUnfit
 from antiphon.store.contracts import Owned
 from antiphon.store.copied import Told
 from antiphon.store.opening import SCHEMA_VERSION, Kind, check_filled, fill_store, open_store, store_files
@@ -31,6 +35,9 @@ from antiphon.store_address import SQLITE, check_store, files_folder
 
 _OTHER_KEYS = Problem(N_("its keys do not open the accounts: they are another server's, or were changed since"))
 _NEWER = Problem(N_("it is of a newer version of this program"))
+_UNFIT = Problem(
+    N_("PostgreSQL cannot hold a row of it: a text contains a NUL character or is too long, or the row is damaged")
+)
 _NOT_INTO_FILES = Problem(N_("it holds an SQLite store, which does not go into files; leave --store out"))
 
 
@@ -116,20 +123,41 @@ async def restore_backup(backup: Backup, data: Path, store: str, told: Told = la
             home.take(rest)
         else:
             made = store_files("sqlite") if store == SQLITE else ()
-            await in_thread(
-                lambda told: fill_store(
-                    backup.kind,
-                    home.stage,
-                    store,
-                    home.stage,
-                    owned,
-                    ready=lambda: home.take([*made, *rest]),
-                    told=told,
-                ),
-                told,
-            )
+            fill = partial(fill_store, backup.kind, home.stage, store, home.stage, owned)
+            try:
+                await _fill(fill, lambda: home.take([*made, *rest]), told)
+            except ContentsUnfit as error:
+                raise BackupRefused(path=backup.path, problem=_UNFIT) from error
         home.take([KEY_RING_FILE])
     return backup.accounts.manifest
+
+
+async def _fill(fill: Callable[..., None], ready: Callable[[], object], told: Told) -> None:
+    """Run `fill_store`, with its arguments given. To cancel it once `ready` was called is too late: it goes on."""
+    committing, over = Event(), Event()
+    filled = False
+
+    def work(told: Told) -> None:
+        nonlocal filled
+
+        def last() -> None:
+            committing.set()
+            told(1, 1)  # which raises if nobody waits any more
+            ready()
+
+        try:
+            fill(ready=last, told=told)
+            filled = True
+        finally:
+            over.set()
+
+    try:
+        await in_thread(work, told)
+    except asyncio.CancelledError:
+        if committing.is_set():
+            await asyncio.to_thread(over.wait)  # the commit has a time limit
+        if not filled:
+            raise
 
 
 async def _check(backup: Backup, accounts: Path, keys: Path) -> Owned:

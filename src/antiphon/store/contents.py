@@ -18,3 +18,7 @@ class Contents:
     """how many there are"""
     numbers: dict[str, int]
     """highest number that was ever given to a row, by the name of the table"""
+
+
+class ContentsUnfit(ValueError):
+    """A database cannot hold a row of the contents."""

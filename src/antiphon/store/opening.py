@@ -128,6 +128,7 @@ def fill_store(
 
     Raises:
         RowInvalid, FolderUnusable: what was copied cannot be read, or the folder cannot be written.
+        ContentsUnfit: the database cannot hold a row of it.
         RestoreRefused, AntiphonError: as `check_filled`.
     """
     with contextlib.ExitStack() as stack:

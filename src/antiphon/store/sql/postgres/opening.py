@@ -19,7 +19,7 @@ from antiphon.language import N_
 from antiphon.store.clock import StoreClock
 from antiphon.store.sql import schema
 from antiphon.store.sql.database import Lock
-from antiphon.store.sql.postgres.connection import PostgresConnection, connect
+from antiphon.store.sql.postgres.connection import PostgresConnection, SilentError, connect
 from antiphon.store.sql.postgres.database import PostgresDatabase
 from antiphon.store.sql.postgres.outbox import PostgresOutbox
 from antiphon.store.sql.processes import time_of
@@ -63,6 +63,7 @@ _SILENT = Problem(N_("nobody answers there in time"))
 _NO_HOST = Problem(N_("there is no such host"))
 _NOT_POSTGRESQL = Problem(N_("what answers there is no PostgreSQL server"))
 _FULL = Problem(N_("it has no connection left"))
+_LOST = Problem(N_("the connection to it was lost"))
 
 _USED: Final = (
     ("password authentication failed", _WRONG),
@@ -156,14 +157,16 @@ def connected(dsn: str) -> PostgresConnection:
     """Return a connection to the database of a `postgresql://` address, on which all takes `OPEN_SECONDS` at most.
 
     Raises:
-        DatabaseUnusable: libpq cannot read the address.
-        psycopg.Error: there is no connection.
+        AntiphonError: libpq cannot read the address, or there is no connection.
     """
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # what it says may repeat a part of a password
         raise DatabaseUnusable(database=dsn.partition("@")[2] or "…", problem=_NO_ADDRESS) from None
-    connection = connect(dsn)
+    try:
+        connection = connect(dsn)
+    except psycopg.Error as error:
+        raise _reported(error, dsn) from error
     connection.limit(time.monotonic() + OPEN_SECONDS)
     return connection
 
@@ -239,16 +242,26 @@ def reported_by_postgres(dsn: str) -> Iterator[None]:
         raise DatabaseUnusable(database=dsn, problem=_MAY_NOT) from error
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnusable(database=dsn, problem=_READ_ONLY) from error
+    except (errors.AdminShutdown, errors.CrashShutdown, errors.IdleInTransactionSessionTimeout) as error:
+        raise DatabaseUnreachable(database=dsn, problem=_LOST) from error
+    except psycopg.OperationalError as error:
+        if error.sqlstate or isinstance(error, SilentError):
+            raise _reported(error, dsn) from error
+        raise DatabaseUnreachable(database=dsn, problem=_LOST) from error
     except psycopg.Error as error:
-        said = _last_line(error)
-        for fragment, problem in _UNREACHED:
-            if fragment in said.lower():
-                raise DatabaseUnreachable(database=dsn, problem=problem) from error
-        for fragment, problem in _USED:
-            if fragment in said.lower():
-                raise DatabaseUnusable(database=dsn, problem=problem) from error
-        unknown = DatabaseUnusable if error.sqlstate else DatabaseUnreachable
-        raise unknown(database=dsn, problem=said) from error
+        raise _reported(error, dsn) from error
+
+
+def _reported(error: psycopg.Error, dsn: str) -> DatabaseUnreachable | DatabaseUnusable:
+    said = _last_line(error)
+    for fragment, problem in _UNREACHED:
+        if fragment in said.lower():
+            return DatabaseUnreachable(database=dsn, problem=problem)
+    for fragment, problem in _USED:
+        if fragment in said.lower():
+            return DatabaseUnusable(database=dsn, problem=problem)
+    unknown = DatabaseUnusable if error.sqlstate else DatabaseUnreachable
+    return unknown(database=dsn, problem=said)
 
 
 def _last_line(error: psycopg.Error) -> str:
