@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-Unit = Literal["ratio", "KiB", "MiB", "ms", "s", "µs", "of the mean"]
+Unit = Literal["ratio", "KiB", "MiB", "ms", "s", "µs", "of the mean", "% of a core"]
 
 HEAD = ("row", "what", "against", "measured", "target", "")
 MARK = " !"

@@ -2,7 +2,7 @@
 
 Each client resumes its session as soon as the limits for connections that have not signed in allow it, so none is
 refused. Measured is everything from the cut on: the server lets go of the lost connections, and takes up the
-sessions again.
+sessions again. Before the cut they are silent: what they cost then is measured, too.
 """
 
 import selectors
@@ -32,14 +32,15 @@ TOGETHER = 30
 SECONDS = 120.0
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: close with a reset, as a network that is cut looks to the server."""
-CPU, WALL, PEAK = "storm/cpu", "storm/seconds", "storm/memory"
+IDLE_SECONDS, QUICK_IDLE_SECONDS = 20.0, 0.5
+IDLE, CPU, WALL, PEAK = "storm/idle", "storm/cpu", "storm/seconds", "storm/memory"
 PEAK_RESETS = "5"
 """What is written to `clear_refs` to measure the peak of the memory from now on."""
 
 
 def names() -> list[str]:
     """Return the name of every row."""
-    return [CPU, WALL, PEAK]
+    return [IDLE, CPU, WALL, PEAK]
 
 
 def rows(plan: Plan) -> Iterator[Row]:
@@ -54,6 +55,7 @@ def rows(plan: Plan) -> Iterator[Row]:
         held = resumed(running.port, tokens)
         for _ in range(min(plan.rounds, ROUNDS_MOST)):
             running.rest()
+            figures[IDLE].append(_idle(running, QUICK_IDLE_SECONDS if plan.quick else IDLE_SECONDS))
             _reset_peak(running)
             began, spent = time.perf_counter(), running.processor_seconds()
             for sock in held:
@@ -67,6 +69,7 @@ def rows(plan: Plan) -> Iterator[Row]:
             sock.close()
     what = f"{count:,} sessions cut and resumed at once, plain TCP, SQLite"
     given: dict[str, tuple[str, Unit]] = {
+        IDLE: (f"{count:,} signed-in idle sessions, plain TCP: processor time of the server", "% of a core"),
         CPU: (f"{what}: processor time of the server for each", "ms"),
         WALL: (f"{what}: until the last one is back", "s"),
         PEAK: (f"{what}: peak of the server's memory", "MiB"),
@@ -126,6 +129,13 @@ def resumed(port: int, tokens: list[bytes]) -> list[socket.socket]:
                     held.append(key.data.sock)
                     under_way[key.data.source] -= 1
     return held
+
+
+def _idle(running: RunningServer, seconds: float) -> float:
+    """Return which part of a core the server takes while its clients are silent, in percent."""
+    began, spent = time.perf_counter(), running.processor_seconds()
+    time.sleep(seconds)
+    return (running.processor_seconds() - spent) / (time.perf_counter() - began) * 100
 
 
 def _reset_peak(running: RunningServer) -> None:

@@ -102,7 +102,7 @@ def test_a_short_run_gives_every_figure_or_says_what_it_needs(benchmarks: Path, 
     assert report["machine"]["cpu"]
     peers = ["valkey", "epoll", "blind", "websockets", "twisted", "streams"]
     loads = [f"tcp-depth16/{peer}" for peer in peers] + ["tls-depth1/redis", "tls-depth1/blind"]
-    storm = ["storm/cpu", "storm/seconds", "storm/memory"]
+    storm = ["storm/idle", "storm/cpu", "storm/seconds", "storm/memory"]
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == [*loads, *clients, "memory-tcp/antiphon", "sign-in/tcp", *storm, "start/help"]
     tables = markdown.read_text("utf-8")

@@ -385,6 +385,49 @@ def test_the_first_stop_waits_for_what_is_on_its_way_and_the_second_does_not() -
     assert ended == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(
+    ("plan", "stops", "due", "answered"),
+    [
+        (Plan(rate=100, depth=1), [1.005], 101, 3),
+        (Plan(rate=100, depth=1), [1.005, 1.2], 101, 2),
+        (Plan(rate=100, depth=1, duration=1.005), [1.4, 1.6], 101, 3),
+        (Plan(rate=100, depth=256), [1.005, 1.195], 101, 75),
+    ],
+    ids=["once", "twice", "after the duration", "with room"],
+)
+def test_a_stop_counts_what_was_due_and_not_sent(plan: Plan, stops: list[float], due: int, answered: int) -> None:
+    async def main() -> Tally:
+        load = Load(plan, [FakeSession(lambda _: 0.45)], clock=now_ns, spin=0)
+        for at in stops:
+            asyncio.get_running_loop().call_at(at, load.stop)
+        await load.run()
+        return load.tally
+
+    tally = run_virtually(main())
+    assert tally.sent + tally.unsent == due
+    assert tally.answered == answered
+    assert tally.lost == tally.sent - answered
+    assert (tally.unsent > 0) == (plan.depth == 1)
+
+
+def test_a_stop_sends_what_became_due_while_the_loop_was_busy() -> None:
+    clock = 0
+
+    async def main() -> Tally:
+        nonlocal clock
+        load = Load(Plan(rate=100, depth=256), [FakeSession(lambda _: 0.1)], clock=lambda: clock, spin=0)
+        running = asyncio.create_task(load.run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        clock += 10**9
+        load.stop()
+        await running
+        return load.tally
+
+    tally = run_virtually(main())
+    assert (tally.sent, tally.unsent, tally.answered) == (101, 0, 101)
+
+
 def test_a_stop_between_two_messages_ends_at_once() -> None:
     async def main() -> float:
         load = Load(Plan(interval=10), [FakeSession(lambda _: 0.1)], clock=now_ns, spin=0)

@@ -73,6 +73,7 @@ def test_a_connection_at_fault_is_aborted_and_the_others_are_looked_at(tmp_path:
         class Broken:
             aborted = False
             admitted = True
+            rests_until = 0.0
 
             def tick(self, now: float) -> None:
                 raise LookupError("a fault")

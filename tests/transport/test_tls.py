@@ -48,6 +48,9 @@ class Above(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.heard.append("resume")
 
+    def peer_lags(self) -> None:
+        self.heard.append("lags")
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.heard.append("lost" if exc is None else exc)
 
@@ -427,6 +430,7 @@ async def test_a_peer_that_makes_tls_answer_and_reads_nothing_is_cut(connect: Co
         said += 1
         await turns(3)
     assert said > ANSWERS_LIMIT // 2048
+    assert pair.above.heard.index("lags") < pair.above.heard.index("lost")
 
 
 @pytest.mark.usefixtures("odd")

@@ -73,6 +73,8 @@ class Load:
         self._spin = spin
         self._texts = Payloads(plan.size, plan.seed).messages
         self._claimed = 0
+        self._released = 0
+        """Open loop: number of the next message that becomes due."""
         self._over = False
         self._numbered = 0
         """Number of the last message."""
@@ -117,12 +119,17 @@ class Load:
                 lane.give_up()
 
     def stop(self) -> None:
-        """Send no more messages and wait for answers; a second call ends the wait too."""
+        """Send no more messages and wait for answers; a second call ends the wait too.
+
+        In an open loop what is due by now is sent as far as there is room; the rest counts as unsent.
+        """
         if self._over:
             self._quiet.set()
+        elif self.plan.rate is not None:
+            self._release(self.plan.rate)
         self._finish()
         for lane in self._lanes:
-            lane.owed = 0
+            lane.send_no_more()
         self._check_quiet()
 
     @property
@@ -158,23 +165,31 @@ class Load:
             lane.send()
 
     async def _keep_schedule(self, rate: float) -> None:
-        """Release each message when it is due, whether or not earlier ones were answered."""
-        number, lanes = 0, self._lanes
-        while True:
-            now, first = self.now(), number
-            over = False
-            while not over and (due := self.due_at(number, rate)) <= now:
-                if self.claim(1):
-                    lanes[number % len(lanes)].owed += 1
-                    number += 1
-                else:
-                    over = True
-            for each in range(first, min(number, first + len(lanes))):
-                lanes[each % len(lanes)].send()
-            if over:
-                await self._quiet.wait()
-                return
-            await asyncio.sleep(max(0.0, (due - now) / 1e9 - self._spin))
+        """Release each message when it is due."""
+        seconds = self._release(rate)
+        while seconds is not None:
+            await asyncio.sleep(max(0.0, seconds - self._spin))
+            seconds = self._release(rate)
+        await self._quiet.wait()
+
+    def _release(self, rate: float) -> float | None:
+        """Release the messages that are due, whether or not earlier ones were answered.
+
+        Returns:
+            Seconds until the next one is due; None after the last one.
+        """
+        lanes, now, first, number = self._lanes, self.now(), self._released, self._released
+        over = False
+        while not over and (due := self.due_at(number, rate)) <= now:
+            if self.claim(1):
+                lanes[number % len(lanes)].owed += 1
+                number += 1
+            else:
+                over = True
+        self._released = number
+        for each in range(first, min(number, first + len(lanes))):
+            lanes[each % len(lanes)].send()
+        return None if over else (due - now) / 1e9
 
     def due_at(self, number: int, rate: float) -> int:
         """Return when the message with this number (from 0) is due, in nanoseconds of the clock."""
@@ -351,6 +366,12 @@ class _Lane:
     def _go_on(self) -> None:
         self.owed += self._load.claim(1)
         self.send_soon()
+
+    def send_no_more(self) -> None:
+        """Forget what is not sent; of a schedule it counts as unsent, or a slow path would look good."""
+        if self._plan.rate is not None:
+            self._load.tally.unsent += self.owed
+        self.owed = 0
 
     def give_up(self) -> None:
         """Count messages that are due as unsent and unanswered ones as lost; cancel their answers."""

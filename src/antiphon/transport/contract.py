@@ -37,6 +37,13 @@ class Receiver(Protocol):
     def connection_lost(self, exc: Exception | None) -> None: ...
 
 
+class SecureReceiver(Receiver, Protocol):
+    """A `Receiver` above TLS."""
+
+    def peer_lags(self) -> None:
+        """Note that the peer does not take what TLS itself sends."""
+
+
 class ServerTransport(Protocol):
     """What a server's connection calls on its transport; methods without a docstring are those of asyncio."""
 

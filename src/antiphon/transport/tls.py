@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
-from antiphon.transport.contract import Receiver, ServerTransport
+from antiphon.transport.contract import SecureReceiver, ServerTransport
 from antiphon.transport.endpoint import Buffer, RecordLayer
 from antiphon.transport.handshake import FIRST_BYTES, ClosedEarly
 from antiphon.transport.plain import NO_EXTRA
@@ -50,7 +50,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     __slots__ = ("_above", "_below", "_incoming", "_opening", "_outgoing", "_records", "_tls", "first", "write")
 
     def __init__(
-        self, context: ssl.SSLContext, buffers: SharedBuffers, above: Receiver, *, server_side: bool = True
+        self, context: ssl.SSLContext, buffers: SharedBuffers, above: SecureReceiver, *, server_side: bool = True
     ) -> None:
         """Use the certificate and settings of `context`; `above` is the protocol of the decrypted bytes.
 
@@ -204,8 +204,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Send bytes of TLS itself, if there are any."""
         if self._outgoing.pending:
             self._below.write(self._outgoing.read())
-            if self._below.get_write_buffer_size() > ANSWERS_LIMIT:
+            queued = self._below.get_write_buffer_size()
+            if queued > ANSWERS_LIMIT:
                 self.abort()
+            elif queued and self._opening is None:
+                self._above.peer_lags()
 
     def _fail(self, error: OSError) -> None:
         """Close after an error, with the alert that OpenSSL has written."""

@@ -41,6 +41,9 @@ class Accepted:
     def eof_received(self) -> bool:
         return False
 
+    def peer_lags(self) -> None:
+        """Do nothing."""
+
     def pause_writing(self) -> None:
         """Nothing is written."""
 

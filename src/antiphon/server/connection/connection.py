@@ -33,13 +33,12 @@ _ONE_MORE_IDLE_FRAME = Problem(N_("After {most} heartbeats or optional frames be
 class Connection(PeerSide):
     """One client's connection, from accept to close."""
 
-    __slots__ = ("_behind", "_busy", "_bye", "_channel", "_fast_path", "_idle_frames", "_proceeding", "_turns")
+    __slots__ = ("_behind", "_busy", "_bye", "_channel", "_idle_frames", "_proceeding", "_turns")
 
     def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
         """Start without a transport; `accepted_at` is the loop time at which the socket was accepted."""
         super().__init__(host, peer, accepted_at)
         self._channel: SessionChannel | None = None
-        self._fast_path: FastPath | None = None
         self._busy = False
         """A step of the sign-in or of the goodbye is running."""
         self._bye: str | None = None
@@ -112,6 +111,13 @@ class Connection(PeerSide):
         return (self._channel is None or self._channel.idle) and self._undisturbed
 
     @property
+    def _may_rest(self) -> bool:
+        """See `PeerSide`."""
+        in_part = self._reading.paused or self._conversation.reader.buffered
+        written = self._fast_path is None or self._fast_path.has_written
+        return self.state is State.SESSION and self._at_rest and written and not in_part
+
+    @property
     def _fast_path_allowed(self) -> bool:
         """Whether what is received next may be answered on the fast path: everything before it is done."""
         return (
@@ -121,11 +127,6 @@ class Connection(PeerSide):
             and self._channel is not None
             and self._channel.replay.known  # the fast path does not note that a counted frame has come
         )
-
-    def _leave_fast_path(self) -> None:
-        """Handle what is received next here, frame by frame."""
-        if self._fast_path is not None:
-            self._fast_path.close()
 
     def _left_by_fast_path(self, buffer: bytes | bytearray, size: int, answers: bytes) -> None:
         """Go on where the fast path has stopped."""
@@ -363,6 +364,7 @@ class Connection(PeerSide):
     def proceed(self) -> None:
         """Flush, and handle what was received meanwhile; any service may wait for a channel by its server."""
         self._proceeding = False
+        self.rests_until = 0.0
         if self._fast_path_allowed and not self._channel.is_waited_for:  # type: ignore[union-attr] # as above
             self._fast_path.open()  # type: ignore[union-attr] # before the flush, which may close it again
             self._writer.flush()
@@ -396,11 +398,6 @@ class Connection(PeerSide):
             host.log.info("session-closed", name=session.name, address=self.peer.address, reason=text)
             host.channels.finish(self._channel)
             self._say_last(self._conversation.bye("closed", text))
-
-    def tick(self, now: float) -> None:
-        """Look at the deadlines; `now` is loop time. Called a few times a second."""
-        self._credit()
-        super().tick(now)
 
     def _credit(self) -> None:
         """Note what went over the fast path."""

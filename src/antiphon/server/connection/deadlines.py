@@ -14,13 +14,16 @@ trickle does not hold memory."""
 LINGER_SECONDS = 2.0
 """How long a closing connection goes on reading, so that a reset does not take our last words from the peer."""
 
+REST_SECONDS = 1.0
+"""Silence after which a connection comes to rest. To rest and to wake costs as much as the looks of a second."""
+
 
 class Deadlines:
     """Notes of one connection, and the deadlines that follow. Times are seconds of one monotonic clock."""
 
     __slots__ = (
-        "_accepted_at", "_closing_at", "_due", "_heard_at", "_settings", "_spoke_at", "_taken", "_taken_at",
-        "admitted", "framed", "heard", "spoke",
+        "_accepted_at", "_closing_at", "_due", "_heard_at", "_resting", "_settings", "_spoke_at", "_taken",
+        "_taken_at", "admitted", "framed", "heard", "spoke",
     )  # fmt: skip
 
     def __init__(self, settings: ServerSettings, accepted_at: float) -> None:
@@ -33,6 +36,8 @@ class Deadlines:
         self._taken = self._due = 0
         """Bytes that the peer had taken at `_taken_at`, and with those that waited for it then."""
         self._closing_at = 0.0
+        self._resting = False
+        """`rest` was called after the last look."""
         self.framed = False
         """A whole frame was received."""
         self.admitted = False
@@ -72,9 +77,33 @@ class Deadlines:
             return PeerSilent(seconds=f"{settings.silence_seconds:g}")
         return None
 
+    def silent(self, now: float) -> bool:
+        """Return whether neither side has sent anything for a while. Precondition: `overdue` was called."""
+        return now - max(self._heard_at, self._spoke_at) >= REST_SECONDS
+
+    def rest(self) -> float:
+        """Return when the next look is due if nothing happens until then.
+
+        Precondition: both sides are silent, and the peer has taken everything.
+        """
+        self._resting = True
+        return min(
+            self._spoke_at + self._settings.heartbeat_seconds, self._heard_at + self._settings.silence_seconds
+        )
+
+    def woken(self, looked_at: float) -> None:
+        """Note that looks at a connection at rest up to `looked_at` would have found everything taken."""
+        if self._resting:
+            self._resting = False
+            self._taken_at = looked_at
+
     def heartbeat_due(self, now: float) -> bool:
         """Return whether nothing was sent for so long that a heartbeat is due."""
         return now - self._spoke_at >= self._settings.heartbeat_seconds
+
+    def beat(self, now: float) -> None:
+        """Note that a heartbeat was sent."""
+        self._spoke_at = now
 
     def closing(self, now: float) -> None:
         """Note that the connection begins to close."""

@@ -117,6 +117,16 @@ class FastPath:
         """Return whether a session can have a fast path; else every message must be handled by itself."""
         return not (handlers.log.debug_on or channel.session.must_change) and handlers.service.sees_messages_only
 
+    def receive(self, buffer: bytearray, size: int) -> None:
+        """Take received bytes, and from now on those that follow."""
+        self._writer.transport.hand_to(self._responder)
+        self._responder(buffer, size)
+
+    @property
+    def has_written(self) -> bool:
+        """Whether no answer waits to be written."""
+        return self._late is None or not self._late.frames
+
     def open(self) -> None:
         """Answer what is received next on the fast path."""
         self._responder.closed = 0

@@ -38,6 +38,9 @@ class Open(Protocol):
     def count_bytes(self) -> None:
         """Add the bytes since the last call to the traffic of the server."""
 
+    rests_until: float
+    """Loop time until which it need not be looked at, because nothing happens; 0 if it must be."""
+
     def tick(self, now: float) -> None:
         """Look at the deadlines."""
 
@@ -80,6 +83,8 @@ class ConnectionHost:
         self.closings = new_closings()
         self.traffic = Traffic()
         """See `count_bytes`."""
+        self.looked_at = 0.0
+        """Loop time of the last look at the deadlines."""
 
     @property
     def stopping(self) -> bool:
@@ -97,13 +102,14 @@ class ConnectionHost:
             connection.count_bytes()
 
     def tick(self, now: float) -> None:
-        """Look at the deadlines of every connection; `now` is loop time."""
-        for connection in list(self.connections):
+        """Look at the deadlines of every connection that is not at rest; `now` is loop time."""
+        for connection in [each for each in self.connections if each.rests_until <= now]:
             try:
                 connection.tick(now)
             except Exception:  # one connection's fault is not the others'
                 self.log.exception("fault")
                 connection.abort()
+        self.looked_at = now
 
     def drain(self, rate: float | None, seconds: float) -> None:
         """Ask every client to say goodbye, and those that connect from now on.

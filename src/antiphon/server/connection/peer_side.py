@@ -7,6 +7,7 @@ from typing import Any, cast
 from antiphon.errors import AntiphonError, PeerTooSlow, ServerStopping
 from antiphon.language import Translate
 from antiphon.server.connection.deadlines import Deadlines
+from antiphon.server.connection.fast_path import FastPath
 from antiphon.server.connection.host import ConnectionHost
 from antiphon.server.connection.read_side import ReadSide
 from antiphon.server.connection.state import State
@@ -21,8 +22,8 @@ class PeerSide(asyncio.Protocol):
     """Base of `Connection`: everything towards the peer, whatever session it holds."""
 
     __slots__ = (
-        "__weakref__", "_control", "_conversation", "_deadlines", "_end_cause", "_end_event", "_host", "_reading",
-        "_writer", "accepted_at", "accepted_by", "peer", "state",
+        "__weakref__", "_control", "_conversation", "_deadlines", "_end_cause", "_end_event", "_fast_path",
+        "_host", "_reading", "_writer", "accepted_at", "accepted_by", "peer", "rests_until", "state",
     )  # fmt: skip
 
     def __init__(self, host: ConnectionHost, peer: Peer, accepted_at: float) -> None:
@@ -31,6 +32,9 @@ class PeerSide(asyncio.Protocol):
         self.peer = peer
         self.accepted_at = self.accepted_by = accepted_at
         self.state = State.ENTRY
+        self.rests_until = 0.0
+        """See `Open`; whatever happens sets it to 0."""
+        self._fast_path: FastPath | None = None
         self._deadlines = Deadlines(host.settings, accepted_at)
         self._conversation = ServerConversation(host.settings.message_limit)
         self._control = host.auth.begin(self)
@@ -86,6 +90,10 @@ class PeerSide(asyncio.Protocol):
         self._leave_fast_path()
         self._writer.paused = True
 
+    def peer_lags(self) -> None:
+        """Look at the deadlines from now on: the peer does not take what TLS itself sends."""
+        self.rests_until = 0.0
+
     def _enter(self, state: State) -> None:
         """Go on to a later state."""
         self._leave_fast_path()
@@ -93,7 +101,13 @@ class PeerSide(asyncio.Protocol):
             self.state = state
 
     def _leave_fast_path(self) -> None:
-        """Handle what is received next frame by frame: something else is to be sent, or the state has changed."""
+        """Handle what is received next frame by frame: something else is to be sent, or the state has changed.
+
+        A rest ends.
+        """
+        self.rests_until = 0.0
+        if self._fast_path is not None:
+            self._fast_path.close()
 
     def lose(self, reason: str, cause: str = "") -> None:
         """See `session.holder.Holder`."""
@@ -124,8 +138,10 @@ class PeerSide(asyncio.Protocol):
     # --- deadlines and the end --------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Look at the deadlines; `now` is loop time. Called a few times a second."""
+        """Look at the deadlines; `now` is loop time. Called a few times a second, unless it is at rest."""
         writer, deadlines = self._writer, self._deadlines
+        self._credit()
+        deadlines.woken(self._host.looked_at)
         if self.state is State.CLOSING:
             if deadlines.lingered(now, queued=writer.waiting):
                 self.abort()
@@ -136,9 +152,32 @@ class PeerSide(asyncio.Protocol):
             error = deadlines.overdue(now, reading=reading, queued=writer.waiting, taken=writer.taken)
             if error is not None:
                 self.fail(error)
-            elif deadlines.heartbeat_due(now):
+                return
+            silent = deadlines.silent(now)  # before the heartbeat, after which it rests on
+            if deadlines.heartbeat_due(now):
                 self.send(self._conversation.heartbeat())
                 writer.flush()
+                writer.wrote = False
+                deadlines.beat(now)
+            if silent and self._may_rest and not writer.waiting:
+                self._rest()
+
+    @property
+    def _may_rest(self) -> bool:
+        """Whether neither side owes the other anything but heartbeats."""
+        return False
+
+    def _rest(self) -> None:
+        """Let the deadlines be until the next one, or until something happens."""
+        self.rests_until = self._deadlines.rest()
+        if self._fast_path is not None:  # which does not tell what it receives
+            self._writer.transport.hand_to(self._woken)
+
+    def _woken(self, buffer: bytearray, size: int) -> None:
+        """Take the first bytes after a rest."""
+        self.rests_until = 0.0
+        if self._fast_path is not None:
+            self._fast_path.receive(buffer, size)
 
     @property
     def admitted(self) -> bool:

@@ -8,8 +8,9 @@ import msgspec
 
 from antiphon.data.validity import condition_of
 from antiphon.server.control.totals import Totals
-from antiphon.server.home.heartbeat import STORE_AWAY_SECONDS
 
+STORE_AWAY_SECONDS = 3.0
+"""Age of the last answer of the store from which it counts as away: three heartbeats, or twelve reads."""
 SILENT_SECONDS = 3.0
 """Seconds without a heartbeat from which a worker counts as silent; there is one each second."""
 SLOW_SECONDS = 0.5

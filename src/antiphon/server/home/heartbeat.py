@@ -9,6 +9,7 @@ import time
 
 from antiphon.errors import TryLater
 from antiphon.observe.log import ServerLog
+from antiphon.server.control.report import STORE_AWAY_SECONDS
 from antiphon.server.home.fence import Fence
 from antiphon.server.home.watch import ProcessWatch
 from antiphon.store.contracts import Pulse
@@ -17,8 +18,6 @@ BEAT_SECONDS = 1.0
 """Pause between two advances of the counter."""
 LOOK_SECONDS = 0.25
 """Pause between two looks at the fence: a handler that blocks the event loop does not close it."""
-STORE_AWAY_SECONDS = 3.0
-"""Age of the last answer of the store from which it counts as away: three heartbeats, or twelve reads."""
 
 
 class Heartbeat:

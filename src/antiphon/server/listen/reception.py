@@ -11,13 +11,13 @@ from antiphon.server.home.fence import fence
 from antiphon.server.listen.limits import Places
 from antiphon.server.peer import Peer
 from antiphon.server.tasks import BackgroundTasks
-from antiphon.transport.contract import Receiver
+from antiphon.transport.contract import SecureReceiver
 from antiphon.transport.handshake import why_failed
 from antiphon.transport.plain import READ_SIZE, PlainTransport
 from antiphon.transport.tls import SharedBuffers, TlsTransport
 
 
-class Accepted(Receiver, Protocol):
+class Accepted(SecureReceiver, Protocol):
     """A connection, as the reception sees it."""
 
     @property

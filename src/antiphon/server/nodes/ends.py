@@ -90,6 +90,8 @@ class _End:
 
     def resume_writing(self) -> None: ...
 
+    def peer_lags(self) -> None: ...
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if not self.done.done():
             self.done.set_exception(NotProved("closed"))

@@ -249,6 +249,9 @@ class RelayLink:
     def resume_writing(self) -> None:
         """Likewise."""
 
+    def peer_lags(self) -> None:
+        """Likewise."""
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Tell the end."""
         self._lost = True

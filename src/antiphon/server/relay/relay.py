@@ -60,6 +60,9 @@ class Relay:
         self._link.say_behind(Part.EOF)
         return self._transport.can_half_close
 
+    def peer_lags(self) -> None:
+        """Do nothing: the home keeps the deadlines."""
+
     def pause_writing(self) -> None:
         """Note that the client does not take everything."""
         self._paused = True
@@ -108,6 +111,7 @@ class Relay:
     # --- called by the server (`connection.host.Open`) ----------------------------------------------------------
 
     admitted = True
+    rests_until = 0.0
 
     def count_bytes(self) -> None:
         """Count nothing: the home counts them."""
