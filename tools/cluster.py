@@ -29,6 +29,8 @@ from support.postgres import Postgres
 
 ANTIPHON = Path(sys.executable).with_name("antiphon")
 PASSWORD = "correct horse battery staple"
+ANSWER_SECONDS = 60.0
+"""Longest wait for an answer: a session goes on at the other node after six seconds, on a busy machine later."""
 SHARED = (KEY_RING_FILE, KEY_FILE, CERTIFICATE_FILE)
 """What all nodes have: the key ring, and here also the certificate, so that clients see one server."""
 SERVICE = """
@@ -137,9 +139,9 @@ def talk(address: Address, nodes: dict[str, Node], home: Path) -> None:
     def ask(message: str) -> str:
         began = time.monotonic()
         try:
-            answer = str(session.ask(message))
+            answer = str(session.ask(message, timeout=ANSWER_SECONDS))
         except OutcomeUnknown:  # it was on its way when the node was killed; to be asked twice does no harm here
-            answer = str(session.ask(message))
+            answer = str(session.ask(message, timeout=ANSWER_SECONDS))
         took = time.monotonic() - began
         print(f"> {message}\n{answer}" + (f"  ({took:.0f} s)" if took > 1 else ""))
         return answer

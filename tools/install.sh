@@ -14,8 +14,8 @@ folder=$1
 group=${2:-}
 lowest=${3:-}
 
-# These variables would direct Python and pip to another environment.
-unset PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
+# These variables would direct Python and pip to another environment, or make a warning of pip an error.
+unset PYTHONHOME PYTHONPATH PYTHONWARNINGS PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
 
 fail() {
     echo "make: $*" >&2

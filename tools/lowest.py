@@ -4,19 +4,21 @@
 import re
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[[^\]]*\])?>=(?P<version>[0-9.]+)")
 
 
 def constraints(project: str) -> list[str]:
-    """Return `name==version` for each dependency of `project`, the text of a pyproject.toml.
+    """Return `name==version` for each dependency of `project`, the text of a pyproject.toml; optional ones too.
 
     Raises:
         ValueError: a dependency has no lower bound.
     """
     lines = []
-    for requirement in tomllib.loads(project)["project"]["dependencies"]:
+    table = tomllib.loads(project)["project"]
+    for requirement in [*table["dependencies"], *chain(*table["optional-dependencies"].values())]:
         found = REQUIREMENT.match(requirement)
         if found is None:
             raise ValueError(f"{requirement} has no lower bound")

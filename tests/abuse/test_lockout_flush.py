@@ -128,4 +128,5 @@ def test_the_lock_is_not_flushed_over_the_wire(tmp_path: Path) -> None:
             names = [f"other{number}x{one}" for one in range(60)]
             if "try-later" in try_names(server, names):
                 break
-        assert sign_in_code(server, "ann", ATTACKER) == "name-locked"
+        assert sign_in_code(server, "ann", ATTACKER) == "try-later"
+        assert sign_in_code(server, "ann", HOME) == "name-locked"

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -109,3 +111,31 @@ def test_a_question_whose_program_gets_the_servers_signal_fails(tmp_path: Path, 
             client.send(client.conversation.bye("drained"))
             client.closed()
         server.wait()
+
+
+def test_only_children_that_live_are_killed() -> None:
+    """A program that forks without end leaves thousands that have ended: a pass over all would take too long."""
+    source = """
+import os, signal
+from antiphon.services.launch import Children, ControlGroup, _children
+
+class Counted(Children):
+    most = 0
+
+    def signal(self, number):
+        self.most = max(self.most, len(_children()))
+        return super().signal(number)
+
+children = Counted(ControlGroup(os.getpid()))
+for _ in range(300):
+    if os.fork() == 0:
+        os._exit(0)
+for child in _children():
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+if os.fork() == 0:
+    signal.pause()
+children.kill()
+print(children.most)
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "1\n"

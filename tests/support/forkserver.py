@@ -125,6 +125,7 @@ def end_with_reader(child: int, status: int) -> None:
 def become(request: dict[str, Any], streams: list[int]) -> None:
     """Set up this fork like a new process; execute a command that is not Antiphon's."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under `nohup`
     if request["terminal"]:
         os.setsid()
         fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)

@@ -89,6 +89,7 @@ class Moving:
         except asyncio.CancelledError:
             self.note("cancelled", rest)
             raise
+        self.note("after", rest)
         return "done"
 
 SERVE = Moving()

@@ -152,7 +152,7 @@ class ArchiveReader:
             if msgspec.json.decode(text, type=_Format).format > FORMAT:
                 self._refuse(_NEWER)
             self.manifest = msgspec.json.decode(text, type=Manifest)
-        except (tarfile.TarError, EOFError, ValueError) as error:  # msgspec's errors are ValueErrors
+        except (tarfile.TarError, EOFError, ValueError, msgspec.MsgspecError) as error:
             raise BackupRefused(path=path, problem=_NO_BACKUP) from error
         if self.manifest.part != part:
             self._refuse(_PART[part])

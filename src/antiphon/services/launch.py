@@ -96,9 +96,9 @@ class Children:
         self._group = group
         _prctl(_SET_CHILD_SUBREAPER, 1)
 
-    def left(self) -> bool:
-        """Reap children that have ended, a bounded number; return whether any may be left."""
-        for _ in range(REAPED_AT_ONCE):
+    def left(self, most: int = REAPED_AT_ONCE) -> bool:
+        """Reap children that have ended, `most` of them; return whether any may be left."""
+        for _ in range(most):
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -119,9 +119,15 @@ class Children:
         return reached
 
     def kill(self) -> None:
-        """Kill until none is left: whoever forks on leaves its child to us. Those of another user are left."""
+        """Kill until none is left: whoever forks on leaves its child to us. Those of another user are left.
+
+        The system reaps who ends from now on: each pass then signals those that live, and not thousands that have
+        ended beside them. The status of those that have not been reaped is lost.
+        """
         began = time.monotonic()
         self._group.kill()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        self.left(sys.maxsize)  # those that have ended before
         while self.left():
             reached = self.signal(signal.SIGKILL)
             if time.monotonic() - began > KILL_SECONDS:
@@ -173,6 +179,7 @@ class Watcher:
         self._signal(signal.SIGTERM)
         self._wait_for(lambda: False, GRACE_SECONDS)
         self._signal(signal.SIGKILL)
+        self._wait_for(lambda: self.status is not None, GRACE_SECONDS)
         self._children.kill()
 
     def _wait_for(self, done: Callable[[], bool], seconds: float) -> None:
@@ -283,9 +290,7 @@ def main() -> None:
         finally:
             os._exit(code)
     _close_streams()
-    pid = status = 0
-    while pid != watcher:
-        pid, status = os.waitpid(-1, 0)
+    _, status = os.waitpid(watcher, 0)
     children.kill()  # nobody is left, unless the watcher was killed
     os._exit(_exit_code(status))
 

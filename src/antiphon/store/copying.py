@@ -57,7 +57,7 @@ def _check_free(folder: Path) -> None:
     if not lock.exists():
         return
     try:
-        with FileLock(lock, timeout=0):
+        with FileLock(lock, timeout=0, mode=0o600):  # older versions of filelock set the mode
             pass
     except Timeout:
         raise StoreTaken(path=str(folder)) from None

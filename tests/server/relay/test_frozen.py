@@ -27,12 +27,15 @@ def two(tmp_path: Path, token: bytes) -> Iterator[Two]:
 
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_home_that_was_frozen_and_has_lost_its_session_does_nothing_more_for_it(
-    two: Two, token: bytes, busy: bool
+    two: Two, token: bytes, tmp_path: Path, busy: bool
 ) -> None:
     client, _ = back(two.home, token)
-    sent(client, "slow 1" if busy else "hello")
-    two.wait_for("run slow 1" if busy else "run hello")
+    gate = tmp_path / "gate"
+    message = f"wait {gate}" if busy else "hello"
+    sent(client, message)
+    two.wait_for(f"run {message}")
     two.home.signal(signal.SIGSTOP)
+    gate.touch()
     sent(client, "late")  # these bytes wait in its socket
     other, welcome = back_at_last(two.other, token, 0)
     assert welcome.received is None
@@ -42,7 +45,7 @@ def test_a_home_that_was_frozen_and_has_lost_its_session_does_nothing_more_for_i
     client.closed()
     two.wait_for("closed ann")  # its channel is at an end
     assert other.ask("state") == "2"
-    assert not two.ran("after 1"), "a step of its handler"
+    assert not two.ran(f"after {gate}"), "a step of its handler"
     assert not two.ran("run late"), "bytes in its socket"
     other.leave()
 

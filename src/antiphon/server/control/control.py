@@ -28,7 +28,7 @@ ASKERS_MOST = 16
 """Questions at once; further ones are closed."""
 LINE_MOST = 1024
 """Bytes of a question."""
-_NO_QUESTION = OSError, TimeoutError, ValueError, EOFError, asyncio.LimitOverrunError
+_NO_QUESTION = OSError, TimeoutError, ValueError, EOFError, asyncio.LimitOverrunError, msgspec.MsgspecError
 """What is raised where somebody asks nothing, or half a question, or too long a one, or is gone."""
 
 

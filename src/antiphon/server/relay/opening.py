@@ -40,7 +40,10 @@ def decode_opening(payload: bytes) -> Opening:
     Raises:
         ValueError: it is none.
     """
-    return msgspec.msgpack.decode(payload, type=Opening)
+    try:
+        return msgspec.msgpack.decode(payload, type=Opening)
+    except msgspec.MsgspecError as error:  # of older versions it is no ValueError
+        raise ValueError(str(error)) from error
 
 
 def refusal_of(error: AntiphonError) -> bytes:

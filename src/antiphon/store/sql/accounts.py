@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Integer, bindparam, delete, exists, func, insert, or_, select, union, update
+from sqlalchemy import Integer, bindparam, delete, exists, func, insert, select, union, update
 
 from antiphon.errors import NameTaken, SignInRefused
 from antiphon.identity.names import Name
@@ -95,8 +95,9 @@ _OVERVIEWS = Statement(
 _NEW_EPOCH = update(ACCOUNTS).where(ACCOUNTS.c.id == bindparam("account")).values(epoch=ACCOUNTS.c.epoch + 1)
 
 _NEXT_EPOCH = Statement(
-    _NEW_EPOCH.where(or_(bindparam("proved", type_=Integer).is_(None), ACCOUNTS.c.epoch == bindparam("proved")))
+    _NEW_EPOCH.where(ACCOUNTS.c.epoch == func.coalesce(bindparam("proved", type_=Integer), ACCOUNTS.c.epoch))
 )
+"""In any epoch if none is proved. PostgreSQL finds no type for a bare `:proved IS NULL`."""
 
 _SET_DISABLED = Statement(
     _NEW_EPOCH.where(ACCOUNTS.c.disabled != bindparam("wanted")).values(disabled=bindparam("wanted"))
