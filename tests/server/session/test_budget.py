@@ -1,6 +1,9 @@
 """The bounds of all replay buffers together."""
 
+from antiphon.client.protocol.session import ACK_EVERY
 from antiphon.server.session.budget import ReplayBudget
+from antiphon.server.session.replay import ReplayBuffer
+from antiphon.wire.batch import PIECE_OVERHEAD
 
 LIMIT, TOTAL = 100, 250
 
@@ -16,6 +19,9 @@ class Talker:
 
     def take(self, size: int) -> None:
         self.budget.report(self, size)
+
+    def settle(self) -> None:
+        """See `Budgeted`: nothing can be joined."""
 
     def hold_back(self) -> None:
         self.held = True
@@ -116,3 +122,44 @@ def test_nothing_is_left_of_sessions_that_have_ended() -> None:
         budget.forget(talker)
     assert budget.total == 0
     assert [*budget._sessions, *budget._sources, *budget._held_back] == []
+
+
+class Answered(Talker):
+    """A session whose client acknowledges as ours do; each answer is sent by itself on the fast path."""
+
+    def __init__(self, budget: ReplayBudget) -> None:
+        super().__init__(budget)
+        self.replay = ReplayBuffer(owner=self)
+
+    def replay_grown(self, size: int) -> None:
+        self.take(size)
+
+    def settle(self) -> None:
+        self.replay.settle()
+
+    def answer(self) -> None:
+        self.replay.unsettled += (bytes(80), 1)
+        self.replay.report(len(self.replay.unsettled) // 2 * (80 + PIECE_OVERHEAD))
+
+
+def test_as_many_clients_as_it_is_made_for_are_never_held_back_however_small_their_answers() -> None:
+    budget = ReplayBudget()
+    talkers = [Answered(budget) for _ in range(200)]
+    for _ in range(ACK_EVERY // 80):  # all are about to acknowledge
+        for talker in talkers:
+            talker.answer()
+        assert not any(talker.held for talker in talkers)
+    assert budget.total > 12_000_000
+
+
+def test_nobody_is_cut_for_small_answers_that_were_not_joined() -> None:
+    budget = ReplayBudget(source_limit=100_000)
+    talker = Answered(budget)
+    talker.take(90_000)  # and all join their frames, once between two calls of `enforce`
+    talker.take(110_000)
+    assert talker.held
+    for _ in range(3):
+        talker.replay.unsettled += (bytes(80), 1) * 300
+        talker.replay.report(110_000)
+        budget.enforce()
+        assert not talker.was_cut

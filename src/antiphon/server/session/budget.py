@@ -22,6 +22,9 @@ class Budgeted(Protocol):
     def host(self) -> str:
         """IP address of the client."""
 
+    def settle(self) -> None:
+        """Join small frames, and report what they take then."""
+
     def hold_back(self) -> None:
         """Read no more, until `let_on`."""
 
@@ -35,9 +38,10 @@ class Budgeted(Protocol):
 class ReplayBudget:
     """Memory of replay buffers, by session and source. Sessions with less than a step of theirs are not in it.
 
-    Over a bound, each session that grows is held back until the next `enforce`, so that others can acknowledge
-    meanwhile. If it is still exceeded at the one after that, the sessions with the largest buffers are cut, of the
-    source with the most first.
+    Small frames take twice their size until they are joined, so over a bound all join theirs first. Over it still,
+    each session that grows is held back until the next `enforce`, so that others can acknowledge meanwhile. If it
+    is still exceeded at the one after that, the sessions with the largest buffers are cut, of the source with the
+    most first.
     """
 
     def __init__(self, source_limit: int = SOURCE_LIMIT, total_limit: int = TOTAL_LIMIT) -> None:
@@ -49,6 +53,8 @@ class ReplayBudget:
         self._held_back: set[Budgeted] = set()
         self._warned: set[Source | None] = set()
         """Bounds that were exceeded at the last `enforce`; None is that of the server."""
+        self._settled = False
+        """Whether all sessions have joined their frames since the last `enforce`."""
         self.total = 0
         """Bytes that all sessions take."""
 
@@ -65,9 +71,11 @@ class ReplayBudget:
             self._sources[source] = taken
         else:
             self._sources.pop(source, None)
-        if size > before and (taken > self._source_limit or self.total > self._total_limit):
-            self._held_back.add(session)
-            session.hold_back()
+        if size > before and self._exceeds(source):
+            self._settle()
+            if self._exceeds(source):
+                self._held_back.add(session)
+                session.hold_back()
 
     def moved(self, session: Budgeted) -> None:
         """Count a session for the source that its client has now."""
@@ -83,6 +91,9 @@ class ReplayBudget:
 
     def enforce(self) -> None:
         """Cut the worst where a bound is exceeded for the second time, and let the others on. Called by upkeep."""
+        self._settled = False
+        if self._warned:
+            self._settle()
         exceeded: set[Source | None] = {
             source for source, taken in self._sources.items() if taken > self._source_limit
         }
@@ -97,6 +108,16 @@ class ReplayBudget:
         held_back, self._held_back = self._held_back, set()
         for session in held_back:
             session.let_on()
+
+    def _settle(self) -> None:
+        """Have all sessions join their frames, once between two calls of `enforce`: there may be thousands."""
+        if not self._settled:
+            self._settled = True
+            for session in list(self._sessions):
+                session.settle()
+
+    def _exceeds(self, source: Source) -> bool:
+        return self._sources.get(source, 0) > self._source_limit or self.total > self._total_limit
 
     def _cut_worst(self, source: Source, surplus: int = 0) -> None:
         """Cut sessions of a source, those with the largest buffers first.

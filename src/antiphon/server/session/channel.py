@@ -165,6 +165,10 @@ class SessionChannel:
         if not self.over:
             self._environment.budget.report(self, size)
 
+    def settle(self) -> None:
+        """See `budget.Budgeted`."""
+        self.replay.settle()
+
     def hold_back(self) -> None:
         """See `budget.Budgeted`."""
         self.held_back = True
