@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from antiphon.server.control.report import ServerReport
 from antiphon.server.status.history import HISTORY_SECONDS, POINT_SECONDS, History, Point
 from support.browser import Browser, browsing
 from support.documents import ROOT, read
@@ -74,6 +75,12 @@ class InventedHistory(History):
             people = round(15 + 6 * math.sin(number / 25) + 2 * draw.random())
             at = now - HISTORY_SECONDS + number * POINT_SECONDS
             self.points.append(Point(at, people, rate, median, slow))
+
+    def note(self, report: ServerReport, now: float | None = None) -> None:
+        """Make no point while nobody has come yet: what was invented goes on."""
+        super().note(report, now)
+        if self.points[-1].connections < len(NAMES) // 2:
+            self.points.pop()
 
 
 def talk(client: RawClient, seconds: float) -> None:
