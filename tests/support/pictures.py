@@ -60,6 +60,10 @@ async def answer(message: str) -> str:
     return message
 
 
+TEMPORARY = re.compile(r"/tmp/tmp\w+/talking")
+"""The data folder of the server that is drawn; what is drawn in its place is as long."""
+
+
 class InventedHistory(History):
     """A history that begins with a quarter of an hour that was not."""
 
@@ -126,7 +130,7 @@ def draw_page(browser: Browser, place: str) -> None:
         browser.shown("Top talkers")
         time.sleep(3)  # until rates are known
         text = browser.run(script, HEIGHT, f"The status page, {scheme}")
-        (FOLDER / f"status-{scheme}.svg").write_text(text, "utf-8")
+        (FOLDER / f"status-{scheme}.svg").write_text(TEMPORARY.sub("/var/lib/antiphon/people", text), "utf-8")
 
 
 def draw_conversation() -> None:
