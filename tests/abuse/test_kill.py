@@ -59,7 +59,7 @@ def test_every_account_acknowledged_before_a_kill_is_there_afterwards(
     folder, chance, kept_in = tmp_path / "data", random.Random(9), store.format(tmp_path / "people")
     acknowledged: list[str] = []
     for kill in range(kills):
-        process = ServerProcess(folder, "--plain", "--store", kept_in)
+        process = ServerProcess(folder, "--plain", "--store", kept_in, "--registrations-source", "9999")
         names = [f"k{kill}n{number}" for number in range(2000)]
         acknowledged += register_until_killed(process, names, chance.uniform(0.001, longest))
         assert asyncio.run(missing(folder, acknowledged, kept_in)) == []

@@ -28,8 +28,8 @@ while read -r name; do
 done
 """
 """Writes its PID to the file of that name, and says after a while how many variables of the manager it has."""
-START = 'exec 3<&0 </dev/null && export LISTEN_PID=$$ && exec "$0" "$@"'
-"""Becomes the command, with standard input as descriptor 3."""
+START = 'exec 3<&0 </dev/null && export LISTEN_PID=$$ && exec env --default-signal=HUP "$0" "$@"'
+"""Becomes the command, with standard input as descriptor 3. It hears SIGHUP, which `nohup make test` ignores."""
 
 
 class Manager:
