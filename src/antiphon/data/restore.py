@@ -63,7 +63,7 @@ class Backup:
 
     @property
     def kind(self) -> Kind:
-        """What the accounts were kept in."""
+        """Kind of the store that the accounts come from."""
         return self.accounts.manifest.store or "sqlite"
 
     def store_for(self, store: str | None, data: Path) -> str:

@@ -44,7 +44,7 @@ _DATES: dict[Condition | None, str] = {
     "certificate-expired": N_("{path}, which has expired on {until}, key {key}: renew the certificate"),
     "certificate-not-yet-valid": N_("{path}, which is not valid before {since}, key {key}"),
 }
-"""What is found of a certificate, by what there is to say of its dates; whatever it is, a server starts."""
+"""Findings about the dates of a certificate; a server starts with each of them."""
 _NOT_CHECKED = N_("not checked, because what it needs has a problem")
 
 Fields = dict[str, object]

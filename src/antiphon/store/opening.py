@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 Kind = Literal["sqlite", "files"]
-"""What accounts are kept in that `copy_store` copies."""
+"""Kinds of stores that `copy_store` copies."""
 
 _OWN_TOOLS = Problem(
     N_(

@@ -11,8 +11,17 @@ from antiphon.server.connection.connection import Connection
 from antiphon.server.session.holder import Holder, Session
 from antiphon.store.contracts import ProcessRecord
 from antiphon.wire.bodies import Error, Resume, ServerBye
-from support.joined import joined
+from support.joined import JoinedServer, joined
 from support.serving import seed
+
+
+def assert_told_to_try_later(server: JoinedServer, token: bytes, received: int) -> None:
+    with server.client() as hasty:
+        hasty.hello()
+        hasty.send(hasty.conversation.resume(token, Resume(received=received))[1])
+        refused = hasty.body()
+        assert isinstance(refused, Error)
+        assert refused.code == TryLater.code
 
 
 def lose(connection: Connection) -> None:
@@ -84,12 +93,7 @@ def test_a_session_that_is_given_up_while_it_is_resumed_keeps_its_counts(tmp_pat
             return session
 
         setattr(manager, "resume", late)  # noqa: B010 - a method
-        with server.client() as hasty:
-            hasty.hello()
-            hasty.send(hasty.conversation.resume(token, Resume(received=2))[1])
-            refused = hasty.body()
-            assert isinstance(refused, Error)
-            assert refused.code == TryLater.code
+        assert_told_to_try_later(server, token, received=2)
         client, welcome = server.back(token, 2)
         assert (welcome.received, welcome.sent) == (2, 2)
         assert client.ask("three") == "three"
@@ -114,12 +118,7 @@ def test_a_session_that_is_given_up_as_its_snapshot_is_dropped_keeps_its_counts(
             registry.give_up_idle()
 
         setattr(manager, "drop_snapshot", late)  # noqa: B010 - a method
-        with server.client() as hasty:
-            hasty.hello()
-            hasty.send(hasty.conversation.resume(token, Resume(received=1))[1])
-            refused = hasty.body()
-            assert isinstance(refused, Error)
-            assert refused.code == TryLater.code
+        assert_told_to_try_later(server, token, received=1)
         client, welcome = server.back(token, 1)
         assert (welcome.received, welcome.sent) == (1, 1)
         client.close()

@@ -110,7 +110,7 @@ class ReplayBudget:
             session.let_on()
 
     def _settle(self) -> None:
-        """Have all sessions join their frames, once between two calls of `enforce`: there may be thousands."""
+        """Join the frames of all sessions, once between two calls of `enforce`: there may be thousands."""
         if not self._settled:
             self._settled = True
             for session in list(self._sessions):

@@ -21,7 +21,7 @@ BATCH_SECONDS = 30.0
 """Time for the rows that are written at once, and for the commit; then a server that is silent is given up."""
 
 _UNFIT = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, OverflowError)
-"""What rows raise that somebody has changed by hand; the last is of a time that is none."""
+"""Errors that rows raise which somebody has changed by hand; the last is of a time that is none."""
 _NOT_EMPTY = Problem(N_("it has accounts, or a server has used it"))
 
 
